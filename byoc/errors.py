@@ -1,0 +1,75 @@
+"""Every error byoc raises on purpose.
+
+    ByocError                 base class: catch this one
+    ├── ModelError            the model file or module cannot be read or is not supported
+    ├── VendorError           a vendor is unknown, unavailable, or breaks the contract
+    │   └── OptionError       an option of a vendor or command is unknown or has a bad value
+    ├── CompileError          a segment or the host remainder failed to build
+    ├── ArtifactError         a .byoc file is damaged, incompatible, or cannot be written
+    ├── InputError            wrong name, count, shape or dtype given to a session
+    └── ExecutionError        a segment failed at run time
+
+Each message says what failed, where (model, op, segment, vendor), what was expected
+against what was found, and what to do; where there is a closed set of legal choices it
+lists them (see `choices`). The command line prints these messages without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ArtifactError",
+    "ByocError",
+    "CompileError",
+    "ExecutionError",
+    "InputError",
+    "ModelError",
+    "OptionError",
+    "VendorError",
+    "choices",
+]
+
+
+class ByocError(Exception):
+    """Base class of every error byoc raises on purpose."""
+
+
+class ModelError(ByocError):
+    """The model cannot be read, or holds something byoc does not support."""
+
+
+class VendorError(ByocError):
+    """A vendor is unknown, unavailable, or does not keep the vendor contract."""
+
+
+class OptionError(VendorError):
+    """An option is unknown or its value is not legal."""
+
+
+class CompileError(ByocError):
+    """A segment or the host remainder failed to build."""
+
+
+class ArtifactError(ByocError):
+    """A .byoc file is damaged, does not fit this machine, or cannot be written."""
+
+
+class InputError(ByocError):
+    """The inputs given to a session do not fit the model."""
+
+
+class ExecutionError(ByocError):
+    """A task of a plan failed at run time."""
+
+
+def choices(found: str, legal: Iterable[str]) -> str:
+    """Return the closing words of a message about a name that is not legal.
+
+    ``choices("dnn", ["dnnl", "npu"])`` is ``"did you mean 'dnnl'? legal: dnnl, npu"``.
+    """
+    names = sorted(legal)
+    near = difflib.get_close_matches(found, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}legal: {', '.join(names) if names else '(none)'}"

@@ -1,0 +1,249 @@
+"""The whole contract between byoc and a vendor: `Vendor`, `Pattern`, `Match`, `Reject`.
+
+A vendor is a value. It says what it can take (`patterns`), compiles a segment to bytes
+(`compile`), and names the runtime that turns those bytes back into something callable::
+
+    VENDOR = Vendor(
+        name="acme",
+        version="1.0",
+        patterns=patterns,            # () -> Sequence[Pattern]; may import tvm.relax.dpl
+        compile=compile_segment,      # (Segment, options) -> Artifact
+        runtime=NativeRuntime("byoc_acme"),
+    )
+
+A package publishes it under the entry-point group ``byoc.vendors``::
+
+    [project.entry-points."byoc.vendors"]
+    acme = "byoc_acme:VENDOR"
+
+Importing the module that holds the value must be cheap: no TVM, no SDK. `patterns` and
+`compile` import what they need when called, `status` tells whether the SDK is there.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pydantic
+
+from byoc.errors import VendorError
+from byoc.segment import Array, Artifact, Node, Segment, TensorType
+
+if TYPE_CHECKING:
+    from tvm.relax.dpl import DFPattern
+
+__all__ = [
+    "API_VERSION",
+    "Match",
+    "NativeRuntime",
+    "NoOptions",
+    "Pattern",
+    "PythonRuntime",
+    "Reject",
+    "Vendor",
+    "check_patterns",
+    "check_vendor",
+]
+
+API_VERSION = 1
+"""Version of this contract. A vendor built for another version is refused with both numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Why a vendor does not take a match: one sentence, shown to users in the report."""
+
+    reason: str
+
+
+class Match(Protocol):
+    """A place in the graph where a pattern fits; what `Pattern.check` looks at.
+
+    Metadata only: a check must never repack, compile or run anything.
+    """
+
+    @property
+    def pattern(self) -> str:
+        """Name of the pattern that fits."""
+        ...
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The matched nodes, topological; their value ids are those `type` understands."""
+        ...
+
+    def node(self, part: str) -> Node:
+        """The node that produces a named part. Raises KeyError for an unknown part."""
+        ...
+
+    def has(self, part: str) -> bool:
+        """True when the part took part in this match (an `optional` one may not)."""
+        ...
+
+    def type(self, part: str | int) -> TensorType:
+        """Type of a named part (of its first output), or of a value id of `nodes`."""
+        ...
+
+    def constant(self, part: str | int) -> Array | None:
+        """The array behind a named part or value id when it is a constant, else None."""
+        ...
+
+
+def _accept(match: Match) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A shape of graph that a vendor can take.
+
+    name: unique within the vendor ("conv2d_bias_relu"); a label, it carries no meaning.
+    expr: a `tvm.relax.dpl` pattern; its root is the last op.
+    parts: names for sub-patterns that `check` and `compile` want to refer to.
+    check: (Match) -> None to take it, or `Reject(reason)`.
+    priority: higher is tried first; equal priorities keep the order of the list.
+    """
+
+    name: str
+    expr: DFPattern
+    parts: Mapping[str, DFPattern] = field(default_factory=dict)
+    check: Callable[[Match], Reject | None] = _accept
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NativeRuntime:
+    """A shared library that serves segments: see ``byoc/vendor.h``.
+
+    library: base name; ``lib<library>.so`` is looked for in the package's ``lib`` folder.
+    package: distribution whose files hold the library.
+    """
+
+    library: str
+    package: str = "tvm-byoc"
+
+
+@dataclass(frozen=True, slots=True)
+class PythonRuntime:
+    """A Python callable that serves segments, for SDKs that only speak Python.
+
+    init: (blob, constants, options as a dict) -> execute;
+    execute: (inputs, outputs) -> None, both sequences of numpy arrays; outputs are written in
+    place. It may be called from several threads at once.
+    """
+
+    init: Callable[
+        [bytes, Sequence[Array], Mapping[str, Any]],
+        Callable[[Sequence[Array], Sequence[Array]], None],
+    ]
+
+
+class NoOptions(pydantic.BaseModel):
+    """The options of a vendor that has none."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """One backend, as a value.
+
+    name: lower case, an identifier; also its `relax.ext.<name>` and the prefix of its segments.
+    version: version of the backend; part of cache keys and of the artifact's manifest.
+    patterns: () -> the patterns it offers.
+    compile: (Segment, options) -> Artifact. Raise `byoc.errors.CompileError` to refuse.
+    runtime: who runs the artifact.
+    status: (optional) () -> None when usable, else one sentence why not. Default: usable.
+    options: (optional) pydantic model of its options, ``extra="forbid"``. Default: none.
+    processor: (optional) the queue its segments run on. Default: "cpu".
+    api_version: version of this contract the vendor was written for.
+    """
+
+    name: str
+    version: str
+    patterns: Callable[[], Sequence[Pattern]]
+    compile: Callable[[Segment, Any], Artifact]
+    runtime: NativeRuntime | PythonRuntime
+    status: Callable[[], str | None] = lambda: None
+    options: type[pydantic.BaseModel] = NoOptions
+    processor: str = "cpu"
+    api_version: int = API_VERSION
+
+
+def _arity(function: Callable[..., object], count: int) -> bool:
+    """True when `function` can be called with `count` positional arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # builtins without a signature: nothing to check
+        return True
+    return True
+
+
+def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
+    """Return `vendor` when it keeps the contract; `origin` tells its author where it came from.
+
+    Raises VendorError, in words for the vendor's author, on a value that is no `Vendor`, another
+    API version, a bad name, a hook that is not callable or has the wrong number of arguments.
+    """
+    if not isinstance(vendor, Vendor):
+        raise VendorError(
+            f"vendor author: {origin} is a {type(vendor).__name__}, expected a byoc.Vendor value"
+        )
+    who = f"vendor author: {vendor.name!r} ({origin})"
+    if vendor.api_version != API_VERSION:
+        raise VendorError(
+            f"{who} was written for vendor API {vendor.api_version}, this byoc has {API_VERSION}; "
+            f"install a matching release of the vendor package or of byoc"
+        )
+    if not (isinstance(vendor.name, str) and vendor.name.isidentifier() and vendor.name.islower()):
+        raise VendorError(f"{who}: name must be a lower-case identifier, found {vendor.name!r}")
+    for hook, count in (("patterns", 0), ("compile", 2), ("status", 0)):
+        function = getattr(vendor, hook)
+        if not callable(function):
+            found = type(function).__name__
+            raise VendorError(f"{who}: hook {hook!r} must be callable, found {found}")
+        if not _arity(function, count):
+            raise VendorError(
+                f"{who}: hook {hook!r} must take {count} positional argument(s), "
+                f"found {inspect.signature(function)}"
+            )
+    if not isinstance(vendor.runtime, (NativeRuntime, PythonRuntime)):
+        raise VendorError(
+            f"{who}: runtime must be a NativeRuntime or PythonRuntime, "
+            f"found {type(vendor.runtime).__name__}"
+        )
+    if not (isinstance(vendor.options, type) and issubclass(vendor.options, pydantic.BaseModel)):
+        raise VendorError(f"{who}: options must be a subclass of pydantic.BaseModel")
+    if vendor.options.model_config.get("extra") != "forbid":
+        raise VendorError(
+            f"{who}: options must refuse unknown fields (model_config extra='forbid')"
+        )
+    return vendor
+
+
+def check_patterns(vendor: Vendor) -> tuple[Pattern, ...]:
+    """Return the vendor's patterns, in the order they are tried (priority, then list order).
+
+    Raises VendorError on duplicate names, values that are no `Pattern`, checks that cannot be
+    called with one match.
+    """
+    who = f"vendor author: {vendor.name!r}"
+    patterns = tuple(vendor.patterns())
+    seen: set[str] = set()
+    for pattern in patterns:
+        if not isinstance(pattern, Pattern):
+            raise VendorError(
+                f"{who}: patterns() must return byoc.Pattern values, "
+                f"found {type(pattern).__name__}"
+            )
+        if pattern.name in seen:
+            raise VendorError(f"{who}: two patterns are named {pattern.name!r}; names are unique")
+        seen.add(pattern.name)
+        if not callable(pattern.check) or not _arity(pattern.check, 1):
+            raise VendorError(f"{who}: check of pattern {pattern.name!r} must take one match")
+    return tuple(sorted(patterns, key=lambda p: -p.priority))
