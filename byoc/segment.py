@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,6 @@ Attr = Any
 """An attribute: None, bool, int, float, str, or a tuple of these (shapes may hold `Dim`)."""
 
 Array = npt.NDArray[Any]
-
-_NO_ATTRS: Mapping[str, Attr] = MappingProxyType({})
-_NO_ARRAYS: Mapping[str, Array] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ class Node:
     op: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    attrs: Mapping[str, Attr] = _NO_ATTRS
+    attrs: Mapping[str, Attr] = field(default_factory=dict)
     source: tuple[str, ...] = ()
 
 

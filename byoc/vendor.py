@@ -238,8 +238,7 @@ def check_patterns(vendor: Vendor) -> tuple[Pattern, ...]:
     for pattern in patterns:
         if not isinstance(pattern, Pattern):
             raise VendorError(
-                f"{who}: patterns() must return byoc.Pattern values, "
-                f"found {type(pattern).__name__}"
+                f"{who}: patterns() must return byoc.Pattern values, found {type(pattern).__name__}"
             )
         if pattern.name in seen:
             raise VendorError(f"{who}: two patterns are named {pattern.name!r}; names are unique")

@@ -1,0 +1,1 @@
+"""Bring Your Own Codegen for a stock apache-tvm."""
