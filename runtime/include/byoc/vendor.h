@@ -1,0 +1,214 @@
+/*!
+ * \file byoc/vendor.h
+ * \brief The C++ vendor contract: the whole of what a native vendor's library includes from byoc.
+ *
+ *   blob + constants + options ──init──▶ SegmentRuntime ──Execute(inputs, outputs)──▶ written in
+ * place
+ *
+ * A vendor's library holds one subclass of `SegmentRuntime`, one factory, and one line:
+ *
+ *   class AcmeSegment : public byoc::SegmentRuntime { ... };
+ *
+ *   std::unique_ptr<byoc::SegmentRuntime> Init(const byoc::SegmentInit& init) {
+ *     return std::make_unique<AcmeSegment>(init.blob, init.constants, init.options);
+ *   }
+ *   BYOC_REGISTER_VENDOR(acme, Init)
+ *
+ * Loading the library registers two global functions of tvm-ffi, which is all byoc looks for:
+ *
+ *   byoc.vendor.acme.init(blob: Bytes, constants: Array<Tensor>, options_json: String) -> execute
+ *   byoc.vendor.acme.api_version() -> int
+ *
+ * where execute(inputs..., outputs...) takes tensors and returns nothing (destination passing).
+ * Link with tvm-ffi (`tvm_ffi::shared`) and the vendor's own SDK, with nothing of TVM itself.
+ */
+#ifndef BYOC_VENDOR_H_
+#define BYOC_VENDOR_H_
+
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/function.h>
+#include <tvm/ffi/reflection/registry.h>
+#include <tvm/ffi/string.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace byoc {
+
+/*! \brief Version of this contract; a library built for another one is refused with both numbers.
+ */
+inline constexpr int64_t kVendorApiVersion = 1;
+
+/*! \brief A view of `size` consecutive values; owns nothing (std::span of C++20). */
+template <typename T>
+class Span {
+ public:
+  constexpr Span() = default;
+  constexpr Span(T* data, size_t size) : data_(data), size_(size) {}
+  constexpr T* data() const { return data_; }
+  constexpr size_t size() const { return size_; }
+  constexpr bool empty() const { return size_ == 0; }
+  constexpr T* begin() const { return data_; }
+  constexpr T* end() const { return data_ + size_; }
+  constexpr T& operator[](size_t i) const { return data_[i]; }
+
+ private:
+  T* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+/*!
+ * \brief Tensors as a segment sees them: dense, row-major, on the CPU, `byte_offset` 0.
+ *
+ * Data is aligned to its element only (a user's own memory may come in without a copy); empty
+ * tensors may have a null `data`. `strides` may be null. Dynamic dimensions are bound: `shape`
+ * always holds numbers.
+ */
+using TensorSpan = Span<const DLTensor* const>;
+
+/*!
+ * \brief A segment ready to run: weights packed, primitives built.
+ *
+ * Several threads may call `Execute` of one object at the same time: it is const, and whatever a
+ * call changes belongs to that call (or to a pool the object guards itself).
+ *
+ * Work is done on the processor's one thread, the only OpenMP master of the process: use OpenMP
+ * freely inside, start no threads of your own.
+ */
+class SegmentRuntime {
+ public:
+  virtual ~SegmentRuntime() = default;
+
+  /*! \brief Number of inputs of the segment: how many of execute's arguments are read. */
+  virtual size_t InputCount() const = 0;
+
+  /*! \brief Number of outputs of the segment: how many of execute's arguments are written. */
+  virtual size_t OutputCount() const = 0;
+
+  /*!
+   * \brief Compute `outputs` from `inputs`, both in the order of the segment.
+   *
+   * Outputs are allocated by the caller and do not overlap the inputs. Report failure by throwing
+   * (`TVM_FFI_THROW(ValueError) << ...` or any std::exception); byoc adds segment and vendor names.
+   */
+  virtual void Execute(TensorSpan inputs, TensorSpan outputs) const = 0;
+};
+
+/*! \brief What `init` receives. The views are valid during the call only. */
+struct SegmentInit {
+  /*! \brief The artifact's blob, as the vendor's compile() wrote it. */
+  std::string_view blob;
+  /*!
+   * \brief The artifact's constants, in its order; dense, 64-byte aligned, read-only (they may be
+   * pages of a mapped file). Keep a copy of the `Tensor` to go on using its memory; a constant that
+   * was packed into the vendor's own layout is best let go.
+   */
+  tvm::ffi::Array<tvm::ffi::Tensor> constants;
+  /*! \brief The vendor's options as one JSON object. */
+  std::string_view options;
+};
+
+/*! \brief Makes a segment from its artifact; throws when it cannot. */
+using SegmentFactory = std::unique_ptr<SegmentRuntime> (*)(const SegmentInit& init);
+
+namespace details {
+
+/*! \brief True when `t` is dense and row-major. */
+inline bool IsDense(const DLTensor& t) {
+  if (t.strides == nullptr) return true;
+  int64_t expected = 1;
+  bool dense = true;
+  for (int i = t.ndim; i-- > 0;) {
+    if (t.shape[i] == 0) return true;
+    dense = dense && (t.shape[i] == 1 || t.strides[i] == expected);
+    expected *= t.shape[i];
+  }
+  return dense;
+}
+
+/*! \brief One call: unpack the arguments into spans (on the stack when there are few) and run. */
+inline void CallSegment(const SegmentRuntime& segment, const char* vendor,
+                        tvm::ffi::PackedArgs args) {
+  constexpr size_t kInline = 16;
+  const size_t inputs = segment.InputCount();
+  const size_t count = static_cast<size_t>(args.size());
+  if (count != inputs + segment.OutputCount()) {
+    TVM_FFI_THROW(TypeError) << "vendor '" << vendor << "': segment takes " << inputs
+                             << " inputs and " << segment.OutputCount() << " outputs, got " << count
+                             << " arguments";
+  }
+  const DLTensor* inline_pointers[kInline];
+  std::vector<const DLTensor*> heap_pointers;
+  const DLTensor** tensors = inline_pointers;
+  if (count > kInline) {
+    heap_pointers.resize(count);
+    tensors = heap_pointers.data();
+  }
+  std::vector<DLTensor> moved;  // tensors whose byte_offset had to be folded into their pointer
+  for (size_t i = 0; i < count; ++i) {
+    const DLTensor* t = args[static_cast<int>(i)].cast<DLTensor*>();
+    if (t->device.device_type != kDLCPU || !IsDense(*t)) {
+      TVM_FFI_THROW(ValueError) << "vendor '" << vendor << "': argument " << i
+                                << " must be a dense row-major tensor in CPU memory";
+    }
+    if (t->byte_offset != 0) {
+      if (moved.empty()) moved.reserve(count);
+      moved.push_back(*t);
+      moved.back().data = static_cast<char*>(t->data) + t->byte_offset;
+      moved.back().byte_offset = 0;
+      t = &moved.back();
+    }
+    tensors[i] = t;
+  }
+  try {
+    segment.Execute(TensorSpan(tensors, inputs), TensorSpan(tensors + inputs, count - inputs));
+  } catch (const tvm::ffi::Error&) {
+    throw;
+  } catch (const std::exception& error) {  // an SDK's own exception type
+    TVM_FFI_THROW(RuntimeError) << "vendor '" << vendor << "': " << error.what();
+  }
+}
+
+inline void RegisterVendor(const char* name, SegmentFactory factory) {
+  using tvm::ffi::Array, tvm::ffi::Bytes, tvm::ffi::Function, tvm::ffi::String, tvm::ffi::Tensor;
+  const std::string prefix = std::string("byoc.vendor.") + name;
+  auto init = [name, factory](Bytes blob, Array<Tensor> constants, String options) -> Function {
+    std::shared_ptr<const SegmentRuntime> segment;
+    try {
+      segment = factory(SegmentInit{std::string_view(blob.data(), blob.size()), constants,
+                                    std::string_view(options.data(), options.size())});
+    } catch (const tvm::ffi::Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      TVM_FFI_THROW(RuntimeError) << "vendor '" << name << "': " << error.what();
+    }
+    if (segment == nullptr) {
+      TVM_FFI_THROW(RuntimeError) << "vendor '" << name << "': init returned no segment";
+    }
+    return Function::FromPacked([name, segment](tvm::ffi::PackedArgs args, tvm::ffi::Any*) {
+      CallSegment(*segment, name, args);
+    });
+  };
+  tvm::ffi::reflection::GlobalDef()
+      .def((prefix + ".init").c_str(), init)
+      .def((prefix + ".api_version").c_str(), [] { return kVendorApiVersion; });
+}
+
+}  // namespace details
+}  // namespace byoc
+
+/*!
+ * \brief Make this library the runtime of vendor `Name` (a bare identifier); once per library.
+ * \param Factory a `byoc::SegmentFactory`.
+ */
+#define BYOC_REGISTER_VENDOR(Name, Factory) \
+  TVM_FFI_STATIC_INIT_BLOCK() { ::byoc::details::RegisterVendor(#Name, Factory); }
+
+#endif  // BYOC_VENDOR_H_
