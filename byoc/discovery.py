@@ -1,0 +1,188 @@
+"""Find vendors by entry point, and turn what a user asks for into checked requests.
+
+    entry points "byoc.vendors" ──load──▶ Vendor ──check──▶ VendorInfo (available, or why not)
+    vendors=["dnnl", VALUE] or {"dnnl": {...}} ──resolve──▶ Requested(vendor, options, patterns)
+
+Nothing is registered on import: every call asks the installed packages afresh, and the only
+cache is Python's own module table. ``BYOC_BLOCK_VENDORS=a,b`` hides vendors from byoc.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pydantic
+
+from byoc.errors import OptionError, VendorError, choices
+from byoc.vendor import Pattern, Vendor, check_patterns, check_vendor
+
+__all__ = ["Requested", "VendorInfo", "VendorSpec", "find", "resolve", "vendors"]
+
+GROUP = "byoc.vendors"
+BLOCK_VARIABLE = "BYOC_BLOCK_VENDORS"
+
+VendorSpec = Sequence[str | Vendor] | Mapping[str | Vendor, Mapping[str, Any]]
+"""What users pass as ``vendors``: names or values, or a mapping of these to options."""
+
+
+@dataclass(frozen=True, slots=True)
+class VendorInfo:
+    """One vendor as `byoc vendors` shows it; `reason` says why it is not available."""
+
+    name: str
+    version: str
+    available: bool
+    reason: str
+    origin: str
+    processor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A usable vendor with validated options; its patterns in the order they are tried."""
+
+    vendor: Vendor
+    options: Any
+    patterns: tuple[Pattern, ...]
+
+
+def _blocked() -> set[str]:
+    return {name.strip() for name in os.environ.get(BLOCK_VARIABLE, "").split(",") if name.strip()}
+
+
+def _entries() -> dict[str, EntryPoint]:
+    """Name → entry point. Raises VendorError when two packages claim one name."""
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUP):
+        known = found.setdefault(entry.name, entry)
+        if known.value != entry.value:
+            raise VendorError(
+                f"vendor {entry.name!r} is offered twice: by {_origin(known)} and "
+                f"{_origin(entry)}; uninstall one of them"
+            )
+    return found
+
+
+def _origin(entry: EntryPoint) -> str:
+    package = f", package {entry.dist.name} {entry.dist.version}" if entry.dist else ""
+    return f"entry point {entry.value}{package}"
+
+
+def _load(entry: EntryPoint) -> Vendor:
+    try:
+        value = entry.load()
+    except Exception as error:  # a broken vendor package must not break byoc
+        raise VendorError(
+            f"vendor {entry.name!r} cannot be imported ({_origin(entry)}): "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    vendor = check_vendor(value, _origin(entry))
+    if vendor.name != entry.name:
+        raise VendorError(
+            f"vendor author: {_origin(entry)} is published as {entry.name!r} but calls itself "
+            f"{vendor.name!r}; the two names must agree"
+        )
+    return vendor
+
+
+def _unusable(vendor: Vendor) -> str | None:
+    """Why the vendor cannot be used here, or None."""
+    try:
+        return vendor.status()
+    except Exception as error:
+        return f"status() of the vendor failed: {type(error).__name__}: {error}"
+
+
+def vendors() -> tuple[VendorInfo, ...]:
+    """Every vendor found, sorted by name: usable, or the reason why not. Never raises for one."""
+    blocked = _blocked()
+    infos = []
+    for name, entry in sorted(_entries().items()):
+        version, processor = "", ""
+        try:
+            vendor = _load(entry)
+            version, processor = vendor.version, vendor.processor
+            reason = _unusable(vendor)
+        except VendorError as error:
+            reason = str(error)
+        if name in blocked:
+            reason = f"blocked by the environment variable {BLOCK_VARIABLE}"
+        origin = entry.dist.name if entry.dist else entry.value
+        infos.append(VendorInfo(name, version, reason is None, reason or "", origin, processor))
+    return tuple(infos)
+
+
+def find(name: str) -> Vendor:
+    """The vendor of that name, available or not.
+
+    Raises VendorError when it is unknown (the message lists what there is), blocked or broken.
+    """
+    entries = _entries()
+    if name in _blocked():
+        raise VendorError(f"vendor {name!r} is blocked by {BLOCK_VARIABLE}; unset it to use it")
+    if name not in entries:
+        raise VendorError(
+            f"unknown vendor {name!r}: no installed package offers it under the entry-point "
+            f"group {GROUP!r}; {choices(name, entries)}"
+        )
+    return _load(entries[name])
+
+
+def validate_options(vendor: Vendor, options: Mapping[str, Any]) -> Any:
+    """Options as the vendor's model. Raises OptionError naming each bad field and the legal ones."""
+    try:
+        return vendor.options(**dict(options))
+    except (pydantic.ValidationError, TypeError) as error:
+        legal = list(vendor.options.model_fields)
+        if not isinstance(error, pydantic.ValidationError):
+            raise OptionError(f"options of vendor {vendor.name!r}: {error}") from error
+        problems = []
+        for item in error.errors():
+            field = ".".join(str(part) for part in item["loc"]) or "(all)"
+            if item["type"] == "extra_forbidden":
+                problems.append(f"unknown option {field!r}: {choices(field, legal)}")
+            else:
+                problems.append(f"{field} = {item['input']!r}: {item['msg']}")
+        raise OptionError(f"vendor {vendor.name!r}: {'; '.join(problems)}") from error
+
+
+def resolve(spec: VendorSpec) -> tuple[Requested, ...]:
+    """Check what a user asks for. An empty spec is legal: everything goes to the host.
+
+    Raises VendorError for an unknown, unavailable, repeated or malformed vendor, OptionError
+    for bad options. A requested vendor that cannot be used is always an error.
+    """
+    if isinstance(spec, str):
+        raise VendorError(
+            f"vendors must be a list or a mapping, found the string {spec!r}; "
+            f"write vendors=[{spec!r}]"
+        )
+    items = spec.items() if isinstance(spec, Mapping) else [(item, {}) for item in spec]
+    requests: list[Requested] = []
+    for item, options in items:
+        if isinstance(item, str):
+            vendor = find(item)
+        elif isinstance(item, Vendor):
+            vendor = check_vendor(item)
+        else:
+            raise VendorError(
+                f"vendors takes names or byoc.Vendor values, found {type(item).__name__}"
+            )
+        if any(vendor.name == request.vendor.name for request in requests):
+            raise VendorError(f"vendor {vendor.name!r} is requested twice")
+        reason = _unusable(vendor)
+        if reason is not None:
+            raise VendorError(f"vendor {vendor.name!r} was requested but is not usable: {reason}")
+        if not isinstance(options, Mapping):
+            raise OptionError(
+                f"options of vendor {vendor.name!r} must be a mapping, "
+                f"found {type(options).__name__}"
+            )
+        requests.append(
+            Requested(vendor, validate_options(vendor, options), check_patterns(vendor))
+        )
+    return tuple(requests)
