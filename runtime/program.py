@@ -1,0 +1,115 @@
+"""`Program`: everything needed to run a compiled model, in memory and in a .byoc file.
+
+::
+
+    compiler ──▶ Program ──save_program──▶ model.byoc ──load_program──▶ Program
+                    └───────────────▶ Session(program).run(…) ◀────────────┘
+
+A program holds one *body*, which says how the calls are made: a `Plan` when every shape is
+known, else a `VmProgram` (bytecode of the Relax VM, for symbolic shapes and control flow).
+Both call the same two kinds of function: host kernels (`host`) and segments (`artifacts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from byoc.segment import Array, Artifact, TensorType
+from byoc.vendor import NativeRuntime, PythonRuntime
+
+from .plan import Plan
+
+__all__ = ["HostModule", "PortType", "Program", "Target", "VendorUse", "VmProgram"]
+
+
+@dataclass(frozen=True, slots=True)
+class PortType:
+    """A named input or output of the model and its type (dims may be symbolic in a VM program)."""
+
+    name: str
+    type: TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The machine the host library was compiled for.
+
+    triple: as LLVM spells it ("x86_64-unknown-linux-gnu"). cpu: LLVM's CPU name, for messages.
+    features: CPU features the host library may use, as LLVM spells them ("avx512f", "sse4.2");
+        loading on a CPU that lacks one is refused. Take them from `byoc.runtime.cpu_features()`.
+    """
+
+    triple: str
+    cpu: str = ""
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VmProgram:
+    """The body of a dynamic model: `host` is a Relax VM executable.
+
+    entry: the VM function to call, ``entry(*inputs, *constants)``; it returns one tensor or a
+        (nested) tuple of them, flattened into `Program.outputs`. `Program.constants` may be empty:
+        the executable can hold its own. Segments are called by name with ``call_dps_packed``.
+    """
+
+    entry: str = "main"
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class VendorUse:
+    """A vendor as this program uses it: its version, checked options and runtime."""
+
+    version: str
+    options: Mapping[str, Any]
+    runtime: NativeRuntime | PythonRuntime
+    processor: str = "cpu"
+
+
+class HostModule(Protocol):
+    """The host library while it exists in memory only."""
+
+    @property
+    def module(self) -> Any:
+        """A `tvm_ffi.Module` (or `tvm.runtime.Executable`): kernels by name, or a VM executable."""
+        ...
+
+    def export(self) -> bytes:
+        """The same library as the bytes of a shared object; called when the program is saved."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A compiled model.
+
+    name: the model's name. inputs, outputs: the model's ports, in order; those of a `Plan` have
+        the same names in the same order.
+    body: how to run. host: bytes of a .so, a module in memory, or None when no host kernel is left.
+    artifacts: one per segment; `Artifact.segment` is the name the body calls it by.
+    vendors: every vendor that an artifact names.
+    constants: what "constant" tensors of the plan point at (C-contiguous arrays), in order; for a
+        VM program the arguments that follow the inputs.
+    target: what the host library needs; None when there is none.
+    extras: further members of the artifact, carried and verified but not needed to run
+        ("report.json" → bytes).
+    """
+
+    name: str
+    inputs: tuple[PortType, ...]
+    outputs: tuple[PortType, ...]
+    body: Plan | VmProgram
+    host: bytes | HostModule | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    vendors: Mapping[str, VendorUse] = field(default_factory=dict)
+    constants: tuple[Array, ...] = ()
+    target: Target | None = None
+    extras: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def is_static(self) -> bool:
+        """True when the body is a plan."""
+        return isinstance(self.body, Plan)
