@@ -133,7 +133,7 @@ def find(name: str) -> Vendor:
 
 
 def validate_options(vendor: Vendor, options: Mapping[str, Any]) -> Any:
-    """Options as the vendor's model. Raises OptionError naming each bad field and the legal ones."""
+    """Options as the vendor's model. Raises OptionError naming bad fields and the legal ones."""
     try:
         return vendor.options(**dict(options))
     except (pydantic.ValidationError, TypeError) as error:

@@ -257,7 +257,7 @@ def _assign_offsets(
 
     ancestors: list[int] = []  # bit sets, only needed where tasks can overlap
     if several_processors:
-        for number, before in enumerate(deps):
+        for before in deps:
             bits = 0
             for dep in before:
                 bits |= ancestors[dep] | 1 << dep
