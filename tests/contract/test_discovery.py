@@ -1,0 +1,94 @@
+"""Vendors are found by entry point; what is asked for and not usable is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib.metadata import EntryPoint
+
+import pytest
+
+import byoc.discovery as discovery
+from byoc.errors import VendorError
+from byoc.segment import Artifact
+from byoc.vendor import NativeRuntime, Vendor
+
+GOOD = Vendor(
+    name="good",
+    version="2.0",
+    patterns=lambda: (),
+    compile=lambda segment, options: Artifact(segment.name, "good", b""),
+    runtime=NativeRuntime("byoc_good"),
+)
+LOST = dataclasses.replace(GOOD, name="lost", status=lambda: "liblost.so.3 is not installed")
+NOT_A_VENDOR = {"name": "odd"}
+
+
+def _raise() -> None:
+    raise RuntimeError("probe failed")
+
+
+BROKEN_STATUS = dataclasses.replace(GOOD, name="shaky", status=_raise)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Installed entry points: good, lost, odd, gone (no such module), shaky."""
+    here = __name__
+    table = {
+        "good": f"{here}:GOOD",
+        "lost": f"{here}:LOST",
+        "odd": f"{here}:NOT_A_VENDOR",
+        "gone": "no_such_package_of_byoc:VENDOR",
+        "shaky": f"{here}:BROKEN_STATUS",
+        "alias": f"{here}:GOOD",
+    }
+    entries = [EntryPoint(name, value, discovery.GROUP) for name, value in table.items()]
+    monkeypatch.setattr(discovery, "entry_points", lambda group: entries)
+
+
+def test_every_vendor_is_listed_with_the_reason_it_is_unusable(installed):
+    found = {info.name: info for info in discovery.vendors()}
+    assert found["good"].available and found["good"].version == "2.0"
+    assert found["lost"].reason == "liblost.so.3 is not installed"
+    assert "is a dict, expected a byoc.Vendor" in found["odd"].reason
+    assert "cannot be imported" in found["gone"].reason
+    assert "probe failed" in found["shaky"].reason
+    assert "the two names must agree" in found["alias"].reason
+
+
+def test_an_unknown_vendor_lists_the_legal_ones(installed):
+    with pytest.raises(VendorError, match="unknown vendor 'goood'.*did you mean 'good'.*lost"):
+        discovery.resolve(["goood"])
+
+
+def test_a_requested_vendor_that_is_missing_is_an_error(installed):
+    with pytest.raises(VendorError, match="'lost' was requested but.*liblost.so.3"):
+        discovery.resolve(["lost"])
+
+
+def test_one_vendor_can_be_blocked(installed, monkeypatch):
+    monkeypatch.setenv("BYOC_BLOCK_VENDORS", "good, other")
+    assert "blocked" in {i.name: i.reason for i in discovery.vendors()}["good"]
+    with pytest.raises(VendorError, match="blocked by BYOC_BLOCK_VENDORS"):
+        discovery.resolve(["good"])
+
+
+def test_two_packages_with_one_name_are_an_error(monkeypatch):
+    entries = [EntryPoint("good", value, discovery.GROUP) for value in ("a:V", "b:V")]
+    monkeypatch.setattr(discovery, "entry_points", lambda group: entries)
+    with pytest.raises(VendorError, match="offered twice"):
+        discovery.find("good")
+
+
+def test_requests_are_checked(installed):
+    with pytest.raises(VendorError, match="requested twice"):
+        discovery.resolve(["good", GOOD])
+    with pytest.raises(VendorError, match=r"write vendors=\['good'\]"):
+        discovery.resolve("good")
+    with pytest.raises(VendorError, match="found int"):
+        discovery.resolve([3])
+    assert discovery.resolve([]) == ()
+
+
+def test_the_installed_vendors_are_found():
+    assert "dnnl" in {info.name for info in discovery.vendors()}
