@@ -26,11 +26,13 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.runtime.plan import Place, Plan, PlanTensor, Port, Task
+from byoc.runtime.program import PortType
+from byoc.segment import TensorType
 
 if TYPE_CHECKING:
     from tvm import relax
 
-__all__ = ["Planned", "make_plan"]
+__all__ = ["Planned", "make_plan", "port_types"]
 
 ALIGNMENT = 64  # bytes; TVM's kernels assume it and do not check
 
@@ -278,6 +280,28 @@ def _assign_offsets(
             storage.offset = arena.take(_round_up(storage.nbytes))
             live.append(storage)
     return arena.size
+
+
+def port_types(
+    main: relax.Function, inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[tuple[PortType, ...], tuple[PortType, ...]]:
+    """Names and types of a function's parameters and (flattened) results."""
+
+    def flatten(ty: Any) -> list[Any]:
+        fields = getattr(ty, "fields", None)
+        return [ty] if fields is None else [leaf for field in fields for leaf in flatten(field)]
+
+    def ports(names: Sequence[str], types: list[Any]) -> tuple[PortType, ...]:
+        return tuple(PortType(n, _tensor_type(t)) for n, t in zip(names, types, strict=True))
+
+    return ports(inputs, [p.ty for p in main.params]), ports(outputs, flatten(main.ret_ty))
+
+
+def _tensor_type(ty: Any) -> TensorType:
+    from tvm import tirx
+
+    dims = [int(d) if isinstance(d, (int, tirx.IntImm)) else str(d) for d in ty.shape]
+    return TensorType(tuple(dims), str(ty.dtype))
 
 
 def make_plan(
