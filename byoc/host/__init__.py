@@ -1,1 +1,9 @@
-"""(under construction)"""
+"""What no vendor takes: fused, scheduled and compiled by TVM as one library of kernels."""
+
+from __future__ import annotations
+
+from .library import HostLibrary, build
+from .lower import Lowered, lower, needs_vm
+from .vm import build_vm
+
+__all__ = ["HostLibrary", "Lowered", "build", "build_vm", "lower", "needs_vm"]

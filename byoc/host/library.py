@@ -1,0 +1,85 @@
+"""Compile scheduled kernels to one library, and write it as a shared object."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from byoc.errors import CompileError
+from byoc.runtime.program import Target
+
+from .target import Machine, host_machine
+
+__all__ = ["HostLibrary", "build", "library_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class HostLibrary:
+    """Compiled host code.
+
+    executable: what TVM made; it runs in this process. target: the CPU it needs.
+    """
+
+    executable: Any
+    target: Target
+
+    @property
+    def module(self) -> Any:
+        """The `tvm_ffi.Module` with the kernels by name, or a Relax VM executable."""
+        return getattr(self.executable, "mod", self.executable)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """CPU features the code may use, as LLVM spells them."""
+        return self.target.features
+
+    def export(self) -> bytes:
+        """The library as the bytes of a shared object.
+
+        Raises CompileError when this machine has no C++ compiler to link with.
+        """
+        with tempfile.TemporaryDirectory(prefix="byoc-host-") as folder:
+            path = Path(folder) / "host.so"
+            try:
+                self.executable.export_library(str(path))
+            except Exception as error:
+                raise CompileError(
+                    f"cannot link the host library: {_last_line(error)}; saving a model needs a "
+                    f"C++ compiler: install g++ or clang++, or name one in the variable CXX"
+                ) from error
+            return path.read_bytes()
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip()[:300] if lines else type(error).__name__
+
+
+def library_of(executable: Any, machine: Machine) -> HostLibrary:
+    """Wrap what TVM compiled for `machine`."""
+    return HostLibrary(executable, Target(machine.triple, machine.cpu, machine.features))
+
+
+def build(kernels: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
+    """Compile all kernels (PrimFuncs by name) in one go.
+
+    threads: threads a parallel kernel is expected to run on; default: the CPUs of this process.
+    Raises CompileError when LLVM refuses.
+    """
+    machine = host_machine(threads)
+    named = {
+        gv.name_hint: func.with_attr("global_symbol", gv.name_hint)
+        for gv, func in kernels.functions_items()
+    }
+    try:
+        executable = tvm.compile(tvm.IRModule(named), target=machine.target)
+    except Exception as error:
+        raise CompileError(
+            f"TVM could not compile the {len(named)} host kernels for {machine.cpu}: "
+            f"{_last_line(error)}"
+        ) from error
+    return library_of(executable, machine)

@@ -1,0 +1,129 @@
+"""The host remainder of a partitioned module, lowered to kernel calls.
+
+::
+
+    main: ops, segment calls                 PartitionResult.mod
+      │ externalize   segment calls → call_dps_packed
+      │ legalize      ops → call_tir of PrimFuncs; reshapes stay views
+      │ fuse          neighbouring PrimFuncs → one
+      │ schedule      loops → parallel, vectorised
+      ▼
+    main: call_tir, call_dps_packed, reshape, tuples          kernels: PrimFuncs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm import relax, tirx
+from tvm.relax import transform
+
+from byoc.errors import CompileError
+
+from .legalize import legalize
+from .schedule import schedule_kernels
+from .segments import externalize_segments, is_segment
+from .target import Machine, host_machine
+
+__all__ = ["Lowered", "lower", "lower_module", "needs_vm"]
+
+_ALLOWED = frozenset({"relax.call_tir", "relax.call_dps_packed", "relax.reshape"})
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """What is left for the host.
+
+    main: bindings are calls of kernels and segments, views (`relax.reshape`), tuples, aliases.
+    kernels: the scheduled PrimFuncs by name. notes: kernel name → name of its schedule.
+    """
+
+    main: relax.Function
+    kernels: tvm.IRModule
+    notes: Mapping[str, str]
+
+
+def needs_vm(mod: tvm.IRModule) -> bool:
+    """True when the module has symbolic shapes, control flow or several host functions."""
+    host = [f for f in mod.functions.values() if isinstance(f, relax.Function) and not is_segment(f)]
+    return len(host) != 1 or not _is_straight_line(host[0])
+
+
+def lower(mod: tvm.IRModule, *, threads: int | None = None) -> Lowered:
+    """Lower a module whose only host function is `main`, with static shapes.
+
+    mod: `PartitionResult.mod`. threads: as for `byoc.host.build`.
+    Raises CompileError for an op that has no kernel.
+    """
+    if needs_vm(mod):
+        raise CompileError(
+            "lower() takes a module with static shapes, without control flow, and with one host "
+            "function `main`; use build_vm() for this one (needs_vm() tells which)"
+        )
+    lowered, notes = lower_module(mod, host_machine(threads))
+    main = lowered["main"]
+    _check_lowered(main)
+    kernels = {
+        gv: f for gv, f in lowered.functions_items() if isinstance(f, tirx.PrimFunc)
+    }
+    return Lowered(main, tvm.IRModule(kernels), notes)
+
+
+def lower_module(mod: tvm.IRModule, machine: Machine) -> tuple[tvm.IRModule, dict[str, str]]:
+    """Lower every host function of `mod`; returns the module and the notes of `Lowered`."""
+    mod = externalize_segments(mod)
+    mod = legalize(mod)
+    mod = transform.AnnotateTIROpPattern()(mod)
+    mod = transform.FuseOps()(mod)
+    mod = transform.FuseTIR()(mod)
+    mod = transform.DeadCodeElimination()(mod)
+    return schedule_kernels(mod, machine)
+
+
+def _check_lowered(main: relax.Function) -> None:
+    for block in main.body.blocks:
+        for binding in block.bindings:
+            value = binding.value
+            if isinstance(value, tvm.ir.Call) and _op_name(value) not in _ALLOWED:
+                raise CompileError(
+                    f"the host has no kernel for op {_op_name(value)!r} ({binding.var.name_hint}); "
+                    f"a vendor that takes it, or another spelling of the op, is needed"
+                )
+
+
+def _op_name(call: Any) -> str:
+    return str(getattr(call.op, "name", call.op))
+
+
+def _is_straight_line(func: relax.Function) -> bool:
+    """True for a function of plain bindings whose types are all static tensors."""
+    if not isinstance(func.body, relax.SeqExpr) or not all(map(_static, func.params)):
+        return False
+    for block in func.body.blocks:
+        for binding in block.bindings:
+            value = binding.value
+            if isinstance(value, (relax.If, relax.Function)) or not _static(binding.var):
+                return False
+            if isinstance(binding, relax.MatchCast):
+                return False
+    return True
+
+
+def _static(expr: Any) -> bool:
+    return _static_type(expr.ty)
+
+
+def _static_type(ty: Any) -> bool:
+    if isinstance(ty, relax.TupleType):
+        return all(map(_static_type, ty.fields))
+    if isinstance(ty, relax.TensorType):
+        shape = ty.shape
+        if not isinstance(shape, relax.ShapeExpr):
+            return False
+        return all(isinstance(dim, tirx.IntImm) for dim in shape.values)
+    return isinstance(ty, relax.ShapeType) and ty.values is not None and all(
+        isinstance(dim, tirx.IntImm) for dim in ty.values
+    )

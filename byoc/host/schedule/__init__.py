@@ -1,0 +1,51 @@
+"""CPU schedules: a table of rules, tried in order, each ``match → schedule or None``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+from ..target import Machine
+from .injective import injective
+from .kernel import Kernel
+from .reduction import reduction
+
+__all__ = ["RULES", "schedule", "schedule_kernels"]
+
+_LOG = logging.getLogger(__name__)
+
+Rule = Callable[[Kernel], str | None]
+
+RULES: tuple[Rule, ...] = (injective, reduction)
+
+UNSCHEDULED = "serial"
+"""Note of a kernel that no rule could schedule: it runs as one thread's scalar loops."""
+
+
+def schedule(func: tirx.PrimFunc, machine: Machine) -> tuple[tirx.PrimFunc, str]:
+    """The scheduled function and the name of its schedule."""
+    for rule in RULES:
+        try:
+            kernel = Kernel(func, machine)
+            note = rule(kernel)
+            if note is not None:
+                return kernel.result(), note
+        except (tvm.s_tir.ScheduleError, tvm.error.InternalError, ValueError) as error:
+            _LOG.debug("%s gave up: %s", rule.__name__, error)
+    return func, UNSCHEDULED
+
+
+def schedule_kernels(mod: tvm.IRModule, machine: Machine) -> tuple[tvm.IRModule, dict[str, str]]:
+    """Schedule every PrimFunc of `mod`; returns the module and kernel name → schedule name."""
+    functions: dict[Any, Any] = {}
+    notes: dict[str, str] = {}
+    for gv, func in mod.functions_items():
+        if isinstance(func, tirx.PrimFunc):
+            func, notes[gv.name_hint] = schedule(func, machine)
+            _LOG.debug("%s: %s", gv.name_hint, notes[gv.name_hint])
+        functions[gv] = func
+    return tvm.IRModule(functions, attrs=mod.attrs), notes

@@ -1,0 +1,133 @@
+"""Element-wise work: every output element on its own, read patterns may permute or broadcast.
+
+All intermediate blocks are inlined, so each output is one loop nest. Its trailing loops are
+fused as long as every access stays contiguous over them, then cut into vectors::
+
+    for p in parallel(outer):                  the loops that cannot be part of the run
+      for i in range(run // 16):               a contiguous run
+        for v in vectorized(16): …
+      for v in vectorized(run % 16): …         its tail, partitioned off: no branch in the loop
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm_ffi
+from tvm import tirx
+from tvm.ir import TensorLoad, Var
+from tvm.s_tir import ScheduleError
+
+from .kernel import Block, Kernel
+
+__all__ = ["inline_producers", "injective", "vectorize_elementwise"]
+
+_TASKS_PER_THREAD = 4
+
+
+def injective(kernel: Kernel) -> str | None:
+    """Match kernels without any reduction."""
+    if not all(block.kinds and set(block.kinds) <= {"S"} for block in kernel.blocks):
+        return None
+    for block in inline_producers(kernel, kernel.blocks):
+        vectorize_elementwise(kernel, block)
+    return "injective"
+
+
+def inline_producers(kernel: Kernel, blocks: tuple[Block, ...]) -> list[Block]:
+    """Inline what can be inlined of `blocks`; return those that remain."""
+    remaining = []
+    for block in blocks:
+        if not kernel.is_output(block):
+            try:
+                kernel.sch.compute_inline(block.rv)
+                continue
+            except ScheduleError:  # its reader is no plain consumer: it keeps its own loops
+                pass
+        remaining.append(block)
+    return remaining
+
+
+def vectorize_elementwise(kernel: Kernel, block: Block) -> None:
+    """Make the loops of one injective block parallel and vectorised."""
+    sch, loops = kernel.sch, kernel.loops(block)
+    if not loops:
+        return
+    lanes = kernel.machine.lanes("float32")
+    first = _contiguous_from(sch.get(block.rv), len(loops))
+    run = sch.fuse(*loops[first:]) if len(loops) - first > 1 else loops[first]
+    outer = sch.fuse(*loops[:first]) if first > 1 else (loops[0] if first else None)
+    length = kernel.extent(run)
+    parallel = kernel.worth_parallel(block)
+    if outer is not None and parallel and (kernel.extent(outer) or 1 << 30) > 1:
+        sch.parallel(outer)
+        parallel = False
+    if length is None:
+        # LLVM's own vectoriser copes with the unknown tail.
+        if parallel:
+            sch.parallel(sch.split(run, factors=[None, 1024])[0])
+        return
+    vectors, tail = divmod(length, lanes)
+    if vectors == 0:
+        if length > 1:
+            sch.vectorize(run)
+        return
+    if tail:
+        run, rest = sch.loop_partition(run, [vectors * lanes, None])
+        if tail > 1:
+            sch.vectorize(rest)
+    tasks = kernel.machine.threads * _TASKS_PER_THREAD
+    if parallel and vectors > 1:
+        split = next(d for d in range(min(tasks, vectors), 0, -1) if vectors % d == 0)
+        chunk, _, vector = sch.split(run, factors=[split, None, lanes])
+        sch.parallel(chunk)
+    else:
+        _, vector = sch.split(run, factors=[None, lanes])
+    sch.vectorize(vector)
+
+
+def _contiguous_from(stmt: Any, count: int) -> int:
+    """First loop of the longest suffix over which every access is contiguous or constant."""
+    iters = [v.var for v in stmt.iter_vars]
+    if len(iters) != count:
+        return count - 1
+    extents = [v.dom.extent for v in stmt.iter_vars]
+    accesses: list[tuple[Any, Any]] = []
+
+    tvm_ffi.structural_walk(
+        stmt.body,
+        (
+            (tirx.BufferStore, lambda node: accesses.append((node.buffer, node.indices))),
+            (TensorLoad, lambda node: accesses.append((node.source, node.indices))),
+        ),
+    )
+    first = count - 1
+    while first > 0 and all(
+        _contiguous(buffer, indices, iters[first - 1 :], extents[first - 1 :])
+        for buffer, indices in accesses
+    ):
+        first -= 1
+    return first
+
+
+def _contiguous(buffer: Any, indices: Any, suffix: list[Any], extents: list[Any]) -> bool:
+    """True when `buffer[indices]` walks memory in step with the fused loops `suffix`."""
+    used = [any(_uses(index, var) for var in suffix) for index in indices]
+    if not any(used):
+        return True
+    head, tail = indices[: -len(suffix)], list(indices[-len(suffix) :])
+    if len(tail) != len(suffix) or any(used[: len(head)]):
+        return False
+    same = all(index.same_as(var) for index, var in zip(tail, suffix, strict=True))
+    dims = list(buffer.ty.shape)[-len(suffix) :]
+    full = all(
+        tvm_ffi.structural_equal(dim, extent) if not isinstance(dim, int) else dim == extent
+        for dim, extent in zip(dims[1:], extents[1:], strict=True)
+    )
+    return same and full
+
+
+def _uses(expr: Any, var: Any) -> bool:
+    found: list[Any] = []
+    tvm_ffi.structural_walk(expr, (Var, lambda node: found.append(node)))
+    return any(node.same_as(var) for node in found)

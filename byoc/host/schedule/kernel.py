@@ -1,0 +1,100 @@
+"""One PrimFunc under scheduling: its blocks, what they read and write, and small helpers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import tvm
+from tvm import tirx
+from tvm.s_tir import Schedule
+
+from ..target import Machine
+
+__all__ = ["Block", "Kernel", "extent_of"]
+
+# Forking the thread pool costs a few microseconds: about as much as this many simple operations.
+_PARALLEL_WORK = 1 << 14
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A block: `rv` is its handle, `kinds` its loops ("S" spatial, "R" reduction) in order."""
+
+    name: str
+    rv: Any
+    kinds: str
+    extents: tuple[int | None, ...]
+    writes: tuple[Any, ...]
+    reads: tuple[Any, ...]
+    stmt: Any
+
+    @property
+    def injective(self) -> bool:
+        """True when every loop is spatial."""
+        return "R" not in self.kinds
+
+    @property
+    def annotations(self) -> dict[str, Any]:
+        """What the kernel's author wrote on the block."""
+        return {str(k): v for k, v in self.stmt.annotations.items()}
+
+
+class Kernel:
+    """A PrimFunc with its schedule; a rule mutates `sch`."""
+
+    def __init__(self, func: tirx.PrimFunc, machine: Machine) -> None:
+        self.machine = machine
+        self.func = func
+        self.sch = Schedule(func)
+        self.params = set(func.params)
+        root = self.sch.get_sblock("root")
+        self.blocks = tuple(self._block(rv) for rv in self.sch.get_child_blocks(root))
+
+    def _block(self, rv: Any) -> Block:
+        stmt = self.sch.get(rv)
+        letters = {tirx.IterVar.DataPar: "S", tirx.IterVar.CommReduce: "R"}
+        return Block(
+            name=str(stmt.name_hint),
+            rv=rv,
+            kinds="".join(letters.get(v.iter_type, "O") for v in stmt.iter_vars),
+            extents=tuple(extent_of(v.dom.extent) for v in stmt.iter_vars),
+            writes=tuple(region.source for region in stmt.writes),
+            reads=tuple(region.source for region in stmt.reads),
+            stmt=stmt,
+        )
+
+    def is_output(self, block: Block) -> bool:
+        """True when the block writes a parameter of the kernel."""
+        return any(buffer in self.params for buffer in block.writes)
+
+    def work(self, block: Block) -> int | None:
+        """Iterations of the block, None when a loop is symbolic."""
+        if any(e is None for e in block.extents):
+            return None
+        return prod(e for e in block.extents if e is not None)
+
+    def worth_parallel(self, block: Block, cost: int = 1) -> bool:
+        """True when the block is large enough for several threads."""
+        work = self.work(block)
+        return self.machine.threads > 1 and (work is None or work * cost >= _PARALLEL_WORK)
+
+    def loops(self, block: Block) -> list[Any]:
+        """The loops around the block, outermost first."""
+        return list(self.sch.get_loops(block.rv))
+
+    def extent(self, loop: Any) -> int | None:
+        """Extent of a loop, None when symbolic."""
+        return extent_of(self.sch.get(loop).extent)
+
+    def result(self) -> tirx.PrimFunc:
+        """The scheduled function."""
+        return self.sch.mod["main"]
+
+
+def extent_of(value: Any) -> int | None:
+    """A dimension as an int, None when it is symbolic."""
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, tvm.tirx.IntImm) else None
