@@ -1,0 +1,93 @@
+"""Models to test and measure on: made here, offline, from a seed.
+
+The nine convolutional nets inside the onnx package carry constant fills for weights; `light`
+gives them random ones. The others are written node by node, spelled as torch.onnx spells them.
+`calibrate` sees to it that activations neither vanish nor explode and that no softmax ends
+saturated or uniform: on such a model a wrong answer would look right.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+
+from benchmarks.zoo.branch import build_branch
+from benchmarks.zoo.inputs import check_nontrivial, random_inputs
+from benchmarks.zoo.light import LIGHT, build_light
+from benchmarks.zoo.mlp import build_mlp
+from benchmarks.zoo.mobilenet import build_mobilenet_v2
+from benchmarks.zoo.transformers import build_bert, build_gpt2, build_vit
+
+__all__ = ["LIGHT", "NAMES", "build", "check_nontrivial", "model_path", "random_inputs"]
+
+_TINY = {"layers": 2, "hidden": 64, "heads": 4}
+
+_BUILDERS: dict[str, tuple[Callable[..., onnx.ModelProto], dict[str, int]]] = {
+    "mobilenet_v2": (build_mobilenet_v2, {}),
+    "bert": (build_bert, {}),
+    "gpt2": (build_gpt2, {}),
+    "vit": (build_vit, {}),
+    "mlp": (build_mlp, {}),
+    "bert_tiny": (build_bert, {**_TINY, "vocabulary": 500, "sequence": 16}),
+    "gpt2_tiny": (build_gpt2, {**_TINY, "vocabulary": 500, "sequence": 16}),
+    "vit_tiny": (build_vit, {**_TINY, "image": 32, "patch": 8}),
+    "branch": (build_branch, {}),
+}
+
+NAMES = (*LIGHT, *_BUILDERS)
+
+
+def build(name: str, seed: int = 0, **options: int | str | bool) -> onnx.ModelProto:
+    """Build the model `name` with weights drawn from `seed`.
+
+    options: what the model's builder takes; the generated models have ``batch=`` and the
+    transformers ``sequence=``, each an int or the name of a symbolic dimension; ``layers=`` and
+    ``spell_norms=`` (LayerNorm as ReduceMean, Sub, Pow, …) belong to the transformers.
+    Raises KeyError for an unknown name.
+    """
+    if name in LIGHT:
+        return build_light(name, seed, **options)
+    if name not in _BUILDERS:
+        raise KeyError(f"no model {name!r} in the zoo; legal: {', '.join(NAMES)}")
+    builder, defaults = _BUILDERS[name]
+    return builder(seed=seed, **{**defaults, **options})
+
+
+def _folder() -> Path:
+    default = Path(__file__).parents[2] / "models"
+    return Path(os.environ.get("BYOC_MODELS", default))
+
+
+def _newest_source() -> float:
+    return max(p.stat().st_mtime for p in Path(__file__).parent.glob("*.py"))
+
+
+def model_path(
+    name: str, seed: int = 0, *, folder: Path | None = None, **options: int | str | bool
+) -> Path:
+    """Path of the model's file, which is built when it is missing or older than this package.
+
+    folder: where the files lie; default ``$BYOC_MODELS``, else ``models/`` in the checkout.
+    """
+    folder = folder or _folder()
+    words = [name, *(f"{key}={value}" for key, value in sorted(options.items()))]
+    if seed:
+        words.append(f"seed={seed}")
+    path = folder / f"{'-'.join(words)}.onnx"
+    if path.exists() and path.stat().st_mtime >= _newest_source():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=folder, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(build(name, seed, **options).SerializeToString())
+        os.chmod(aside, 0o644)  # noqa: PTH101 (mkstemp gives a str and mode 0600)
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,130 @@
+"""A small ONNX graph writer that names things the way torch.onnx does."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+__all__ = ["Builder", "Dim"]
+
+Dim = int | str
+Array = npt.NDArray[Any]
+
+
+class Builder:
+    """Collects nodes and initialisers of one graph.
+
+    Names follow torch.onnx: a node is ``/module/path/OpType`` (then ``OpType_1`` …), its result
+    ``<node>_output_0``; a parameter is ``module.path.weight``.
+    """
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name = name
+        self.rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
+        self._scope: list[str] = []
+        self._used: Counter[str] = Counter()
+
+    @contextmanager
+    def scope(self, path: str) -> Iterator[None]:
+        """Nodes made inside belong to the module `path`, relative to the scope around."""
+        parts = path.split("/")
+        self._scope.extend(parts)
+        yield
+        del self._scope[-len(parts) :]
+
+    def op(self, op_type: str, *inputs: str, outputs: int = 1, **attrs: Any) -> str:
+        """Append a node, return the name of its first result (see `ops` for several)."""
+        return self.ops(op_type, *inputs, outputs=outputs, **attrs)[0]
+
+    def ops(self, op_type: str, *inputs: str, outputs: int, **attrs: Any) -> list[str]:
+        """Append a node, return the names of all its results."""
+        base = "/" + "/".join([*self._scope, op_type])
+        count = self._used[base]
+        self._used[base] += 1
+        name = f"{base}_{count}" if count else base
+        results = [f"{name}_output_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(op_type, list(inputs), results, name=name, **attrs))
+        return results
+
+    def constant(self, value: Array | float | Sequence[int]) -> str:
+        """A `Constant` node: floats are scalars of float32, sequences int64 vectors."""
+        if isinstance(value, float):
+            array: Array = np.array(value, np.float32)
+        elif isinstance(value, np.ndarray):
+            array = value
+        else:
+            array = np.array(value, np.int64)
+        return self.op("Constant", value=numpy_helper.from_array(array))
+
+    def parameter(self, name: str, array: Array) -> str:
+        """An initialiser named after the module around: ``module.path.<name>``."""
+        full = ".".join([*self._scope, name])
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), full))
+        return full
+
+    def folded(self, op_type: str, array: Array) -> str:
+        """An initialiser that torch.onnx made by folding constants: ``onnx::<op>_<n>``."""
+        name = f"onnx::{op_type}_{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def batch_and_sequence(
+        self, value: str, batch: Dim, sequence: Dim
+    ) -> tuple[str | int, str | int]:
+        """The first two dimensions of `value`: ints, or scalars read off it when symbolic."""
+
+        def read(dim: Dim, axis: int) -> str | int:
+            if isinstance(dim, int):
+                return dim
+            shape = self.op("Shape", value)
+            return self.op("Gather", shape, self.constant(np.array(axis, np.int64)), axis=0)
+
+        return read(batch, 0), read(sequence, 1)
+
+    def vector(self, dim: str | int) -> str:
+        """A dimension (int, or name of a scalar) as an int64 vector of one."""
+        if isinstance(dim, int):
+            return self.constant([dim])
+        return self.op("Unsqueeze", dim, self.constant([0]))
+
+    def normal(self, shape: Sequence[int], std: float, mean: float = 0.0) -> Array:
+        """Draw a float32 array."""
+        return self.rng.standard_normal(shape, np.float32) * np.float32(std) + np.float32(mean)
+
+    def input(self, name: str, shape: Sequence[Dim], dtype: int = TensorProto.FLOAT) -> str:
+        """Declare an input of the model."""
+        self.inputs.append(helper.make_tensor_value_info(name, dtype, list(shape)))
+        return name
+
+    def output(self, value: str, name: str, shape: Sequence[Dim]) -> None:
+        """Declare the result `value` as the model's float32 output `name`."""
+        for node in self.nodes:
+            node.output[:] = [name if o == value else o for o in node.output]
+            node.input[:] = [name if i == value else i for i in node.input]
+        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
+
+    def model(self, opset: int = 17) -> onnx.ModelProto:
+        """The checked model."""
+        graph = helper.make_graph(
+            self.nodes, self.name, self.inputs, self.outputs, self.initializers
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", opset)],
+            producer_name="byoc-zoo",
+            ir_version=8,
+        )
+        onnx.checker.check_model(model)
+        return model
