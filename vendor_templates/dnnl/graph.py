@@ -1,0 +1,215 @@
+"""The program while it is being made: values, ops, and edits that keep them consistent.
+
+Every rewrite has the same form: the *last* op of what is replaced takes over ::
+
+    conv ── add ── relu          relu.morph("convolution", conv's inputs, post=[add, relu])
+      └──────┴── die ──┘         conv and add lose their last user and are gone
+
+so ops stay in topological order without sorting, and what nobody reads disappears at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from byoc.segment import Array, Dim, TensorType
+
+__all__ = ["Graph", "Op", "Post"]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A post-op: an eltwise (``value is None``) or ``out alg value``."""
+
+    alg: str
+    alpha: float = 0.0
+    beta: float = 0.0
+    value: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Op:
+    """One op of program.md, mutable."""
+
+    kind: str
+    inputs: list[int]
+    outputs: list[int]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    post: list[Post] = field(default_factory=list)
+    source: tuple[str, ...] = ()
+    dead: bool = False
+
+    @property
+    def out(self) -> int:
+        """The only output."""
+        return self.outputs[0]
+
+    @property
+    def reads(self) -> list[int]:
+        """Every value the op reads: inputs and post-op operands."""
+        return self.inputs + [p.value for p in self.post if p.value is not None]
+
+
+class Graph:
+    """Values, constants and ops, with who makes and who reads each value."""
+
+    def __init__(self, values: Iterable[TensorType]) -> None:
+        self.values = list(values)
+        self.constants: dict[int, Array] = {}
+        self.inputs: list[int] = []
+        self.outputs: list[int] = []
+        self.ops: list[Op] = []
+        self.producer: dict[int, Op] = {}
+        self.readers: dict[int, list[Op]] = {}
+        self.source: tuple[str, ...] = ()
+        self._moved: dict[int, int] = {}
+
+    # values
+
+    def type(self, value: int) -> TensorType:
+        """Type of a value."""
+        return self.values[value]
+
+    def shape(self, value: int) -> tuple[Dim, ...]:
+        """Shape of a value."""
+        return self.values[value].shape
+
+    def rank(self, value: int) -> int:
+        """Number of dimensions of a value."""
+        return len(self.values[value].shape)
+
+    def new(self, shape: Sequence[Dim], dtype: str = "float32") -> int:
+        """A fresh value."""
+        self.values.append(TensorType(tuple(shape), dtype))
+        return len(self.values) - 1
+
+    def constant(self, array: Array) -> int:
+        """A fresh constant value."""
+        value = self.new(array.shape, array.dtype.name)
+        self.constants[value] = array
+        return value
+
+    def scalar(self, value: int) -> float | None:
+        """The number when a value is a finite float constant of one element, else None."""
+        array = self.constants.get(value)
+        if array is None or array.size != 1 or array.dtype != np.float32:
+            return None
+        number = float(array.reshape(()))
+        return number if np.isfinite(number) else None
+
+    def uses(self, value: int) -> int:
+        """How many ops read a value, plus one for each time it is an output."""
+        return len(self.readers.get(value, ())) + self.outputs.count(value)
+
+    def made_by(self, value: int, kind: str, *, alone: bool = True) -> Op | None:
+        """The op of this kind that makes a value, when (`alone`) nothing else reads the value."""
+        op = self.producer.get(value)
+        if op is None or op.kind != kind or (alone and self.uses(value) != 1):
+            return None
+        return op
+
+    # edits
+
+    def emit(
+        self,
+        kind: str,
+        inputs: Sequence[int],
+        shape: Sequence[Dim] | None = None,
+        dtype: str = "float32",
+        *,
+        out: int | Sequence[int] | None = None,
+        **attrs: Any,
+    ) -> int:
+        """Append an op (during `walk`: before the op being visited); give its first output.
+
+        Either `out`, existing value ids, or the `shape` and `dtype` of a fresh output.
+        """
+        if out is None:
+            assert shape is not None
+            out = self.new(shape, dtype)
+        outputs = [out] if isinstance(out, int) else list(out)
+        op = Op(kind, list(inputs), outputs, attrs, source=self.source)
+        self.ops.append(op)
+        for value in outputs:
+            self.producer[value] = op
+        self._read(op)
+        return outputs[0]
+
+    def morph(
+        self,
+        op: Op,
+        kind: str,
+        inputs: Sequence[int],
+        attrs: dict[str, Any] | None = None,
+        post: Sequence[Post] = (),
+        absorbed: Iterable[Op] = (),
+    ) -> None:
+        """Make `op` compute its outputs in another way; `absorbed` lend it their source names."""
+        before = op.reads
+        self._unread(op)
+        op.kind, op.inputs, op.attrs, op.post = kind, list(inputs), dict(attrs or {}), list(post)
+        names = [n for other in absorbed for n in other.source]
+        op.source = tuple(dict.fromkeys([*names, *op.source]))
+        self._read(op)
+        self._sweep(before)
+
+    def replace(self, old: int, new: int) -> None:
+        """Let every reader of `old`, also later ones that `resolve`, read `new`."""
+        self._moved[old] = new
+        for op in self.readers.pop(old, []):
+            op.inputs = [new if v == old else v for v in op.inputs]
+            op.post = [_renamed(p, old, new) for p in op.post]
+            self.readers.setdefault(new, []).append(op)
+        self.outputs = [new if v == old else v for v in self.outputs]
+        self._sweep([old])
+
+    def resolve(self, value: int) -> int:
+        """The value that stands for `value` after replacements."""
+        while value in self._moved:
+            value = self._moved[value]
+        return value
+
+    def walk(self) -> Iterator[Op]:
+        """Every live op in order; ops emitted meanwhile go before the one being visited."""
+        before, self.ops = self.ops, []
+        for op in before:
+            if op.dead:
+                continue
+            self.source = op.source
+            yield op
+            if not op.dead:
+                self.ops.append(op)
+        self.ops = [op for op in self.ops if not op.dead]
+
+    def prune(self) -> None:
+        """Remove ops whose outputs nobody reads."""
+        for op in reversed(list(self.ops)):
+            self._sweep(op.outputs)
+        self.ops = [op for op in self.ops if not op.dead]
+
+    def _read(self, op: Op) -> None:
+        for value in op.reads:
+            self.readers.setdefault(value, []).append(op)
+
+    def _unread(self, op: Op) -> None:
+        for value in op.reads:
+            self.readers[value].remove(op)
+
+    def _sweep(self, values: Iterable[int]) -> None:
+        """Remove the makers of values nobody reads, and what only they needed."""
+        pending = list(values)
+        while pending:
+            op = self.producer.get(pending.pop())
+            if op is None or op.dead or any(self.uses(v) for v in op.outputs):
+                continue
+            op.dead = True
+            self._unread(op)
+            pending.extend(op.reads)
+
+
+def _renamed(post: Post, old: int, new: int) -> Post:
+    return Post(post.alg, post.alpha, post.beta, new) if post.value == old else post

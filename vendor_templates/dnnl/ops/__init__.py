@@ -1,0 +1,26 @@
+"""Every Relax op the vendor takes: one `Rule` each, in modules by family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from . import conv, elementwise, matmul, norm, pool, reduce, shape
+from .rule import Rule
+
+__all__ = ["RULES", "Rule"]
+
+
+def _table(families: Iterable[Iterable[Rule]]) -> Mapping[str, Rule]:
+    table: dict[str, Rule] = {}
+    for rules in families:
+        for rule in rules:
+            if rule.op in table:
+                raise ValueError(f"vendor author: two rules for op {rule.op!r}")
+            table[rule.op] = rule
+    return table
+
+
+RULES: Mapping[str, Rule] = _table(
+    family.RULES for family in (conv, matmul, pool, elementwise, norm, reduce, shape)
+)
+"""Relax name without prefix → rule."""

@@ -1,0 +1,49 @@
+"""Between a model's layouts ("NHWC", "HWIO") and the one order programs know ("NCHW", "OIHW")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..graph import Graph
+
+__all__ = ["SPATIAL", "permuted", "to_layout", "to_standard", "transpose"]
+
+SPATIAL = {1: "W", 2: "HW", 3: "DHW"}
+"""Letters of the spatial dimensions."""
+
+
+def permuted(items: Sequence[Any], axes: Sequence[int]) -> list[Any]:
+    """``items[axes[0]], items[axes[1]], …``"""
+    return [items[a] for a in axes]
+
+
+def transpose(graph: Graph, value: int, axes: Sequence[int]) -> int:
+    """The transposed value (itself when the axes say so)."""
+    if list(axes) == list(range(len(axes))):
+        return value
+    shape = permuted(graph.shape(value), axes)
+    return graph.emit("transpose", [value], shape, graph.type(value).dtype, axes=list(axes))
+
+
+def to_standard(graph: Graph, value: int, layout: str, standard: str) -> int:
+    """`value`, which lies in `layout`, in the standard order."""
+    return transpose(graph, value, [layout.index(c) for c in standard])
+
+
+def to_layout(
+    graph: Graph,
+    kind: str,
+    inputs: Sequence[int],
+    out: int,
+    layout: str,
+    standard: str,
+    **attrs: Any,
+) -> None:
+    """Emit an op that computes in the standard order and give its result, in `layout`, to `out`."""
+    if layout == standard:
+        graph.emit(kind, inputs, out=out, **attrs)
+        return
+    shape = permuted(graph.shape(out), [layout.index(c) for c in standard])
+    inner = graph.emit(kind, inputs, shape, graph.type(out).dtype, **attrs)
+    graph.emit("transpose", [inner], out=out, axes=[standard.index(c) for c in layout])
