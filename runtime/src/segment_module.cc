@@ -1,18 +1,12 @@
-/*!
- * \file segment_module.cc
+/*
+ * Bytes of a "byoc.segment" module, all numbers u64 little-endian, strings as length + bytes:
  *
- * Serialized form, little-endian, no padding:
- *
- *   u64 version | str symbol | str vendor | str options | str blob | u64 n | n tensors
- *   str    = u64 length, bytes
- *   tensor = DLDataType, u64 ndim, i64 shape[ndim], raw row-major data
+ *   version | symbol | vendor | options | blob | count | count x { dtype | rank | dims | data }
  */
 #include "segment_module.h"
 
-#include <tvm/ffi/error.h>
-#include <tvm/ffi/function.h>
+#include <tvm/ffi/cast.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -20,39 +14,25 @@
 #include <utility>
 #include <vector>
 
+#include "buffer.h"
+#include "errors.h"
+#include "tensors.h"
+
 namespace byoc {
 namespace {
 
-using tvm::ffi::Any;
-using tvm::ffi::Array;
-using tvm::ffi::Bytes;
-using tvm::ffi::Function;
-using tvm::ffi::Module;
-using tvm::ffi::Optional;
-using tvm::ffi::String;
-using tvm::ffi::Tensor;
+namespace ffi = tvm::ffi;
 
-constexpr uint64_t kFormatVersion = 1;
-constexpr size_t kAlignment = 64;  // what vendors are promised for constants
-
-struct AlignedAlloc {
-  void AllocData(DLTensor* t) {
-    const size_t size = tvm::ffi::GetDataSize(*t);
-    t->data = std::aligned_alloc(kAlignment, (size / kAlignment + 1) * kAlignment);
-    if (t->data == nullptr) TVM_FFI_THROW(MemoryError) << "cannot allocate " << size << " bytes";
-  }
-  void FreeData(DLTensor* t) { std::free(t->data); }
-};
+constexpr uint64_t kVersion = 1;
 
 class Writer {
  public:
-  void Raw(const void* data, size_t size) { out_.append(static_cast<const char*>(data), size); }
-  void U64(uint64_t value) { Raw(&value, sizeof(value)); }
-  void Str(const char* data, size_t size) {
-    U64(size);
-    Raw(data, size);
+  void Number(uint64_t n) { out_.append(reinterpret_cast<const char*>(&n), sizeof(n)); }
+  void Bytes(const char* data, size_t size) {
+    Number(size);
+    out_.append(data, size);
   }
-  Bytes Finish() { return Bytes(std::move(out_)); }
+  std::string Take() { return std::move(out_); }
 
  private:
   std::string out_;
@@ -60,146 +40,155 @@ class Writer {
 
 class Reader {
  public:
-  explicit Reader(const Bytes& bytes) : next_(bytes.data()), left_(bytes.size()) {}
-
-  const char* Take(uint64_t size) {
-    if (size > left_) {
-      TVM_FFI_THROW(ValueError) << "a serialized byoc segment is truncated: expected " << size
-                                << " more bytes, found " << left_;
-    }
-    const char* at = next_;
-    next_ += size;
+  Reader(const char* data, size_t size) : data_(data), left_(size) {}
+  uint64_t Number() {
+    uint64_t n;
+    std::memcpy(&n, Raw(sizeof(n)), sizeof(n));
+    return n;
+  }
+  std::string Bytes() {
+    const uint64_t size = Number();
+    return std::string(Raw(size), size);
+  }
+  const char* Raw(uint64_t size) {
+    if (size > left_) ThrowArtifactError("segment module: truncated");
+    const char* at = data_;
+    data_ += size;
     left_ -= size;
     return at;
   }
-  template <typename T>
-  T Value() {
-    T value;
-    std::memcpy(&value, Take(sizeof(T)), sizeof(T));
-    return value;
-  }
-  String Str() {
-    const uint64_t size = Value<uint64_t>();
-    return String(Take(size), size);
-  }
-  Bytes Blob() {
-    const uint64_t size = Value<uint64_t>();
-    return Bytes(Take(size), size);
-  }
-  Tensor Array() {
-    const auto dtype = Value<DLDataType>();
-    const auto ndim = Value<uint64_t>();
-    if (ndim > left_ / sizeof(int64_t)) Take(left_ + 1);  // throws
-    std::vector<int64_t> shape(ndim);
-    uint64_t size = (uint64_t{dtype.bits} * dtype.lanes + 7) / 8;
-    for (int64_t& dim : shape) {
-      dim = Value<int64_t>();
-      if (dim < 0 || (dim > 0 && size > left_ / static_cast<uint64_t>(dim))) Take(left_ + 1);
-      size *= static_cast<uint64_t>(dim);
-    }
-    Tensor tensor = Tensor::FromNDAlloc(AlignedAlloc(), tvm::ffi::ShapeView(shape.data(), ndim),
-                                        dtype, DLDevice{kDLCPU, 0});
-    std::memcpy(tensor.data_ptr(), Take(size), size);
-    return tensor;
-  }
 
  private:
-  const char* next_;
+  const char* data_;
   uint64_t left_;
 };
 
-class SegmentModuleObj : public tvm::ffi::ModuleObj {
+class FunctionModuleObj : public ffi::ModuleObj {
  public:
-  SegmentModuleObj(String symbol, String vendor, Bytes blob, Array<Tensor> constants,
-                   String options)
+  explicit FunctionModuleObj(ffi::Map<ffi::String, ffi::Function> functions)
+      : functions_(std::move(functions)) {}
+  const char* kind() const final { return "byoc.functions"; }
+  int GetPropertyMask() const final { return ffi::Module::kRunnable; }
+  ffi::Optional<ffi::Function> GetFunction(const ffi::String& name) final {
+    return functions_.Get(name);
+  }
+
+ private:
+  ffi::Map<ffi::String, ffi::Function> functions_;
+};
+
+class SegmentModuleObj : public ffi::ModuleObj {
+ public:
+  SegmentModuleObj(std::string symbol, std::string vendor, std::string options, ffi::Bytes blob,
+                   ffi::Array<ffi::Tensor> constants)
       : symbol_(std::move(symbol)),
         vendor_(std::move(vendor)),
+        options_(std::move(options)),
         blob_(std::move(blob)),
-        constants_(std::move(constants)),
-        options_(std::move(options)) {}
+        constants_(std::move(constants)) {}
 
-  const char* kind() const final { return kSegmentModuleKind; }
+  const char* kind() const final { return "byoc.segment"; }
+  int GetPropertyMask() const final {
+    return ffi::Module::kBinarySerializable | ffi::Module::kRunnable;
+  }
 
-  int GetPropertyMask() const final { return Module::kBinarySerializable | Module::kRunnable; }
-
-  Optional<Function> GetFunction(const String& name) final {
-    if (name != symbol_) return std::nullopt;
-    auto self = tvm::ffi::GetObjectPtr<SegmentModuleObj>(this);  // keeps the module alive
-    return Function::FromPacked([self](tvm::ffi::PackedArgs args, Any* result) {
+  ffi::Optional<ffi::Function> GetFunction(const ffi::String& name) final {
+    if (std::string(name) != symbol_) return std::nullopt;
+    auto self = ffi::GetObjectPtr<SegmentModuleObj>(this);
+    return ffi::Function::FromPacked([self](ffi::PackedArgs args, ffi::Any* result) {
       self->Execute().CallPacked(args, result);
     });
   }
 
-  Bytes SaveToBytes() const final {
+  ffi::Bytes SaveToBytes() const final {
     Writer out;
-    out.U64(kFormatVersion);
-    out.Str(symbol_.data(), symbol_.size());
-    out.Str(vendor_.data(), vendor_.size());
-    out.Str(options_.data(), options_.size());
-    out.Str(blob_.data(), blob_.size());
-    out.U64(constants_.size());
-    for (const Tensor& tensor : constants_) {
-      const DLTensor* t = tensor.GetDLTensorPtr();
-      out.Raw(&t->dtype, sizeof(t->dtype));
-      out.U64(static_cast<uint64_t>(t->ndim));
-      out.Raw(t->shape, sizeof(int64_t) * static_cast<size_t>(t->ndim));
-      out.Raw(tensor.data_ptr(), tvm::ffi::GetDataSize(*t));
+    out.Number(kVersion);
+    for (const std::string* text : {&symbol_, &vendor_, &options_}) {
+      out.Bytes(text->data(), text->size());
     }
-    return out.Finish();
+    out.Bytes(blob_.data(), blob_.size());
+    out.Number(constants_.size());
+    for (const ffi::Tensor& tensor : constants_) {
+      const DLTensor& t = *tensor.GetDLTensorPtr();
+      const std::string dtype(ffi::DLDataTypeToString(t.dtype));
+      out.Bytes(dtype.data(), dtype.size());
+      out.Number(static_cast<uint64_t>(t.ndim));
+      for (int i = 0; i < t.ndim; ++i) out.Number(static_cast<uint64_t>(t.shape[i]));
+      out.Bytes(static_cast<const char*>(t.data) + t.byte_offset, ffi::GetDataSize(t));
+    }
+    return ffi::Bytes(out.Take());
   }
 
  private:
-  Function Execute() {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!execute_) {
-      Function init = FindInit();
-      execute_ = init(blob_, constants_, options_).cast<Function>();
-    }
-    return *execute_;
+  const ffi::Function& Execute() {
+    std::call_once(once_, [this] {
+      const std::string name = "byoc.vendor." + vendor_ + ".init";
+      auto init = ffi::Function::GetGlobal(name);
+      if (!init) {
+        TVM_FFI_THROW(RuntimeError) << "segment '" << symbol_ << "' needs vendor '" << vendor_
+                                    << "', whose runtime is not loaded (no function '" << name
+                                    << "'); import byoc and the vendor's package first";
+      }
+      execute_ = (*init)(blob_, constants_, ffi::String(options_)).cast<ffi::Function>();
+      // Kept: a module that has run can still be exported.
+    });
+    return execute_;
   }
 
-  Function FindInit() const {
-    const std::string name = std::string("byoc.vendor.") + std::string(vendor_) + ".init";
-    if (auto init = Function::GetGlobal(name)) return *init;
-    if (auto load = Function::GetGlobal("byoc.load_vendor")) {
-      (*load)(vendor_);
-      if (auto init = Function::GetGlobal(name)) return *init;
-    }
-    TVM_FFI_THROW(RuntimeError) << "segment '" << symbol_ << "': the runtime of vendor '" << vendor_
-                                << "' is not loaded; install the vendor's package and import byoc";
-    TVM_FFI_UNREACHABLE();
-  }
-
-  const String symbol_, vendor_;
-  const Bytes blob_;
-  const Array<Tensor> constants_;
-  const String options_;
-  std::mutex mutex_;
-  std::optional<Function> execute_;
+  const std::string symbol_, vendor_, options_;
+  const ffi::Bytes blob_;
+  const ffi::Array<ffi::Tensor> constants_;
+  std::once_flag once_;
+  ffi::Function execute_;
 };
 
 }  // namespace
 
-Module MakeSegmentModule(String symbol, String vendor, Bytes blob, Array<Tensor> constants,
-                         String options) {
-  return Module(tvm::ffi::make_object<SegmentModuleObj>(std::move(symbol), std::move(vendor),
-                                                        std::move(blob), std::move(constants),
-                                                        std::move(options)));
+ffi::Module FunctionModule(ffi::Map<ffi::String, ffi::Function> functions) {
+  return ffi::Module(ffi::make_object<FunctionModuleObj>(std::move(functions)));
 }
 
-Module LoadSegmentModule(const Bytes& bytes) {
-  Reader in(bytes);
-  const auto version = in.Value<uint64_t>();
-  if (version != kFormatVersion) {
-    TVM_FFI_THROW(ValueError) << "a serialized byoc segment has format version " << version
-                              << ", this byoc reads " << kFormatVersion;
+ffi::Module SegmentModule(ffi::String symbol, ffi::String vendor, ffi::Bytes blob,
+                          ffi::Array<ffi::Tensor> constants, ffi::String options) {
+  for (const ffi::Tensor& t : constants) {
+    if (!t.IsContiguous() || t.device().device_type != kDLCPU) {
+      TVM_FFI_THROW(ValueError) << "segment '" << symbol
+                                << "': constants must be dense, on the CPU";
+    }
   }
-  String symbol = in.Str(), vendor = in.Str(), options = in.Str();
-  Bytes blob = in.Blob();
-  const auto count = in.Value<uint64_t>();
-  Array<Tensor> constants;
-  for (uint64_t i = 0; i < count; ++i) constants.push_back(in.Array());
-  return MakeSegmentModule(symbol, vendor, blob, constants, options);
+  return ffi::Module(ffi::make_object<SegmentModuleObj>(std::string(symbol), std::string(vendor),
+                                                        std::string(options), std::move(blob),
+                                                        std::move(constants)));
+}
+
+ffi::Module LoadSegmentModule(const ffi::Bytes& bytes) {
+  Reader in(bytes.data(), bytes.size());
+  const uint64_t version = in.Number();
+  if (version != kVersion) {
+    ThrowArtifactError("segment module has version " + std::to_string(version) +
+                       ", this byoc reads version " + std::to_string(kVersion));
+  }
+  ffi::String symbol = in.Bytes(), vendor = in.Bytes(), options = in.Bytes();
+  ffi::Bytes blob = in.Bytes();
+  ffi::Array<ffi::Tensor> constants;
+  for (uint64_t count = in.Number(); count > 0; --count) {
+    const DLDataType dtype = ffi::StringToDLDataType(in.Bytes());
+    constexpr uint64_t kMaxRank = 64;
+    const uint64_t rank = in.Number();
+    if (rank > kMaxRank)
+      ThrowArtifactError("segment module: constant of rank " + std::to_string(rank));
+    std::vector<int64_t> shape;
+    for (uint64_t i = 0; i < rank; ++i) shape.push_back(static_cast<int64_t>(in.Number()));
+    const uint64_t size = in.Number();
+    const char* data = in.Raw(size);
+    if (NumBytes(shape.data(), shape.size(), dtype) != size) {
+      ThrowArtifactError("segment module: a constant's size does not match its shape");
+    }
+    ffi::Tensor tensor = NewTensor(ffi::ShapeView(shape.data(), shape.size()), dtype);
+    std::memcpy(tensor.data_ptr(), data, size);
+    constants.push_back(std::move(tensor));
+  }
+  return SegmentModule(symbol, vendor, blob, constants, options);
 }
 
 }  // namespace byoc

@@ -1,35 +1,33 @@
-/*!
- * \file segment_module.h
- * \brief A segment as a tvm-ffi module, for users of TVM's stock pipeline.
- *
- * `relax.transform.RunCodegen` wants a module that serves the segment's symbol and that
- * `export_library` can pack into a .so. byoc's own programs do not use it.
- */
-#ifndef BYOC_SEGMENT_MODULE_H_
-#define BYOC_SEGMENT_MODULE_H_
+/*! \brief Segments as tvm-ffi modules: what Relax's VM and exported libraries call. */
+#ifndef BYOC_RUNTIME_SEGMENT_MODULE_H_
+#define BYOC_RUNTIME_SEGMENT_MODULE_H_
 
 #include <tvm/ffi/container/array.h>
+#include <tvm/ffi/container/map.h>
 #include <tvm/ffi/container/tensor.h>
 #include <tvm/ffi/extra/module.h>
+#include <tvm/ffi/function.h>
 #include <tvm/ffi/string.h>
 
 namespace byoc {
 
-/*! \brief What `SegmentModuleObj::kind` answers; part of exported libraries. */
-inline constexpr const char* kSegmentModuleKind = "byoc.segment";
+/*! \brief A module of kind "byoc.functions" that serves `functions` by name; not serialisable. */
+tvm::ffi::Module FunctionModule(tvm::ffi::Map<tvm::ffi::String, tvm::ffi::Function> functions);
 
 /*!
- * \brief Make the module of one segment; the vendor's init runs at the first call.
- * \param symbol name the compiled Relax code calls it by.
+ * \brief A module of kind "byoc.segment": one compiled segment, for plain TVM users.
+ *
+ * It serves one function, `symbol`, and saves itself into whatever library imports it
+ * (`export_library`). `byoc.vendor.<vendor>.init` is called once, when `symbol` is first called;
+ * it must be registered by then.
  */
-tvm::ffi::Module MakeSegmentModule(tvm::ffi::String symbol, tvm::ffi::String vendor,
-                                   tvm::ffi::Bytes blob,
-                                   tvm::ffi::Array<tvm::ffi::Tensor> constants,
-                                   tvm::ffi::String options);
+tvm::ffi::Module SegmentModule(tvm::ffi::String symbol, tvm::ffi::String vendor,
+                               tvm::ffi::Bytes blob, tvm::ffi::Array<tvm::ffi::Tensor> constants,
+                               tvm::ffi::String options);
 
-/*! \brief Read what `SaveToBytes` wrote; throws ValueError when the bytes are damaged. */
+/*! \brief Inverse of the module's SaveToBytes. Throws byoc.ArtifactError on damaged bytes. */
 tvm::ffi::Module LoadSegmentModule(const tvm::ffi::Bytes& bytes);
 
 }  // namespace byoc
 
-#endif  // BYOC_SEGMENT_MODULE_H_
+#endif  // BYOC_RUNTIME_SEGMENT_MODULE_H_

@@ -1,0 +1,66 @@
+/*! \brief Waiting on a futex: the one primitive under queues and calls. */
+#ifndef BYOC_RUNTIME_EVENT_H_
+#define BYOC_RUNTIME_EVENT_H_
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <climits>
+#include <cstdint>
+
+namespace byoc {
+
+/*! \brief Tell the core that this is a spin loop. */
+inline void CpuRelax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield" ::: "memory");
+#endif
+}
+
+/*! \brief Sleep while `*word == expected`; may return early. */
+inline void FutexWait(const std::atomic<uint32_t>* word, uint32_t expected) {
+  static_assert(sizeof(std::atomic<uint32_t>) == 4);
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+
+/*! \brief Wake everyone asleep on `word`. */
+inline void FutexWake(const std::atomic<uint32_t>* word) {
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+
+/*! \brief Rounds of `CpuRelax` before sleeping: some microseconds; none on a single core. */
+int SpinRounds();
+
+/*! \brief Set once by one thread, waited for by another. */
+class Event {
+ public:
+  bool IsSet() const { return state_.load(std::memory_order_acquire) == kSet; }
+
+  void Set() {
+    // The waiter may return and destroy *this as soon as the exchange is visible; waking an
+    // address that is gone is harmless.
+    if (state_.exchange(kSet, std::memory_order_acq_rel) == kAsleep) FutexWake(&state_);
+  }
+
+  void Wait() {
+    for (int i = SpinRounds(); i > 0; --i) {
+      if (IsSet()) return;
+      CpuRelax();
+    }
+    uint32_t seen = kUnset;
+    state_.compare_exchange_strong(seen, kAsleep, std::memory_order_acq_rel);
+    while (!IsSet()) FutexWait(&state_, kAsleep);
+  }
+
+ private:
+  enum : uint32_t { kUnset, kSet, kAsleep };
+  std::atomic<uint32_t> state_{kUnset};
+};
+
+}  // namespace byoc
+
+#endif  // BYOC_RUNTIME_EVENT_H_

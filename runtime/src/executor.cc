@@ -1,0 +1,351 @@
+#include "executor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <utility>
+
+#include "errors.h"
+
+namespace byoc {
+
+using tvm::ffi::AnyView;
+
+/*! \brief Starts one lane of one call. */
+struct Executor::LaneJob final : Job {
+  const Executor* executor = nullptr;
+  Context* context = nullptr;
+  size_t first = 0;
+  void Run() noexcept override { executor->RunLane(context, first); }
+};
+
+/*! \brief All that belongs to one call. */
+struct Executor::Context {
+  explicit Context(const Executor& executor)
+      : arena(static_cast<size_t>(executor.plan_.arena_bytes)),
+        tensors(executor.tensors_),
+        staged_inputs(executor.inputs_.size()),
+        staged_outputs(executor.outputs_.size()),
+        bound_outputs(executor.outputs_.size()) {
+    for (const Patch& patch : executor.arena_patches_) {
+      tensors[patch.tensor].data = arena.data() + patch.offset;
+    }
+    args.reserve(executor.arg_tensors_.size());
+    for (size_t tensor : executor.arg_tensors_) args.emplace_back(&tensors[tensor]);
+    if (executor.lanes_.size() > 1) {
+      waits = std::make_unique<std::atomic<int>[]>(executor.steps_.size());
+      jobs.resize(executor.lanes_.size());
+      for (LaneJob& job : jobs) {
+        job.executor = &executor;
+        job.context = this;
+      }
+    }
+  }
+
+  Buffer arena;
+  std::vector<DLTensor> tensors;
+  std::vector<AnyView> args;
+  std::vector<Buffer> staged_inputs;  // aligned copies; made when a caller's memory needs one
+  std::vector<Buffer> staged_outputs;
+  std::vector<void*> bound_outputs;
+
+  // Plans on several processors only.
+  std::unique_ptr<std::atomic<int>[]> waits;
+  std::vector<LaneJob> jobs;
+  std::atomic<size_t> remaining{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;  // written by the first to set `failed`, read when all is done
+  Event* done = nullptr;
+};
+
+Executor::Executor(Plan plan, std::vector<Callee> callees,
+                   tvm::ffi::Array<tvm::ffi::Tensor> constants)
+    : plan_(std::move(plan)), callees_(std::move(callees)), constants_(std::move(constants)) {
+  for (const PlanTensor& t : plan_.tensors) {
+    DLTensor tensor{};
+    tensor.device = {kDLCPU, 0};
+    tensor.ndim = static_cast<int32_t>(t.shape.size());
+    tensor.dtype = t.dtype;
+    tensor.shape = const_cast<int64_t*>(t.shape.data());
+    tensors_.push_back(tensor);
+  }
+  BuildPorts();
+  BuildSteps();
+  BindConstants();
+}
+
+Executor::~Executor() {
+  for (auto& slot : idle_) delete slot.load();
+}
+
+void Executor::BuildPorts() {
+  const auto ports = [&](const std::vector<PlanPort>& from) {
+    std::vector<Port> to;
+    for (const PlanPort& port : from) {
+      const PlanTensor& t = plan_.tensors[port.tensor];
+      to.push_back(Port{static_cast<size_t>(t.nbytes), t.itemsize(), {}});
+    }
+    return to;
+  };
+  inputs_ = ports(plan_.inputs);
+  outputs_ = ports(plan_.outputs);
+  const auto port_of = [&](const PlanTensor& t) -> Port* {
+    if (t.place == Place::kInput) return &inputs_[t.index];
+    return t.place == Place::kOutput ? &outputs_[t.index] : nullptr;
+  };
+  for (size_t i = 0; i < plan_.tensors.size(); ++i) {
+    const PlanTensor& t = plan_.tensors[i];
+    if (Port* port = port_of(t)) port->patches.push_back({i, t.offset});
+    if (t.place == Place::kArena) arena_patches_.push_back({i, t.offset});
+  }
+  for (const PlanTask& task : plan_.tasks) {
+    for (size_t arg : task.args) {
+      Port* port = port_of(plan_.tensors[arg]);
+      if (port == nullptr) continue;
+      const size_t needed = task.kind == TaskKind::kHost      ? kAlignment
+                            : task.kind == TaskKind::kSegment ? plan_.tensors[arg].itemsize()
+                                                              : 1;
+      port->alignment = std::max(port->alignment, needed);
+    }
+  }
+}
+
+void Executor::BuildSteps() {
+  std::vector<size_t> last_of_lane;
+  for (size_t id = 0; id < plan_.tasks.size(); ++id) {
+    const PlanTask& task = plan_.tasks[id];
+    Processor* processor = Processor::Get(task.processor);
+    size_t lane =
+        static_cast<size_t>(std::find(lanes_.begin(), lanes_.end(), processor) - lanes_.begin());
+    if (lane == lanes_.size()) {
+      lanes_.push_back(processor);
+      last_of_lane.push_back(kNone);
+    }
+    Step step{};
+    const bool copy = task.kind == TaskKind::kCopy;
+    step.function =
+        copy ? nullptr : static_cast<const tvm::ffi::FunctionObj*>(callees_[id].function.get());
+    step.first_arg = arg_tensors_.size();
+    step.arg_count = static_cast<int32_t>(task.args.size());
+    step.copy_bytes = copy ? static_cast<size_t>(plan_.tensors[task.args[0]].nbytes) : 0;
+    step.lane = lane;
+    step.next = kNone;
+    arg_tensors_.insert(arg_tensors_.end(), task.args.begin(), task.args.end());
+    if (last_of_lane[lane] != kNone) {
+      steps_[last_of_lane[lane]].next = id;
+      ++step.waits_for;
+    }
+    last_of_lane[lane] = id;
+    std::vector<size_t> deps = task.deps;
+    std::sort(deps.begin(), deps.end());
+    deps.erase(std::unique(deps.begin(), deps.end()), deps.end());
+    for (size_t dep : deps) {
+      if (steps_[dep].lane == lane) continue;  // the order of the lane sees to it
+      steps_[dep].cross_lane.push_back(id);
+      ++step.waits_for;
+    }
+    steps_.push_back(std::move(step));
+  }
+  if (lanes_.empty()) lanes_.push_back(Processor::Get("cpu"));
+}
+
+void Executor::BindConstants() {
+  std::vector<bool> read_by_host(constants_.size(), false);
+  for (const PlanTask& task : plan_.tasks) {
+    if (task.kind != TaskKind::kHost) continue;
+    for (size_t arg : task.args) {
+      const PlanTensor& t = plan_.tensors[arg];
+      if (t.place == Place::kConstant) read_by_host[t.index] = true;
+    }
+  }
+  std::vector<char*> data;
+  for (size_t i = 0; i < constants_.size(); ++i) {
+    const DLTensor& t = *constants_[i].GetDLTensorPtr();
+    char* pointer = static_cast<char*>(t.data) + t.byte_offset;
+    if (read_by_host[i] && !IsAligned(pointer, kAlignment)) {
+      const size_t size = tvm::ffi::GetDataSize(t);
+      realigned_.emplace_back(size);
+      pointer = static_cast<char*>(std::memcpy(realigned_.back().data(), pointer, size));
+    }
+    data.push_back(pointer);
+  }
+  for (size_t i = 0; i < plan_.tensors.size(); ++i) {
+    const PlanTensor& t = plan_.tensors[i];
+    if (t.place == Place::kConstant) tensors_[i].data = data[t.index] + t.offset;
+  }
+}
+
+inline void Executor::CallStep(Context* context, const Step& step) const {
+  AnyView* args = context->args.data() + step.first_arg;
+  if (step.function == nullptr) {
+    const DLTensor* from = &context->tensors[arg_tensors_[step.first_arg]];
+    const DLTensor* to = &context->tensors[arg_tensors_[step.first_arg + 1]];
+    if (step.copy_bytes != 0) std::memcpy(to->data, from->data, step.copy_bytes);
+    return;
+  }
+  tvm::ffi::Any result;
+  step.function->CallPacked(args, step.arg_count, &result);
+}
+
+void Executor::RunSteps(Context* context) const {
+  size_t task = 0;
+  try {
+    for (const size_t count = steps_.size(); task < count; ++task) CallStep(context, steps_[task]);
+  } catch (...) {
+    ThrowFailure(task);
+  }
+}
+
+void Executor::RunLane(Context* context, size_t first) const {
+  for (size_t task = first;;) {
+    const Step& step = steps_[task];
+    // After a failure the rest is only counted down: no lane may wait for ever.
+    if (!context->failed.load(std::memory_order_acquire)) {
+      try {
+        try {
+          CallStep(context, step);
+        } catch (...) {
+          ThrowFailure(task);
+        }
+      } catch (...) {
+        if (!context->failed.exchange(true)) context->error = std::current_exception();
+      }
+    }
+    for (size_t other : step.cross_lane) {
+      if (context->waits[other].fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        SubmitLane(context, other);
+      }
+    }
+    const bool go_on = step.next != kNone &&
+                       context->waits[step.next].fetch_sub(1, std::memory_order_acq_rel) == 1;
+    task = step.next;
+    if (context->remaining.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      context->done->Set();  // the context belongs to someone else from here on
+      return;
+    }
+    if (!go_on) return;
+  }
+}
+
+void Executor::SubmitLane(Context* context, size_t task) const {
+  const size_t lane = steps_[task].lane;
+  context->jobs[lane].first = task;
+  lanes_[lane]->Submit(&context->jobs[lane]);
+}
+
+void Executor::RunLanes(Context* context) const {
+  Event done;
+  context->done = &done;
+  context->failed.store(false);
+  context->error = nullptr;
+  context->remaining.store(steps_.size());
+  for (size_t i = 0; i < steps_.size(); ++i) context->waits[i].store(steps_[i].waits_for);
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    if (steps_[i].waits_for == 0) SubmitLane(context, i);
+  }
+  Processor::Wait(&done);
+  if (context->error) std::rethrow_exception(std::exchange(context->error, nullptr));
+}
+
+void Executor::Bind(Context* context, void* const* inputs, void* const* outputs) const {
+  alignas(kAlignment) static char nothing[kAlignment];  // where empty tensors point
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const Port& port = inputs_[i];
+    char* data = port.nbytes == 0 ? nothing : static_cast<char*>(inputs[i]);
+    if (!IsAligned(data, port.alignment)) {
+      Buffer& stage = context->staged_inputs[i];
+      if (stage.data() == nullptr) stage = Buffer(port.nbytes);
+      data = static_cast<char*>(std::memcpy(stage.data(), data, port.nbytes));
+    }
+    for (const Patch& p : port.patches) context->tensors[p.tensor].data = data + p.offset;
+  }
+  const auto shared = [&](const char* data, size_t nbytes, size_t output) {
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      const char* other = static_cast<const char*>(inputs[i]);
+      if (data < other + inputs_[i].nbytes && other < data + nbytes) return true;
+    }
+    for (size_t i = 0; i < output; ++i) {
+      const char* other = static_cast<const char*>(outputs[i]);
+      if (data < other + outputs_[i].nbytes && other < data + nbytes) return true;
+    }
+    return false;
+  };
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const Port& port = outputs_[i];
+    char* data = port.nbytes == 0 ? nothing : static_cast<char*>(outputs[i]);
+    if (port.nbytes != 0 && (!IsAligned(data, port.alignment) || shared(data, port.nbytes, i))) {
+      Buffer& stage = context->staged_outputs[i];
+      if (stage.data() == nullptr) stage = Buffer(port.nbytes);
+      data = stage.data();
+    }
+    context->bound_outputs[i] = data;
+    for (const Patch& p : port.patches) context->tensors[p.tensor].data = data + p.offset;
+  }
+}
+
+void Executor::CopyBack(Context* context, void* const* outputs) const {
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    if (outputs_[i].nbytes != 0 && context->bound_outputs[i] != outputs[i]) {
+      std::memcpy(outputs[i], context->bound_outputs[i], outputs_[i].nbytes);
+    }
+  }
+}
+
+void Executor::Run(void* const* inputs, void* const* outputs) {
+  if (lanes_.size() == 1) {
+    // The context is taken on the processor's thread: however many callers wait, one arena serves.
+    const std::function<void()> work = [&] {
+      std::unique_ptr<Context> context = Acquire();
+      Bind(context.get(), inputs, outputs);
+      RunSteps(context.get());
+      CopyBack(context.get(), outputs);
+      Release(std::move(context));
+    };
+    lanes_[0]->Call(work);
+    return;
+  }
+  std::unique_ptr<Context> context = Acquire();
+  Bind(context.get(), inputs, outputs);
+  RunLanes(context.get());
+  CopyBack(context.get(), outputs);
+  Release(std::move(context));
+}
+
+/*! \brief Called in a catch block: the exception at hand as an error that names the task. */
+void Executor::ThrowFailure(size_t task) const {
+  std::string where = Describe(plan_, task);
+  if (!callees_[task].vendor.empty()) where += " of vendor '" + callees_[task].vendor + "'";
+  try {
+    throw;
+  } catch (const tvm::ffi::Error& error) {
+    ThrowExecutionError(where + " failed: " + std::string(error.kind()) + ": " +
+                        std::string(error.message()));
+  } catch (const std::exception& error) {
+    ThrowExecutionError(where + " failed: " + error.what());
+  } catch (...) {
+    ThrowExecutionError(where + " failed: unknown C++ exception");
+  }
+}
+
+std::unique_ptr<Executor::Context> Executor::Acquire() {
+  for (auto& slot : idle_) {
+    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
+    if (Context* context = slot.exchange(nullptr, std::memory_order_acquire)) {
+      return std::unique_ptr<Context>(context);
+    }
+  }
+  return std::make_unique<Context>(*this);
+}
+
+void Executor::Release(std::unique_ptr<Context> context) {
+  for (auto& slot : idle_) {
+    Context* empty = nullptr;
+    if (slot.compare_exchange_strong(empty, context.get(), std::memory_order_release)) {
+      context.release();
+      return;
+    }
+  }
+}
+
+}  // namespace byoc

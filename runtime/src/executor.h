@@ -1,0 +1,122 @@
+/*!
+ * \brief Runs a plan: tasks in order on the queues of their processors.
+ *
+ * Everything a call does not change is prepared once: functions looked up, argument lists laid out.
+ * What it does change is a `Context` (arena, tensors with their pointers); contexts are pooled, so
+ * calls from several threads do not meet.
+ *
+ * A plan on one processor is one job: a loop over its tasks. Otherwise each processor is a *lane*
+ * that runs its tasks in the order of the plan and pauses where a task of another lane is missing;
+ * the lane that delivers it submits the paused one again:
+ *
+ *   lane cpu   t0 ─ t1 ─────────┐        t4
+ *   lane npu         └▶ t2 ─ t3 ─┴──────▶┘
+ */
+#ifndef BYOC_RUNTIME_EXECUTOR_H_
+#define BYOC_RUNTIME_EXECUTOR_H_
+
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/function.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "buffer.h"
+#include "plan.h"
+#include "processor.h"
+
+namespace byoc {
+
+class Executor {
+ public:
+  /*! \brief What a task calls, and the vendor's name for messages (empty for host kernels). */
+  struct Callee {
+    tvm::ffi::Function function;
+    std::string vendor;
+  };
+
+  /*!
+   * \param plan as `ParsePlan` returned it.
+   * \param callees one per task; copies have none.
+   * \param constants the plan's constants, dense; kept. Those that host kernels read are copied
+   *        when they are not 64-byte aligned.
+   */
+  Executor(Plan plan, std::vector<Callee> callees, tvm::ffi::Array<tvm::ffi::Tensor> constants);
+  ~Executor();
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  const Plan& plan() const { return plan_; }
+
+  /*!
+   * \brief One inference. `inputs` and `outputs` point at dense memory of each port, aligned to the
+   * element; they may overlap. Throws byoc.ExecutionError. Any thread, any number at once.
+   */
+  void Run(void* const* inputs, void* const* outputs);
+
+ private:
+  struct Context;
+  struct LaneJob;
+  struct WholeJob;
+  /*! \brief A task, ready to call: its slice of the argument list and its place in the order. */
+  struct Step {
+    const tvm::ffi::FunctionObj* function;  // null: copy
+    size_t first_arg;
+    int32_t arg_count;
+    size_t copy_bytes;
+    size_t lane;
+    size_t next;                     // next task of the same lane, or kNone
+    std::vector<size_t> cross_lane;  // tasks of other lanes that wait for this one
+    int waits_for;                   // tasks of other lanes, plus the one before in this lane
+  };
+  /*! \brief A tensor whose pointer each call sets. */
+  struct Patch {
+    size_t tensor;
+    int64_t offset;
+  };
+  struct Port {
+    size_t nbytes;
+    size_t alignment;
+    std::vector<Patch> patches;
+  };
+
+  static constexpr size_t kNone = static_cast<size_t>(-1);
+
+  void BuildPorts();
+  void BuildSteps();
+  void BindConstants();
+  void CallStep(Context* context, const Step& step) const;
+  void RunSteps(Context* context) const;
+  void RunLane(Context* context, size_t first) const;
+  void SubmitLane(Context* context, size_t task) const;
+  void RunLanes(Context* context) const;
+  void Bind(Context* context, void* const* inputs, void* const* outputs) const;
+  void CopyBack(Context* context, void* const* outputs) const;
+  [[noreturn]] void ThrowFailure(size_t task) const;
+  std::unique_ptr<Context> Acquire();
+  void Release(std::unique_ptr<Context> context);
+
+  const Plan plan_;
+  const std::vector<Callee> callees_;
+  const tvm::ffi::Array<tvm::ffi::Tensor> constants_;
+  std::vector<Buffer> realigned_;  // constants that had to be copied
+  std::vector<DLTensor> tensors_;  // pointers of constants are final, all others are null
+  std::vector<Patch> arena_patches_;
+  std::vector<Port> inputs_;
+  std::vector<Port> outputs_;
+  std::vector<Step> steps_;
+  std::vector<size_t> arg_tensors_;  // the argument lists of all steps, as tensor ids
+  std::vector<Processor*> lanes_;
+
+  /*! \brief Idle contexts. Slots, not a lock: a fork cannot leave it held. */
+  std::array<std::atomic<Context*>, 16> idle_{};
+};
+
+}  // namespace byoc
+
+#endif  // BYOC_RUNTIME_EXECUTOR_H_

@@ -1,0 +1,173 @@
+/*
+ * Everything Python sees: the only registrations of this library. Calls arrive with Python's
+ * global lock released.
+ */
+#include <tvm/ffi/reflection/registry.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "byoc/vendor.h"
+#include "errors.h"
+#include "executor.h"
+#include "plan.h"
+#include "processor.h"
+#include "segment_module.h"
+#include "tensors.h"
+#include "thread_pool.h"
+#include "vm_executor.h"
+
+namespace byoc {
+namespace {
+
+namespace ffi = tvm::ffi;
+using ffi::Any, ffi::Array, ffi::Bytes, ffi::Function, ffi::Map, ffi::Module, ffi::Optional;
+using ffi::PackedArgs, ffi::String, ffi::Tensor;
+
+template <typename M>
+std::string Names(const M& map) {
+  std::string text;
+  for (const auto& [name, value] : map) text += (text.empty() ? "" : ", ") + std::string(name);
+  return text.empty() ? "(none)" : text;
+}
+
+/*! \brief The function of each task, from the host library or the segments. */
+std::vector<Executor::Callee> Resolve(const Plan& plan, const Optional<Module>& host,
+                                      const Map<String, Function>& segments,
+                                      const Map<String, String>& vendors) {
+  std::vector<Executor::Callee> callees;
+  for (size_t id = 0; id < plan.tasks.size(); ++id) {
+    const PlanTask& task = plan.tasks[id];
+    Executor::Callee callee;
+    if (task.kind == TaskKind::kHost) {
+      auto function = host ? (*host)->GetFunction(task.function, true) : std::nullopt;
+      if (!function) {
+        ThrowArtifactError("plan: " + Describe(plan, id) + ": the host library has no such kernel");
+      }
+      callee.function = *std::move(function);
+    } else if (task.kind == TaskKind::kSegment) {
+      auto function = segments.Get(task.function);
+      if (!function) {
+        ThrowArtifactError("plan: " + Describe(plan, id) +
+                           ": no such segment; there are: " + Names(segments));
+      }
+      callee.function = *std::move(function);
+      if (auto vendor = vendors.Get(task.function)) callee.vendor = *vendor;
+    }
+    callees.push_back(std::move(callee));
+  }
+  return callees;
+}
+
+/*!
+ * \brief The executor as a function:
+ * run(input pointers..., output pointers or None...) -> Array of the outputs it had to allocate.
+ */
+Function MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
+                      const Map<String, Function>& segments, const Map<String, String>& vendors,
+                      Array<Tensor> constants) {
+  std::vector<int64_t> sizes;
+  for (const Tensor& t : constants) {
+    sizes.push_back(static_cast<int64_t>(ffi::GetDataSize(*t.GetDLTensorPtr())));
+  }
+  Plan plan = ParsePlan(std::string(plan_json.data(), plan_json.size()), sizes);
+  std::vector<Executor::Callee> callees = Resolve(plan, host, segments, vendors);
+  auto executor =
+      std::make_shared<Executor>(std::move(plan), std::move(callees), std::move(constants));
+  // A kernel's function does not keep its library alive: `host` is held here.
+  return Function::FromPacked([executor, host](PackedArgs args, Any* result) {
+    const Plan& plan = executor->plan();
+    const size_t inputs = plan.inputs.size(), outputs = plan.outputs.size();
+    if (static_cast<size_t>(args.size()) != inputs + outputs) {
+      TVM_FFI_THROW(TypeError) << "expected " << inputs << " inputs and " << outputs
+                               << " outputs, got " << args.size() << " arguments";
+    }
+    std::vector<void*> pointers(inputs + outputs);
+    std::vector<Tensor> fresh;
+    for (size_t i = 0; i < pointers.size(); ++i) {
+      const ffi::AnyView arg = args[static_cast<int>(i)];
+      if (i >= inputs && arg == nullptr) {
+        const PlanTensor& t = plan.tensors[plan.outputs[i - inputs].tensor];
+        fresh.push_back(
+            NewTensor(ffi::ShapeView(t.shape.data(), t.shape.size()), ExchangeDtype(t.dtype)));
+        pointers[i] = fresh.back().data_ptr();
+      } else {
+        pointers[i] = reinterpret_cast<void*>(arg.cast<int64_t>());
+      }
+    }
+    executor->Run(pointers.data(), pointers.data() + inputs);
+    *result = Array<Tensor>(fresh.begin(), fresh.end());
+  });
+}
+
+/*! \brief The VM as a function: run(tensors...) -> Array of (tensor numpy can take, its dtype). */
+Function MakeVmExecutor(Module executable, const Map<String, Function>& segments,
+                        const String& entry) {
+  // The VM asks the imports of its executable before the global registry.
+  executable->ImportModule(FunctionModule(segments));
+  auto executor = std::make_shared<VmExecutor>(std::move(executable), std::string(entry));
+  return Function::FromPacked([executor](PackedArgs args, Any* result) {
+    Array<Tensor> tensors;
+    for (int i = 0; i < args.size(); ++i) tensors.push_back(args[i].cast<Tensor>());
+    Array<Tensor> out;
+    for (const Tensor& t : executor->Run(tensors)) {
+      const DLDataType dtype = ExchangeDtype(t.dtype());
+      out.push_back(dtype == t.dtype() ? t : WrapMemory(t.data_ptr(), t.shape(), dtype, t));
+    }
+    *result = std::move(out);
+  });
+}
+
+/*! \brief `data` points at dense memory that lives as long as `owner`. */
+Tensor MakeTensor(int64_t data, const ffi::Shape& shape, DLDataType dtype, Any owner) {
+  return WrapMemory(reinterpret_cast<void*>(data), shape, dtype, std::move(owner));
+}
+
+/*!
+ * \brief A Python-hosted segment as execute(inputs..., outputs...).
+ *
+ * `call` receives all arguments as tensors that numpy can take, and their dtypes by name. The
+ * tensors borrow the caller's memory: they are valid during the call only.
+ */
+Function MakePythonSegment(Function call) {
+  return Function::FromPacked([call = std::move(call)](PackedArgs args, Any*) {
+    Array<Tensor> tensors;
+    Array<String> dtypes;
+    for (int i = 0; i < args.size(); ++i) {
+      const DLTensor* t = args[i].cast<DLTensor*>();
+      tensors.push_back(WrapMemory(static_cast<char*>(t->data) + t->byte_offset,
+                                   ffi::ShapeView(t->shape, static_cast<size_t>(t->ndim)),
+                                   ExchangeDtype(t->dtype), nullptr));
+      dtypes.push_back(ffi::DLDataTypeToString(t->dtype));
+    }
+    call(tensors, dtypes);
+  });
+}
+
+/*! \brief function(*args) on the thread of a processor. */
+void CallOn(PackedArgs args, Any* result) {
+  Processor* processor = Processor::Get(std::string(args[0].cast<String>()));
+  const Function function = args[1].cast<Function>();
+  processor->Call([&] { function.CallPacked(args.data() + 2, args.size() - 2, result); });
+}
+
+TVM_FFI_STATIC_INIT_BLOCK() {
+  ffi::reflection::GlobalDef()
+      .def("byoc.runtime.Executor", MakeExecutor)
+      .def("byoc.runtime.VmExecutor", MakeVmExecutor)
+      .def("byoc.runtime.Tensor", MakeTensor)
+      .def("byoc.runtime.PythonSegment", MakePythonSegment)
+      .def("byoc.runtime.SegmentModule", SegmentModule)
+      .def("ffi.Module.load_from_bytes.byoc.segment", LoadSegmentModule)
+      .def_packed("byoc.runtime.call_on", CallOn)
+      .def("byoc.runtime.install_thread_pool", thread_pool::Install)
+      .def("byoc.runtime.num_threads", thread_pool::NumThreads)
+      .def("byoc.runtime.set_num_threads", thread_pool::SetNumThreads)
+      .def("byoc.runtime.plan_version", [] { return kPlanVersion; })
+      .def("byoc.runtime.vendor_api_version", [] { return kVendorApiVersion; });
+}
+
+}  // namespace
+}  // namespace byoc

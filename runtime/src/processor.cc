@@ -1,0 +1,177 @@
+#include "processor.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "thread_pool.h"
+
+namespace byoc {
+
+struct Processor::State {
+  std::mutex mutex;  // guards the list and `started`
+  Job* head = nullptr;
+  Job* tail = nullptr;
+  bool started = false;
+  std::atomic<int> length{0};
+  std::atomic<uint32_t> pushes{0};  // the futex the thread sleeps on
+  std::atomic<bool> asleep{false};
+
+  Job* Pop() {
+    if (length.load(std::memory_order_acquire) == 0) return nullptr;
+    std::lock_guard<std::mutex> lock(mutex);
+    Job* job = head;
+    if (job == nullptr) return nullptr;
+    head = job->next_;
+    if (head == nullptr) tail = nullptr;
+    length.fetch_sub(1, std::memory_order_relaxed);
+    return job;
+  }
+
+  Job* PopOrSleep() {
+    for (int i = SpinRounds(); i > 0; --i) {
+      if (Job* job = Pop()) return job;
+      CpuRelax();
+    }
+    for (;;) {
+      // Submit appends, counts, then looks at `asleep`; here it is the other way round: one of
+      // the two sees the other.
+      asleep.store(true, std::memory_order_seq_cst);
+      const uint32_t seen = pushes.load(std::memory_order_seq_cst);
+      Job* job = Pop();
+      if (job == nullptr) FutexWait(&pushes, seen);
+      asleep.store(false, std::memory_order_relaxed);
+      if (job != nullptr || (job = Pop()) != nullptr) return job;
+    }
+  }
+};
+
+namespace {
+
+// Never destroyed: threads may still look at them while the process exits.
+std::mutex& RegistryMutex() {
+  static auto* mutex = new std::mutex;
+  return *mutex;
+}
+
+std::map<std::string, Processor*>& Registry() {
+  static auto* registry = new std::map<std::string, Processor*>;
+  return *registry;
+}
+
+thread_local Processor* current = nullptr;
+
+}  // namespace
+
+int SpinRounds() {
+  static const int rounds = std::thread::hardware_concurrency() > 1 ? 100 : 0;
+  return rounds;
+}
+
+Processor::Processor(std::string name) : name_(std::move(name)), state_(new State) {}
+
+Processor* Processor::Get(const std::string& name) {
+  static const int registered =
+      pthread_atfork([] { RegistryMutex().lock(); }, [] { RegistryMutex().unlock(); }, AfterFork);
+  static_cast<void>(registered);
+  thread_pool::NumThreads();  // a bad environment variable is reported to the caller, here
+  std::lock_guard<std::mutex> lock(RegistryMutex());
+  Processor*& processor = Registry()[name];
+  if (processor == nullptr) processor = new Processor(name);
+  return processor;
+}
+
+Processor* Processor::Current() { return current; }
+
+void Processor::AfterFork() {
+  for (auto& [name, processor] : Registry()) {
+    processor->state_.store(new State);  // the old one may hold a locked mutex: leave it
+  }
+  current = nullptr;
+  RegistryMutex().unlock();
+}
+
+void Processor::Submit(Job* job) {
+  State* state = state_.load(std::memory_order_acquire);
+  {
+    std::lock_guard<std::mutex> lock(state->mutex);
+    if (!state->started) {
+      // Signals belong to the threads of the application.
+      sigset_t all, before;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, &before);
+      try {
+        std::thread([this, state] { Loop(state); }).detach();
+        state->started = true;
+      } catch (...) {
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+        throw;
+      }
+      pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+    job->next_ = nullptr;
+    (state->tail != nullptr ? state->tail->next_ : state->head) = job;
+    state->tail = job;
+    state->length.fetch_add(1, std::memory_order_release);
+  }
+  state->pushes.fetch_add(1, std::memory_order_seq_cst);
+  if (state->asleep.load(std::memory_order_seq_cst)) FutexWake(&state->pushes);
+}
+
+void Processor::Loop(State* state) {
+  current = this;
+  pthread_setname_np(pthread_self(), ("byoc:" + name_).substr(0, 15).c_str());
+  const bool is_cpu = name_ == "cpu";
+  for (;;) {
+    Job* job = state->PopOrSleep();
+    thread_pool::ApplyToThisThread(is_cpu);
+    job->Run();
+  }
+}
+
+void Processor::Wait(Event* event) {
+  if (current == nullptr) {
+    event->Wait();
+    return;
+  }
+  State* state = current->state_.load(std::memory_order_acquire);
+  while (!event->IsSet()) {
+    if (Job* job = state->Pop()) {
+      job->Run();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+void Processor::Call(const std::function<void()>& work) {
+  if (current == this) {
+    work();
+    return;
+  }
+  struct CallJob final : Job {
+    const std::function<void()>* work;
+    std::exception_ptr error;
+    Event done;
+    void Run() noexcept override {
+      try {
+        (*work)();
+      } catch (...) {
+        error = std::current_exception();
+      }
+      done.Set();
+    }
+  } job;
+  job.work = &work;
+  Submit(&job);
+  Wait(&job.done);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace byoc

@@ -1,0 +1,33 @@
+/*! \brief Making tvm-ffi tensors: fresh ones, and views of memory that someone else owns. */
+#ifndef BYOC_RUNTIME_TENSORS_H_
+#define BYOC_RUNTIME_TENSORS_H_
+
+#include <tvm/ffi/any.h>
+#include <tvm/ffi/container/shape.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/dtype.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace byoc {
+
+/*! \brief Bytes of a dense tensor; UINT64_MAX when that is no sensible number. */
+uint64_t NumBytes(const int64_t* shape, size_t rank, DLDataType dtype);
+
+/*! \brief Uninitialised, 64-byte aligned, on the CPU. */
+tvm::ffi::Tensor NewTensor(tvm::ffi::ShapeView shape, DLDataType dtype);
+
+/*! \brief Dense memory at `data` as a tensor that keeps `owner` alive (and owns nothing else). */
+tvm::ffi::Tensor WrapMemory(void* data, tvm::ffi::ShapeView shape, DLDataType dtype,
+                            tvm::ffi::Any owner);
+
+/*!
+ * \brief The dtype numpy can exchange: `dtype` itself, or for the types only ml_dtypes knows
+ * (bfloat16, float8) the unsigned integer of the same width.
+ */
+DLDataType ExchangeDtype(DLDataType dtype);
+
+}  // namespace byoc
+
+#endif  // BYOC_RUNTIME_TENSORS_H_

@@ -1,0 +1,99 @@
+#include "vm_executor.h"
+
+#include <cstring>
+#include <utility>
+
+#include "errors.h"
+#include "tensors.h"
+
+namespace byoc {
+
+namespace ffi = tvm::ffi;
+
+namespace {
+
+constexpr int kPooledAllocator = 2;  // tvm::runtime::memory::AllocatorType::kPooled
+
+void Flatten(ffi::Any value, std::vector<ffi::Tensor>* out) {
+  if (auto tensor = value.as<ffi::Tensor>()) {
+    out->push_back(*std::move(tensor));
+  } else if (auto fields = value.as<ffi::Array<ffi::Any>>()) {
+    for (const ffi::Any& field : *fields) Flatten(field, out);
+  } else {
+    ThrowExecutionError("the VM returned a " + value.GetTypeKey() +
+                        ", expected tensors and tuples of tensors");
+  }
+}
+
+/*! \brief True when `t` lies in the memory of one of `others`. */
+bool SharesMemory(const ffi::Tensor& t, const ffi::Array<ffi::Tensor>& others) {
+  const auto* begin = static_cast<const char*>(t.data_ptr()) + t.byte_offset();
+  for (const ffi::Tensor& other : others) {
+    const auto* from = static_cast<const char*>(other.data_ptr()) + other.byte_offset();
+    if (begin >= from && begin < from + ffi::GetDataSize(*other.GetDLTensorPtr())) return true;
+  }
+  return false;
+}
+
+/*! \brief A result the caller may keep and write to. */
+ffi::Tensor Own(ffi::Tensor t, const ffi::Array<ffi::Tensor>& args) {
+  const DLTensor& view = *t.GetDLTensorPtr();
+  // More than our reference: a constant of the executable, or a tensor returned twice.
+  if (t.use_count() == 1 && view.byte_offset == 0 && !SharesMemory(t, args)) return t;
+  if (!t.IsContiguous()) ThrowExecutionError("the VM returned a tensor that is not dense");
+  ffi::Tensor copy = NewTensor(t.shape(), view.dtype);
+  std::memcpy(copy.data_ptr(), static_cast<const char*>(view.data) + view.byte_offset,
+              ffi::GetDataSize(view));
+  return copy;
+}
+
+}  // namespace
+
+VmExecutor::VmExecutor(ffi::Module executable, std::string entry)
+    : executable_(std::move(executable)),
+      entry_(std::move(entry)),
+      processor_(Processor::Get("cpu")) {
+  // Made now, so that a wrong executable is found when it is loaded.
+  processor_->Call([this] { idle_.push_back(Acquire()); });
+}
+
+std::unique_ptr<VmExecutor::Vm> VmExecutor::Acquire() {
+  if (!idle_.empty()) {
+    std::unique_ptr<Vm> vm = std::move(idle_.back());
+    idle_.pop_back();
+    return vm;
+  }
+  auto load = executable_->GetFunction("vm_load_executable");
+  if (!load) ThrowArtifactError("the host library is not a Relax VM executable");
+  ffi::Module vm = (*load)().cast<ffi::Module>();
+  (*vm->GetFunction("vm_initialization"))(static_cast<int>(kDLCPU), 0, kPooledAllocator);
+  auto entry = vm->GetFunction(entry_);
+  if (!entry) ThrowArtifactError("the VM executable has no function '" + entry_ + "'");
+  return std::make_unique<Vm>(Vm{std::move(vm), *std::move(entry)});
+}
+
+ffi::Array<ffi::Tensor> VmExecutor::Run(const ffi::Array<ffi::Tensor>& args) {
+  ffi::Array<ffi::Tensor> results;
+  processor_->Call([&] {
+    std::unique_ptr<Vm> vm = Acquire();
+    std::vector<ffi::AnyView> views;
+    for (const ffi::Tensor& arg : args) views.emplace_back(arg);
+    std::vector<ffi::Tensor> tensors;
+    try {
+      ffi::Any result;
+      vm->entry.CallPacked(views.data(), static_cast<int32_t>(views.size()), &result);
+      Flatten(std::move(result), &tensors);
+    } catch (const ffi::Error& error) {
+      // The VM's frames are in disorder now: this one is not used again.
+      ThrowExecutionError("VM function '" + entry_ + "' failed: " + std::string(error.kind()) +
+                          ": " + std::string(error.message()));
+    } catch (const std::exception& error) {
+      ThrowExecutionError("VM function '" + entry_ + "' failed: " + error.what());
+    }
+    for (ffi::Tensor& t : tensors) results.push_back(Own(std::exchange(t, ffi::Tensor()), args));
+    idle_.push_back(std::move(vm));
+  });
+  return results;
+}
+
+}  // namespace byoc

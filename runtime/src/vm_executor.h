@@ -1,0 +1,55 @@
+/*! \brief Runs a Relax VM executable: models with symbolic shapes or control flow. */
+#ifndef BYOC_RUNTIME_VM_EXECUTOR_H_
+#define BYOC_RUNTIME_VM_EXECUTOR_H_
+
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/extra/module.h>
+#include <tvm/ffi/function.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "processor.h"
+
+namespace byoc {
+
+/*!
+ * \brief One loaded executable and idle VMs over it.
+ *
+ * A VM keeps its frames in itself and is not re-entrant, so each call takes one of its own. Calls
+ * run on the thread of processor "cpu" like everything else that uses OpenMP; a second VM is made
+ * only when a call starts inside another one (a vendor's callback that runs the model again).
+ */
+class VmExecutor {
+ public:
+  /*!
+   * \param executable the module that has `vm_load_executable`; its imports hold the segments.
+   * \param entry the VM function to call.
+   */
+  VmExecutor(tvm::ffi::Module executable, std::string entry);
+
+  /*!
+   * \brief entry(*args); the tensors of its result, tuples flattened, none of them sharing memory
+   * with an argument or with the executable. Throws byoc.ExecutionError. Any thread.
+   */
+  tvm::ffi::Array<tvm::ffi::Tensor> Run(const tvm::ffi::Array<tvm::ffi::Tensor>& args);
+
+ private:
+  struct Vm {
+    tvm::ffi::Module module;
+    tvm::ffi::Function entry;
+  };
+  std::unique_ptr<Vm> Acquire();
+
+  const tvm::ffi::Module executable_;
+  const std::string entry_;
+  Processor* const processor_;
+  std::vector<std::unique_ptr<Vm>> idle_;  // touched on the processor's thread only
+};
+
+}  // namespace byoc
+
+#endif  // BYOC_RUNTIME_VM_EXECUTOR_H_
