@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import tvm
+
 from byoc.errors import ModelError
+from byoc.frontends.normalise import normalise_function, normalise_module
 
 if TYPE_CHECKING:
     import onnx
-    import tvm
 
 __all__ = ["Model", "import_model"]
 
@@ -35,23 +37,37 @@ class Model:
 def import_model(model: str | Path | onnx.ModelProto | tvm.IRModule) -> Model:
     """Read a model and bring it into normal form.
 
-    model: path of an ONNX file, an `onnx.ModelProto`, or a Relax `IRModule`.
+    model: path of an ONNX file, an `onnx.ModelProto`, or a Relax `IRModule` (not changed).
     Raises ModelError when the model cannot be read or holds something unsupported.
     """
-    import onnx
-    import tvm
-    from tvm.relax.frontend.onnx import from_onnx
-
     if isinstance(model, tvm.IRModule):
-        main = model["main"]
-        return Model(model, "model", tuple(p.name for p in main.params), ("output",), "relax")
-    name = "model"
+        return _import_relax(model)
     if isinstance(model, (str, Path)):
-        name = Path(model).stem
-        if not Path(model).is_file():
-            raise ModelError(f"{model}: no such file")
-        model = onnx.load(model)
-    mod = from_onnx(model, sanitize_input_names=False)
-    known = {t.name for t in model.graph.initializer}
-    inputs = tuple(i.name for i in model.graph.input if i.name not in known)
-    return Model(mod, name, inputs, tuple(o.name for o in model.graph.output), "onnx")
+        return _import_onnx(Path(model))
+    if type(model).__name__ == "ModelProto":
+        return _import_onnx(model)
+    raise ModelError(
+        f"expected a path, an onnx.ModelProto or a tvm.IRModule as the model, "
+        f"found {type(model).__name__}"
+    )
+
+
+def _import_onnx(model: Path | onnx.ModelProto) -> Model:
+    from byoc.frontends.onnx import import_onnx
+
+    read = import_onnx(model)
+    function = normalise_function(read.graph.function, read.graph.names)
+    function = function.with_attr("num_input", len(read.graph.inputs))
+    mod = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+    return Model(mod, read.name, read.graph.inputs, read.graph.outputs, "onnx")
+
+
+def _import_relax(mod: tvm.IRModule) -> Model:
+    names = [v.name_hint for v in mod.get_global_vars()]
+    if "main" not in names:
+        raise ModelError(f"the IRModule has no function 'main'; it has {', '.join(names) or 'none'}")
+    main = mod["main"]
+    inputs = tuple(p.name for p in main.params)
+    count = len(main.ret_ty.fields) if isinstance(main.ret_ty, tvm.relax.TupleType) else 1
+    outputs = ("output",) if count == 1 else tuple(f"output_{i}" for i in range(count))
+    return Model(normalise_module(mod), "model", inputs, outputs, "relax")

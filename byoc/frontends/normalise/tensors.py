@@ -1,0 +1,51 @@
+"""Arrays between numpy and TVM: never a copy that is not needed, always 64-byte aligned.
+
+Kernels compiled by TVM use aligned vector loads without checking, so every constant in a
+module must start on a 64-byte boundary; numpy promises 16.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+import tvm_ffi
+
+__all__ = ["ALIGNMENT", "aligned_empty", "from_numpy", "to_numpy"]
+
+ALIGNMENT = 64
+
+Array = npt.NDArray[Any]
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """An uninitialised, C-contiguous array whose data starts on a 64-byte boundary."""
+    dtype = np.dtype(dtype)
+    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def from_numpy(array: Array) -> Any:
+    """A TVM tensor of the array: the same memory when contiguous, writable and aligned."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:  # bool, bfloat16, float8
+        return tvm.runtime.tensor(np.ascontiguousarray(array).reshape(array.shape))
+    aligned = array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous
+    if not (aligned and array.flags.writeable and array.size):
+        copy = aligned_empty(array.shape, array.dtype)
+        copy[...] = array
+        array = copy
+    return tvm_ffi.from_dlpack(array)
+
+
+def to_numpy(tensor: Any) -> Array:
+    """The tensor's memory as an array; a copy for dtypes DLPack of numpy does not know."""
+    try:
+        array = np.from_dlpack(tensor)
+    except (BufferError, RuntimeError, TypeError):
+        return np.asarray(tensor.numpy())
+    return array

@@ -1,0 +1,124 @@
+"""What an ONNX graph must be before it is walked: sorted, acyclic, of known operators."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+import onnx
+
+from byoc.errors import ModelError
+from byoc.frontends.onnx.graph import known_operator
+
+__all__ = ["check_operators", "check_opset", "sort_nodes"]
+
+OLDEST_OPSET = 7
+"""Before opset 7, arithmetic broadcast by attributes; no exporter of the last years writes it."""
+
+
+def check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """The model, brought to opset 7 when older.
+
+    Raises ModelError for opsets that the installed onnx does not know.
+    """
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    newest = onnx.defs.onnx_opset_version()
+    if version > newest:
+        raise ModelError(
+            f"{where} has opset {version}; the installed onnx {onnx.__version__} knows up to "
+            f"{newest}. Install a newer onnx, or export the model for an older opset"
+        )
+    if 0 < version < OLDEST_OPSET:
+        try:
+            return onnx.version_converter.convert_version(model, OLDEST_OPSET)
+        except Exception as error:
+            raise ModelError(
+                f"{where} has opset {version}, byoc reads {OLDEST_OPSET} and later, and "
+                f"onnx.version_converter cannot bring it there: {error}"
+            ) from None
+    return model
+
+
+def unknown_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Nodes without a converter, inner graphs included."""
+    for node in graph.node:
+        if not known_operator(node):
+            yield node
+        for attr in node.attribute:
+            if attr.type == onnx.AttributeProto.GRAPH:
+                yield from unknown_nodes(attr.g)
+
+
+def check_operators(graph: onnx.GraphProto, where: str) -> None:
+    """Raise ModelError that lists every operator byoc cannot import, with nodes and counts."""
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for node in unknown_nodes(graph):
+        op = f"{node.domain or 'ai.onnx'}::{node.op_type}"
+        counts[op] += 1
+        first.setdefault(op, node.name or next(iter(node.output), ""))
+    if not counts:
+        return
+    total = sum(counts.values())
+    listed = ", ".join(f"{op} ({n}, first at {first[op]!r})" for op, n in counts.most_common())
+    raise ModelError(
+        f"{where} has {total} of {len(graph.node)} nodes with operators byoc cannot import: "
+        f"{listed}"
+    )
+
+
+def sort_nodes(graph: onnx.GraphProto, where: str) -> None:
+    """Bring the nodes into an order in which each follows what it reads, when they are not.
+
+    Raises ModelError for a cycle and for two nodes with one output name.
+    """
+    maker: dict[str, int] = {}
+    for index, node in enumerate(graph.node):
+        for output in filter(None, node.output):
+            if output in maker:
+                other = graph.node[maker[output]]
+                raise ModelError(
+                    f"{where}: {output!r} is made by two nodes, "
+                    f"{_name(other)!r} and {_name(node)!r}"
+                )
+            maker[output] = index
+    needs = [{maker[i] for i in _reads(node) if i in maker} for node in graph.node]
+    if all(max(n, default=-1) < index for index, n in enumerate(needs)):
+        return
+    users: dict[int, list[int]] = defaultdict(list)
+    for index, n in enumerate(needs):
+        for other in n:
+            users[other].append(index)
+    missing = [len(n) for n in needs]
+    ready = [i for i, n in enumerate(missing) if not n][::-1]
+    order: list[int] = []
+    while ready:
+        index = ready.pop()
+        order.append(index)
+        for user in users[index]:
+            missing[user] -= 1
+            if not missing[user]:
+                ready.append(user)
+    if len(order) < len(missing):
+        stuck = [_name(graph.node[i]) for i, n in enumerate(missing) if n]
+        raise ModelError(
+            f"{where} has a cycle through {len(stuck)} nodes, among them "
+            f"{', '.join(map(repr, stuck[:3]))}"
+        )
+    nodes = [graph.node[i] for i in order]
+    copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    yield from node.input
+    for attr in node.attribute:
+        if attr.type == onnx.AttributeProto.GRAPH:
+            for inner in attr.g.node:
+                yield from _reads(inner)
+            yield from (o.name for o in attr.g.output)
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return node.name or next(iter(node.output), node.op_type)

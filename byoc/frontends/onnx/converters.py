@@ -1,0 +1,393 @@
+"""Our own converters, for operators that TVM's importer gets wrong or hides from patterns.
+
+TVM writes `Clip`, `Pad`, `Tile`, `Einsum` as opaque loop nests, `Sum` as stack and sum, a
+`Gather` as five ops, casts to integers as nine, and reads some operators of old opsets by the
+rules of new ones. Each converter here is short and names the versions of the operator it covers
+(ONNX operator changelog, https://onnx.ai/onnx/operators).
+
+A converter gets (builder, inputs, attributes, opset, number of outputs) and returns one Relax
+expression, or a list of one per output. `Inputs` answers None for inputs that are absent.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from tvm import relax
+from tvm.ir import GenericConst
+from tvm.relax.frontend.onnx import onnx_frontend as stock
+
+from byoc.frontends.normalise.fold import MAX_BYTES
+from byoc.frontends.normalise.tensors import from_numpy, to_numpy
+
+__all__ = ["CONVERTERS", "Converter", "Inputs"]
+
+
+class Inputs(list[Any]):
+    """The inputs of a node; None where one is absent."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int) and index >= len(self):
+            return None
+        return super().__getitem__(index)
+
+
+Attributes = dict[str, Any]
+Converter = Callable[[Any, Inputs, Attributes, int, int], Any]
+
+
+def _const(array: Any, dtype: Any = None) -> Any:
+    return relax.const(from_numpy(np.asarray(array, dtype)))
+
+
+def _scalar(value: float, like: Any) -> Any:
+    return relax.const(value, str(like.ty.dtype))
+
+
+def _array(value: Any, what: str) -> Any:
+    """The constant behind a value; a sentence for users when it is none."""
+    if value is None:
+        return None
+    if not isinstance(value, GenericConst):
+        raise ValueError(f"{what} is computed by the model; byoc needs it as a constant")
+    return to_numpy(value.value)
+
+
+def _number(value: Any, what: str) -> float | None:
+    array = _array(value, what)
+    return None if array is None else array.item()
+
+
+def _text(value: Any, default: str) -> str:
+    return default if value is None else value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _axes(axes: Any, rank: int) -> list[int]:
+    out = [int(a) + rank if a < 0 else int(a) for a in axes]
+    if any(not 0 <= a < rank for a in out) or len(set(out)) != len(out):
+        raise ValueError(f"axes {list(axes)} do not fit {rank} dimensions")
+    return out
+
+
+def _stock(name: str) -> Converter:
+    def convert(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+        attrs["tvm_custom"] = {"name": name, "num_outputs": outputs}
+        converter = stock._get_convert_map()[name].get_converter(opset)
+        return converter(bb, stock.onnx_input(x), attrs, [{}, {}])
+
+    return convert
+
+
+# -- element-wise
+
+
+def clip(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Clip 1, 6 (bounds as attributes), 11, 12, 13 (as inputs)."""
+    low, high = (attrs.get("min"), attrs.get("max")) if opset < 11 else (x[1], x[2])
+    data = x[0]
+    integer = np.dtype(str(data.ty.dtype)).kind in "iu"
+    if all(b is None or isinstance(b, (float, int, GenericConst)) for b in (low, high)):
+        bounds = []
+        for bound, default in ((low, -math.inf), (high, math.inf)):
+            number = bound if isinstance(bound, (float, int)) else _number(bound, "bound")
+            if number is None or math.isnan(number):
+                number = default
+            bounds.append(number)
+        if bounds[0] == -math.inf and bounds[1] == math.inf:
+            return data
+        if not integer:
+            return relax.op.clip(data, *map(float, bounds))
+        low, high = (None if math.isinf(b) else _scalar(int(b), data) for b in bounds)
+    if low is not None:
+        data = relax.op.maximum(data, low)
+    return data if high is None else relax.op.minimum(data, high)
+
+
+def cast(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Cast 6 to 24 between numbers; what does not fit an integer is undefined, as in ONNX."""
+    to = attrs["to"]
+    if not isinstance(x[0].ty, relax.TensorType) or isinstance(x[0], GenericConst):
+        return _stock("Cast")(bb, x, attrs, opset, outputs)
+    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(to))
+    if dtype == "object":
+        raise ValueError("a cast to strings is not supported")
+    if str(x[0].ty.dtype) == dtype:
+        return x[0]
+    if dtype == "bool":
+        return relax.op.not_equal(x[0], _scalar(0, x[0]))
+    return relax.op.astype(x[0], dtype)
+
+
+def _chain(op: Callable[[Any, Any], Any]) -> Converter:
+    """Sum, Max, Min 8, 12, 13: a chain of binary ops."""
+    return lambda bb, x, attrs, opset, outputs: functools.reduce(op, x)
+
+
+def mean(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Mean 8, 13: a chain of additions, then a factor."""
+    total = functools.reduce(relax.op.add, x)
+    return total if len(x) == 1 else relax.op.multiply(total, _scalar(1 / len(x), x[0]))
+
+
+def identity(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Identity, all versions."""
+    return x[0]
+
+
+def dropout(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Dropout 7, 10, 12, 13, 22 at inference: the identity; the mask is all true."""
+    if x[2] is not None and _number(x[2], "training_mode"):
+        raise ValueError("it runs in training mode; export the model for inference")
+    if outputs < 2:
+        return x[0]
+    mask = relax.op.full_like(x[0], relax.const(True, "bool"), "bool")
+    return [x[0], mask if opset >= 10 else relax.op.astype(mask, str(x[0].ty.dtype))]
+
+
+def hard_swish(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """HardSwish 14, 22: x · (clip(x + 3, 0, 6) / 6)."""
+    data = x[0]
+    gate = relax.op.clip(relax.op.add(data, _scalar(3, data)), 0, 6)
+    return relax.op.multiply(data, relax.op.divide(gate, _scalar(6, data)))
+
+
+def swish(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Swish 24: x · sigmoid(alpha · x)."""
+    alpha = attrs.get("alpha", 1.0)
+    if alpha == 1:
+        return relax.op.nn.silu(x[0])
+    gate = relax.op.sigmoid(relax.op.multiply(x[0], _scalar(alpha, x[0])))
+    return relax.op.multiply(x[0], gate)
+
+
+def elu_like(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Celu 12: max(x, 0) + min(alpha · (exp(x / alpha) - 1), 0)."""
+    alpha = _scalar(attrs.get("alpha", 1.0), x[0])
+    zero, one = _scalar(0, x[0]), _scalar(1, x[0])
+    curve = relax.op.subtract(relax.op.exp(relax.op.divide(x[0], alpha)), one)
+    return relax.op.add(
+        relax.op.nn.relu(x[0]), relax.op.minimum(relax.op.multiply(alpha, curve), zero)
+    )
+
+
+def fast_gelu(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """com.microsoft FastGelu 1: gelu_tanh(x + bias)."""
+    return relax.op.nn.gelu_tanh(x[0] if x[1] is None else relax.op.add(x[0], x[1]))
+
+
+# -- constants
+
+
+def constant(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Constant 1 to 24, every form of value but strings and sparse tensors."""
+    for form, dtype in (("value_float", np.float32), ("value_floats", np.float32),
+                        ("value_int", np.int64), ("value_ints", np.int64)):  # fmt: skip
+        if form in attrs:
+            return _const(attrs[form], dtype)
+    if "value" not in attrs:
+        raise ValueError(f"a constant given as {', '.join(attrs) or 'nothing'} is not supported")
+    array = onnx.numpy_helper.to_array(attrs["value"])
+    if array.dtype == object:
+        raise ValueError("a constant of strings is not supported")
+    return _const(array)
+
+
+def constant_of_shape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """ConstantOfShape 9 to 24."""
+    value = attrs.get("value")
+    array = np.zeros(1, np.float32) if value is None else onnx.numpy_helper.to_array(value)
+    if not isinstance(x[0], GenericConst):
+        shape = x[0]
+        if not isinstance(shape.ty, relax.ShapeType):
+            shape = bb.normalize(relax.op.tensor_to_shape(shape))
+        return relax.op.full(shape, _const(array.reshape(())), str(array.dtype))
+    dims = [int(d) for d in _array(x[0], "shape").reshape(-1)]
+    if any(d < 0 for d in dims):
+        raise ValueError(f"the shape {dims} has a negative dimension")
+    if math.prod(dims) * array.itemsize > 1 << 46:
+        raise ValueError(f"the shape {dims} is larger than any machine holds")
+    if math.prod(dims) * array.itemsize <= MAX_BYTES:
+        return _const(np.broadcast_to(array.reshape(()), dims))
+    return relax.op.full(dims, _const(array.reshape(())), str(array.dtype))
+
+
+# -- moving data
+
+
+def pad(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Pad 2 (attributes), 11, 13 (inputs), 18 (axes), 19 (wrap)."""
+    data = x[0]
+    pads = attrs.get("pads") if opset < 11 else _array(x[1], "pads").tolist()
+    value = attrs.get("value", 0.0) if opset < 11 else _number(x[2], "constant_value") or 0
+    rank = data.ty.ndim
+    axes = list(range(rank)) if x[3] is None else _axes(_array(x[3], "axes").tolist(), rank)
+    if pads is None or len(pads) != 2 * len(axes):
+        raise ValueError(f"pads {pads} do not fit {len(axes)} axes")
+    width = [0] * (2 * rank)
+    for i, axis in enumerate(axes):
+        width[2 * axis], width[2 * axis + 1] = int(pads[i]), int(pads[len(axes) + i])
+    mode = _text(attrs.get("mode"), "constant")
+    names = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+    if mode not in names:
+        raise ValueError(f"mode {mode!r} is not one of {', '.join(names)}")
+    if min(width, default=0) < 0:
+        data, width = _crop(data, width)
+    if not any(width):
+        return data
+    return relax.op.nn.pad(data, width, names[mode], value)
+
+
+def _crop(data: Any, width: list[int]) -> tuple[Any, list[int]]:
+    """Negative padding cuts off."""
+    rank = len(width) // 2
+    begin = [max(0, -width[2 * i]) for i in range(rank)]
+    end = [-max(0, -width[2 * i + 1]) or np.iinfo(np.int64).max for i in range(rank)]
+    cut = relax.op.strided_slice(data, list(range(rank)), begin, end)
+    return cut, [max(0, w) for w in width]
+
+
+def gather(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Gather 1, 11, 13. Negative indices count from the end, which is `take` in mode "wrap"."""
+    data, indices, axis = x[0], x[1], int(attrs.get("axis", 0))
+    tensors = all(isinstance(v.ty, relax.TensorType) for v in (data, indices))
+    if not tensors or (isinstance(data, GenericConst) and isinstance(indices, GenericConst)):
+        return _stock("Gather")(bb, x, attrs, opset, outputs)
+    (axis,) = _axes([axis], data.ty.ndim)
+    if isinstance(indices, GenericConst) and data.ty.shape is not None:
+        length, array = data.ty.shape[axis], to_numpy(indices.value)
+        if np.all(array >= 0):
+            return relax.op.take(data, indices, axis, mode="fast")
+        if _is_int(length):
+            array = np.where(array < 0, array + int(length), array)
+            return relax.op.take(data, _const(array), axis, mode="fast")
+    return relax.op.take(data, indices, axis, mode="wrap")
+
+
+def _is_int(dim: Any) -> bool:
+    try:
+        int(dim)
+    except TypeError:
+        return False
+    return True
+
+
+def slice_(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Slice 1 (attributes); 10, 11, 13 (inputs) are TVM's."""
+    if opset < 10:
+        names = ("starts", "ends", "axes")
+        given = [None if attrs.get(n) is None else _const(attrs[n], np.int64) for n in names]
+        x = Inputs([x[0], *given])
+    return _stock("Slice")(bb, x, {}, 13, outputs)
+
+
+def tile(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Tile 6, 13."""
+    if not isinstance(x[1], GenericConst):
+        return _stock("Tile")(bb, x, attrs, opset, outputs)
+    return relax.op.tile(x[0], _array(x[1], "repeats").tolist())
+
+
+def reshape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Reshape 1 (attribute); 5 to 24 (input) are TVM's."""
+    if opset < 5:
+        x = Inputs([x[0], _const(attrs["shape"], np.int64)])
+    return _stock("Reshape")(bb, x, attrs, 13, outputs)
+
+
+def flatten(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Flatten 1 to 24."""
+    shape, rank = x[0].ty.shape, x[0].ty.ndim
+    if shape is None:
+        raise ValueError("its input has no known shape")
+    axis = int(attrs.get("axis", 1))
+    axis += rank if axis < 0 else 0
+    if not 0 <= axis <= rank:
+        raise ValueError(f"axis {axis} does not fit {rank} dimensions")
+    dims = list(shape.values)
+    return relax.op.reshape(
+        x[0], [functools.reduce(lambda a, b: a * b, part, 1) for part in (dims[:axis], dims[axis:])]
+    )
+
+
+def einsum(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Einsum 12."""
+    return relax.op.einsum(list(x), _text(attrs["equation"], "").replace(" ", ""))
+
+
+# -- normalisation
+
+
+def batch_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """BatchNormalization 1 to 15 at inference."""
+    if attrs.get("training_mode", 0) and outputs > 1:
+        raise ValueError("it runs in training mode; export the model for inference")
+    if attrs.get("spatial", 1) != 1:
+        raise ValueError("spatial=0 is not supported")
+    if outputs > 1 and opset >= 14:
+        raise ValueError("its running statistics are read; export the model for inference")
+    attrs.pop("training_mode", None)
+    return _stock("BatchNormalization")(bb, x, attrs, 15, outputs).fields[0]
+
+
+def instance_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """InstanceNormalization 6, 22."""
+    axes = list(range(2, x[0].ty.ndim))
+    return relax.op.nn.instance_norm(
+        x[0], x[1], x[2], channel_axis=1, axes=axes, epsilon=attrs.get("epsilon", 1e-5)
+    )
+
+
+def layer_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """LayerNormalization 17: the mean and the inverse deviation are computed when read."""
+    data, rank = x[0], x[0].ty.ndim
+    (axis,) = _axes([attrs.get("axis", -1)], rank)
+    axes = list(range(axis - rank, 0))
+    epsilon = attrs.get("epsilon", 1e-5)
+    dtype = str(data.ty.dtype)
+    shape = [int(d) for d in x[1].ty.shape]
+    gamma, beta = x[1], x[2] if x[2] is not None else _const(np.zeros(shape), dtype)
+    full = [data.ty.shape[a] for a in axes]
+    if [int(d) if _is_int(d) else d for d in full] != shape:  # a broadcast scale
+        gamma = relax.op.broadcast_to(gamma, full)
+        beta = relax.op.broadcast_to(beta, full)
+    result = relax.op.nn.layer_norm(data, gamma, beta, axes, epsilon)
+    if outputs == 1:
+        return result
+    average = relax.op.mean(data, axes, keepdims=True)
+    spread = relax.op.variance(data, axes, keepdims=True)
+    inverse = relax.op.rsqrt(relax.op.add(spread, _scalar(epsilon, data)))
+    return [result, average, inverse]
+
+
+CONVERTERS: Mapping[tuple[str, str], Converter] = {
+    ("", "BatchNormalization"): batch_norm,
+    ("", "Cast"): cast,
+    ("", "Celu"): elu_like,
+    ("", "Clip"): clip,
+    ("", "Constant"): constant,
+    ("", "ConstantOfShape"): constant_of_shape,
+    ("", "Dropout"): dropout,
+    ("", "Einsum"): einsum,
+    ("", "Flatten"): flatten,
+    ("", "Gather"): gather,
+    ("", "HardSwish"): hard_swish,
+    ("", "Identity"): identity,
+    ("", "InstanceNormalization"): instance_norm,
+    ("", "LayerNormalization"): layer_norm,
+    ("", "Max"): _chain(relax.op.maximum),
+    ("", "Mean"): mean,
+    ("", "Min"): _chain(relax.op.minimum),
+    ("", "Pad"): pad,
+    ("", "Reshape"): reshape,
+    ("", "Slice"): slice_,
+    ("", "Sum"): _chain(relax.op.add),
+    ("", "Swish"): swish,
+    ("", "Tile"): tile,
+    ("com.microsoft", "FastGelu"): fast_gelu,
+}
+"""(domain, operator) → converter; these come before TVM's."""

@@ -1,0 +1,363 @@
+"""Walk an ONNX graph and write it down in Relax, operator by operator.
+
+TVM's importer knows how to express an operator (its converter classes); the walk is ours::
+
+    node ──converter──▶ Relax expression ──emit──▶ binding, remembered under the node's name
+
+so that every binding keeps the name of its node, every refusal names the node, constants are
+folded while walking (converters need constant shapes and axes), and both branches of an `If`
+stay inside it. Values are constants, variables, or, for shape arithmetic over symbolic
+dimensions, shapes (`ShapeExpr`) and numbers (`PrimExpr`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections import ChainMap
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import tvm
+from onnx import helper
+from tvm import relax, tirx
+from tvm.ir import GenericConst
+from tvm.relax.frontend.onnx import onnx_frontend as stock
+
+from byoc.errors import ByocError, ModelError
+from byoc.frontends.normalise.fold import fold_expression
+from byoc.frontends.normalise.tensors import from_numpy
+from byoc.frontends.onnx.converters import CONVERTERS, Inputs
+from byoc.frontends.onnx.symbols import Symbols
+from byoc.frontends.onnx.weights import Weights
+
+__all__ = ["ImportedGraph", "import_graph", "known_operator"]
+
+# Operators of the contrib domain for which TVM has converters.
+_CONTRIB = {
+    "Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "Gelu", "MatMulInteger16",
+    "SkipLayerNormalization",
+}  # fmt: skip
+_CONTROL = {"If"}
+
+# Operators whose converters understand shapes of symbolic dimensions; others get a tensor.
+_TAKES_SHAPES = {
+    "Cast", "CastLike", "Concat", "ConstantOfShape", "Equal", "Expand", "Gather", "Reshape",
+    "Resize", "Shape", "Slice", "Squeeze", "Unsqueeze", "Where",
+}  # fmt: skip
+_TAKES_NUMBERS = _TAKES_SHAPES | {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "Range"}
+
+# Results that are one Relax tuple (a sequence), not one value per output.
+_SEQUENCES = {
+    "Optional", "OptionalGetElement", "SequenceConstruct", "SequenceEmpty", "SequenceErase",
+    "SequenceInsert", "SplitToSequence",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ImportedGraph:
+    """function: the graph as a Relax function. names: variable → name of its node."""
+
+    function: relax.Function
+    names: dict[Any, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def known_operator(node: onnx.NodeProto) -> bool:
+    """True when there is a converter for the node's operator."""
+    domain, op = _domain(node), node.op_type
+    if (domain, op) in CONVERTERS or (not domain and op in _CONTROL):
+        return True
+    if domain == "com.microsoft":
+        return op in _CONTRIB
+    return not domain and op in _stock_converters() and op != "Attention"
+
+
+def import_graph(model: onnx.ModelProto, weights: Weights, where: str) -> ImportedGraph:
+    """Write the model's main graph as a Relax function.
+
+    where: the model, for messages. Raises ModelError naming the node that cannot be expressed.
+    """
+    opsets = {o.domain if o.domain != "ai.onnx" else "": o.version for o in model.opset_import}
+    return _Importer(where, weights, opsets).run(model.graph)
+
+
+def _domain(node: onnx.NodeProto) -> str:
+    return "" if node.domain == "ai.onnx" else str(node.domain)
+
+
+_CACHE: dict[str, Any] = {}
+
+
+def _stock_converters() -> dict[str, Any]:
+    if not _CACHE:
+        _CACHE.update(stock._get_convert_map())
+    return _CACHE
+
+
+@dataclass
+class _Importer:
+    where: str
+    weights: Weights
+    opsets: dict[str, int]
+    names: dict[Any, str] = field(default_factory=dict)
+    builder: Any = field(default_factory=relax.BlockBuilder)
+
+    def run(self, graph: onnx.GraphProto) -> ImportedGraph:
+        symbols = Symbols(self.where)
+        values: MutableMapping[str, Any] = {}
+        stored = {t.name: t for t in graph.initializer}
+        inputs = [i for i in graph.input if i.name not in stored]
+        params = [relax.Var(i.name, symbols.tensor_type(i)) for i in inputs]
+        values.update(zip((i.name for i in inputs), params, strict=True))
+        with self.builder.function("main", params):
+            self._nodes(graph, values, stored)
+            results = [self._result(values, o.name, stored) for o in graph.output]
+            body = results[0] if len(results) == 1 else relax.Tuple(results)
+            self.builder.emit_func_output(body)
+        function = self.builder.get()["main"]
+        self._spread_names(function.body)
+        return ImportedGraph(
+            function,
+            self.names,
+            tuple(i.name for i in inputs),
+            tuple(o.name for o in graph.output),
+        )
+
+    # -- nodes
+
+    def _nodes(
+        self,
+        graph: onnx.GraphProto,
+        values: MutableMapping[str, Any],
+        stored: dict[str, onnx.TensorProto],
+    ) -> None:
+        for node in graph.node:
+            what = self._describe(node)
+            inputs = Inputs(self._lookup(n, values, stored, what) for n in node.input)
+            try:
+                outputs = self._node(node, inputs, values, stored)
+            except ByocError:
+                raise
+            except Exception as error:
+                raise ModelError(f"{what} cannot be imported: {_sentence(error)}") from error
+            if len(outputs) < len(node.output):
+                raise ModelError(
+                    f"{what} has {len(node.output)} outputs, byoc imports the first {len(outputs)}"
+                )
+            for name, value in zip(node.output, outputs, strict=False):
+                if name:
+                    values[name] = self._keep(value, _name(node))
+
+    def _node(
+        self,
+        node: onnx.NodeProto,
+        inputs: Inputs,
+        values: MutableMapping[str, Any],
+        stored: dict[str, onnx.TensorProto],
+    ) -> Sequence[Any]:
+        op, domain = node.op_type, _domain(node)
+        attrs = {a.name: self._attribute(a) for a in node.attribute}
+        if not domain and op == "If":
+            return self._if(node, inputs[0], attrs, values, stored)
+        for i, value in enumerate(inputs):
+            inputs[i] = self._acceptable(value, op)
+        opset = self.opsets.get(domain, 1)
+        own = CONVERTERS.get((domain, op))
+        if own is not None:
+            expr = own(self.builder, inputs, attrs, opset, len(node.output))
+        else:
+            attrs["tvm_custom"] = {"name": _name(node), "num_outputs": len(node.output)}
+            converter = _stock_converters()[op].get_converter(opset)
+            padded = stock.onnx_input(inputs)
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                expr = converter(self.builder, padded, attrs, [values, {}])
+        return self._unpack(expr, node)
+
+    def _unpack(self, expr: Any, node: onnx.NodeProto) -> Sequence[Any]:
+        if node.op_type in _SEQUENCES:
+            return [self.builder.emit(expr, _name(node))]
+        if isinstance(expr, (list, tuple)):
+            return expr
+        if isinstance(expr, relax.Tuple):
+            return list(expr.fields)
+        if isinstance(expr, relax.Expr) and not isinstance(expr, relax.ShapeExpr):
+            folded = fold_expression(expr, self.builder.lookup_binding)
+            if folded is not None:
+                return [relax.const(from_numpy(folded))]
+            expr = self.builder.normalize(expr)
+            if isinstance(expr.ty, relax.TupleType):
+                whole = self.builder.emit(expr, _name(node))
+                self.names[whole] = _name(node)
+                return [relax.TupleGetItem(whole, i) for i in range(len(expr.ty.fields))]
+        return [expr]
+
+    def _keep(self, value: Any, name: str) -> Any:
+        """The value in the form later nodes read it: calls become named variables."""
+        value = _constant_shape(value)
+        if isinstance(value, (GenericConst, relax.ShapeExpr, relax.Var)):
+            return value
+        if tvm.ir.is_prim_expr(value) or not isinstance(value, relax.Expr):
+            return value
+        folded = fold_expression(value, self.builder.lookup_binding)
+        if folded is not None:
+            return relax.const(from_numpy(folded))
+        var = self.builder.emit(value, name)
+        self.names[var] = name
+        return var
+
+    def _if(
+        self,
+        node: onnx.NodeProto,
+        condition: Any,
+        attrs: dict[str, Any],
+        values: MutableMapping[str, Any],
+        stored: dict[str, onnx.TensorProto],
+    ) -> Sequence[Any]:
+        name = _name(node)
+        if isinstance(condition, GenericConst):
+            taken = bool(condition.value.numpy().all())
+            graph = attrs["then_branch" if taken else "else_branch"]
+            scope = self._scope(graph, values, stored)
+            self._nodes(graph, *scope)
+            return [self._result(scope[0], o.name, scope[1]) for o in graph.output]
+        condition = self._acceptable(condition, "If")
+        if condition.ty.ndim != 0:
+            condition = self.builder.emit(relax.op.reshape(condition, ()), name)
+        branches = []
+        for key in ("then_branch", "else_branch"):
+            graph = attrs[key]
+            scope = self._scope(graph, values, stored)
+            self.builder._begin_binding_block()
+            self._nodes(graph, *scope)
+            results = [self._result(scope[0], o.name, scope[1]) for o in graph.output]
+            body = self.builder.normalize(
+                results[0] if len(results) == 1 else relax.Tuple(results)
+            )
+            var = self.builder.emit(body, name)
+            block = self.builder._end_block()
+            branches.append(relax.SeqExpr([block], var))
+        result = self.builder.emit(relax.If(condition, *branches), name)
+        self.names[result] = name
+        if len(node.output) == 1:
+            return [result]
+        return [relax.TupleGetItem(result, i) for i in range(len(node.output))]
+
+    def _scope(
+        self,
+        graph: onnx.GraphProto,
+        values: MutableMapping[str, Any],
+        stored: dict[str, onnx.TensorProto],
+    ) -> tuple[MutableMapping[str, Any], dict[str, onnx.TensorProto]]:
+        return ChainMap({}, values), stored | {t.name: t for t in graph.initializer}
+
+    # -- values
+
+    def _lookup(
+        self,
+        name: str,
+        values: MutableMapping[str, Any],
+        stored: dict[str, onnx.TensorProto],
+        what: str,
+    ) -> Any:
+        if not name:
+            return None
+        if name not in values:
+            if name not in stored:
+                raise ModelError(f"{what} reads {name!r}, which nothing before it produces")
+            values[name] = relax.const(from_numpy(self.weights.read(stored[name])))
+        return values[name]
+
+    def _result(
+        self,
+        values: MutableMapping[str, Any],
+        name: str,
+        stored: dict[str, onnx.TensorProto],
+    ) -> Any:
+        value = self._lookup(name, values, stored, f"{self.where}: the graph's output")
+        value = self._acceptable(value, "")
+        if not isinstance(value.ty, relax.TensorType):
+            raise ModelError(
+                f"{self.where}: output {name!r} is no tensor but {value.ty}; "
+                f"byoc takes models whose outputs are tensors"
+            )
+        return value
+
+    def _acceptable(self, value: Any, op: str) -> Any:
+        """The value as a tensor, unless the operator's converter understands shapes."""
+        if isinstance(value, relax.ShapeExpr) or (
+            isinstance(value, relax.Var) and isinstance(value.ty, relax.ShapeType)
+        ):
+            if op in _TAKES_SHAPES:
+                return value
+            return self.builder.emit(relax.op.shape_to_tensor(value))
+        if value is not None and not isinstance(value, (GenericConst, relax.Var)):
+            if not tvm.ir.is_prim_expr(value):
+                return value
+            if op in _TAKES_NUMBERS:
+                return value
+            vector = self.builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([value])))
+            return self.builder.emit(relax.op.reshape(vector, ()))
+        return value
+
+    def _attribute(self, attr: onnx.AttributeProto) -> Any:
+        value = helper.get_attribute_value(attr)
+        if isinstance(value, onnx.TensorProto):
+            return numpy_tensor(self.weights, value)
+        return tuple(value) if isinstance(value, list) else value
+
+    def _describe(self, node: onnx.NodeProto) -> str:
+        domain = _domain(node)
+        version = self.opsets.get(domain, 1)
+        return (
+            f"{self.where}: node {_name(node)!r} ({domain or 'ai.onnx'}::{node.op_type}, "
+            f"opset {version})"
+        )
+
+    def _spread_names(self, body: Any) -> None:
+        """Give the bindings that a converter made on its way the name of its node."""
+        name = ""
+        for block in reversed(body.blocks):
+            for binding in reversed(block.bindings):
+                name = self.names.get(binding.var, name)
+                if name:
+                    self.names[binding.var] = name
+                if isinstance(binding.value, relax.If):
+                    self._spread_names(binding.value.true_branch)
+                    self._spread_names(binding.value.false_branch)
+
+
+def numpy_tensor(weights: Weights, tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """An attribute's tensor with its data inside, as converters expect it."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return tensor
+    return onnx.numpy_helper.from_array(weights.read(tensor), tensor.name)
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return node.name or next((o for o in node.output if o), node.op_type)
+
+
+def _constant_shape(value: Any) -> Any:
+    """Shapes and numbers without symbols as constants, which every converter understands."""
+    if isinstance(value, relax.ShapeExpr):
+        if all(isinstance(d, tirx.IntImm) for d in value.values):
+            return relax.const(np.array([int(d) for d in value.values], np.int64))
+    elif isinstance(value, tirx.IntImm):
+        return relax.const(np.array(int(value), np.int64))
+    return value
+
+
+def _sentence(error: Exception) -> str:
+    """What an exception of TVM's importer says, in one line."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    if isinstance(error, KeyError):
+        text = f"attribute {text} is missing"
+    return text if len(text) < 400 else text[:400] + "…"

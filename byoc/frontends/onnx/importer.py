@@ -1,0 +1,65 @@
+"""`import_onnx`: from an ONNX file or proto to one Relax function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx.inliner
+import onnx.version_converter
+
+from byoc.errors import ModelError
+from byoc.frontends.onnx.check import check_operators, check_opset, sort_nodes, unknown_nodes
+from byoc.frontends.onnx.file import open_model
+from byoc.frontends.onnx.graph import ImportedGraph, import_graph
+from byoc.frontends.onnx.weights import Weights
+
+__all__ = ["Imported", "import_onnx"]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An ONNX model as Relax. name: the file's stem, or the graph's name."""
+
+    name: str
+    graph: ImportedGraph
+
+
+def import_onnx(model: Path | onnx.ModelProto) -> Imported:
+    """Read an ONNX model.
+
+    Raises ModelError when it cannot be read, is damaged, or holds an operator that byoc does not
+    import.
+    """
+    if isinstance(model, Path):
+        where, name = str(model), model.stem
+        proto, weights = open_model(model)
+    else:
+        name = model.graph.name or "model"
+        where = f"model {name!r}"
+        proto, weights = _own(model), Weights(where)
+    proto = check_opset(proto, where)
+    proto = _inline(proto)
+    check_operators(proto.graph, where)
+    sort_nodes(proto.graph, where)
+    return Imported(name, import_graph(proto, weights, where))
+
+
+def _own(model: onnx.ModelProto) -> onnx.ModelProto:
+    if not (model.graph.node or model.graph.output):
+        raise ModelError("the ModelProto holds no graph")
+    return model
+
+
+def _inline(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace calls of the model's own functions, and of operators that ONNX defines by simpler
+    ones, by their bodies."""
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    unknown = {(n.domain, n.op_type) for n in unknown_nodes(model.graph)}
+    if unknown:
+        model = onnx.inliner.inline_selected_functions(
+            model, sorted(unknown), inline_schema_functions=True
+        )
+    return model

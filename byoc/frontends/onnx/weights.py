@@ -1,0 +1,141 @@
+"""The numbers of an ONNX model, from wherever the file keeps them, copied at most once.
+
+    inside the message    TensorProto.raw_data / float_data / …
+    cut out of the file   views of the mapped file (`wire.split`)
+    external files        views of those files, mapped once each
+
+Sources: ONNX IR specification, "External Tensor Data".
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from byoc.errors import ModelError
+
+__all__ = ["Weights", "map_file"]
+
+Array = npt.NDArray[Any]
+
+_PACKED = {"UINT4", "INT4", "FLOAT4E2M1", "UINT2", "INT2"}
+
+
+def map_file(path: Path) -> memoryview:
+    """The file's bytes, mapped read-only."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+@dataclass
+class Weights:
+    """Reads tensors of one model.
+
+    where: the model, for messages. folder: what external locations are relative to, None for a
+    model that did not come from a file. payloads: raw bytes by tensor name.
+    """
+
+    where: str
+    folder: Path | None = None
+    payloads: dict[str, memoryview] = field(default_factory=dict)
+    _files: dict[str, memoryview] = field(default_factory=dict)
+
+    def read(self, tensor: onnx.TensorProto) -> Array:
+        """The tensor's data, not to be written to. Raises ModelError when it is not there."""
+        what = f"{self.where}: tensor {tensor.name!r}"
+        shape = tuple(tensor.dims)
+        if any(d < 0 for d in shape):
+            raise ModelError(f"{what} has a negative dimension: {list(shape)}")
+        raw = self._raw(tensor, what)
+        if raw is None:
+            return self._parse(tensor, what)
+        kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+        if kind in _PACKED or kind == "STRING":
+            whole = onnx.TensorProto()
+            whole.CopyFrom(tensor)
+            whole.ClearField("external_data")
+            whole.ClearField("data_location")
+            whole.raw_data = bytes(raw)
+            return self._parse(whole, what)
+        dtype = _dtype(tensor, what)
+        expected = _count(shape) * dtype.itemsize
+        if len(raw) != expected:
+            raise ModelError(
+                f"{what} of type {dtype}, shape {list(shape)} takes {expected} bytes, "
+                f"the file has {len(raw)}; the file is damaged or cut short"
+            )
+        return np.frombuffer(raw, dtype).reshape(shape)
+
+    def _raw(self, tensor: onnx.TensorProto, what: str) -> memoryview | None:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            return self._external(tensor, what)
+        if tensor.HasField("raw_data"):
+            return None
+        return self.payloads.get(tensor.name)
+
+    def _parse(self, tensor: onnx.TensorProto, what: str) -> Array:
+        _dtype(tensor, what)
+        try:
+            return np.asarray(numpy_helper.to_array(tensor)).reshape(tuple(tensor.dims))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"{what} does not hold what its type says: {error}") from None
+
+    def _external(self, tensor: onnx.TensorProto, what: str) -> memoryview:
+        entries = {e.key: e.value for e in tensor.external_data}
+        location = entries.get("location", "")
+        data = self._file(location, what)
+        try:
+            offset = int(entries.get("offset") or 0)
+            length = int(entries.get("length") or len(data) - offset)
+        except ValueError:
+            raise ModelError(f"{what}: offset or length in {location!r} is no number") from None
+        if offset < 0 or length < 0 or offset + length > len(data):
+            raise ModelError(
+                f"{what} lies at bytes {offset}–{offset + length} of {location!r}, "
+                f"which has {len(data)}; the file is cut short"
+            )
+        return data[offset : offset + length]
+
+    def _file(self, location: str, what: str) -> memoryview:
+        if location in self._files:
+            return self._files[location]
+        if self.folder is None:
+            raise ModelError(
+                f"{what} is in the external file {location!r}, but the model was given as a "
+                f"value; pass the path of the model, or load the data before (onnx.load does)"
+            )
+        relative = Path(location)
+        path = self.folder / relative
+        inside = location and not relative.is_absolute() and ".." not in relative.parts
+        if not inside or self.folder.resolve() not in path.resolve().parents:
+            raise ModelError(
+                f"{what} asks for the file {location!r}; "
+                f"external data must lie in the model's folder, {self.folder}"
+            )
+        if not path.is_file():
+            raise ModelError(f"{what} is in the external file {str(path)!r}, which does not exist")
+        self._files[location] = map_file(path)
+        return self._files[location]
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for d in shape:
+        count *= d
+    return count
+
+
+def _dtype(tensor: onnx.TensorProto, what: str) -> np.dtype[Any]:
+    try:
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    except (KeyError, ValueError, TypeError):
+        raise ModelError(f"{what} has the unknown element type {tensor.data_type}") from None
