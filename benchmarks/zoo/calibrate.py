@@ -39,7 +39,8 @@ _HOMOGENEOUS = {
 def _coarse(value: Any) -> Array:
     """Round to four bits of mantissa."""
     mantissa, exponent = np.frexp(value)
-    return np.ldexp(np.round(mantissa * 16) / 16, exponent).astype(np.float32)
+    rounded: Array = np.ldexp(np.round(mantissa * 16) / 16, exponent).astype(np.float32)
+    return rounded
 
 
 Images = list[Array]

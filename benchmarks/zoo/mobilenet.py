@@ -1,5 +1,6 @@
 """MobileNetV2 1.0 (Sandler et al. 2018), as torch.onnx writes torchvision's: BatchNorm is folded
-into the convolutions, ReLU6 is Clip with constant bounds."""
+into the convolutions, ReLU6 is Clip with constant bounds.
+"""
 
 from __future__ import annotations
 

@@ -217,9 +217,7 @@ def _causal_attention(
     mask = b.constant(np.tril(np.ones((1, 1, side, side), bool)))
     if isinstance(sequence, str):
         for axis in (2, 3):
-            mask = b.op(
-                "Slice", mask, b.constant([0]), b.vector(sequence), b.constant([axis])
-            )
+            mask = b.op("Slice", mask, b.constant([0]), b.vector(sequence), b.constant([axis]))
     scores = b.op("Where", mask, scores, b.constant(_LOWEST))
     y = b.op("MatMul", b.op("Softmax", scores, axis=-1), v)
     y = b.op("Transpose", y, perm=[0, 2, 1, 3])

@@ -1,1 +1,68 @@
-"""(under construction)"""
+"""The command line, one file per command: ``byoc partition | compile | run | bench | …``.
+
+Results go to stdout, talk to stderr. Exit status: 0 done, 1 the work failed, 2 wrong usage.
+Heavy modules are imported inside the commands, so that ``byoc --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from byoc.cli import bench, compare, compile, partition, run, vendors
+from byoc.errors import ByocError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="byoc",
+    help="Bring Your Own Codegen for a stock apache-tvm.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"byoc {version('tvm-byoc')} (apache-tvm {version('apache-tvm')})")
+        raise typer.Exit
+
+
+@app.callback()
+def _byoc(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show versions and exit."
+    ),
+) -> None:
+    pass
+
+
+app.command("partition")(partition.partition)
+app.command("compile")(compile.compile_model)
+app.command("run")(run.run)
+app.command("bench")(bench.bench)
+app.command("compare")(compare.compare)
+app.command("vendors")(vendors.vendors)
+
+
+def main() -> None:
+    """Run the command line; errors that byoc raises on purpose become one message.
+
+    ``BYOC_TRACEBACK=1`` shows where they came from.
+    """
+    try:
+        app()
+    except ByocError as error:
+        if os.environ.get("BYOC_TRACEBACK", "") not in ("", "0"):
+            raise
+        print(f"byoc: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of stdout has gone, as in `byoc … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,29 @@
+"""Measure a compiled model: how fast, and how near to a reference. The CLI is only the skin.
+
+Importing this imports numpy; engines are imported when opened.
+"""
+
+from byoc.bench.compare import Comparison, compare
+from byoc.bench.difference import Difference, difference
+from byoc.bench.engines import ENGINES, Engine, byoc_engine, open_engine
+from byoc.bench.inputs import onnx_inputs, random_inputs, trivial
+from byoc.bench.timing import BenchResult, Timing, busy_share, cpu_count, measure
+
+__all__ = [
+    "ENGINES",
+    "BenchResult",
+    "Comparison",
+    "Difference",
+    "Engine",
+    "Timing",
+    "busy_share",
+    "byoc_engine",
+    "compare",
+    "cpu_count",
+    "difference",
+    "measure",
+    "onnx_inputs",
+    "open_engine",
+    "random_inputs",
+    "trivial",
+]

@@ -1,0 +1,72 @@
+"""Run two engines on the same random inputs and say how far their outputs are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from byoc.bench.difference import Difference, difference
+from byoc.bench.engines import Engine
+from byoc.bench.inputs import trivial
+from byoc.errors import ExecutionError
+from byoc.segment import Array
+
+__all__ = ["Comparison", "compare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Differences of every output on every seed.
+
+    rows: (seed, output name, difference). remarks: why agreement may prove little.
+    """
+
+    rows: tuple[tuple[int, str, Difference], ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def worst(self) -> float:
+        """The largest relative difference."""
+        return max((d.relative for _, _, d in self.rows), default=0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "worst_relative": self.worst,
+            "outputs": [{"seed": s, "output": o, **asdict(d)} for s, o, d in self.rows],
+            "remarks": list(self.remarks),
+        }
+
+
+def compare(
+    engine: Engine,
+    reference: Engine,
+    inputs_of: Callable[[int], dict[str, Array]],
+    seeds: Iterable[int],
+) -> Comparison:
+    """Compare `engine` with `reference` on ``inputs_of(seed)`` for every seed.
+
+    Raises ExecutionError when the outputs differ in name, shape or dtype.
+    """
+    rows, remarks = [], []
+    for seed in seeds:
+        inputs = inputs_of(seed)
+        expected, found = reference.run(inputs), engine.run(inputs)
+        if list(found) != list(expected):
+            raise ExecutionError(
+                f"outputs differ by name: {engine.name} gives {', '.join(found)}; "
+                f"{reference.name} gives {', '.join(expected)}"
+            )
+        for name, array in expected.items():
+            mine = found[name]
+            if mine.shape != array.shape or mine.dtype != array.dtype:
+                raise ExecutionError(
+                    f"output {name!r}: {engine.name} gives {mine.dtype}{list(mine.shape)}, "
+                    f"{reference.name} gives {array.dtype}{list(array.shape)}"
+                )
+            rows.append((seed, name, difference(mine, array)))
+        problem = trivial(expected)
+        if problem:
+            remarks.append(f"seed {seed}: {problem}; agreement on it proves little")
+    return Comparison(tuple(rows), tuple(remarks))

@@ -1,0 +1,5 @@
+"""``python -m byoc.cli``."""
+
+from byoc.cli import main
+
+main()

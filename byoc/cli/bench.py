@@ -1,0 +1,154 @@
+"""``byoc bench``: how fast is it, beside the engines people use?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from byoc.cli.common import (
+    Dims,
+    Json,
+    OptionsFile,
+    Threads,
+    Vendors,
+    compile_options,
+    names,
+    parse_dims,
+    print_json,
+    progress,
+    say,
+    set_threads,
+)
+from byoc.errors import OptionError
+
+if TYPE_CHECKING:
+    from byoc.bench import BenchResult
+    from byoc.segment import Array
+
+__all__ = ["bench", "is_artifact", "model_inputs"]
+
+
+def bench(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL|OUT.byoc", help="An ONNX file or a compiled model.", show_default=False
+        ),
+    ],
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            metavar="A,B",
+            help="Engines to measure beside: onnxruntime, openvino, torch.",
+        ),
+    ] = "",
+    vendors: Vendors = None,
+    options: OptionsFile = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", metavar="MODEL", help="For OUT.byoc: the ONNX file for the other engines."
+        ),
+    ] = None,
+    threads: Threads = None,
+    runs: Annotated[
+        int | None,
+        typer.Option("--runs", min=1, help="Calls that count, per engine (default: 5 s worth)."),
+    ] = None,
+    dim: Dims = None,
+    json: Json = False,
+) -> None:
+    """Measure latency, in blocks that alternate with other engines on the same inputs.
+
+    Medians in milliseconds; a ratio below 1 means that byoc is faster.
+    """
+    dims = parse_dims(dim)
+    others = names(against)
+    compiled = is_artifact(model)
+    if compiled and (vendors is not None or options is not None):
+        raise typer.BadParameter(f"{model} is compiled: --vendors and --options do not apply")
+    if others and compiled and reference is None:
+        raise typer.BadParameter(f"--against needs the model of {model}: give --model MODEL.onnx")
+    arguments = compile_options(vendors, options)
+
+    import byoc
+    from byoc.bench import byoc_engine, measure, open_engine
+
+    count = set_threads(threads)
+    source = reference if compiled else model
+    engines = [open_engine(name, source, count) for name in others if source]
+    with progress(f"{'loading' if compiled else 'compiling'} {model}"):
+        executable = byoc.load(model) if compiled else byoc.compile(model, **arguments)
+    inputs = model_inputs(source, executable, dims)
+    with progress(f"measuring {model} on {count} threads"):
+        result = measure(
+            [byoc_engine(executable), *engines],
+            inputs,
+            model=str(model),
+            threads=count,
+            runs=runs,
+        )
+    for remark in result.remarks:
+        say(f"warning: {remark}")
+    if json:
+        print_json(result.to_dict())
+    else:
+        _show(result)
+
+
+def is_artifact(path: Path) -> bool:
+    """True for a .byoc file, by its name or, when that says nothing, its first bytes."""
+    if path.suffix in (".byoc", ".onnx"):
+        return path.suffix == ".byoc"
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False  # reading the model will say so
+
+
+def model_inputs(
+    source: Path | None, executable: Any, dims: dict[str, int], seed: int = 0
+) -> dict[str, Array]:
+    """Random inputs for the ONNX file `source`, or else for a compiled model alone."""
+    from byoc.bench import onnx_inputs, random_inputs
+
+    if source is None:
+        types = {port.name: port.type for port in executable.inputs}
+        limits: dict[str, int] = {}
+    else:
+        import onnx
+
+        types, limits = onnx_inputs(onnx.load(source, load_external_data=False))
+    legal = {d for type_ in types.values() for d in type_.shape if isinstance(d, str)}
+    for name in dims:
+        if name not in legal:
+            from byoc.errors import choices
+
+            raise OptionError(f"--dim: no symbolic dimension {name!r}: {choices(name, legal)}")
+    return random_inputs(types, seed, dims=dims, limits=limits)
+
+
+def _show(result: BenchResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("engine", "version", box=None, pad_edge=False)
+    for heading in ("median", "p10", "p90", "min", "runs", "byoc / it"):
+        table.add_column(heading, justify="right")
+    ratios = result.ratios
+    for timing in result.timings:
+        ratio = ratios.get(timing.engine)
+        table.add_row(
+            timing.engine,
+            timing.version,
+            *(f"{t:.3f}" for t in (timing.median, timing.percentile(10), timing.percentile(90))),
+            f"{min(timing.samples):.3f}",
+            str(len(timing.samples)),
+            f"{ratio:.2f}" if ratio else "",
+        )
+    print(f"{result.model}, {result.threads} threads, milliseconds")
+    Console(highlight=False, markup=False).print(table)

@@ -1,0 +1,178 @@
+"""What several commands share: argument types, the options file, output and progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from byoc.errors import OptionError, choices
+
+__all__ = [
+    "Dims",
+    "Json",
+    "ModelPath",
+    "OptionsFile",
+    "Threads",
+    "Vendors",
+    "compile_options",
+    "names",
+    "parse_dims",
+    "print_json",
+    "progress",
+    "say",
+    "set_threads",
+]
+
+ModelPath = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="An ONNX file.", show_default=False)
+]
+Vendors = Annotated[
+    str | None,
+    typer.Option(
+        "--vendors",
+        metavar="A,B",
+        help="Vendors to offload to; on a conflict the earlier wins. "
+        "Without any, everything runs on the host.",
+        show_default=False,
+    ),
+]
+OptionsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--options",
+        metavar="FILE",
+        help="YAML: `vendors: {name: {option: value}}`, min_segment_ops, min_segment_flops.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads (default: all).", show_default=False),
+]
+Dims = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dim", metavar="NAME=N", help="Size of a symbolic dimension.", show_default=False
+    ),
+]
+
+_LIMITS = {"min_segment_ops": int, "min_segment_flops": (int, float)}
+
+
+def names(text: str) -> list[str]:
+    """Split ``a,b``."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def parse_dims(dims: list[str] | None) -> dict[str, int]:
+    """``["batch=3"]`` as a mapping. Raises typer.BadParameter (usage, exit 2)."""
+    sizes = {}
+    for text in dims or []:
+        name, _, size = text.partition("=")
+        if not name or not size.isdecimal() or int(size) < 1:
+            raise typer.BadParameter(f"--dim takes NAME=N with N > 0, found {text!r}")
+        sizes[name] = int(size)
+    return sizes
+
+
+def compile_options(vendors: str | None, file: Path | None) -> dict[str, Any]:
+    """Keyword arguments for `byoc.compile` from ``--vendors`` and ``--options``.
+
+    The file may choose the vendors too; ``--vendors`` wins and then takes their options from it.
+    Raises OptionError on a file that cannot be read or holds unknown keys.
+    """
+    content = _read_options(file) if file else {}
+    configured = content.pop("vendors", {})
+    chosen = names(vendors) if vendors is not None else list(configured)
+    if len(set(chosen)) != len(chosen):
+        raise typer.BadParameter(f"--vendors names one twice: {vendors}")
+    unused = [name for name in configured if name not in chosen]
+    if unused:
+        say(f"{file}: options of {', '.join(unused)} are not used (not among --vendors)")
+    return {"vendors": {name: configured.get(name) or {} for name in chosen}, **content}
+
+
+def _read_options(file: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionError(f"cannot read the options file {file}: {error}") from error
+    if not isinstance(content, dict):
+        raise OptionError(f"{file}: expected a mapping, found {type(content).__name__}")
+    legal = ["vendors", *_LIMITS]
+    for key, value in content.items():
+        if key not in legal:
+            raise OptionError(f"{file}: unknown key {key!r}: {choices(str(key), legal)}")
+        kind: Any = _LIMITS.get(key, dict)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            expected = "a mapping" if kind is dict else "a number"
+            raise OptionError(f"{file}: {key} must be {expected}, found {value!r}")
+    for name, options in content.get("vendors", {}).items():
+        if options is not None and not isinstance(options, dict):
+            raise OptionError(f"{file}: options of vendor {name!r} must be a mapping")
+    return content
+
+
+def set_threads(threads: int | None) -> int:
+    """Make byoc's thread pool this large (default: every CPU it may use); returns the size."""
+    from byoc.bench import cpu_count
+    from byoc.runtime import set_num_threads
+
+    count = threads or cpu_count()
+    set_num_threads(count)
+    return count
+
+
+def print_json(value: Mapping[str, Any] | list[Any]) -> None:
+    """The result on stdout, as JSON."""
+    print(json.dumps(value, indent=2))
+
+
+def say(text: str) -> None:
+    """A remark on stderr."""
+    print(f"byoc: {text}", file=sys.stderr)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[None]:
+    """Show on stderr that `text` is going on, once it takes more than a second.
+
+    A spinner on a terminal, else one line; a last line tells how long it took.
+    """
+    start = time.perf_counter()
+    spinner: list[Any] = []
+
+    def show() -> None:
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            status = Console(stderr=True).status(f"{text} …")
+            status.start()
+            spinner.append(status)
+        else:
+            say(f"{text} …")
+
+    timer = threading.Timer(1.0, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        for status in spinner:
+            status.stop()
+    elapsed = time.perf_counter() - start
+    if elapsed > 1:
+        say(f"{text}: {elapsed:.1f} s")

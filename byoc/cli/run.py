@@ -1,0 +1,108 @@
+"""``byoc run``: a compiled model, inputs from a file, outputs to a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from byoc.cli.common import Json, Threads, print_json, progress, set_threads
+from byoc.errors import ByocError, InputError
+
+if TYPE_CHECKING:
+    from byoc.segment import Array
+
+__all__ = ["read_arrays", "run", "write_arrays"]
+
+
+def run(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL.byoc", help="A compiled model.", show_default=False)
+    ],
+    inputs: Annotated[
+        Path,
+        typer.Option(
+            "--inputs", metavar="X.npz", help="Inputs by name (numpy.savez).", show_default=False
+        ),
+    ],
+    outputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--outputs", metavar="Y.npz", help="Where the outputs go.", show_default=False
+        ),
+    ] = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Run a compiled model on inputs from a file."""
+    import byoc
+
+    feeds = read_arrays(inputs)
+    set_threads(threads)
+    with progress(f"loading {model}"):
+        executable = byoc.load(model)
+    start = time.perf_counter()
+    with progress(f"running {model}"):
+        results = executable.run(feeds)
+    seconds = time.perf_counter() - start
+    if outputs:
+        write_arrays(outputs, results)
+    if json:
+        described = [
+            {"name": name, "shape": list(array.shape), "dtype": array.dtype.name}
+            for name, array in results.items()
+        ]
+        print_json({"outputs": described, "first_run_ms": round(seconds * 1e3, 3)})
+        return
+    for name, array in results.items():
+        shape = ", ".join(map(str, array.shape))
+        line = f"{name}: {array.dtype}[{shape}]"
+        if array.size and array.dtype.kind != "b":
+            line += f"  min {array.min():.6g}  mean {array.mean():.6g}  max {array.max():.6g}"
+        print(line)
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Arrays by name from an .npz file. Raises InputError when it cannot be read."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise InputError(
+                    f"{path} holds one unnamed array; write it with names: "
+                    f"numpy.savez({str(path.with_suffix('.npz'))!r}, name=array)"
+                )
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"cannot read the inputs {path}: {error}") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write an .npz file, whole or not at all. Raises ByocError when it cannot be written."""
+    import numpy as np
+
+    aside = ""
+    try:
+        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **dict(arrays))  # type: ignore[arg-type]
+        Path(aside).chmod(0o666 & ~_umask())
+        Path(aside).replace(path)
+    except OSError as error:
+        raise ByocError(f"cannot write the outputs {path}: {error}") from error
+    finally:
+        if aside:
+            Path(aside).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,27 @@
+"""``byoc vendors``: every vendor found, and why one cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from byoc.cli.common import Json, print_json
+
+__all__ = ["vendors"]
+
+
+def vendors(json: Json = False) -> None:
+    """List the vendors: available, or the reason why not."""
+    from byoc.discovery import vendors as find_vendors
+
+    found = find_vendors()
+    if json:
+        print_json([asdict(vendor) for vendor in found])
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("vendor", "version", "processor", "from", "available", box=None, pad_edge=False)
+    for vendor in found:
+        state = "yes" if vendor.available else f"no: {vendor.reason}"
+        table.add_row(vendor.name, vendor.version, vendor.processor, vendor.origin, state)
+    Console(highlight=False, markup=False).print(table)
