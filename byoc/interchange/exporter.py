@@ -1,0 +1,111 @@
+"""The one ONNX exporter, and the one answer to "can this node be written as ONNX?".
+
+Both run the same function per op: `refusal` emits into a scratch context and throws the nodes
+away, so what a check accepts is what the export writes. Nothing is copied but small shape
+constants; weights become initialisers, inline or as external data beside the model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from byoc.errors import CompileError
+from byoc.interchange.context import Context, Unsupported
+from byoc.interchange.ops import EXPORTS
+from byoc.segment import Node, Segment, TensorType
+
+if TYPE_CHECKING:
+    import onnx
+
+    from byoc.vendor import Match
+
+__all__ = ["EXPORTABLE", "OPSET", "refusal", "segment_to_onnx"]
+
+OPSET = 20
+IR_VERSION = 9  # what opset 20 came with
+
+EXPORTABLE: frozenset[str] = frozenset(EXPORTS)
+"""Relax ops (without "relax.") that have an exporter."""
+
+_DTYPES = frozenset(
+    {"bfloat16", "bool", "float16", "float32", "float64", "int32", "int64", "int8", "uint8"}
+)
+
+
+def refusal(match: Match) -> str | None:
+    """Why a match cannot be written as ONNX, or None. Looks at metadata only."""
+    for node in match.nodes:
+        if node.op not in EXPORTS:
+            return f"{node.op} has no ONNX form"
+        for value in (*node.inputs, *node.outputs):
+            if match.type(value).dtype not in _DTYPES:
+                return f"{node.op}: ONNX export does not cover dtype {match.type(value).dtype}"
+        scratch = Context(match.type, lambda value: None)
+        try:
+            EXPORTS[node.op](scratch, node, [f"v{value}" for value in node.inputs])
+        except Unsupported as reason:
+            return f"{node.op}: {reason}"
+        except KeyError as missing:
+            return f"{node.op}: attribute {missing} is not known"
+    return None
+
+
+def segment_to_onnx(segment: Segment) -> onnx.ModelProto:
+    """Write a segment as an ONNX model (opset 20), inputs ``i0, i1, …``, outputs ``o0, o1, …``.
+
+    Raises CompileError naming the segment and the node when a node has no ONNX form.
+    """
+    from onnx import helper, numpy_helper
+
+    names: dict[int, str] = {value: f"i{k}" for k, value in enumerate(segment.inputs)}
+    context = Context(segment.type, segment.constants.get)
+    for value in segment.constants:
+        names[value] = f"w{value}"
+    for node in segment.nodes:
+        made = _export(segment, context, node, [names[value] for value in node.inputs])
+        names.update(zip(node.outputs, made, strict=True))
+    outputs = [f"o{k}" for k in range(len(segment.outputs))]
+    for name, value in zip(outputs, segment.outputs, strict=True):
+        context.nodes.append(helper.make_node("Identity", [names[value]], [name]))
+
+    arrays = {f"w{value}": array for value, array in segment.constants.items()}
+    arrays.update(context.initializers)
+    read = {name for node in context.nodes for name in node.input}
+    graph = helper.make_graph(
+        context.nodes,
+        segment.name,
+        [_port(f"i{k}", segment.type(v)) for k, v in enumerate(segment.inputs)],
+        [_port(n, segment.type(v)) for n, v in zip(outputs, segment.outputs, strict=True)],
+        [
+            numpy_helper.from_array(np.ascontiguousarray(array), name)
+            for name, array in arrays.items()
+            if name in read
+        ],
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def _export(segment: Segment, context: Context, node: Node, inputs: list[str]) -> list[str]:
+    export = EXPORTS.get(node.op)
+    reason = f"{node.op} has no ONNX form"
+    if export is not None:
+        try:
+            made = export(context, node, inputs)
+        except Unsupported as unsupported:
+            reason = f"{node.op}: {unsupported}"
+        else:
+            return [made] if isinstance(made, str) else list(made)
+    where = f" ({', '.join(node.source)})" if node.source else ""
+    raise CompileError(f"segment {segment.name!r}{where}: cannot be written as ONNX: {reason}")
+
+
+def _port(name: str, ty: TensorType) -> onnx.ValueInfoProto:
+    from onnx import helper
+
+    from byoc.interchange.ops.elementwise import numpy_dtype
+
+    element = helper.np_dtype_to_tensor_dtype(numpy_dtype(ty.dtype))
+    return helper.make_tensor_value_info(name, element, list(ty.shape))

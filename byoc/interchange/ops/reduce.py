@@ -1,0 +1,63 @@
+"""Reductions over axes."""
+
+from __future__ import annotations
+
+from byoc.interchange.context import Context, Export, Unsupported
+from byoc.segment import Node
+
+__all__ = ["EXPORTS"]
+
+
+def _axes(c: Context, node: Node) -> list[int]:
+    rank = c.rank(node.inputs[0])
+    axes = node.attrs.get("axis")
+    if axes is None:
+        return list(range(rank))
+    if isinstance(axes, int):
+        axes = (axes,)
+    return [int(a) % rank for a in axes]
+
+
+def _reduce(onnx_op: str) -> Export:
+    def export(c: Context, node: Node, x: list[str]) -> str:
+        keep = int(bool(node.attrs.get("keepdims", False)))
+        return c.one(onnx_op, x[0], c.constant(_axes(c, node)), keepdims=keep)
+
+    return export
+
+
+def _variance(c: Context, node: Node, x: list[str]) -> str:
+    axes = c.constant(_axes(c, node))
+    away = c.one("Sub", x[0], c.one("ReduceMean", x[0], axes, keepdims=1))
+    keep = int(bool(node.attrs.get("keepdims", False)))
+    return c.one("ReduceMean", c.one("Mul", away, away), axes, keepdims=keep)
+
+
+def _std(c: Context, node: Node, x: list[str]) -> str:
+    return c.one("Sqrt", _variance(c, node, x))
+
+
+def _arg(onnx_op: str) -> Export:
+    def export(c: Context, node: Node, x: list[str]) -> str:
+        axis = node.attrs.get("axis")
+        if axis is None:
+            raise Unsupported(f"{node.op} over all axes at once")
+        if c.dtype(node.outputs[0]) != "int64":
+            raise Unsupported(f"{node.op} with {c.dtype(node.outputs[0])} indices, ONNX has int64")
+        keep = int(bool(node.attrs.get("keepdims", False)))
+        return c.one(onnx_op, x[0], axis=int(axis), keepdims=keep)
+
+    return export
+
+
+EXPORTS: dict[str, Export] = {
+    "argmax": _arg("ArgMax"),
+    "argmin": _arg("ArgMin"),
+    "max": _reduce("ReduceMax"),
+    "mean": _reduce("ReduceMean"),
+    "min": _reduce("ReduceMin"),
+    "prod": _reduce("ReduceProd"),
+    "std": _std,
+    "sum": _reduce("ReduceSum"),
+    "variance": _variance,
+}

@@ -1,0 +1,57 @@
+"""ONNX Runtime as a vendor: a Python-hosted engine that reads ONNX.
+
+The shortest useful vendor: patterns from the shared exporter, compile = export, run = one
+session. Copy it for any engine that speaks Python and reads ONNX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from byoc.segment import Artifact, Segment
+from byoc.vendor import Pattern, PythonRuntime, Vendor
+
+from .options import OnnxRuntimeOptions
+from .runtime import init
+
+__all__ = ["VENDOR"]
+
+
+def _version() -> str:
+    try:
+        return version("onnxruntime")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _status() -> str | None:
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        return f"{error}; install it with: pip install 'tvm-byoc[onnxruntime]'"
+    return None
+
+
+def _patterns() -> Sequence[Pattern]:
+    from .patterns import patterns
+
+    return patterns()
+
+
+def _compile(segment: Segment, options: Any) -> Artifact:
+    from .lower import compile_segment
+
+    return compile_segment(segment)
+
+
+VENDOR = Vendor(
+    name="onnxruntime",
+    version=_version(),
+    patterns=_patterns,
+    compile=_compile,
+    runtime=PythonRuntime(init),
+    status=_status,
+    options=OnnxRuntimeOptions,
+)

@@ -1,0 +1,20 @@
+"""What users may set: ``vendors={"onnxruntime": {"threads": 2}}``."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["OnnxRuntimeOptions"]
+
+
+class OnnxRuntimeOptions(BaseModel):
+    """Options of the `onnxruntime` vendor.
+
+    threads: threads of one operator; 0 takes as many as byoc does.
+    spin: let idle threads spin. Faster alone; it steals cores from byoc's own threads.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threads: int = Field(default=0, ge=0)
+    spin: bool = False

@@ -1,0 +1,29 @@
+"""One pattern per op the shared exporter can write; its refusal is the check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from byoc.interchange import EXPORTABLE, refusal
+from byoc.vendor import Match, Pattern, Reject
+
+__all__ = ["patterns"]
+
+
+def _check(match: Match) -> Reject | None:
+    reason = refusal(match)
+    return None if reason is None else Reject(reason)
+
+
+def patterns() -> Sequence[Pattern]:
+    """Every exportable op on its own: the engine fuses by itself."""
+    from tvm.relax.dpl import is_op
+
+    return [
+        Pattern(
+            name=op.removeprefix("nn.").replace(".", "_"),
+            expr=is_op(f"relax.{op}")(varg_default_wildcard=True),
+            check=_check,
+        )
+        for op in sorted(EXPORTABLE)
+    ]
