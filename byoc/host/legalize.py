@@ -9,6 +9,9 @@ import tvm
 from tvm import relax
 from tvm.relax import transform
 
+from .emit import emit_conv
+from .target import Machine
+
 __all__ = ["legalize"]
 
 Legalizer = Callable[[Any, Any], Any]
@@ -26,6 +29,20 @@ _VIEWS: Mapping[str, Legalizer] = {
 }
 
 
-def legalize(mod: tvm.IRModule) -> tvm.IRModule:
+def _conv2d(machine: Machine) -> Legalizer:
+    def legalize_conv2d(builder: Any, call: Any) -> Any:
+        attrs = call.attrs
+        if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NCHW", "OIHW", "NCHW"):
+            return _STOCK_CONV2D(builder, call)
+        return emit_conv(builder, call, machine)
+
+    return legalize_conv2d
+
+
+_STOCK_CONV2D = tvm.ir.Op.get("relax.nn.conv2d").get_attr("FLegalize")
+
+
+def legalize(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
     """Replace every op by a call of a PrimFunc, except `relax.reshape`, which stays a view."""
-    return transform.LegalizeOps({**_VIEWS}, skip_ops=["relax.reshape"])(mod)
+    table = {**_VIEWS, "relax.nn.conv2d": _conv2d(machine)}
+    return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

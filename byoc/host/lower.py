@@ -75,7 +75,7 @@ def lower(mod: tvm.IRModule, *, threads: int | None = None) -> Lowered:
 def lower_module(mod: tvm.IRModule, machine: Machine) -> tuple[tvm.IRModule, dict[str, str]]:
     """Lower every host function of `mod`; returns the module and the notes of `Lowered`."""
     mod = externalize_segments(mod)
-    mod = legalize(mod)
+    mod = legalize(mod, machine)
     mod = transform.AnnotateTIROpPattern()(mod)
     mod = transform.FuseOps()(mod)
     mod = transform.FuseTIR()(mod)

@@ -10,6 +10,7 @@ import tvm
 from tvm import tirx
 
 from ..target import Machine
+from .conv import conv
 from .injective import injective
 from .kernel import Kernel
 from .reduction import reduction
@@ -20,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 Rule = Callable[[Kernel], str | None]
 
-RULES: tuple[Rule, ...] = (injective, reduction)
+RULES: tuple[Rule, ...] = (injective, conv, reduction)
 
 UNSCHEDULED = "serial"
 """Note of a kernel that no rule could schedule: it runs as one thread's scalar loops."""

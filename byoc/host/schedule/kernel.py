@@ -50,9 +50,10 @@ class Kernel:
         self.sch = Schedule(func)
         self.params = set(func.params)
         root = self.sch.get_sblock("root")
-        self.blocks = tuple(self._block(rv) for rv in self.sch.get_child_blocks(root))
+        self.blocks = tuple(self.block(rv) for rv in self.sch.get_child_blocks(root))
 
-    def _block(self, rv: Any) -> Block:
+    def block(self, rv: Any) -> Block:
+        """What is behind a handle, as the schedule stands now."""
         stmt = self.sch.get(rv)
         letters = {tirx.IterVar.DataPar: "S", tirx.IterVar.CommReduce: "R"}
         return Block(
