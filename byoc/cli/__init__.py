@@ -11,7 +11,8 @@ import sys
 
 import typer
 
-from byoc.cli import bench, compare, compile, partition, run, vendors
+from byoc.cli import bench, compare, partition, run, vendors
+from byoc.cli import compile as compile_
 from byoc.errors import ByocError
 
 __all__ = ["app", "main"]
@@ -44,7 +45,7 @@ def _byoc(
 
 
 app.command("partition")(partition.partition)
-app.command("compile")(compile.compile_model)
+app.command("compile")(compile_.compile_model)
 app.command("run")(run.run)
 app.command("bench")(bench.bench)
 app.command("compare")(compare.compare)

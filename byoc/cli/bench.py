@@ -17,6 +17,7 @@ from byoc.cli.common import (
     names,
     parse_dims,
     print_json,
+    print_table,
     progress,
     say,
     set_threads,
@@ -133,7 +134,6 @@ def model_inputs(
 
 
 def _show(result: BenchResult) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("engine", "version", box=None, pad_edge=False)
@@ -151,4 +151,4 @@ def _show(result: BenchResult) -> None:
             f"{ratio:.2f}" if ratio else "",
         )
     print(f"{result.model}, {result.threads} threads, milliseconds")
-    Console(highlight=False, markup=False).print(table)
+    print_table(table)

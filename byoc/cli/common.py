@@ -9,11 +9,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from byoc.errors import OptionError, choices
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = [
     "Dims",
@@ -26,6 +29,7 @@ __all__ = [
     "names",
     "parse_dims",
     "print_json",
+    "print_table",
     "progress",
     "say",
     "set_threads",
@@ -137,6 +141,14 @@ def set_threads(threads: int | None) -> int:
 def print_json(value: Mapping[str, Any] | list[Any]) -> None:
     """The result on stdout, as JSON."""
     print(json.dumps(value, indent=2))
+
+
+def print_table(table: Table) -> None:
+    """A rich table on stdout; a file or pipe gets it without line breaks."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 1000
+    Console(highlight=False, markup=False, width=width).print(table)
 
 
 def say(text: str) -> None:

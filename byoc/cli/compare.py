@@ -16,6 +16,7 @@ from byoc.cli.common import (
     compile_options,
     parse_dims,
     print_json,
+    print_table,
     progress,
     say,
     set_threads,
@@ -73,7 +74,6 @@ def compare(
 
 
 def _show(result: Comparison, tolerance: float, reference: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("seed", "output", box=None, pad_edge=False)
@@ -83,5 +83,5 @@ def _show(result: Comparison, tolerance: float, reference: str) -> None:
         verdict = "" if d.relative <= tolerance else "over"
         numbers = (f"{d.max_abs:.3g}", f"{d.relative:.3g}", f"{d.cosine:.7f}")
         table.add_row(str(seed), name, *numbers, verdict)
-    Console(highlight=False, markup=False).print(table)
+    print_table(table)
     print(f"worst relative difference to {reference}: {result.worst:.3g}, tolerance {tolerance:g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from byoc.cli.common import Json, print_json
+from byoc.cli.common import Json, print_json, print_table
 
 __all__ = ["vendors"]
 
@@ -17,11 +17,10 @@ def vendors(json: Json = False) -> None:
     if json:
         print_json([asdict(vendor) for vendor in found])
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("vendor", "version", "processor", "from", "available", box=None, pad_edge=False)
     for vendor in found:
         state = "yes" if vendor.available else f"no: {vendor.reason}"
         table.add_row(vendor.name, vendor.version, vendor.processor, vendor.origin, state)
-    Console(highlight=False, markup=False).print(table)
+    print_table(table)
