@@ -1,0 +1,234 @@
+"""Local clean-up: no-ops vanish, chains of moves become one, arithmetic with numbers is eltwise.
+
+Each rule looks at one op and what feeds it, answers whether it changed something, and is written
+as an equation in its docstring.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from byoc.segment import Array, Dim
+
+from ..graph import Graph, Op
+
+__all__ = ["broadcast_shape", "eltwise", "fold_constants", "peel_linear", "simplify"]
+
+Rule = Callable[[Graph, Op], bool]
+
+
+def simplify(graph: Graph) -> None:
+    """Apply the rules of `RULES` to every op until none fits."""
+    for op in graph.walk():
+        while not op.dead and any(rule(graph, op) for rule in RULES.get(op.kind, ())):
+            pass
+    graph.prune()
+
+
+def fold_constants(graph: Graph) -> None:
+    """Transposed and reshaped constants are computed here; reshaped ones share their memory."""
+    for op in graph.walk():
+        array = graph.constants.get(op.inputs[0]) if op.inputs else None
+        if array is None or op.post:
+            continue
+        folded: Array | None = None
+        if op.kind == "transpose":
+            folded = np.ascontiguousarray(np.transpose(array, op.attrs["axes"]))
+        elif op.kind == "reshape" and graph.type(op.out).is_static:
+            folded = array.reshape(graph.shape(op.out))
+        if folded is not None:
+            graph.replace(op.out, graph.constant(folded))
+
+
+def eltwise(graph: Graph, op: Op, value: int, alg: str, alpha: float = 0.0, beta: float = 0.0) -> bool:
+    """Make `op` the eltwise ``alg(value)``; for use as the end of a rule."""
+    attrs = {"alg": alg, "alpha": float(alpha), "beta": float(beta)}
+    graph.morph(op, "eltwise", [value], attrs)
+    return True
+
+
+def peel_linear(graph: Graph, value: int) -> tuple[int, float, float]:
+    """``(x, a, b)`` such that value = a * x + b, where nothing else reads what lies between."""
+    op = graph.made_by(value, "eltwise")
+    if op is None or op.attrs["alg"] != "linear" or op.post:
+        return value, 1.0, 0.0
+    x, a, b = peel_linear(graph, op.inputs[0])
+    alpha, beta = op.attrs["alpha"], op.attrs["beta"]
+    return x, a * alpha, b * alpha + beta
+
+
+def broadcast_shape(a: Sequence[Dim], b: Sequence[Dim]) -> tuple[Dim, ...] | None:
+    """The shape numpy broadcasting gives; None when symbolic dims leave it open."""
+    rank = max(len(a), len(b))
+    a = [1] * (rank - len(a)) + list(a)
+    b = [1] * (rank - len(b)) + list(b)
+    if all(x == y or 1 in (x, y) for x, y in zip(a, b, strict=True)):
+        return tuple(y if x == 1 else x for x, y in zip(a, b, strict=True))
+    return None
+
+
+# Moves
+
+
+def _reshape(graph: Graph, op: Op) -> bool:
+    """reshape(x) = x where the shape stays; reshape(reshape(x)) = reshape(x)"""
+    x = op.inputs[0]
+    if graph.shape(x) == graph.shape(op.out):
+        graph.replace(op.out, x)
+        return True
+    inner = graph.made_by(x, "reshape", alone=False)
+    if inner is not None:
+        graph.morph(op, "reshape", inner.inputs)
+        return True
+    return False
+
+
+def _transpose(graph: Graph, op: Op) -> bool:
+    """transpose(x) = x, transpose(transpose(x)) = transpose(x); only 1s moved = reshape(x)"""
+    x, axes = op.inputs[0], op.attrs["axes"]
+    if axes == list(range(len(axes))):
+        graph.replace(op.out, x)
+        return True
+    inner = graph.made_by(x, "transpose", alone=False)
+    if inner is not None:
+        composed = [inner.attrs["axes"][a] for a in axes]
+        graph.morph(op, "transpose", inner.inputs, {"axes": composed})
+        return True
+    long = [a for a in axes if graph.shape(x)[a] != 1]
+    if long == sorted(long) and x not in graph.constants:
+        graph.morph(op, "reshape", [x])
+        return True
+    return False
+
+
+def _same(graph: Graph, op: Op) -> bool:
+    """f(x) = x where f changes neither shape nor dtype: broadcast, slice, concat, cast"""
+    if len(op.inputs) == 1 and graph.type(op.inputs[0]) == graph.type(op.out):
+        graph.replace(op.out, op.inputs[0])
+        return True
+    return False
+
+
+def _unbroadcast(graph: Graph, op: Op) -> bool:
+    """f(broadcast(a), b) = f(a, b) where b alone gives the result its shape"""
+    for place, value in enumerate(op.inputs):
+        source = graph.made_by(value, "broadcast", alone=False)
+        if source is None:
+            continue
+        shape: tuple[Dim, ...] | None = graph.shape(source.inputs[0])
+        for other in op.inputs[:place] + op.inputs[place + 1 :]:
+            shape = None if shape is None else broadcast_shape(shape, graph.shape(other))
+        if shape == graph.shape(op.out):
+            inputs = [*op.inputs[:place], source.inputs[0], *op.inputs[place + 1 :]]
+            graph.morph(op, op.kind, inputs, op.attrs, op.post)
+            return True
+    return False
+
+
+# Arithmetic
+
+
+def _scalar(graph: Graph, op: Op) -> bool:
+    """x + c, x - c, c - x, x * c, x / c, c / x, x ** c become eltwise; x * x is a square"""
+    a, b = op.inputs
+    alg = op.attrs["alg"]
+    if op.post:
+        return False
+    if alg == "mul" and a == b:
+        return eltwise(graph, op, a, "square")
+    right = alg in ("add", "sub", "mul", "div", "pow", "max")
+    if right and (c := graph.scalar(b)) is not None and graph.shape(a) == graph.shape(op.out):
+        return _by_number(graph, op, a, alg, c)
+    left = alg in ("add", "sub", "mul", "div", "max")
+    if left and (c := graph.scalar(a)) is not None and graph.shape(b) == graph.shape(op.out):
+        if alg == "sub":
+            return eltwise(graph, op, b, "linear", -1.0, c)
+        if alg == "div":
+            return eltwise(graph, op, b, "pow", c, -1.0)
+        return _by_number(graph, op, b, alg, c)
+    return False
+
+
+def _by_number(graph: Graph, op: Op, x: int, alg: str, c: float) -> bool:
+    match alg:
+        case "add" | "sub":
+            return eltwise(graph, op, x, "linear", 1.0, c if alg == "add" else -c)
+        case "mul":
+            return eltwise(graph, op, x, "linear", c)
+        case "div" if c != 0 and math.isfinite(1 / c):
+            return eltwise(graph, op, x, "linear", 1 / c)
+        case "max" if c == 0:
+            return eltwise(graph, op, x, "relu")
+        case "pow" if c == 2:
+            return eltwise(graph, op, x, "square")
+        case "pow" if c == 0.5:
+            return eltwise(graph, op, x, "sqrt")
+        case "pow":
+            return eltwise(graph, op, x, "pow", 1.0, c)
+    return False
+
+
+def _limits(graph: Graph, op: Op) -> bool:
+    """min(max(x, a), b) = max(min(x, b), a) = clip(x, a, b) for a <= b; min(relu(x), b) as well"""
+    if op.attrs["alg"] not in ("min", "max") or op.post:
+        return False
+    x, outer = _limit(graph, op)
+    if outer is None or graph.shape(x) != graph.shape(op.out):
+        return False
+    opposite = "max" if op.attrs["alg"] == "min" else "min"
+    inner_op = graph.made_by(x, "binary")
+    inner: float | None = None
+    if inner_op is not None and inner_op.attrs["alg"] == opposite and not inner_op.post:
+        x, inner = _limit(graph, inner_op)
+    elif opposite == "max" and (relu := graph.made_by(x, "eltwise")) is not None:
+        if relu.attrs["alg"] == "relu" and relu.attrs["alpha"] == 0 and not relu.post:
+            x, inner = relu.inputs[0], 0.0
+    if inner is None or graph.shape(x) != graph.shape(op.out):
+        return False
+    low, high = (inner, outer) if opposite == "max" else (outer, inner)
+    return low <= high and eltwise(graph, op, x, "clip", low, high)
+
+
+def _limit(graph: Graph, op: Op) -> tuple[int, float | None]:
+    """Operand and number of ``min(x, c)`` or ``max(x, c)``, in either order."""
+    a, b = op.inputs
+    number = graph.scalar(b)
+    return (a, number) if number is not None else (b, graph.scalar(a))
+
+
+def _linear(graph: Graph, op: Op) -> bool:
+    """1 * x + 0 = x; a * (c * x + d) + b = (a * c) * x + (a * d + b)"""
+    if op.attrs["alg"] != "linear" or op.post:
+        return False
+    alpha, beta = op.attrs["alpha"], op.attrs["beta"]
+    if alpha == 1 and beta == 0:
+        graph.replace(op.out, op.inputs[0])
+        return True
+    x, a, b = peel_linear(graph, op.inputs[0])
+    return x != op.inputs[0] and eltwise(graph, op, x, "linear", a * alpha, b * alpha + beta)
+
+
+def _root(graph: Graph, op: Op) -> bool:
+    """sqrt(x) ** c = x ** (c / 2)"""
+    if op.attrs["alg"] != "pow" or op.post:
+        return False
+    inner = graph.made_by(op.inputs[0], "eltwise")
+    if inner is None or inner.attrs["alg"] != "sqrt" or inner.post:
+        return False
+    return eltwise(graph, op, inner.inputs[0], "pow", op.attrs["alpha"], op.attrs["beta"] / 2)
+
+
+RULES: Mapping[str, Sequence[Rule]] = {
+    "reshape": (_reshape,),
+    "transpose": (_transpose,),
+    "broadcast": (_same,),
+    "slice": (_same,),
+    "concat": (_same,),
+    "cast": (_same,),
+    "where": (_unbroadcast,),
+    "binary": (_unbroadcast, _scalar, _limits),
+    "eltwise": (_linear, _root),
+}
