@@ -1,1 +1,27 @@
-"""(under construction)"""
+"""Running compiled models: sessions, and the files they are kept in.
+
+Needs tvm-ffi and byoc's own library, never TVM's compiler.
+"""
+
+from .artifact import load_program, save_program
+from .cpu import cpu_features
+from .native import num_threads, set_num_threads
+from .plan import Plan
+from .program import HostModule, PortType, Program, Target, VendorUse, VmProgram
+from .session import Session
+
+__all__ = [
+    "HostModule",
+    "Plan",
+    "PortType",
+    "Program",
+    "Session",
+    "Target",
+    "VendorUse",
+    "VmProgram",
+    "cpu_features",
+    "load_program",
+    "num_threads",
+    "save_program",
+    "set_num_threads",
+]

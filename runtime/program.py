@@ -93,6 +93,8 @@ class Program:
     vendors: every vendor that an artifact names.
     constants: what "constant" tensors of the plan point at (C-contiguous arrays), in order; for a
         VM program the arguments that follow the inputs.
+    segment_outputs: segment name → number of its outputs; needed for segments of Python-hosted
+        vendors in a VM program (a plan tells it anyway).
     target: what the host library needs; None when there is none.
     extras: further members of the artifact, carried and verified but not needed to run
         ("report.json" → bytes).
@@ -106,6 +108,7 @@ class Program:
     artifacts: tuple[Artifact, ...] = ()
     vendors: Mapping[str, VendorUse] = field(default_factory=dict)
     constants: tuple[Array, ...] = ()
+    segment_outputs: Mapping[str, int] = field(default_factory=dict)
     target: Target | None = None
     extras: Mapping[str, bytes] = field(default_factory=dict)
 

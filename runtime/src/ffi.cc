@@ -4,6 +4,7 @@
  */
 #include <tvm/ffi/reflection/registry.h>
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -63,7 +64,8 @@ std::vector<Executor::Callee> Resolve(const Plan& plan, const Optional<Module>& 
 
 /*!
  * \brief The executor as a function:
- * run(input pointers..., output pointers or None...) -> Array of the outputs it had to allocate.
+ * run(inputs..., outputs or None...) -> Array of the outputs it had to allocate, for numpy to take.
+ * Arguments are tensors or addresses; shapes, dtypes and density are the caller's to check.
  */
 Function MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
                       const Map<String, Function>& segments, const Map<String, String>& vendors,
@@ -93,8 +95,11 @@ Function MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
         fresh.push_back(
             NewTensor(ffi::ShapeView(t.shape.data(), t.shape.size()), ExchangeDtype(t.dtype)));
         pointers[i] = fresh.back().data_ptr();
-      } else {
+      } else if (arg.type_index() == ffi::TypeIndex::kTVMFFIInt) {
         pointers[i] = reinterpret_cast<void*>(arg.cast<int64_t>());
+      } else {
+        const DLTensor* t = arg.cast<DLTensor*>();
+        pointers[i] = static_cast<char*>(t->data) + t->byte_offset;
       }
     }
     executor->Run(pointers.data(), pointers.data() + inputs);
@@ -102,22 +107,35 @@ Function MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
   });
 }
 
-/*! \brief The VM as a function: run(tensors...) -> Array of (tensor numpy can take, its dtype). */
+/*! \brief A dense tensor as one that numpy can take: see `ExchangeDtype`. */
+Tensor Exchange(const Tensor& t) {
+  const DLDataType dtype = ExchangeDtype(t.dtype());
+  if (dtype == t.dtype()) return t;
+  if (!t.IsContiguous()) TVM_FFI_THROW(ValueError) << "expected a dense tensor";
+  return WrapMemory(static_cast<char*>(t.data_ptr()) + t.byte_offset(), t.shape(), dtype, t);
+}
+
+/*! \brief The VM as a function: run(tensors...) -> Array of its results, for numpy to take. */
 Function MakeVmExecutor(Module executable, const Map<String, Function>& segments,
                         const String& entry) {
-  // The VM asks the imports of its executable before the global registry.
-  executable->ImportModule(FunctionModule(segments));
-  auto executor = std::make_shared<VmExecutor>(std::move(executable), std::string(entry));
+  auto executor = std::make_shared<VmExecutor>(std::move(executable), FunctionModule(segments),
+                                               std::string(entry));
   return Function::FromPacked([executor](PackedArgs args, Any* result) {
     Array<Tensor> tensors;
     for (int i = 0; i < args.size(); ++i) tensors.push_back(args[i].cast<Tensor>());
     Array<Tensor> out;
-    for (const Tensor& t : executor->Run(tensors)) {
-      const DLDataType dtype = ExchangeDtype(t.dtype());
-      out.push_back(dtype == t.dtype() ? t : WrapMemory(t.data_ptr(), t.shape(), dtype, t));
-    }
+    for (const Tensor& t : executor->Run(tensors)) out.push_back(Exchange(t));
     *result = std::move(out);
   });
+}
+
+/*! \brief A fresh, 64-byte aligned copy of a dense tensor. */
+Tensor Copy(const Tensor& t) {
+  if (!t.IsContiguous()) TVM_FFI_THROW(ValueError) << "expected a dense tensor";
+  Tensor copy = NewTensor(t.shape(), t.dtype());
+  std::memcpy(copy.data_ptr(), static_cast<const char*>(t.data_ptr()) + t.byte_offset(),
+              ffi::GetDataSize(*t.GetDLTensorPtr()));
+  return copy;
 }
 
 /*! \brief `data` points at dense memory that lives as long as `owner`. */
@@ -158,6 +176,8 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.Executor", MakeExecutor)
       .def("byoc.runtime.VmExecutor", MakeVmExecutor)
       .def("byoc.runtime.Tensor", MakeTensor)
+      .def("byoc.runtime.copy", Copy)
+      .def("byoc.runtime.exchange", Exchange)
       .def("byoc.runtime.PythonSegment", MakePythonSegment)
       .def("byoc.runtime.SegmentModule", SegmentModule)
       .def("ffi.Module.load_from_bytes.byoc.segment", LoadSegmentModule)

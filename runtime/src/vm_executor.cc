@@ -38,8 +38,9 @@ bool SharesMemory(const ffi::Tensor& t, const ffi::Array<ffi::Tensor>& others) {
 /*! \brief A result the caller may keep and write to. */
 ffi::Tensor Own(ffi::Tensor t, const ffi::Array<ffi::Tensor>& args) {
   const DLTensor& view = *t.GetDLTensorPtr();
-  // More than our reference: a constant of the executable, or a tensor returned twice.
-  if (t.use_count() == 1 && view.byte_offset == 0 && !SharesMemory(t, args)) return t;
+  // Two references are ours and the VM's last return value; more mean a constant of the
+  // executable, or a tensor returned twice.
+  if (t.use_count() <= 2 && view.byte_offset == 0 && !SharesMemory(t, args)) return t;
   if (!t.IsContiguous()) ThrowExecutionError("the VM returned a tensor that is not dense");
   ffi::Tensor copy = NewTensor(t.shape(), view.dtype);
   std::memcpy(copy.data_ptr(), static_cast<const char*>(view.data) + view.byte_offset,
@@ -49,8 +50,9 @@ ffi::Tensor Own(ffi::Tensor t, const ffi::Array<ffi::Tensor>& args) {
 
 }  // namespace
 
-VmExecutor::VmExecutor(ffi::Module executable, std::string entry)
+VmExecutor::VmExecutor(ffi::Module executable, ffi::Module segments, std::string entry)
     : executable_(std::move(executable)),
+      segments_(std::move(segments)),
       entry_(std::move(entry)),
       processor_(Processor::Get("cpu")) {
   // Made now, so that a wrong executable is found when it is loaded.
@@ -66,6 +68,9 @@ std::unique_ptr<VmExecutor::Vm> VmExecutor::Acquire() {
   auto load = executable_->GetFunction("vm_load_executable");
   if (!load) ThrowArtifactError("the host library is not a Relax VM executable");
   ffi::Module vm = (*load)().cast<ffi::Module>();
+  // Looked through before the global registry. Into the VM, not the executable: that one may be
+  // exported by whoever gave it to us.
+  vm->ImportModule(segments_);
   (*vm->GetFunction("vm_initialization"))(static_cast<int>(kDLCPU), 0, kPooledAllocator);
   auto entry = vm->GetFunction(entry_);
   if (!entry) ThrowArtifactError("the VM executable has no function '" + entry_ + "'");

@@ -26,10 +26,11 @@ namespace byoc {
 class VmExecutor {
  public:
   /*!
-   * \param executable the module that has `vm_load_executable`; its imports hold the segments.
+   * \param executable the module that has `vm_load_executable`; not changed.
+   * \param segments serves the segments that the bytecode calls by name.
    * \param entry the VM function to call.
    */
-  VmExecutor(tvm::ffi::Module executable, std::string entry);
+  VmExecutor(tvm::ffi::Module executable, tvm::ffi::Module segments, std::string entry);
 
   /*!
    * \brief entry(*args); the tensors of its result, tuples flattened, none of them sharing memory
@@ -45,6 +46,7 @@ class VmExecutor {
   std::unique_ptr<Vm> Acquire();
 
   const tvm::ffi::Module executable_;
+  const tvm::ffi::Module segments_;
   const std::string entry_;
   Processor* const processor_;
   std::vector<std::unique_ptr<Vm>> idle_;  // touched on the processor's thread only

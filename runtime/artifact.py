@@ -1,0 +1,271 @@
+"""Artifacts: a `Program` as one .byoc file, and back.
+
+Loading goes from cheap and harmless to costly: manifest and its hash, format, versions, CPU
+features, vendors installed, then every hash; only then is anything of the file used.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pydantic
+
+from byoc.errors import ArtifactError
+from byoc.segment import Array, Artifact
+from byoc.vendor import NativeRuntime, PythonRuntime
+
+from . import manifest as manifests
+from .archive import check_name, read_manifest, verify, write_archive
+from .cpu import cpu_features
+from .manifest import Manifest, SegmentEntry, VendorEntry, installed
+from .plan import Plan, decode_plan, encode_plan
+from .program import Program, Target, VendorUse, VmProgram
+from .weights import WeightsWriter, map_array
+
+__all__ = ["load_program", "save_program"]
+
+Content = tuple[str, int, Iterable[bytes | memoryview]]
+Resolver = Callable[[str], NativeRuntime | PythonRuntime]
+
+_VM = pydantic.TypeAdapter(VmProgram)
+
+
+def save_program(program: Program, path: Path) -> None:
+    """Write a program as one file, whole or not at all: an older file stays until the new is there.
+
+    Raises ArtifactError when the path cannot be written, CompileError when the host library
+    cannot be exported.
+    """
+    path = Path(path)
+    contents, draft = _contents(program)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                write_archive(
+                    file,
+                    contents,
+                    lambda members: manifests.encode(replace(draft, members=tuple(members))),
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _contents(program: Program) -> tuple[list[Content], Manifest]:
+    """The members of a program's file and its manifest, still without their hashes."""
+    contents: list[Content] = []
+
+    def add(name: str, data: bytes) -> None:
+        contents.append((name, len(data), [data]))
+
+    body = program.body
+    if isinstance(body, Plan):
+        add("plan.json", encode_plan(body))
+    else:
+        add("vm.json", _VM.dump_json(body))
+    if program.host is not None:
+        add("host.so", program.host if isinstance(program.host, bytes) else program.host.export())
+    for name, data in program.extras.items():
+        add(f"extras/{name}", data)
+    weights = WeightsWriter()
+    segments = []
+    for artifact in program.artifacts:
+        add(f"segments/{artifact.segment}.bin", artifact.blob)
+        segments.append(
+            SegmentEntry(
+                artifact.segment,
+                artifact.vendor,
+                tuple(weights.add(c) for c in artifact.constants),
+                program.segment_outputs.get(artifact.segment),
+                artifact.notes,
+            )
+        )
+    constants = tuple(weights.add(c) for c in program.constants)
+    contents.append(("weights.bin", weights.size, weights.chunks()))
+    for name, _, _ in contents:
+        check_name(name)
+    return contents, Manifest(
+        byoc=installed("tvm-byoc"),
+        tvm=installed("apache-tvm"),
+        tvm_ffi=installed("apache-tvm-ffi"),
+        name=program.name,
+        inputs=program.inputs,
+        outputs=program.outputs,
+        body="plan" if program.is_static else "vm",
+        has_host=program.host is not None,
+        target=program.target,
+        vendors={name: _vendor_entry(use) for name, use in program.vendors.items()},
+        segments=tuple(segments),
+        constants=constants,
+        arrays=tuple(weights.entries),
+        extras=tuple(program.extras),
+    )
+
+
+def _vendor_entry(use: VendorUse) -> VendorEntry:
+    runtime = use.runtime
+    if isinstance(runtime, NativeRuntime):
+        return VendorEntry(
+            use.version, dict(use.options), "native", use.processor, runtime.library,
+            runtime.package,
+        )  # fmt: skip
+    return VendorEntry(use.version, dict(use.options), "python", use.processor)
+
+
+def load_program(path: Path, resolve_vendor: Resolver) -> Program:
+    """Read a program; its weights stay in the file and are mapped.
+
+    resolve_vendor: vendor name → its runtime on this machine; VendorError when it has none.
+    Raises ArtifactError: damaged (the member is named), of another version, or for another CPU.
+    """
+    path = Path(path)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        return _load(fd, resolve_vendor)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    finally:
+        os.close(fd)
+
+
+def _load(fd: int, resolve_vendor: Resolver) -> Program:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise ArtifactError("this is no regular file")
+    data = read_manifest(fd)
+    manifest = manifests.decode(data)
+    _check_machine(manifest)
+    runtimes = {
+        name: _runtime(name, entry, resolve_vendor) for name, entry in manifest.vendors.items()
+    }
+    offsets = verify(fd, data, manifest.members)
+    sizes = {member.name: member.size for member in manifest.members}
+
+    def read(name: str) -> bytes:
+        if name not in sizes:
+            raise ArtifactError(f"member {name!r} is missing")
+        with os.fdopen(os.dup(fd), "rb") as file:
+            file.seek(offsets[name])
+            return file.read(sizes[name])
+
+    if "weights.bin" not in sizes:
+        raise ArtifactError("member 'weights.bin' is missing")
+    mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+    where = offsets["weights.bin"], sizes["weights.bin"]
+    arrays = [map_array(mapped, *where, entry) for entry in manifest.arrays]
+
+    def pick(numbers: tuple[int, ...], what: str) -> tuple[Array, ...]:
+        if any(not 0 <= n < len(arrays) for n in numbers):
+            raise ArtifactError(f"{what} refers to an array that is not in the table")
+        return tuple(arrays[n] for n in numbers)
+
+    return Program(
+        name=manifest.name,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        body=_body(manifest, read),
+        host=read("host.so") if manifest.has_host else None,
+        artifacts=tuple(
+            Artifact(
+                s.name,
+                s.vendor,
+                read(f"segments/{s.name}.bin"),
+                pick(s.constants, f"segment {s.name!r}"),
+                s.notes,
+            )
+            for s in manifest.segments
+        ),
+        vendors={
+            name: VendorUse(entry.version, entry.options, runtimes[name], entry.processor)
+            for name, entry in manifest.vendors.items()
+        },
+        constants=pick(manifest.constants, "the plan"),
+        segment_outputs={s.name: s.outputs for s in manifest.segments if s.outputs is not None},
+        target=manifest.target,
+        extras={name: read(f"extras/{name}") for name in manifest.extras},
+    )
+
+
+def _body(manifest: Manifest, read: Callable[[str], bytes]) -> Plan | VmProgram:
+    member = "plan.json" if manifest.body == "plan" else "vm.json"
+    try:
+        data = read(member)
+        return decode_plan(data) if manifest.body == "plan" else _VM.validate_json(data)
+    except pydantic.ValidationError as error:
+        raise ArtifactError(f"member {member!r}: {' '.join(str(error).split()):.300}") from None
+
+
+def _check_machine(manifest: Manifest) -> None:
+    """Versions and CPU, before anything costly."""
+    if manifest.body == "vm":
+        have = installed("apache-tvm")
+        if not have:
+            raise ArtifactError(
+                f"the model runs on TVM's VM: install apache-tvm=={manifest.tvm or '0.27.*'}"
+            )
+        if _minor(have) != _minor(manifest.tvm):
+            raise ArtifactError(
+                f"the VM bytecode was compiled by apache-tvm {manifest.tvm}, {have} is installed; "
+                f"compile the model again, or install apache-tvm=={_minor(manifest.tvm)}.*"
+            )
+    have = installed("apache-tvm-ffi")
+    if manifest.has_host and _minor(have) != _minor(manifest.tvm_ffi):
+        raise ArtifactError(
+            f"the host library was compiled against apache-tvm-ffi {manifest.tvm_ffi}, {have} is "
+            f"installed; compile the model again, or install "
+            f"apache-tvm-ffi=={_minor(manifest.tvm_ffi)}.*"
+        )
+    if manifest.has_host and manifest.target is not None:
+        _check_cpu(manifest.target)
+
+
+def _check_cpu(target: Target) -> None:
+    machine, wanted = os.uname().machine, target.triple.split("-")[0]
+    if wanted and wanted != machine:
+        raise ArtifactError(f"the file was compiled for {wanted} ({target.cpu}), this is {machine}")
+    have = cpu_features()
+    missing = sorted(set(target.features) - have) if have is not None else []
+    if missing:
+        raise ArtifactError(
+            f"the host library was compiled for CPU {target.cpu!r} and needs features that this "
+            f"CPU lacks: {', '.join(missing)}; compile the model on this machine"
+        )
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _runtime(name: str, entry: VendorEntry, resolve: Resolver) -> NativeRuntime | PythonRuntime:
+    runtime = resolve(name)
+    kind = "native" if isinstance(runtime, NativeRuntime) else "python"
+    if kind != entry.runtime:
+        raise ArtifactError(
+            f"vendor {name!r} {entry.version} had a {entry.runtime} runtime when the file was "
+            f"written, the one installed has a {kind} runtime; compile the model again"
+        )
+    return runtime

@@ -1,0 +1,64 @@
+"""Loading host libraries: kernels, or a Relax VM executable."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tvm_ffi
+
+from byoc.errors import ArtifactError
+
+from .native import function
+from .program import HostModule
+
+__all__ = ["load_host", "load_vm_runtime"]
+
+
+def load_host(host: bytes | HostModule | None, *, vm: bool) -> Any:
+    """The host library as a `tvm_ffi.Module`; None for None.
+
+    vm: it is a VM executable and needs TVM's runtime library.
+    Raises ArtifactError when it does not load.
+    """
+    if vm:
+        load_vm_runtime()
+    # Libraries ask for their thread pool when they are loaded; TVM's own may have come since.
+    function("install_thread_pool")()
+    if host is None:
+        return None
+    if not isinstance(host, bytes):
+        module = host.module
+        return getattr(module, "mod", module)  # a tvm.runtime.Executable holds its module there
+    with tempfile.TemporaryDirectory(prefix="byoc-") as folder:
+        path = Path(folder) / "host.so"
+        try:
+            path.write_bytes(host)
+            # The mapping outlives the file; unloaded with the last session that uses it.
+            return tvm_ffi.load_module(str(path), keep_module_alive=False)
+        except Exception as error:
+            raise ArtifactError(f"the host library does not load: {error}") from error
+
+
+@cache
+def load_vm_runtime() -> None:
+    """Load libtvm_runtime.so, without its compiler and without importing the tvm package.
+
+    Raises ArtifactError when apache-tvm is not installed.
+    """
+    spec = importlib.util.find_spec("tvm")
+    folders = spec.submodule_search_locations if spec is not None else None
+    candidates = [Path(folder) / "lib" / "libtvm_runtime.so" for folder in folders or ()]
+    for path in candidates:
+        if path.is_file():
+            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+            return
+    raise ArtifactError(
+        "a model with symbolic shapes or control flow needs TVM's runtime library "
+        f"libtvm_runtime.so; searched: {', '.join(map(str, candidates)) or 'no tvm package found'};"
+        " run: pip install apache-tvm"
+    )

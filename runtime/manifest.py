@@ -1,0 +1,110 @@
+"""The manifest of an artifact: what the file holds and what it needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pydantic
+
+from byoc.errors import ArtifactError
+
+from .archive import Member
+from .program import PortType, Target
+from .weights import ArrayEntry
+
+__all__ = ["FORMAT_VERSION", "Manifest", "SegmentEntry", "VendorEntry", "decode", "encode"]
+
+FORMAT_VERSION = 1
+"""Version of the file format; files of another version are refused with both numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class VendorEntry:
+    """A vendor as the program was compiled for it. library, package: of a native runtime."""
+
+    version: str
+    options: dict[str, Any]
+    runtime: Literal["native", "python"]
+    processor: str = "cpu"
+    library: str | None = None
+    package: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEntry:
+    """One segment: its blob is the member ``segments/<name>.bin``, constants are array numbers."""
+
+    name: str
+    vendor: str
+    constants: tuple[int, ...]
+    outputs: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All of ``manifest.json``."""
+
+    byoc: str
+    tvm: str
+    tvm_ffi: str
+    name: str
+    inputs: tuple[PortType, ...]
+    outputs: tuple[PortType, ...]
+    body: Literal["plan", "vm"]
+    has_host: bool
+    target: Target | None
+    vendors: dict[str, VendorEntry]
+    segments: tuple[SegmentEntry, ...]
+    constants: tuple[int, ...]
+    arrays: tuple[ArrayEntry, ...]
+    extras: tuple[str, ...]
+    members: tuple[Member, ...] = field(default=())
+    format: int = FORMAT_VERSION
+
+
+_ADAPTER = pydantic.TypeAdapter(Manifest)
+
+
+def installed(distribution: str) -> str:
+    """Version of an installed distribution, or "" when it is not."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as JSON. Its length does not depend on the members' hashes."""
+    document = _ADAPTER.dump_python(manifest, mode="json")
+    for member in document["members"]:
+        member["crc32"] = f"{member['crc32']:08x}"
+    return json.dumps(document, indent=1, ensure_ascii=True).encode("ascii")
+
+
+def decode(data: bytes) -> Manifest:
+    """The manifest in `data`; its format version is looked at before anything else.
+
+    Raises ArtifactError.
+    """
+    try:
+        document = json.loads(data)
+        version = document["format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ArtifactError(f"manifest.json is no manifest: {error!r:.200}") from None
+    if version != FORMAT_VERSION:
+        raise ArtifactError(
+            f"the file has format {version}, this byoc reads format {FORMAT_VERSION} "
+            f"(it was written by byoc {document.get('byoc', '?')}); compile the model again, or "
+            f"install that release"
+        )
+    try:
+        for member in document["members"]:
+            member["crc32"] = int(member["crc32"], 16)
+        return _ADAPTER.validate_python(document, strict=False)
+    except (pydantic.ValidationError, ValueError, KeyError, TypeError) as error:
+        lines = " ".join(str(error).split())
+        raise ArtifactError(f"manifest.json is no manifest: {lines:.300}") from None

@@ -1,0 +1,157 @@
+"""The C++ runtime as Python functions; loaded when first used.
+
+libbyoc_runtime.so ──registers──▶ byoc.runtime.* (tvm-ffi) ──▶ `function("Executor")`
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import tvm_ffi
+
+from byoc.errors import ArtifactError, ExecutionError, VendorError
+from byoc.segment import Array
+
+__all__ = [
+    "as_tensor",
+    "call_on",
+    "find_library",
+    "from_tensor",
+    "function",
+    "num_threads",
+    "numpy_dtype",
+    "set_num_threads",
+    "with_address",
+]
+
+_DISTRIBUTION = "tvm-byoc"
+
+
+def find_library(name: str, distribution: str = _DISTRIBUTION) -> Path:
+    """Path of ``lib<name>.so`` among the files of an installed distribution.
+
+    Raises VendorError saying where it was looked for and what to install.
+    """
+    file = f"lib{name}.so"
+    searched: list[str] = []
+    try:
+        found = importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        raise VendorError(
+            f"library {file} is missing: it comes with the package {distribution!r}, which is not "
+            f"installed; run: pip install {distribution}"
+        ) from None
+    # The record of a wheel names every file; an editable install may have been built again since.
+    listed = [
+        line.split(",", 1)[0]
+        for line in (found.read_text("RECORD") or "").splitlines()
+        if file in line and PurePosixPath(line.split(",", 1)[0]).name == file
+    ]
+    for relative in [*listed, f"byoc/lib/{file}"]:
+        path = Path(str(found.locate_file(relative)))
+        if path.is_file():
+            return path
+        searched.append(str(path))
+    raise VendorError(
+        f"library {file} of package {distribution!r} is missing; searched: {', '.join(searched)}; "
+        f"it is left out when the package was built without the vendor's SDK: install the SDK and "
+        f"build again, or reinstall {distribution}"
+    )
+
+
+@cache
+def _load() -> None:
+    tvm_ffi.register_error("byoc.ArtifactError", ArtifactError)
+    tvm_ffi.register_error("byoc.ExecutionError", ExecutionError)
+    tvm_ffi.load_module(str(find_library("byoc_runtime")))
+
+
+@cache
+def function(name: str) -> Callable[..., Any]:
+    """The C++ function ``byoc.runtime.<name>`` (see runtime/src/ffi.cc)."""
+    _load()
+    found: Callable[..., Any] = tvm_ffi.get_global_func(f"byoc.runtime.{name}")
+    return found
+
+
+def num_threads() -> int:
+    """Threads used by parallel work on the CPU.
+
+    What `set_num_threads` said, else BYOC_NUM_THREADS, else OMP_NUM_THREADS, else the cores this
+    process may run on. Raises ValueError when the variable holds no such number.
+    """
+    return int(function("num_threads")())
+
+
+def set_num_threads(count: int) -> None:
+    """Set the threads used by parallel work; for sessions opened after this.
+
+    Vendors divide their work when a segment is loaded, so open sessions may keep their number.
+    Raises ValueError unless 1 <= count <= 1024.
+    """
+    function("set_num_threads")(count)
+
+
+def call_on(processor: str, work: Callable[..., Any], *args: Any) -> Any:
+    """``work(*args)`` on the thread of a processor: OpenMP libraries must all be used there."""
+    return function("call_on")(processor, work, *args)
+
+
+@cache
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The numpy dtype of a name as `TensorType` spells it, types of ml_dtypes included.
+
+    Raises ArtifactError for a name neither knows.
+    """
+    try:
+        return np.dtype(name)
+    except TypeError:
+        pass
+    try:
+        import ml_dtypes
+
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return dtype
+    except (ImportError, AttributeError, TypeError):
+        raise ArtifactError(f"dtype {name!r} is known neither to numpy nor to ml_dtypes") from None
+
+
+class _Owner:
+    """Keeps an array alive from C++ (tvm-ffi would turn the array itself into a tensor)."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+
+def as_tensor(array: Array) -> Any:
+    """A C-contiguous array as a tensor over the same memory, also when read-only or bfloat16."""
+    address = array.__array_interface__["data"][0]
+    return function("Tensor")(address, array.shape, array.dtype.name, _Owner(array))
+
+
+def with_address(array: Array) -> Any:
+    """A C-contiguous array as an argument of an executor: itself where DLPack can carry it."""
+    if array.flags.writeable and array.dtype.kind in "fiub":
+        return array
+    return array.__array_interface__["data"][0]
+
+
+def from_tensor(tensor: Any, dtype: np.dtype[Any]) -> Array:
+    """A tensor of the C++ runtime as an array over the same memory.
+
+    dtype: what the tensor holds; types numpy cannot exchange arrive as integers of their width.
+    """
+    array = np.from_dlpack(tensor)
+    return array if array.dtype == dtype else array.view(dtype)
+
+
+def from_tensors(tensors: Sequence[Any], dtypes: Sequence[str]) -> list[Array]:
+    """`from_tensor` for several, dtypes by name."""
+    return [from_tensor(t, numpy_dtype(str(d))) for t, d in zip(tensors, dtypes, strict=True)]

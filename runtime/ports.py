@@ -1,0 +1,228 @@
+"""Checking what a caller gives: names, counts, shapes, dtypes; nothing is cast silently."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from byoc.errors import InputError, choices
+from byoc.segment import Array, Dim
+
+from .native import function, numpy_dtype
+from .program import PortType
+
+__all__ = ["Inputs"]
+
+_CPU_DEVICES = (1, 3)  # DLPack: kDLCPU, kDLCUDAHost
+
+
+class _Port:
+    """One port, with what every call needs worked out."""
+
+    def __init__(self, port: PortType, kind: str) -> None:
+        self.name = port.name
+        self.what = f"{kind} {port.name!r}"
+        self.shape = port.type.shape
+        self.static = port.type.is_static
+        self.dtype = numpy_dtype(port.type.dtype)
+
+    def check_dtype(self, array: Array) -> None:
+        if array.dtype != self.dtype:
+            raise InputError(
+                f"{self.what} has dtype {_dtype_name(array.dtype)}, expected {self.dtype.name}; "
+                f"nothing is cast silently: convert it with .astype({self.dtype.name!r})"
+            )
+
+    def check_shape(self, array: Array, env: dict[str, tuple[int, str]]) -> None:
+        """Check the shape and bind the symbolic dims met here for the first time."""
+        if self.static:
+            if array.shape != self.shape:
+                raise InputError(
+                    f"{self.what} has shape {array.shape}, expected {_show(self.shape)}"
+                )
+            return
+        if array.ndim != len(self.shape):
+            raise InputError(
+                f"{self.what} has shape {array.shape} ({array.ndim} dims), "
+                f"expected {_show(self.shape)} ({len(self.shape)} dims)"
+            )
+        for axis, (found, dim) in enumerate(zip(array.shape, self.shape, strict=True)):
+            expected = _value(dim, env)
+            if expected is None and isinstance(dim, str) and dim.isidentifier():
+                env[dim] = (found, f"{self.what} axis {axis}")
+            elif expected is not None and found != expected:
+                raise InputError(
+                    f"{self.what} has shape {array.shape}, expected {_show(self.shape)}: axis "
+                    f"{axis} is {found}, expected {expected}{_because(dim, env)}"
+                )
+
+
+class Inputs:
+    """The inputs and outputs of a model, as callers see them."""
+
+    def __init__(self, inputs: Sequence[PortType], outputs: Sequence[PortType]) -> None:
+        self._inputs = [_Port(p, "input") for p in inputs]
+        self._outputs = [_Port(p, "output") for p in outputs]
+        self.input_names = tuple(p.name for p in inputs)
+        self.output_names = tuple(p.name for p in outputs)
+        self.output_dtypes = tuple(p.dtype for p in self._outputs)
+
+    def ordered(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """The values of a mapping in the order of the ports; all names must be there, no others."""
+        if not isinstance(inputs, Mapping):
+            raise InputError(
+                f"inputs must be a mapping from names to arrays, found {type(inputs).__name__}; "
+                f"the model's inputs: {_names(self.input_names)}"
+            )
+        for name in inputs:
+            if name not in self.input_names:
+                raise InputError(
+                    f"the model has no input {name!r}; {choices(str(name), self.input_names)}"
+                )
+        missing = [name for name in self.input_names if name not in inputs]
+        if missing:
+            raise InputError(
+                f"input {', '.join(map(repr, missing))} is missing; "
+                f"the model's inputs: {_names(self.input_names)}"
+            )
+        return [inputs[name] for name in self.input_names]
+
+    def check(self, values: Sequence[Any]) -> list[Array]:
+        """Inputs in order as dense arrays of the right shape and dtype; copies only if strided."""
+        if len(values) != len(self._inputs):
+            raise InputError(
+                f"the model takes {len(self._inputs)} inputs ({_names(self.input_names)}), "
+                f"got {len(values)}"
+            )
+        env: dict[str, tuple[int, str]] = {}
+        arrays = []
+        for port, value in zip(self._inputs, values, strict=True):
+            array = value if isinstance(value, np.ndarray) else _import(value, port)
+            port.check_dtype(array)
+            port.check_shape(array, env)
+            # ascontiguousarray would make a vector of a scalar
+            arrays.append(array if array.flags.c_contiguous else array.copy(order="C"))
+        return arrays
+
+    def check_outputs(self, outputs: Mapping[str, Array]) -> list[Array | None]:
+        """Arrays that results are to be written to, in order; None where the caller gave none."""
+        for name in outputs:
+            if name not in self.output_names:
+                raise InputError(
+                    f"the model has no output {name!r}; {choices(str(name), self.output_names)}"
+                )
+        result: list[Array | None] = []
+        for port in self._outputs:
+            array = outputs.get(port.name)
+            if array is not None:
+                if not isinstance(array, np.ndarray):
+                    raise InputError(
+                        f"{port.what} must be written to a numpy array, "
+                        f"found {type(array).__name__}"
+                    )
+                port.check_dtype(array)
+                port.check_shape(array, {})
+                if not (array.flags.c_contiguous and array.flags.writeable):
+                    raise InputError(
+                        f"{port.what} must be written to a C-contiguous, writeable array"
+                    )
+            result.append(array)
+        return result
+
+
+def _import(value: Any, port: _Port) -> Array:
+    """Something that speaks DLPack (or a numpy scalar) as an array over the same memory."""
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    if not hasattr(value, "__dlpack__"):
+        raise InputError(
+            f"{port.what} is a {type(value).__name__}, expected a numpy array "
+            f"or an object with __dlpack__"
+        )
+    device = value.__dlpack_device__()
+    if device[0] not in _CPU_DEVICES:
+        raise InputError(
+            f"{port.what} is on DLPack device {tuple(map(int, device))}, expected CPU memory: "
+            f"copy it to the CPU first"
+        )
+    try:
+        return np.from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError) as error:
+        array = _import_exotic(value, port)
+        if array is None:
+            raise InputError(f"{port.what} cannot be read through DLPack: {error}") from error
+        return array
+
+
+def _import_exotic(value: Any, port: _Port) -> Array | None:
+    """The same for dtypes that only ml_dtypes knows, or None."""
+    import tvm_ffi
+
+    try:
+        tensor = tvm_ffi.from_dlpack(value)
+        dtype = numpy_dtype(str(tensor.dtype))
+        return np.from_dlpack(function("exchange")(tensor)).view(dtype)
+    except Exception:
+        return None
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names) if names else "none"
+
+
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return dtype.name if dtype.isnative else f"{dtype.name} in foreign byte order"
+
+
+def _show(shape: Sequence[Dim]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _because(dim: Dim, env: Mapping[str, tuple[int, str]]) -> str:
+    if isinstance(dim, int):
+        return ""
+    used = [n.id for n in ast.walk(ast.parse(dim, mode="eval")) if isinstance(n, ast.Name)]
+    facts = [f"{name} = {env[name][0]} in {env[name][1]}" for name in used if name in env]
+    return f" ({', '.join(facts)})" if facts else ""
+
+
+def _value(dim: Dim, env: Mapping[str, tuple[int, str]]) -> int | None:
+    """Value of a dimension, or None while a variable of it is not bound."""
+    if isinstance(dim, int):
+        return dim
+    if dim in env:
+        return env[dim][0]
+    try:
+        return _evaluate(ast.parse(dim, mode="eval").body, env)
+    except (KeyError, SyntaxError, ZeroDivisionError):
+        return None  # left to the VM, which checks every shape it binds
+
+
+def _evaluate(node: ast.expr, env: Mapping[str, tuple[int, str]]) -> int:
+    match node:
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.Name(id=name):
+            return env[name][0]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_evaluate(operand, env)
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b = _evaluate(left, env), _evaluate(right, env)
+            match op:
+                case ast.Add():
+                    return a + b
+                case ast.Sub():
+                    return a - b
+                case ast.Mult():
+                    return a * b
+                case ast.FloorDiv():
+                    return a // b
+                case ast.Mod():
+                    return a % b
+        case ast.Call(func=ast.Name(id="max" | "min" as name), args=args):
+            values = [_evaluate(arg, env) for arg in args]
+            return max(values) if name == "max" else min(values)
+    raise KeyError(ast.dump(node))

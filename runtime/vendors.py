@@ -1,0 +1,103 @@
+"""From an artifact to something callable: a vendor's runtime, native or Python-hosted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import tvm_ffi
+from pydantic_core import to_json
+
+from byoc.errors import VendorError
+from byoc.segment import Artifact
+from byoc.vendor import API_VERSION, NativeRuntime, PythonRuntime
+
+from .native import as_tensor, call_on, find_library, from_tensors, function
+from .program import VendorUse
+from .weights import release
+
+__all__ = ["bind", "load_native"]
+
+
+@cache
+def load_native(vendor: str, runtime: NativeRuntime) -> Any:
+    """The ``init`` function of a native vendor; its library is loaded once per process.
+
+    Raises VendorError when the library is missing, does not load, registers another vendor's
+    functions, or was built for another version of the contract.
+    """
+    function("num_threads")  # our own library first: it is what the contract belongs to
+    path = find_library(runtime.library, runtime.package)
+    try:
+        tvm_ffi.load_module(str(path))
+    except Exception as error:
+        raise VendorError(
+            f"vendor {vendor!r}: {path} does not load: {error}; "
+            f"is the vendor's SDK installed in this environment?"
+        ) from error
+    names = [f"byoc.vendor.{vendor}.{part}" for part in ("init", "api_version")]
+    init, version = (tvm_ffi.get_global_func(name, allow_missing=True) for name in names)
+    if init is None or version is None:
+        raise VendorError(
+            f"vendor author: {path} does not register {' and '.join(names)}; "
+            f"use BYOC_REGISTER_VENDOR({vendor}, factory) of byoc/vendor.h"
+        )
+    if version() != API_VERSION:
+        raise VendorError(
+            f"vendor {vendor!r}: {path} was built for vendor API {version()}, this byoc has "
+            f"{API_VERSION}; install matching releases of {runtime.package!r} and of byoc"
+        )
+    return init
+
+
+def bind(artifact: Artifact, use: VendorUse, outputs: int | None) -> Any:
+    """The segment as a tvm-ffi function ``execute(inputs..., outputs...)``.
+
+    outputs: how many of the arguments are written; a Python-hosted vendor cannot do without.
+    Raises VendorError when the vendor cannot load the segment.
+    """
+    who = f"vendor {use_name(artifact)}"
+    try:
+        if isinstance(use.runtime, NativeRuntime):
+            init = load_native(artifact.vendor, use.runtime)
+            constants = [as_tensor(c) for c in artifact.constants]
+            # On the processor's thread: libraries divide their work by what OpenMP says there.
+            return call_on(
+                use.processor, init, artifact.blob, constants, to_json(dict(use.options)).decode()
+            )
+        if outputs is None:
+            raise VendorError(f"{who}: the program does not say how many outputs it has")
+        return _host(artifact, use.runtime, use.options, outputs)
+    except VendorError:
+        raise
+    except Exception as error:
+        raise VendorError(f"{who} could not be loaded: {type(error).__name__}: {error}") from error
+    finally:
+        # Most constants were packed into a layout of the vendor's own: their pages may go.
+        for constant in artifact.constants:
+            release(constant)
+
+
+def use_name(artifact: Artifact) -> str:
+    return f"{artifact.vendor!r}, segment {artifact.segment!r}"
+
+
+def _host(
+    artifact: Artifact, runtime: PythonRuntime, options: Mapping[str, Any], outputs: int
+) -> Any:
+    execute = runtime.init(artifact.blob, artifact.constants, dict(options))
+    if not callable(execute):
+        raise VendorError(
+            f"vendor author: init of {use_name(artifact)} must return a callable, "
+            f"found {type(execute).__name__}"
+        )
+
+    def call(tensors: Any, dtypes: Any) -> None:
+        arrays = from_tensors(tensors, dtypes)
+        inputs = arrays[: len(arrays) - outputs]
+        for array in inputs:
+            array.flags.writeable = False
+        execute(inputs, arrays[len(inputs) :])
+
+    return function("PythonSegment")(tvm_ffi.convert(call))
