@@ -16,10 +16,11 @@ import numpy.typing as npt
 from tvm import relax
 from tvm.ir import Call, GenericConst, Op
 
+from byoc.frontends.normalise.engine import Rules
 from byoc.frontends.normalise.graph import Arg, Const, Graph, Leaf, Node, Value, plain
 from byoc.frontends.normalise.tensors import aligned_empty, to_numpy
 
-__all__ = ["MAX_BYTES", "fold", "fold_expression", "fold_node"]
+__all__ = ["MAX_BYTES", "RULES", "fold", "fold_expression", "fold_node"]
 
 Array = npt.NDArray[Any]
 Evaluator = Callable[..., Any]
@@ -344,3 +345,5 @@ _TABLE: Mapping[str, Evaluator] = {
     "shape_to_tensor": _shape_to_tensor, "clip": _clip, "cumsum": _cumsum,
     "matmul": _matmul, "where": _where,
 }  # fmt: skip
+
+RULES: Rules = {op: [fold_node] for op in _TABLE}

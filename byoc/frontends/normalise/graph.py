@@ -108,8 +108,11 @@ class Node(Value):
     key: where the node stood, to keep the order of the source.
     """
 
-    def __init__(self, op: str, call: Any, args: list[Arg], expr: Any, name: str, key: int) -> None:
+    def __init__(
+        self, graph: Graph, op: str, call: Any, args: list[Arg], expr: Any, name: str, key: int
+    ) -> None:
         super().__init__(expr)
+        self.graph = graph
         self.op = op
         self.call = call
         self.args = args
@@ -235,7 +238,11 @@ class Graph:
         elif isinstance(value, relax.If):
             self.has_control_flow = True
             branches = tuple(self._branch(b, names) for b in (value.true_branch, value.false_branch))
-            node = self._add("if", value, [self._arg(value.cond)], var, name)
+            # A branch may return a value of this graph; as an argument it is kept up to date.
+            passed = tuple(
+                v for b in branches for v in _values((b.result,)) if _foreign(v, b)
+            )
+            node = self._add("if", value, [self._arg(value.cond), passed], var, name)
             node.branches = branches
             node.pure = all(n.pure for b in branches for n in b.nodes)
         elif isinstance(value, relax.TupleGetItem):
@@ -267,7 +274,7 @@ class Graph:
 
     def _add(self, op: str, call: Any, args: list[Arg], var: Any, name: str) -> Node:
         self._keys[0] += 1
-        node = Node(op, call, args, var, name, self._keys[0])
+        node = Node(self, op, call, args, var, name, self._keys[0])
         self.nodes.append(node)
         self.table[var] = node
         return node
@@ -333,7 +340,7 @@ class Graph:
         at = self.current
         name = getattr(self, "_name", None) or (at.name if at else op)
         var = relax.Var(name, call.ty)
-        node = Node(op, call, args, var, name, at.key if at else self._keys[0] + 1)
+        node = Node(self, op, call, args, var, name, at.key if at else self._keys[0] + 1)
         self.nodes.append(node)
         self.table[var] = node
         self.on_new(node)
@@ -352,7 +359,7 @@ class Graph:
 
     def only_user(self, value: Value) -> Node | None:
         """The single node that reads a value nobody else needs, else None."""
-        if len(value.users) != 1 or self.is_result(value):
+        if len(value.users) != 1 or (isinstance(value, Node) and value.graph.is_result(value)):
             return None
         return next(iter(value.users))
 
@@ -360,6 +367,8 @@ class Graph:
         """Let every reader of `old` read `new` instead, and drop what nobody reads then."""
         for user in list(old.users):
             user.args = [_swap(a, old, new) for a in user.args]
+            for branch in user.branches:
+                branch.set_result(_swap(branch.result, old, new))
             for value in _values((new,)):
                 value.users[user] = None
         old.users.clear()
@@ -372,13 +381,14 @@ class Graph:
         stack = [node]
         while stack:
             top = stack.pop()
-            if top.dead or top.users or not top.pure or self.is_result(top) or top.op == "if":
+            if top.dead or top.users or not top.pure or top.graph.is_result(top):
                 continue
             top.dead = True
-            for value in top.inputs():
-                value.users.pop(top, None)
-                if isinstance(value, Node):
-                    stack.append(value)
+            for reader in _with_inner(top):
+                for value in reader.inputs():
+                    value.users.pop(reader, None)
+                    if isinstance(value, Node):
+                        stack.append(value)
 
     # -- walking
 
@@ -427,9 +437,13 @@ class Graph:
         for node in self.nodes:
             if node not in keep and not node.dead:
                 node.dead = True
-                for value in _reads(node):
-                    value.users.pop(node, None)
+                for reader in _with_inner(node):
+                    for value in reader.inputs():
+                        value.users.pop(reader, None)
         self.nodes = live
+        for node in live:
+            for branch in node.branches:
+                branch.sweep()
 
     # -- writing
 
@@ -511,6 +525,19 @@ def _reads(node: Node) -> Iterator[Value]:
         for inner in branch.nodes:
             yield from _reads(inner)
         yield from _values((branch.result,))
+
+
+def _with_inner(node: Node) -> Iterator[Node]:
+    """The node and every node of its branches."""
+    yield node
+    for branch in node.branches:
+        for inner in branch.nodes:
+            yield from _with_inner(inner)
+
+
+def _foreign(value: Value, graph: Graph) -> bool:
+    """True for a value that the graph reads but does not compute."""
+    return not (isinstance(value, Node) and value.graph is graph)
 
 
 def _is_pure_callee(op: Any) -> bool:

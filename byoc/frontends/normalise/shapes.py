@@ -1,0 +1,111 @@
+"""Reshapes and transposes merged.
+
+    reshape(reshape(x))                        → reshape(x)
+    transpose(transpose(x))                    → transpose(x), or x
+    transpose that only moves axes of length 1 → reshape(x)
+    flatten(x)                                 → reshape(x)
+    reshape(matmul(reshape(x, [-1, K]), W) [+ b], [..., N])  → matmul(x, W) [+ b]
+
+A single `expand_dims` or `squeeze` stays what it is: it names the axis, which reshape does not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import relax
+
+from byoc.frontends.normalise.engine import Rules
+from byoc.frontends.normalise.graph import Const, Graph, Node, Value, same_dims
+from byoc.frontends.normalise.match import is_op, tensors
+
+__all__ = ["RULES"]
+
+_RESHAPES = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
+
+
+def _reshape(x: Any, shape: tuple[Any, ...]) -> Any:
+    return relax.op.reshape(x, list(shape))
+
+
+def _merge_reshapes(graph: Graph, node: Node) -> Value | None:
+    inner = node.args[0]
+    if node.shape is None or not is_op(inner, *_RESHAPES):
+        return None
+    x = inner.args[0]
+    if same_dims(x.shape, node.shape):
+        return x
+    return graph.emit(_reshape(x.expr, node.shape)) if x.shape is not None else None
+
+
+def _as_reshape(graph: Graph, node: Node) -> Value | None:
+    x = node.args[0]
+    if not isinstance(x, Value) or x.static_shape is None or node.shape is None:
+        return None
+    return graph.emit(_reshape(x.expr, node.shape))
+
+
+def permutation(node: Node) -> tuple[int, ...]:
+    """The axes of a `permute_dims`."""
+    axes = node.attrs.axes
+    if axes is None:
+        return tuple(range(node.ndim))[::-1]
+    return tuple(int(a) % node.ndim for a in axes)
+
+
+def _merge_transposes(graph: Graph, node: Node) -> Value | None:
+    x = node.args[0]
+    if not isinstance(x, Value) or node.ndim < 0:
+        return None
+    axes = permutation(node)
+    inner = is_op(x, "permute_dims")
+    if inner:
+        axes = tuple(permutation(x)[a] for a in axes)
+        x = x.args[0]
+    if axes == tuple(range(len(axes))):
+        return x
+    if x.static_shape is not None and node.shape is not None:
+        moved = [a for a in axes if x.static_shape[a] != 1]
+        if moved == sorted(moved):
+            return graph.emit(_reshape(x.expr, node.shape))
+    return graph.emit(relax.op.permute_dims(x.expr, list(axes))) if inner else None
+
+
+def _unflatten(graph: Graph, node: Node) -> Value | None:
+    """A dense layer on flattened rows is one on the rows as they were."""
+    top, bias = node.args[0], None
+    if is_op(top, "add") and isinstance(tensors(top)[1], Const) and _alone(top):
+        top, bias = tensors(top)
+        if bias.ndim > 1 and bias.size != bias.static_shape[-1]:
+            return None
+    if not is_op(top, "matmul") or not _alone(top):
+        return None
+    rows, weight = tensors(top)
+    if not is_op(rows, "reshape") or rows.ndim != 2 or weight.ndim != 2:
+        return None
+    x = rows.args[0]
+    if x.shape is None or x.ndim < 2 or node.shape is None or weight.shape is None:
+        return None
+    if not same_dims((*x.shape[:-1], weight.shape[-1]), node.shape):
+        return None
+    if not same_dims(x.shape[-1:], weight.shape[:1]):
+        return None
+    product = relax.op.matmul(x.expr, weight.expr, out_dtype=top.attrs.out_dtype)
+    name = top.name
+    if bias is None:
+        return graph.emit(product, name)
+    flat = graph.constant(bias.array.reshape(-1)) if bias.ndim > 1 else bias
+    return graph.emit(relax.op.add(graph.emit(product, name).expr, flat.expr), name)
+
+
+def _alone(node: Node) -> bool:
+    return node.graph.only_user(node) is not None
+
+
+RULES: Rules = {
+    **{op: [_merge_reshapes] for op in _RESHAPES},
+    "reshape": [_merge_reshapes, _unflatten],
+    "flatten": [_merge_reshapes, _as_reshape],
+    "nn.batch_flatten": [_merge_reshapes, _as_reshape],
+    "permute_dims": [_merge_transposes],
+}
