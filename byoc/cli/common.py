@@ -129,13 +129,15 @@ def _read_options(file: Path) -> dict[str, Any]:
 
 
 def set_threads(threads: int | None) -> int:
-    """Make byoc's thread pool this large (default: every CPU it may use); returns the size."""
-    from byoc.bench import cpu_count
-    from byoc.runtime import set_num_threads
+    """Set the size of byoc's thread pool when one is given; returns the size in force.
 
-    count = threads or cpu_count()
-    set_num_threads(count)
-    return count
+    Otherwise that of the environment (BYOC_NUM_THREADS, OMP_NUM_THREADS), else every CPU.
+    """
+    from byoc.runtime import num_threads, set_num_threads
+
+    if threads:
+        set_num_threads(threads)
+    return num_threads()
 
 
 def print_json(value: Mapping[str, Any] | list[Any]) -> None:

@@ -53,13 +53,18 @@ def compile_model(
                 "output": str(output),
                 "bytes": size,
                 "segments": len(report.segments),
-                "coverage": report.coverage,
+                "coverage": {"flops": report.coverage.flops, "ops": report.coverage.ops},
                 "compile_seconds": round(compiled - start, 3),
                 "save_seconds": round(saved - compiled, 3),
             }
         )
         return
+    coverage = report.coverage
+    share = f"{coverage.ops:.1%} of ops"
+    if coverage.flops is not None:
+        share = f"{coverage.flops:.1%} of FLOPs, {share}"
+    count = len(report.segments)
     print(
-        f"{output}: {size / 1e6:.1f} MB, {len(report.segments)} segments, "
-        f"{report.coverage:.1%} of FLOPs offloaded"
+        f"{output}: {size / 1e6:.1f} MB, {count} segment{'' if count == 1 else 's'}, "
+        f"{share} offloaded"
     )

@@ -22,6 +22,7 @@ def partition(
             "--html", metavar="FILE", help="Also write the report as HTML.", show_default=False
         ),
     ] = None,
+    ops: Annotated[bool, typer.Option("--ops", help="Also list every op.")] = False,
     json: Json = False,
 ) -> None:
     """Split MODEL and show the segments, the coverage and each vendor's reasons; build nothing."""
@@ -34,4 +35,4 @@ def partition(
     if html:
         report.to_html(html)
         say(f"wrote {html}")
-    print(report.to_json() if json else report.table())
+    print(report.to_json() if json else report.table(ops=ops))
