@@ -1,1 +1,30 @@
-"""(under construction)"""
+"""Who runs what: patterns matched, neighbours grouped, segments outlined, every choice reported.
+
+    IRModule ─ snapshot ─ match ─ group ─ prune ─ outline ─ report ─▶ PartitionResult
+               graph.py  match.py group.py prune.py outline.py report.py
+
+No vendor names here, no code generation. Cost grows linearly with the number of ops.
+"""
+
+from byoc.partition.pipeline import PartitionResult, partition_module
+from byoc.partition.report import (
+    HOST,
+    Coverage,
+    OpRecord,
+    PartitionReport,
+    ReasonCount,
+    Refusal,
+    SegmentRecord,
+)
+
+__all__ = [
+    "HOST",
+    "Coverage",
+    "OpRecord",
+    "PartitionReport",
+    "PartitionResult",
+    "ReasonCount",
+    "Refusal",
+    "SegmentRecord",
+    "partition_module",
+]

@@ -1,0 +1,223 @@
+"""From TVM's objects to plain Python: types, dimensions, attributes, constants.
+
+One `Decoder` serves one partitioning: it caches by object handle (an address that is stable
+because the decoder keeps every object it has seen), so each object crosses the FFI once.
+Symbolic variables get one spelling per object: two different variables both called ``n`` come
+out as ``n`` and ``n_1``, and characters that are no identifier become ``_``, so that every
+dimension is an expression a vendor can evaluate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm import relax
+from tvm.ir.prim import expr as prim
+
+from byoc.segment import Array, Attr, Dim, TensorType
+
+__all__ = ["UNKNOWN_DIM", "Decoder", "dim_names"]
+
+UNKNOWN_DIM = "?"
+"""The spelling of a dimension that is not known at compile time."""
+
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_FUNCTIONS = frozenset({"max", "min"})
+
+# Node type -> (operator, its precedence, precedence its right operand must exceed).
+_BINARY: dict[type, tuple[str, int, int]] = {
+    prim.Add: ("+", 1, 1),
+    prim.Sub: ("-", 1, 1),
+    prim.Mul: ("*", 2, 2),
+    prim.FloorDiv: ("//", 2, 2),
+    prim.FloorMod: ("%", 2, 2),
+    # Dimensions are not negative: truncated and floored division agree.
+    prim.Div: ("//", 2, 2),
+    prim.Mod: ("%", 2, 2),
+}
+_CALLS: dict[type, str] = {prim.Max: "max", prim.Min: "min"}
+_ATOM = 3
+
+
+def dim_names(dim: Dim) -> frozenset[str]:
+    """Names of the variables in a dimension: ``"max(n, 4) * m"`` has ``{"n", "m"}``."""
+    if isinstance(dim, int):
+        return frozenset()
+    return frozenset(_NAME.findall(dim)) - _FUNCTIONS
+
+
+def _field_names(cls: type) -> tuple[str, ...]:
+    """Reflected fields of an FFI class, base classes included, without the source span."""
+    names: dict[str, None] = {}
+    for base in reversed(cls.__mro__):
+        info = base.__dict__.get("__tvm_ffi_type_info__")
+        for field in (info.fields or ()) if info else ():
+            names.setdefault(str(field.name))
+    names.pop("span", None)
+    return tuple(names)
+
+
+class Decoder:
+    """Decodes and caches; see the module's docstring."""
+
+    def __init__(self) -> None:
+        self._keep: list[Any] = []
+        self._types: dict[int, TensorType | None] = {}
+        self._shapes: dict[int, tuple[Dim, ...]] = {}
+        self._dtypes: dict[str, str] = {}
+        self._symbols: dict[int, str] = {}
+        self._taken: set[str] = set()
+        self._arrays: dict[int, Array] = {}
+        self._attr_fields: dict[type, tuple[str, ...]] = {}
+        self._special: dict[type, Callable[[Any], Attr]] = {
+            type(None): lambda v: v,
+            bool: lambda v: v,
+            int: lambda v: v,
+            float: lambda v: v,
+            prim.IntImm: self._int_imm,
+            prim.FloatImm: lambda v: float(v.value),
+            tvm_ffi.Array: lambda v: tuple([self.attr(x) for x in v]),
+            tvm.ir.Tuple: lambda v: tuple([self.attr(x) for x in v.fields]),
+            relax.ShapeExpr: lambda v: self.dims(v),
+            tvm.ir.StringImm: lambda v: str(v.value),
+            tvm.ir.GenericConst: lambda v: self.array(v).tolist(),
+        }
+
+    # -- dimensions and types ------------------------------------------------------------------
+
+    def dim(self, expr: Any) -> Dim:
+        """A dimension as an int, or as an expression over named variables."""
+        if type(expr) is prim.IntImm:
+            return int(expr.value)
+        if type(expr) is int:
+            return expr
+        return self._symbolic(expr)[0]
+
+    def dims(self, shape: Any) -> tuple[Dim, ...]:
+        """The dimensions of a ShapeExpr."""
+        key = shape.__chandle__()
+        found = self._shapes.get(key)
+        if found is None:
+            imm = prim.IntImm
+            found = tuple([d.value if type(d) is imm else self.dim(d) for d in shape.values])
+            self._shapes[key] = found
+            self._keep.append(shape)
+        return found
+
+    def _symbolic(self, expr: Any) -> tuple[str, int]:
+        """Text and precedence of a prim expression."""
+        kind = type(expr)
+        if kind is prim.IntImm:
+            value = int(expr.value)
+            return (str(value), _ATOM) if value >= 0 else (f"({value})", _ATOM)
+        if kind is tvm.ir.Var:
+            return self._symbol(expr), _ATOM
+        if kind in _BINARY:
+            sign, level, right_level = _BINARY[kind]
+            left, left_at = self._symbolic(expr.a)
+            right, right_at = self._symbolic(expr.b)
+            left = left if left_at >= level else f"({left})"
+            right = right if right_at > right_level else f"({right})"
+            return f"{left} {sign} {right}", level
+        if kind in _CALLS:
+            return f"{_CALLS[kind]}({self.dim(expr.a)}, {self.dim(expr.b)})", _ATOM
+        if kind is prim.Cast:
+            return self._symbolic(expr.value)
+        return UNKNOWN_DIM, _ATOM
+
+    def _symbol(self, var: Any) -> str:
+        key = var.__chandle__()
+        name = self._symbols.get(key)
+        if name is None:
+            base = re.sub(r"\W", "_", str(var.name)) or "d"
+            base = f"d{base}" if base[0].isdigit() or base in _FUNCTIONS else base
+            name, k = base, 0
+            while name in self._taken:
+                k += 1
+                name = f"{base}_{k}"
+            self._taken.add(name)
+            self._symbols[key] = name
+            self._keep.append(var)
+        return name
+
+    def dtype(self, ty: Any) -> str:
+        """Numpy's spelling of a PrimType or data type."""
+        text = str(ty)
+        found = self._dtypes.get(text)
+        if found is None:
+            raw = text if not hasattr(ty, "dtype") else str(ty.dtype)
+            found = {"uint1": "bool", "": UNKNOWN_DIM, "void": UNKNOWN_DIM}.get(raw, raw)
+            self._dtypes[text] = found
+        return found
+
+    def tensor_type(self, ty: Any) -> TensorType | None:
+        """`ty` as a `TensorType`; None when it is no tensor or its rank is unknown."""
+        key = ty.__chandle__()
+        if key in self._types:
+            return self._types[key]
+        found = None
+        if type(ty) is relax.TensorType:
+            shape = ty.shape
+            kind = type(shape)
+            if kind is relax.ShapeExpr:
+                found = TensorType(self.dims(shape), self.dtype(ty.dtype))
+            elif ty.ndim >= 0:
+                found = TensorType((UNKNOWN_DIM,) * ty.ndim, self.dtype(ty.dtype))
+        self._types[key] = found
+        self._keep.append(ty)
+        return found
+
+    # -- attributes ----------------------------------------------------------------------------
+
+    def _int_imm(self, value: Any) -> Attr:
+        number = int(value.value)
+        return bool(number) if self.dtype(value.ty) == "bool" else number
+
+    def attr(self, value: Any) -> Attr:
+        """One attribute or non-tensor argument as plain Python."""
+        special = self._special.get(type(value))
+        if special is not None:
+            return special(value)
+        if isinstance(value, str):
+            return str(value)
+        if isinstance(value, tvm_ffi.Map):
+            return tuple((self.attr(k), self.attr(v)) for k, v in value.items())
+        if isinstance(value, (tvm_ffi.dtype, tvm.DataType)):
+            return self.dtype(value)
+        if isinstance(value, tvm.ir.Expr):
+            return self.dim(value)
+        return str(value)
+
+    def attrs(self, attrs: Any) -> Mapping[str, Attr]:
+        """The attributes of a call; empty when it has none."""
+        if attrs is None:
+            return {}
+        kind = type(attrs)
+        if kind is tvm.ir.DictAttrs:
+            return {str(k): self.attr(attrs[k]) for k in attrs.keys()}  # noqa: SIM118
+        names = self._attr_fields.get(kind)
+        if names is None:
+            names = self._attr_fields[kind] = _field_names(kind)
+        return {name: self.attr(getattr(attrs, name)) for name in names}
+
+    # -- constants -----------------------------------------------------------------------------
+
+    def array(self, const: Any) -> Array:
+        """The array of a constant: the model's own memory, read-only, one per constant."""
+        key = const.__chandle__()
+        found = self._arrays.get(key)
+        if found is None:
+            tensor = const.value
+            try:
+                found = np.from_dlpack(tensor)
+            except (RuntimeError, BufferError, TypeError, ValueError):
+                found = tensor.numpy()  # dtypes DLPack or numpy do not share: bfloat16, float8
+            found.flags.writeable = False
+            self._arrays[key] = found
+            self._keep.append(const)
+        return found
