@@ -1,0 +1,73 @@
+"""What ``import byoc`` promises: these names, typed and documented."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import byoc
+
+DESIGNED = {"compile", "load", "partition_model", "vendors"}
+
+
+def test_the_designed_names_are_there():
+    assert set(byoc.__all__) >= DESIGNED
+    assert sorted(byoc.__all__) == byoc.__all__
+    assert len(set(byoc.__all__)) == len(byoc.__all__)
+    assert set(dir(byoc)) >= set(byoc.__all__)
+
+
+@pytest.mark.parametrize("name", byoc.__all__)
+def test_every_name_exists_and_is_documented(name):
+    value = getattr(byoc, name)
+    assert inspect.getdoc(value), name
+    if inspect.isfunction(value):
+        signature = inspect.signature(value)
+        assert signature.return_annotation is not inspect.Signature.empty
+        for parameter in signature.parameters.values():
+            assert parameter.annotation is not inspect.Parameter.empty, (name, parameter)
+
+
+def test_lazy_names_and_typed_names_agree():
+    """`__all__`, the table of homes and the imports for type checkers say the same."""
+    tree = ast.parse(Path(byoc.__file__).read_text(encoding="utf-8"))
+    typed = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("byoc.")
+        for alias in node.names
+    }
+    assert typed == set(byoc.__all__)
+
+
+def test_an_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'compil'"):
+        byoc.compil  # noqa: B018
+
+
+def test_every_error_is_a_byoc_error():
+    from byoc import errors
+
+    for name in errors.__all__:
+        value = getattr(errors, name)
+        if inspect.isclass(value):
+            assert issubclass(value, byoc.ByocError)
+            assert name in byoc.__all__
+
+
+def test_the_package_is_typed():
+    assert (Path(byoc.__file__).parent / "py.typed").exists()
+
+
+@pytest.mark.parametrize("name", ["__call__", "run", "report", "save", "inputs", "outputs"])
+def test_an_executable_offers(name):
+    assert inspect.getdoc(getattr(byoc.Executable, name))
+
+
+@pytest.mark.parametrize("name", ["segments", "coverage", "table", "to_json", "to_html"])
+def test_a_report_offers(name):
+    from dataclasses import fields
+
+    offered = {f.name for f in fields(byoc.PartitionReport)} | set(dir(byoc.PartitionReport))
+    assert name in offered
