@@ -155,7 +155,7 @@ def plain(arg: Arg) -> Any:
     expr = arg.expr
     if isinstance(expr, relax.ShapeExpr):
         return tuple(_dim(d) for d in expr.values)
-    if isinstance(expr, (tvm.tirx.IntImm, tvm.tirx.FloatImm, tvm.tirx.StringImm)):
+    if isinstance(expr, (tvm.tirx.IntImm, tvm.tirx.FloatImm, tvm.ir.StringImm)):
         return expr.value
     return expr
 
