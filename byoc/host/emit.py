@@ -10,11 +10,12 @@ import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
 
+from .kernels import matmul as mm
 from .kernels.conv import ConvShape, choose_tile, conv, pack_weight
 from .schedule.kernel import extent_of
 from .target import Machine
 
-__all__ = ["emit_conv"]
+__all__ = ["emit_conv", "emit_matmul"]
 
 # AnnotateTIROpPattern keeps a pattern that is there: "may be followed by element-wise ops".
 _FUSABLE = {"op_pattern": 4}
@@ -52,7 +53,7 @@ def emit_conv(builder: Any, call: Any, machine: Machine) -> Any:
         pads_end=tuple(pads[rank:]),
         groups=int(attrs.groups),
     )
-    dtype = _dtype(call)
+    out_dtype, dtype = _dtype(call), _sum_dtype(_dtype(call))
     lanes = machine.lanes("float32")
     space = _dims(x)[2:]
     out_row = extent_of(_dims(call)[-1])
@@ -70,9 +71,53 @@ def emit_conv(builder: Any, call: Any, machine: Machine) -> Any:
         tile = choose_tile(shape, out_row, lanes, machine.registers)
     values = _constant(weight)
     if values is not None:
-        weight = relax.const(pack_weight(values.reshape(*w_shape[:2], *shape.kernel), shape, tile), _dtype(weight))
+        weight = relax.const(pack_weight(values.reshape(*w_shape[:2], *shape.kernel), shape, tile, lanes), _dtype(weight))
     return builder.call_te(
-        partial(conv, shape=shape, tile=tile, lanes=lanes, dtype=dtype, packed=values is not None, view=view),
+        partial(conv, shape=shape, tile=tile, lanes=lanes, dtype=dtype, out_dtype=out_dtype, packed=values is not None, view=view),
         x, weight,
         primfunc_name_hint="conv2d", primfunc_attrs=_FUSABLE,
     )
+
+
+def emit_matmul(builder: Any, call: Any, machine: Machine) -> Any | None:
+    """A matrix product as `kernels.matmul`; None for vectors, which TOPI serves."""
+    a, b = call.args
+    if min(len(_dims(a)), len(_dims(b))) < 2:
+        return None
+    *batch, rows, depth = _dims(a)
+    columns = _dims(b)[-1]
+    sizes = [extent_of(d) for d in (*batch, rows)]
+    flatten = len(_dims(b)) == 2 and bool(batch) and None not in sizes
+    view, unit = None, None
+    if flatten:
+        view, unit = [s for s in sizes if s is not None], sizes[-1]
+        rows = prod(view)
+        a = builder.emit(relax.op.reshape(a, [rows, depth]))
+    lanes = machine.lanes("float32")
+    width = extent_of(columns)
+    tile = mm.choose_tile(extent_of(rows), width, lanes, machine.registers, unit)
+    values = _constant(b)
+    if values is not None:
+        b = relax.const(mm.pack_columns(values, tile.columns), _dtype(b))
+    out_dtype = _dtype(call)
+    return builder.call_te(
+        partial(
+            mm.matmul,
+            tile=tile,
+            lanes=lanes,
+            columns=columns if width is None else width,
+            dtype=_sum_dtype(out_dtype),
+            out_dtype=out_dtype,
+            packed=values is not None,
+            view=view,
+        ),
+        a,
+        b,
+        primfunc_name_hint="matmul",
+        primfunc_attrs=_FUSABLE,
+    )
+
+
+def _sum_dtype(dtype: str) -> str:
+    """Half precision is summed in single precision."""
+    return "float32" if dtype in ("float16", "bfloat16") else dtype

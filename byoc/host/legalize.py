@@ -9,7 +9,7 @@ import tvm
 from tvm import relax
 from tvm.relax import transform
 
-from .emit import emit_conv
+from .emit import emit_conv, emit_matmul
 from .target import Machine
 
 __all__ = ["legalize"]
@@ -33,16 +33,27 @@ def _conv2d(machine: Machine) -> Legalizer:
     def legalize_conv2d(builder: Any, call: Any) -> Any:
         attrs = call.attrs
         if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NCHW", "OIHW", "NCHW"):
-            return _STOCK_CONV2D(builder, call)
+            return _stock("relax.nn.conv2d")(builder, call)
         return emit_conv(builder, call, machine)
 
     return legalize_conv2d
 
 
-_STOCK_CONV2D = tvm.ir.Op.get("relax.nn.conv2d").get_attr("FLegalize")
+def _matmul(machine: Machine) -> Legalizer:
+    def legalize_matmul(builder: Any, call: Any) -> Any:
+        mine = emit_matmul(builder, call, machine)
+        return _stock("relax.matmul")(builder, call) if mine is None else mine
+
+    return legalize_matmul
+
+
+def _stock(op: str) -> Legalizer:
+    """TVM's own legalisation of an op."""
+    function: Legalizer = tvm.ir.Op.get(op).get_attr("FLegalize")
+    return function
 
 
 def legalize(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
     """Replace every op by a call of a PrimFunc, except `relax.reshape`, which stays a view."""
-    table = {**_VIEWS, "relax.nn.conv2d": _conv2d(machine)}
+    table = {**_VIEWS, "relax.nn.conv2d": _conv2d(machine), "relax.matmul": _matmul(machine)}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

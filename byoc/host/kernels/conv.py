@@ -102,36 +102,43 @@ def choose_tile(
     """
     best, best_cost = Tile(8, lanes, 1), float("inf")
     panel_row = shape.group_inputs * prod(shape.kernel) * 4
-    for vectors in (1, 2, 3, 4):
-        channels = vectors * lanes
-        if vectors > 1 and channels >= shape.group_outputs + lanes:
-            break
-        whole = channels >= shape.group_outputs or shape.group_outputs % channels == 0
-        if shape.groups > 1 and not whole and vectors > 1:
-            continue
-        room = (registers - vectors - 2) // vectors
-        for width in range(1, room + 1):
-            waste = _padded(shape.group_outputs, channels)
-            if pixels is not None:
+    for channels in _channel_blocks(shape, lanes):
+        vectors = -(-channels // lanes)
+        lanes_lost = _padded(shape.group_outputs, channels) * vectors * lanes / channels
+        # Weights of a block that outgrow the L2 cache are fetched again for every row.
+        spill = 1.5 if panel_row * channels > 640 << 10 else 1.0
+        for width in range(1, (registers - vectors - 2) // vectors + 1):
+            waste = lanes_lost
+            if pixels is None:
+                if width not in (4, 8, 12):
+                    continue
+            else:
                 if width > pixels:
                     break
                 if row is not None and (pixels % width or (row % width and width % row)):
                     continue
-                waste *= _padded(pixels, width)
-            elif width not in (4, 8, 12):
-                continue
-            # Fewer than ~8 running sums cannot hide the latency of a multiply-add.
+                # Tiles that do not divide the row end in a scalar epilogue.
+                waste *= _padded(pixels, width) * (1.1 if pixels % width else 1.0)
+            # Fewer than ~9 running sums cannot hide the latency of a multiply-add.
             stalls = max(1.0, 9 / (width * vectors))
-            loads = 1 + 0.25 * (1 / width + 1 / vectors) * 2
-            spill = 1.5 if panel_row * channels > 640 << 10 else 1.0
-            # Tiles that do not divide the row end in a scalar epilogue.
-            ragged = 1.1 if pixels is not None and pixels % width else 1.0
-            cost = waste * stalls * loads * spill * ragged
+            loads = 1 + 0.5 * (1 / width + 1 / vectors)
+            cost = waste * stalls * loads * spill
             if cost < best_cost - 1e-9:
                 best, best_cost = Tile(width, channels, 1), cost
     if row is not None and best.pixels * best.channels < 6 * lanes:
         return None
     return Tile(best.pixels, best.channels, _chunk(shape.group_inputs, prod(shape.kernel)))
+
+
+def _channel_blocks(shape: ConvShape, lanes: int) -> list[int]:
+    """Output channels that a tile may have.
+
+    Blocks of a group must not be ragged: the last would reach into the next group.
+    """
+    outputs = shape.group_outputs
+    if shape.groups > 1:
+        return [d for d in range(1, min(outputs, 6 * lanes) + 1) if outputs % d == 0]
+    return [v * lanes for v in (1, 2, 3, 4) if v == 1 or v * lanes < outputs + lanes]
 
 
 def _padded(size: int, step: int) -> float:
@@ -146,37 +153,39 @@ def _chunk(channels: int, positions: int) -> int:
 
 
 def pack_weight(
-    weight: npt.NDArray[Any], shape: ConvShape, tile: Tile
+    weight: npt.NDArray[Any], shape: ConvShape, tile: Tile, lanes: int
 ) -> npt.NDArray[Any]:
-    """[O, C/g, *k] → [g, blocks, C/g / chunk, *k, chunk, channels], zero-padded to whole blocks."""
+    """[O, C/g, *k] → [g, blocks, C/g / chunk, *k, chunk, channels], zeros up to whole vectors."""
     groups, outputs, inputs = shape.groups, shape.group_outputs, shape.group_inputs
-    blocks = -(-outputs // tile.channels)
+    blocks, width = -(-outputs // tile.channels), -(-tile.channels // lanes) * lanes
     grouped = weight.reshape(groups, outputs, inputs, *shape.kernel)
-    missing = blocks * tile.channels - outputs
-    if missing:
-        grouped = np.pad(grouped, [(0, 0), (0, missing)] + [(0, 0)] * (grouped.ndim - 2))
+    rest = [(0, 0)] * (grouped.ndim - 2)
+    if blocks * tile.channels > outputs:
+        grouped = np.pad(grouped, [(0, 0), (0, blocks * tile.channels - outputs), *rest])
     split = grouped.reshape(
         groups, blocks, tile.channels, inputs // tile.chunk, tile.chunk, *shape.kernel
     )
-    rank = len(shape.kernel)
-    order = (0, 1, 3, *range(5, 5 + rank), 4, 2)
+    if width > tile.channels:
+        split = np.pad(split, [(0, 0), (0, 0), (0, width - tile.channels), (0, 0), *rest])
+    order = (0, 1, 3, *range(5, split.ndim), 4, 2)
     return np.ascontiguousarray(split.transpose(order))
 
 
-def _pack(weight: te.Tensor, shape: ConvShape, tile: Tile) -> te.Tensor:
+def _pack(weight: te.Tensor, shape: ConvShape, tile: Tile, lanes: int) -> te.Tensor:
     """`pack_weight` at run time."""
     groups, outputs, inputs = shape.groups, shape.group_outputs, shape.group_inputs
-    blocks = -(-outputs // tile.channels)
+    blocks, width = -(-outputs // tile.channels), -(-tile.channels // lanes) * lanes
 
     def element(g: Any, b: Any, co: Any, *rest: Any) -> Any:
         *k, ci, o = rest
         index = b * tile.channels + o
         value = weight(g * outputs + index, co * tile.chunk + ci, *k)
-        if blocks * tile.channels == outputs:
+        if blocks * tile.channels == outputs and width == tile.channels:
             return value
-        return tirx.if_then_else(index < outputs, value, tirx.const(0, str(weight.dtype)))
+        inside = tirx.all(o < tile.channels, index < outputs)
+        return tirx.if_then_else(inside, value, tirx.const(0, str(weight.dtype)))
 
-    full = (groups, blocks, inputs // tile.chunk, *shape.kernel, tile.chunk, tile.channels)
+    full = (groups, blocks, inputs // tile.chunk, *shape.kernel, tile.chunk, width)
     return te.compute(full, element, name="pack")
 
 
@@ -188,16 +197,17 @@ def conv(
     tile: Tile,
     lanes: int,
     dtype: str,
+    out_dtype: str,
     packed: bool,
     view: tuple[int, ...] | None = None,
 ) -> te.Tensor:
-    """TE of the convolution; sums are made in `dtype`.
+    """TE of the convolution; sums are made in `dtype`, the result is `out_dtype`.
 
     packed: `weight` comes from `pack_weight`. view: x and `shape` have one flat spatial axis (a
     pointwise convolution); the result has these spatial axes instead.
     """
     batch, spatial = x.shape[0], list(x.shape[2:])
-    w = weight if packed else _pack(weight, shape, tile)
+    w = weight if packed else _pack(weight, shape, tile, lanes)
     out = shape.output(spatial)
     tiles = (out[-1] + tile.pixels - 1) // tile.pixels
     computed = [*out[:-1], tiles * tile.pixels]
@@ -226,7 +236,7 @@ def conv(
         )
 
     acc = te.compute(
-        (batch, shape.groups, blocks, *computed, tile.channels // lanes, lanes),
+        (batch, shape.groups, blocks, *computed, -(-tile.channels // lanes), lanes),
         tile_sum,
         name="acc",
         attrs={"byoc.kernel": "conv", "byoc.tile": [tile.pixels, tile.channels, int(view is not None)]},
@@ -239,7 +249,8 @@ def conv(
         if view is not None:
             position = (_flatten(position, view),)
         c = rest % tile.channels
-        return acc(n, g, rest // tile.channels, *position, c // lanes, c % lanes)
+        value = acc(n, g, rest // tile.channels, *position, c // lanes, c % lanes)
+        return value.astype(out_dtype)
 
     return te.compute((batch, shape.out_channels, *(view or out)), unpack, name="unpack")
 

@@ -13,6 +13,7 @@ from ..target import Machine
 from .conv import conv
 from .injective import injective
 from .kernel import Kernel
+from .matmul import matmul
 from .reduction import reduction
 
 __all__ = ["RULES", "schedule", "schedule_kernels"]
@@ -21,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 Rule = Callable[[Kernel], str | None]
 
-RULES: tuple[Rule, ...] = (injective, conv, reduction)
+RULES: tuple[Rule, ...] = (injective, conv, matmul, reduction)
 
 UNSCHEDULED = "serial"
 """Note of a kernel that no rule could schedule: it runs as one thread's scalar loops."""

@@ -1,0 +1,53 @@
+"""What convolution and matrix product share: a tile of sums that stays in vector registers."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from .kernel import Block, Kernel
+
+__all__ = ["register_tile", "share_out", "tiled_reduction"]
+
+_PARALLEL_FLOPS = 1 << 16
+
+
+def tiled_reduction(kernel: Kernel, name: str) -> tuple[Block, Block, tuple[Block, ...]] | None:
+    """Match a kernel whose one reduction is byoc's `name`, followed by element-wise blocks.
+
+    Everything between it and the last block is inlined.
+    Returns (the reduction, the last block, the blocks before the reduction).
+    """
+    heavy = [b for b in kernel.blocks if not b.injective]
+    if len(heavy) != 1 or heavy[0].annotations.get("byoc.kernel") != name:
+        return None
+    at = kernel.blocks.index(heavy[0])
+    before, after = kernel.blocks[:at], kernel.blocks[at + 1 :]
+    last = after[-1]
+    if last.extents != after[0].extents:  # an epilogue that broadcasts the result
+        return None
+    for block in after[:-1]:
+        kernel.sch.compute_inline(block.rv)
+    return heavy[0], last, before
+
+
+def share_out(kernel: Kernel, acc: Block, outer: list[Any], tiles: Any) -> None:
+    """Run the `outer` loops in parallel, and the loop over tiles too when they are few."""
+    if prod(kernel.extent(loop) or 64 for loop in outer) < 2 * kernel.machine.threads:
+        outer = [*outer, tiles]
+    task = kernel.sch.fuse(*outer) if len(outer) > 1 else outer[0]
+    work = prod(e or 64 for e in acc.extents)
+    if kernel.machine.threads > 1 and work >= _PARALLEL_FLOPS:
+        kernel.sch.parallel(task)
+
+
+def register_tile(kernel: Kernel, acc: Block) -> None:
+    """Unroll and vectorise a tile: the block's loops end in pixel, vector, lane, reductions."""
+    sch, sums = kernel.sch, acc.kinds.count("R")
+    loops = kernel.loops(acc)
+    reduce, (pixel, vectors, lane) = loops[-sums:], loops[-sums - 3 : -sums]
+    sch.reorder(*reduce, pixel, vectors, lane)
+    sch.vectorize(lane)
+    sch.unroll(vectors)
+    sch.unroll(pixel)
+    sch.decompose_reduction(acc.rv, reduce[0])
