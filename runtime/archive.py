@@ -33,7 +33,7 @@ CHUNK = 4 << 20
 """Members are hashed in chunks of this many bytes, so that threads share the work."""
 
 _MAX_MANIFEST = 256 << 20
-_PAGE = 4096
+_PAGE = 1 << 14  # a multiple of the page size of every supported system
 _ALIGNMENT = 64
 _PAGE_ALIGNED = ("weights.bin",)
 

@@ -6,7 +6,6 @@ features, vendors installed, then every hash; only then is anything of the file 
 
 from __future__ import annotations
 
-import mmap
 import os
 import secrets
 import stat
@@ -26,7 +25,7 @@ from .cpu import cpu_features
 from .manifest import Manifest, SegmentEntry, VendorEntry, installed
 from .plan import Plan, decode_plan, encode_plan
 from .program import Program, Target, VendorUse, VmProgram
-from .weights import WeightsWriter, map_array
+from .weights import WeightsWriter, map_member, view_array
 
 __all__ = ["load_program", "save_program"]
 
@@ -174,9 +173,8 @@ def _load(fd: int, resolve_vendor: Resolver) -> Program:
 
     if "weights.bin" not in sizes:
         raise ArtifactError("member 'weights.bin' is missing")
-    mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-    where = offsets["weights.bin"], sizes["weights.bin"]
-    arrays = [map_array(mapped, *where, entry) for entry in manifest.arrays]
+    mapped = map_member(fd, offsets["weights.bin"], sizes["weights.bin"])
+    arrays = [view_array(mapped, entry) for entry in manifest.arrays]
 
     def pick(numbers: tuple[int, ...], what: str) -> tuple[Array, ...]:
         if any(not 0 <= n < len(arrays) for n in numbers):

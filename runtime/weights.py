@@ -9,20 +9,18 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from byoc.errors import ArtifactError
 from byoc.segment import Array
 
-from .native import numpy_dtype
+from .native import function, numpy_dtype
 
-__all__ = ["ArrayEntry", "WeightsWriter", "map_array", "release"]
+__all__ = ["ArrayEntry", "WeightsWriter", "map_member", "release", "view_array"]
 
 ALIGNMENT = 64
 _PROBE = 256  # bytes compared before the whole arrays are
@@ -83,21 +81,32 @@ class WeightsWriter:
             position = offset + data.nbytes
 
 
-def map_array(file: mmap.mmap, start: int, size: int, entry: ArrayEntry) -> Array:
-    """The array of an entry as a read-only view of a mapped file.
+def map_member(fd: int, start: int, size: int) -> Array:
+    """Bytes of a file, mapped read-only; unmapped when the last view of them is gone.
 
-    start, size: where the member lies in the file. Raises ArtifactError when it does not fit.
+    start: a multiple of the page size.
+    """
+    if size == 0:
+        return np.empty(0, np.uint8)
+    data = np.from_dlpack(function("MapFile")(fd, start, size))
+    data.flags.writeable = False
+    return data
+
+
+def view_array(data: Array, entry: ArrayEntry) -> Array:
+    """The array of an entry as a view of the member's bytes.
+
+    Raises ArtifactError when it does not fit.
     """
     dtype = numpy_dtype(entry.dtype)
-    count = prod(entry.shape)
+    nbytes = prod(entry.shape) * dtype.itemsize
     if min(entry.shape, default=0) < 0 or entry.offset < 0 or entry.offset % ALIGNMENT:
         raise ArtifactError(f"array table: {entry} is not legal")
-    if entry.offset + count * dtype.itemsize > size:
-        raise ArtifactError(f"array table: {entry} reaches beyond the {size} bytes of weights")
-    if count == 0:
+    if entry.offset + nbytes > data.nbytes:
+        raise ArtifactError(f"array table: {entry} reaches beyond {data.nbytes} bytes of weights")
+    if nbytes == 0:
         return np.empty(entry.shape, dtype)
-    flat = np.frombuffer(file, np.uint8, count * dtype.itemsize, start + entry.offset)
-    return flat.view(dtype).reshape(entry.shape)
+    return data[entry.offset : entry.offset + nbytes].view(dtype).reshape(entry.shape)
 
 
 def release(array: Array) -> None:
@@ -105,15 +114,4 @@ def release(array: Array) -> None:
 
     Does nothing for an array that is not a view of a mapped file.
     """
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, memoryview):
-        base = base.obj
-    if not isinstance(base, mmap.mmap) or not hasattr(base, "madvise"):
-        return
-    origin = np.frombuffer(base, np.uint8).__array_interface__["data"][0]
-    begin = array.__array_interface__["data"][0] - origin
-    first = begin // mmap.PAGESIZE * mmap.PAGESIZE
-    if array.nbytes:
-        base.madvise(mmap.MADV_DONTNEED, first, begin + array.nbytes - first)
+    function("release_pages")(array.__array_interface__["data"][0], array.nbytes)

@@ -13,6 +13,7 @@
 #include "byoc/vendor.h"
 #include "errors.h"
 #include "executor.h"
+#include "mapping.h"
 #include "plan.h"
 #include "processor.h"
 #include "segment_module.h"
@@ -176,6 +177,8 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.Executor", MakeExecutor)
       .def("byoc.runtime.VmExecutor", MakeVmExecutor)
       .def("byoc.runtime.Tensor", MakeTensor)
+      .def("byoc.runtime.MapFile", MapFile)
+      .def("byoc.runtime.release_pages", ReleasePages)
       .def("byoc.runtime.copy", Copy)
       .def("byoc.runtime.exchange", Exchange)
       .def("byoc.runtime.PythonSegment", MakePythonSegment)

@@ -106,9 +106,9 @@ struct SegmentInit {
   /*! \brief The artifact's blob, as the vendor's compile() wrote it. */
   std::string_view blob;
   /*!
-   * \brief The artifact's constants, in its order; dense, 64-byte aligned, read-only (they may be
-   * pages of a mapped file). Keep a copy of the `Tensor` to go on using its memory; a constant that
-   * was packed into the vendor's own layout is best let go.
+   * \brief The artifact's constants, in its order; dense, aligned to their element at least,
+   * read-only (they may be pages of a mapped file). Keep a copy of the `Tensor` to go on using its
+   * memory; after packing one into a layout of your own, let it go and call `ReleasePages`.
    */
   tvm::ffi::Array<tvm::ffi::Tensor> constants;
   /*! \brief The vendor's options as one JSON object. */
@@ -117,6 +117,18 @@ struct SegmentInit {
 
 /*! \brief Makes a segment from its artifact; throws when it cannot. */
 using SegmentFactory = std::unique_ptr<SegmentRuntime> (*)(const SegmentInit& init);
+
+/*!
+ * \brief Say that these bytes of a constant have been packed and will hardly be read again.
+ *
+ * When they are pages of a mapped artifact, the system gets them back: a process then needs one
+ * copy of its weights, not two. Always safe: the bytes can still be read, other memory is left
+ * alone.
+ */
+inline void ReleasePages(const void* data, size_t size) {
+  static const auto release = tvm::ffi::Function::GetGlobal("byoc.runtime.release_pages");
+  if (release) (*release)(reinterpret_cast<int64_t>(data), static_cast<int64_t>(size));
+}
 
 namespace details {
 
