@@ -178,7 +178,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.VmExecutor", MakeVmExecutor)
       .def("byoc.runtime.Tensor", MakeTensor)
       .def("byoc.runtime.MapFile", MapFile)
-      .def("byoc.runtime.release_pages", ReleasePages)
+      .def("byoc.runtime.release_pages", DropPages)
       .def("byoc.runtime.copy", Copy)
       .def("byoc.runtime.exchange", Exchange)
       .def("byoc.runtime.PythonSegment", MakePythonSegment)

@@ -61,7 +61,7 @@ ffi::Tensor MapFile(int64_t fd, int64_t offset, int64_t size) {
                                   DLDataType{kDLUInt, 8, 1}, DLDevice{kDLCPU, 0});
 }
 
-void ReleasePages(int64_t address, int64_t size) {
+void DropPages(int64_t address, int64_t size) {
   if (size <= 0) return;
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = static_cast<uintptr_t>(address);

@@ -23,7 +23,7 @@ tvm::ffi::Tensor MapFile(int64_t fd, int64_t offset, int64_t size);
  * \brief Drop the pages of [address, address + size) if they belong to a mapped file;
  * they are read again when touched. Does nothing for any other memory.
  */
-void ReleasePages(int64_t address, int64_t size);
+void DropPages(int64_t address, int64_t size);
 
 }  // namespace byoc
 
