@@ -6,6 +6,7 @@
 No vendor names here, no code generation. Cost grows linearly with the number of ops.
 """
 
+from byoc.partition.bridge import segment_from_function
 from byoc.partition.pipeline import PartitionResult, partition_module
 from byoc.partition.report import (
     HOST,
@@ -27,4 +28,5 @@ __all__ = [
     "Refusal",
     "SegmentRecord",
     "partition_module",
+    "segment_from_function",
 ]

@@ -120,8 +120,12 @@ _ARGUMENTS = {"strided_slice": ("x", "axes", "begin", "end", "strides")}
 class OpGraph:
     """Snapshot of one Relax function. Tables are public to the passes of this package."""
 
-    def __init__(self, func: Any, name: str, decoder: Decoder) -> None:
+    def __init__(
+        self, func: Any, name: str, decoder: Decoder, *, inline_composites: bool = False
+    ) -> None:
         self.func = func
+        self.inline = inline_composites
+        self.inlined: list[tuple[str, tuple[int, ...]]] = []  # composite -> its nodes
         self.name = name
         self.decoder = decoder
         # values
@@ -152,14 +156,22 @@ class OpGraph:
         self._keep: list[Any] = []
         self._symbols: dict[int, int] = {}
         self._nodes: dict[int, Node] = {}
+        self._composites: dict[int, Any] = {}  # variable -> composite function bound to it
         for param in func.params:
             self._leaf(param)
         self.body_scopes = self._sequence(func.body)
+        self.result_ref = self._ref(func.body.body, -1, [])
 
     # -- questions -----------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self.op)
+
+    def value_of(self, var: Any) -> int:
+        """The value a parameter stands for."""
+        ref = self._refs[var.__chandle__()]
+        assert type(ref) is int
+        return ref
 
     def type(self, value: int) -> TensorType | None:
         """Type of a value; None when it is no tensor, or a tensor of unknown rank."""
@@ -318,6 +330,10 @@ class OpGraph:
                 node = self._node("match_cast", None, value, var, [value], (ref,), index)
                 self._bind_symbols(binding.ty, node)
             elif kind is tvm.ir.Call:
+                composite = self._composites.get(value.op.__chandle__())
+                if composite is not None:
+                    self._inline(binding, composite, index)
+                    continue
                 node = self._call(value, var, index, reads)
                 last_effect = self._after(node, last_effect, scope)
             elif kind is tvm.ir.TupleGetItem:
@@ -330,6 +346,10 @@ class OpGraph:
             elif kind is relax.If:
                 node = self._branch(value, var, index, reads)
                 last_effect = self._after(node, last_effect, scope)
+            elif kind is relax.Function and self.inline and "Composite" in (value.attrs or ()):
+                self._composites[var.__chandle__()] = value
+                self._keep.append(var)
+                continue
             elif kind is relax.Function:
                 free = [self._ref(v, index, reads) for v in relax.analysis.free_vars(value)]
                 node = self._node("function", None, value, var, [], tuple(free), index)
@@ -343,6 +363,16 @@ class OpGraph:
             result = self._node_result(node, var)
             key = self._define(var, result, index)
             scope.entries.append(Entry(binding, key, node, tuple(reads), result))
+
+    def _inline(self, binding: Any, func: Any, scope: int) -> None:
+        """Put the body of a composite function in place of its call."""
+        for param, arg in zip(func.params, binding.value.args, strict=True):
+            self._define(param, self._ref(arg, scope, []), scope)
+        first = len(self.op)
+        for block in func.body.blocks:
+            self._block(block, scope)
+        self.inlined.append((str(func.attrs["Composite"]), tuple(range(first, len(self.op)))))
+        self._alias(binding, self._ref(func.body.body, scope, []), [], scope)
 
     def _item(self, binding: Any, base: Ref, reads: list[int], scope: int) -> None:
         """A field of a tuple. That of a tuple built in this block is the field itself: reading

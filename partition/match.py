@@ -182,15 +182,6 @@ def _sweep(
                 break
 
 
-def _parts(graph: OpGraph, compiled: CompiledPattern, state: MatchState) -> dict[str, int]:
-    parts = {}
-    for name, slot in compiled.part_slots.items():
-        ref = state.slots[slot]
-        if type(ref) is int:
-            parts[name] = next(graph.leaves(ref), ref)
-    return parts
-
-
 def _take(
     graph: OpGraph,
     vendor: Vendor,
@@ -202,7 +193,7 @@ def _take(
     """Apply the rules that no pattern can express; record the composite or the refusal."""
     nodes = compiled.nodes(state)
     reason = _leak(graph, nodes) or _untyped(graph, nodes)
-    parts = _parts(graph, compiled, state)
+    parts = compiled.parts(state)
     if reason is None:
         reason = _ask(graph, vendor, pattern, nodes, parts)
     if reason is not None:

@@ -120,6 +120,15 @@ class CompiledPattern:
         bound = (state.slots[k] for k in self.call_slots)
         return sorted({producer[ref] for ref in bound if type(ref) is int})
 
+    def parts(self, state: MatchState) -> dict[str, int]:
+        """The named parts that took part, as values; a tuple counts as its first field."""
+        found = {}
+        for name, slot in self.part_slots.items():
+            ref = state.slots[slot]
+            if type(ref) is int:
+                found[name] = next(state.graph.leaves(ref), ref)
+        return found
+
 
 def _shape_text(values: Any) -> str:
     return "[" + ", ".join(str(v) for v in values) + "]"
