@@ -15,7 +15,7 @@ from byoc.errors import VendorError
 from byoc.partition.decode import Decoder
 from byoc.partition.explain import Explainer
 from byoc.partition.graph import OpGraph, flatten
-from byoc.partition.match import MatchedComposite, Matches, VendorPatterns, match_graph
+from byoc.partition.match import MatchedComposite, VendorPatterns, match_graph
 from byoc.partition.matcher import MatchState
 from byoc.partition.segments import build_segment
 from byoc.segment import Segment

@@ -63,7 +63,9 @@ def type_bytes(kind: TensorType) -> int | None:
     return (size * bits + 7) // 8
 
 
-def node_bytes(reads: Sequence[TensorType | None], writes: Sequence[TensorType | None]) -> int | None:
+def node_bytes(
+    reads: Sequence[TensorType | None], writes: Sequence[TensorType | None]
+) -> int | None:
     """Bytes an op reads and writes; None when a type is symbolic or no tensor."""
     total = 0
     for kind in (*reads, *writes):

@@ -75,7 +75,8 @@ class OpInfo:
 @dataclass(slots=True)
 class Entry:
     """One binding: its variable's handle, its node or -1 when it is only another name, the
-    handles of the variables it reads, what it stands for."""
+    handles of the variables it reads, what it stands for.
+    """
 
     binding: Any
     key: int
@@ -376,7 +377,8 @@ class OpGraph:
 
     def _item(self, binding: Any, base: Ref, reads: list[int], scope: int) -> None:
         """A field of a tuple. That of a tuple built in this block is the field itself: reading
-        one field must not count as reading the others."""
+        one field must not count as reading the others.
+        """
         index = binding.value.index
         parts = self.fields[base] if type(base) is int else base
         assert type(parts) is tuple

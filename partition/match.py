@@ -157,9 +157,7 @@ def _sweep(
     matches: Matches,
 ) -> None:
     """Try patterns of one priority on every free op, from the last to the first."""
-    rooted = {
-        op: [p for p in patterns if p[1].roots is None or op in p[1].roots] for op in by_op
-    }
+    rooted = {op: [p for p in patterns if p[1].roots is None or op in p[1].roots] for op in by_op}
     todo = [node for op, found in rooted.items() if found for node in by_op[op]]
     todo.sort(reverse=True)
     owner, producer, op_names, args = matches.owner, graph.producer, graph.op, graph.args

@@ -276,9 +276,9 @@ def _variable(compiler: _Compiler, pattern: Any) -> Matcher:
 
     def run(state: MatchState, ref: Ref) -> bool:
         graph = state.graph
-        if type(ref) is int and graph.producer[ref] < 0 and ref not in graph.constants:
-            if not name or str(getattr(graph.typed_by[ref], "name", "")) == name:
-                return True
+        leaf = type(ref) is int and graph.producer[ref] < 0 and ref not in graph.constants
+        if leaf and (not name or str(getattr(graph.typed_by[ref], "name", "")) == name):
+            return True
         return state.note is not None and state.miss(
             f"{_what(state, ref)} is not the function's input {name}".rstrip()
         )
@@ -681,9 +681,7 @@ def _needs(compiler: _Compiler, pattern: Any) -> tuple[frozenset[str], ...]:
     return tuple(found)
 
 
-def compile_pattern(
-    name: str, expr: Any, parts: Mapping[str, Any], vendor: str
-) -> CompiledPattern:
+def compile_pattern(name: str, expr: Any, parts: Mapping[str, Any], vendor: str) -> CompiledPattern:
     """Compile one pattern of a vendor.
 
     Raises VendorError, in words for the vendor's author, on a kind of pattern that cannot be

@@ -73,9 +73,7 @@ def _typed(expr: Any, ty: Any) -> Any:
 
 
 class _Outliner:
-    def __init__(
-        self, graph: OpGraph, drafts: Mapping[int, Sequence[Draft]], fresh: Fresh
-    ) -> None:
+    def __init__(self, graph: OpGraph, drafts: Mapping[int, Sequence[Draft]], fresh: Fresh) -> None:
         self.graph = graph
         self.drafts = drafts
         self.fresh = fresh
@@ -121,9 +119,9 @@ class _Read:
     path: tuple[int, ...]
 
 
-def _reads(graph: OpGraph, expr: Any, ref: Ref, path: tuple[int, ...]) -> Iterator[
-    tuple[int, _Read]
-]:
+def _reads(
+    graph: OpGraph, expr: Any, ref: Ref, path: tuple[int, ...]
+) -> Iterator[tuple[int, _Read]]:
     """The tensors an argument stands for, and how to spell each."""
     if type(ref) is int:
         fields = graph.fields.get(ref)
@@ -312,9 +310,7 @@ class _Block:
         graph, draft = self.graph, self.drafts[index]
         args = [self._spell(value, read) for value, read in self.inputs[index].items()]
         inputs = tuple(self.inputs[index])
-        outputs = [
-            v for n in draft.nodes for v in graph.outputs(n) if v in self.outputs[index]
-        ]
+        outputs = [v for n in draft.nodes for v in graph.outputs(n) if v in self.outputs[index]]
         name = self.outliner.fresh(draft.vendor)
         whole = {graph.producer[w.ref] for w in self.whole[index] if type(w.ref) is int}
         function = _lift(graph, draft, name, args, inputs, outputs, whole)
@@ -423,9 +419,7 @@ def _lift(
     symbolic = False
     for node in draft.nodes:
         call, exprs, result = graph.calls[node], graph.arg_exprs[node], graph.result[node]
-        again = [
-            body.argument(e, r) for e, r in zip(exprs, graph.args[node], strict=True)
-        ]
+        again = [body.argument(e, r) for e, r in zip(exprs, graph.args[node], strict=True)]
         var = graph.vars[node]
         kept = var
         if result in returned:

@@ -33,7 +33,8 @@ _LEFT_ALONE = ("Codegen", "Composite", "Primitive")
 @dataclass(frozen=True)
 class PartitionResult:
     """mod: the module with one private function per segment. segments: in the order they are
-    named, topological within a function. report: where every op went."""
+    named, topological within a function. report: where every op went.
+    """
 
     mod: tvm.IRModule
     segments: tuple[Segment, ...]

@@ -46,9 +46,7 @@ def prune_scope(
     return kept
 
 
-def _too_small(
-    graph: OpGraph, nodes: Sequence[int], min_ops: int, min_flops: float
-) -> str | None:
+def _too_small(graph: OpGraph, nodes: Sequence[int], min_ops: int, min_flops: float) -> str | None:
     if len(nodes) >= min_ops and min_flops <= 0:
         return None
     flops = sum(
@@ -91,7 +89,9 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     known = {dim for kind in inputs.values() for dim in kind.shape}
     for name, node in used.items():
         if name == UNKNOWN_DIM:
-            return f"a dimension of {graph.op[node]} ({graph.source(node)}) is known only at run time"
+            return (
+                f"a dimension of {graph.op[node]} ({graph.source(node)}) is known only at run time"
+            )
         if name not in known:
             return (
                 f"symbolic dimension {name!r} of {graph.op[node]} ({graph.source(node)}) is not a "

@@ -1,0 +1,104 @@
+"""The report for a terminal: segments, coverage, and why the rest stayed on the host."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from byoc.partition.report import HOST, PartitionReport
+from byoc.report.units import count, percent, size
+
+__all__ = ["render_table", "renderables"]
+
+SHOWN_SEGMENTS = 40
+SHOWN_REASONS = 20
+
+
+def render_table(report: PartitionReport, *, ops: bool = False, width: int | None = None) -> str:
+    """The report as plain text, `width` columns wide (default: 120)."""
+    console = Console(width=width or 120, color_system=None, highlight=False)
+    with console.capture() as capture:
+        console.print(renderables(report, ops=ops))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def renderables(report: PartitionReport, *, ops: bool = False) -> RenderableType:
+    """The report as something a rich Console prints, with colour where it has any."""
+    parts: list[RenderableType] = []
+    if report.segments:
+        parts.append(_segments(report))
+    parts.append(_coverage(report))
+    if report.host_ops:
+        parts.append(_host(report))
+    if ops:
+        parts.append(_ops(report))
+    return Group(*parts)
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, side in columns:
+        table.add_column(name, justify="right" if side == ">" else "left", overflow="fold")
+    return table
+
+
+def _segments(report: PartitionReport) -> Table:
+    table = _table(
+        ("segment", "<"), ("ops", ">"), ("composites", ">"), ("FLOPs", ">"), ("weights", ">"),
+        ("inputs", ">"), ("in", ">"), ("outputs", ">"), ("out", ">"), ("function", "<"),
+    )  # fmt: skip
+    for s in report.segments[:SHOWN_SEGMENTS]:
+        table.add_row(
+            Text(s.name, style="green"), str(s.ops), str(s.composites), count(s.flops),
+            size(s.weight_bytes), str(s.inputs), size(s.input_bytes), str(s.outputs),
+            size(s.output_bytes), s.function,
+        )  # fmt: skip
+    hidden = len(report.segments) - SHOWN_SEGMENTS
+    if hidden > 0:
+        table.add_row(Text(f"… and {hidden} more", style="dim"))
+    return table
+
+
+def _coverage(report: PartitionReport) -> Text:
+    coverage = report.coverage
+    places = Counter(op.place for op in report.ops)
+    where = ", ".join(f"{n} {place}" for place, n in places.most_common()) or "none"
+    flops = "unknown (symbolic)" if coverage.flops is None else percent(coverage.flops)
+    text = Text(f"\ncoverage: {flops} of FLOPs, {percent(coverage.ops)} of ops ({where})")
+    text.append(f"; {len(report.segments)} segment{'s' * (len(report.segments) != 1)}\n")
+    return text
+
+
+def _host(report: PartitionReport) -> RenderableType:
+    kinds = Counter(op.op for op in report.host_ops)
+    shown = ", ".join(f"{n} {op}" for op, n in kinds.most_common(12))
+    more = ", …" if len(kinds) > 12 else ""
+    head = Text(f"on the host: {shown}{more}")
+    reasons = report.reasons()
+    if not reasons:
+        return head
+    table = _table(("ops", ">"), ("vendor", "<"), ("reason", "<"), ("kinds of op", "<"))
+    for reason in reasons[:SHOWN_REASONS]:
+        kinds_text = ", ".join(reason.ops[:4]) + (", …" if len(reason.ops) > 4 else "")
+        table.add_row(str(reason.count), reason.vendor, reason.reason, kinds_text)
+    hidden = len(reasons) - SHOWN_REASONS
+    if hidden > 0:
+        table.add_row("", "", Text(f"… and {hidden} more reasons", style="dim"))
+    return Group(head, table)
+
+
+def _ops(report: PartitionReport) -> RenderableType:
+    table = _table(
+        ("#", ">"), ("op", "<"), ("name", "<"), ("place", "<"), ("pattern", "<"), ("FLOPs", ">"),
+        ("type", "<"), ("why not", "<"),
+    )  # fmt: skip
+    for op in report.ops:
+        style = "yellow" if op.place == HOST else "green"
+        table.add_row(
+            str(op.index), op.op, op.name, Text(op.segment or op.place, style=style),
+            op.pattern or "", count(op.flops), op.type, "; ".join(map(str, op.refusals)),
+        )  # fmt: skip
+    return Group(Text(""), table)
