@@ -176,20 +176,6 @@ def _lower_prelu(graph: Graph, node: Node) -> None:
     graph.emit("binary", [scaled, positive], out=out, alg="add")
 
 
-def _lower_fma(graph: Graph, node: Node) -> None:
-    a, b, c = node.inputs
-    out = node.outputs[0]
-    product = graph.emit("binary", [a, b], graph.shape(out), alg="mul")
-    graph.emit("binary", [product, c], out=out, alg="add")
-
-
-def _check_fma(node: Node, tensors: Tensors) -> Reject | None:
-    shapes = {tensors.type(v).shape for v in node.inputs}
-    if len(shapes) > 1:
-        return Reject(f"{node.op}: operands differ in shape")
-    return check_float(node, tensors)
-
-
 def _check_where(node: Node, tensors: Tensors) -> Reject | None:
     return first(
         check_dtypes(node, tensors, node.inputs[:1], ("bool",)),
@@ -233,7 +219,6 @@ RULES = (
     _unary("nn.selu", _lower_selu),
     Rule("nn.softplus", _check_softplus, _lower_softplus, "float32; beta > 0, threshold >= 15"),
     Rule("nn.prelu", _check_prelu, _lower_prelu, "float32; slope of static length"),
-    Rule("ewise_fma", _check_fma, _lower_fma, "float32; operands of one shape"),
     Rule("where", _check_where, _lower_where, "bool condition, float32 values"),
     Rule("astype", _check_cast, _lower_cast, f"among {', '.join(DTYPES)}"),
     Rule("nn.dropout", check_float, _lower_dropout, "inference: the identity"),

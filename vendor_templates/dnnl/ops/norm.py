@@ -15,6 +15,9 @@ from .rule import Rule
 
 __all__ = ["RULES"]
 
+# Layer, group and instance norm have attributes `center` and `scale`; TVM 0.27 applies scale and
+# shift whatever they say, and so do we. Batch norm heeds them.
+
 
 def _lower_softmax(log: bool, graph: Graph, node: Node) -> None:
     axis = axis_of(int(node.attrs["axis"]), graph.rank(node.inputs[0]))
@@ -33,35 +36,15 @@ def _check_trailing(node: Node, tensors: Tensors) -> Reject | None:
     return check_float(node, tensors)
 
 
-def _affine(graph: Graph, node: Node) -> list[int]:
-    """Inputs with scale and shift as ``center`` and ``scale`` ask for: unused ones are neutral."""
-    x, gamma, beta = node.inputs
-    if not node.attrs["scale"]:
-        gamma = graph.constant(np.ones(tuple(map(int, graph.shape(gamma))), np.float32))
-    if not node.attrs["center"]:
-        beta = graph.constant(np.zeros(tuple(map(int, graph.shape(beta))), np.float32))
-    return [x, gamma, beta]
-
-
-def _check_affine(node: Node, tensors: Tensors) -> Reject | None:
-    if not all(tensors.type(v).is_static for v in node.inputs[1:]):
-        return Reject(f"{node.op}: scale and shift need static shapes")
-    return None
-
-
 def _lower_layer(graph: Graph, node: Node) -> None:
     axes = normal_axes(node.attrs["axes"], graph.rank(node.inputs[0]))
     graph.emit(
         "layer_norm",
-        _affine(graph, node),
+        node.inputs,
         out=node.outputs[0],
         axes=list(axes),
         eps=float(node.attrs["epsilon"]),
     )
-
-
-def _check_layer(node: Node, tensors: Tensors) -> Reject | None:
-    return first(_check_trailing(node, tensors), _check_affine(node, tensors))
 
 
 def _lower_rms(graph: Graph, node: Node) -> None:
@@ -87,7 +70,6 @@ def _check_group(node: Node, tensors: Tensors) -> Reject | None:
     return first(
         check_float(node, tensors),
         check_rank(node, tensors, node.inputs[0], 3),
-        _check_affine(node, tensors),
     )
 
 
@@ -95,11 +77,17 @@ def _lower_group(graph: Graph, node: Node) -> None:
     groups = node.attrs.get("num_groups") or graph.shape(node.inputs[1])[0]
     graph.emit(
         "group_norm",
-        _affine(graph, node),
+        node.inputs,
         out=node.outputs[0],
         groups=int(groups),
         eps=float(node.attrs["epsilon"]),
     )
+
+
+def _check_channels(node: Node, tensors: Tensors) -> Reject | None:
+    if not all(tensors.type(v).is_static for v in node.inputs[1:]):
+        return Reject(f"{node.op}: the number of channels is symbolic")
+    return None
 
 
 def _check_batch(node: Node, tensors: Tensors) -> Reject | None:
@@ -108,7 +96,7 @@ def _check_batch(node: Node, tensors: Tensors) -> Reject | None:
     return first(
         check_float(node, tensors),
         check_rank(node, tensors, node.inputs[0], 2),
-        _check_affine(node, tensors),
+        _check_channels(node, tensors),
     )
 
 
@@ -142,7 +130,7 @@ def _lower_batch(graph: Graph, node: Node) -> None:
 RULES = (
     Rule("nn.softmax", _check_softmax, partial(_lower_softmax, False), "float32"),
     Rule("nn.log_softmax", _check_softmax, partial(_lower_softmax, True), "float32"),
-    Rule("nn.layer_norm", _check_layer, _lower_layer, "float32; trailing axes"),
+    Rule("nn.layer_norm", _check_trailing, _lower_layer, "float32; trailing axes"),
     Rule("nn.rms_norm", _check_trailing, _lower_rms, "float32; trailing axes"),
     Rule("nn.group_norm", _check_group, _lower_group, "float32; channels on axis 1"),
     Rule("nn.instance_norm", _check_group, _lower_group, "float32; channels on axis 1"),

@@ -60,13 +60,18 @@ def _lower_window(graph: Graph, node: Node) -> None:
         [int(v) for v in attrs[k]] for k in ("pool_size", "strides", "dilation")
     )
     if attrs["ceil_mode"]:
-        shape = graph.shape(data)[2:]
         layout = attrs["out_layout"] or attrs["layout"]
         result = [graph.shape(node.outputs[0])[layout.index(c)] for c in SPATIAL[dims]]
-        for axis, (size, out) in enumerate(zip(shape, result, strict=True)):
+        extra = []
+        for axis, (size, out) in enumerate(zip(graph.shape(data)[2:], result, strict=True)):
             # The last window may reach past the end: program.md calls that padding.
             span = (int(out) - 1) * strides[axis] + (kernel[axis] - 1) * dilation[axis] + 1
-            end[axis] = max(end[axis], span - int(size) - begin[axis])
+            extra.append(max(0, span - int(size) - begin[axis] - end[axis]))
+        if alg == "avg_include_pad" and any(extra):
+            # The padding counts, what lies past it does not: pad first, then leave out the rest.
+            alg, data = "avg_exclude_pad", _padded(graph, data, begin, end)
+            begin, end = [0] * dims, [0] * dims
+        end = [e + x for e, x in zip(end, extra, strict=True)]
     to_layout(
         graph,
         "pooling",
@@ -81,6 +86,16 @@ def _lower_window(graph: Graph, node: Node) -> None:
         pads_begin=begin,
         pads_end=end,
     )
+
+
+def _padded(graph: Graph, data: int, begin: list[int], end: list[int]) -> int:
+    """The data with zeros around; itself when there is no padding."""
+    if not any((*begin, *end)):
+        return data
+    n, c, *sizes = graph.shape(data)
+    wide = [int(s) + b + e for s, b, e in zip(sizes, begin, end, strict=True)]
+    pads = {"pads_begin": [0, 0, *begin], "pads_end": [0, 0, *end]}
+    return graph.emit("pad", [data], [n, c, *wide], value=0.0, mode="constant", **pads)
 
 
 def _check_adaptive(node: Node, tensors: Tensors) -> Reject | None:
