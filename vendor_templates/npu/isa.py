@@ -1,0 +1,217 @@
+"""Instructions as values, bytes and text; the one table behind all three is ``isa.json``.
+
+An instruction is 16 little-endian 32-bit words. A field is a run of bits of one word::
+
+    word 0   31 ... 24 | 23 ... 16 | 15..12 signal | 11..8 wait | 7..0 opcode
+    word 1 ..15         fields of the instruction, 0 where there are none
+
+The C++ simulator is built from the same table (`generate.py`), and it holds the validator:
+`byoc.vendor_templates.npu.simulator.validate`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from byoc.errors import ModelError, choices
+
+__all__ = [
+    "INSTRUCTION_BYTES",
+    "ISA_VERSION",
+    "OPS",
+    "UNITS",
+    "Field",
+    "Instruction",
+    "Op",
+    "assemble",
+    "decode",
+    "disassemble",
+    "encode",
+]
+
+_TABLE = json.loads((Path(__file__).parent / "isa.json").read_text())
+ISA_VERSION: int = _TABLE["version"]
+INSTRUCTION_BYTES: int = _TABLE["bytes"]
+UNITS: tuple[str, ...] = tuple(_TABLE["units"])
+_WORDS = struct.Struct(f"<{INSTRUCTION_BYTES // 4}I")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A run of bits: `width` bits of `word` from `bit` up; legal values are low..high."""
+
+    name: str
+    word: int
+    bit: int
+    width: int
+    signed: bool
+    low: int
+    high: int
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One kind of instruction; `unit` is None for those that concern all units."""
+
+    name: str
+    opcode: int
+    unit: str | None
+    fields: Mapping[str, Field]
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction: its op, its fields (those left out are 0), its tokens.
+
+    wait, signal: sets of units as bit masks, bit i for ``UNITS[i]``.
+    """
+
+    op: str
+    fields: Mapping[str, int] = field(default_factory=dict)
+    wait: int = 0
+    signal: int = 0
+
+
+def _field(row: list[int | str]) -> Field:
+    name, word, bit, width, sign, low, doc = row
+    assert isinstance(word, int) and isinstance(bit, int)
+    assert isinstance(width, int) and isinstance(low, int)
+    high = (1 << (width - 1)) - 1 if sign == "s" else (1 << width) - 1
+    return Field(str(name), word, bit, width, sign == "s", low, high, str(doc))
+
+
+OPS: Mapping[str, Op] = {
+    name: Op(name, op["opcode"], op["unit"], {r[0]: _field(r) for r in op["fields"]}, op["doc"])
+    for name, op in _TABLE["instructions"].items()
+}
+_BY_CODE = {op.opcode: op for op in OPS.values()}
+_USED = {  # bits that belong to some field; the rest must be zero
+    op.name: [
+        sum(((1 << f.width) - 1) << f.bit for f in op.fields.values() if f.word == word)
+        | (0xFFFF if word == 0 else 0)
+        for word in range(INSTRUCTION_BYTES // 4)
+    ]
+    for op in OPS.values()
+}
+
+
+def encode(instructions: Iterable[Instruction]) -> bytes:
+    """The bytes of a stream. Raises ModelError on an unknown op or field or a value out of range."""
+    parts = []
+    for index, ins in enumerate(instructions):
+        op = _find(ins.op, index)
+        words = [0] * (INSTRUCTION_BYTES // 4)
+        words[0] = op.opcode | ins.wait << 8 | ins.signal << 12
+        if not (0 <= ins.wait < 16 and 0 <= ins.signal < 16):
+            raise ModelError(f"instruction {index} ({op.name}): wait and signal are 4-bit masks")
+        for name, f in op.fields.items():
+            value = ins.fields.get(name, 0)
+            if not f.low <= value <= f.high:
+                raise ModelError(
+                    f"instruction {index} ({op.name}): {name} is {value}, legal: {f.low}..{f.high}"
+                )
+            words[f.word] |= (value & ((1 << f.width) - 1)) << f.bit
+        if not ins.fields.keys() <= op.fields.keys():
+            bad = next(iter(ins.fields.keys() - op.fields.keys()))
+            raise ModelError(
+                f"instruction {index} ({op.name}): no field {bad!r}; {choices(bad, op.fields)}"
+            )
+        parts.append(_WORDS.pack(*words))
+    return b"".join(parts)
+
+
+def decode(code: bytes) -> list[Instruction]:
+    """The stream in `code`. Raises ModelError, naming the instruction, when it is malformed."""
+    if len(code) % INSTRUCTION_BYTES:
+        raise ModelError(
+            f"npu program: {len(code)} bytes are no multiple of {INSTRUCTION_BYTES}, truncated?"
+        )
+    result = []
+    for index, words in enumerate(_WORDS.iter_unpack(code)):
+        op = _BY_CODE.get(words[0] & 0xFF)
+        if op is None:
+            raise ModelError(f"instruction {index}: unknown opcode {words[0] & 0xFF}")
+        if any(word & ~used for word, used in zip(words, _USED[op.name], strict=True)):
+            raise ModelError(f"instruction {index} ({op.name}): reserved bits are set")
+        fields = {}
+        for name, f in op.fields.items():
+            value = words[f.word] >> f.bit & ((1 << f.width) - 1)
+            if f.signed and value >> (f.width - 1):
+                value -= 1 << f.width
+            if value < f.low:
+                raise ModelError(
+                    f"instruction {index} ({op.name}): {name} is {value}, legal: {f.low}..{f.high}"
+                )
+            fields[name] = value
+        result.append(Instruction(op.name, fields, words[0] >> 8 & 15, words[0] >> 12 & 15))
+    return result
+
+
+def disassemble(instructions: Iterable[Instruction]) -> str:
+    """One line per instruction; fields that are 0 are left out; `assemble` reads it back.
+
+    ``conv x=0 w=0 … wait=load signal=vector``
+    """
+    return "".join(_line(ins) + "\n" for ins in instructions)
+
+
+def assemble(text: str) -> list[Instruction]:
+    """The stream written in `text`: one instruction per line, ``#`` starts a comment.
+
+    Raises ModelError naming the line.
+    """
+    result = []
+    for number, line in enumerate(text.splitlines(), 1):
+        name, *words = line.split("#")[0].split() or [""]
+        if not name:
+            continue
+        op = _find(name, f"line {number}")
+        fields: dict[str, int] = {}
+        masks = {"wait": 0, "signal": 0}
+        for word in words:
+            key, _, value = word.partition("=")
+            if key in masks:
+                masks[key] = _mask(value, number)
+            elif key not in op.fields:
+                raise ModelError(
+                    f"line {number} ({name}): no field {key!r}; "
+                    f"{choices(key, [*op.fields, *masks])}"
+                )
+            elif not re.fullmatch(r"-?(\d+|0x[0-9a-fA-F]+)", value):
+                raise ModelError(f"line {number} ({name}): {key} needs a number, found {value!r}")
+            else:
+                fields[key] = int(value, 0) if "x" in value else int(value)
+        full = {f: fields.get(f, 0) for f in op.fields}
+        result.append(Instruction(name, full, masks["wait"], masks["signal"]))
+    return result
+
+
+def _line(ins: Instruction) -> str:
+    words = [ins.op] + [f"{name}={value}" for name, value in ins.fields.items() if value]
+    for key, mask in (("wait", ins.wait), ("signal", ins.signal)):
+        if mask:
+            words.append(f"{key}=" + "+".join(u for i, u in enumerate(UNITS) if mask >> i & 1))
+    return " ".join(words)
+
+
+def _mask(text: str, line: int) -> int:
+    mask = 0
+    for unit in text.split("+"):
+        if unit not in UNITS:
+            raise ModelError(f"line {line}: no unit {unit!r}; {choices(unit, UNITS)}")
+        mask |= 1 << UNITS.index(unit)
+    return mask
+
+
+def _find(name: str, where: int | str) -> Op:
+    if name not in OPS:
+        place = where if isinstance(where, str) else f"instruction {where}"
+        raise ModelError(f"{place}: no instruction {name!r}; {choices(name, OPS)}")
+    return OPS[name]
