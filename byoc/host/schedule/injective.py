@@ -19,8 +19,11 @@ from tvm.ir import TensorLoad, Var
 from tvm.s_tir import ScheduleError
 
 from .kernel import Block, Kernel
+from .loops import vectorize_loop
 
-__all__ = ["inline_producers", "injective", "vectorize_elementwise"]
+__all__ = ["accesses_of", "contiguous_from", "inline_producers", "injective", "uses",
+    "vectorize_elementwise",
+]
 
 _TASKS_PER_THREAD = 4
 
@@ -53,47 +56,19 @@ def vectorize_elementwise(kernel: Kernel, block: Block) -> None:
     sch, loops = kernel.sch, kernel.loops(block)
     if not loops:
         return
-    lanes = kernel.machine.lanes("float32")
-    first = _contiguous_from(sch.get(block.rv), len(loops))
+    first = contiguous_from(sch.get(block.rv), len(loops))
     run = sch.fuse(*loops[first:]) if len(loops) - first > 1 else loops[first]
     outer = sch.fuse(*loops[:first]) if first > 1 else (loops[0] if first else None)
-    length = kernel.extent(run)
-    parallel = kernel.worth_parallel(block)
-    if outer is not None and parallel and (kernel.extent(outer) or 1 << 30) > 1:
+    tasks = kernel.machine.threads * _TASKS_PER_THREAD if kernel.worth_parallel(block) else 1
+    if outer is not None and tasks > 1 and kernel.extent(outer) != 1:
         sch.parallel(outer)
-        parallel = False
-    if length is None:
-        # LLVM's own vectoriser copes with the unknown tail.
-        if parallel:
-            sch.parallel(sch.split(run, factors=[None, 1024])[0])
-        return
-    vectors, tail = divmod(length, lanes)
-    if vectors == 0:
-        if length > 1:
-            sch.vectorize(run)
-        return
-    if tail:
-        run, rest = sch.loop_partition(run, [vectors * lanes, None])
-        if tail > 1:
-            sch.vectorize(rest)
-    tasks = kernel.machine.threads * _TASKS_PER_THREAD
-    if parallel and vectors > 1:
-        split = next(d for d in range(min(tasks, vectors), 0, -1) if vectors % d == 0)
-        chunk, _, vector = sch.split(run, factors=[split, None, lanes])
-        sch.parallel(chunk)
-    else:
-        _, vector = sch.split(run, factors=[None, lanes])
-    sch.vectorize(vector)
+        tasks = 1
+    vectorize_loop(kernel, run, tasks=tasks)
 
 
-def _contiguous_from(stmt: Any, count: int) -> int:
-    """First loop of the longest suffix over which every access is contiguous or constant."""
-    iters = [v.var for v in stmt.iter_vars]
-    if len(iters) != count:
-        return count - 1
-    extents = [v.dom.extent for v in stmt.iter_vars]
+def accesses_of(stmt: Any) -> list[tuple[Any, Any]]:
+    """(buffer, indices) of every load and store of a block."""
     accesses: list[tuple[Any, Any]] = []
-
     tvm_ffi.structural_walk(
         stmt.body,
         (
@@ -101,6 +76,16 @@ def _contiguous_from(stmt: Any, count: int) -> int:
             (TensorLoad, lambda node: accesses.append((node.source, node.indices))),
         ),
     )
+    return accesses
+
+
+def contiguous_from(stmt: Any, count: int) -> int:
+    """First loop of the longest suffix over which every access is contiguous or constant."""
+    iters = [v.var for v in stmt.iter_vars]
+    if len(iters) != count:
+        return count - 1
+    extents = [v.dom.extent for v in stmt.iter_vars]
+    accesses = accesses_of(stmt)
     first = count - 1
     while first > 0 and all(
         _contiguous(buffer, indices, iters[first - 1 :], extents[first - 1 :])
@@ -112,7 +97,7 @@ def _contiguous_from(stmt: Any, count: int) -> int:
 
 def _contiguous(buffer: Any, indices: Any, suffix: list[Any], extents: list[Any]) -> bool:
     """True when `buffer[indices]` walks memory in step with the fused loops `suffix`."""
-    used = [any(_uses(index, var) for var in suffix) for index in indices]
+    used = [any(uses(index, var) for var in suffix) for index in indices]
     if not any(used):
         return True
     head, tail = indices[: -len(suffix)], list(indices[-len(suffix) :])
@@ -127,7 +112,7 @@ def _contiguous(buffer: Any, indices: Any, suffix: list[Any], extents: list[Any]
     return same and full
 
 
-def _uses(expr: Any, var: Any) -> bool:
+def uses(expr: Any, var: Any) -> bool:
     found: list[Any] = []
     tvm_ffi.structural_walk(expr, (Var, lambda node: found.append(node)))
     return any(node.same_as(var) for node in found)

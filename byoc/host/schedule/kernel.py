@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-import tvm
+import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import Schedule
 
@@ -16,6 +16,8 @@ __all__ = ["Block", "Kernel", "extent_of"]
 
 # Forking the thread pool costs a few microseconds: about as much as this many simple operations.
 _PARALLEL_WORK = 1 << 14
+
+_VECTOR = "byoc.vector"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +91,37 @@ class Kernel:
         """Extent of a loop, None when symbolic."""
         return extent_of(self.sch.get(loop).extent)
 
+    def vectorize(self, loop: Any) -> None:
+        """Vectorise a loop that the rule knows to be independent.
+
+        `Schedule.vectorize` refuses loops of a decomposed reduction, because it can no longer
+        tell that its two halves are one reduction; a mark on the loop is turned in `result`.
+        """
+        self.sch.annotate(loop, _VECTOR, 1)
+
     def result(self) -> tirx.PrimFunc:
         """The scheduled function."""
-        return self.sch.mod["main"]
+        func = self.sch.mod["main"]
+        return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, _turn)))
+
+
+def _turn(loop: tirx.For) -> tirx.For:
+    if _VECTOR not in loop.annotations:
+        return loop
+    rest = {key: value for key, value in loop.annotations.items() if key != _VECTOR}
+    return tirx.For(
+        loop.loop_var,
+        loop.min,
+        loop.extent,
+        tirx.stmt.ForKind.VECTORIZED,
+        loop.body,
+        annotations=rest,
+        step=loop.step,
+    )
 
 
 def extent_of(value: Any) -> int | None:
     """A dimension as an int, None when it is symbolic."""
     if isinstance(value, int):
         return value
-    return int(value) if isinstance(value, tvm.tirx.IntImm) else None
+    return int(value) if isinstance(value, tirx.IntImm) else None
