@@ -392,7 +392,8 @@ def pad(a, args, shapes):
 
 def gather(a, args, shapes):
     x, indices = args
-    assert (indices >= 0).all() and (indices < x.shape[a["axis"]]).all()
+    size = x.shape[a["axis"]]
+    assert (indices >= -size).all() and (indices < size).all()
     return np.take(x, indices, a["axis"])
 
 

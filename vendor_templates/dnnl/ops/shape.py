@@ -230,7 +230,7 @@ def _check_take(node: Node, tensors: Tensors) -> Reject | None:
     if axis is None and len(tensors.type(node.inputs[0]).shape) != 1:
         return Reject(f"{node.op}: needs an axis")
     indices = tensors.constant(node.inputs[1])
-    if mode != "fast" and indices is None:
+    if mode not in ("fast", "wrap") and indices is None:
         return Reject(f"{node.op}: mode {mode!r} with indices that are not constant")
     if indices is not None and not _in_range(node, tensors, indices):
         return Reject(f"{node.op}: constant indices reach outside the tensor")
@@ -249,7 +249,11 @@ def _in_range(node: Node, tensors: Tensors, indices: Array) -> bool:
 
 
 def _lower_take(graph: Graph, node: Node) -> None:
-    """A gather; one constant index is a slice, which needs no index at run time."""
+    """A gather; one constant index is a slice, which needs no index at run time.
+
+    Mode "wrap" is how ONNX's negative indices arrive. The runtime counts them from the end, and
+    refuses at run time what lies outside, where "wrap" would go round again.
+    """
     (x, indices), out = node.inputs, node.outputs[0]
     axis = axis_of(int(node.attrs.get("axis") or 0), graph.rank(x))
     known = graph.constants.get(indices)
@@ -309,6 +313,6 @@ RULES = (
     Rule("repeat", _check_repeat, _lower_repeat, f"up to {MAX_RANK - 1} dimensions, along an axis"),
     Rule("strided_slice", _check_slice, _lower_slice, "static bounds, positive strides"),
     Rule("nn.pad", _check_pad, _lower_pad, "float32; static widths >= 0; not circular"),
-    Rule("take", _check_take, _lower_take, "float32 data; constant indices unless mode is 'fast'"),
+    Rule("take", _check_take, _lower_take, "float32 data; mode fast or wrap, or constant indices"),
     Rule("nn.pixel_shuffle", _check_shuffle, _lower_shuffle, "float32, 4 dimensions"),
 )

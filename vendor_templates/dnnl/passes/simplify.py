@@ -17,6 +17,8 @@ from ..graph import Graph, Op
 
 __all__ = ["broadcast_shape", "eltwise", "fold_constants", "peel_linear", "simplify"]
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 Rule = Callable[[Graph, Op], bool]
 
 
@@ -208,7 +210,10 @@ def _linear(graph: Graph, op: Op) -> bool:
         graph.replace(op.out, op.inputs[0])
         return True
     x, a, b = peel_linear(graph, op.inputs[0])
-    return x != op.inputs[0] and eltwise(graph, op, x, "linear", a * alpha, b * alpha + beta)
+    a, b = a * alpha, b * alpha + beta
+    if x == op.inputs[0] or max(abs(a), abs(b)) > _LARGEST:
+        return False
+    return eltwise(graph, op, x, "linear", a, b)
 
 
 def _root(graph: Graph, op: Op) -> bool:
