@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import tvm
 
 from byoc.errors import ModelError
-from byoc.frontends.normalise import normalise_function, normalise_module
+from byoc.frontends.normalise import normalise_graph, normalise_module
 
 if TYPE_CHECKING:
     import onnx
@@ -56,10 +56,11 @@ def _import_onnx(model: Path | onnx.ModelProto) -> Model:
     from byoc.frontends.onnx import import_onnx
 
     read = import_onnx(model)
-    function = normalise_function(read.graph.function, read.graph.names)
-    function = function.with_attr("num_input", len(read.graph.inputs))
-    mod = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
-    return Model(mod, read.name, read.graph.inputs, read.graph.outputs, "onnx")
+    normalise_graph(read.graph)
+    function = read.graph.write().with_attrs(
+        {"num_input": len(read.inputs), "global_symbol": "main"}
+    )
+    return Model(tvm.IRModule({"main": function}), read.name, read.inputs, read.outputs, "onnx")
 
 
 def _import_relax(mod: tvm.IRModule) -> Model:

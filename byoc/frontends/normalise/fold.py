@@ -18,7 +18,7 @@ from tvm.ir import Call, GenericConst, Op
 
 from byoc.frontends.normalise.engine import Rules
 from byoc.frontends.normalise.graph import Arg, Const, Graph, Leaf, Node, Value, plain
-from byoc.frontends.normalise.tensors import aligned_empty, to_numpy
+from byoc.frontends.normalise.tensors import aligned_empty, to_numpy, transposed
 
 __all__ = ["MAX_BYTES", "RULES", "fold", "fold_expression", "fold_node"]
 
@@ -185,10 +185,7 @@ def _batch_flatten(attrs: Any, room: int, x: Array) -> Array:
 
 
 def _permute_dims(attrs: Any, room: int, x: Array) -> Array:
-    view = x.transpose(_ints(attrs.axes))
-    out = aligned_empty(view.shape, x.dtype)
-    out[...] = view
-    return out
+    return transposed(x, _ints(attrs.axes))
 
 
 def _expand_dims(attrs: Any, room: int, x: Array) -> Array:

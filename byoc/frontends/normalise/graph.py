@@ -199,6 +199,7 @@ class Graph:
     table: dict[Any, Value | Leaf | tuple[Any, ...]] = field(default_factory=dict)
     current: Node | None = None
     has_control_flow: bool = False
+    header: tuple[Any, ...] = ()  # parameters, result type, purity and attributes
     on_new: Callable[[Node], None] = lambda node: None
     _keys: list[int] = field(default_factory=lambda: [0])
     _results: dict[Value, int] = field(default_factory=dict)
@@ -210,9 +211,11 @@ class Graph:
     def read(cls, function: relax.Function, names: dict[Any, str] | None = None) -> Graph:
         """Read a function. names: variable → source name, where the variable's own says less.
 
-        Raises NotReadable for a function that defines functions inside.
+        The graph keeps no reference to the function, so that weights which rules replace are
+        freed at once. Raises NotReadable for a function that defines functions inside.
         """
         graph = cls()
+        graph.header = (function.params, function.ret_ty, function.is_pure, function.attrs)
         for param in function.params:
             graph.params.append(Input(param))
             graph.table[param] = graph.params[-1]
@@ -383,12 +386,24 @@ class Graph:
             top = stack.pop()
             if top.dead or top.users or not top.pure or top.graph.is_result(top):
                 continue
-            top.dead = True
             for reader in _with_inner(top):
                 for value in reader.inputs():
                     value.users.pop(reader, None)
                     if isinstance(value, Node):
                         stack.append(value)
+                    elif not value.users:
+                        self._forget(value)
+                self._bury(reader)
+
+    def _bury(self, node: Node) -> None:
+        node.dead = True
+        node.args = []
+        node.call = None  # it refers to constants
+        self.table.pop(node.expr, None)
+
+    def _forget(self, value: Value) -> None:
+        if isinstance(value, Const):
+            self.table.pop(value.expr, None)
 
     # -- walking
 
@@ -436,10 +451,10 @@ class Graph:
         keep = set(live)
         for node in self.nodes:
             if node not in keep and not node.dead:
-                node.dead = True
                 for reader in _with_inner(node):
                     for value in reader.inputs():
                         value.users.pop(reader, None)
+                    self._bury(reader)
         self.nodes = live
         for node in live:
             for branch in node.branches:
@@ -447,16 +462,11 @@ class Graph:
 
     # -- writing
 
-    def write(self, function: relax.Function) -> relax.Function:
-        """The graph as a Relax function with the parameters and attributes of `function`."""
+    def write(self) -> relax.Function:
+        """The graph as a Relax function, with the parameters and attributes of the one read."""
+        params, result, pure, attrs = self.header
         body = self._write_body({p: p.expr for p in self.params}, not self.has_control_flow)
-        return relax.Function(
-            function.params,
-            body,
-            function.ret_ty,
-            function.is_pure,
-            function.attrs,
-        )
+        return relax.Function(params, body, result, pure, attrs)
 
     def _write_body(self, table: dict[Value, Any], dataflow: bool) -> Any:
         dataflow = dataflow and all(n.pure or n.op == "match_cast" for n in self.nodes)

@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tvm
 from tvm import relax
 
@@ -63,20 +61,18 @@ def _settle(graph: Graph) -> None:
             return
 
 
-def normalise_function(
-    function: relax.Function, names: dict[Any, str] | None = None
-) -> relax.Function:
+def normalise_function(function: relax.Function) -> relax.Function:
     """The function in normal form.
 
-    names: variable → source name, where the variable's own name says less. A function that
-    defines functions inside is returned as it is: it is partitioned already, or not flat.
+    A function that defines functions inside is returned as it is: it is partitioned already, or
+    not flat.
     """
     try:
-        graph = Graph.read(function, names)
+        graph = Graph.read(function)
     except NotReadable:
         return function
     normalise_graph(graph)
-    return graph.write(function)
+    return graph.write()
 
 
 def normalise_module(mod: tvm.IRModule) -> tvm.IRModule:

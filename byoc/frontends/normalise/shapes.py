@@ -4,7 +4,8 @@
     transpose(transpose(x))                    → transpose(x), or x
     transpose that only moves axes of length 1 → reshape(x)
     flatten(x)                                 → reshape(x)
-    reshape(matmul(reshape(x, [-1, K]), W) [+ b], [..., N])  → matmul(x, W) [+ b]
+    reshape(matmul(reshape(x, [-1, K]), W) [+ b], [..., N])
+                                               → matmul(reshape(x, [..., K]), W) [+ b]
 
 A single `expand_dims` or `squeeze` stays what it is: it names the axis, which reshape does not.
 """
@@ -83,13 +84,14 @@ def _unflatten(graph: Graph, node: Node) -> Value | None:
     rows, weight = tensors(top)
     if not is_op(rows, "reshape") or rows.ndim != 2 or weight.ndim != 2:
         return None
-    x = rows.args[0]
-    if x.shape is None or x.ndim < 2 or node.shape is None or weight.shape is None:
+    x, shape = rows.args[0], node.shape
+    if x.shape is None or shape is None or weight.static_shape is None:
         return None
-    if not same_dims((*x.shape[:-1], weight.shape[-1]), node.shape):
+    depth, width = weight.static_shape
+    if len(shape) < 2 or not same_dims(shape[-1:], (width,)):
         return None
-    if not same_dims(x.shape[-1:], weight.shape[:1]):
-        return None
+    if not same_dims(x.shape, (*shape[:-1], depth)):
+        x = graph.emit(_reshape(x.expr, (*shape[:-1], depth)), rows.name)
     product = relax.op.matmul(x.expr, weight.expr, out_dtype=top.attrs.out_dtype)
     name = top.name
     if bias is None:

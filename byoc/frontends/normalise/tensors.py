@@ -13,9 +13,10 @@ import numpy.typing as npt
 import tvm
 import tvm_ffi
 
-__all__ = ["ALIGNMENT", "aligned_empty", "from_numpy", "to_numpy"]
+__all__ = ["ALIGNMENT", "aligned_empty", "from_numpy", "to_numpy", "transposed"]
 
 ALIGNMENT = 64
+_TILE = 256
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +28,20 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def transposed(array: Array, axes: tuple[int, ...] | None) -> Array:
+    """A contiguous copy of ``array.transpose(axes)``, by tiles that fit the cache."""
+    view = array.transpose(axes)
+    out = aligned_empty(view.shape, view.dtype)
+    if view.ndim != 2 or view.size < _TILE * _TILE:
+        out[...] = view
+        return out
+    for row in range(0, view.shape[0], _TILE):
+        for column in range(0, view.shape[1], _TILE):
+            part = (slice(row, row + _TILE), slice(column, column + _TILE))
+            out[part] = view[part]
+    return out
 
 
 def from_numpy(array: Array) -> Any:

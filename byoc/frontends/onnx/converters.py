@@ -23,7 +23,7 @@ from tvm.ir import GenericConst
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from byoc.frontends.normalise.fold import MAX_BYTES
-from byoc.frontends.normalise.tensors import from_numpy, to_numpy
+from byoc.frontends.normalise.tensors import from_numpy, to_numpy, transposed
 
 __all__ = ["CONVERTERS", "Converter", "Inputs"]
 
@@ -319,6 +319,86 @@ def einsum(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
     return relax.op.einsum(list(x), _text(attrs["equation"], "").replace(" ", ""))
 
 
+# -- products
+
+
+def gemm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Gemm 7, 9, 11, 13: transposes and factors go into constants at once."""
+    a, b, c = x[0], x[1], x[2]
+    alpha, beta = attrs.get("alpha", 1.0), attrs.get("beta", 1.0)
+    if attrs.get("transA", 0):
+        a = relax.op.permute_dims(a, [1, 0])
+    if attrs.get("transB", 0):
+        constant = isinstance(b, GenericConst)
+        b = _const(transposed(to_numpy(b.value), None)) if constant else relax.op.permute_dims(b)
+    result = relax.op.matmul(a, b)
+    if alpha != 1:
+        result = relax.op.multiply(result, _scalar(alpha, x[0]))
+    if c is None or beta == 0:
+        return result
+    return relax.op.add(result, c if beta == 1 else relax.op.multiply(c, _scalar(beta, x[0])))
+
+
+def _same_pads(
+    lower: bool, size: int, kernel: int, stride: int, dilation: int
+) -> tuple[int, int]:
+    """auto_pad: as many outputs as the stride leaves, the odd element last (UPPER) or first."""
+    out = -(-size // stride)
+    total = max(0, (out - 1) * stride + (kernel - 1) * dilation + 1 - size)
+    small = total // 2
+    return (total - small, small) if lower else (small, total - small)
+
+
+def _explicit_pads(x: Inputs, attrs: Attributes, kernel: list[int]) -> None:
+    """Replace auto_pad by pads."""
+    mode = _text(attrs.pop("auto_pad", None), "NOTSET")
+    if mode == "NOTSET":
+        return
+    rank = len(kernel)
+    if mode == "VALID":
+        attrs["pads"] = [0] * (2 * rank)
+        return
+    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+        raise ValueError(f"auto_pad {mode!r} is not NOTSET, VALID, SAME_UPPER or SAME_LOWER")
+    strides = attrs.get("strides") or [1] * rank
+    dilations = attrs.get("dilations") or [1] * rank
+    sizes = list(x[0].ty.shape)[2:]
+    if any(not _is_int(d) for d in sizes):
+        if any(s != 1 for s in strides):
+            raise ValueError(f"auto_pad {mode} over symbolic dimensions needs strides of 1")
+        sizes = [1 << 20] * rank  # with strides of 1 the padding does not depend on the size
+    pairs = [
+        _same_pads(mode == "SAME_LOWER", int(n), k, s, d)
+        for n, k, s, d in zip(sizes, kernel, strides, dilations, strict=True)
+    ]
+    attrs["pads"] = [b for b, _ in pairs] + [e for _, e in pairs]
+
+
+def conv(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Conv 1, 11, 22: explicit padding, the bias as a constant [1, C, 1, …]."""
+    kernel = attrs.get("kernel_shape") or [int(d) for d in list(x[1].ty.shape)[2:]]
+    _explicit_pads(x, attrs, list(kernel))
+    bias, rank = x[2], len(kernel)
+    result = _stock("Conv")(bb, Inputs(x[:2]), attrs, 11, outputs)
+    if bias is None:
+        return result
+    if isinstance(bias, GenericConst):
+        bias = _const(to_numpy(bias.value).reshape(1, -1, *[1] * rank))
+    else:
+        bias = relax.op.reshape(bias, [1, -1] + [1] * rank)
+    return relax.op.add(result, bias)
+
+
+def _pool(name: str) -> Converter:
+    def convert(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+        if outputs > 1:
+            raise ValueError("its second output, the indices, is not supported")
+        _explicit_pads(x, attrs, list(attrs["kernel_shape"]))
+        return _stock(name)(bb, x, attrs, opset, outputs)
+
+    return convert
+
+
 # -- normalisation
 
 
@@ -365,21 +445,25 @@ def layer_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) 
 
 
 CONVERTERS: Mapping[tuple[str, str], Converter] = {
+    ("", "AveragePool"): _pool("AveragePool"),
     ("", "BatchNormalization"): batch_norm,
     ("", "Cast"): cast,
     ("", "Celu"): elu_like,
     ("", "Clip"): clip,
     ("", "Constant"): constant,
     ("", "ConstantOfShape"): constant_of_shape,
+    ("", "Conv"): conv,
     ("", "Dropout"): dropout,
     ("", "Einsum"): einsum,
     ("", "Flatten"): flatten,
     ("", "Gather"): gather,
+    ("", "Gemm"): gemm,
     ("", "HardSwish"): hard_swish,
     ("", "Identity"): identity,
     ("", "InstanceNormalization"): instance_norm,
     ("", "LayerNormalization"): layer_norm,
     ("", "Max"): _chain(relax.op.maximum),
+    ("", "MaxPool"): _pool("MaxPool"),
     ("", "Mean"): mean,
     ("", "Min"): _chain(relax.op.minimum),
     ("", "Pad"): pad,

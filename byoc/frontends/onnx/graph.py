@@ -16,7 +16,7 @@ import contextlib
 import io
 import warnings
 from collections import ChainMap
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,12 +30,15 @@ from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from byoc.errors import ByocError, ModelError
 from byoc.frontends.normalise.fold import fold_expression
+from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.tensors import from_numpy
 from byoc.frontends.onnx.converters import CONVERTERS, Inputs
 from byoc.frontends.onnx.symbols import Symbols
 from byoc.frontends.onnx.weights import Weights
 
-__all__ = ["ImportedGraph", "import_graph", "known_operator"]
+__all__ = ["import_graph", "known_operator"]
+
+Names = tuple[str, ...]
 
 # Operators of the contrib domain for which TVM has converters.
 _CONTRIB = {
@@ -58,16 +61,6 @@ _SEQUENCES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ImportedGraph:
-    """function: the graph as a Relax function. names: variable → name of its node."""
-
-    function: relax.Function
-    names: dict[Any, str]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
 def known_operator(node: onnx.NodeProto) -> bool:
     """True when there is a converter for the node's operator."""
     domain, op = _domain(node), node.op_type
@@ -78,8 +71,10 @@ def known_operator(node: onnx.NodeProto) -> bool:
     return not domain and op in _stock_converters() and op != "Attention"
 
 
-def import_graph(model: onnx.ModelProto, weights: Weights, where: str) -> ImportedGraph:
-    """Write the model's main graph as a Relax function.
+def import_graph(
+    model: onnx.ModelProto, weights: Weights, where: str
+) -> tuple[Graph, Names, Names]:
+    """The model's main graph as Relax ops, and the names of its inputs and outputs.
 
     where: the model, for messages. Raises ModelError naming the node that cannot be expressed.
     """
@@ -108,7 +103,7 @@ class _Importer:
     names: dict[Any, str] = field(default_factory=dict)
     builder: Any = field(default_factory=relax.BlockBuilder)
 
-    def run(self, graph: onnx.GraphProto) -> ImportedGraph:
+    def run(self, graph: onnx.GraphProto) -> tuple[Graph, Names, Names]:
         symbols = Symbols(self.where)
         values: MutableMapping[str, Any] = {}
         stored = {t.name: t for t in graph.initializer}
@@ -122,12 +117,8 @@ class _Importer:
             self.builder.emit_func_output(body)
         function = self.builder.get()["main"]
         self._spread_names(function.body)
-        return ImportedGraph(
-            function,
-            self.names,
-            tuple(i.name for i in inputs),
-            tuple(o.name for o in graph.output),
-        )
+        result = Graph.read(function, self.names)
+        return result, tuple(i.name for i in inputs), tuple(o.name for o in graph.output)
 
     # -- nodes
 
@@ -137,7 +128,8 @@ class _Importer:
         values: MutableMapping[str, Any],
         stored: dict[str, onnx.TensorProto],
     ) -> None:
-        for node in graph.node:
+        last = _last_uses(graph)
+        for index, node in enumerate(graph.node):
             what = self._describe(node)
             inputs = Inputs(self._lookup(n, values, stored, what) for n in node.input)
             try:
@@ -153,6 +145,9 @@ class _Importer:
             for name, value in zip(node.output, outputs, strict=False):
                 if name:
                     values[name] = self._keep(value, _name(node))
+            for name in node.input:  # a weight that was folded into another is free now
+                if name in stored and last.get(name) == index:
+                    values.pop(name, None)
 
     def _node(
         self,
@@ -271,7 +266,7 @@ class _Importer:
         if name not in values:
             if name not in stored:
                 raise ModelError(f"{what} reads {name!r}, which nothing before it produces")
-            values[name] = relax.const(from_numpy(self.weights.read(stored[name])))
+            values[name] = relax.const(self.weights.tensor(stored[name]))
         return values[name]
 
     def _result(
@@ -338,6 +333,23 @@ def numpy_tensor(weights: Weights, tensor: onnx.TensorProto) -> onnx.TensorProto
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return tensor
     return onnx.numpy_helper.from_array(weights.read(tensor), tensor.name)
+
+
+def _last_uses(graph: onnx.GraphProto) -> dict[str, int]:
+    """Value → index of the last node that reads it; nothing for those inner graphs may read."""
+    last = {name: index for index, node in enumerate(graph.node) for name in node.input}
+    inner = {name for node in graph.node for a in node.attribute for name in _captured(a)}
+    kept = inner | {o.name for o in graph.output}
+    return {name: index for name, index in last.items() if name not in kept}
+
+
+def _captured(attribute: onnx.AttributeProto) -> Iterator[str]:
+    if attribute.type == onnx.AttributeProto.GRAPH:
+        for node in attribute.g.node:
+            yield from node.input
+            for inner in node.attribute:
+                yield from _captured(inner)
+        yield from (o.name for o in attribute.g.output)
 
 
 def _name(node: onnx.NodeProto) -> str:

@@ -1,4 +1,4 @@
-"""`import_onnx`: from an ONNX file or proto to one Relax function."""
+"""`import_onnx`: from an ONNX file or proto to one graph of Relax ops."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import onnx.inliner
 import onnx.version_converter
 
 from byoc.errors import ModelError
+from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.onnx.check import check_operators, check_opset, sort_nodes, unknown_nodes
 from byoc.frontends.onnx.file import open_model
-from byoc.frontends.onnx.graph import ImportedGraph, import_graph
+from byoc.frontends.onnx.graph import import_graph
 from byoc.frontends.onnx.weights import Weights
 
 __all__ = ["Imported", "import_onnx"]
@@ -20,10 +21,15 @@ __all__ = ["Imported", "import_onnx"]
 
 @dataclass(frozen=True)
 class Imported:
-    """An ONNX model as Relax. name: the file's stem, or the graph's name."""
+    """An ONNX model as a graph of Relax ops.
+
+    name: the file's stem, or the graph's name. inputs, outputs: names in the model file.
+    """
 
     name: str
-    graph: ImportedGraph
+    graph: Graph
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 def import_onnx(model: Path | onnx.ModelProto) -> Imported:
@@ -43,7 +49,8 @@ def import_onnx(model: Path | onnx.ModelProto) -> Imported:
     proto = _inline(proto)
     check_operators(proto.graph, where)
     sort_nodes(proto.graph, where)
-    return Imported(name, import_graph(proto, weights, where))
+    graph, inputs, outputs = import_graph(proto, weights, where)
+    return Imported(name, graph, inputs, outputs)
 
 
 def _own(model: onnx.ModelProto) -> onnx.ModelProto:

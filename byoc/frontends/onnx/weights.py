@@ -20,6 +20,7 @@ import onnx
 from onnx import numpy_helper
 
 from byoc.errors import ModelError
+from byoc.frontends.normalise.tensors import from_numpy, to_numpy
 
 __all__ = ["Weights", "map_file"]
 
@@ -29,11 +30,12 @@ _PACKED = {"UINT4", "INT4", "FLOAT4E2M1", "UINT2", "INT2"}
 
 
 def map_file(path: Path) -> memoryview:
-    """The file's bytes, mapped read-only."""
+    """The file's bytes, mapped, not read."""
     with path.open("rb") as file:
         if not path.stat().st_size:
             return memoryview(b"")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        # Private, so that arrays over it count as writable: DLPack refuses others. Nobody writes.
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
 
 @dataclass
@@ -48,6 +50,14 @@ class Weights:
     folder: Path | None = None
     payloads: dict[str, memoryview] = field(default_factory=dict)
     _files: dict[str, memoryview] = field(default_factory=dict)
+
+    def tensor(self, tensor: onnx.TensorProto) -> Any:
+        """The tensor's data as a TVM tensor: the mapped file itself where it is aligned."""
+        array = self.read(tensor)
+        result = from_numpy(array)
+        if array.base is not None and not np.shares_memory(array, to_numpy(result)):
+            _drop_pages(array)
+        return result
 
     def read(self, tensor: onnx.TensorProto) -> Array:
         """The tensor's data, not to be written to. Raises ModelError when it is not there."""
@@ -125,6 +135,20 @@ class Weights:
             raise ModelError(f"{what} is in the external file {str(path)!r}, which does not exist")
         self._files[location] = map_file(path)
         return self._files[location]
+
+
+def _drop_pages(array: Array) -> None:
+    """Give the pages of a mapped array back; copied weights need not be in memory twice."""
+    owner: Any = array
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
+    if owner is None or array.nbytes < 2 * mmap.PAGESIZE:
+        return
+    start = array.ctypes.data - np.frombuffer(owner, np.uint8, 1).ctypes.data
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = (start + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+    if length > 0:
+        owner.madvise(mmap.MADV_DONTNEED, first, length)
 
 
 def _count(shape: tuple[int, ...]) -> int:
