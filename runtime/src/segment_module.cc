@@ -124,6 +124,12 @@ class SegmentModuleObj : public ffi::ModuleObj {
     std::call_once(once_, [this] {
       const std::string name = "byoc.vendor." + vendor_ + ".init";
       auto init = ffi::Function::GetGlobal(name);
+      if (!init) {  // Python knows where installed vendors keep their libraries
+        if (auto load = ffi::Function::GetGlobal("byoc.load_vendor")) {
+          (*load)(ffi::String(vendor_));
+          init = ffi::Function::GetGlobal(name);
+        }
+      }
       if (!init) {
         TVM_FFI_THROW(RuntimeError) << "segment '" << symbol_ << "' needs vendor '" << vendor_
                                     << "', whose runtime is not loaded (no function '" << name

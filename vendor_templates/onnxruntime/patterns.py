@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from byoc.interchange import EXPORTABLE, refusal
+from byoc.patterns import any_call
 from byoc.vendor import Match, Pattern, Reject
 
 __all__ = ["patterns"]
@@ -17,12 +18,10 @@ def _check(match: Match) -> Reject | None:
 
 def patterns() -> Sequence[Pattern]:
     """Every exportable op on its own: the engine fuses by itself."""
-    from tvm.relax.dpl import is_op
-
     return [
         Pattern(
             name=op.removeprefix("nn.").replace(".", "_"),
-            expr=is_op(f"relax.{op}")(varg_default_wildcard=True),
+            expr=any_call(op),
             check=_check,
         )
         for op in sorted(EXPORTABLE)
