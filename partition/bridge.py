@@ -44,7 +44,7 @@ def segment_from_function(func: Any, vendor: Vendor, name: str) -> Segment:
         if graph.opaque[node]:
             raise VendorError(
                 f"function {name!r} for {vendor.name!r} holds {graph.op[node]!r} "
-                f"({graph.source(node)}); expected Relax operators and composites only"
+                f"({graph.names[node]}); expected Relax operators and composites only"
             )
     if "Composite" in (func.attrs or ()) and not graph.inlined:
         graph.inlined.append((str(func.attrs["Composite"]), tuple(range(len(graph)))))
@@ -52,8 +52,8 @@ def segment_from_function(func: Any, vendor: Vendor, name: str) -> Segment:
     inputs = [leaf for param in func.params for leaf in graph.leaves(graph.value_of(param))]
     outputs = [leaf for v in flatten(graph.result_ref) for leaf in graph.leaves(v)]
     nodes = range(len(graph))
-    for value in (*inputs, *outputs, *(v for n in nodes for v in graph.inputs(n))):
-        if graph.type(value) is None:
+    for value in (*inputs, *outputs, *(v for n in nodes for v in graph.ins[n])):
+        if graph.types[value] is None:
             raise VendorError(
                 f"function {name!r} for {vendor.name!r} has a value that is no tensor of known "
                 f"rank; expected tensors only"
@@ -69,7 +69,7 @@ def _matched(graph: OpGraph, entry: VendorPatterns, name: str) -> Sequence[Match
             reasons = Explainer(graph, [entry], matches)(node)
             raise VendorError(
                 f"function {name!r}: {entry.vendor.name!r} does not take {graph.op[node]} "
-                f"({graph.source(node)}): {reasons[0].reason}; expected a function whose every "
+                f"({graph.names[node]}): {reasons[0].reason}; expected a function whose every "
                 f"op fits a pattern of the vendor"
             )
     return matches.composites

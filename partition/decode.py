@@ -10,7 +10,7 @@ dimension is an expression a vendor can evaluate.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,8 @@ class Decoder:
         self._types: dict[int, TensorType | None] = {}
         self._shapes: dict[int, tuple[Dim, ...]] = {}
         self._dtypes: dict[str, str] = {}
+        self._elements: dict[int, str] = {}
+        self._interned: dict[tuple[tuple[Dim, ...], str], TensorType] = {}
         self._symbols: dict[int, str] = {}
         self._taken: set[str] = set()
         self._arrays: dict[int, Array] = {}
@@ -155,19 +157,39 @@ class Decoder:
             self._dtypes[text] = found
         return found
 
+    def _element(self, ty: Any) -> str:
+        """The dtype of a TensorType, cached by object: spelling one is a call into TVM."""
+        element = ty.dtype
+        if element is None:
+            return UNKNOWN_DIM
+        key = element.__chandle__()
+        found = self._elements.get(key)
+        if found is None:
+            found = self._elements[key] = self.dtype(element)
+            self._keep.append(element)
+        return found
+
     def tensor_type(self, ty: Any) -> TensorType | None:
-        """`ty` as a `TensorType`; None when it is no tensor or its rank is unknown."""
+        """`ty` as a `TensorType`; None when it is no tensor or its rank is unknown.
+
+        Equal types come out as one object, so that callers may compare and hash by identity.
+        """
         key = ty.__chandle__()
         if key in self._types:
             return self._types[key]
         found = None
         if type(ty) is relax.TensorType:
             shape = ty.shape
-            kind = type(shape)
-            if kind is relax.ShapeExpr:
-                found = TensorType(self.dims(shape), self.dtype(ty.dtype))
+            dims: tuple[Dim, ...] | None = None
+            if type(shape) is relax.ShapeExpr:
+                dims = self.dims(shape)
             elif ty.ndim >= 0:
-                found = TensorType((UNKNOWN_DIM,) * ty.ndim, self.dtype(ty.dtype))
+                dims = (UNKNOWN_DIM,) * ty.ndim
+            if dims is not None:
+                same = (dims, self._element(ty))
+                found = self._interned.get(same)
+                if found is None:
+                    found = self._interned[same] = TensorType(*same)
         self._types[key] = found
         self._keep.append(ty)
         return found
@@ -193,7 +215,7 @@ class Decoder:
             return self.dim(value)
         return str(value)
 
-    def attrs(self, attrs: Any) -> Mapping[str, Attr]:
+    def attrs(self, attrs: Any) -> dict[str, Attr]:
         """The attributes of a call; empty when it has none."""
         if attrs is None:
             return {}

@@ -2,19 +2,20 @@
 
 One multiply-add counts as two operations, as in every datasheet. Element-wise functions count
 one per element, whatever they cost; data movement (reshape, concat, gather) counts none. With a
-symbolic dimension the figures are None; `at_least` then gives those of dimension 1.
+symbolic dimension the figures are None; `Cost.least` then gives those of dimension 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 
-from byoc.segment import Dim, Node, TensorType
+from byoc.partition.graph import OpGraph
+from byoc.segment import Attr, Dim, TensorType
 
-__all__ = ["at_least", "node_bytes", "node_flops", "type_bytes"]
-
-_BITS = {"bool": 8, "float8": 8, "bfloat16": 16}
+__all__ = ["Cost", "Costs", "cost", "type_bytes"]
 
 # Ops that only move or create data.
 _FREE = frozenset(
@@ -49,8 +50,57 @@ _CONVS = frozenset({"nn.conv1d", "nn.conv2d", "nn.conv3d"})
 _TRANSPOSED = frozenset({"nn.conv1d_transpose", "nn.conv2d_transpose", "nn.conv3d_transpose"})
 _POOLS = frozenset(f"nn.{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3))
 _ATTENTION = frozenset({"nn.attention", "nn.attention_bias"})
+_USES_ATTRS = _CONVS | _TRANSPOSED | _POOLS
+_USED_ATTRS = ("kernel_layout", "pool_size")
 
 Sizes = Sequence[tuple[int, ...]]
+Types = Sequence[TensorType | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Work of one op. flops, bytes: None when a dimension is symbolic. least: operations when
+    every symbolic dimension is 1. text: the type of the result, for reports.
+    """
+
+    flops: int | None
+    bytes: int | None
+    least: int
+    text: str
+
+
+class Costs:
+    """Costs of the nodes of one graph. Ops of equal types are counted once."""
+
+    def __init__(self, graph: OpGraph) -> None:
+        self._graph = graph
+        self._known: dict[tuple[object, ...], Cost] = {}
+
+    def __getitem__(self, node: int) -> Cost:
+        graph, op = self._graph, self._graph.op[node]
+        types = graph.types
+        reads = [types[v] for v in graph.ins[node]]
+        writes = [types[v] for v in graph.outs[node]]
+        attrs = graph.attrs(node) if op in _USES_ATTRS else {}
+        # Equal types are one object (see Decoder.tensor_type): identity is cheap to hash.
+        key = (op, *map(id, reads), None, *map(id, writes), *map(attrs.get, _USED_ATTRS))
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = cost(op, attrs, reads, writes)
+        return found
+
+
+def cost(op: str, attrs: Mapping[str, Attr], reads: Types, writes: Types) -> Cost:
+    """The cost of one op on values of these types."""
+    least = _count(op, attrs, reads, writes)
+    texts = ["?" if kind is None else str(kind) for kind in writes]
+    known = bool(writes) and all(k is not None and k.is_static for k in (*reads, *writes))
+    return Cost(
+        flops=least if known or op in _FREE or op.startswith("call ") else None,
+        bytes=_bytes([*reads, *writes]),
+        least=least,
+        text=texts[0] if len(texts) == 1 else f"({', '.join(texts)})",
+    )
 
 
 def type_bytes(kind: TensorType) -> int | None:
@@ -58,17 +108,13 @@ def type_bytes(kind: TensorType) -> int | None:
     size = kind.size
     if size is None:
         return None
-    digits = "".join(c for c in kind.dtype if c.isdigit())
-    bits = _BITS.get(kind.dtype) or (8 if kind.dtype.startswith("float8") else int(digits or 8))
-    return (size * bits + 7) // 8
+    digits = re.match(r"[a-z]*(\d+)", kind.dtype)
+    return (size * (int(digits[1]) if digits else 8) + 7) // 8  # "bool" is a byte
 
 
-def node_bytes(
-    reads: Sequence[TensorType | None], writes: Sequence[TensorType | None]
-) -> int | None:
-    """Bytes an op reads and writes; None when a type is symbolic or no tensor."""
+def _bytes(kinds: Types) -> int | None:
     total = 0
-    for kind in (*reads, *writes):
+    for kind in kinds:
         one = None if kind is None else type_bytes(kind)
         if one is None:
             return None
@@ -76,39 +122,25 @@ def node_bytes(
     return total
 
 
-def node_flops(
-    node: Node, reads: Sequence[TensorType | None], writes: Sequence[TensorType | None]
-) -> int | None:
-    """Operations of one op; None when a type is symbolic or no tensor."""
-    if node.op in _FREE or node.op.startswith("call "):
-        return 0
-    if not writes or any(kind is None or not kind.is_static for kind in (*reads, *writes)):
-        return None
-    return at_least(node, reads, writes)
-
-
 def _size(dims: Sequence[Dim]) -> tuple[int, ...]:
     return tuple([d if isinstance(d, int) else 1 for d in dims])
 
 
-def at_least(
-    node: Node, reads: Sequence[TensorType | None], writes: Sequence[TensorType | None]
-) -> int:
-    """Operations of one op when every symbolic dimension is 1."""
-    op = node.op
-    if op in _FREE or not writes:
+def _count(op: str, attrs: Mapping[str, Attr], reads: Types, writes: Types) -> int:
+    """Operations of one op, symbolic dimensions taken as 1."""
+    if op in _FREE or not writes or op.startswith("call "):
         return 0
     ins = [_size(kind.shape) if kind is not None else () for kind in reads]
     out = _size(writes[0].shape) if writes[0] is not None else ()
     special = _special(op)
     if special is not None:
-        return special(node, ins, out)
+        return special(attrs, ins, out)
     if op in _PER_INPUT:
         return _PER_INPUT[op] * (prod(ins[0]) if ins else 0)
     return _PER_OUTPUT.get(op, 1) * prod(out)
 
 
-def _special(op: str) -> Callable[[Node, Sizes, tuple[int, ...]], int] | None:
+def _special(op: str) -> Callable[[Mapping[str, Attr], Sizes, tuple[int, ...]], int] | None:
     if op in _CONVS:
         return _conv
     if op in _TRANSPOSED:
@@ -122,35 +154,35 @@ def _special(op: str) -> Callable[[Node, Sizes, tuple[int, ...]], int] | None:
     return None
 
 
-def _kernel(node: Node, weight: tuple[int, ...]) -> tuple[int, ...]:
+def _kernel(attrs: Mapping[str, Attr], weight: tuple[int, ...]) -> tuple[int, ...]:
     """The weight without its output channels: layouts say where they are ("OIHW", "HWIO")."""
-    layout = str(node.attrs.get("kernel_layout") or "OI")
+    layout = str(attrs.get("kernel_layout") or "OI")
     at = layout.find("O")
     return weight[:at] + weight[at + 1 :]
 
 
-def _conv(node: Node, ins: Sizes, out: tuple[int, ...]) -> int:
+def _conv(attrs: Mapping[str, Attr], ins: Sizes, out: tuple[int, ...]) -> int:
     # Every output element sums over input channels of its group and the kernel window.
-    return 2 * prod(out) * prod(_kernel(node, ins[1]))
+    return 2 * prod(out) * prod(_kernel(attrs, ins[1]))
 
 
-def _conv_transpose(node: Node, ins: Sizes, out: tuple[int, ...]) -> int:
+def _conv_transpose(attrs: Mapping[str, Attr], ins: Sizes, out: tuple[int, ...]) -> int:
     # Every input element is spread over the output channels of its group and the window.
-    weight, layout = ins[1], str(node.attrs.get("kernel_layout") or "IO")
+    weight, layout = ins[1], str(attrs.get("kernel_layout") or "IO")
     at = layout.find("I")
     return 2 * prod(ins[0]) * prod(weight[:at] + weight[at + 1 :])
 
 
-def _matmul(node: Node, ins: Sizes, out: tuple[int, ...]) -> int:
+def _matmul(attrs: Mapping[str, Attr], ins: Sizes, out: tuple[int, ...]) -> int:
     return 2 * prod(out) * (ins[0][-1] if ins[0] else 1)
 
 
-def _pool(node: Node, ins: Sizes, out: tuple[int, ...]) -> int:
-    window = node.attrs.get("pool_size") or (1,)
+def _pool(attrs: Mapping[str, Attr], ins: Sizes, out: tuple[int, ...]) -> int:
+    window = attrs.get("pool_size") or (1,)
     return prod(out) * prod(_size(window))
 
 
-def _attention(node: Node, ins: Sizes, out: tuple[int, ...]) -> int:
+def _attention(attrs: Mapping[str, Attr], ins: Sizes, out: tuple[int, ...]) -> int:
     # q [B, S, H, D], k [B, T, H, D], v [B, T, H, E]: two products and a softmax over [B, H, S, T].
     batch, queries, heads, depth = ins[0]
     keys, width = ins[1][1], ins[2][-1]

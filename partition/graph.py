@@ -24,7 +24,7 @@ Each FFI object is touched once; types and attributes are decoded when asked for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -131,7 +131,8 @@ class OpGraph:
         self.decoder = decoder
         # values
         self.producer: list[int] = []
-        self.typed_by: list[Any] = []  # a Var, a GenericConst or a type
+        self.typed_by: list[Any] = []  # a Var, a GenericConst or, for a field, a type
+        self.types: list[TensorType | None] = []
         self.users: list[list[int]] = []
         self.constants: dict[int, Any] = {}
         self.fields: dict[int, tuple[int, ...]] = {}  # value of tuple type -> its fields
@@ -144,6 +145,9 @@ class OpGraph:
         self.vars: list[Any] = []
         self.arg_exprs: list[list[Any]] = []
         self.args: list[tuple[Ref, ...]] = []
+        self.ins: list[tuple[int, ...]] = []  # args with tuples flattened
+        self.outs: list[tuple[int, ...]] = []
+        self.names: list[str] = []  # in the model it came from
         self.result: list[int] = []
         self.scope_of: list[int] = []
         self.order: dict[int, tuple[int, ...]] = {}
@@ -157,6 +161,7 @@ class OpGraph:
         self._keep: list[Any] = []
         self._symbols: dict[int, int] = {}
         self._nodes: dict[int, Node] = {}
+        self._attrs: dict[int, Mapping[str, Attr]] = {}
         self._composites: dict[int, Any] = {}  # variable -> composite function bound to it
         for param in func.params:
             self._leaf(param)
@@ -174,19 +179,10 @@ class OpGraph:
         assert type(ref) is int
         return ref
 
-    def type(self, value: int) -> TensorType | None:
-        """Type of a value; None when it is no tensor, or a tensor of unknown rank."""
-        source = self.typed_by[value]
-        return self.decoder.tensor_type(getattr(source, "ty", source))
-
     def array(self, value: int) -> Array | None:
         """The array of a constant, else None."""
         const = self.constants.get(value)
         return None if const is None else self.decoder.array(const)
-
-    def outputs(self, node: int) -> tuple[int, ...]:
-        """The tensors a node produces, nested tuples flattened."""
-        return tuple(self.leaves(self.result[node]))
 
     def leaves(self, value: int) -> Iterator[int]:
         """`value`, or its fields when it is a tuple."""
@@ -197,57 +193,60 @@ class OpGraph:
             for inner in fields:
                 yield from self.leaves(inner)
 
-    def inputs(self, node: int) -> tuple[int, ...]:
-        """The values a node reads, tuples flattened, in argument order."""
-        plain = [v for arg in self.args[node] for v in flatten(arg)]
-        if self.fields:
-            return tuple([leaf for v in plain for leaf in self.leaves(v)])
-        return tuple(plain)
-
     def preds(self, node: int) -> list[int]:
         """The nodes this node must come after, without duplicates."""
         producer = self.producer
-        found = {producer[v]: None for arg in self.args[node] for v in flatten(arg)}
+        found = {producer[v]: None for v in self.ins[node]}
         for other in self.order.get(node, ()):
             found[other] = None
         found.pop(-1, None)
         return list(found)
 
-    def source(self, node: int) -> str:
-        """Name of the op in the model it came from."""
-        return str(self.vars[node].name)
-
     def node(self, node: int) -> Node:
         """The node as vendors see it."""
         found = self._nodes.get(node)
         if found is None:
-            found = self._nodes[node] = self._decode(node)
+            found = self._nodes[node] = Node(
+                self.op[node],
+                self.ins[node],
+                self.outs[node],
+                self.attrs(node),
+                (self.names[node],),
+            )
         return found
 
-    def _decode(self, node: int) -> Node:
-        call, info, decoder = self.calls[node], self.infos[node], self.decoder
-        attrs: dict[str, Attr] = {}
-        if info is not None:
-            attrs.update(decoder.attrs(call.attrs))
-            names = info.arguments
-            for k, ref in enumerate(self.args[node]):
-                if type(ref) is int:
-                    continue
-                if type(ref) is Raw:
-                    attrs[names[k] if k < len(names) else f"arg{k}"] = decoder.attr(ref.expr)
-                elif all(type(r) is Raw for r in ref):
-                    exprs = tuple([decoder.attr(r.expr) for r in ref if type(r) is Raw])
-                    attrs[names[k] if k < len(names) else f"arg{k}"] = exprs
-        return Node(
-            self.op[node], self.inputs(node), self.outputs(node), attrs, (self.source(node),)
-        )
+    def attrs(self, node: int) -> Mapping[str, Attr]:
+        """The attributes of a node, its non-tensor arguments included."""
+        found = self._attrs.get(node)
+        if found is None:
+            found = self._attrs[node] = self._decode(node)
+        return found
+
+    def _decode(self, node: int) -> Mapping[str, Attr]:
+        info, decoder = self.infos[node], self.decoder
+        if info is None:
+            return {}
+        attrs = decoder.attrs(self.calls[node].attrs)
+        names = info.arguments
+        for k, ref in enumerate(self.args[node]):
+            if type(ref) is int:
+                continue
+            name = names[k] if k < len(names) else f"arg{k}"
+            if type(ref) is Raw:
+                attrs[name] = decoder.attr(ref.expr)
+            elif type(ref) is tuple:
+                raws = [r for r in ref if type(r) is Raw]
+                if len(raws) == len(ref):
+                    attrs[name] = tuple([decoder.attr(r.expr) for r in raws])
+        return attrs
 
     # -- snapshot ------------------------------------------------------------------------------
 
-    def _value(self, producer: int, typed_by: Any) -> int:
+    def _value(self, producer: int, typed_by: Any, ty: Any) -> int:
         value = len(self.producer)
         self.producer.append(producer)
         self.typed_by.append(typed_by)
+        self.types.append(self.decoder.tensor_type(ty))
         self.users.append([])
         return value
 
@@ -259,9 +258,10 @@ class OpGraph:
 
     def _leaf(self, var: Any) -> int:
         """The value of a parameter, or of a variable bound outside the function."""
-        value = self._value(-1, var)
-        if type(var.ty) is tvm.ir.TupleType:
-            self._split(value, var.ty, -1)
+        ty = var.ty
+        value = self._value(-1, var, ty)
+        if type(ty) is tvm.ir.TupleType:
+            self._split(value, ty, -1)
         self._define(var, value, -1)
         self._keep.append(var)
         return value
@@ -270,7 +270,7 @@ class OpGraph:
         key = const.__chandle__()
         ref = self._refs.get(key)
         if ref is None:
-            ref = self._refs[key] = self._value(-1, const)
+            ref = self._refs[key] = self._value(-1, const, const.ty)
             self.constants[ref] = const
             self._keep.append(const)
         assert type(ref) is int
@@ -414,27 +414,40 @@ class OpGraph:
         self.args.append(args)
         self.scope_of.append(scope)
         self.scopes[scope].nodes.append(node)
+        self.names.append(str(var.name))
+        self.ins.append(self._read(node, args))
+        return node
+
+    def _read(self, node: int, args: tuple[Ref, ...]) -> tuple[int, ...]:
+        """Record a node as user of its arguments; the tensors it reads, in order."""
+        found: list[int] = []
+        users, fields = self.users, self.fields
         for arg in args:
-            if type(arg) is int and arg not in self.fields:
-                self.users[arg].append(node)
+            if type(arg) is int and arg not in fields:
+                users[arg].append(node)
+                found.append(arg)
             else:
                 for value in flatten(arg):
                     self._use(value, node)
-        return node
+                    found.extend(self.leaves(value))
+        return tuple(found)
 
     def _node_result(self, node: int, var: Any) -> int:
-        value = self._value(node, var)
-        self.result.append(value)
         ty = var.ty
+        value = self._value(node, var, ty)
+        self.result.append(value)
         if type(ty) is tvm.ir.TupleType:
             self._split(value, ty, node)
+            self.outs.append(tuple(self.leaves(value)))
+        else:
+            self.outs.append((value,))
         return value
 
     def _split(self, value: int, ty: Any, node: int) -> None:
         """Give every field of a tuple a value of its own."""
         found = []
         for index, field_type in enumerate(ty.fields):
-            inner = self._value(node, field_type)
+            inner = self._value(node, field_type, field_type)
             self.field_of[inner] = (value, index)
             if type(field_type) is tvm.ir.TupleType:
                 self._split(inner, field_type, node)

@@ -174,7 +174,7 @@ def _by_level(graph: OpGraph, dag: _Dag, vendor: str) -> list[int]:
             if mine[pred] and level[pred] == at:
                 sets.join(pred, item)
         for member in dag.members[item]:
-            for value in graph.inputs(member):
+            for value in graph.ins[member]:
                 if value not in constants:
                     first = readers.setdefault((value, at), item)
                     if first != item:

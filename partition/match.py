@@ -108,7 +108,7 @@ class GraphMatch:
 
     def type(self, part: str | int) -> TensorType:
         """Type of a named part (of its first output), or of a value id."""
-        found = self._graph.type(self._value(part))
+        found = self._graph.types[self._value(part)]
         if found is None:
             raise KeyError(f"value {part!r} of pattern {self._pattern!r} is no tensor")
         return found
@@ -209,7 +209,7 @@ def _ask(
 ) -> str | None:
     """The vendor's own verdict."""
     match = GraphMatch(graph, pattern.name, nodes, parts, vendor.name)
-    where = f"on {graph.op[nodes[-1]]} ({graph.source(nodes[-1])} in {graph.name})"
+    where = f"on {graph.op[nodes[-1]]} ({graph.names[nodes[-1]]} in {graph.name})"
     try:
         verdict: Any = pattern.check(match)
     except Exception as error:
@@ -234,7 +234,7 @@ def _leak(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     inside = set(nodes)
     users = graph.users
     for node in nodes[:-1]:
-        for value in graph.outputs(node):
+        for value in graph.outs[node]:
             for user in users[value]:
                 if user not in inside:
                     by = "as a result" if user == ESCAPE else f"by {_named(graph, user)}"
@@ -243,16 +243,16 @@ def _leak(graph: OpGraph, nodes: Sequence[int]) -> str | None:
 
 
 def _named(graph: OpGraph, node: int) -> str:
-    return f"{graph.op[node]} ({graph.source(node)})"
+    return f"{graph.op[node]} ({graph.names[node]})"
 
 
 def _untyped(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     """Why the match cannot be compiled ahead: a value is no tensor of known rank."""
     for node in nodes:
-        for value in graph.inputs(node):
-            if graph.type(value) is None:
+        for value in graph.ins[node]:
+            if graph.types[value] is None:
                 return f"an argument of {_named(graph, node)} is no tensor of known rank"
-        for value in graph.outputs(node):
-            if graph.type(value) is None:
+        for value in graph.outs[node]:
+            if graph.types[value] is None:
                 return f"the rank of the result of {_named(graph, node)} is unknown"
     return None

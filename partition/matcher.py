@@ -516,7 +516,7 @@ def _dtype(compiler: _Compiler, pattern: Any) -> Matcher:
     wanted = pattern.dtype
 
     def test(state: MatchState, ref: Ref) -> bool:
-        found = state.graph.type(ref) if type(ref) is int else None
+        found = state.graph.types[ref] if type(ref) is int else None
         if found is not None and found.dtype == state.graph.decoder.dtype(wanted):
             return True
         return state.note is not None and state.miss(
@@ -550,7 +550,7 @@ def _shape(compiler: _Compiler, pattern: Any) -> Matcher:
     static = _static_dims(wanted)
 
     def test(state: MatchState, ref: Ref) -> bool:
-        found = state.graph.type(ref) if type(ref) is int else None
+        found = state.graph.types[ref] if type(ref) is int else None
         if found is not None:
             if static is not None and found.is_static:
                 if found.shape == static:
@@ -627,7 +627,7 @@ def _what(state: MatchState, ref: Ref) -> str:
         return "an argument that is no tensor"
     node = state.graph.producer[ref]
     if node >= 0:
-        return f"{state.graph.op[node]} ({state.graph.source(node)})"
+        return f"{state.graph.op[node]} ({state.graph.names[node]})"
     if ref in state.graph.constants:
         return "a constant"
     return f"input {getattr(state.graph.typed_by[ref], 'name', '?')}"

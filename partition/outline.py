@@ -192,7 +192,7 @@ class _Block:
             if home >= 0:
                 self.item_of[entry.key] = self.item_of_node[entry.node] = count + home
                 if entry.key in wanted:
-                    self.outputs[home].update(graph.outputs(entry.node))
+                    self.outputs[home].update(graph.outs[entry.node])
                     assert type(entry.ref) is int
                     if entry.ref in graph.fields:
                         self.whole[home].append(entry)
@@ -310,7 +310,7 @@ class _Block:
         graph, draft = self.graph, self.drafts[index]
         args = [self._spell(value, read) for value, read in self.inputs[index].items()]
         inputs = tuple(self.inputs[index])
-        outputs = [v for n in draft.nodes for v in graph.outputs(n) if v in self.outputs[index]]
+        outputs = [v for n in draft.nodes for v in graph.outs[n] if v in self.outputs[index]]
         name = self.outliner.fresh(draft.vendor)
         whole = {graph.producer[w.ref] for w in self.whole[index] if type(w.ref) is int}
         function = _lift(graph, draft, name, args, inputs, outputs, whole)
@@ -430,8 +430,8 @@ def _lift(
             call = _typed(tvm.ir.Call(call.op, again, call.attrs, call.ty_args, call.span), var.ty)
         env[result] = kept
         bindings.append(relax.VarBinding(kept, call))
-        for value in graph.outputs(node):
-            kind = graph.type(value)
+        for value in graph.outs[node]:
+            kind = graph.types[value]
             symbolic = symbolic or kind is None or not kind.is_static
             if value in returned and value in graph.field_of:
                 body.field(value, *graph.field_of[value], relax.Var)
@@ -448,5 +448,5 @@ def _lift(
 
 
 def _is_static(graph: OpGraph, value: int) -> bool:
-    kind = graph.type(value)
+    kind = graph.types[value]
     return kind is not None and kind.is_static

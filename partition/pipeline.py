@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from tvm import relax
 from byoc.errors import OptionError, VendorError
 from byoc.partition.decode import Decoder
 from byoc.partition.explain import Explainer
-from byoc.partition.flops import node_bytes, node_flops, type_bytes
+from byoc.partition.flops import Costs, type_bytes
 from byoc.partition.graph import OpGraph
 from byoc.partition.group import group_scope
 from byoc.partition.match import Matches, VendorPatterns, match_graph
@@ -22,7 +22,7 @@ from byoc.partition.outline import Draft, Outlined, outline_function
 from byoc.partition.prune import prune_scope
 from byoc.partition.report import HOST, OpRecord, PartitionReport, SegmentRecord
 from byoc.partition.segments import build_segment
-from byoc.segment import Segment, TensorType
+from byoc.segment import Segment
 from byoc.vendor import Vendor, check_vendor
 
 __all__ = ["PartitionResult", "partition_module"]
@@ -147,35 +147,30 @@ class _Run:
     def function(self, func: Any, name: str) -> tuple[Any, list[Outlined]]:
         graph = OpGraph(func, name, self.decoder)  # 1. snapshot
         matches = match_graph(graph, self.vendors)  # 2. match
+        costs = Costs(graph)
         drafts: dict[int, list[Draft]] = {}
         for index, scope in enumerate(graph.scopes):
             groups = group_scope(graph, scope.nodes, matches, self.names)  # 3. group
             kept = prune_scope(  # 4. prune
-                graph, groups, matches, min_ops=self.min_ops, min_flops=self.min_flops
+                graph, groups, matches, costs, min_ops=self.min_ops, min_flops=self.min_flops
             )
             drafts[index] = [Draft(vendor, nodes) for vendor, nodes in kept]
         again, outlined = outline_function(graph, drafts, self.fresh)  # 5. outline
-        self.report(graph, matches, outlined)  # 6. report
+        self.report(graph, matches, costs, outlined)  # 6. report
         return again, outlined
 
-    def report(self, graph: OpGraph, matches: Matches, outlined: Sequence[Outlined]) -> None:
+    def report(
+        self, graph: OpGraph, matches: Matches, costs: Costs, outlined: Sequence[Outlined]
+    ) -> None:
         """Segments and records of one function."""
-        owner = matches.owner
+        owner, composites = matches.owner, matches.composites
         where: dict[int, str] = {}
-        flops: dict[int, int | None] = {}
-        explain = Explainer(graph, self.vendors, matches)
         for o in outlined:
             where.update(dict.fromkeys(o.nodes, o.name))
-        for node in range(len(graph)):
-            record = self._record(graph, matches, node, where.get(node), explain)
-            flops[node] = record.flops
-            self.ops.append(record)
+        self._ops(graph, matches, costs, where)
         for o in outlined:
-            used = dict.fromkeys(owner[n] for n in o.nodes)
-            composites = [matches.composites[c] for c in used]
-            segment = build_segment(
-                graph, o.name, o.vendor, o.nodes, composites, o.inputs, o.outputs
-            )
+            parts = [composites[c] for c in dict.fromkeys([owner[n] for n in o.nodes])]
+            segment = build_segment(graph, o.name, o.vendor, o.nodes, parts, o.inputs, o.outputs)
             self.segments.append(segment)
             self.records.append(
                 SegmentRecord(
@@ -183,9 +178,9 @@ class _Run:
                     vendor=o.vendor,
                     function=graph.name,
                     ops=len(o.nodes),
-                    composites=len(composites),
-                    flops=_total(flops[n] for n in o.nodes),
-                    weight_bytes=sum(a.nbytes for a in segment.constants.values()),
+                    composites=len(parts),
+                    flops=_total(costs[n].flops for n in o.nodes),
+                    weight_bytes=sum([a.nbytes for a in segment.constants.values()]),
                     input_bytes=_total(type_bytes(segment.type(v)) for v in segment.inputs),
                     output_bytes=_total(type_bytes(segment.type(v)) for v in segment.outputs),
                     inputs=len(segment.inputs),
@@ -193,38 +188,39 @@ class _Run:
                 )
             )
 
-    def _record(
-        self,
-        graph: OpGraph,
-        matches: Matches,
-        node: int,
-        segment: str | None,
-        explain: Callable[[int], tuple[Any, ...]],
-    ) -> OpRecord:
-        reads = [graph.type(v) for v in graph.inputs(node)]
-        writes = [graph.type(v) for v in graph.outputs(node)]
-        composite = matches.composites[matches.owner[node]] if segment else None
-        return OpRecord(
-            index=len(self.ops),
-            function=graph.name,
-            op=graph.op[node],
-            name=graph.source(node),
-            place=composite.vendor if composite else HOST,
-            segment=segment,
-            pattern=composite.pattern if composite else None,
-            flops=node_flops(graph.node(node), reads, writes),
-            bytes=node_bytes(reads, writes),
-            type=_type_text(writes),
-            refusals=explain(node) if segment is None else (),
-        )
+    def _ops(
+        self, graph: OpGraph, matches: Matches, costs: Costs, where: Mapping[int, str]
+    ) -> None:
+        """One record per op."""
+        explain = Explainer(graph, self.vendors, matches)
+        function = graph.name
+        for node, op in enumerate(graph.op):
+            cost = costs[node]
+            segment = where.get(node)
+            vendor, pattern, refusals = HOST, None, ()
+            if segment is None:
+                refusals = explain(node)
+            else:
+                composite = matches.composites[matches.owner[node]]
+                vendor, pattern = composite.vendor, composite.pattern
+            self.ops.append(
+                OpRecord(
+                    len(self.ops),
+                    function,
+                    op,
+                    graph.names[node],
+                    vendor,
+                    segment,
+                    pattern,
+                    cost.flops,
+                    cost.bytes,
+                    cost.text,
+                    refusals,
+                )  # fmt: skip
+            )
 
 
-def _type_text(writes: Sequence[TensorType | None]) -> str:
-    texts = ["?" if kind is None else str(kind) for kind in writes]
-    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
-
-
-def _total(values: Iterator[int | None]) -> int | None:
+def _total(values: Iterable[int | None]) -> int | None:
     total = 0
     for value in values:
         if value is None:

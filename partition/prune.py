@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from byoc.partition.decode import UNKNOWN_DIM, dim_names
-from byoc.partition.flops import at_least
+from byoc.partition.flops import Costs
 from byoc.partition.graph import OpGraph
 from byoc.partition.match import Matches
 from byoc.partition.report import Refusal
@@ -28,6 +28,7 @@ def prune_scope(
     graph: OpGraph,
     drafts: Drafts,
     matches: Matches,
+    costs: Costs,
     *,
     min_ops: int,
     min_flops: float,
@@ -35,7 +36,7 @@ def prune_scope(
     """The segments worth keeping; nodes of the others are freed and their refusal recorded."""
     kept = []
     for vendor, nodes in drafts:
-        reason = _too_small(graph, nodes, min_ops, min_flops) or _unbound(graph, nodes)
+        reason = _too_small(costs, nodes, min_ops, min_flops) or _unbound(graph, nodes)
         if reason is None:
             kept.append((vendor, nodes))
             continue
@@ -46,17 +47,10 @@ def prune_scope(
     return kept
 
 
-def _too_small(graph: OpGraph, nodes: Sequence[int], min_ops: int, min_flops: float) -> str | None:
+def _too_small(costs: Costs, nodes: Sequence[int], min_ops: int, min_flops: float) -> str | None:
     if len(nodes) >= min_ops and min_flops <= 0:
         return None
-    flops = sum(
-        at_least(
-            graph.node(n),
-            [graph.type(v) for v in graph.inputs(n)],
-            [graph.type(v) for v in graph.outputs(n)],
-        )
-        for n in nodes
-    )
+    flops = sum(costs[n].least for n in nodes)
     if flops < min_flops:
         return f"its segment has {flops} FLOPs, below min_segment_flops={min_flops:g}"
     if len(nodes) < min_ops and flops < HEAVY_FLOPS:
@@ -73,8 +67,8 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     inputs: dict[int, TensorType] = {}
     used: dict[str, int] = {}
     for node in nodes:
-        for value in (*graph.inputs(node), *graph.outputs(node)):
-            kind = graph.type(value)
+        for value in (*graph.ins[node], *graph.outs[node]):
+            kind = graph.types[value]
             if kind is None or kind.is_static:
                 continue
             if graph.producer[value] not in inside:
@@ -90,11 +84,11 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     for name, node in used.items():
         if name == UNKNOWN_DIM:
             return (
-                f"a dimension of {graph.op[node]} ({graph.source(node)}) is known only at run time"
+                f"a dimension of {graph.op[node]} ({graph.names[node]}) is known only at run time"
             )
         if name not in known:
             return (
-                f"symbolic dimension {name!r} of {graph.op[node]} ({graph.source(node)}) is not a "
+                f"symbolic dimension {name!r} of {graph.op[node]} ({graph.names[node]}) is not a "
                 f"dimension of any input of its segment"
             )
     return None

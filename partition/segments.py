@@ -24,35 +24,26 @@ def build_segment(
     number: dict[int, int] = {}
     values: list[TensorType] = []
     constants: dict[int, Array] = {}
+    types, held = graph.types, graph.constants
 
-    def local(value: int) -> int:
-        found = number.get(value)
-        if found is None:
-            found = number[value] = len(values)
-            kind = graph.type(value)
-            assert kind is not None, "the matcher refuses values that are no tensor"
-            values.append(kind)
-            array = graph.array(value)
-            if array is not None:
-                constants[found] = array
-        return found
+    def local(ids: Sequence[int]) -> tuple[int, ...]:
+        for value in ids:
+            if value not in number:
+                kind = types[value]
+                assert kind is not None, "the matcher refuses values that are no tensor"
+                at = number[value] = len(values)
+                values.append(kind)
+                if value in held:
+                    constants[at] = graph.decoder.array(held[value])
+        return tuple([number[value] for value in ids])
 
-    for value in inputs:
-        local(value)
+    local(inputs)
     found: list[Node] = []
     position: dict[int, int] = {}
     for node in nodes:
         position[node] = len(found)
-        seen = graph.node(node)
-        found.append(
-            Node(
-                seen.op,
-                tuple([local(v) for v in seen.inputs]),
-                tuple([local(v) for v in seen.outputs]),
-                seen.attrs,
-                seen.source,
-            )
-        )
+        reads, writes = local(graph.ins[node]), local(graph.outs[node])
+        found.append(Node(graph.op[node], reads, writes, graph.attrs(node), (graph.names[node],)))
     return Segment(
         name=name,
         vendor=vendor,
