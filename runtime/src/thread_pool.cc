@@ -21,25 +21,44 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
-/*! \brief TVMParallelGroupEnv of tvm/runtime/c_backend_api.h: part of every kernel's ABI. */
-struct GroupEnv {
-  void* sync_handle;
-  int32_t num_task;
-};
-using Body = int (*)(int task_id, GroupEnv* env, void* closure);
-
 /*! \brief Where the tasks of one launch meet. */
 struct Meeting {
   std::atomic<int> arrived{0};
   std::atomic<uint32_t> round{0};
 };
 
-/*!
- * \brief Run `body` for task ids 0..n-1 at once; n is `num_task`, at most (0: exactly) all threads.
- *
- * An error is raised in the thread that meets it; it is carried over to the calling thread, which
- * is where the kernel reports it from.
- */
+/*! \brief Positive number in environment variable `name` (OpenMP allows a list), or 0. */
+int FromEnvironment(const char* name) {
+  const char* text = std::getenv(name);
+  if (text == nullptr || *text == '\0') return 0;
+  char* end = nullptr;
+  errno = 0;
+  const long value = std::strtol(text, &end, 10);
+  while (*end == ' ') ++end;
+  if (errno != 0 || end == text || (*end != '\0' && *end != ',') || value < 1 ||
+      value > kMaxThreads) {
+    TVM_FFI_THROW(ValueError) << "environment variable " << name << " must be a number of threads "
+                              << "from 1 to " << kMaxThreads << ", found '" << text << "'";
+  }
+  return static_cast<int>(value);
+}
+
+int Default() {
+  if (int count = FromEnvironment("BYOC_NUM_THREADS")) return count;
+  if (int count = FromEnvironment("OMP_NUM_THREADS")) return count;
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) {
+    return std::min(kMaxThreads, std::max(1, CPU_COUNT(&cores)));
+  }
+  return std::min(kMaxThreads, omp_get_num_procs());
+}
+
+std::atomic<int> requested{0};
+
+}  // namespace
+
+// An error is raised in the thread that meets it, and carried over to the calling thread: that is
+// where the kernel reports it from.
 int ParallelLaunch(Body body, void* closure, int num_task) {
   const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
   const int wanted = num_task == 0 ? threads : std::min(num_task, threads);
@@ -89,36 +108,6 @@ int ParallelBarrier(int /*task_id*/, GroupEnv* env) {
   }
   return 0;
 }
-
-/*! \brief Positive number in environment variable `name` (OpenMP allows a list), or 0. */
-int FromEnvironment(const char* name) {
-  const char* text = std::getenv(name);
-  if (text == nullptr || *text == '\0') return 0;
-  char* end = nullptr;
-  errno = 0;
-  const long value = std::strtol(text, &end, 10);
-  while (*end == ' ') ++end;
-  if (errno != 0 || end == text || (*end != '\0' && *end != ',') || value < 1 ||
-      value > kMaxThreads) {
-    TVM_FFI_THROW(ValueError) << "environment variable " << name << " must be a number of threads "
-                              << "from 1 to " << kMaxThreads << ", found '" << text << "'";
-  }
-  return static_cast<int>(value);
-}
-
-int Default() {
-  if (int count = FromEnvironment("BYOC_NUM_THREADS")) return count;
-  if (int count = FromEnvironment("OMP_NUM_THREADS")) return count;
-  cpu_set_t cores;
-  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) {
-    return std::min(kMaxThreads, std::max(1, CPU_COUNT(&cores)));
-  }
-  return std::min(kMaxThreads, omp_get_num_procs());
-}
-
-std::atomic<int> requested{0};
-
-}  // namespace
 
 void Install() {
   const auto install = [](const char* name, auto* function) {

@@ -8,8 +8,26 @@
 #ifndef BYOC_RUNTIME_THREAD_POOL_H_
 #define BYOC_RUNTIME_THREAD_POOL_H_
 
+#include <cstdint>
+
 namespace byoc {
 namespace thread_pool {
+
+/*! \brief TVMParallelGroupEnv of tvm/runtime/c_backend_api.h: part of every kernel's ABI. */
+struct GroupEnv {
+  void* sync_handle;
+  int32_t num_task;
+};
+using Body = int (*)(int task_id, GroupEnv* env, void* closure);
+
+/*!
+ * \brief Run `body` for task ids 0..n-1 at once; n is `num_task` but at most all threads (0: all).
+ * Returns 0, or -1 with an error raised in the calling thread when a task failed.
+ */
+int ParallelLaunch(Body body, void* closure, int num_task);
+
+/*! \brief Wait until every task of the launch has come here. */
+int ParallelBarrier(int task_id, GroupEnv* env);
 
 /*!
  * \brief Serve libraries loaded from now on. Call before every load: TVM's own runtime claims the
