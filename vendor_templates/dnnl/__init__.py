@@ -41,7 +41,9 @@ def _status() -> str | None:
     try:
         files = metadata.files(_RUNTIME.package) or []
     except metadata.PackageNotFoundError:
-        return f"the distribution {_RUNTIME.package} is not installed; pip install {_RUNTIME.package}"
+        return (
+            f"the distribution {_RUNTIME.package} is not installed; pip install {_RUNTIME.package}"
+        )
     name = f"lib{_RUNTIME.library}.so"
     ours = [Path(str(f.locate())) for f in files if f.name == name]
     if not any(path.exists() for path in ours):
@@ -65,8 +67,7 @@ def _status() -> str | None:
                 return f"{path.name} does not load: {error}"
             return None
     return (
-        f"{_ONEDNN_LIBRARY} is missing; "
-        f"pip install --force-reinstall {_ONEDNN_PACKAGE}==2023.2.0"
+        f"{_ONEDNN_LIBRARY} is missing; pip install --force-reinstall {_ONEDNN_PACKAGE}==2023.2.0"
     )
 
 

@@ -43,9 +43,13 @@ DTYPES = ("float32", "bool", "int8", "uint8", "int32", "int64")
 class Tensors(Protocol):
     """Where a check finds the types and constants behind value ids."""
 
-    def type(self, part: int, /) -> TensorType: ...
+    def type(self, part: int, /) -> TensorType:
+        """Type of a value."""
+        ...
 
-    def constant(self, part: int, /) -> Array | None: ...
+    def constant(self, part: int, /) -> Array | None:
+        """The array of a constant, else None."""
+        ...
 
 
 Check = Callable[[Node, Tensors], Reject | None]

@@ -51,7 +51,7 @@ def is_legal(dim: Dim) -> bool:
 
 
 def canonical(dim: Dim) -> Dim:
-    """The same dim in one spelling: ``"n*12"`` and ``"(n * 12)"`` are ``"n * 12"``, ``"7"`` is 7."""
+    """The same dim in one spelling: ``"(n*12)"`` is ``"n * 12"``, ``"7"`` is 7."""
     if isinstance(dim, int):
         return dim
     tree = _parse(dim)
@@ -133,24 +133,25 @@ def bind(inputs: Iterable[Dim], used: Iterable[Dim]) -> dict[Dim, Dim]:
         if len(unknown) == 1 and (inverse := _solve(tree, ast.Name(name))) is not None:
             solved.setdefault(next(iter(unknown)), inverse)
     lost: list[str] = []
-    for dim in dict.fromkeys(used):
-        if isinstance(dim, int) or dim in fresh or variables(dim) <= known:
+    for used_dim in dict.fromkeys(used):
+        if isinstance(used_dim, int) or used_dim in fresh or variables(used_dim) <= known:
             continue
-        if not variables(dim) <= known | solved.keys():
-            lost.append(dim)
+        if not variables(used_dim) <= known | solved.keys():
+            lost.append(used_dim)
             continue
-        tree = _parse(dim)
+        tree = _parse(used_dim)
         assert tree is not None
-        fresh[dim] = ast.unparse(_substitute(tree, solved))
+        fresh[used_dim] = ast.unparse(_substitute(tree, solved))
     if lost:
         raise ValueError(
-            f"dimension(s) {', '.join(sorted(lost))} cannot be computed from the shapes of the inputs"
+            f"dimension(s) {', '.join(sorted(lost))} cannot be computed "
+            f"from the shapes of the inputs"
         )
     return fresh
 
 
 def _solve(tree: ast.expr, value: ast.expr) -> ast.expr | None:
-    """The variable of ``v * k``, ``k * v``, ``v + k``, ``k + v``, ``v - k`` when the whole is `value`."""
+    """The variable in ``v * k``, ``v + k``, ``v - k``, or a chain of these, that gives `value`."""
     match tree:
         case ast.Name():
             return value
@@ -177,7 +178,7 @@ class _Rename(ast.NodeTransformer):
     def __init__(self, table: Mapping[str, ast.expr]) -> None:
         self.table = table
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802  (ast's own naming)
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.table.get(node.id, node)
 
 

@@ -64,9 +64,7 @@ def _singles() -> list[Pattern]:
     from tvm.relax.dpl import is_op
 
     return [
-        Pattern(
-            name=_short(op), expr=is_op(f"relax.{op}")(varg_default_wildcard=True), check=check
-        )
+        Pattern(name=_short(op), expr=is_op(f"relax.{op}")(varg_default_wildcard=True), check=check)
         for op in RULES
     ]
 
@@ -116,14 +114,19 @@ def _anchored(anchor: str) -> list[Pattern]:
 
 def _joined(x: DFPattern, other: DFPattern) -> DFPattern:
     """Sum or product with another value, either way round."""
-    return _either(*(_call(op, *pair) for op in ("add", "multiply") for pair in ((x, other), (other, x))))
+    return _either(
+        *(_call(op, *pair) for op in ("add", "multiply") for pair in ((x, other), (other, x)))
+    )
 
 
 def _activated(x: DFPattern) -> DFPattern:
     from tvm.relax.dpl import wildcard
 
     return _either(
-        *(_call(op, x, *(wildcard() for _ in range(count - 1))) for op, count in ACTIVATIONS.items())
+        *(
+            _call(op, x, *(wildcard() for _ in range(count - 1)))
+            for op, count in ACTIVATIONS.items()
+        )
     )
 
 
@@ -161,7 +164,7 @@ def _attention() -> Spelled:
 
 
 def _lrn() -> Spelled:
-    """x / (k + alpha * mean over channels of x²) ** beta; the mean is a pool with channels as depth"""
+    """x / (k + alpha * mean(x * x)) ** beta, where the mean is a pool with channels as depth"""
     from tvm.relax.dpl import is_const, wildcard
 
     x = wildcard()

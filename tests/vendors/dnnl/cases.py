@@ -2,7 +2,7 @@
 
 import numpy as np
 from tvm import relax
-from tvm.relax import op as R  # noqa: N812
+from tvm.relax import op as R
 
 _rng = np.random.default_rng(7)
 
@@ -152,7 +152,10 @@ CASES = {
     "matmul_scaled": (lambda x: R.multiply(R.matmul(x, const(12, 7)), const(7)), [M]),
     "sub_from": (lambda x, y: R.subtract(y, R.matmul(x, const(12, 7))), [M, (5, 7)]),
     # attention
-    "attention": (lambda q, k, v: R.nn.attention(q, k, v), [(2, 5, 3, 4), (2, 7, 3, 4), (2, 7, 3, 6)]),
+    "attention": (
+        lambda q, k, v: R.nn.attention(q, k, v),
+        [(2, 5, 3, 4), (2, 7, 3, 4), (2, 7, 3, 6)],
+    ),
     "attention_bias": (
         lambda q, k, v, b: R.nn.attention(q, k, v, b, scale=0.3),
         [(2, 5, 3, 4), (2, 7, 3, 4), (2, 7, 3, 6), (2, 1, 5, 7)],
@@ -266,8 +269,15 @@ CASES = {
     "max_min": (lambda x: R.maximum(R.minimum(x, scalar(0.4)), scalar(0)), [M]),
     "relu_min": (lambda x: R.minimum(R.nn.relu(x), scalar(0.6)), [M]),
     **{
-        name: (lambda x, y, f=getattr(R, name): f(R.round(x), R.round(y)), [M, (12,)])
-        for name in ("equal", "not_equal", "greater", "greater_equal", "less", "less_equal")
+        name: (lambda x, y, f=function: f(R.round(x), R.round(y)), [M, (12,)])
+        for name, function in {
+            "equal": R.equal,
+            "not_equal": R.not_equal,
+            "greater": R.greater,
+            "greater_equal": R.greater_equal,
+            "less": R.less,
+            "less_equal": R.less_equal,
+        }.items()
     },
     "where": (lambda c, x, y: R.where(c, x, y), [((5, 1), "bool"), M, (12,)]),
     "cast_int": (lambda x: R.astype(x, "float32"), [(M, "int64")]),
@@ -351,7 +361,10 @@ CASES = {
     "expand_dims": (lambda x: R.expand_dims(x, [0, 2]), [M]),
     "permute": (lambda x: R.permute_dims(x, [2, 0, 1]), [X3]),
     "permute_default": (lambda x: R.permute_dims(x), [X3]),
-    "permute_back": (lambda x: R.permute_dims(R.nn.relu(R.permute_dims(x, [2, 0, 1])), [1, 2, 0]), [X3]),
+    "permute_back": (
+        lambda x: R.permute_dims(R.nn.relu(R.permute_dims(x, [2, 0, 1])), [1, 2, 0]),
+        [X3],
+    ),
     "permute_ones": (lambda x: R.permute_dims(x, [1, 0, 2]), [(1, 5, 6)]),
     "permute_binary": (
         lambda x: R.permute_dims(R.add(R.permute_dims(x, [0, 2, 1]), const(6)), [0, 2, 1]),
@@ -425,7 +438,6 @@ def _hardswish(x):
 
 
 def _lrn(x, size=5):
-    n, c, h, w = (int(d) for d in x.ty.shape)
     wide = R.expand_dims(R.multiply(x, x), axis=1)
     pad = size // 2
     pool = R.nn.avg_pool3d(

@@ -2,10 +2,11 @@
 
 import numpy as np
 import tvm
+from tvm import relax
+
 from byoc.partition.decode import Decoder
 from byoc.partition.graph import OpGraph
 from byoc.segment import Segment, TensorType
-from tvm import relax
 
 
 def relax_module(functions):
@@ -36,9 +37,7 @@ def as_segment(func, name="dnnl_0"):
     """The whole of a function as one segment."""
     graph = OpGraph(func, "main", Decoder())
     nodes = tuple(graph.node(i) for i in range(len(graph)))
-    values = tuple(
-        graph.type(v) or TensorType((), "float32") for v in range(len(graph.producer))
-    )
+    values = tuple(graph.type(v) or TensorType((), "float32") for v in range(len(graph.producer)))
     constants = {v: graph.array(v) for v in graph.constants}
     body = func.body.body
     fields = body.fields if isinstance(body, tvm.ir.Tuple) else [body]

@@ -5,10 +5,11 @@ import json
 import cases
 import numpy as np
 import pytest
-from byoc.vendor_templates.dnnl import DnnlOptions
-from byoc.vendor_templates.dnnl.lower import compile_segment
 from interpret import interpret
 from relaxed import Reference, as_segment, random_inputs, relax_module
+
+from byoc.vendor_templates.dnnl import DnnlOptions
+from byoc.vendor_templates.dnnl.lower import compile_segment
 
 IDIOMS = {name: (build, [cases.X4]) for name, (build, _) in cases.IDIOMS.items()}
 

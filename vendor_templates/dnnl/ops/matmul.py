@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from byoc.segment import Dim, Node
 from byoc.vendor import Reject
@@ -33,7 +34,7 @@ def _lower_matmul(graph: Graph, node: Node) -> None:
     if graph.rank(a) == 1:
         a = graph.emit("reshape", [a], [1, *graph.shape(a)])
         shape.insert(len(shape) - 1, 1)
-    attrs = {"transpose_a": False, "transpose_b": False}
+    attrs: dict[str, Any] = {"transpose_a": False, "transpose_b": False}
     if len(shape) == graph.rank(out):
         graph.emit("matmul", [a, b], out=out, **attrs)
         return

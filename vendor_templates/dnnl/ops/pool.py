@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from byoc.segment import Node
 from byoc.vendor import Reject
 
@@ -30,7 +32,9 @@ def _check_window(node: Node, tensors: Tensors) -> Reject | None:
 
 def _check_ceil(node: Node, tensors: Tensors) -> Reject | None:
     if node.attrs["ceil_mode"] and not tensors.type(node.inputs[0]).is_static:
-        return Reject(f"{node.op}: ceil_mode needs a static shape, found {tensors.type(node.inputs[0])}")
+        return Reject(
+            f"{node.op}: ceil_mode needs a static shape, found {tensors.type(node.inputs[0])}"
+        )
     return None
 
 
@@ -94,7 +98,7 @@ def _padded(graph: Graph, data: int, begin: list[int], end: list[int]) -> int:
         return data
     n, c, *sizes = graph.shape(data)
     wide = [int(s) + b + e for s, b, e in zip(sizes, begin, end, strict=True)]
-    pads = {"pads_begin": [0, 0, *begin], "pads_end": [0, 0, *end]}
+    pads: dict[str, Any] = {"pads_begin": [0, 0, *begin], "pads_end": [0, 0, *end]}
     return graph.emit("pad", [data], [n, c, *wide], value=0.0, mode="constant", **pads)
 
 

@@ -87,7 +87,9 @@ def _check_tile(node: Node, tensors: Tensors) -> Reject | None:
     rank = len(tensors.type(node.outputs[0]).shape)
     spread = rank + sum(r != 1 for r in _repeats(node, rank))
     if spread > MAX_RANK:
-        return Reject(f"{node.op}: {spread} dimensions in between, at most {MAX_RANK} are supported")
+        return Reject(
+            f"{node.op}: {spread} dimensions in between, at most {MAX_RANK} are supported"
+        )
     return _check_any(node, tensors)
 
 
@@ -205,7 +207,9 @@ def _check_pad(node: Node, tensors: Tensors) -> Reject | None:
         for axis, dim in enumerate(tensors.type(node.inputs[0]).shape):
             pads = widths[2 * axis : 2 * axis + 2]
             if any(pads) and not (isinstance(dim, int) and max(pads) < dim):
-                return Reject(f"{node.op}: cannot reflect {max(pads)} elements of dimension {dim!r}")
+                return Reject(
+                    f"{node.op}: cannot reflect {max(pads)} elements of dimension {dim!r}"
+                )
     return first(check_one_of(node, "pad_mode", tuple(_PAD_MODES)), check_float(node, tensors))
 
 

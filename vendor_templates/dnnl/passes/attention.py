@@ -13,6 +13,7 @@ and exporters that flatten [B, H, S, D] to [B*H, S, D] put reshapes between.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -136,9 +137,7 @@ def _leads_to_product(graph: Graph, value: int, depth: int = 6) -> bool:
     return False
 
 
-def _where(
-    graph: Graph, op: Op, shape: tuple[Dim, ...]
-) -> tuple[int, list[int], bool] | None:
+def _where(graph: Graph, op: Op, shape: tuple[Dim, ...]) -> tuple[int, list[int], bool] | None:
     """``where(keep, scores, very negative)`` or its mirror image: scores, masks, causal?"""
     condition, yes, no = op.inputs
     for scores, fill, kept in ((yes, no, True), (no, yes, False)):
@@ -236,7 +235,7 @@ def _emit(
     """The op, in [B, S, H, D] when q, k and v come from there, and its way back to `op`'s shape."""
     q, k, v = (_wide(graph, value, heads) for value in values)
     extra = [] if mask is None else [mask]
-    attrs = {"scale": scale, "causal": causal}
+    attrs: dict[str, Any] = {"scale": scale, "causal": causal}
     inner = [_heads_moved(graph, value) for value in (q, k, v)]
     b, h, s, _ = graph.shape(q)
     e = graph.shape(v)[3]

@@ -254,8 +254,10 @@ def _softplus(graph: Graph, op: Op) -> bool:
         return False
     inner, a, b = peel_linear(graph, op.inputs[0])
     exp = _function(graph, inner, "exp")
-    return exp is not None and (a, b) == (1.0, 1.0) and eltwise(
-        graph, op, exp.inputs[0], "soft_relu", 1.0
+    return (
+        exp is not None
+        and (a, b) == (1.0, 1.0)
+        and eltwise(graph, op, exp.inputs[0], "soft_relu", 1.0)
     )
 
 

@@ -42,7 +42,9 @@ def _inverse(axes: Sequence[int]) -> list[int]:
     return [axes.index(a) for a in range(len(axes))]
 
 
-def _behind(graph: Graph, op: Op, inputs: Sequence[int], axes: Sequence[int], **attrs: object) -> bool:
+def _behind(
+    graph: Graph, op: Op, inputs: Sequence[int], axes: Sequence[int], **attrs: object
+) -> bool:
     """Compute `op` on what lies before the transposes; `op` itself becomes the transpose."""
     kind = graph.type(op.out)
     shape = permuted(kind.shape, _inverse(axes))

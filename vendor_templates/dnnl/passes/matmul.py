@@ -1,4 +1,4 @@
-"""Transposes in front of matrix products become flags: ``a @ transpose(b) = matmul(a, b, transpose_b)``.
+"""Transposes before matrix products become flags: ``a @ transpose(b) = matmul(a, b, transpose_b)``.
 
 The model's own weight array stays as it is, which also keeps it shared with whoever else uses it.
 """

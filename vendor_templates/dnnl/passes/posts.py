@@ -96,7 +96,9 @@ def _fuse_binary(graph: Graph, op: Op, position: Mapping[int, int]) -> None:
     _, anchor, other, flipped = best
     other = _aligned(graph, other, graph.rank(op.out))
     # x - conv = -conv + x
-    posts = [Post("linear", -1.0), Post("add", value=other)] if flipped else [Post(alg, value=other)]
+    posts = (
+        [Post("linear", -1.0), Post("add", value=other)] if flipped else [Post(alg, value=other)]
+    )
     _join(graph, op, anchor, *posts)
 
 

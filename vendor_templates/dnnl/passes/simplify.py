@@ -40,12 +40,14 @@ def fold_constants(graph: Graph) -> None:
         if op.kind == "transpose":
             folded = np.ascontiguousarray(np.transpose(array, op.attrs["axes"]))
         elif op.kind == "reshape" and graph.type(op.out).is_static:
-            folded = array.reshape(graph.shape(op.out))
+            folded = array.reshape([int(d) for d in graph.shape(op.out)])
         if folded is not None:
             graph.replace(op.out, graph.constant(folded))
 
 
-def eltwise(graph: Graph, op: Op, value: int, alg: str, alpha: float = 0.0, beta: float = 0.0) -> bool:
+def eltwise(
+    graph: Graph, op: Op, value: int, alg: str, alpha: float = 0.0, beta: float = 0.0
+) -> bool:
     """Make `op` the eltwise ``alg(value)``; for use as the end of a rule."""
     attrs = {"alg": alg, "alpha": float(alpha), "beta": float(beta)}
     graph.morph(op, "eltwise", [value], attrs)
@@ -185,13 +187,19 @@ def _limits(graph: Graph, op: Op) -> bool:
     inner: float | None = None
     if inner_op is not None and inner_op.attrs["alg"] == opposite and not inner_op.post:
         x, inner = _limit(graph, inner_op)
-    elif opposite == "max" and (relu := graph.made_by(x, "eltwise")) is not None:
-        if relu.attrs["alg"] == "relu" and relu.attrs["alpha"] == 0 and not relu.post:
-            x, inner = relu.inputs[0], 0.0
+    elif opposite == "max" and (relu := _plain_relu(graph, x)) is not None:
+        x, inner = relu.inputs[0], 0.0
     if inner is None or graph.shape(x) != graph.shape(op.out):
         return False
     low, high = (inner, outer) if opposite == "max" else (outer, inner)
     return low <= high and eltwise(graph, op, x, "clip", low, high)
+
+
+def _plain_relu(graph: Graph, value: int) -> Op | None:
+    op = graph.made_by(value, "eltwise")
+    if op is None or op.post or op.attrs["alg"] != "relu" or op.attrs["alpha"] != 0:
+        return None
+    return op
 
 
 def _limit(graph: Graph, op: Op) -> tuple[int, float | None]:

@@ -104,9 +104,8 @@ def _absorb_binary(graph: Graph, op: Op) -> None:
 
 def _absorb_batch_norm(graph: Graph, op: Op) -> None:
     anchor = _anchor(graph, op.inputs[0])
-    if anchor is None or anchor.kind == "matmul":
-        if anchor is None or graph.rank(anchor.out) != 2:
-            return
+    if anchor is None or (anchor.kind == "matmul" and graph.rank(anchor.out) != 2):
+        return  # channels of a batch norm lie on axis 1
     arrays = [graph.constants.get(v) for v in (*op.inputs[1:], anchor.inputs[1])]
     channels = _channels(graph, anchor)
     if any(a is None for a in arrays) or channels is None:
