@@ -11,16 +11,17 @@ __all__ = ["any_call"]
 
 
 def any_call(op: str) -> DFPattern:
-    """A call of ``relax.<op>`` with any arguments: one wildcard per declared argument.
+    """A call of ``relax.<op>`` with any arguments. Raises tvm's error for an unknown op.
 
-    Unlike ``is_op(...)(varg_default_wildcard=True)``, which the stock matcher reads past the end
-    of for multiply and divide (TVM 0.27). Raises tvm's error for an unknown op.
+    ``varg_default_wildcard=True`` alone will not do: for multiply and divide the stock matcher
+    of TVM 0.27 reads past its empty argument list. Nor will one wildcard per declared argument:
+    strided_slice declares one and takes five.
     """
     from tvm.ir import Op
     from tvm.relax.dpl import is_op, wildcard
 
     name = f"relax.{op}"
     count = int(Op.get(name).num_inputs)
-    if count < 0:
+    if count < 2:
         return is_op(name)(varg_default_wildcard=True)
     return is_op(name)(*(wildcard() for _ in range(count)))
