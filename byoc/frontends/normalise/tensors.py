@@ -13,7 +13,15 @@ import numpy.typing as npt
 import tvm
 import tvm_ffi
 
-__all__ = ["ALIGNMENT", "aligned_empty", "from_numpy", "to_numpy", "transposed"]
+__all__ = [
+    "ALIGNMENT",
+    "aligned_empty",
+    "copy_tiles",
+    "from_numpy",
+    "is_aligned",
+    "to_numpy",
+    "transposed",
+]
 
 ALIGNMENT = 64
 _TILE = 256
@@ -30,18 +38,29 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     return raw[start : start + nbytes].view(dtype).reshape(shape)
 
 
+def copy_tiles(out: Array, source: Array) -> None:
+    """``out[...] = source``, by tiles that fit the cache where one of them is a transpose."""
+    if source.ndim != 2 or out.flags.c_contiguous == source.flags.c_contiguous:
+        out[...] = source
+        return
+    for row in range(0, source.shape[0], _TILE):
+        for column in range(0, source.shape[1], _TILE):
+            part = (slice(row, row + _TILE), slice(column, column + _TILE))
+            out[part] = source[part]
+
+
 def transposed(array: Array, axes: tuple[int, ...] | None) -> Array:
-    """A contiguous copy of ``array.transpose(axes)``, by tiles that fit the cache."""
+    """A contiguous copy of ``array.transpose(axes)``."""
     view = array.transpose(axes)
     out = aligned_empty(view.shape, view.dtype)
-    if view.ndim != 2 or view.size < _TILE * _TILE:
-        out[...] = view
-        return out
-    for row in range(0, view.shape[0], _TILE):
-        for column in range(0, view.shape[1], _TILE):
-            part = (slice(row, row + _TILE), slice(column, column + _TILE))
-            out[part] = view[part]
+    copy_tiles(out, view)
     return out
+
+
+def is_aligned(array: Array) -> bool:
+    """True for arrays that kernels of TVM can read in place."""
+    whole = array.flags.c_contiguous and array.flags.writeable and array.size > 0
+    return bool(whole and array.ctypes.data % ALIGNMENT == 0)
 
 
 def from_numpy(array: Array) -> Any:
@@ -49,8 +68,7 @@ def from_numpy(array: Array) -> Any:
     array = np.asarray(array)
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:  # bool, bfloat16, float8
         return tvm.runtime.tensor(np.ascontiguousarray(array).reshape(array.shape))
-    aligned = array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous
-    if not (aligned and array.flags.writeable and array.size):
+    if not is_aligned(array):
         copy = aligned_empty(array.shape, array.dtype)
         copy[...] = array
         array = copy

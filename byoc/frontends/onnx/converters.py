@@ -252,7 +252,8 @@ def _crop(data: Any, width: list[int]) -> tuple[Any, list[int]]:
 
 
 def gather(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
-    """Gather 1, 11, 13. Negative indices count from the end, which is `take` in mode "wrap"."""
+    """Gather 1, 11, 13. One constant index is a slice; else negative indices count from the end,
+    which is `take` in mode "wrap"."""
     data, indices, axis = x[0], x[1], int(attrs.get("axis", 0))
     tensors = all(isinstance(v.ty, relax.TensorType) for v in (data, indices))
     if not tensors or (isinstance(data, GenericConst) and isinstance(indices, GenericConst)):
@@ -260,11 +261,11 @@ def gather(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
     (axis,) = _axes([axis], data.ty.ndim)
     if isinstance(indices, GenericConst) and data.ty.shape is not None:
         length, array = data.ty.shape[axis], to_numpy(indices.value)
-        if np.all(array >= 0):
-            return relax.op.take(data, indices, axis, mode="fast")
-        if _is_int(length):
-            array = np.where(array < 0, array + int(length), array)
-            return relax.op.take(data, _const(array), axis, mode="fast")
+        if array.size == 1 and _is_int(length) and -int(length) <= array.item() < int(length):
+            at = array.item() % int(length)
+            part = relax.op.strided_slice(data, [axis], [at], [at + 1])
+            dims = list(data.ty.shape.values)
+            return relax.op.reshape(part, [*dims[:axis], *array.shape, *dims[axis + 1 :]])
     return relax.op.take(data, indices, axis, mode="wrap")
 
 

@@ -111,8 +111,12 @@ class _Importer:
         params = [relax.Var(i.name, symbols.tensor_type(i)) for i in inputs]
         values.update(zip((i.name for i in inputs), params, strict=True))
         with self.builder.function("main", params):
-            self._nodes(graph, values, stored)
-            results = [self._result(values, o.name, stored) for o in graph.output]
+            try:
+                self._nodes(graph, values, stored)
+                results = [self._result(values, o.name, stored) for o in graph.output]
+            except BaseException:
+                self.builder._end_block()  # or TVM warns of it on stderr
+                raise
             body = results[0] if len(results) == 1 else relax.Tuple(results)
             self.builder.emit_func_output(body)
         function = self.builder.get()["main"]
@@ -131,9 +135,13 @@ class _Importer:
         last = _last_uses(graph)
         for index, node in enumerate(graph.node):
             what = self._describe(node)
-            inputs = Inputs(self._lookup(n, values, stored, what) for n in node.input)
+            straight = self._transposed_weight(node, values, stored)
+            inputs = Inputs(
+                straight if i == 1 and straight else self._lookup(n, values, stored, what)
+                for i, n in enumerate(node.input)
+            )
             try:
-                outputs = self._node(node, inputs, values, stored)
+                outputs = self._node(node, inputs, values, stored, straight is not None)
             except ByocError:
                 raise
             except Exception as error:
@@ -155,9 +163,12 @@ class _Importer:
         inputs: Inputs,
         values: MutableMapping[str, Any],
         stored: dict[str, onnx.TensorProto],
+        transposed: bool,
     ) -> Sequence[Any]:
         op, domain = node.op_type, _domain(node)
         attrs = {a.name: self._attribute(a) for a in node.attribute}
+        if transposed:
+            attrs["transB"] = 0
         if not domain and op == "If":
             return self._if(node, inputs[0], attrs, values, stored)
         for i, value in enumerate(inputs):
@@ -174,6 +185,22 @@ class _Importer:
                 warnings.simplefilter("ignore")
                 expr = converter(self.builder, padded, attrs, [values, {}])
         return self._unpack(expr, node)
+
+    def _transposed_weight(
+        self,
+        node: onnx.NodeProto,
+        values: MutableMapping[str, Any],
+        stored: dict[str, onnx.TensorProto],
+    ) -> Any:
+        """The weight of a Gemm with transB, read transposed: large ones are in memory once."""
+        if node.op_type != "Gemm" or _domain(node) or len(node.input) < 2:
+            return None
+        name = node.input[1]
+        if name in values or name not in stored or len(stored[name].dims) != 2:
+            return None
+        if not any(a.name == "transB" and a.i for a in node.attribute):
+            return None
+        return relax.const(self.weights.tensor(stored[name], transpose=True))
 
     def _unpack(self, expr: Any, node: onnx.NodeProto) -> Sequence[Any]:
         if node.op_type in _SEQUENCES:
@@ -230,13 +257,13 @@ class _Importer:
             graph = attrs[key]
             scope = self._scope(graph, values, stored)
             self.builder._begin_binding_block()
-            self._nodes(graph, *scope)
-            results = [self._result(scope[0], o.name, scope[1]) for o in graph.output]
-            body = self.builder.normalize(
-                results[0] if len(results) == 1 else relax.Tuple(results)
-            )
-            var = self.builder.emit(body, name)
-            block = self.builder._end_block()
+            try:
+                self._nodes(graph, *scope)
+                results = [self._result(scope[0], o.name, scope[1]) for o in graph.output]
+                body = results[0] if len(results) == 1 else relax.Tuple(results)
+                var = self.builder.emit(self.builder.normalize(body), name)
+            finally:
+                block = self.builder._end_block()
             branches.append(relax.SeqExpr([block], var))
         result = self.builder.emit(relax.If(condition, *branches), name)
         self.names[result] = name

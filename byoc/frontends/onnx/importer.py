@@ -46,7 +46,7 @@ def import_onnx(model: Path | onnx.ModelProto) -> Imported:
         where = f"model {name!r}"
         proto, weights = _own(model), Weights(where)
     proto = check_opset(proto, where)
-    proto = _inline(proto)
+    proto = _inline(proto, where)
     check_operators(proto.graph, where)
     sort_nodes(proto.graph, where)
     graph, inputs, outputs = import_graph(proto, weights, where)
@@ -59,14 +59,17 @@ def _own(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _inline(model: onnx.ModelProto) -> onnx.ModelProto:
+def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """Replace calls of the model's own functions, and of operators that ONNX defines by simpler
     ones, by their bodies."""
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    unknown = {(n.domain, n.op_type) for n in unknown_nodes(model.graph)}
-    if unknown:
-        model = onnx.inliner.inline_selected_functions(
-            model, sorted(unknown), inline_schema_functions=True
-        )
+    try:
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        unknown = {(str(n.domain), str(n.op_type)) for n in unknown_nodes(model.graph)}
+        if unknown:
+            model = onnx.inliner.inline_selected_functions(
+                model, sorted(unknown), inline_schema_functions=True
+            )
+    except Exception as error:
+        raise ModelError(f"{where}: its functions cannot be inlined: {error}") from None
     return model

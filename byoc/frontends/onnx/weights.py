@@ -20,11 +20,14 @@ import onnx
 from onnx import numpy_helper
 
 from byoc.errors import ModelError
-from byoc.frontends.normalise.tensors import from_numpy, to_numpy
+from byoc.frontends.normalise.tensors import aligned_empty, copy_tiles, from_numpy, is_aligned
 
 __all__ = ["Weights", "map_file"]
 
 Array = npt.NDArray[Any]
+
+_CHUNK = 32 << 20
+"""Weights are copied by pieces of this many bytes."""
 
 _PACKED = {"UINT4", "INT4", "FLOAT4E2M1", "UINT2", "INT2"}
 
@@ -51,13 +54,23 @@ class Weights:
     payloads: dict[str, memoryview] = field(default_factory=dict)
     _files: dict[str, memoryview] = field(default_factory=dict)
 
-    def tensor(self, tensor: onnx.TensorProto) -> Any:
+    def tensor(self, tensor: onnx.TensorProto, transpose: bool = False) -> Any:
         """The tensor's data as a TVM tensor: the mapped file itself where it is aligned."""
         array = self.read(tensor)
-        result = from_numpy(array)
-        if array.base is not None and not np.shares_memory(array, to_numpy(result)):
+        if not transpose and is_aligned(array):
+            return from_numpy(array)
+        out = aligned_empty(array.shape[::-1] if transpose else array.shape, array.dtype)
+        into = out.T if transpose else out
+        if array.nbytes < _CHUNK or array.ndim < 1:
+            into[...] = array
             _drop_pages(array)
-        return result
+            return from_numpy(out)
+        step = max(1, _CHUNK * array.shape[0] // array.nbytes)
+        for begin in range(0, array.shape[0], step):  # never twice in memory
+            part = array[begin : begin + step]
+            copy_tiles(into[begin : begin + step], part)
+            _drop_pages(part)
+        return from_numpy(out)
 
     def read(self, tensor: onnx.TensorProto) -> Array:
         """The tensor's data, not to be written to. Raises ModelError when it is not there."""
