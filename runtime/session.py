@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from byoc.errors import ArtifactError
+from byoc.errors import ArtifactError, choices
 from byoc.segment import Array
 from byoc.vendor import PythonRuntime
 
@@ -113,10 +113,15 @@ class Session:
 def _bind_segments(program: Program) -> dict[str, Any]:
     """Every segment as a function, by name."""
     counts = dict(program.segment_outputs)
-    if isinstance(program.body, Plan):
-        for task in program.body.tasks:
-            if task.kind == "segment":
-                counts.setdefault(task.function, task.outputs)
+    names = {artifact.segment for artifact in program.artifacts}
+    for task in program.body.tasks if isinstance(program.body, Plan) else ():
+        if task.kind == "segment":
+            counts[task.function] = task.outputs
+            if task.function not in names:
+                raise ArtifactError(
+                    f"the plan calls segment {task.function!r}, which the program does not have; "
+                    f"{choices(task.function, names)}"
+                )
     segments: dict[str, Any] = {}
     for artifact in program.artifacts:
         use = program.vendors.get(artifact.vendor)
