@@ -10,6 +10,7 @@ from tvm import relax
 from tvm.relax import transform
 
 from .emit import emit_conv, emit_matmul
+from .spelled import SPELLED
 from .target import Machine
 
 __all__ = ["legalize"]
@@ -55,5 +56,5 @@ def _stock(op: str) -> Legalizer:
 
 def legalize(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
     """Replace every op by a call of a PrimFunc, except `relax.reshape`, which stays a view."""
-    table = {**_VIEWS, "relax.nn.conv2d": _conv2d(machine), "relax.matmul": _matmul(machine)}
+    table = {**_VIEWS, **SPELLED, "relax.nn.conv2d": _conv2d(machine), "relax.matmul": _matmul(machine)}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

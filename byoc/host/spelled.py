@@ -1,0 +1,79 @@
+"""Functions LLVM has no intrinsic for, spelled out in terms of exp and log.
+
+sinh(x)  = (e^x - e^-x) / 2, a series near 0      asinh(x) = sign(x) log(|x| + sqrt(x^2 + 1))
+cosh(x)  = (e^x + e^-x) / 2                        acosh(x) = log(x + sqrt(x^2 - 1))
+atanh(x) = log((1 + x) / (1 - x)) / 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tvm import te, tirx
+
+__all__ = ["SPELLED"]
+
+_Number = Callable[[float], Any]
+"""A constant of the dtype at hand."""
+
+
+def _sinh(x: Any, number: _Number) -> Any:
+    square = x * x
+    # e^x - e^-x cancels near 0; the series is exact to float32 below 0.3.
+    one = number(1.0)
+    inner = one + square / number(20.0) * (one + square / number(42.0))
+    series = x * (one + square / number(6.0) * inner)
+    exact = (tirx.exp(x) - tirx.exp(-x)) * number(0.5)
+    return tirx.Select(tirx.abs(x) < number(0.3), series, exact)
+
+
+def _cosh(x: Any, number: _Number) -> Any:
+    return (tirx.exp(x) + tirx.exp(-x)) * number(0.5)
+
+
+def _asinh(x: Any, number: _Number) -> Any:
+    size = tirx.abs(x)
+    one = number(1.0)
+    # log1p by hand: log(1 + t) with t = |x| + x^2 / (1 + sqrt(x^2 + 1)) keeps small x.
+    t = size + size * size / (one + tirx.sqrt(size * size + one))
+    series = size * (one - size * size / number(6.0))
+    value = tirx.Select(size < number(0.02), series, tirx.log(one + t))
+    return tirx.Select(x < number(0.0), -value, value)
+
+
+def _acosh(x: Any, number: _Number) -> Any:
+    one = number(1.0)
+    return tirx.log(x + tirx.sqrt(x * x - one))
+
+
+def _atanh(x: Any, number: _Number) -> Any:
+    one = number(1.0)
+    series = x * (one + x * x / number(3.0))
+    exact = tirx.log((one + x) / (one - x)) * number(0.5)
+    return tirx.Select(tirx.abs(x) < number(0.02), series, exact)
+
+
+def _legalizer(name: str, function: Callable[[Any, _Number], Any]) -> Callable[[Any, Any], Any]:
+    def legalize(builder: Any, call: Any) -> Any:
+        def compute(x: Any) -> Any:
+            def number(value: float) -> Any:
+                return tirx.const(value, x.dtype)
+
+            return te.compute(x.shape, lambda *i: function(x(*i), number), name=name)
+
+        return builder.call_te(compute, call.args[0], primfunc_name_hint=name)
+
+    return legalize
+
+
+SPELLED: Mapping[str, Callable[[Any, Any], Any]] = {
+    f"relax.{name}": _legalizer(name, function)
+    for name, function in {
+        "acosh": _acosh,
+        "asinh": _asinh,
+        "atanh": _atanh,
+        "cosh": _cosh,
+        "sinh": _sinh,
+    }.items()
+}
