@@ -21,7 +21,16 @@ from tvm.ir.prim import expr as prim
 
 from byoc.segment import Array, Attr, Dim, TensorType
 
-__all__ = ["UNKNOWN_DIM", "Decoder", "dim_names"]
+__all__ = ["UNKNOWN_DIM", "Decoder", "dim_names", "items"]
+
+_item = tvm_ffi.get_global_func("ffi.ArrayGetItem")
+_size = tvm_ffi.get_global_func("ffi.ArraySize")
+
+
+def items(array: Any) -> list[Any]:
+    """The elements of an FFI array; less than half the time of ``list(array)``."""
+    return [_item(array, k) for k in range(_size(array))]
+
 
 UNKNOWN_DIM = "?"
 """The spelling of a dimension that is not known at compile time."""
@@ -66,6 +75,8 @@ class Decoder:
     """Decodes and caches; see the module's docstring."""
 
     def __init__(self) -> None:
+        self.symbolic = False
+        """True once a type with a symbolic dimension was seen."""
         self._keep: list[Any] = []
         self._types: dict[int, TensorType | None] = {}
         self._shapes: dict[int, tuple[Dim, ...]] = {}
@@ -83,8 +94,8 @@ class Decoder:
             float: lambda v: v,
             prim.IntImm: self._int_imm,
             prim.FloatImm: lambda v: float(v.value),
-            tvm_ffi.Array: lambda v: tuple([self.attr(x) for x in v]),
-            tvm.ir.Tuple: lambda v: tuple([self.attr(x) for x in v.fields]),
+            tvm_ffi.Array: lambda v: tuple([self.attr(x) for x in items(v)]),
+            tvm.ir.Tuple: lambda v: tuple([self.attr(x) for x in items(v.fields)]),
             relax.ShapeExpr: lambda v: self.dims(v),
             tvm.ir.StringImm: lambda v: str(v.value),
             tvm.ir.GenericConst: lambda v: self.array(v).tolist(),
@@ -106,7 +117,7 @@ class Decoder:
         found = self._shapes.get(key)
         if found is None:
             imm = prim.IntImm
-            found = tuple([d.value if type(d) is imm else self.dim(d) for d in shape.values])
+            found = tuple([d.value if type(d) is imm else self.dim(d) for d in items(shape.values)])
             self._shapes[key] = found
             self._keep.append(shape)
         return found
@@ -190,6 +201,7 @@ class Decoder:
                 found = self._interned.get(same)
                 if found is None:
                     found = self._interned[same] = TensorType(*same)
+                    self.symbolic = self.symbolic or not found.is_static
         self._types[key] = found
         self._keep.append(ty)
         return found

@@ -75,8 +75,25 @@ class Costs:
     def __init__(self, graph: OpGraph) -> None:
         self._graph = graph
         self._known: dict[tuple[object, ...], Cost] = {}
+        self._nodes: dict[int, Cost] = {}
+        self._sizes: dict[int, int | None] = {}
 
     def __getitem__(self, node: int) -> Cost:
+        found = self._nodes.get(node)
+        if found is None:
+            found = self._nodes[node] = self._cost(node)
+        return found
+
+    def size(self, value: int) -> int | None:
+        """Bytes of a value; None when it is symbolic or no tensor."""
+        kind = self._graph.types[value]
+        if kind is None:
+            return None
+        if id(kind) not in self._sizes:
+            self._sizes[id(kind)] = type_bytes(kind)
+        return self._sizes[id(kind)]
+
+    def _cost(self, node: int) -> Cost:
         graph, op = self._graph, self._graph.op[node]
         types = graph.types
         reads = [types[v] for v in graph.ins[node]]

@@ -31,7 +31,7 @@ from typing import Any, Union
 import tvm
 from tvm import relax
 
-from byoc.partition.decode import Decoder
+from byoc.partition.decode import Decoder, items
 from byoc.segment import Array, Attr, Node, TensorType
 
 __all__ = ["ESCAPE", "Entry", "OpGraph", "OpInfo", "Raw", "Ref", "Scope", "flatten"]
@@ -297,7 +297,7 @@ class OpGraph:
         if kind is tvm.ir.GenericConst:
             return self._constant(expr)
         if kind is tvm.ir.Tuple:
-            return tuple([self._ref(inner, scope, reads) for inner in expr.fields])
+            return tuple([self._ref(inner, scope, reads) for inner in items(expr.fields)])
         return Raw(expr)
 
     def _sequence(self, seq: Any) -> list[int]:
@@ -322,7 +322,7 @@ class OpGraph:
     def _block(self, block: Any, index: int) -> None:
         scope = self.scopes[index]
         last_effect = -1
-        for binding in block.bindings:
+        for binding in items(block.bindings):
             var, value = binding.var, binding.value
             kind = type(value)
             reads: list[int] = []
@@ -456,7 +456,7 @@ class OpGraph:
 
     def _call(self, call: Any, var: Any, scope: int, reads: list[int]) -> int:
         op = call.op
-        exprs = list(call.args)
+        exprs = items(call.args)
         if type(op) is tvm.ir.Op:
             info = self._ops.get(op.__chandle__()) or self._op_info(op)
             if not info.host:

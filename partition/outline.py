@@ -22,8 +22,9 @@ from typing import Any
 
 import tvm
 from tvm import relax
-from tvm.relax.expr import _update_type
 
+from byoc.partition import build
+from byoc.partition.decode import items
 from byoc.partition.graph import Entry, OpGraph, Raw, Ref, Scope
 
 __all__ = ["Draft", "Outlined", "outline_function"]
@@ -67,11 +68,6 @@ def outline_function(
     return func, outliner.done
 
 
-def _typed(expr: Any, ty: Any) -> Any:
-    _update_type(expr, ty)
-    return expr
-
-
 class _Outliner:
     def __init__(self, graph: OpGraph, drafts: Mapping[int, Sequence[Draft]], fresh: Fresh) -> None:
         self.graph = graph
@@ -89,7 +85,7 @@ class _Outliner:
             else self.graph.scopes[s].block
             for s in scopes
         ]
-        return _typed(relax.SeqExpr(blocks, seq.body, seq.span), seq.ty)
+        return build.sequence(blocks, seq.body)
 
     def _touched(self, scope: int) -> bool:
         if self.drafts.get(scope):
@@ -108,7 +104,7 @@ class _Outliner:
         true_branch = self.sequence(value.true_branch, true_scopes)
         false_branch = self.sequence(value.false_branch, false_scopes)
         again = relax.If(value.cond, true_branch, false_branch, value.span)
-        return relax.VarBinding(binding.var, _typed(again, value.ty), binding.span)
+        return build.binding(binding.var, build.typed(again, value.ty))
 
 
 @dataclass(slots=True)
@@ -132,7 +128,7 @@ def _reads(
                 yield from _reads(graph, expr, inner, (*path, k))
     elif type(ref) is tuple:
         if type(expr) is tvm.ir.Tuple and not path:
-            for part, inner in zip(expr.fields, ref, strict=True):
+            for part, inner in zip(items(expr.fields), ref, strict=True):
                 yield from _reads(graph, part, inner, ())
         else:
             for k, inner in enumerate(ref):
@@ -149,7 +145,7 @@ class _Block:
         self.graph = outliner.graph
         self.scope = scope
         self.drafts = drafts
-        self.new_var = relax.DataflowVar if scope.dataflow else relax.Var
+        self.new_var = build.dataflow_var if scope.dataflow else build.var
         self.draft_of = {node: d for d, draft in enumerate(drafts) for node in draft.nodes}
         self.inputs: list[dict[int, _Read]] = [self._inputs(d) for d in drafts]
         self.outputs: list[set[int]] = [set() for _ in drafts]
@@ -275,7 +271,7 @@ class _Block:
         return found
 
     def _emit(self, var: Any, value: Any) -> None:
-        self.bindings.append(relax.VarBinding(var, value))
+        self.bindings.append(build.binding(var, value))
 
     def _emit_entry(self, entry: Entry) -> None:
         if self._returned_field(entry) >= 0:
@@ -303,7 +299,7 @@ class _Block:
             return found
         expr = read.expr
         for index in read.path:
-            expr = self._named(_item(expr, index), f"{expr.name}_{index}")
+            expr = self._named(build.item(expr, index), f"{expr.name}_{index}")
         return expr
 
     def _emit_segment(self, index: int) -> None:
@@ -314,45 +310,29 @@ class _Block:
         name = self.outliner.fresh(draft.vendor)
         whole = {graph.producer[w.ref] for w in self.whole[index] if type(w.ref) is int}
         function = _lift(graph, draft, name, args, inputs, outputs, whole)
-        symbol = _typed(tvm.ir.GlobalVar(name), function.ty)
-        call = tvm.ir.Call(symbol, args, None, None)
+        symbol = build.typed(tvm.ir.GlobalVar(name), function.ty)
         if len(outputs) == 1:
             value = outputs[0]
-            _update_type(call, _type_of(graph, value))
+            call = build.call(symbol, args, _type_of(graph, value))
             if value in graph.field_of:
                 self.fields[value] = self._named(call, f"{name}_out")
             else:
                 self._emit(graph.typed_by[value], call)
         else:
-            types = [_type_of(graph, v) for v in outputs]
-            _update_type(call, tvm.ir.TupleType(types))
-            result = self._named(call, f"{name}_out")
+            kind = tvm.ir.TupleType([_type_of(graph, v) for v in outputs])
+            result = self._named(build.call(symbol, args, kind), f"{name}_out")
             for k, value in enumerate(outputs):
                 if value in graph.field_of:
-                    self.fields[value] = _item(result, k)
+                    self.fields[value] = build.item(result, k)
                 else:
-                    self._emit(graph.typed_by[value], _item(result, k))
+                    self._emit(graph.typed_by[value], build.item(result, k))
         for entry in self.whole[index]:
             assert type(entry.ref) is int
             parts = [self._spell(v, _Read(None, (0,))) for v in graph.fields[entry.ref]]
-            self._emit(entry.binding.var, _typed_tuple(parts))
+            self._emit(entry.binding.var, build.tuple_of(parts))
         self.outliner.done.append(
             Outlined(name, draft.vendor, draft.nodes, inputs, tuple(outputs), symbol, function)
         )
-
-
-def _item(expr: Any, index: int) -> Any:
-    found = relax.TupleGetItem(expr, index)
-    if found.ty.is_missing():
-        _update_type(found, expr.ty.fields[index])
-    return found
-
-
-def _typed_tuple(parts: Sequence[Any]) -> Any:
-    found = relax.Tuple(list(parts))
-    if found.ty.is_missing():
-        _update_type(found, tvm.ir.TupleType([p.ty for p in parts]))
-    return found
 
 
 def _type_of(graph: OpGraph, value: int) -> Any:
@@ -377,26 +357,26 @@ class _Body:
                 return graph.constants[value]
             if value in graph.field_of:
                 whole, index = graph.field_of[value]
-                found = self.field(value, whole, index, relax.DataflowVar)
+                found = self.field(value, whole, index, build.dataflow_var)
             else:  # a tuple from outside, whose fields are parameters
-                return _typed_tuple([self.value(v) for v in graph.fields[value]])
+                return build.tuple_of([self.value(v) for v in graph.fields[value]])
         return found
 
     def field(self, value: int, whole: int, index: int, kind: Any) -> Any:
         base = self.value(whole)
-        item = _item(base, index)
+        item = build.item(base, index)
         var = self.env[value] = kind(f"{base.name}_{index}", item.ty)
-        self.bindings.append(relax.VarBinding(var, item))
+        self.bindings.append(build.binding(var, item))
         return var
 
     def argument(self, expr: Any, ref: Ref) -> Any:
         if type(ref) is int:
             return self.value(ref)
         if type(ref) is tuple:
-            parts = list(expr.fields) if type(expr) is tvm.ir.Tuple else [None] * len(ref)
+            parts = items(expr.fields) if type(expr) is tvm.ir.Tuple else [None] * len(ref)
             inner = [self.argument(e, r) for e, r in zip(parts, ref, strict=True)]
             same = [e is not None and e.same_as(i) for e, i in zip(parts, inner, strict=True)]
-            return expr if inner and all(same) else _typed_tuple(inner)
+            return expr if inner and all(same) else build.tuple_of(inner)
         assert type(ref) is Raw
         return ref.expr
 
@@ -412,41 +392,37 @@ def _lift(
 ) -> Any:
     """The segment's function. `whole`: nodes whose tuple variable stays with the caller."""
     body = _Body(graph)
-    params = [relax.Var(str(arg.name), arg.ty) for arg in args]
+    params = [build.var(str(arg.name), arg.ty) for arg in args]
     body.env.update(zip(inputs, params, strict=True))
     returned = set(outputs)
     bindings, env = body.bindings, body.env
-    symbolic = False
     for node in draft.nodes:
         call, exprs, result = graph.calls[node], graph.arg_exprs[node], graph.result[node]
         again = [body.argument(e, r) for e, r in zip(exprs, graph.args[node], strict=True)]
         var = graph.vars[node]
         kept = var
         if result in returned:
-            kept = relax.Var(str(var.name), var.ty)
+            kept = build.var(graph.names[node], var.ty)
         elif node in whole:
-            kept = relax.DataflowVar(str(var.name), var.ty)
+            kept = build.dataflow_var(graph.names[node], var.ty)
         if not all(old.same_as(new) for old, new in zip(exprs, again, strict=True)):
-            call = _typed(tvm.ir.Call(call.op, again, call.attrs, call.ty_args, call.span), var.ty)
+            call = build.call(call.op, again, var.ty, like=call)
         env[result] = kept
-        bindings.append(relax.VarBinding(kept, call))
+        bindings.append(build.binding(kept, call))
         for value in graph.outs[node]:
-            kind = graph.types[value]
-            symbolic = symbolic or kind is None or not kind.is_static
             if value in returned and value in graph.field_of:
-                body.field(value, *graph.field_of[value], relax.Var)
+                body.field(value, *graph.field_of[value], build.var)
     results = [env[v] for v in outputs]
-    result = results[0] if len(results) == 1 else _typed_tuple(results)
-    block = relax.DataflowBlock(bindings)
-    seq = _typed(relax.SeqExpr([block], result), result.ty)
+    result = results[0] if len(results) == 1 else build.tuple_of(results)
+    seq = build.sequence([relax.DataflowBlock(bindings)], result)
     attrs = tvm.ir.make_node("ir.DictAttrs", Codegen=draft.vendor, global_symbol=name)
     function = relax.Function(params, seq, result.ty, True, attrs)
-    if symbolic or any(not _is_static(graph, v) for v in inputs):
+    if graph.decoder.symbolic and not _is_static(graph, draft.nodes):
         # Functions of a module may not share symbolic variables.
         function = relax.utils.copy_with_new_vars(function)
     return function
 
 
-def _is_static(graph: OpGraph, value: int) -> bool:
-    kind = graph.types[value]
-    return kind is not None and kind.is_static
+def _is_static(graph: OpGraph, nodes: Sequence[int]) -> bool:
+    kinds = [graph.types[v] for n in nodes for v in (*graph.ins[n], *graph.outs[n])]
+    return all(kind is not None and kind.is_static for kind in kinds)

@@ -14,7 +14,7 @@ from tvm import relax
 from byoc.errors import OptionError, VendorError
 from byoc.partition.decode import Decoder
 from byoc.partition.explain import Explainer
-from byoc.partition.flops import Costs, type_bytes
+from byoc.partition.flops import Costs
 from byoc.partition.graph import OpGraph
 from byoc.partition.group import group_scope
 from byoc.partition.match import Matches, VendorPatterns, match_graph
@@ -179,10 +179,10 @@ class _Run:
                     function=graph.name,
                     ops=len(o.nodes),
                     composites=len(parts),
-                    flops=_total(costs[n].flops for n in o.nodes),
+                    flops=_total([costs[n].flops for n in o.nodes]),
                     weight_bytes=sum([a.nbytes for a in segment.constants.values()]),
-                    input_bytes=_total(type_bytes(segment.type(v)) for v in segment.inputs),
-                    output_bytes=_total(type_bytes(segment.type(v)) for v in segment.outputs),
+                    input_bytes=_total([costs.size(v) for v in o.inputs]),
+                    output_bytes=_total([costs.size(v) for v in o.outputs]),
                     inputs=len(segment.inputs),
                     outputs=len(segment.outputs),
                 )
@@ -216,7 +216,7 @@ class _Run:
                     cost.bytes,
                     cost.text,
                     refusals,
-                )  # fmt: skip
+                )
             )
 
 

@@ -63,6 +63,8 @@ def _too_small(costs: Costs, nodes: Sequence[int], min_ops: int, min_flops: floa
 
 def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     """A vendor learns a symbolic dimension from an input that has it as a plain dimension."""
+    if not graph.decoder.symbolic:
+        return None
     inside = set(nodes)
     inputs: dict[int, TensorType] = {}
     used: dict[str, int] = {}

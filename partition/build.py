@@ -1,0 +1,66 @@
+"""Constructors of IR nodes with their types given: nothing is inferred or converted.
+
+TVM's Python constructors check and convert each argument, several microseconds a node; these
+call the functions they call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import relax
+from tvm.relax.expr import _update_type
+
+__all__ = ["binding", "call", "dataflow_var", "item", "sequence", "tuple_of", "typed", "var"]
+
+_var = tvm_ffi.get_global_func("ir.Var")
+_dataflow_var = tvm_ffi.get_global_func("relax.DataflowVar")
+_call = tvm_ffi.get_global_func("ir.Call")
+_binding = tvm_ffi.get_global_func("relax.VarBinding")
+
+
+def typed(expr: Any, ty: Any) -> Any:
+    """`expr`, its type set when it had none."""
+    if expr.ty.is_missing():
+        _update_type(expr, ty)
+    return expr
+
+
+def var(name: str, ty: Any) -> Any:
+    """A variable."""
+    return _var(name, ty, None)
+
+
+def dataflow_var(name: str, ty: Any) -> Any:
+    """A variable seen only inside its dataflow block."""
+    return _dataflow_var(name, ty, None)
+
+
+def call(op: Any, args: Sequence[Any], ty: Any, like: Any = None) -> Any:
+    """A call with a result of type `ty`; attributes and type arguments are those of `like`."""
+    if like is None:
+        return _call(ty, op, args, None, [], None)
+    return _call(ty, op, args, like.attrs, like.ty_args, like.span)
+
+
+def binding(name: Any, value: Any) -> Any:
+    """The binding of a variable."""
+    return _binding(name, value, None)
+
+
+def item(expr: Any, index: int) -> Any:
+    """Field `index` of a tuple."""
+    return typed(relax.TupleGetItem(expr, index), expr.ty.fields[index])
+
+
+def tuple_of(parts: Sequence[Any]) -> Any:
+    """A tuple."""
+    return typed(relax.Tuple(list(parts)), tvm.ir.TupleType([p.ty for p in parts]))
+
+
+def sequence(blocks: Sequence[Any], result: Any) -> Any:
+    """Blocks and what they compute."""
+    return typed(relax.SeqExpr(list(blocks), result), result.ty)
