@@ -66,7 +66,9 @@ def _import_onnx(model: Path | onnx.ModelProto) -> Model:
 def _import_relax(mod: tvm.IRModule) -> Model:
     names = [v.name_hint for v in mod.get_global_vars()]
     if "main" not in names:
-        raise ModelError(f"the IRModule has no function 'main'; it has {', '.join(names) or 'none'}")
+        raise ModelError(
+            f"the IRModule has no function 'main'; it has {', '.join(names) or 'none'}"
+        )
     main = mod["main"]
     inputs = tuple(p.name for p in main.params)
     count = len(main.ret_ty.fields) if isinstance(main.ret_ty, tvm.relax.TupleType) else 1

@@ -57,9 +57,7 @@ def _gelu(graph: Graph, node: Node) -> Value | None:
             continue
         if not same_dims(x.shape, node.shape) or x.dtype != node.dtype:
             continue
-        assert isinstance(curve, Node)
         inner = curve.args[0]
-        assert isinstance(inner, Value)
         if curve.op == "erf" and _is_polynomial(inner, x, _ERF):
             return graph.emit(relax.op.nn.gelu(x.expr))
         if curve.op == "tanh" and _is_polynomial(inner, x, _TANH):
@@ -80,8 +78,7 @@ def _sigmoid(graph: Graph, node: Node) -> Value | None:
     a, curve, b = affine(below)
     if not is_op(curve, "exp") or a != 1 or b != 1:
         return None
-    assert isinstance(curve, Node)
-    slope, x, shift = affine(curve.args[0])  # type: ignore[arg-type]
+    slope, x, shift = affine(curve.args[0])
     if x is None or slope != -1 or shift != 0 or not same_dims(x.shape, node.shape):
         return None
     result = relax.op.sigmoid(x.expr)
@@ -94,20 +91,18 @@ def _softmax(graph: Graph, node: Node) -> Value | None:
     above, below = tensors(node)
     if not is_op(above, "exp") or not is_op(below, "sum") or below.args[0] is not above:
         return None
-    assert isinstance(above, Node) and isinstance(below, Node)
     axis = below.attrs.axis
     if axis is None or len(axis) != 1 or not below.attrs.keepdims:
         return None
     x = above.args[0]
     if is_op(x, "subtract"):
-        data, highest = tensors(x)  # type: ignore[arg-type]
-        if is_op(highest, "max") and highest.args[0] is data:  # type: ignore[attr-defined]
-            over = highest.attrs.axis  # type: ignore[attr-defined]
+        data, highest = tensors(x)
+        if is_op(highest, "max") and highest.args[0] is data:
+            over = highest.attrs.axis
             if over is not None and [int(a) % node.ndim for a in over] == [
                 int(a) % node.ndim for a in axis
             ]:
                 x = data
-    assert isinstance(x, Value)
     return graph.emit(relax.op.nn.softmax(x.expr, int(axis[0])))
 
 
@@ -131,8 +126,8 @@ def _leaky_choice(graph: Graph, node: Node) -> Value | None:
     condition, a, b = node.args
     if not is_op(condition, "greater", "greater_equal", "less", "less_equal"):
         return None
-    x, zero = tensors(condition)  # type: ignore[arg-type]
-    positive, negative = (a, b) if condition.op.startswith("greater") else (b, a)  # type: ignore[union-attr]
+    x, zero = tensors(condition)
+    positive, negative = (a, b) if condition.op.startswith("greater") else (b, a)
     if number(zero) != 0 or positive is not x or not isinstance(negative, Value):
         return None
     slope = _slope(negative, x)
@@ -145,11 +140,10 @@ def _hard_sigmoid(graph: Graph, node: Node) -> Value | None:
     if len(parts) != 1 or not is_op(parts[0], "clip") or np.dtype(node.dtype).kind != "f":
         return None
     gate = parts[0]
-    assert isinstance(gate, Node)
     low, high = gate.leaf(1), gate.leaf(2)
     if low != 0 or not isinstance(high, (int, float)) or not close(high * scale, 1.0):
         return None
-    a, x, b = affine(gate.args[0])  # type: ignore[arg-type]
+    a, x, b = affine(gate.args[0])
     if x is None or b == 0 or not same_dims(x.shape, node.shape):
         return None
     slope = relax.const(a * scale, node.dtype)
@@ -166,7 +160,6 @@ def _hard_swish(graph: Graph, node: Node) -> Value | None:
     for x, gate in (parts, parts[::-1]):
         if not is_op(gate, "clip") or not same_dims(x.shape, node.shape):
             continue
-        assert isinstance(gate, Node)
         low, high = gate.leaf(1), gate.leaf(2)
         if low != 0 or not isinstance(high, (int, float)) or not close(high * scale, 1.0):
             continue

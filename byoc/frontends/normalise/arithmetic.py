@@ -1,11 +1,11 @@
 """Additions and multiplications of constants in one form.
 
-    c + x, c · x              → x + c, x · c
-    x - c                     → x + (-c)
-    (x + c) + d, (x · c) · d  → x + (c + d), x · (c · d)
-    (x + c) · d               → x · d + c · d        where x · d has somewhere to go
-    conv(x) + c[C, 1, 1]      → conv(x) + c[1, C, 1, 1]
-    matmul(x) + c[1, 1, C]    → matmul(x) + c[C]
+c + x, c · x              → x + c, x · c
+x - c                     → x + (-c)
+(x + c) + d, (x · c) · d  → x + (c + d), x · (c · d)
+(x + c) · d               → x · d + c · d        where x · d has somewhere to go
+conv(x) + c[C, 1, 1]      → conv(x) + c[1, C, 1, 1]
+matmul(x) + c[1, 1, C]    → matmul(x) + c[C]
 """
 
 from __future__ import annotations

@@ -47,9 +47,9 @@ def _operand(value: Value) -> _Operand:
     factor, axes = 1.0, tuple(range(4))
     while True:
         if is_op(value, "permute_dims"):
-            inner = permutation(value)  # type: ignore[arg-type]
+            inner = permutation(value)
             axes = tuple(inner[a] for a in axes)
-            value = value.args[0]  # type: ignore[attr-defined]
+            value = value.args[0]
             continue
         scale, parts = factors(value)
         if len(parts) != 1 or parts[0] is value or parts[0].ndim != 4:
@@ -74,7 +74,7 @@ def _scores(graph: Graph, value: Any) -> _Scores | None:
     if is_op(value, "add"):
         for product, mask in (tensors(value), tensors(value)[::-1]):
             found = _scaled_product(product)
-            if found is not None and product.graph.only_user(product) is value:  # type: ignore[attr-defined]
+            if found is not None and product.graph.only_user(product) is value:
                 return _with_mask(graph, found, mask)
     if is_op(value, "where"):
         condition, a, b = value.args
@@ -94,7 +94,6 @@ def _scaled_product(value: Any) -> _Scores | None:
     if len(parts) != 1 or not is_op(parts[0], "matmul") or parts[0].ndim != 4:
         return None
     product = parts[0]
-    assert isinstance(product, Node)
     if value is not product and graph_user(product) is None:
         return None
     return _Scores(product, scale)
@@ -128,14 +127,15 @@ def _is_causal(mask: Const, product: Node) -> bool:
     if shape[-2:] != wanted[-2:] or any(d != 1 for d in shape[:-2]):
         return False
     array = mask.array.reshape(shape[-2:])
-    return not np.any(np.tril(array)) and bool(np.all(array[np.triu_indices_from(array, 1)] <= _MASKED))
+    return not np.any(np.tril(array)) and bool(
+        np.all(array[np.triu_indices_from(array, 1)] <= _MASKED)
+    )
 
 
 def _attention(graph: Graph, node: Node) -> Value | None:
     weights, values = tensors(node)
     if node.ndim != 4 or node.dtype != "float32" or not is_op(weights, "nn.softmax"):
         return None
-    assert isinstance(weights, Node)
     if int(weights.attrs.axis) % 4 != 3 or graph.only_user(weights) is None:
         return None
     scores = _scores(graph, weights.args[0])

@@ -1,6 +1,6 @@
 """BatchNorm at inference is a multiplication and an addition; both go into weights.
 
-    batch_norm(x; γ, β, μ, σ²)  → x · s + t       s = γ / √(σ² + ε),  t = β - μ · s
+    batch_norm(x; g, b, m, v)  → x · s + t       s = g / √(v + ε),  t = b - m · s
     conv(x, W) · s              → conv(x, W · s)  s over the output channels
     matmul(x, W) · s            → matmul(x, W · s)
 

@@ -29,7 +29,7 @@ MAX_BYTES = 1 << 30
 """No fold creates a larger array, unless its inputs are as large."""
 
 
-class _TooLarge(Exception):
+class _TooLargeError(Exception):
     pass
 
 
@@ -45,7 +45,7 @@ def fold(op: str, attrs: Any, args: tuple[Any, ...]) -> Array | None:
                 shape = np.broadcast_shapes(*(np.shape(a) for a in args))
                 _check(math.prod(shape) * 8, room)
             result = np.asarray(evaluate(attrs, room, *args))
-    except (_TooLarge, ValueError, TypeError, IndexError, AttributeError, MemoryError):
+    except (_TooLargeError, ValueError, TypeError, IndexError, AttributeError, MemoryError):
         return None  # an ill-typed op is refused by type inference, with a better message
     return result
 
@@ -104,7 +104,7 @@ def _argument(arg: Arg) -> Any:
 
 def _check(nbytes: float, room: int) -> None:
     if nbytes > room:
-        raise _TooLarge
+        raise _TooLargeError
 
 
 def _nbytes(arg: Any) -> int:
@@ -204,7 +204,9 @@ def _stack(attrs: Any, room: int, xs: tuple[Array, ...]) -> Array:
     return np.stack(xs, axis=0 if attrs.axis is None else int(attrs.axis))
 
 
-def _strided_slice(attrs: Any, room: int, x: Array, axes: Any, begin: Any, end: Any, *strides: Any) -> Array:
+def _strided_slice(
+    attrs: Any, room: int, x: Array, axes: Any, begin: Any, end: Any, *strides: Any
+) -> Array:
     steps = strides[0] if strides else (1,) * len(axes)
     index = [slice(None)] * x.ndim
     for axis, first, last, step in zip(axes, begin, end, steps, strict=True):
@@ -221,7 +223,7 @@ def _take(attrs: Any, room: int, x: Array, indices: Any) -> Array:
     _check(x.nbytes / max(length, 1) * indices.size, room)
     if np.any(indices >= length) or np.any(indices < -length):
         raise IndexError
-    return np.take(x, indices, axis=axis)
+    return np.asarray(np.take(x, indices, axis=axis))
 
 
 def _tile(attrs: Any, room: int, x: Array) -> Array:
@@ -292,8 +294,8 @@ def _cumsum(attrs: Any, room: int, x: Array) -> Array:
 def _matmul(attrs: Any, room: int, a: Array, b: Array) -> Array:
     work = a.size * (b.shape[-1] if b.ndim > 1 else 1)
     if work > 1 << 28:
-        raise _TooLarge
-    return np.matmul(a, b)
+        raise _TooLargeError
+    return np.asarray(np.matmul(a, b))
 
 
 def _where(attrs: Any, room: int, c: Array, a: Array, b: Array) -> Array:

@@ -30,13 +30,23 @@ from tvm.ir import Call, GenericConst, Op
 
 from byoc.frontends.normalise.tensors import from_numpy, to_numpy
 
-__all__ = ["Arg", "Const", "Graph", "Input", "Leaf", "Node", "NotReadable", "Value", "same_dims"]
+__all__ = [
+    "Arg",
+    "Const",
+    "Graph",
+    "Input",
+    "Leaf",
+    "Node",
+    "NotReadableError",
+    "Value",
+    "same_dims",
+]
 
 Array = npt.NDArray[Any]
 Dims: TypeAlias = "tuple[Any, ...]"
 
 
-class NotReadable(Exception):
+class NotReadableError(Exception):
     """The function holds a construct that graphs do not model; it is left as it is."""
 
 
@@ -109,7 +119,7 @@ class Node(Value):
     """
 
     def __init__(
-        self, graph: Graph, op: str, call: Any, args: list[Arg], expr: Any, name: str, key: int
+        self, graph: Graph, op: str, call: Any, args: list[Any], expr: Any, name: str, key: int
     ) -> None:
         super().__init__(expr)
         self.graph = graph
@@ -148,7 +158,7 @@ class Leaf:
 Arg: TypeAlias = "Value | Leaf | tuple[Arg, ...]"
 
 
-def plain(arg: Arg) -> Any:
+def plain(arg: Any) -> Any:
     """Python value of a non-tensor argument; symbolic dimensions stay TVM expressions."""
     if isinstance(arg, tuple):
         return tuple(plain(a) for a in arg)
@@ -193,7 +203,7 @@ class Graph:
     names: variable → source name, for bindings whose own name says less.
     """
 
-    result: Arg = ()
+    result: Any = ()
     params: list[Input] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     table: dict[Any, Value | Leaf | tuple[Any, ...]] = field(default_factory=dict)
@@ -212,7 +222,7 @@ class Graph:
         """Read a function. names: variable → source name, where the variable's own says less.
 
         The graph keeps no reference to the function, so that weights which rules replace are
-        freed at once. Raises NotReadable for a function that defines functions inside.
+        freed at once. Raises NotReadableError for a function that defines functions inside.
         """
         graph = cls()
         graph.header = (function.params, function.ret_ty, function.is_pure, function.attrs)
@@ -237,14 +247,14 @@ class Graph:
             node = self._add("match_cast", binding, [self._arg(value)], var, name)
             node.pure = False
         elif isinstance(value, relax.Function):
-            raise NotReadable("a function inside the function")
+            raise NotReadableError("a function inside the function")
         elif isinstance(value, relax.If):
             self.has_control_flow = True
-            branches = tuple(self._branch(b, names) for b in (value.true_branch, value.false_branch))
-            # A branch may return a value of this graph; as an argument it is kept up to date.
-            passed = tuple(
-                v for b in branches for v in _values((b.result,)) if _foreign(v, b)
+            branches = tuple(
+                self._branch(b, names) for b in (value.true_branch, value.false_branch)
             )
+            # A branch may return a value of this graph; as an argument it is kept up to date.
+            passed = tuple(v for b in branches for v in _values((b.result,)) if _foreign(v, b))
             node = self._add("if", value, [self._arg(value.cond), passed], var, name)
             node.branches = branches
             node.pure = all(n.pure for b in branches for n in b.nodes)
@@ -258,7 +268,7 @@ class Graph:
             op = value.op
             known = isinstance(op, Op)
             if isinstance(op, relax.Var):
-                raise NotReadable("a call of a closure")
+                raise NotReadableError("a call of a closure")
             node = self._add(
                 op.name.removeprefix("relax.") if known else "call",
                 value,
@@ -275,14 +285,14 @@ class Graph:
         graph._read_body(body, names)
         return graph
 
-    def _add(self, op: str, call: Any, args: list[Arg], var: Any, name: str) -> Node:
+    def _add(self, op: str, call: Any, args: list[Any], var: Any, name: str) -> Node:
         self._keys[0] += 1
         node = Node(self, op, call, args, var, name, self._keys[0])
         self.nodes.append(node)
         self.table[var] = node
         return node
 
-    def _arg(self, expr: Any) -> Arg:
+    def _arg(self, expr: Any) -> Any:
         if isinstance(expr, relax.Var):
             # Variables of symbolic shapes are not values: they live in types.
             found = self.table.get(expr)
@@ -304,7 +314,7 @@ class Graph:
                 return source[expr.index]
             return self._emit_get(source, expr.index)
         if isinstance(expr, (relax.SeqExpr, relax.Function, relax.If)):
-            raise NotReadable(f"a nested {type(expr).__name__}")
+            raise NotReadableError(f"a nested {type(expr).__name__}")
         return Leaf(expr)
 
     # -- editing
@@ -339,7 +349,7 @@ class Graph:
         get = self._builder.normalize(relax.TupleGetItem(expression(source), index))
         return self._new("get", get, [source])
 
-    def _new(self, op: str, call: Any, args: list[Arg]) -> Node:
+    def _new(self, op: str, call: Any, args: list[Any]) -> Node:
         at = self.current
         name = getattr(self, "_name", None) or (at.name if at else op)
         var = relax.Var(name, call.ty)
@@ -510,7 +520,7 @@ class Graph:
         return relax.VarBinding(var, value)
 
 
-def expression(arg: Arg, table: dict[Value, Any] | None = None) -> Any:
+def expression(arg: Any, table: dict[Value, Any] | None = None) -> Any:
     """The Relax expression of an argument, values taken from `table` where given."""
     if isinstance(arg, tuple):
         fields = [expression(a, table) for a in arg]
@@ -520,7 +530,7 @@ def expression(arg: Arg, table: dict[Value, Any] | None = None) -> Any:
     return arg.expr
 
 
-def _swap(arg: Any, old: Value, new: Arg) -> Any:
+def _swap(arg: Any, old: Value, new: Any) -> Any:
     if arg is old:
         return new
     if isinstance(arg, tuple):

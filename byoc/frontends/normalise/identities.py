@@ -1,14 +1,14 @@
 """Ops that do nothing, or nothing together with their producer.
 
-    reshape, broadcast_to, … to the same type    x → x
-    x + 0, x - 0, x · 1, x / 1, x ** 1           → x
-    dropout(x)                                   → x
-    relu(relu(x)), clip(clip(x)), clip(relu(x))  → one relu or clip
-    max(x, 0), min(max(x, a), b)                 → relu(x), clip(x, a, b)
-    x ** 2, x ** 3, x ** 0.5, x ** -0.5          → square(x), x · square(x), sqrt(x), rsqrt(x)
-    concat([x])                                  → x
-    cast(cast(x, wider), type of x)              → x
-    sum / max / min / mean(stack([x, y, …]))     → x + y + …
+reshape, broadcast_to, … to the same type    x → x
+x + 0, x - 0, x · 1, x / 1, x ** 1           → x
+dropout(x)                                   → x
+relu(relu(x)), clip(clip(x)), clip(relu(x))  → one relu or clip
+max(x, 0), min(max(x, a), b)                 → relu(x), clip(x, a, b)
+x ** 2, x ** 3, x ** 0.5, x ** -0.5          → square(x), x · square(x), sqrt(x), rsqrt(x)
+concat([x])                                  → x
+cast(cast(x, wider), type of x)              → x
+sum / max / min / mean(stack([x, y, …]))     → x + y + …
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def _no_pad(graph: Graph, node: Node) -> Value | None:
 
 def _neutral(neutral: float, both_sides: bool) -> Any:
     def rule(graph: Graph, node: Node) -> Value | None:
+        a: Value
+        b: Value
         a, b = tensors(node)
         if number(b) == neutral and _same_type(a, node):
             return a
@@ -102,7 +104,9 @@ def _clips(graph: Graph, node: Node) -> Value | None:
     if (low, high) == (-math.inf, math.inf):
         return x
     if (low, high) == (0.0, math.inf):
-        return None if node.op == "nn.relu" and inner is None else graph.emit(relax.op.nn.relu(x.expr))
+        return (
+            None if node.op == "nn.relu" and inner is None else graph.emit(relax.op.nn.relu(x.expr))
+        )
     if inner is None and node.op in ("maximum", "minimum"):
         return None  # one-sided: as short as it gets, and exact for any bound
     return graph.emit(relax.op.clip(x.expr, low, high))
@@ -137,7 +141,7 @@ def _casts(graph: Graph, node: Node) -> Value | None:
     inner = node.args[0]
     if not is_op(inner, "astype"):
         return None
-    x = inner.args[0]
+    x: Value = inner.args[0]
     if x.dtype != node.dtype:
         return None
     return x if np.can_cast(x.dtype, inner.dtype, "safe") else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-def is_op(value: Any, *ops: str) -> bool:
+def is_op(value: Any, *ops: str) -> TypeGuard[Node]:
     """True for a node of one of the ops."""
     return isinstance(value, Node) and value.op in ops
 
@@ -42,14 +42,13 @@ def close(a: float | None, b: float, tolerance: float = 1e-4) -> bool:
     return a is not None and abs(a - b) <= tolerance * max(abs(b), 1e-6)
 
 
-def tensors(node: Node) -> tuple[Value, Value]:
+def tensors(node: Node) -> tuple[Any, Any]:
     """Both operands of a binary op."""
     a, b = node.args[:2]
-    assert isinstance(a, Value) and isinstance(b, Value)
     return a, b
 
 
-def other(node: Node, value: Value) -> Value | None:
+def other(node: Node, value: Value) -> Any:
     """The operand of a binary op that is not `value`; `value` itself for op(value, value)."""
     a, b = tensors(node)
     if a is value:

@@ -2,9 +2,9 @@
 
     (x - mean(x)) / √(mean((x - mean(x))²) + ε)   → nn.layer_norm(x, 1, 0)
     x / √(mean(x²) + ε)                           → nn.rms_norm(x, 1)
-    layer_norm(x, γ, β) · c, … + c                → layer_norm(x, γ c, β c), layer_norm(x, γ, β + c)
-    rms_norm(x, γ) · c                            → rms_norm(x, γ c)
-    reshape(instance_norm(reshape(x, [N, G, -1]))) · γ + β  → nn.group_norm(x, γ, β, G)
+    layer_norm(x, g, b) · c, … + c                → layer_norm(x, g c, b c), layer_norm(x, g, b + c)
+    rms_norm(x, g) · c                            → rms_norm(x, g c)
+    reshape(instance_norm(reshape(x, [N, G, -1]))) · g + b  → nn.group_norm(x, g, b, G)
 
 Division by a root may be spelled as a product with rsqrt, 1/√ or a power of -½, squares as
 x·x or powers. Sources: Ba et al. 2016, Zhang and Sennrich 2019, Wu and He 2018.
@@ -25,28 +25,28 @@ from byoc.frontends.normalise.match import affine, is_op, number, tensors
 __all__ = ["RULES"]
 
 
-def _root(value: Any) -> Value | None:
+def _root(value: Any) -> Any:
     """v for √v."""
     if is_op(value, "sqrt") or (is_op(value, "power") and number(value.args[1]) == 0.5):
-        return value.args[0]  # type: ignore[no-any-return]
+        return value.args[0]
     return None
 
 
-def _inverse_root(value: Any) -> Value | None:
+def _inverse_root(value: Any) -> Any:
     """v for 1/√v."""
     if is_op(value, "rsqrt") or (is_op(value, "power") and number(value.args[1]) == -0.5):
-        return value.args[0]  # type: ignore[no-any-return]
+        return value.args[0]
     if is_op(value, "divide") and number(value.args[0]) == 1:
         return _root(value.args[1])
     return None
 
 
-def _squared(value: Any) -> Value | None:
+def _squared(value: Any) -> Any:
     """v for v²."""
     if is_op(value, "square") or (is_op(value, "power") and number(value.args[1]) == 2):
-        return value.args[0]  # type: ignore[no-any-return]
+        return value.args[0]
     if is_op(value, "multiply") and value.args[0] is value.args[1]:
-        return value.args[0]  # type: ignore[no-any-return]
+        return value.args[0]
     return None
 
 
@@ -63,8 +63,7 @@ def _last_axes(reduction: Any) -> int | None:
 def _normalised(graph: Graph, node: Node) -> Value | None:
     if node.op == "divide":
         x, variance = node.args[0], _root(node.args[1])
-        found = _norm(graph, node, x, variance)
-        return found
+        return _norm(graph, node, x, variance)
     for x, gate in (tensors(node), tensors(node)[::-1]):
         found = _norm(graph, node, x, _inverse_root(gate))
         if found is not None:
@@ -72,7 +71,7 @@ def _normalised(graph: Graph, node: Node) -> Value | None:
     return None
 
 
-def _norm(graph: Graph, node: Node, x: Any, variance: Value | None) -> Value | None:
+def _norm(graph: Graph, node: Node, x: Any, variance: Any) -> Value | None:
     if variance is None or np.dtype(node.dtype).kind != "f":
         return None
     scale, average, epsilon = affine(variance)
@@ -84,9 +83,9 @@ def _norm(graph: Graph, node: Node, x: Any, variance: Value | None) -> Value | N
     axes = list(range(-count, 0))
     data = _centred(x, count)
     if is_op(average, "variance"):
-        wanted = average.args[0] is data  # type: ignore[union-attr]
+        wanted = average.args[0] is data
     else:
-        inner = _squared(average.args[0])  # type: ignore[union-attr]
+        inner = _squared(average.args[0])
         wanted = inner is x or (data is not None and _same_centring(inner, data, count))
         if inner is x and data is None:
             shape = _ones_shape(x, count)
@@ -104,12 +103,12 @@ def _norm(graph: Graph, node: Node, x: Any, variance: Value | None) -> Value | N
     return graph.emit(relax.op.nn.layer_norm(data.expr, gamma.expr, beta.expr, axes, epsilon))
 
 
-def _centred(value: Any, count: int) -> Value | None:
+def _centred(value: Any, count: int) -> Any:
     """v for v - mean(v over the last axes)."""
     if not is_op(value, "subtract"):
         return None
     data, average = tensors(value)
-    if is_op(average, "mean") and average.args[0] is data and _last_axes(average) == count:  # type: ignore[attr-defined]
+    if is_op(average, "mean") and average.args[0] is data and _last_axes(average) == count:
         return data
     return None
 
@@ -148,17 +147,17 @@ def _scale(graph: Graph, node: Node) -> Value | None:
         factor = _with_parameter(node, norm, c, 1)
         if factor is None:
             return None
-        x, gamma = norm.args  # type: ignore[attr-defined]
+        x, gamma = norm.args
         weight = graph.constant(combine(np.multiply, gamma.array, factor))
-        a = norm.attrs  # type: ignore[attr-defined]
+        a = norm.attrs
         return graph.emit(relax.op.nn.rms_norm(x.expr, weight.expr, list(a.axes), a.epsilon))
     if not is_op(norm, "nn.layer_norm"):
         return None
     factor = _with_parameter(node, norm, c, 1)
-    beta = norm.args[2]  # type: ignore[attr-defined]
+    beta = norm.args[2]
     if factor is None or not isinstance(beta, Const):
         return None
-    gamma = norm.args[1]  # type: ignore[attr-defined]
+    gamma = norm.args[1]
     return _layer_norm(
         graph,
         norm,
@@ -174,7 +173,7 @@ def _shift(graph: Graph, node: Node) -> Value | None:
     term = _with_parameter(node, norm, c, 2)
     if term is None:
         return None
-    gamma, beta = norm.args[1:]  # type: ignore[attr-defined]
+    gamma, beta = norm.args[1:]
     return _layer_norm(graph, norm, gamma.array, combine(np.add, beta.array, term))
 
 
@@ -211,11 +210,11 @@ def _group_norm(graph: Graph, node: Node) -> Value | None:
 
 
 def _channel_parameter(graph: Graph, node: Node) -> Value | None:
-    """group_norm(x, γ, β) · c, … + c with c by channel."""
+    """group_norm(x, g, b) · c, … + c with c by channel."""
     norm, c = tensors(node)
     if not is_op(norm, "nn.group_norm") or not isinstance(c, Const):
         return None
-    x, gamma, beta = norm.args  # type: ignore[attr-defined]
+    x, gamma, beta = norm.args
     if not isinstance(gamma, Const) or not isinstance(beta, Const):
         return None
     if graph.only_user(norm) is None or not same_dims(norm.shape, node.shape):
@@ -228,7 +227,7 @@ def _channel_parameter(graph: Graph, node: Node) -> Value | None:
         g, b = combine(np.multiply, gamma.array, by), combine(np.multiply, beta.array, by)
     else:
         g, b = gamma.array, combine(np.add, beta.array, by)
-    a = norm.attrs  # type: ignore[attr-defined]
+    a = norm.attrs
     gc, bc = graph.constant(g), graph.constant(b)
     return graph.emit(
         relax.op.nn.group_norm(

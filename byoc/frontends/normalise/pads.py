@@ -1,8 +1,8 @@
 """Explicit padding before a convolution or pool becomes the padding of that op.
 
-    conv(pad(x, w, 0), p)      → conv(x, p + w)
-    avg_pool(pad(x, w, 0), 0)  → avg_pool(x, w, count_include_pad)
-    max_pool(pad(x, w, v), p)  → max_pool(x, p + w)   v = -inf, or v = 0 and x ≥ 0
+conv(pad(x, w, 0), p)      → conv(x, p + w)
+avg_pool(pad(x, w, 0), 0)  → avg_pool(x, w, count_include_pad)
+max_pool(pad(x, w, v), p)  → max_pool(x, p + w)   v = -inf, or v = 0 and x ≥ 0
 """
 
 from __future__ import annotations

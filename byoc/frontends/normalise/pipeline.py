@@ -1,9 +1,9 @@
 """The passes, in order.
 
-    1  rules      identities, folding, shapes, arithmetic, BatchNorm, padding, activations, norms,
-                  all from one queue: each makes room for others
-    2  twins      equal nodes merged; again from 1 until nothing changes
-    3  attention  last: it needs transposes and scales in their final form; then 1 and 2 again
+1  rules      identities, folding, shapes, arithmetic, BatchNorm, padding, activations, norms,
+              all from one queue: each makes room for others
+2  twins      equal nodes merged; again from 1 until nothing changes
+3  attention  last: it needs transposes and scales in their final form; then 1 and 2 again
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from byoc.frontends.normalise import (
 )
 from byoc.frontends.normalise.cse import merge_equal
 from byoc.frontends.normalise.engine import Rules, apply, merge
-from byoc.frontends.normalise.graph import Graph, NotReadable
+from byoc.frontends.normalise.graph import Graph, NotReadableError
 
 __all__ = ["RULES", "normalise_function", "normalise_graph", "normalise_module"]
 
@@ -69,7 +69,7 @@ def normalise_function(function: relax.Function) -> relax.Function:
     """
     try:
         graph = Graph.read(function)
-    except NotReadable:
+    except NotReadableError:
         return function
     normalise_graph(graph)
     return graph.write()
@@ -82,7 +82,9 @@ def normalise_module(mod: tvm.IRModule) -> tvm.IRModule:
     """
     functions = {}
     for var, function in mod.functions_items():
-        taken = function.attrs is not None and ("Codegen" in function.attrs or "Composite" in function.attrs)
+        taken = function.attrs is not None and (
+            "Codegen" in function.attrs or "Composite" in function.attrs
+        )
         plain = isinstance(function, relax.Function) and not taken
         functions[var] = normalise_function(function) if plain else function
     return tvm.IRModule(functions, attrs=mod.attrs)

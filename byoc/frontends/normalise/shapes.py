@@ -33,7 +33,7 @@ def _merge_reshapes(graph: Graph, node: Node) -> Value | None:
     inner = node.args[0]
     if node.shape is None or not is_op(inner, *_RESHAPES):
         return None
-    x = inner.args[0]
+    x: Value = inner.args[0]
     if same_dims(x.shape, node.shape):
         return x
     return graph.emit(_reshape(x.expr, node.shape)) if x.shape is not None else None
@@ -55,13 +55,12 @@ def permutation(node: Node) -> tuple[int, ...]:
 
 
 def _merge_transposes(graph: Graph, node: Node) -> Value | None:
-    x = node.args[0]
-    if not isinstance(x, Value) or node.ndim < 0:
+    x: Value = node.args[0]
+    if node.ndim < 0:
         return None
-    axes = permutation(node)
-    inner = is_op(x, "permute_dims")
-    if inner:
-        axes = tuple(permutation(x)[a] for a in axes)
+    axes, merged = permutation(node), False
+    if is_op(x, "permute_dims"):
+        axes, merged = tuple(permutation(x)[a] for a in axes), True
         x = x.args[0]
     if axes == tuple(range(len(axes))):
         return x
@@ -69,7 +68,7 @@ def _merge_transposes(graph: Graph, node: Node) -> Value | None:
         moved = [a for a in axes if x.static_shape[a] != 1]
         if moved == sorted(moved):
             return graph.emit(_reshape(x.expr, node.shape))
-    return graph.emit(relax.op.permute_dims(x.expr, list(axes))) if inner else None
+    return graph.emit(relax.op.permute_dims(x.expr, list(axes))) if merged else None
 
 
 def _unflatten(graph: Graph, node: Node) -> Value | None:

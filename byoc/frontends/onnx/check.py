@@ -121,4 +121,4 @@ def _reads(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def _name(node: onnx.NodeProto) -> str:
-    return node.name or next(iter(node.output), node.op_type)
+    return str(node.name or next(iter(node.output), node.op_type))

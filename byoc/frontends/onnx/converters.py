@@ -253,7 +253,8 @@ def _crop(data: Any, width: list[int]) -> tuple[Any, list[int]]:
 
 def gather(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Gather 1, 11, 13. One constant index is a slice; else negative indices count from the end,
-    which is `take` in mode "wrap"."""
+    which is `take` in mode "wrap".
+    """
     data, indices, axis = x[0], x[1], int(attrs.get("axis", 0))
     tensors = all(isinstance(v.ty, relax.TensorType) for v in (data, indices))
     if not tensors or (isinstance(data, GenericConst) and isinstance(indices, GenericConst)):
@@ -340,9 +341,7 @@ def gemm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any
     return relax.op.add(result, c if beta == 1 else relax.op.multiply(c, _scalar(beta, x[0])))
 
 
-def _same_pads(
-    lower: bool, size: int, kernel: int, stride: int, dilation: int
-) -> tuple[int, int]:
+def _same_pads(lower: bool, size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     """auto_pad: as many outputs as the stride leaves, the odd element last (UPPER) or first."""
     out = -(-size // stride)
     total = max(0, (out - 1) * stride + (kernel - 1) * dilation + 1 - size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from byoc.errors import ModelError
 from byoc.frontends.onnx import wire
@@ -40,7 +40,7 @@ def open_model(path: Path) -> tuple[onnx.ModelProto, Weights]:
     try:
         small, payloads = wire.split(data)
         model = onnx.ModelProto.FromString(small)
-    except (wire.BadWire, DecodeError) as error:
+    except (wire.BadWireError, DecodeError) as error:
         raise _not_onnx(path, data, str(error)) from None
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise _not_onnx(path, data, "it holds no graph")

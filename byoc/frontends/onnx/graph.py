@@ -380,7 +380,7 @@ def _captured(attribute: onnx.AttributeProto) -> Iterator[str]:
 
 
 def _name(node: onnx.NodeProto) -> str:
-    return node.name or next((o for o in node.output if o), node.op_type)
+    return str(node.name or next((o for o in node.output if o), node.op_type))
 
 
 def _constant_shape(value: Any) -> Any:

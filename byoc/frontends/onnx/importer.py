@@ -61,7 +61,8 @@ def _own(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """Replace calls of the model's own functions, and of operators that ONNX defines by simpler
-    ones, by their bodies."""
+    ones, by their bodies.
+    """
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)

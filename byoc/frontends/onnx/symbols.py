@@ -1,9 +1,9 @@
 """Shapes of graph inputs: fixed, named, computed from names, or unknown.
 
-    dim_value 3            → 3
-    dim_param "batch"      → the variable batch, one per name in the whole model
-    dim_param "2*seq + 1"  → an expression over the variable seq
-    nothing, or "?"        → a fresh variable named after the input, "ids_d1"
+dim_value 3            → 3
+dim_param "batch"      → the variable batch, one per name in the whole model
+dim_param "2*seq + 1"  → an expression over the variable seq
+nothing, or "?"        → a fresh variable named after the input, "ids_d1"
 """
 
 from __future__ import annotations

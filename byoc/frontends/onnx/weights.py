@@ -123,7 +123,7 @@ class Weights:
             raise ModelError(f"{what}: offset or length in {location!r} is no number") from None
         if offset < 0 or length < 0 or offset + length > len(data):
             raise ModelError(
-                f"{what} lies at bytes {offset}–{offset + length} of {location!r}, "
+                f"{what} lies at bytes {offset} to {offset + length} of {location!r}, "
                 f"which has {len(data)}; the file is cut short"
             )
         return data[offset : offset + length]
@@ -173,6 +173,7 @@ def _count(shape: tuple[int, ...]) -> int:
 
 def _dtype(tensor: onnx.TensorProto, what: str) -> np.dtype[Any]:
     try:
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        dtype: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        return np.dtype(dtype)
     except (KeyError, ValueError, TypeError):
         raise ModelError(f"{what} has the unknown element type {tensor.data_type}") from None

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["BadWire", "split"]
+__all__ = ["BadWireError", "split"]
 
 LARGE = 4096
 """Payloads from this many bytes on stay in the file."""
@@ -27,7 +27,7 @@ _NAME = 8
 _RAW_DATA = 9
 
 
-class BadWire(Exception):
+class BadWireError(Exception):
     """The bytes do not follow the protobuf wire format."""
 
 
@@ -42,7 +42,7 @@ class _Field:
 def split(data: memoryview) -> tuple[bytes, dict[str, memoryview]]:
     """Return the model without its large weights, and these by tensor name.
 
-    Raises BadWire on bytes that are no protobuf message.
+    Raises BadWireError on bytes that are no protobuf message.
     """
     payloads: dict[str, memoryview] = {}
     model = bytearray()
@@ -105,9 +105,9 @@ def _fields(data: memoryview, at: int, end: int) -> Iterator[_Field]:
         elif kind == 5:
             start, at = at, at + 4
         else:
-            raise BadWire(f"unknown wire type {kind} at byte {begin}")
+            raise BadWireError(f"unknown wire type {kind} at byte {begin}")
         if at > end or tag >> 3 == 0:
-            raise BadWire(f"the message ends early at byte {begin}")
+            raise BadWireError(f"the message ends early at byte {begin}")
         yield _Field(tag >> 3, begin, start, at)
 
 
@@ -120,4 +120,4 @@ def _varint(data: memoryview, at: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
-    raise BadWire(f"the message ends early at byte {at}")
+    raise BadWireError(f"the message ends early at byte {at}")
