@@ -72,6 +72,8 @@ def emit_conv(builder: Any, call: Any, machine: Machine) -> Any:
     values = _constant(weight)
     if values is not None:
         weight = relax.const(pack_weight(values.reshape(*w_shape[:2], *shape.kernel), shape, tile, lanes), _dtype(weight))
+    elif view is not None:
+        weight = builder.emit(relax.op.reshape(weight, [*w_shape[:2], 1]))
     return builder.call_te(
         partial(conv, shape=shape, tile=tile, lanes=lanes, dtype=dtype, out_dtype=out_dtype, packed=values is not None, view=view),
         x, weight,

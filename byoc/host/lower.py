@@ -24,6 +24,7 @@ from tvm.relax import transform
 from byoc.errors import CompileError
 
 from .legalize import legalize
+from .names import restore, tag
 from .schedule import schedule_kernels
 from .segments import externalize_segments, is_segment
 from .target import Machine, host_machine
@@ -39,11 +40,13 @@ class Lowered:
 
     main: bindings are calls of kernels and segments, views (`relax.reshape`), tuples, aliases.
     kernels: the scheduled PrimFuncs by name. notes: kernel name → name of its schedule.
+    sources: name of a variable of `main` → source names of all ops its kernel computes.
     """
 
     main: relax.Function
     kernels: tvm.IRModule
     notes: Mapping[str, str]
+    sources: Mapping[str, tuple[str, ...]]
 
 
 def needs_vm(mod: tvm.IRModule) -> bool:
@@ -63,24 +66,30 @@ def lower(mod: tvm.IRModule, *, threads: int | None = None) -> Lowered:
             "lower() takes a module with static shapes, without control flow, and with one host "
             "function `main`; use build_vm() for this one (needs_vm() tells which)"
         )
-    lowered, notes = lower_module(mod, host_machine(threads))
+    lowered, notes, sources = lower_module(mod, host_machine(threads))
     main = lowered["main"]
     _check_lowered(main)
     kernels = {
         gv: f for gv, f in lowered.functions_items() if isinstance(f, tirx.PrimFunc)
     }
-    return Lowered(main, tvm.IRModule(kernels), notes)
+    return Lowered(main, tvm.IRModule(kernels), notes, sources)
 
 
-def lower_module(mod: tvm.IRModule, machine: Machine) -> tuple[tvm.IRModule, dict[str, str]]:
-    """Lower every host function of `mod`; returns the module and the notes of `Lowered`."""
+def lower_module(
+    mod: tvm.IRModule, machine: Machine
+) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
+    """Lower every host function of `mod`; returns the module, the notes and sources of `Lowered`."""
     mod = externalize_segments(mod)
+    with machine.target:
+        mod = relax.backend.DispatchSortScan()(mod)
     mod = legalize(mod, machine)
     mod = transform.AnnotateTIROpPattern()(mod)
-    mod = transform.FuseOps()(mod)
+    mod = transform.FuseOps()(transform.Normalize()(tag(mod)))
+    mod, sources = restore(mod)
     mod = transform.FuseTIR()(mod)
     mod = transform.DeadCodeElimination()(mod)
-    return schedule_kernels(mod, machine)
+    mod, notes = schedule_kernels(mod, machine)
+    return mod, notes, sources
 
 
 def _check_lowered(main: relax.Function) -> None:
@@ -89,7 +98,7 @@ def _check_lowered(main: relax.Function) -> None:
             value = binding.value
             if isinstance(value, tvm.ir.Call) and _op_name(value) not in _ALLOWED:
                 raise CompileError(
-                    f"the host has no kernel for op {_op_name(value)!r} ({binding.var.name_hint}); "
+                    f"the host has no kernel for op {_op_name(value)!r} ({binding.var.name}); "
                     f"a vendor that takes it, or another spelling of the op, is needed"
                 )
 

@@ -26,7 +26,7 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
     threads: as for `byoc.host.build`. Raises CompileError when TVM cannot compile it.
     """
     machine = host_machine(threads)
-    lowered, _ = lower_module(mod, machine)
+    lowered, _, _ = lower_module(mod, machine)
     pipeline = tvm.transform.Sequential(
         [
             transform.ToNonDataflow(),

@@ -16,7 +16,7 @@ from .kernel import Kernel
 from .matmul import matmul
 from .reduction import reduction
 
-__all__ = ["RULES", "schedule", "schedule_kernels"]
+__all__ = ["OPAQUE", "RULES", "UNSCHEDULED", "schedule", "schedule_kernels"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,17 +27,24 @@ RULES: tuple[Rule, ...] = (injective, conv, matmul, reduction)
 UNSCHEDULED = "serial"
 """Note of a kernel that no rule could schedule: it runs as one thread's scalar loops."""
 
+OPAQUE = "opaque"
+"""Note of a kernel that is a program, not loops over blocks (sort, scan): left as TVM wrote it."""
+
 
 def schedule(func: tirx.PrimFunc, machine: Machine) -> tuple[tirx.PrimFunc, str]:
     """The scheduled function and the name of its schedule."""
+    if getattr(getattr(func.body, "block", None), "name_hint", "") != "root":
+        return func, OPAQUE
+    kernel = Kernel(func, machine)
     for rule in RULES:
         try:
-            kernel = Kernel(func, machine)
-            note = rule(kernel)
-            if note is not None:
-                return kernel.result(), note
-        except (tvm.s_tir.ScheduleError, tvm.error.InternalError, ValueError) as error:
+            note = rule(kernel)  # None: did not match, and left the kernel as it was
+        except Exception as error:  # a right kernel with plain loops beats no kernel
             _LOG.debug("%s gave up: %s", rule.__name__, error)
+            kernel = Kernel(func, machine)
+            continue
+        if note is not None:
+            return kernel.result(), note
     return func, UNSCHEDULED
 
 

@@ -55,6 +55,10 @@ def _reduce(kernel: Kernel, block: Block) -> str:
     last_reduced = [v for v, k in zip(variables, block.kinds, strict=True) if k == "R"][-1]
     lanes = kernel.machine.lanes("float32")
     wide = bool(kept) and (kernel.extent(kept[-1]) or lanes) >= 4
+    # Reductions of several values at once (arg-max) carry a value that vectors cannot.
+    if len(block.writes) > 1:
+        _parallel(kernel, block, kept)
+        return "scalar"
     if wide and all(not _last_uses(i, last_reduced) or _last_uses(i, last_kept) for _, i in loads):
         *outer, inner = kept
         sch.reorder(*outer, *reduced, inner)
@@ -65,7 +69,7 @@ def _reduce(kernel: Kernel, block: Block) -> str:
         return "vertical"
     extent = kernel.extent(reduced[-1])
     width = largest_divisor(extent, 2 * lanes) if extent else 1
-    if width >= 4 and len(block.writes) == 1:
+    if width >= 4:
         try:
             _, lane = sch.split(reduced[-1], factors=[None, width])
             partial = sch.rfactor(lane, factor_axis=len(kept))
@@ -85,8 +89,11 @@ def _horizontal(kernel: Kernel, block: Block, partial: Any, kept: int) -> None:
         sch.compute_at(partial, final[kept - 1], preserve_unit_loops=True)
     stmt = sch.get(partial)
     loops = sch.get_loops(partial)[-len(stmt.iter_vars) :]
-    lane, reduced = loops[kept], loops[kept + 1 :]
-    sch.reorder(*reduced, lane)
+    if kept:  # `compute_at` made the loops anew, in the order of the block's variables
+        lane, reduced = loops[kept], loops[kept + 1 :]
+        sch.reorder(*reduced, lane)
+    else:
+        reduced = loops[:-1]
     _parallel(kernel, block, list(final[:kept]))
     init = sch.decompose_reduction(partial, reduced[0])
     for part in (init, partial):
