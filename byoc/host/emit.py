@@ -7,15 +7,15 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from tvm import relax
+from tvm import relax, topi
 from tvm.ir import GenericConst
 
 from .kernels import matmul as mm
-from .kernels.conv import ConvShape, choose_tile, conv, pack_weight
+from .kernels.conv import ConvShape, Tile, choose_tile, conv, pack_weight
 from .schedule.kernel import extent_of
 from .target import Machine
 
-__all__ = ["emit_conv", "emit_matmul"]
+__all__ = ["emit_conv", "emit_matmul", "emit_transposed_conv"]
 
 # AnnotateTIROpPattern keeps a pattern that is there: "may be followed by element-wise ops".
 _FUSABLE = {"op_pattern": 4}
@@ -33,52 +33,141 @@ def _dtype(expr: Any) -> str:
     return str(expr.ty.dtype)
 
 
-def emit_conv(builder: Any, call: Any, machine: Machine) -> Any:
-    """A channel-major convolution as `kernels.conv`."""
+def emit_conv(builder: Any, call: Any, machine: Machine) -> Any | None:
+    """A convolution as `kernels.conv`; None for layouts and shapes it does not know.
+
+    Channel-last data is turned around on the way in and out.
+    """
     x, weight = call.args
     attrs = call.attrs
-    rank = len(_dims(x)) - 2
+    spatial = "DHW"[3 - (len(_dims(x)) - 2) :]
+    layouts = (str(attrs.data_layout), str(attrs.kernel_layout))
+    if str(attrs.out_layout) != layouts[0] or sorted(layouts[1]) != sorted("OI" + spatial):
+        return None
+    if sorted(layouts[0]) != sorted("NC" + spatial):
+        return None
+    x = _permute(builder, x, layouts[0], "NC" + spatial)
+    weight = _permute(builder, weight, layouts[1], "OI" + spatial)
+    rank = len(spatial)
     pads = [int(p) for p in attrs.padding]
-    w_shape = [int(d) for d in _dims(weight)]
+    sizes = [extent_of(d) for d in _dims(weight)]
     channels = extent_of(_dims(x)[1])
-    if channels is None:
-        return call
+    if channels is None or None in sizes:
+        return None
     shape = ConvShape(
         in_channels=channels,
-        out_channels=w_shape[0],
-        kernel=tuple(w_shape[2:]),
+        out_channels=sizes[0] or 0,
+        kernel=tuple(s or 0 for s in sizes[2:]),
         strides=tuple(int(s) for s in attrs.strides),
         dilations=tuple(int(d) for d in attrs.dilation),
         pads_begin=tuple(pads[:rank]),
         pads_end=tuple(pads[rank:]),
         groups=int(attrs.groups),
     )
-    out_dtype, dtype = _dtype(call), _sum_dtype(_dtype(call))
-    lanes = machine.lanes("float32")
-    space = _dims(x)[2:]
-    out_row = extent_of(_dims(call)[-1])
-    view = None
-    sizes = [extent_of(d) for d in space]
-    if shape.pointwise and rank > 1 and None not in sizes:
-        flat = prod(s for s in sizes if s is not None)
-        tile = choose_tile(shape, flat, lanes, machine.registers, row=sizes[-1])
-        if tile is not None:
-            view = tuple(s for s in sizes if s is not None)
-            one = (1,)
-            shape = ConvShape(shape.in_channels, shape.out_channels, one, one, one, (0,), (0,), shape.groups)
-            x = builder.emit(relax.op.reshape(x, [*_dims(x)[:2], flat]))
-    if view is None:
-        tile = choose_tile(shape, out_row, lanes, machine.registers)
+    y = _tiled_conv(builder, x, weight, shape, _dtype(call), machine)
+    if layouts[0] == "NC" + spatial:
+        return y
+    return _permute(builder, builder.emit(y), "NC" + spatial, layouts[0])
+
+
+def emit_transposed_conv(builder: Any, call: Any, machine: Machine) -> Any | None:
+    """A transposed convolution with constant weights: zeros between pixels, then a convolution.
+
+    ::
+
+        x  a b c  ──stride 2──▶  a 0 b 0 c  ──pad k - 1 - p, kernel reversed──▶  y
+    """
+    x, weight = call.args
+    attrs = call.attrs
+    spatial = "DHW"[3 - (len(_dims(x)) - 2) :]
     values = _constant(weight)
-    if values is not None:
-        weight = relax.const(pack_weight(values.reshape(*w_shape[:2], *shape.kernel), shape, tile, lanes), _dtype(weight))
-    elif view is not None:
-        weight = builder.emit(relax.op.reshape(weight, [*w_shape[:2], 1]))
-    return builder.call_te(
-        partial(conv, shape=shape, tile=tile, lanes=lanes, dtype=dtype, out_dtype=out_dtype, packed=values is not None, view=view),
-        x, weight,
-        primfunc_name_hint="conv2d", primfunc_attrs=_FUSABLE,
+    channels = extent_of(_dims(x)[1])
+    layouts = (str(attrs.data_layout), str(attrs.kernel_layout), str(attrs.out_layout))
+    if values is None or channels is None:
+        return None
+    if layouts != ("NC" + spatial, "IO" + spatial, "NC" + spatial):
+        return None
+    rank, groups = len(spatial), int(attrs.groups)
+    kernel, dilations = values.shape[2:], [int(d) for d in attrs.dilation]
+    pads, extra = [int(p) for p in attrs.padding], [int(p) for p in attrs.output_padding]
+    strides = [int(s) for s in attrs.strides]
+    reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    begin = [r - p for r, p in zip(reach, pads[:rank], strict=True)]
+    end = [r - p + e for r, p, e in zip(reach, pads[rank:], extra, strict=True)]
+    if min(begin + end) < 0:
+        return None
+    outputs = values.shape[1] * groups
+    grouped = values.reshape(groups, channels // groups, values.shape[1], *kernel).swapaxes(1, 2)
+    reversed_ = np.flip(grouped, axis=tuple(range(3, 3 + rank)))
+    flipped = np.ascontiguousarray(reversed_).reshape(outputs, channels // groups, *kernel)
+    if any(s > 1 for s in strides):
+        spread = partial(topi.nn.dilate, strides=[1, 1, *strides], name="dilate")
+        x = builder.emit(builder.call_te(spread, x, primfunc_name_hint="dilate"))
+    ones = (1,) * rank
+    shape = ConvShape(
+        channels, outputs, tuple(kernel), ones, tuple(dilations), tuple(begin), tuple(end), groups
     )
+    return _tiled_conv(
+        builder, x, relax.const(flipped, _dtype(weight)), shape, _dtype(call), machine
+    )
+
+
+def _tiled_conv(
+    builder: Any, x: Any, weight: Any, shape: ConvShape, out_dtype: str, machine: Machine
+) -> Any:
+    """Call `kernels.conv` on channel-major operands."""
+    lanes = machine.lanes("float32")
+    batch, channels, *space = _dims(x)
+    sizes = [extent_of(d) for d in space]
+    view: tuple[int, ...] | None = None
+    tile: Tile | None = None
+    if shape.pointwise and len(space) > 1 and None not in sizes:
+        view = tuple(s or 0 for s in sizes)
+        tile = choose_tile(shape, prod(view), lanes, machine.registers, row=view[-1])
+    values = _constant(weight)
+    if tile is not None and view is not None:
+        one = (1,)
+        flat = ConvShape(
+            shape.in_channels, shape.out_channels, one, one, one, (0,), (0,), shape.groups
+        )
+        x = builder.emit(relax.op.reshape(x, [batch, channels, prod(view)]))
+        if values is None:
+            weight = builder.emit(relax.op.reshape(weight, [*_dims(weight)[:2], 1]))
+        else:
+            values = values.reshape(*values.shape[:2], 1)
+        shape = flat
+    else:
+        view = None
+        row = extent_of(shape.output(space)[-1])
+        tile = choose_tile(shape, row, lanes, machine.registers)
+        assert tile is not None  # only flattened rows can be refused
+    if values is not None:
+        weight = relax.const(pack_weight(values, shape, tile, lanes), _dtype(weight))
+    compute = partial(
+        conv,
+        shape=shape,
+        tile=tile,
+        lanes=lanes,
+        dtype=_sum_dtype(out_dtype),
+        out_dtype=out_dtype,
+        packed=values is not None,
+        view=view,
+    )
+    return builder.call_te(
+        compute, x, weight, primfunc_name_hint="conv", primfunc_attrs=_FUSABLE
+    )
+
+
+def _permute(builder: Any, x: Any, source: str, target: str) -> Any:
+    """`x` with its axes, named by the letters of `source`, in the order of `target`."""
+    if source == target:
+        return x
+    axes = [source.index(letter) for letter in target]
+    values = _constant(x)
+    if values is not None:
+        return relax.const(np.ascontiguousarray(values.transpose(axes)), _dtype(x))
+    turn = partial(topi.transpose, axes=axes)
+    return builder.emit(builder.call_te(turn, x, primfunc_name_hint="transpose"))
 
 
 def emit_matmul(builder: Any, call: Any, machine: Machine) -> Any | None:

@@ -9,13 +9,16 @@ import tvm
 from tvm import relax
 from tvm.relax import transform
 
-from .emit import emit_conv, emit_matmul
+from .emit import emit_conv, emit_matmul, emit_transposed_conv
 from .spelled import SPELLED
 from .target import Machine
 
 __all__ = ["legalize"]
 
 Legalizer = Callable[[Any, Any], Any]
+
+Emitter = Callable[[Any, Any, Machine], Any]
+"""Like a legalizer, for a machine; gives None for what it leaves to TOPI."""
 
 
 def _as_reshape(builder: Any, call: Any) -> Any:
@@ -30,31 +33,33 @@ _VIEWS: Mapping[str, Legalizer] = {
 }
 
 
-def _conv2d(machine: Machine) -> Legalizer:
-    def legalize_conv2d(builder: Any, call: Any) -> Any:
-        attrs = call.attrs
-        if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NCHW", "OIHW", "NCHW"):
-            return _stock("relax.nn.conv2d")(builder, call)
-        return emit_conv(builder, call, machine)
-
-    return legalize_conv2d
-
-
-def _matmul(machine: Machine) -> Legalizer:
-    def legalize_matmul(builder: Any, call: Any) -> Any:
-        mine = emit_matmul(builder, call, machine)
-        return _stock("relax.matmul")(builder, call) if mine is None else mine
-
-    return legalize_matmul
-
-
 def _stock(op: str) -> Legalizer:
     """TVM's own legalisation of an op."""
     function: Legalizer = tvm.ir.Op.get(op).get_attr("FLegalize")
     return function
 
 
+_EMITTERS: Mapping[str, Emitter] = {
+    "relax.matmul": emit_matmul,
+    "relax.nn.conv1d": emit_conv,
+    "relax.nn.conv1d_transpose": emit_transposed_conv,
+    "relax.nn.conv2d": emit_conv,
+    "relax.nn.conv2d_transpose": emit_transposed_conv,
+    "relax.nn.conv3d": emit_conv,
+    "relax.nn.conv3d_transpose": emit_transposed_conv,
+}
+
+
+def _with_fallback(op: str, emit: Emitter, machine: Machine) -> Legalizer:
+    def legalizer(builder: Any, call: Any) -> Any:
+        mine = emit(builder, call, machine)
+        return _stock(op)(builder, call) if mine is None else mine
+
+    return legalizer
+
+
 def legalize(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
     """Replace every op by a call of a PrimFunc, except `relax.reshape`, which stays a view."""
-    table = {**_VIEWS, **SPELLED, "relax.nn.conv2d": _conv2d(machine), "relax.matmul": _matmul(machine)}
+    own = {op: _with_fallback(op, emit, machine) for op, emit in _EMITTERS.items()}
+    table = {**_VIEWS, **SPELLED, **own}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

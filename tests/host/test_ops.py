@@ -299,3 +299,85 @@ def test_epilogue_that_broadcasts_the_result():
     gate = np.einsum("oc,nc->no", weight[:, :, 0, 0], x.mean((2, 3)))[:, :, None, None]
     run = Compiled(module(build, (x.shape, "float32")))
     np.testing.assert_allclose(run(x), x / (1 + np.exp(-gate)), rtol=1e-4, atol=1e-5)
+
+
+def reference_by_torch_free_onnx(node, arrays, shapes):
+    """One ONNX node through ONNX Runtime."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    names = [f"x{i}" for i in range(len(arrays))]
+    graph = helper.make_graph(
+        [helper.make_node(node[0], names, ["y"], **node[1])],
+        "g",
+        [
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, a.shape)
+            for n, a in zip(names, arrays, strict=True)
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shapes)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, dict(zip(names, arrays, strict=True)))[0]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolutions_of_every_rank(rank, groups):
+    space = (11, 9, 7)[:rank]
+    x = RNG.standard_normal((2, 6, *space)).astype("float32")
+    w = RNG.standard_normal((10, 6 // groups, *(3,) * rank)).astype("float32")
+    make = {1: op.nn.conv1d, 2: op.nn.conv2d, 3: op.nn.conv3d}[rank]
+    run = Compiled(
+        module(
+            lambda _, v: make(v, relax.const(w), strides=2, padding=1, groups=groups),
+            (x.shape, "float32"),
+        )
+    )
+    attrs = {"strides": [2] * rank, "pads": [1] * 2 * rank, "group": groups}
+    want = reference_by_torch_free_onnx(("Conv", attrs), [x, w], None)
+    np.testing.assert_allclose(run(x), want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize(("stride", "pad", "extra", "dilation", "groups"), [
+    (2, 1, 1, 1, 1), (1, 0, 0, 2, 2), (3, 2, 0, 1, 2),
+])
+def test_transposed_convolutions(rank, stride, pad, extra, dilation, groups):
+    space = (6, 5, 4)[:rank]
+    x = RNG.standard_normal((1, 8, *space)).astype("float32")
+    w = RNG.standard_normal((8, 6 // groups, *(4,) * rank)).astype("float32")
+    make = {1: op.nn.conv1d_transpose, 2: op.nn.conv2d_transpose, 3: op.nn.conv3d_transpose}[rank]
+    run = Compiled(
+        module(
+            lambda _, v: make(
+                v, relax.const(w), strides=stride, padding=pad, output_padding=extra,
+                dilation=dilation, groups=groups,
+            ),
+            (x.shape, "float32"),
+        )
+    )
+    attrs = {
+        "strides": [stride] * rank, "pads": [pad] * 2 * rank, "group": groups,
+        "output_padding": [extra] * rank, "dilations": [dilation] * rank,
+    }
+    want = reference_by_torch_free_onnx(("ConvTranspose", attrs), [x, w], None)
+    np.testing.assert_allclose(run(x), want, rtol=1e-4, atol=1e-4)
+    assert "serial" not in run.notes.values()
+
+
+def test_channel_last_convolution():
+    x = RNG.standard_normal((1, 9, 9, 5)).astype("float32")
+    w = RNG.standard_normal((3, 3, 5, 7)).astype("float32")
+    run = Compiled(
+        module(
+            lambda _, v: op.nn.conv2d(v, relax.const(w), data_layout="NHWC", kernel_layout="HWIO"),
+            (x.shape, "float32"),
+        )
+    )
+    want = conv_reference(
+        x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1
+    )
+    np.testing.assert_allclose(run(x), want.transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from .injective import inline_producers, vectorize_elementwise
 from .kernel import Block, Kernel
 
 __all__ = ["register_tile", "share_out", "tiled_reduction"]
@@ -15,19 +16,23 @@ _PARALLEL_FLOPS = 1 << 16
 def tiled_reduction(kernel: Kernel, name: str) -> tuple[Block, Block, tuple[Block, ...]] | None:
     """Match a kernel whose one reduction is byoc's `name`, followed by element-wise blocks.
 
-    Everything between it and the last block is inlined.
-    Returns (the reduction, the last block, the blocks before the reduction).
+    Returns (the reduction, the last block over the same elements, the blocks before the
+    reduction); what lies between is inlined.
     """
     heavy = [b for b in kernel.blocks if not b.injective]
     if len(heavy) != 1 or heavy[0].annotations.get("byoc.kernel") != name:
         return None
     at = kernel.blocks.index(heavy[0])
     before, after = kernel.blocks[:at], kernel.blocks[at + 1 :]
-    last = after[-1]
-    if last.extents != after[0].extents:  # an epilogue that broadcasts the result
+    same = [block for block in after if block.extents == after[0].extents]
+    *inner, last = after[: len(same)]
+    if last is not same[-1] or any(kernel.is_output(block) for block in inner):
         return None
-    for block in after[:-1]:
+    for block in inner:
         kernel.sch.compute_inline(block.rv)
+    # What broadcasts the result further runs after it, in loops of its own.
+    for block in inline_producers(kernel, after[len(same) :]):
+        vectorize_elementwise(kernel, block)
     return heavy[0], last, before
 
 
