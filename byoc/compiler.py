@@ -133,8 +133,8 @@ def _build(
         "extras": {REPORT_MEMBER: parts.report.to_json().encode()},
     }
     if host.needs_vm(parts.mod):
-        library = host.build_vm(parts.mod)
-        return Program(body=VmProgram(), host=library, target=library.target, **shared)
+        whole = host.build_vm(parts.mod)
+        return Program(body=VmProgram(), host=whole, target=whole.target, **shared)
     lowered = host.lower(parts.mod)
     processors = {a.segment: vendors[a.vendor].processor for a in artifacts}
     planned = make_plan(lowered.main, model.inputs, model.outputs, processors)

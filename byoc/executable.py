@@ -56,12 +56,12 @@ class Executable:
         """Place, segment and reasons of every op (also of a loaded artifact)."""
         if self._report is not None:
             return self._report
-        from byoc.partition.report import PartitionReport
+        from byoc.report import report_from_json
 
         data = self._program.extras.get(REPORT_MEMBER)
         if data is None:
             raise ArtifactError(f"model {self.name!r}: this artifact carries no partition report")
-        return PartitionReport.from_json(data.decode())
+        return report_from_json(data.decode())
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
         """Run on inputs given in order (numpy arrays or anything that speaks DLPack).
