@@ -61,12 +61,21 @@ def patterns() -> Sequence[Pattern]:
 
 
 def _singles() -> list[Pattern]:
-    from tvm.relax.dpl import is_op
+    return [Pattern(_short(op), _any_call(op), check=check) for op in RULES]
 
-    return [
-        Pattern(name=_short(op), expr=is_op(f"relax.{op}")(varg_default_wildcard=True), check=check)
-        for op in RULES
-    ]
+
+def _any_call(op: str) -> DFPattern:
+    """The op with any arguments.
+
+    Arguments are written out as far as Relax declares them: TVM's own matcher looks at both sides
+    of a product or quotient unchecked (0.27). `strided_slice` takes more than it declares.
+    """
+    from tvm.ir import Op
+    from tvm.relax.dpl import is_op, wildcard
+
+    count = len(Op.get(f"relax.{op}").arguments)
+    arguments = [wildcard() for _ in range(count)]
+    return is_op(f"relax.{op}")(*arguments, varg_default_wildcard=count == 1)
 
 
 def _short(op: str) -> str:

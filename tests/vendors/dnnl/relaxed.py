@@ -4,9 +4,8 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from byoc.partition.decode import Decoder
-from byoc.partition.graph import OpGraph
-from byoc.segment import Segment, TensorType
+from byoc.partition import segment_from_function
+from byoc.vendor_templates.dnnl import VENDOR
 
 
 def relax_module(functions):
@@ -34,17 +33,8 @@ def relax_module(functions):
 
 
 def as_segment(func, name="dnnl_0"):
-    """The whole of a function as one segment."""
-    graph = OpGraph(func, "main", Decoder())
-    nodes = tuple(graph.node(i) for i in range(len(graph)))
-    values = tuple(graph.type(v) or TensorType((), "float32") for v in range(len(graph.producer)))
-    constants = {v: graph.array(v) for v in graph.constants}
-    body = func.body.body
-    fields = body.fields if isinstance(body, tvm.ir.Tuple) else [body]
-    refs = [graph._refs[f.__chandle__()] for f in fields]
-    outputs = tuple(r if isinstance(r, int) else r[0] for r in refs)
-    inputs = tuple(range(len(func.params)))
-    return Segment(name, "dnnl", values, nodes, (), inputs, outputs, constants)
+    """The whole of a function as one segment; every op must fit a pattern of the vendor."""
+    return segment_from_function(func, VENDOR, name)
 
 
 class Reference:
