@@ -5,6 +5,7 @@ libbyoc_runtime.so ──registers──▶ byoc.runtime.* (tvm-ffi) ──▶ `
 
 from __future__ import annotations
 
+import atexit
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -69,6 +70,8 @@ def _load() -> None:
     tvm_ffi.register_error("byoc.ArtifactError", ArtifactError)
     tvm_ffi.register_error("byoc.ExecutionError", ExecutionError)
     tvm_ffi.load_module(str(find_library("byoc_runtime")))
+    # A thread of ours that came back to Python while it is torn down would end the process badly.
+    atexit.register(tvm_ffi.get_global_func("byoc.runtime.shutdown"))
 
 
 @cache

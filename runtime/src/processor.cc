@@ -2,7 +2,10 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <tvm/ffi/error.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <exception>
 #include <map>
 #include <memory>
@@ -22,6 +25,7 @@ struct Processor::State {
   std::atomic<int> length{0};
   std::atomic<uint32_t> pushes{0};  // the futex the thread sleeps on
   std::atomic<bool> asleep{false};
+  std::atomic<bool> busy{false};  // inside a job
 
   Job* Pop() {
     if (length.load(std::memory_order_acquire) == 0) return nullptr;
@@ -66,6 +70,7 @@ std::map<std::string, Processor*>& Registry() {
 }
 
 thread_local Processor* current = nullptr;
+std::atomic<bool> closing{false};
 
 }  // namespace
 
@@ -97,7 +102,24 @@ void Processor::AfterFork() {
   RegistryMutex().unlock();
 }
 
+void Processor::Shutdown() {
+  constexpr auto kPatience = std::chrono::seconds(5);
+  closing.store(true, std::memory_order_seq_cst);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  std::lock_guard<std::mutex> lock(RegistryMutex());
+  for (auto& [name, processor] : Registry()) {
+    State* state = processor->state_.load();
+    while (state->busy.load(std::memory_order_acquire) && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+}
+
 void Processor::Submit(Job* job) {
+  if (closing.load(std::memory_order_relaxed)) {
+    TVM_FFI_THROW(RuntimeError) << "the process is shutting down: nothing runs on processor '"
+                                << name_ << "' any more";
+  }
   State* state = state_.load(std::memory_order_acquire);
   {
     std::lock_guard<std::mutex> lock(state->mutex);
@@ -130,8 +152,14 @@ void Processor::Loop(State* state) {
   const bool is_cpu = name_ == "cpu";
   for (;;) {
     Job* job = state->PopOrSleep();
+    state->busy.store(true, std::memory_order_seq_cst);
+    if (closing.load(std::memory_order_seq_cst)) {
+      state->busy.store(false);
+      for (;;) pause();  // until the process is gone
+    }
     thread_pool::ApplyToThisThread(is_cpu);
     job->Run();
+    state->busy.store(false, std::memory_order_release);
   }
 }
 

@@ -41,6 +41,14 @@ class Processor {
 
   const std::string& name() const { return name_; }
 
+  /*!
+   * \brief Let running jobs end (waiting some seconds at most) and start no others, ever.
+   *
+   * Called before the process tears down what jobs rely on: Python, OpenMP, the vendors' libraries.
+   * `Submit` throws from then on; jobs still queued are left alone.
+   */
+  static void Shutdown();
+
   /*! \brief Append `job` to the queue. Jobs run one after the other, in order of submission. */
   void Submit(Job* job);
 

@@ -1,0 +1,198 @@
+"""Binding vendors: native libraries found, checked and called; what their authors are told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import byoc.runtime
+from byoc.errors import VendorError
+from byoc.runtime import Session, num_threads, set_num_threads
+from byoc.runtime import vendors as runtime_vendors
+from byoc.runtime.native import find_library
+from byoc.runtime.program import VendorUse
+from byoc.vendor import NativeRuntime, PythonRuntime
+
+SOURCE = """
+#include <byoc/vendor.h>
+#include <stdexcept>
+struct Scale : byoc::SegmentRuntime {
+  explicit Scale(const byoc::SegmentInit& init) {
+    if (init.blob == "refuse") throw std::runtime_error("blob of another age");
+    factor = *static_cast<float*>(init.constants[0].data_ptr());
+    byoc::ReleasePages(init.constants[0].data_ptr(), 4);
+  }
+  size_t InputCount() const override { return 1; }
+  size_t OutputCount() const override { return 1; }
+  void Execute(byoc::TensorSpan in, byoc::TensorSpan out) const override {
+    for (int64_t i = 0; i < in[0]->shape[0]; ++i)
+      static_cast<float*>(out[0]->data)[i] = static_cast<float*>(in[0]->data)[i] * factor;
+    if (static_cast<float*>(in[0]->data)[0] < 0) throw std::range_error("negative");
+  }
+  float factor;
+};
+std::unique_ptr<byoc::SegmentRuntime> Init(const byoc::SegmentInit& init) {
+  return std::make_unique<Scale>(init);
+}
+BYOC_REGISTER_VENDOR(scale, Init)
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory) -> Path:
+    import tvm_ffi.libinfo
+
+    folder = tmp_path_factory.mktemp("vendor")
+    (folder / "scale.cc").write_text(SOURCE)
+    include = Path(__file__).parents[2] / "runtime" / "include"
+    subprocess.run(
+        [
+            os.environ.get("CXX", "g++"), "-std=c++17", "-fPIC", "-shared", "-O0",
+            f"-I{include}", f"-I{tvm_ffi.libinfo.find_include_path()}",
+            f"-I{tvm_ffi.libinfo.find_dlpack_include_path()}",
+            "scale.cc", "-o", "libscale.so", tvm_ffi.libinfo.find_libtvm_ffi(),
+        ],
+        cwd=folder, check=True,
+    )  # fmt: skip
+    return folder / "libscale.so"
+
+
+@pytest.fixture
+def native(make, library, monkeypatch):
+    """make(blob) → a program whose segment the native vendor runs."""
+    import dataclasses
+
+    monkeypatch.setattr(runtime_vendors, "find_library", lambda *names: library)
+    runtime_vendors.load_native.cache_clear()
+
+    def build(blob: str, vendor: str = "scale"):
+        base = make(blob, (5,), constants=(np.float32([3]),))
+        (artifact,) = base.artifacts
+        artifact = dataclasses.replace(artifact, vendor=vendor)
+        use = VendorUse("1", {}, NativeRuntime("scale"))
+        return dataclasses.replace(base, artifacts=(artifact,), vendors={vendor: use})
+
+    yield build
+    runtime_vendors.load_native.cache_clear()
+
+
+def test_a_native_vendor_runs(native):
+    session = Session(native("ok"))
+    np.testing.assert_array_equal(session(np.arange(5, dtype="float32")), np.arange(5) * 3)
+    with pytest.raises(byoc.errors.ExecutionError, match="of vendor 'scale' failed.*negative"):
+        session(np.full(5, -1, "float32"))
+
+
+def test_a_native_vendor_refuses(native):
+    message = "vendor 'scale', segment 'numpy_0' could not be loaded.*blob of another age"
+    with pytest.raises(VendorError, match=message):
+        Session(native("refuse"))
+
+
+def test_a_library_that_registers_someone_else(native):
+    with pytest.raises(VendorError, match=r"does not register byoc\.vendor\.other\.init"):
+        Session(native("ok", vendor="other"))
+
+
+def test_another_api_version(native, monkeypatch):
+    monkeypatch.setattr(runtime_vendors, "API_VERSION", 99)
+    with pytest.raises(VendorError, match="built for vendor API 1, this byoc has 99"):
+        Session(native("ok"))
+
+
+def test_a_library_that_does_not_load(native, tmp_path, monkeypatch):
+    (tmp_path / "libscale.so").write_bytes(b"junk")
+    monkeypatch.setattr(runtime_vendors, "find_library", lambda *names: tmp_path / "libscale.so")
+    with pytest.raises(VendorError, match=r"libscale\.so does not load"):
+        Session(native("ok"))
+
+
+def test_libraries_are_looked_for_in_distributions():
+    assert find_library("byoc_runtime").is_file()
+    with pytest.raises(VendorError, match=r"libbyoc_nothing\.so of package 'tvm-byoc' is missing"):
+        find_library("byoc_nothing")
+    with pytest.raises(VendorError, match="pip install no-such-package"):
+        find_library("byoc_nothing", "no-such-package")
+
+
+def test_python_vendors_must_give_a_callable(make):
+    import dataclasses
+
+    use = VendorUse("1", {}, PythonRuntime(lambda blob, constants, options: 3))
+    with pytest.raises(VendorError, match="must return a callable, found int"):
+        Session(dataclasses.replace(make("x[0]"), vendors={"numpy": use}))
+
+
+def _python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
+    folder = str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {folder!r})\nimport byoc.runtime\n{code}"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=clean | env, timeout=120
+    )
+
+
+def test_number_of_threads():
+    before = num_threads()
+    try:
+        set_num_threads(3)
+        assert num_threads() == 3
+        with pytest.raises(ValueError, match="from 1 to 1024, found 0"):
+            set_num_threads(0)
+    finally:
+        set_num_threads(before)
+    show = "from byoc.runtime import num_threads; print(num_threads())"
+    assert _python(show, OMP_NUM_THREADS="5,2").stdout == "5\n"
+    assert _python(show, OMP_NUM_THREADS="5", BYOC_NUM_THREADS="7").stdout == "7\n"
+    assert _python(show).stdout == f"{len(os.sched_getaffinity(0))}\n"
+    bad = "from runtime_programs import *; byoc.runtime.Session(elementwise('x[0]'))"
+    assert (
+        "BYOC_NUM_THREADS must be a number of threads" in _python(bad, BYOC_NUM_THREADS="x").stderr
+    )
+
+
+def test_fork_and_exit_do_not_hang():
+    """Children of a process that ran a model run it too; interpreters end while threads sleep."""
+    code = """
+import atexit, os, threading
+atexit.register(lambda: late())  # before byoc's own, hence run after it
+import numpy as np
+from byoc.runtime import Session
+from runtime_programs import elementwise
+session = Session(elementwise("x[0] + 1"))
+x = np.ones((2, 3), "float32")
+assert (session(x) == 2).all()
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        ok = (session(x) == 2).all() and (Session(elementwise("x[0] * 5"))(x) == 5).all()
+        os._exit(0 if ok else 1)
+    assert os.waitpid(child, 0)[1] == 0
+def late():
+    try:
+        session(x)
+    except RuntimeError as error:
+        assert "shutting down" in str(error)
+        print("late", flush=True)
+def forever():
+    while True:
+        session(x)
+threading.Thread(target=forever, daemon=True).start()
+print("ok", flush=True)
+"""
+    result = _python("import warnings; warnings.simplefilter('ignore')\n" + code)
+    assert result.stdout == "ok\nlate\n" and result.returncode == 0, result.stderr
+
+
+def test_importing_the_runtime_brings_no_compiler():
+    code = "import byoc.runtime, sys; print('tvm' in sys.modules, 'onnx' in sys.modules)"
+    assert _python(code).stdout == "False False\n"
+
+
+def test_public_names():
+    assert all(hasattr(byoc.runtime, name) for name in byoc.runtime.__all__)
