@@ -113,6 +113,7 @@ def _clips(graph: Graph, node: Node) -> Value | None:
 
 
 def _powers(graph: Graph, node: Node) -> Value | None:
+    x: Value
     x, exponent = tensors(node)
     n = number(exponent)
     if n is None or not _same_type(x, node) or np.dtype(node.dtype).kind != "f":
