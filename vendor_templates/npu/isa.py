@@ -103,7 +103,7 @@ _USED = {  # bits that belong to some field; the rest must be zero
 
 
 def encode(instructions: Iterable[Instruction]) -> bytes:
-    """The bytes of a stream. Raises ModelError on an unknown op or field or a value out of range."""
+    """The bytes of a stream. Raises ModelError on an unknown op or field or a bad value."""
     parts = []
     for index, ins in enumerate(instructions):
         op = _find(ins.op, index)

@@ -90,21 +90,19 @@ def validate_code(config: NpuConfig, code: bytes, constant_bytes: int, work_byte
 
 
 def run_code(config: NpuConfig, code: bytes, constants: Bytes, work: Bytes) -> Bytes:
-    """Execute a legal stream; returns the work memory afterwards. Raises ValueError when illegal."""
+    """Execute a stream; returns the work memory afterwards. Raises ValueError when illegal."""
     import tvm_ffi
 
     result = np.array(work, np.int8)
-    image = np.ascontiguousarray(constants, np.int8)
-    _function("run")(
-        _config(config), code, tvm_ffi.from_dlpack(image), tvm_ffi.from_dlpack(result)
-    )
+    image = np.array(constants, np.int8)  # DLPack takes no read-only memory
+    _function("run")(_config(config), code, tvm_ffi.from_dlpack(image), tvm_ffi.from_dlpack(result))
     return result
 
 
 def time_code(
     config: NpuConfig, code: bytes, constant_bytes: int, work_bytes: int, trace: bool = False
 ) -> Counters:
-    """Cycles and counters of a legal stream; no data is looked at. Raises ValueError when illegal."""
+    """Cycles and counters of a stream, without looking at data. Raises ValueError when illegal."""
     text = _function("time")(_config(config), code, constant_bytes, work_bytes, trace)
     fields = json.loads(str(text))
     for name in ("busy", "stall"):

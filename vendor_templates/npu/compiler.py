@@ -1,0 +1,113 @@
+"""Segment -> program, pass by pass::
+
+    Segment ─lower─▶ Graph ─fuse─▶ Graph ─place─▶ Placement ─emit─▶ instructions, constants
+
+`compile_segment` is the vendor's hook; `build` is the same for a graph made by hand.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from typing import Any
+
+from byoc.errors import CompileError, ModelError
+from byoc.segment import Artifact, Segment
+
+from .config import NpuConfig, load_config
+from .emit import Emitter
+from .fuse import fuse
+from .graph import Border, Graph
+from .isa import encode
+from .lower import lower
+from .options import NpuOptions
+from .place import Placement, place
+from .program import Program, encode_program
+from .simulator import Counters, time_code, validate_code
+from .tiling import Settings
+
+__all__ = ["build", "compile_segment", "measure"]
+
+
+def compile_segment(segment: Segment, options: NpuOptions) -> Artifact:
+    """Compile one segment. Raises CompileError naming the op that cannot be compiled."""
+    for fault in options.faults:
+        if fault.kind == "refuse" and fnmatch(segment.name, fault.segment):
+            raise CompileError(f"npu: segment {segment.name!r}: refused (injected fault)")
+    config = load_config(options.config)
+    graph = lower(segment)
+    fused = fuse(graph)
+    settings = Settings(options.double_buffer, options.residency)
+    program, placement = build(graph, config, settings)
+    counters = measure(program)
+    assert program.constants is not None
+    return Artifact(
+        segment.name,
+        segment.vendor,
+        encode_program(program),
+        (program.constants,),
+        _notes(config, graph, placement, counters, fused),
+    )
+
+
+def build(
+    graph: Graph, config: NpuConfig, settings: Settings | None = None
+) -> tuple[Program, Placement]:
+    """Place and emit a graph; the program is validated. Raises CompileError."""
+    settings = settings or Settings()
+    placement = place(graph, config, settings)
+    emitter = Emitter(graph, placement, config, settings)
+    emitter.run()
+    image = emitter.image()
+    program = Program(
+        graph.name,
+        config,
+        encode(emitter.stream.finish()),
+        image.size,
+        placement.work_bytes,
+        graph.inputs,
+        graph.outputs,
+        tuple(_border(graph, placement, b) for b in graph.feeds),
+        tuple(_border(graph, placement, b) for b in graph.results),
+        tuple(
+            (op.source, start) for op, start in zip(graph.operations, emitter.starts, strict=True)
+        ),
+        image,
+    )
+    try:
+        validate_code(config, program.code, program.constant_bytes, program.work_bytes)
+    except ModelError as error:
+        raise CompileError(
+            f"npu: internal error: segment {graph.name!r} compiled to an illegal program: {error}"
+        ) from error
+    return program, placement
+
+
+def measure(program: Program, trace: bool = False) -> Counters:
+    """Cycles and counters of a program."""
+    return time_code(
+        program.config, program.code, program.constant_bytes, program.work_bytes, trace
+    )
+
+
+def _border(graph: Graph, placement: Placement, border: Border) -> dict[str, Any]:
+    return {
+        "argument": border.argument,
+        "offset": placement.work[graph.base(border.tensor)],
+        "shape": border.shape,
+        "order": border.order,
+        "dtype": border.dtype,
+        "scale": border.scale,
+        "zero": border.zero,
+    }
+
+
+def _notes(
+    config: NpuConfig, graph: Graph, placement: Placement, counters: Counters, fused: int
+) -> tuple[str, ...]:
+    milliseconds = counters.cycles / (config.clock_mhz * 1e3)
+    return (
+        f"{len(graph.operations)} operations, {fused} fused, {len(placement.resident)} resident",
+        f"{counters.cycles} cycles = {milliseconds:.3f} ms at {config.clock_mhz:g} MHz",
+        f"MAC utilisation {100 * counters.utilisation(config):.1f} %",
+        f"{counters.bytes_loaded} bytes loaded, {counters.bytes_stored} stored",
+    )

@@ -1,0 +1,238 @@
+"""The int8 graph between a segment and its instructions.
+
+Every tensor is int8, dense, its channels last: n x h x w x c bytes in that order. An operation
+reads and writes tensors with a geometry of its own; a tensor is bytes with a scale::
+
+    quantize(relu(conv2d(dequantize(x), W) + b))   ──lower──▶   Conv(x, y, weights, bias, …)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "Border",
+    "Concat",
+    "Conv",
+    "Elementwise",
+    "Graph",
+    "Operation",
+    "Permute",
+    "Pool",
+    "Residual",
+    "Tensor",
+    "Window",
+]
+
+Int8 = npt.NDArray[np.int8]
+Int32 = npt.NDArray[np.int32]
+
+
+@dataclass(slots=True, eq=False)
+class Tensor:
+    """nbytes int8 values; `zero` is the zero point as the device counts (-128..127).
+
+    base: id of the tensor whose bytes these are (a reshape), or None. data: a constant's values.
+    """
+
+    nbytes: int
+    scale: float
+    zero: int
+    name: str = ""
+    base: int | None = None
+    data: Int8 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A sliding window: kernel, stride, dilation, padding before, in (rows, columns)."""
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+
+    def extent(self, axis: int) -> int:
+        """Input positions that one output position looks at, first to last."""
+        return (self.kernel[axis] - 1) * self.dilation[axis] + 1
+
+
+@dataclass(slots=True, eq=False)
+class Residual:
+    """A tensor added after the first requantisation; clamp and zero point of the sum."""
+
+    tensor: int
+    m1: int
+    m2: int
+    shift: int
+    tensor_zero: int
+    zero: int
+    lo: int = -128
+    hi: int = 127
+
+
+@dataclass(slots=True, eq=False)
+class Conv:
+    """Convolution or matrix product, requantised.
+
+    shape_in, shape_out: (n, h, w, c). weights: [out channels, kernel rows, kernel columns, in
+    channels / groups]. bias: the input's zero point is folded in. multiplier, shift: per channel.
+    """
+
+    x: int
+    y: int
+    shape_in: tuple[int, int, int, int]
+    shape_out: tuple[int, int, int, int]
+    window: Window
+    groups: int
+    weights: Int8
+    bias: Int32
+    multiplier: Int32
+    shift: Int32
+    x_zero: int
+    zero: int
+    lo: int = -128
+    hi: int = 127
+    residual: Residual | None = None
+    table: Int8 | None = None
+    source: str = ""
+
+    @property
+    def depthwise(self) -> bool:
+        """True when each output channel reads exactly its own input channel."""
+        return self.groups > 1 and self.groups == self.shape_in[3] == self.shape_out[3]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        n, h, w, c = self.shape_out
+        return n * h * w * c * self.weights[0].size
+
+
+@dataclass(slots=True, eq=False)
+class Elementwise:
+    """kind "add", "mul" (two operands) or "lookup" (one): pixels x channels.
+
+    broadcast: b has one pixel per image, of `channels` values (b is [n, channels]).
+    """
+
+    kind: str
+    x: int
+    y: int
+    images: int
+    pixels: int
+    channels: int
+    b: int | None = None
+    broadcast: bool = False
+    m1: int = 0
+    m2: int = 0
+    shift: int = 0
+    a_zero: int = 0
+    b_zero: int = 0
+    zero: int = 0
+    lo: int = -128
+    hi: int = 127
+    table: Int8 | None = None
+    source: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """kind "max" or "avg". exclude_pad: an average counts positions inside the input only.
+
+    For an average, `scale` is x's scale / y's scale; the count is divided out per window.
+    """
+
+    kind: str
+    x: int
+    y: int
+    shape_in: tuple[int, int, int, int]
+    shape_out: tuple[int, int, int, int]
+    window: Window
+    exclude_pad: bool = False
+    scale: float = 1.0
+    x_zero: int = 0
+    zero: int = 0
+    table: Int8 | None = None
+    source: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Concat:
+    """y[o] = parts[0][o] ++ parts[1][o] ++ …, each part `rows` runs; a table rescales a part."""
+
+    parts: tuple[tuple[int, int, Int8 | None], ...]  # (tensor, bytes of one run, table)
+    y: int
+    rows: int
+    source: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Permute:
+    """Swap the two inner axes of each image: [outer, a, b] -> [outer, b, a]."""
+
+    x: int
+    y: int
+    outer: int
+    a: int
+    b: int
+    source: str = ""
+
+
+Operation: TypeAlias = Conv | Elementwise | Pool | Concat | Permute
+
+
+@dataclass(frozen=True, slots=True)
+class Border:
+    """An input or output of the segment: which argument, how it looks to the host.
+
+    order: host axes in the order of the device. dtype: "float32", "int8" or "uint8".
+    """
+
+    tensor: int
+    argument: int
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero: int
+
+
+@dataclass(slots=True)
+class Graph:
+    """One segment as int8 operations, in an order that can be executed."""
+
+    name: str
+    tensors: list[Tensor] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+    feeds: list[Border] = field(default_factory=list)
+    results: list[Border] = field(default_factory=list)
+    inputs: int = 0
+    outputs: int = 0
+
+    def base(self, tensor: int) -> int:
+        """The tensor that owns the bytes."""
+        while (below := self.tensors[tensor].base) is not None:
+            tensor = below
+        return tensor
+
+    def new(self, nbytes: int, scale: float, zero: int, name: str = "") -> int:
+        """A new tensor's id."""
+        self.tensors.append(Tensor(nbytes, scale, zero, name))
+        return len(self.tensors) - 1
+
+    def reads(self, op: Operation) -> tuple[int, ...]:
+        """Owners of the bytes an operation reads."""
+        if isinstance(op, Concat):
+            ids: list[int] = [part[0] for part in op.parts]
+        else:
+            ids = [op.x]
+        if isinstance(op, Elementwise) and op.b is not None:
+            ids.append(op.b)
+        if isinstance(op, Conv) and op.residual is not None:
+            ids.append(op.residual.tensor)
+        return tuple(self.base(i) for i in ids)
