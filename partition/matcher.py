@@ -11,7 +11,8 @@ node, over ints::
 
 The meaning is the stock one: alternatives are tried left to right and the first that fits is
 kept; a pattern object that occurs twice must fit the same value; ``add`` and ``multiply`` also
-fit with swapped arguments. What a match binds lives in *slots*, one per call, per named part
+fit with swapped arguments. Two things differ: a field of a tuple made in the same block is the
+field itself, and ``(a * b) / c`` does not stand for ``a * (b / c)``. What a match binds lives in *slots*, one per call, per named part
 and per shared object, with an undo trail.
 
 Not readable from here, hence refused with a message for the vendor's author: patterns of

@@ -10,19 +10,22 @@ BINARY = ("add", "multiply", "subtract", "maximum")
 
 
 @st.composite
-def recipes(draw, max_ops=14):
+def recipes(draw, max_ops=14, tuples=True):
     """A list of steps; each names an op and the earlier values it reads (modulo their count)."""
     pick = st.integers(0, 40)
-    step = st.one_of(
+    kinds = [
         st.tuples(st.sampled_from(UNARY), pick),
         st.tuples(st.sampled_from(BINARY), pick, pick),
-        st.tuples(st.just("constant"), st.sampled_from(("add", "multiply")), pick, st.integers(0, 3)),
+        st.tuples(
+            st.just("constant"), st.sampled_from(("add", "multiply")), pick, st.integers(0, 3)
+        ),
         st.tuples(st.just("split"), pick),
         st.tuples(st.just("concat"), pick, pick),
-        st.tuples(st.just("tuple"), pick, pick, st.integers(0, 1)),
         st.tuples(st.just("alias"), pick),
-    )
-    steps = draw(st.lists(step, min_size=1, max_size=max_ops))
+    ]
+    if tuples:
+        kinds.append(st.tuples(st.just("tuple"), pick, pick, st.integers(0, 1)))
+    steps = draw(st.lists(st.one_of(kinds), min_size=1, max_size=max_ops))
     outputs = draw(st.lists(pick, min_size=1, max_size=3))
     return steps, outputs, draw(st.booleans())
 

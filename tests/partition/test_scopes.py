@@ -33,9 +33,9 @@ def test_branches_and_other_functions_are_partitioned():
     @I.ir_module
     class Module:
         @R.function
-        def main(
-            c: R.Tensor((), "bool"), x: R.Tensor((2, 2), "float32")
-        ) -> R.Tensor((2, 2), "float32"):
+        def main(c: R.Tensor((), "bool"), x: R.Tensor((2, 2), "float32")) -> R.Tensor(
+            (2, 2), "float32"
+        ):
             a = R.nn.relu(x)
             b = R.add(a, x)
             if c:
@@ -75,9 +75,9 @@ def test_a_match_with_a_value_captured_by_a_branch_is_refused():
     @I.ir_module
     class Module:
         @R.function
-        def main(
-            c: R.Tensor((), "bool"), x: R.Tensor((2, 2), "float32")
-        ) -> R.Tensor((2, 2), "float32"):
+        def main(c: R.Tensor((), "bool"), x: R.Tensor((2, 2), "float32")) -> R.Tensor(
+            (2, 2), "float32"
+        ):
             a = R.add(x, x)
             b = R.nn.relu(a)
             if c:
@@ -190,7 +190,9 @@ def test_match_cast_binds_before_it_is_used():
     names = [b.var.name for block in result.mod["main"].body.blocks for b in block.bindings]
     assert names.index("grown") < names.index("first")  # pulled up, with the cast before it
     casts = [
-        type(b) is relax.MatchCast for block in result.mod["main"].body.blocks for b in block.bindings
+        type(b) is relax.MatchCast
+        for block in result.mod["main"].body.blocks
+        for b in block.bindings
     ]
     assert casts.index(True) < names.index("grown")
 
