@@ -39,7 +39,9 @@ __all__ = [
     "Node",
     "NotReadableError",
     "Value",
+    "expression",
     "same_dims",
+    "swap",
 ]
 
 Array = npt.NDArray[Any]
@@ -379,14 +381,14 @@ class Graph:
     def replace(self, old: Node, new: Arg) -> None:
         """Let every reader of `old` read `new` instead, and drop what nobody reads then."""
         for user in list(old.users):
-            user.args = [_swap(a, old, new) for a in user.args]
+            user.args = [swap(a, old, new) for a in user.args]
             for branch in user.branches:
-                branch.set_result(_swap(branch.result, old, new))
+                branch.set_result(swap(branch.result, old, new))
             for value in _values((new,)):
                 value.users[user] = None
         old.users.clear()
         if old in self._results:
-            self.set_result(_swap(self.result, old, new))
+            self.set_result(swap(self.result, old, new))
         self.release(old)
 
     def release(self, node: Node) -> None:
@@ -530,11 +532,12 @@ def expression(arg: Any, table: dict[Value, Any] | None = None) -> Any:
     return arg.expr
 
 
-def _swap(arg: Any, old: Value, new: Any) -> Any:
+def swap(arg: Any, old: Value, new: Any) -> Any:
+    """The argument with `new` for every `old` in it."""
     if arg is old:
         return new
     if isinstance(arg, tuple):
-        return tuple(_swap(a, old, new) for a in arg)
+        return tuple(swap(a, old, new) for a in arg)
     return arg
 
 

@@ -3,7 +3,8 @@
 1  rules      identities, folding, shapes, arithmetic, BatchNorm, padding, activations, norms,
               all from one queue: each makes room for others
 2  twins      equal nodes merged; again from 1 until nothing changes
-3  attention  last: it needs transposes and scales in their final form; then 1 and 2 again
+3  attention  it needs transposes and scales in their final form; then 1 and 2 again
+4  quantised  each reader gets its own dequantize; last, as 2 would undo it
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from byoc.frontends.normalise import (
 from byoc.frontends.normalise.cse import merge_equal
 from byoc.frontends.normalise.engine import Rules, apply, merge
 from byoc.frontends.normalise.graph import Graph, NotReadableError
+from byoc.frontends.normalise.quantised import spread_dequantize
 
 __all__ = ["RULES", "normalise_function", "normalise_graph", "normalise_module"]
 
@@ -51,6 +53,7 @@ def normalise_graph(graph: Graph) -> None:
     _settle(graph)
     if apply(graph, attention.RULES):
         _settle(graph)
+    spread_dequantize(graph)
     graph.sweep()
 
 
