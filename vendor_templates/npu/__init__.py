@@ -1,1 +1,45 @@
-"""The sample accelerator."""
+"""A sample int8 accelerator: it computes, it can be timed, and it can be made to fail.
+
+docs/npu.md specifies the machine; README.md shows how this folder is laid out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from byoc.segment import Artifact, Segment
+from byoc.vendor import NativeRuntime, Pattern, Vendor
+
+from .options import NpuOptions
+
+__all__ = ["VENDOR", "NpuOptions"]
+
+
+def _patterns() -> Sequence[Pattern]:
+    from .patterns import patterns
+
+    return patterns()
+
+
+def _compile(segment: Segment, options: NpuOptions) -> Artifact:
+    from .compiler import compile_segment
+
+    return compile_segment(segment, options)
+
+
+def _status() -> str | None:
+    from .simulator import library_status
+
+    return library_status()
+
+
+VENDOR = Vendor(
+    name="npu",
+    version="1.0",
+    patterns=_patterns,
+    compile=_compile,
+    runtime=NativeRuntime("byoc_npu"),
+    status=_status,
+    options=NpuOptions,
+    processor="npu",
+)

@@ -38,12 +38,8 @@ def copy_cycles(config: NpuConfig, fields: Fields) -> int:
     """Cycles a load or store occupies its unit."""
     dma = config.dma
     size, rows, planes = fields["bytes"], fields["rows"], fields["planes"]
-    count, run = _runs(
-        planes, rows, size, fields.get("dram_plane", 0), fields.get("dram_row", 0)
-    )
-    near, near_run = _runs(
-        planes, rows, size, fields.get("spm_plane", 0), fields.get("spm_row", 0)
-    )
+    count, run = _runs(planes, rows, size, fields.get("dram_plane", 0), fields.get("dram_row", 0))
+    near, near_run = _runs(planes, rows, size, fields.get("spm_plane", 0), fields.get("spm_row", 0))
     beats = max(count * ceil_div(run, dma.width), near * ceil_div(near_run, dma.width))
     bursts = count * ceil_div(run, dma.burst)
     return max(beats, ceil_div(bursts * dma.latency, dma.outstanding))

@@ -434,9 +434,7 @@ class Emitter:
             for begin, rows, n in _flat_pieces(end - first):
                 at = {t: places[t] + begin for t in tensors}
                 size = rows * n
-                reads: list[Access] = [
-                    ("act", at[t], at[t] + size) for t in tensors if t != op.y
-                ]
+                reads: list[Access] = [("act", at[t], at[t] + size) for t in tensors if t != op.y]
                 writes: list[Access] = [("act", at[op.y], at[op.y] + size)]
                 shape = {"out_h": 1, "out_w": rows, "n": n}
                 if op.b is None and table is not None:
@@ -492,9 +490,7 @@ class Emitter:
                 f"activation scratchpad: {room} bytes are free"
             )
         size = align(pixels * channels)
-        slots = {
-            t: self._slots(size, buffers) for t in (op.x, op.y) if self._resident(t) is None
-        }
+        slots = {t: self._slots(size, buffers) for t in (op.x, op.y) if self._resident(t) is None}
         for image in range(op.images):
             at_b = self._bytes(b, image * channels, (image + 1) * channels, {b: bs}, True)
             for first, end in spans(op.pixels, pixels):

@@ -47,7 +47,6 @@ FUNCTIONS: Mapping[str, Callable[[Real, Attrs], Real]] = {
     ),
     "nn.leakyrelu": lambda x, a: np.where(x >= 0, x, x * float(a["alpha"])),
     "nn.relu": lambda x, a: np.maximum(x, 0.0),
-    "nn.relu6": lambda x, a: np.clip(x, 0.0, 6.0),
     "nn.silu": lambda x, a: x * _sigmoid(x),
     "nn.softplus": lambda x, a: np.logaddexp(0.0, x),
     "sigmoid": lambda x, a: _sigmoid(x),

@@ -45,9 +45,7 @@ def _single_use(graph: Graph) -> Mapping[int, Conv]:
     }
 
 
-def _merge(
-    graph: Graph, op: Elementwise, single: Mapping[int, Conv]
-) -> Conv | None:
+def _merge(graph: Graph, op: Elementwise, single: Mapping[int, Conv]) -> Conv | None:
     """The convolution that now does the work of `op`, or None."""
     if op.kind == "lookup":
         conv = single.get(graph.base(op.x))
@@ -75,4 +73,3 @@ def _merge(
     conv.residual = Residual(other, m1, m2, op.shift, zero, op.zero, op.lo, op.hi)
     conv.y, conv.source = op.y, op.source
     return conv
-

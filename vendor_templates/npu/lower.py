@@ -260,10 +260,8 @@ class _Lowering:
             raise CompileError(f"{self._where(node)}: what is quantised is not on the device")
         if found.node is not None and found.node.source:
             name = found.node.source[0]
-        lo, hi = (
-            int(quantize_array(np.float32(np.clip(bound, -3e38, 3e38)), scale, zero))
-            for bound in (found.lo, found.hi)
-        )
+        lo = -128 if found.lo == -np.inf else int(quantize_array(np.array(found.lo), scale, zero))
+        hi = 127 if found.hi == np.inf else int(quantize_array(np.array(found.hi), scale, zero))
         return found.finish(_Out(scale, zero, kind.dtype, lo, hi, name))
 
     # -- functions of one value -----------------------------------------------------------------
@@ -292,7 +290,7 @@ class _Lowering:
         found = self._value(node, 0)
         attrs = {**node.attrs, **self._clip_bounds(node)}
         if isinstance(found, Pending):
-            bounds = {"nn.relu": (0.0, np.inf), "nn.relu6": (0.0, 6.0)}.get(node.op)
+            bounds = (0.0, np.inf) if node.op == "nn.relu" else None
             if node.op == "clip":
                 bounds = (float(attrs["min"]), float(attrs["max"]))
             if bounds is None:

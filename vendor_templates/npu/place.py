@@ -112,9 +112,7 @@ class _Residency:
         self.memo: dict[tuple[object, ...], WindowPlan | None] = {}
         self.regions = [int(config.activation.size)] * len(graph.operations)
         self.plans = [self._plan(i, self.regions[i], Resident()) for i in range(len(self.regions))]
-        self.cycles = [
-            self._cycles(i, self.plans[i], Resident()) for i in range(len(self.regions))
-        ]
+        self.cycles = [self._cycles(i, self.plans[i], Resident()) for i in range(len(self.regions))]
 
     def choose(self) -> None:
         borders = {self.graph.base(b.tensor) for b in (*self.graph.feeds, *self.graph.results)}

@@ -81,9 +81,7 @@ class Stream:
         ]
         return [*body, Instruction("halt")]
 
-    def _touch(
-        self, access: Access, unit: int, index: int, write: bool, needs: list[int]
-    ) -> None:
+    def _touch(self, access: Access, unit: int, index: int, write: bool, needs: list[int]) -> None:
         memory, first, end = access
         kept: list[_Record] = []
         merged = False
@@ -118,9 +116,7 @@ class Stream:
         mask = 0
         for other in wanted:
             implied = any(
-                self._snapshots[needs[via]][other] >= needs[other]
-                for via in wanted
-                if via != other
+                self._snapshots[needs[via]][other] >= needs[other] for via in wanted if via != other
             )
             if not implied:
                 mask |= 1 << other
