@@ -73,7 +73,7 @@ def bench(
         raise typer.BadParameter(f"{model} is compiled: --vendors and --options do not apply")
     if others and compiled and reference is None:
         raise typer.BadParameter(f"--against needs the model of {model}: give --model MODEL.onnx")
-    arguments = compile_options(vendors, options)
+    arguments = {} if compiled else compile_options(vendors, options)
 
     import byoc
     from byoc.bench import byoc_engine, measure, open_engine

@@ -102,6 +102,8 @@ def compile_options(vendors: str | None, file: Path | None) -> dict[str, Any]:
     unused = [name for name in configured if name not in chosen]
     if unused:
         say(f"{file}: options of {', '.join(unused)} are not used (not among --vendors)")
+    if not chosen:
+        say("no vendors: everything runs on the host (see `byoc vendors`)")
     return {"vendors": {name: configured.get(name) or {} for name in chosen}, **content}
 
 
