@@ -43,6 +43,9 @@ class Session:
             owners = {a.segment: a.vendor for a in program.artifacts}
             host = load_host(program.host, vm=False)
             self._constants: list[Any] = []
+            self._allocators: list[Any] | None = [
+                function("Allocator")(port.type.shape, port.type.dtype) for port in program.outputs
+            ]
             self._execute = function("Executor")(
                 encode_plan(body), host, segments, owners, constants
             )
@@ -53,6 +56,7 @@ class Session:
                     f"model {program.name!r} runs on the VM but has no host library"
                 )
             self._constants = constants
+            self._allocators = None
             self._execute = function("VmExecutor")(host, segments, body.entry)
 
     @property
@@ -87,20 +91,28 @@ class Session:
 
     def _run(self, values: Sequence[Any], outputs: Mapping[str, Array] | None) -> list[Array]:
         arrays = self._ports.check(values)
-        given: list[Array | None] = (
-            self._ports.check_outputs(outputs) if outputs else [None] * len(self.output_names)
-        )
-        dtypes = self._ports.output_dtypes
-        if self.program.is_static:
-            places = [None if g is None else with_address(g) for g in given]
-            fresh = iter(self._execute(*map(with_address, arrays), *places))
-            return [
-                from_tensor(next(fresh), dtype) if array is None else array
-                for array, dtype in zip(given, dtypes, strict=True)
-            ]
+        given = self._ports.check_outputs(outputs) if outputs else None
+        if self._allocators is not None:
+            return self._run_plan(arrays, given)
+        return self._run_vm(arrays, given)
+
+    def _run_plan(self, arrays: list[Array], given: list[Array | None] | None) -> list[Array]:
+        assert self._allocators is not None
+        results = [allocate() for allocate in self._allocators]
+        places = list(results)
+        for i, array in enumerate(given or ()):
+            if array is not None:
+                results[i], places[i] = array, with_address(array)
+        self._execute(*map(with_address, arrays), *places)
+        return [
+            from_tensor(result, dtype) if result is place else result
+            for result, place, dtype in zip(results, places, self._ports.output_dtypes, strict=True)
+        ]
+
+    def _run_vm(self, arrays: list[Array], given: list[Array | None] | None) -> list[Array]:
         tensors = self._execute(*map(_aligned_tensor, arrays), *self._constants)
-        results = _results(tensors, dtypes, self.program.name)
-        for i, array in enumerate(given):
+        results = _results(tensors, self._ports.output_dtypes, self.program.name)
+        for i, array in enumerate(given or ()):
             if array is not None:
                 array[...] = results[i]
                 results[i] = array

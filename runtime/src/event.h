@@ -32,7 +32,10 @@ inline void FutexWake(const std::atomic<uint32_t>* word) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
-/*! \brief Rounds of `CpuRelax` before sleeping: some microseconds; none on a single core. */
+/*!
+ * \brief Rounds of `CpuRelax` before sleeping: some microseconds, shorter than waking up takes.
+ * None on a single core, or when OMP_WAIT_POLICY asks for passive waiting.
+ */
 int SpinRounds();
 
 /*! \brief Set once by one thread, waited for by another. */

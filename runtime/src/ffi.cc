@@ -65,8 +65,8 @@ std::vector<Executor::Callee> Resolve(const Plan& plan, const Optional<Module>& 
 
 /*!
  * \brief The executor as a function:
- * run(inputs..., outputs or None...) -> Array of the outputs it had to allocate, for numpy to take.
- * Arguments are tensors or addresses; shapes, dtypes and density are the caller's to check.
+ * run(inputs..., outputs...), each a tensor or an address; shapes, dtypes and density are the
+ * caller's to check.
  */
 Function MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
                       const Map<String, Function>& segments, const Map<String, String>& vendors,
@@ -80,7 +80,7 @@ Function MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
   auto executor =
       std::make_shared<Executor>(std::move(plan), std::move(callees), std::move(constants));
   // A kernel's function does not keep its library alive: `host` is held here.
-  return Function::FromPacked([executor, host](PackedArgs args, Any* result) {
+  return Function::FromPacked([executor, host](PackedArgs args, Any*) {
     const Plan& plan = executor->plan();
     const size_t inputs = plan.inputs.size(), outputs = plan.outputs.size();
     if (static_cast<size_t>(args.size()) != inputs + outputs) {
@@ -88,15 +88,9 @@ Function MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
                                << " outputs, got " << args.size() << " arguments";
     }
     std::vector<void*> pointers(inputs + outputs);
-    std::vector<Tensor> fresh;
     for (size_t i = 0; i < pointers.size(); ++i) {
       const ffi::AnyView arg = args[static_cast<int>(i)];
-      if (i >= inputs && arg == nullptr) {
-        const PlanTensor& t = plan.tensors[plan.outputs[i - inputs].tensor];
-        fresh.push_back(
-            NewTensor(ffi::ShapeView(t.shape.data(), t.shape.size()), ExchangeDtype(t.dtype)));
-        pointers[i] = fresh.back().data_ptr();
-      } else if (arg.type_index() == ffi::TypeIndex::kTVMFFIInt) {
+      if (arg.type_index() == ffi::TypeIndex::kTVMFFIInt) {
         pointers[i] = reinterpret_cast<void*>(arg.cast<int64_t>());
       } else {
         const DLTensor* t = arg.cast<DLTensor*>();
@@ -104,8 +98,16 @@ Function MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
       }
     }
     executor->Run(pointers.data(), pointers.data() + inputs);
-    *result = Array<Tensor>(fresh.begin(), fresh.end());
   });
+}
+
+/*!
+ * \brief allocate() -> a fresh tensor of this type, for numpy to take. Made once per output: an
+ * Array of outputs would cost Python ten times as much to take apart.
+ */
+Function MakeAllocator(ffi::Shape shape, DLDataType dtype) {
+  return Function::FromTyped(
+      [shape = std::move(shape), dtype = ExchangeDtype(dtype)] { return NewTensor(shape, dtype); });
 }
 
 /*! \brief A dense tensor as one that numpy can take: see `ExchangeDtype`. */
@@ -175,6 +177,7 @@ void CallOn(PackedArgs args, Any* result) {
 TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
       .def("byoc.runtime.Executor", MakeExecutor)
+      .def("byoc.runtime.Allocator", MakeAllocator)
       .def("byoc.runtime.VmExecutor", MakeVmExecutor)
       .def("byoc.runtime.Tensor", MakeTensor)
       .def("byoc.runtime.MapFile", MapFile)

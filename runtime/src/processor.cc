@@ -2,10 +2,12 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <strings.h>
 #include <tvm/ffi/error.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <exception>
 #include <map>
 #include <memory>
@@ -39,7 +41,8 @@ struct Processor::State {
   }
 
   Job* PopOrSleep() {
-    for (int i = SpinRounds(); i > 0; --i) {
+    // Longer than a caller waits: the next call of a loop usually comes within this time.
+    for (int i = 4 * SpinRounds(); i > 0; --i) {
       if (Job* job = Pop()) return job;
       CpuRelax();
     }
@@ -75,7 +78,11 @@ std::atomic<bool> closing{false};
 }  // namespace
 
 int SpinRounds() {
-  static const int rounds = std::thread::hardware_concurrency() > 1 ? 100 : 0;
+  static const int rounds = [] {
+    const char* policy = std::getenv("OMP_WAIT_POLICY");
+    const bool passive = policy != nullptr && strcasecmp(policy, "passive") == 0;
+    return passive || std::thread::hardware_concurrency() < 2 ? 0 : 100;
+  }();
   return rounds;
 }
 
