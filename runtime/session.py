@@ -34,6 +34,7 @@ class Session:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._ports = Inputs(program.inputs, program.outputs)
+        self._nothing_given: list[Array | None] = [None] * len(program.outputs)
         num_threads()  # a bad environment variable is reported here
         segments = _bind_segments(program)
         constants = [as_tensor(array) for array in program.constants]
@@ -42,10 +43,10 @@ class Session:
             _check_ports(program, body)
             owners = {a.segment: a.vendor for a in program.artifacts}
             host = load_host(program.host, vm=False)
-            self._constants: list[Any] = []
-            self._allocators: list[Any] | None = [
+            self._allocators = [
                 function("Allocator")(port.type.shape, port.type.dtype) for port in program.outputs
             ]
+            self._run_arrays = self._run_plan
             self._execute = function("Executor")(
                 encode_plan(body), host, segments, owners, constants
             )
@@ -56,7 +57,7 @@ class Session:
                     f"model {program.name!r} runs on the VM but has no host library"
                 )
             self._constants = constants
-            self._allocators = None
+            self._run_arrays = self._run_vm
             self._execute = function("VmExecutor")(host, segments, body.entry)
 
     @property
@@ -92,21 +93,18 @@ class Session:
     def _run(self, values: Sequence[Any], outputs: Mapping[str, Array] | None) -> list[Array]:
         arrays = self._ports.check(values)
         given = self._ports.check_outputs(outputs) if outputs else None
-        if self._allocators is not None:
-            return self._run_plan(arrays, given)
-        return self._run_vm(arrays, given)
+        return self._run_arrays(arrays, given)
 
     def _run_plan(self, arrays: list[Array], given: list[Array | None] | None) -> list[Array]:
-        assert self._allocators is not None
-        results = [allocate() for allocate in self._allocators]
-        places = list(results)
-        for i, array in enumerate(given or ()):
-            if array is not None:
-                results[i], places[i] = array, with_address(array)
+        given = given or self._nothing_given
+        places = [
+            allocate() if array is None else with_address(array)
+            for allocate, array in zip(self._allocators, given, strict=True)
+        ]
         self._execute(*map(with_address, arrays), *places)
         return [
-            from_tensor(result, dtype) if result is place else result
-            for result, place, dtype in zip(results, places, self._ports.output_dtypes, strict=True)
+            from_tensor(place, dtype) if array is None else array
+            for place, array, dtype in zip(places, given, self._ports.output_dtypes, strict=True)
         ]
 
     def _run_vm(self, arrays: list[Array], given: list[Array | None] | None) -> list[Array]:
