@@ -54,6 +54,11 @@ def _check_attention(node: Node, tensors: Tensors) -> Reject | None:
             f"{node.op}: causal_mask 'TopLeft' needs as many queries as keys, "
             f"found {query[1]} and {key[1]}"
         )
+    if causal and isinstance(query[1], int) and isinstance(key[1], int) and query[1] > key[1]:
+        return Reject(
+            f"{node.op}: causal_mask {causal!r} leaves queries without keys, "
+            f"found {query[1]} queries and {key[1]} keys"
+        )
     if node.attrs.get("scale") is None and not isinstance(query[3], int):
         return Reject(f"{node.op}: the head size {query[3]!r} is symbolic and no scale is given")
     return check_float(node, tensors)

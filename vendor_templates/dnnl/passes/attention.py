@@ -27,7 +27,19 @@ __all__ = ["fuse_attention"]
 _MASKED = -1e4
 """Numbers from here down mean "masked": after softmax their weight is 0 in float32."""
 
+_REPLACES = -1e30
+"""Added to a score it gives itself, as if it had replaced the score: also where all are masked."""
+
 _HEADS_FIRST = [0, 2, 1, 3]
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """A mask added to scores of this rank, and what the sum is multiplied with."""
+
+    value: int
+    rank: int
+    factor: float
 
 
 @dataclass
@@ -36,8 +48,9 @@ class _Scores:
 
     product: Op
     scale: float
-    masks: list[tuple[int, int]] = field(default_factory=list)  # and the scores' rank there
+    masks: list[_Mask] = field(default_factory=list)
     causal: bool = False
+    heads: tuple[Dim, Dim] | None = None  # B and H, where the scores are [B, H, S, T]
 
 
 def fuse_attention(graph: Graph) -> None:
@@ -63,11 +76,11 @@ def _fuse(graph: Graph, op: Op) -> None:
         return
     q, k = scores.product.inputs
     v = op.inputs[1]
-    heads = _heads(graph, shape, (q, k, v))
+    heads = _heads(graph, scores.heads, (q, k, v))
     if heads is None:
         return
     (q, q_scale), (k, k_scale) = _unscaled(graph, q), _unscaled(graph, k)
-    masks = [_wide_mask(graph, mask, rank, heads) for mask, rank in scores.masks]
+    masks = [_wide_mask(graph, mask, heads) for mask in scores.masks]
     mask = _one_mask(graph, masks, (*heads, *shape[-2:]))
     _emit(graph, op, [q, k, v], heads, mask, scores.scale * q_scale * k_scale, scores.causal)
 
@@ -85,21 +98,24 @@ def _through_reshape(graph: Graph, value: int) -> int:
 
 def _scores(graph: Graph, value: int, shape: tuple[Dim, ...]) -> _Scores | None:
     """Walk up from the softmax to the product ``q @ transpose(k)``, collecting scale and masks."""
-    scale, masks, causal = 1.0, list[tuple[int, int]](), False
+    scale, masks, causal = 1.0, list[_Mask](), False
+    heads: tuple[Dim, Dim] | None = None
     while True:
+        if graph.rank(value) == 4:
+            heads = graph.shape(value)[0], graph.shape(value)[1]
         op = graph.producer.get(value)
         if op is None or op.post or graph.uses(value) != 1:
             return None
         if op.kind == "matmul":
             if op.attrs["transpose_a"] or not op.attrs["transpose_b"] or len(op.inputs) != 2:
                 return None
-            return _Scores(op, scale, masks, causal)
+            return _Scores(op, scale, masks, causal, heads)
         if op.kind == "reshape":
             inner = _through_reshape(graph, value)
             if inner == value:
                 return None
             value = inner
-        elif op.kind == "eltwise" and op.attrs["alg"] == "linear" and not masks:
+        elif op.kind == "eltwise" and op.attrs["alg"] == "linear":
             scale *= op.attrs["alpha"]  # softmax does not see the shift
             value = op.inputs[0]
         elif op.kind == "binary" and op.attrs["alg"] == "add":
@@ -110,7 +126,7 @@ def _scores(graph: Graph, value: int, shape: tuple[Dim, ...]) -> _Scores | None:
             if _is_causal(graph.constants.get(mask), shape):
                 causal = True
             else:
-                masks.append((mask, graph.rank(op.out)))
+                masks.append(_Mask(mask, graph.rank(op.out), scale))
             value = found
         elif op.kind == "where":
             step = _where(graph, op, shape)
@@ -118,7 +134,7 @@ def _scores(graph: Graph, value: int, shape: tuple[Dim, ...]) -> _Scores | None:
                 return None
             value, extra, lower = step
             causal = causal or lower
-            masks += [(mask, graph.rank(op.out)) for mask in extra]
+            masks += [_Mask(mask, graph.rank(op.out), scale) for mask in extra]
         else:
             return None
 
@@ -147,10 +163,11 @@ def _where(graph: Graph, op: Op, shape: tuple[Dim, ...]) -> tuple[int, list[int]
         number = float(array.flat[0])
         if number > _MASKED or not (array == array.flat[0]).all():
             continue
+        number = min(number, _REPLACES)
         known = graph.constants.get(condition)
         if known is not None:
             keep = known if kept else ~known
-            mask = np.where(keep, np.float32(0), np.float32(number)).astype(np.float32)
+            mask = np.where(keep, 0, number).astype(np.float32)
             if _is_causal(mask, shape):
                 return scores, [], True
             return scores, [graph.constant(mask)], False
@@ -166,7 +183,7 @@ def _where(graph: Graph, op: Op, shape: tuple[Dim, ...]) -> tuple[int, list[int]
 def _is_causal(mask: Array | None, shape: tuple[Dim, ...]) -> bool:
     """True when a constant mask lets position s see what is not after it (bottom-right aligned)."""
     s, t = shape[-2:]
-    if mask is None or not isinstance(s, int) or not isinstance(t, int) or s == 1:
+    if mask is None or not isinstance(s, int) or not isinstance(t, int) or not 1 < s <= t:
         return False
     if mask.shape[-2:] != (s, t) or mask.size != s * t:
         return False
@@ -176,23 +193,35 @@ def _is_causal(mask: Array | None, shape: tuple[Dim, ...]) -> bool:
 
 
 def _heads(
-    graph: Graph, shape: tuple[Dim, ...], values: tuple[int, int, int]
+    graph: Graph, heads: tuple[Dim, Dim] | None, values: tuple[int, int, int]
 ) -> tuple[Dim, Dim] | None:
-    """B and H, when q, k and v agree on them."""
+    """B and H, when q, k and v agree on them: `heads` unless all scores were [B*H, S, T]."""
     batches = {graph.shape(v)[:-2] for v in values}
-    ranks = {graph.rank(v) for v in values}
-    if len(batches) != 1 or not ranks <= {3, 4}:
+    if len(batches) != 1:
         return None
     (batch,) = batches
     if len(batch) == 2:
-        return (batch[0], batch[1]) if len(shape) == 3 or shape[:2] == batch else None
-    return (shape[0], shape[1]) if len(shape) == 4 else (1, batch[0])
+        return (batch[0], batch[1]) if heads in (None, batch) else None
+    return (heads or (1, batch[0])) if len(batch) == 1 else None
 
 
 def _unscaled(graph: Graph, value: int) -> tuple[int, float]:
-    """A value without the factor that was multiplied into it alone, and the factor."""
-    x, a, b = peel_linear(graph, value)
-    return (x, a) if b == 0 else (value, 1.0)
+    """A value without the factor that was multiplied into it alone, and the factor.
+
+    Moves may lie between: exporters scale queries before or after they split the heads.
+    """
+    x, factor, shift = peel_linear(graph, value)
+    if shift != 0:
+        return value, 1.0
+    if x != value:
+        return x, factor
+    op = graph.made_by(value, "reshape") or graph.made_by(value, "transpose")
+    if op is None:
+        return value, 1.0
+    inner, factor = _unscaled(graph, op.inputs[0])
+    if inner != op.inputs[0]:
+        graph.replace(op.inputs[0], inner)
+    return value, factor
 
 
 def _one_mask(graph: Graph, masks: list[int], shape: tuple[Dim, ...]) -> int | None:
@@ -212,12 +241,21 @@ def _wide(graph: Graph, value: int, heads: tuple[Dim, Dim]) -> int:
     shape = graph.shape(value)
     if len(shape) == 4:
         return value
-    return graph.emit("reshape", [value], [*heads, *shape[-2:]])
+    wide = (*heads, *shape[-2:])
+    op = graph.made_by(value, "reshape", alone=False)
+    if op is not None and graph.shape(op.inputs[0]) == wide:
+        return op.inputs[0]
+    return graph.emit("reshape", [value], wide)
 
 
-def _wide_mask(graph: Graph, value: int, rank: int, heads: tuple[Dim, Dim]) -> int:
-    """A mask that was added to scores of this rank, so that it broadcasts to [B, H, S, T]."""
-    if rank == 4 or graph.rank(value) < 3:
+def _wide_mask(graph: Graph, mask: _Mask, heads: tuple[Dim, Dim]) -> int:
+    """A mask as it is added to the scaled product, so that it broadcasts to [B, H, S, T]."""
+    value = mask.value
+    if mask.factor != 1:
+        shape = graph.shape(value)
+        attrs = {"alg": "linear", "alpha": mask.factor, "beta": 0.0}
+        value = graph.emit("eltwise", [value], shape, **attrs)
+    if mask.rank == 4 or graph.rank(value) < 3:
         return value
     first, *rest = graph.shape(value)
     return graph.emit("reshape", [value], [*((1, 1) if first == 1 else heads), *rest])

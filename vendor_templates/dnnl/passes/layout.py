@@ -27,9 +27,9 @@ def sink_transposes(graph: Graph) -> None:
             sink(graph, op)
 
 
-def _axes(graph: Graph, value: int) -> list[int] | None:
-    """The axes of the transpose that makes a value nobody else reads."""
-    op = graph.made_by(value, "transpose")
+def _axes(graph: Graph, value: int, *, alone: bool = True) -> list[int] | None:
+    """The axes of the transpose that makes a value (`alone`: one that nobody else reads)."""
+    op = graph.made_by(value, "transpose", alone=alone)
     return None if op is None else op.attrs["axes"]
 
 
@@ -54,7 +54,7 @@ def _behind(
 
 
 def _compose(graph: Graph, op: Op) -> bool:
-    inner = _axes(graph, op.inputs[0])
+    inner = _axes(graph, op.inputs[0], alone=False)
     if inner is None:
         return False
     axes = [inner[a] for a in op.attrs["axes"]]
@@ -71,9 +71,14 @@ def _unary(graph: Graph, op: Op) -> bool:
 
 
 def _binary(graph: Graph, op: Op) -> bool:
-    """Both operands lie behind the same transpose, or one does and the other is a constant."""
+    """Both operands lie behind the same transpose, or one does and the other is a constant.
+
+    Of two transposes others may read the results: the sum of residual nets is such a case.
+    """
     rank = graph.rank(op.out)
-    known = [_axes(graph, v) for v in op.inputs]
+    known = [_axes(graph, v, alone=False) for v in op.inputs]
+    if known[0] != known[1]:
+        known = [_axes(graph, v) for v in op.inputs]
     axes = next((a for a in known if a is not None and len(a) == rank), None)
     if axes is None:
         return False
