@@ -17,7 +17,7 @@ from byoc.errors import CompileError
 from byoc.segment import Array
 
 from .config import NpuConfig
-from .graph import Concat, Conv, Elementwise, Graph, Operation, Permute, Pool, Window
+from .graph import Concat, Conv, Elementwise, Graph, Permute, Pool, Window
 from .numerics import fixed_point
 from .place import Placement
 from .stream import Access, Stream

@@ -297,7 +297,7 @@ def _fits(node: Node, kernel: Sequence[int], window: Sequence[int], channels: in
     need = prod(window) * channels
     if need <= room:
         return None
-    text = "×".join(map(str, (*kernel, channels)))
+    text = "x".join(map(str, (*kernel, channels)))
     return (
         f"kernel {text} does not fit the activation scratchpad: one window is {need / 1024:.0f} "
         f"KiB > {room / 1024:.0f} KiB"

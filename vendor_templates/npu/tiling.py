@@ -148,9 +148,9 @@ def _refusal(config: NpuConfig, op: Conv, region: int) -> str:
     kh, kw = op.window.kernel
     rows = _tile_input(op.window, 0, 1, h) * _tile_input(op.window, 1, 1, w) * c
     return (
-        f"npu: op {op.source!r}: kernel {kh}×{kw}×{c} does not fit: one window of input is "
-        f"{rows} bytes of {region} in the activation scratchpad, sixteen columns of weights "
-        f"{weight_block_bytes(16, 4)} bytes at least of {config.weight.size} in the weight scratchpad"
+        f"npu: op {op.source!r}: kernel {kh}x{kw}x{c} does not fit: one window of input is "
+        f"{rows} bytes of {region} in the activation scratchpad, 16 columns of weights take "
+        f"{weight_block_bytes(16, 4)} bytes or more of {config.weight.size}"
     )
 
 
@@ -269,7 +269,7 @@ def _conv_work(
     tile_input: tuple[int, int],
 ) -> _Load:
     """What a candidate asks of each unit."""
-    images, h, w, c = op.shape_in
+    images, _, w, c = op.shape_in
     _, oh, ow, oc = op.shape_out
     pixels = images * oh * ow
     mean = max(1, round(pixels / subs))  # pixels of one conv instruction
@@ -366,7 +366,7 @@ def plan_window(
     if best is None:
         kh, kw = op.window.kernel
         raise CompileError(
-            f"npu: op {op.source!r}: a pooling window of {kh}×{kw} pixels does not fit the "
+            f"npu: op {op.source!r}: a pooling window of {kh}x{kw} pixels does not fit the "
             f"activation scratchpad: {region} bytes are free"
         )
     return best
