@@ -1,0 +1,32 @@
+/*!
+ * \file channel.h
+ * \brief Kernels that treat each channel alike, in plain, blocked and channels-last layouts.
+ */
+#ifndef BYOC_DNNL_KERNELS_CHANNEL_H_
+#define BYOC_DNNL_KERNELS_CHANNEL_H_
+
+#include "../layout.h"
+
+namespace byoc::onednn {
+
+/*!
+ * \brief y = x * a + c per channel, then max(y, 0) when `relu`.
+ *
+ * a and c hold blocks * lanes numbers, those of padding lanes 0, so that padding stays 0.
+ * \param batch_step Numbers from one batch item's a to the next; 0: the same for all.
+ */
+void ChannelAffine(const float* x, const SpatialView& from, float* y, const SpatialView& to,
+                   const float* a, const float* c, int64_t batch_step, bool relu);
+
+/*!
+ * \brief Factors of group normalisation: a = scale / sqrt(var + eps), c = shift - mean * a.
+ *
+ * Mean and variance over the pixels of all channels of a group, two passes. a, c and mean hold
+ * batch * blocks * lanes numbers; scale and shift (may be null) one per channel.
+ */
+void GroupFactors(const float* x, const SpatialView& view, int64_t groups, float eps,
+                  const float* scale, const float* shift, float* a, float* c, float* mean);
+
+}  // namespace byoc::onednn
+
+#endif  // BYOC_DNNL_KERNELS_CHANNEL_H_

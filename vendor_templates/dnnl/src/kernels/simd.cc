@@ -1,0 +1,382 @@
+/*!
+ * Compiled once per instruction set, with BYOC_ISA naming the namespace and the compiler's flags
+ * making the difference. Everything but the table is local to this file: two sets of one inline
+ * function would otherwise be merged by the linker, perhaps into the one this CPU cannot run.
+ */
+#include "simd.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace byoc::onednn::BYOC_ISA {
+namespace {
+
+/*! \brief e^x to a relative error of 2e-7; exact 0 below -87.3. */
+inline float Exp(float x) {
+  constexpr float kLog2e = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
+  constexpr float kRound = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer
+  float clipped = x > 88.7f ? 88.7f : x;
+  float shifted = clipped * kLog2e + kRound;
+  float n = shifted - kRound;
+  float r = (clipped - n * kLn2High) - n * kLn2Low;
+  float p = 1.f / 5040;
+  p = p * r + 1.f / 720;
+  p = p * r + 1.f / 120;
+  p = p * r + 1.f / 24;
+  p = p * r + 1.f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.f;
+  p = p * r + 1.f;
+  uint32_t bits;
+  std::memcpy(&bits, &shifted, 4);
+  bits = (bits - 0x4B400000u + 127u) << 23;  // 2^n
+  float power;
+  std::memcpy(&power, &bits, 4);
+  return x < -87.3f ? 0.f : p * power;
+}
+
+/*! \brief erf(x), absolute error below 2e-7: polynomials fitted to x <= 1 and to log(erfc) above.
+ */
+inline float Erf(float x) {
+  float a = std::fabs(x), s = x * x;
+  float p = 7.882497448e-05f;
+  p = p * s - 8.018855006e-04f;
+  p = p * s + 5.189312156e-03f;
+  p = p * s - 2.685432881e-02f;
+  p = p * s + 1.128359735e-01f;
+  p = p * s - 3.761262596e-01f;
+  p = p * s + 1.128379107e+00f;
+  float c = a > 4.f ? 4.f : a;
+  float u = (c - 2.5f) * (1.f / 1.5f);
+  float q = -3.124079668e-04f;
+  q = q * u + 8.729042602e-04f;
+  q = q * u - 3.110951511e-03f;
+  q = q * u + 1.100493595e-02f;
+  q = q * u - 3.665659949e-02f;
+  q = q * u - 2.123769998f;
+  q = q * u - 8.029022217f;
+  q = q * u - 7.806815147f;
+  float large = a > 4.f ? 1.f : 1.f - Exp(q);
+  float signed_large = x < 0 ? -large : large;
+  return a > 1.f ? signed_large : (a == a ? x * p : x);
+}
+
+void Softmax(const float* x, float* y, int64_t n, bool log) {
+  float top = -std::numeric_limits<float>::infinity(), sum = 0;
+#pragma omp simd reduction(max : top)
+  for (int64_t i = 0; i < n; ++i) top = x[i] > top ? x[i] : top;
+  if (log) {
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; ++i) sum += Exp(x[i] - top);
+    float shift = top + std::log(sum);
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] - shift;
+    return;
+  }
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] = Exp(x[i] - top);
+    sum += y[i];
+  }
+  float scale = 1.f / sum;
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] *= scale;
+}
+
+void SoftmaxColumns(const float* x, float* y, int64_t n, int64_t stride, int64_t columns,
+                    bool log) {
+  constexpr int64_t kTile = 64;
+  for (int64_t begin = 0; begin < columns; begin += kTile) {
+    int64_t width = columns - begin < kTile ? columns - begin : kTile;
+    const float* xs = x + begin;
+    float* ys = y + begin;
+    float top[kTile], sum[kTile];
+    for (int64_t c = 0; c < width; ++c) top[c] = -std::numeric_limits<float>::infinity();
+    for (int64_t c = 0; c < width; ++c) sum[c] = 0;
+    for (int64_t i = 0; i < n; ++i) {
+#pragma omp simd
+      for (int64_t c = 0; c < width; ++c) {
+        top[c] = xs[i * stride + c] > top[c] ? xs[i * stride + c] : top[c];
+      }
+    }
+    if (log) {
+      for (int64_t i = 0; i < n; ++i) {
+#pragma omp simd
+        for (int64_t c = 0; c < width; ++c) sum[c] += Exp(xs[i * stride + c] - top[c]);
+      }
+      for (int64_t c = 0; c < width; ++c) top[c] += std::log(sum[c]);
+      for (int64_t i = 0; i < n; ++i) {
+#pragma omp simd
+        for (int64_t c = 0; c < width; ++c) ys[i * stride + c] = xs[i * stride + c] - top[c];
+      }
+      continue;
+    }
+    for (int64_t i = 0; i < n; ++i) {
+#pragma omp simd
+      for (int64_t c = 0; c < width; ++c) {
+        float e = Exp(xs[i * stride + c] - top[c]);
+        ys[i * stride + c] = e;
+        sum[c] += e;
+      }
+    }
+    for (int64_t c = 0; c < width; ++c) sum[c] = 1.f / sum[c];
+    for (int64_t i = 0; i < n; ++i) {
+#pragma omp simd
+      for (int64_t c = 0; c < width; ++c) ys[i * stride + c] *= sum[c];
+    }
+  }
+}
+
+void AddMask(float* row, const float* mask, int64_t mask_stride, int64_t n) {
+  if (mask_stride == 1) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) row[i] += mask[i];
+  } else {
+    for (int64_t i = 0; i < n; ++i) row[i] += mask[i * mask_stride];
+  }
+}
+
+void LayerNorm(const float* x, const float* scale, const float* shift, float* y, int64_t n,
+               float eps) {
+  float sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; ++i) sum += x[i];
+  float mean = sum / static_cast<float>(n);
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
+  float factor = 1.f / std::sqrt(squares / static_cast<float>(n) + eps);
+  if (scale != nullptr && shift != nullptr) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * factor * scale[i] + shift[i];
+  } else {
+    for (int64_t i = 0; i < n; ++i) {
+      y[i] = (x[i] - mean) * factor * (scale ? scale[i] : 1.f) + (shift ? shift[i] : 0.f);
+    }
+  }
+}
+
+void RmsNorm(const float* x, const float* scale, float* y, int64_t n, float eps) {
+  float squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < n; ++i) squares += x[i] * x[i];
+  float factor = 1.f / std::sqrt(squares / static_cast<float>(n) + eps);
+  if (scale != nullptr) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * factor * scale[i];
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * factor;
+  }
+}
+
+void UnaryRow(Unary alg, const float* x, float* y, int64_t n) {
+  switch (alg) {
+    case Unary::kErf:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) y[i] = Erf(x[i]);
+      break;
+    case Unary::kFloor:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) y[i] = std::floor(x[i]);
+      break;
+    case Unary::kCeil:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) y[i] = std::ceil(x[i]);
+      break;
+    case Unary::kSin:
+      for (int64_t i = 0; i < n; ++i) y[i] = std::sin(x[i]);
+      break;
+    case Unary::kCos:
+      for (int64_t i = 0; i < n; ++i) y[i] = std::cos(x[i]);
+      break;
+    case Unary::kNeg:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) y[i] = -x[i];
+      break;
+    case Unary::kReciprocal:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) y[i] = 1.f / x[i];
+      break;
+    case Unary::kRsqrt:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) y[i] = 1.f / std::sqrt(x[i]);
+      break;
+  }
+}
+
+template <int kLanes>  // 0: `lanes` says how many
+void AffineLanes(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* scale,
+                 const float* shift, int64_t pixels, int64_t lanes, float low) {
+  const int64_t width = kLanes > 0 ? kLanes : lanes;
+  for (int64_t p = 0; p < pixels; ++p) {
+#pragma omp simd
+    for (int64_t l = 0; l < width; ++l) {
+      float v = x[p * x_stride + l] * scale[l] + shift[l];
+      y[p * y_stride + l] = v < low ? low : v;
+    }
+  }
+}
+
+void Affine(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* scale,
+            const float* shift, int64_t pixels, int64_t lanes, bool relu) {
+  float low = relu ? 0.f : -std::numeric_limits<float>::infinity();
+  if (lanes == 1 && x_stride == 1 && y_stride == 1) {
+    float a = *scale, b = *shift;
+#pragma omp simd
+    for (int64_t p = 0; p < pixels; ++p) {
+      float v = x[p] * a + b;
+      y[p] = v < low ? low : v;
+    }
+  } else if (lanes == 16) {
+    AffineLanes<16>(x, x_stride, y, y_stride, scale, shift, pixels, lanes, low);
+  } else if (lanes == 8) {
+    AffineLanes<8>(x, x_stride, y, y_stride, scale, shift, pixels, lanes, low);
+  } else {
+    AffineLanes<0>(x, x_stride, y, y_stride, scale, shift, pixels, lanes, low);
+  }
+}
+
+template <int kLanes>  // at most 16
+void MomentsLanes(const float* x, int64_t stride, int64_t pixels, int64_t lanes, const float* mean,
+                  double* sums) {
+  // Partial sums in float over short runs, runs in double: float alone loses digits on large maps.
+  constexpr int64_t kRun = 1024;
+  const int64_t width = kLanes > 0 ? kLanes : lanes;
+  for (int64_t begin = 0; begin < pixels; begin += kRun) {
+    int64_t end = begin + kRun < pixels ? begin + kRun : pixels;
+    float partial[16] = {}, center[16] = {};
+    if (mean != nullptr) std::memcpy(center, mean, width * sizeof(float));
+    for (int64_t p = begin; p < end; ++p) {
+#pragma omp simd
+      for (int64_t l = 0; l < width; ++l) {
+        float v = x[p * stride + l] - center[l];
+        partial[l] += mean != nullptr ? v * v : v;
+      }
+    }
+    for (int64_t l = 0; l < width; ++l) sums[l] += partial[l];
+  }
+}
+
+void Moments(const float* x, int64_t stride, int64_t pixels, int64_t lanes, const float* mean,
+             double* sums) {
+  if (lanes == 1 && stride == 1) {
+    constexpr int64_t kRun = 16384;
+    float center = mean != nullptr ? *mean : 0.f;
+    for (int64_t begin = 0; begin < pixels; begin += kRun) {
+      int64_t end = begin + kRun < pixels ? begin + kRun : pixels;
+      float partial = 0;
+      if (mean != nullptr) {
+#pragma omp simd reduction(+ : partial)
+        for (int64_t p = begin; p < end; ++p) partial += (x[p] - center) * (x[p] - center);
+      } else {
+#pragma omp simd reduction(+ : partial)
+        for (int64_t p = begin; p < end; ++p) partial += x[p];
+      }
+      *sums += partial;
+    }
+    return;
+  }
+  for (int64_t begin = 0; begin < lanes; begin += 16) {
+    int64_t width = lanes - begin < 16 ? lanes - begin : 16;
+    const float* center = mean != nullptr ? mean + begin : nullptr;
+    if (width == 16) {
+      MomentsLanes<16>(x + begin, stride, pixels, width, center, sums + begin);
+    } else {
+      MomentsLanes<0>(x + begin, stride, pixels, width, center, sums + begin);
+    }
+  }
+}
+
+float ReduceRow(Reduce alg, const float* x, int64_t n, float start) {
+  float a = start;
+  switch (alg) {
+    case Reduce::kSum:
+#pragma omp simd reduction(+ : a)
+      for (int64_t i = 0; i < n; ++i) a += x[i];
+      break;
+    case Reduce::kMax:
+#pragma omp simd reduction(max : a)
+      for (int64_t i = 0; i < n; ++i) a = x[i] > a ? x[i] : a;
+      break;
+    case Reduce::kMin:
+#pragma omp simd reduction(min : a)
+      for (int64_t i = 0; i < n; ++i) a = x[i] < a ? x[i] : a;
+      break;
+    case Reduce::kProd:
+#pragma omp simd reduction(* : a)
+      for (int64_t i = 0; i < n; ++i) a *= x[i];
+      break;
+    case Reduce::kSquares:
+#pragma omp simd reduction(+ : a)
+      for (int64_t i = 0; i < n; ++i) a += x[i] * x[i];
+      break;
+  }
+  return a;
+}
+
+void ReduceInto(Reduce alg, float* a, const float* x, int64_t n) {
+  switch (alg) {
+    case Reduce::kSum:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) a[i] += x[i];
+      break;
+    case Reduce::kMax:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) a[i] = x[i] > a[i] ? x[i] : a[i];
+      break;
+    case Reduce::kMin:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) a[i] = x[i] < a[i] ? x[i] : a[i];
+      break;
+    case Reduce::kProd:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) a[i] *= x[i];
+      break;
+    case Reduce::kSquares:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) a[i] += x[i] * x[i];
+      break;
+  }
+}
+
+void Lerp(const float* a, const float* b, float w, float* y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] = a[i] + (b[i] - a[i]) * w;
+}
+
+void LerpRow(const float* x, const int32_t* low, const int32_t* high, const float* w, float* y,
+             int64_t n, int64_t lanes) {
+  if (lanes == 1) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) y[i] = x[low[i]] + (x[high[i]] - x[low[i]]) * w[i];
+  } else {
+    for (int64_t i = 0; i < n; ++i) {
+      Lerp(x + low[i] * lanes, x + high[i] * lanes, w[i], y + i * lanes, lanes);
+    }
+  }
+}
+
+}  // namespace
+
+#define BYOC_STRING_(x) #x
+#define BYOC_STRING(x) BYOC_STRING_(x)
+
+extern const RowKernels kRows;
+const RowKernels kRows = {
+    BYOC_STRING(BYOC_ISA),
+    Softmax,
+    SoftmaxColumns,
+    AddMask,
+    LayerNorm,
+    RmsNorm,
+    UnaryRow,
+    Affine,
+    Moments,
+    ReduceRow,
+    ReduceInto,
+    Lerp,
+    LerpRow,
+};
+
+}  // namespace byoc::onednn::BYOC_ISA

@@ -1,0 +1,76 @@
+/*!
+ * \file model.h
+ * \brief A segment ready to run: the program, its packed constants, and its instances.
+ *
+ * A static program has one instance, built by the constructor. One with variables gets an instance
+ * per set of values, built at the first call with them; the least recently used are dropped.
+ */
+#ifndef BYOC_DNNL_MODEL_H_
+#define BYOC_DNNL_MODEL_H_
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "instance.h"
+#include "program.h"
+#include "storage.h"
+
+namespace byoc::onednn {
+
+/*! \brief A caller's tensor: row-major. */
+struct TensorRef {
+  void* data;
+  const int64_t* shape;
+  int rank;
+  DType dtype;
+};
+
+class Model {
+ public:
+  /*! \brief Builds a static program's instance. All work is done on `threads` threads. */
+  Model(Program program, std::vector<Constant> constants, int threads);
+
+  const Program& program() const { return program_; }
+
+  /*! \brief Compute outputs from inputs; safe to call from several threads. */
+  void Run(const std::vector<TensorRef>& inputs, const std::vector<TensorRef>& outputs) const;
+
+  /*! \brief Run `repeat` times; one JSON object per step with its time. */
+  std::string Profile(const std::vector<TensorRef>& inputs, const std::vector<TensorRef>& outputs,
+                      int repeat) const;
+
+  /*! \brief The steps for given values of the variables, as JSON. */
+  std::string Describe(const Bindings& bindings) const;
+
+  /*! \brief Which constants a static program still reads where the artifact has them. */
+  std::vector<bool> ConstantsInUse() const;
+
+ private:
+  struct Slot {
+    Bindings bindings;
+    std::mutex building;
+    std::shared_ptr<const Instance> instance;
+  };
+
+  std::shared_ptr<const Instance> Get(const Bindings& bindings) const;
+  std::shared_ptr<const Instance> Build(const Bindings& bindings) const;
+  Bindings Bind(const std::vector<TensorRef>& inputs) const;
+  void Check(const std::vector<TensorRef>& tensors, const std::vector<int>& values,
+             const Bindings& bindings, const char* what) const;
+  std::shared_ptr<const Instance> Prepare(const std::vector<TensorRef>& inputs,
+                                          const std::vector<TensorRef>& outputs) const;
+
+  Program program_;
+  mutable ConstantStore constants_;
+  int threads_;
+  std::shared_ptr<const Instance> only_;  // of a static program
+  mutable std::mutex mutex_;
+  mutable std::list<std::shared_ptr<Slot>> slots_;  // most recently used first
+};
+
+}  // namespace byoc::onednn
+
+#endif  // BYOC_DNNL_MODEL_H_

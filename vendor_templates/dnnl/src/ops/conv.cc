@@ -1,0 +1,145 @@
+/*!
+ * Convolution and deconvolution.
+ *
+ * oneDNN chooses the layouts of everything (`format_tag::any`): source and weights are brought into
+ * them, weights and bias once at build time, and the result stays in what it chose. When a concat
+ * has a window for the result, the primitive is asked again for exactly that window; if oneDNN
+ * would then take another implementation, the concat copies instead.
+ */
+#include <cstring>
+
+#include "ops.h"
+#include "post_ops.h"
+
+namespace byoc::onednn {
+namespace {
+
+struct Geometry {
+  Dims strides, dilations, begin, end;  // dilations as oneDNN counts them: 0 = dense
+  int64_t groups;
+};
+
+Geometry ReadGeometry(const Builder& b, const Op& op) {
+  Geometry g{op.attrs.Ints("strides", b.bindings()), op.attrs.Ints("dilations", b.bindings()),
+             op.attrs.Ints("pads_begin", b.bindings()), op.attrs.Ints("pads_end", b.bindings()),
+             op.attrs.Int("groups")};
+  size_t spatial = b.Shape(op.inputs[0]).size() - 2;
+  for (const Dims* list : {&g.strides, &g.dilations, &g.begin, &g.end}) {
+    Expect(list->size() == spatial, "expected ", spatial,
+           " strides, dilations, pads_begin and pads_end each");
+  }
+  for (int64_t& dilation : g.dilations) {
+    Expect(dilation >= 1, "dilations must be at least 1 (dense)");
+    dilation -= 1;
+  }
+  for (int64_t stride : g.strides) Expect(stride >= 1, "strides must be at least 1");
+  Expect(g.groups >= 1, "groups must be at least 1");
+  return g;
+}
+
+/*! \brief Checks common to both: float, 1 to 3 spatial dims, equal ranks. */
+void CheckOperands(const Builder& b, const Op& op) {
+  ExpectFloat(b, op.inputs);
+  ExpectFloat(b, op.outputs);
+  int rank = b.Rank(op.inputs[0]);
+  Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
+  Expect(b.Rank(op.inputs[1]) == rank && b.Rank(op.outputs[0]) == rank,
+         "input, weight and output must have the same rank");
+}
+
+/*! \brief Split weight dim 0 into (groups, dim 0 / groups), as oneDNN counts grouped weights. */
+Tensor Grouped(Builder& b, int weight, int64_t groups) {
+  Tensor w = b.Plain(weight);
+  if (groups == 1) return w;
+  Dims shape = b.Shape(weight);
+  Expect(shape[0] % groups == 0, "weight dim 0 of ", ToString(shape),
+         " is no multiple of groups = ", groups);
+  shape[0] /= groups;
+  shape.insert(shape.begin(), groups);
+  return *Reshaped(w, shape);
+}
+
+/*! \brief Add the step: bind operands to the layouts chosen, place the result. */
+template <typename PrimitiveDesc, typename Make>
+void Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
+  int x = op.inputs[0], y = op.outputs[0];
+  Desc any = AnyDesc(b.Shape(y), DType::kFloat32);
+  Fused<PrimitiveDesc> best = FuseBest<PrimitiveDesc>(
+      b, op, b.Shape(y), [&](const dnnl::primitive_attr& attr) { return make(any, attr); });
+  PrimitiveDesc& pd = best.pd;
+
+  std::optional<Tensor> dst;
+  if (best.fusion.has_sum()) {
+    dst = best.fusion.SumTarget(b, pd.dst_desc());
+  } else if (std::optional<Tensor> placed = b.Placed(y, pd.dst_desc())) {
+    PrimitiveDesc into = make(placed->desc, best.fusion.attr());
+    if (into && std::strcmp(into.impl_info_str(), pd.impl_info_str()) == 0) {
+      pd = into;
+      dst = placed;
+    }
+  }
+  if (!dst) dst = b.Fresh(pd.dst_desc(), DType::kFloat32);
+
+  std::vector<Arg> args = {{DNNL_ARG_SRC, b.As(x, pd.src_desc())},
+                           {DNNL_ARG_WEIGHTS, b.As(weight, pd.weights_desc())},
+                           {DNNL_ARG_DST, *dst}};
+  if (op.inputs.size() > 2) args.push_back({DNNL_ARG_BIAS, b.As(op.inputs[2], pd.bias_desc())});
+  best.fusion.AddArgs(b, pd, &args);
+  b.Add(pd, args,
+        Describe(pd.src_desc()) + " -> " + Describe(pd.dst_desc()) + best.fusion.detail());
+  b.Set(y, *dst);
+  ApplyPostOps(b, op, best.fusion.count());
+}
+
+Desc BiasDesc(const Builder& b, const Op& op, int64_t channels) {
+  if (op.inputs.size() < 3) return Desc();
+  Expect(b.Shape(op.inputs[2]) == Dims{channels}, "bias has shape ",
+         ToString(b.Shape(op.inputs[2])), ", expected [", channels, "]");
+  return AnyDesc({channels}, DType::kFloat32);
+}
+
+}  // namespace
+
+void BuildConvolution(Builder& b, const Op& op) {
+  CheckOperands(b, op);
+  Geometry g = ReadGeometry(b, op);
+  Tensor weight = Grouped(b, op.inputs[1], g.groups);
+  Desc src = AnyDesc(b.Shape(op.inputs[0]), DType::kFloat32);
+  Desc weights = AnyDesc(weight.desc.get_dims(), DType::kFloat32);
+  Desc bias = BiasDesc(b, op, b.Shape(op.outputs[0])[1]);
+  using PrimitiveDesc = dnnl::convolution_forward::primitive_desc;
+  Emit<PrimitiveDesc>(b, op, weight, [&](const Desc& dst, const dnnl::primitive_attr& attr) {
+    return PrimitiveDesc(Engine(), dnnl::prop_kind::forward_inference,
+                         dnnl::algorithm::convolution_direct, src, weights, bias, dst, g.strides,
+                         g.dilations, g.begin, g.end, attr, /*allow_empty=*/true);
+  });
+}
+
+void BuildDeconvolution(Builder& b, const Op& op) {
+  CheckOperands(b, op);
+  Geometry g = ReadGeometry(b, op);
+  // Output padding extends the result at its end: to oneDNN that is less padding there.
+  const Dims &x = b.Shape(op.inputs[0]), &y = b.Shape(op.outputs[0]), &k = b.Shape(op.inputs[1]);
+  for (size_t d = 0; d < g.strides.size(); ++d) {
+    int64_t reach = (x[d + 2] - 1) * g.strides[d] + (k[d + 2] - 1) * (g.dilations[d] + 1) + 1;
+    g.end[d] = reach - g.begin[d] - y[d + 2];
+  }
+  // [C, O/g, ...] or [g, C/g, O/g, ...]: oneDNN wants outputs before inputs.
+  Tensor weight = Grouped(b, op.inputs[1], g.groups);
+  std::vector<int> swap(weight.desc.get_ndims());
+  for (size_t d = 0; d < swap.size(); ++d) swap[d] = static_cast<int>(d);
+  size_t first = g.groups == 1 ? 0 : 1;
+  std::swap(swap[first], swap[first + 1]);
+  weight.desc = weight.desc.permute_axes(swap);
+  Desc src = AnyDesc(x, DType::kFloat32);
+  Desc weights = AnyDesc(weight.desc.get_dims(), DType::kFloat32);
+  Desc bias = BiasDesc(b, op, y[1]);
+  using PrimitiveDesc = dnnl::deconvolution_forward::primitive_desc;
+  Emit<PrimitiveDesc>(b, op, weight, [&](const Desc& dst, const dnnl::primitive_attr& attr) {
+    return PrimitiveDesc(Engine(), dnnl::prop_kind::forward_inference,
+                         dnnl::algorithm::deconvolution_direct, src, weights, bias, dst, g.strides,
+                         g.dilations, g.begin, g.end, attr, /*allow_empty=*/true);
+  });
+}
+
+}  // namespace byoc::onednn

@@ -1,0 +1,222 @@
+/*! Softmax and the normalisations: our own rows, on plain memory or per channel in any layout. */
+#include <algorithm>
+#include <cmath>
+
+#include "../kernels/channel.h"
+#include "../kernels/parallel.h"
+#include "../kernels/simd.h"
+#include "ops.h"
+#include "post_ops.h"
+
+namespace byoc::onednn {
+namespace {
+
+/*! \brief Scale or shift operand `i` of an op as a plain tensor of `count` numbers, or nothing. */
+std::optional<Tensor> Parameter(Builder& b, const Op& op, size_t i, int64_t count) {
+  if (op.inputs.size() <= i) return std::nullopt;
+  Expect(Volume(b.Shape(op.inputs[i])) == count, "parameter ", i, " has shape ",
+         ToString(b.Shape(op.inputs[i])), ", expected ", count, " elements");
+  return b.Plain(op.inputs[i]);
+}
+
+/*! \brief Memory for a result shaped like `x`: its own where it dies. */
+Tensor InPlaceOrNew(Builder& b, int value, const Tensor& x, int result) {
+  bool in_place = b.MayOverwrite(value, x) && !b.HasPlace(result);
+  if (in_place) return x;
+  std::optional<Desc> dense = WithShape(x.desc, x.desc.get_dims());
+  return b.Result(result, dense ? *dense : PlainDesc(b.Shape(result), DType::kFloat32));
+}
+
+/*! \brief A value in a layout the channel kernels can walk. */
+Tensor ChannelOperand(Builder& b, int value) {
+  const Tensor& x = b.Get(value);
+  return ViewSpatial(x.desc) && WithShape(x.desc, b.Shape(value)) ? x : b.Plain(value);
+}
+
+}  // namespace
+
+void BuildSoftmax(Builder& b, const Op& op) {
+  ExpectFloat(b, {op.inputs[0], op.outputs[0]});
+  int value = op.inputs[0], result = op.outputs[0];
+  const Dims& shape = b.Shape(value);
+  ExpectShape(b.Shape(result), shape);
+  int64_t axis = op.attrs.Int("axis");
+  bool log = op.attrs.Has("log") && op.attrs.Bool("log");
+  Expect(axis >= 0 && axis < std::max<int64_t>(b.Rank(value), 1), "axis ", axis,
+         " is out of range for shape ", ToString(shape));
+  int64_t outer = 1, n = shape.empty() ? 1 : shape[axis], inner = 1;
+  for (int64_t d = 0; d < b.Rank(value); ++d) {
+    if (d < axis) outer *= shape[d];
+    if (d > axis) inner *= shape[d];
+  }
+  Tensor x = b.Plain(value);
+  Tensor y = InPlaceOrNew(b, value, x, result);
+  b.Add("byoc:softmax", {x, y}, [=](void* const* operands) {
+    const float* from = static_cast<const float*>(operands[0]);
+    float* to = static_cast<float*>(operands[1]);
+    if (inner == 1) {
+      ParallelFor(outer, 8 * n, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) Rows().softmax(from + i * n, to + i * n, n, log);
+      });
+      return;
+    }
+    constexpr int64_t kColumns = 64;
+    int64_t parts = (inner + kColumns - 1) / kColumns;
+    ParallelFor(outer * parts, 8 * n * std::min(inner, kColumns), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        int64_t column = i % parts * kColumns, at = i / parts * n * inner + column;
+        Rows().softmax_columns(from + at, to + at, n, inner, std::min(kColumns, inner - column),
+                               log);
+      }
+    });
+  });
+  b.Set(result, y);
+}
+
+void BuildLayerNorm(Builder& b, const Op& op) {
+  ExpectFloat(b, op.inputs);
+  ExpectFloat(b, op.outputs);
+  int value = op.inputs[0], result = op.outputs[0];
+  const Dims& shape = b.Shape(value);
+  ExpectShape(b.Shape(result), shape);
+  Dims axes = op.attrs.Ints("axes", b.bindings());
+  int64_t n = 1;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    int64_t expected = static_cast<int64_t>(shape.size() - axes.size() + i);
+    Expect(axes.size() <= shape.size() && axes[i] == expected, "axes ", ToString(axes),
+           " are not the trailing ones of ", ToString(shape));
+    n *= shape[axes[i]];
+  }
+  float eps = op.attrs.Float("eps");
+  std::optional<Tensor> scale = Parameter(b, op, 1, n), shift = Parameter(b, op, 2, n);
+  Tensor x = b.Plain(value);
+  Tensor y = InPlaceOrNew(b, value, x, result);
+  std::vector<Tensor> operands = {x, y};
+  if (scale) operands.push_back(*scale);
+  if (shift) operands.push_back(*shift);
+  bool has_scale = scale.has_value(), has_shift = shift.has_value();
+  bool rms = op.kind == OpKind::kRmsNorm;
+  int64_t rows = n == 0 ? 0 : Volume(shape) / n;
+  b.Add("byoc:" + op.name, operands, [=](void* const* pointers) {
+    const float* from = static_cast<const float*>(pointers[0]);
+    float* to = static_cast<float*>(pointers[1]);
+    const float* gamma = has_scale ? static_cast<const float*>(pointers[2]) : nullptr;
+    const float* beta = has_shift ? static_cast<const float*>(pointers[3]) : nullptr;
+    ParallelFor(rows, 2 * n, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        if (rms) {
+          Rows().rms_norm(from + i * n, gamma, to + i * n, n, eps);
+        } else {
+          Rows().layer_norm(from + i * n, gamma, beta, to + i * n, n, eps);
+        }
+      }
+    });
+  });
+  b.Set(result, y);
+}
+
+void BuildGroupNorm(Builder& b, const Op& op) {
+  ExpectFloat(b, op.inputs);
+  ExpectFloat(b, op.outputs);
+  int value = op.inputs[0], result = op.outputs[0];
+  const Dims& shape = b.Shape(value);
+  Expect(shape.size() >= 2, "expected [N, C, ...], found ", ToString(shape));
+  ExpectShape(b.Shape(result), shape);
+  int64_t groups = op.attrs.Int("groups");
+  Expect(groups >= 1 && shape[1] % groups == 0, shape[1], " channels do not split into ", groups,
+         " groups");
+  std::optional<Tensor> scale = Parameter(b, op, 1, shape[1]),
+                        shift = Parameter(b, op, 2, shape[1]);
+  Tensor x = ChannelOperand(b, value);
+  Tensor y = InPlaceOrNew(b, value, x, result);
+  SpatialView from = *ViewSpatial(x.desc), to = *ViewSpatial(y.desc);
+  // Statistics per channel, then factors per channel: three numbers each.
+  int64_t padded = from.blocks * from.lanes;
+  Tensor factors = b.Fresh(PlainDesc({3, from.batch, padded}, DType::kFloat32), DType::kFloat32);
+  std::vector<Tensor> operands = {x, y, factors};
+  if (scale) operands.push_back(*scale);
+  if (shift) operands.push_back(*shift);
+  bool has_scale = scale.has_value(), has_shift = shift.has_value();
+  float eps = op.attrs.Float("eps");
+  b.Add(
+      "byoc:group_norm", operands,
+      [=](void* const* pointers) {
+        float* memory = static_cast<float*>(pointers[2]);
+        float *a = memory, *c = a + from.batch * padded, *mean = c + from.batch * padded;
+        GroupFactors(static_cast<const float*>(pointers[0]), from, groups, eps,
+                     has_scale ? static_cast<const float*>(pointers[3]) : nullptr,
+                     has_shift ? static_cast<const float*>(pointers[4]) : nullptr, a, c, mean);
+        ChannelAffine(static_cast<const float*>(pointers[0]), from,
+                      static_cast<float*>(pointers[1]), to, a, c, padded, /*relu=*/false);
+      },
+      Describe(x.desc));
+  b.Set(result, y);
+}
+
+void BuildBatchNorm(Builder& b, const Op& op) {
+  ExpectFloat(b, op.inputs);
+  ExpectFloat(b, op.outputs);
+  int value = op.inputs[0], result = op.outputs[0];
+  const Dims& shape = b.Shape(value);
+  Expect(shape.size() >= 2, "expected [N, C, ...], found ", ToString(shape));
+  ExpectShape(b.Shape(result), shape);
+  float eps = op.attrs.Float("eps");
+  int64_t channels = shape[1];
+  std::vector<Tensor> parameters;
+  for (size_t i = 1; i <= 4; ++i) parameters.push_back(*Parameter(b, op, i, channels));
+
+  Tensor x = ChannelOperand(b, value);
+  SpatialView from = *ViewSpatial(x.desc);
+  bool relu = !op.post.empty() && !op.post[0].is_binary && op.post[0].alg == "relu" &&
+              op.post[0].alpha == 0.f;
+  bool in_place = b.MayOverwrite(value, x) && !b.HasPlace(result);
+  std::optional<Desc> dense = WithShape(x.desc, shape);
+  Tensor y = in_place ? x : b.Result(result, dense ? *dense : PlainDesc(shape, DType::kFloat32));
+  std::optional<SpatialView> to = ViewSpatial(y.desc);
+  if (to->lanes != from.lanes || to->blocks != from.blocks) {
+    x = b.Plain(value);
+    from = *ViewSpatial(x.desc);
+    y = b.Result(result, PlainDesc(shape, DType::kFloat32));
+    to = ViewSpatial(y.desc);
+  }
+  int64_t padded = from.blocks * from.lanes;
+  auto factors = [=](const float* scale, const float* shift, const float* mean, const float* var,
+                     float* a, float* c) {
+    for (int64_t i = 0; i < padded; ++i) {
+      a[i] = i < channels ? scale[i] / std::sqrt(var[i] + eps) : 0.f;
+      c[i] = i < channels ? shift[i] - mean[i] * a[i] : 0.f;
+    }
+  };
+  bool constant = std::all_of(parameters.begin(), parameters.end(),
+                              [&](const Tensor& t) { return b.IsConstant(t); });
+  Desc factors_desc = PlainDesc({2, padded}, DType::kFloat32);
+  Tensor table;
+  if (constant) {
+    void* data = nullptr;
+    table = b.NewConstant(factors_desc, DType::kFloat32, &data);
+    auto at = [&](size_t i) { return static_cast<const float*>(b.ConstantData(parameters[i])); };
+    factors(at(0), at(1), at(2), at(3), static_cast<float*>(data),
+            static_cast<float*>(data) + padded);
+  } else {
+    table = b.Fresh(factors_desc, DType::kFloat32);
+    std::vector<Tensor> operands = parameters;
+    operands.push_back(table);
+    b.Add("byoc:batch_norm_factors", operands, [=](void* const* p) {
+      auto in = [&](size_t i) { return static_cast<const float*>(p[i]); };
+      float* a = static_cast<float*>(p[4]);
+      factors(in(0), in(1), in(2), in(3), a, a + padded);
+    });
+  }
+  b.Add(
+      "byoc:batch_norm", {x, y, table},
+      [=, to = *to](void* const* p) {
+        const float* a = static_cast<const float*>(p[2]);
+        ChannelAffine(static_cast<const float*>(p[0]), from, static_cast<float*>(p[1]), to, a,
+                      a + padded, /*batch_step=*/0, relu);
+      },
+      Describe(x.desc) + (relu ? "+relu" : ""));
+  b.Set(result, y);
+  ApplyPostOps(b, op, relu ? 1 : 0);
+}
+
+}  // namespace byoc::onednn

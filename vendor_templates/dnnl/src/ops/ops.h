@@ -1,0 +1,62 @@
+/*!
+ * \file ops.h
+ * \brief One function per kind of op: asks the builder for operands, adds steps, sets results.
+ *
+ * Each throws ProgramError when shapes or attributes do not fit, or oneDNN refuses; the builder
+ * adds the op's name and shapes.
+ */
+#ifndef BYOC_DNNL_OPS_OPS_H_
+#define BYOC_DNNL_OPS_OPS_H_
+
+#include "../builder.h"
+#include "../error.h"
+
+namespace byoc::onednn {
+
+void BuildConvolution(Builder& b, const Op& op);
+void BuildDeconvolution(Builder& b, const Op& op);
+void BuildMatmul(Builder& b, const Op& op);
+void BuildAttention(Builder& b, const Op& op);
+void BuildPooling(Builder& b, const Op& op);
+void BuildGlobalPooling(Builder& b, const Op& op);
+void BuildLrn(Builder& b, const Op& op);
+void BuildEltwise(Builder& b, const Op& op);
+void BuildBinary(Builder& b, const Op& op);
+void BuildConcat(Builder& b, const Op& op);
+void BuildSplit(Builder& b, const Op& op);
+void BuildSoftmax(Builder& b, const Op& op);
+void BuildLayerNorm(Builder& b, const Op& op);  // and rms_norm
+void BuildGroupNorm(Builder& b, const Op& op);
+void BuildBatchNorm(Builder& b, const Op& op);
+void BuildReduction(Builder& b, const Op& op);
+void BuildResize(Builder& b, const Op& op);
+void BuildTranspose(Builder& b, const Op& op);
+void BuildReshape(Builder& b, const Op& op);
+void BuildSlice(Builder& b, const Op& op);
+void BuildPad(Builder& b, const Op& op);
+void BuildBroadcast(Builder& b, const Op& op);
+void BuildWhere(Builder& b, const Op& op);
+void BuildCast(Builder& b, const Op& op);
+void BuildGather(Builder& b, const Op& op);
+
+/*! \brief Throw unless the condition holds; the parts say what was expected. */
+template <typename... Parts>
+void Expect(bool condition, const Parts&... parts) {
+  if (!condition) Fail(parts...);
+}
+
+/*! \brief Throw unless `found` is the shape the op's output must have. */
+inline void ExpectShape(const Dims& found, const Dims& expected) {
+  Expect(found == expected, "output has shape ", ToString(found), ", expected ",
+         ToString(expected));
+}
+
+/*! \brief Throw unless every value is float32. */
+void ExpectFloat(const Builder& b, const std::vector<int>& values);
+
+/*! \brief Shape of a numpy broadcast. Throws when the shapes do not fit. */
+Dims BroadcastShape(const Dims& a, const Dims& b);
+
+}  // namespace byoc::onednn
+
+#endif  // BYOC_DNNL_OPS_OPS_H_

@@ -1,0 +1,110 @@
+/*! Ops that move no data where a descriptor can say the same: reshape, transpose, slice, split. */
+#include <algorithm>
+
+#include "ops.h"
+#include "post_ops.h"
+
+namespace byoc::onednn {
+namespace {
+
+/*! \brief A window of a value: by submemory where the layout allows, else of its plain form. */
+Tensor WindowOf(Builder& b, int value, const Dims& begin, const Dims& shape) {
+  Tensor x = b.Get(value);
+  Desc window = x.desc.submemory_desc(shape, begin, /*allow_empty=*/true);
+  if (window.is_zero()) {
+    x = b.Plain(value);
+    window = x.desc.submemory_desc(shape, begin);
+  }
+  return {window, x.dtype, x.buffer, x.offset};
+}
+
+}  // namespace
+
+void BuildReshape(Builder& b, const Op& op) {
+  int x = op.inputs[0], y = op.outputs[0];
+  Expect(Volume(b.Shape(x)) == Volume(b.Shape(y)), ToString(b.Shape(x)), " and ",
+         ToString(b.Shape(y)), " have different numbers of elements");
+  Expect(b.Type(x) == b.Type(y), "a reshape keeps the dtype");
+  const Tensor& lies = b.Get(x);
+  if (IsStrided(lies.desc) && !IsPlain(lies.desc)) {
+    // A transposed or sliced view may still be split or joined without a copy.
+    if (std::optional<Tensor> view = Reshaped(lies, b.Shape(y))) return b.Set(y, *view);
+  }
+  b.Set(y, *Reshaped(b.Plain(x), b.Shape(y)));
+}
+
+void BuildTranspose(Builder& b, const Op& op) {
+  int value = op.inputs[0], y = op.outputs[0];
+  Dims axes = op.attrs.Ints("axes", b.bindings());
+  const Dims& shape = b.Shape(value);
+  Expect(b.Type(value) == b.Type(y), "a transpose keeps the dtype");
+  std::vector<int> target(shape.size(), -1);  // where oneDNN is to move each axis
+  Dims expected(shape.size(), 0);
+  Expect(axes.size() == shape.size(), "axes ", ToString(axes), " do not fit shape ",
+         ToString(shape));
+  for (size_t d = 0; d < axes.size(); ++d) {
+    bool fits = axes[d] >= 0 && axes[d] < static_cast<int64_t>(shape.size());
+    Expect(fits && target[axes[d]] < 0, "axes ", ToString(axes), " are no permutation");
+    target[axes[d]] = static_cast<int>(d);
+    expected[d] = shape[axes[d]];
+  }
+  ExpectShape(b.Shape(y), expected);
+  Tensor x = b.Get(value);
+  if (!shape.empty()) x.desc = x.desc.permute_axes(target);
+  b.Set(y, x);
+}
+
+void BuildSlice(Builder& b, const Op& op) {
+  int value = op.inputs[0], y = op.outputs[0];
+  const Dims& shape = b.Shape(value);
+  Dims begin = op.attrs.Ints("begin", b.bindings()), end = op.attrs.Ints("end", b.bindings()),
+       steps = op.attrs.Ints("strides", b.bindings()), result(shape.size());
+  Expect(begin.size() == shape.size() && end.size() == shape.size() && steps.size() == shape.size(),
+         "begin, end and strides must name every dimension");
+  Expect(b.Type(value) == b.Type(y), "a slice keeps the dtype");
+  bool dense = true;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    Expect(0 <= begin[d] && begin[d] <= end[d] && end[d] <= shape[d] && steps[d] >= 1, "slice ",
+           begin[d], ":", end[d], ":", steps[d], " of dimension ", d, " is out of range for shape ",
+           ToString(shape));
+    result[d] = (end[d] - begin[d] + steps[d] - 1) / steps[d];
+    dense = dense && (steps[d] == 1 || result[d] == 1);
+  }
+  ExpectShape(b.Shape(y), result);
+  if (shape.empty()) return b.Set(y, b.Get(value));
+  if (dense) return b.Set(y, WindowOf(b, value, begin, result));
+  Tensor x = b.Strided(value);
+  Dims strides = x.desc.get_strides();
+  int64_t first = x.Begin();
+  for (size_t d = 0; d < shape.size(); ++d) {
+    first += begin[d] * strides[d] * SizeOf(x.dtype);
+    strides[d] *= steps[d];
+  }
+  b.Set(y, {Desc(result, x.desc.get_data_type(), strides), x.dtype, x.buffer, first});
+}
+
+void BuildSplit(Builder& b, const Op& op) {
+  int value = op.inputs[0];
+  int64_t axis = op.attrs.Int("axis");
+  const Dims& shape = b.Shape(value);
+  Expect(axis >= 0 && axis < b.Rank(value), "axis ", axis, " is out of range for shape ",
+         ToString(shape));
+  Dims begin(shape.size(), 0);
+  for (int y : op.outputs) {
+    Dims part = shape;
+    Expect(b.Rank(y) == b.Rank(value), "part of shape ", ToString(b.Shape(y)));
+    part[axis] = b.Shape(y)[axis];
+    ExpectShape(b.Shape(y), part);
+    Expect(b.Type(value) == b.Type(y), "a split keeps the dtype");
+    Expect(begin[axis] + part[axis] <= shape[axis], "the parts are longer than axis ", axis);
+    if (Volume(part) == 0) {
+      b.Set(y, b.Fresh(PlainDesc(part, b.Type(y)), b.Type(y)));
+    } else {
+      b.Set(y, WindowOf(b, value, begin, part));
+    }
+    begin[axis] += part[axis];
+  }
+  Expect(begin[axis] == shape[axis], "the parts cover ", begin[axis], " of ", shape[axis]);
+}
+
+}  // namespace byoc::onednn

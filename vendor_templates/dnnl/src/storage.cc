@@ -1,0 +1,51 @@
+#include "storage.h"
+
+#include <algorithm>
+#include <cstdlib>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#include "error.h"
+
+namespace byoc::onednn {
+
+std::shared_ptr<void> Allocate(size_t bytes) {
+  constexpr size_t kLine = 64, kHugePage = size_t{2} << 20;
+  size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kLine;
+  bytes = (std::max(bytes, kLine) + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, bytes);
+  if (memory == nullptr) Fail("out of memory: ", bytes, " bytes wanted");
+#ifdef __linux__
+  if (alignment == kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);  // advice only
+#endif
+  return std::shared_ptr<void>(memory, std::free);
+}
+
+const dnnl::engine& Engine() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+std::shared_ptr<const void> ConstantStore::Pack(const void* data, const Desc& from,
+                                                const Desc& to) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<Packed>& known = packed_[data];
+  known.erase(std::remove_if(known.begin(), known.end(),
+                             [](const Packed& p) { return p.memory.expired(); }),
+              known.end());
+  for (const Packed& packed : known) {
+    if (packed.from != from || packed.to != to) continue;
+    if (std::shared_ptr<const void> memory = packed.memory.lock()) return memory;
+  }
+  std::shared_ptr<void> memory = Allocate(to.get_size());
+  dnnl::memory source(from, Engine(), const_cast<void*>(data));
+  dnnl::memory target(to, Engine(), memory.get());
+  dnnl::stream stream(Engine());
+  dnnl::reorder(source, target).execute(stream, source, target);
+  stream.wait();
+  known.push_back({from, to, memory});
+  return memory;
+}
+
+}  // namespace byoc::onednn

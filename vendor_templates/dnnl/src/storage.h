@@ -1,0 +1,56 @@
+/*!
+ * \file storage.h
+ * \brief Aligned memory, and the constants of a program in the layouts its instances want.
+ */
+#ifndef BYOC_DNNL_STORAGE_H_
+#define BYOC_DNNL_STORAGE_H_
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "layout.h"
+
+namespace byoc::onednn {
+
+/*! \brief Uninitialised memory, 64-byte aligned; large blocks ask for huge pages. */
+std::shared_ptr<void> Allocate(size_t bytes);
+
+/*! \brief The one CPU engine of the process. */
+const dnnl::engine& Engine();
+
+/*! \brief A constant as the artifact holds it: row-major. */
+struct Constant {
+  const void* data = nullptr;
+  Dims shape;
+  DType dtype = DType::kFloat32;
+};
+
+/*!
+ * \brief Packs constants, each wanted layout once for all instances that live at the same time.
+ *
+ * A packed copy belongs to the instances that use it and dies with the last of them.
+ */
+class ConstantStore {
+ public:
+  explicit ConstantStore(std::vector<Constant> constants) : constants_(std::move(constants)) {}
+
+  const std::vector<Constant>& constants() const { return constants_; }
+
+  /*! \brief `data`, laid out as `from`, copied into layout `to`. */
+  std::shared_ptr<const void> Pack(const void* data, const Desc& from, const Desc& to);
+
+ private:
+  struct Packed {
+    Desc from, to;
+    std::weak_ptr<const void> memory;
+  };
+  std::vector<Constant> constants_;
+  std::mutex mutex_;
+  std::map<const void*, std::vector<Packed>> packed_;
+};
+
+}  // namespace byoc::onednn
+
+#endif  // BYOC_DNNL_STORAGE_H_
