@@ -13,10 +13,11 @@ from typing import Any
 from tvm import relax
 from tvm.relax.analysis import free_vars
 
+from byoc.partition.compile import compile_pattern
 from byoc.partition.decode import Decoder
 from byoc.partition.graph import OpGraph
 from byoc.partition.match import GraphMatch
-from byoc.partition.matcher import MatchState, compile_pattern
+from byoc.partition.matcher import MatchState
 from byoc.vendor import Match, Pattern
 
 __all__ = ["match_bindings"]

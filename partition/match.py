@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from byoc.errors import VendorError, choices
+from byoc.partition.compile import compile_pattern
 from byoc.partition.graph import ESCAPE, OpGraph
-from byoc.partition.matcher import CompiledPattern, MatchState, compile_pattern
+from byoc.partition.matcher import CompiledPattern, MatchState
 from byoc.partition.report import Refusal
 from byoc.segment import Array, Node, TensorType
 from byoc.vendor import Pattern, Reject, Vendor, check_patterns

@@ -124,12 +124,12 @@ def _reads(
         if fields is None:
             yield ref, _Read(expr, path)
         else:
-            for k, inner in enumerate(fields):
-                yield from _reads(graph, expr, inner, (*path, k))
+            for k, part in enumerate(fields):
+                yield from _reads(graph, expr, part, (*path, k))
     elif type(ref) is tuple:
         if type(expr) is tvm.ir.Tuple and not path:
-            for part, inner in zip(items(expr.fields), ref, strict=True):
-                yield from _reads(graph, part, inner, ())
+            for field, inner in zip(items(expr.fields), ref, strict=True):
+                yield from _reads(graph, field, inner, ())
         else:
             for k, inner in enumerate(ref):
                 yield from _reads(graph, expr, inner, (*path, k))
@@ -158,7 +158,8 @@ class _Block:
         self._sweep()
 
     def _inputs(self, draft: Draft) -> dict[int, _Read]:
-        graph, found = self.graph, {}
+        graph = self.graph
+        found: dict[int, _Read] = {}
         inside = set(draft.nodes)
         for node in draft.nodes:
             for expr, ref in zip(graph.arg_exprs[node], graph.args[node], strict=True):

@@ -20,7 +20,7 @@ from byoc.partition.group import group_scope
 from byoc.partition.match import Matches, VendorPatterns, match_graph
 from byoc.partition.outline import Draft, Outlined, outline_function
 from byoc.partition.prune import prune_scope
-from byoc.partition.report import HOST, OpRecord, PartitionReport, SegmentRecord
+from byoc.partition.report import HOST, OpRecord, PartitionReport, Refusal, SegmentRecord
 from byoc.partition.segments import build_segment
 from byoc.segment import Segment
 from byoc.vendor import Vendor, check_vendor
@@ -197,7 +197,8 @@ class _Run:
         for node, op in enumerate(graph.op):
             cost = costs[node]
             segment = where.get(node)
-            vendor, pattern, refusals = HOST, None, ()
+            vendor, pattern = HOST, None
+            refusals: tuple[Refusal, ...] = ()
             if segment is None:
                 refusals = explain(node)
             else:

@@ -14,9 +14,10 @@ from tvm.relax.dpl.pattern import GlobalVarPattern
 
 from byoc.errors import VendorError
 from byoc.partition import partition_module
+from byoc.partition.compile import LEGAL_KINDS, compile_pattern
 from byoc.partition.decode import Decoder
 from byoc.partition.graph import OpGraph
-from byoc.partition.matcher import LEGAL_KINDS, MatchState, compile_pattern
+from byoc.partition.matcher import MatchState
 from byoc.vendor import Pattern
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -1,3 +1,4 @@
+# ruff: noqa: RET504 - TVMScript wants a name for every value
 """Functions beside main, branches of `If`, symbolic shapes, `match_cast`, tuples, side effects."""
 
 import numpy as np
