@@ -1,9 +1,10 @@
 """Each reader of a dequantize gets its own."""
 
-from byoc.frontends.normalise.pipeline import normalise_module
 from tvm import relax
 from tvm.relax.op import add, dequantize
 from tvm.relax.op.nn import relu
+
+from byoc.frontends.normalise.pipeline import normalise_module
 
 
 def _module(result_too=False):

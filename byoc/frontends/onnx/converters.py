@@ -289,8 +289,6 @@ def slice_(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
 
 def tile(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Tile 6, 13."""
-    if not isinstance(x[1], GenericConst):
-        return _stock("Tile")(bb, x, attrs, opset, outputs)
     return relax.op.tile(x[0], _array(x[1], "repeats").tolist())
 
 
