@@ -62,9 +62,10 @@ class ConvReads:
 
 
 @lru_cache(maxsize=65536)
-def _passes(config: NpuConfig, reads: ConvReads, begin: int, end: int) -> tuple[int, ...]:
+def _passes(
+    rows: int, word: int, banks: int, reads: ConvReads, begin: int, end: int
+) -> tuple[int, ...]:
     """Cycles per pixel of each pass of the array over k in [begin, end)."""
-    rows, word, banks = config.array.rows, config.activation.word, config.activation.banks
     aligned = (
         rows == word
         and begin % rows == 0
@@ -97,7 +98,8 @@ def conv_cycles(
     n_tiles = ceil_div(n, config.array.columns)
     if config.array.dataflow == "output-stationary":
         return ceil_div(pixels, rows) * n_tiles * max(count, rows)
-    passes = _passes(config, reads, begin, begin + count)
+    memory = config.activation
+    passes = _passes(rows, memory.word, memory.banks, reads, begin, begin + count)
     return rows + n_tiles * sum(max(pixels * conflict, rows) for conflict in passes)
 
 

@@ -25,9 +25,10 @@ Access = tuple[str, int, int]
 """(memory, first, end): "act" and "weight" and "work" in bytes, "acc" in words."""
 
 _COUNT = len(UNITS)
+_CROWDED = 64
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Record:
     """Somebody touched [first, end): instruction `index` of `unit`."""
 
@@ -49,6 +50,7 @@ class Stream:
         self._knows = [[-1] * _COUNT for _ in UNITS]  # [unit][other]: last instruction known done
         self._snapshots: list[tuple[int, ...]] = []  # what a unit knew when it issued
         self._records: dict[str, list[_Record]] = {}
+        self._crowded: dict[str, int] = {}  # memory: number of records that calls for `_forget`
 
     def add(
         self, op: str, reads: Sequence[Access], writes: Sequence[Access], **fields: int
@@ -83,31 +85,33 @@ class Stream:
 
     def _touch(self, access: Access, unit: int, index: int, write: bool, needs: list[int]) -> None:
         memory, first, end = access
-        kept: list[_Record] = []
+        records = self._records.setdefault(memory, [])
+        met = [r for r in records if r.end > first and r.first < end]
         merged = False
-        for record in self._records.get(memory, ()):
-            if record.end <= first or end <= record.first:
-                kept.append(record)
-                continue
+        for record in met:
             if (write or record.write) and record.unit != unit:
                 needs[record.unit] = max(needs[record.unit], record.index)
-            if write and first <= record.first and record.end <= end:
-                continue  # whoever comes later is ordered after this one, hence after that
-            if (
-                not write
-                and not record.write
-                and record.unit == unit
-                and first <= record.first
-                and record.end <= end
-            ):
+            inside = first <= record.first and record.end <= end
+            if inside and write:
+                # Whoever comes later is ordered after this one, hence after that.
+                records.remove(record)
+            elif inside and not merged and not record.write and record.unit == unit:
                 record.first, record.end, record.index = first, end, index
-                if merged:
-                    continue
                 merged = True
-            kept.append(record)
         if not merged:
-            kept.append(_Record(first, end, unit, index, write))
+            records.append(_Record(first, end, unit, index, write))
+        if len(records) >= self._crowded.get(memory, _CROWDED):
+            self._forget(memory)
+
+    def _forget(self, memory: str) -> None:
+        """Drop the records that every unit knows to be done: nobody needs to wait for them."""
+        known = [
+            min(self._knows[other][unit] for other in range(_COUNT) if other != unit)
+            for unit in range(_COUNT)
+        ]
+        kept = [r for r in self._records[memory] if r.index > known[r.unit]]
         self._records[memory] = kept
+        self._crowded[memory] = max(_CROWDED, 2 * len(kept))
 
     def _synchronise(self, unit: int, needs: list[int]) -> int:
         """Take the tokens that `needs` asks for; returns the wait mask."""

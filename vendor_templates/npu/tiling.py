@@ -316,9 +316,11 @@ def _conv_work(
         cg = op.weights.shape[3]
         row, pix = (w * c, c) if resident.x else (in_cols * channels, channels)
         reads = ConvReads(0, row, pix, cg, op.window.kernel[1], *op.window.dilation)
-        one = 0
-        for begin in range(0, k, plan.kc):
-            one += conv_cycles(config, mean, plan.nb, reads, begin, min(plan.kc, k - begin))
+        args = (config, mean, plan.nb, reads)
+        last = (chunks - 1) * plan.kc
+        one = conv_cycles(*args, last, k - last)
+        if chunks > 1:
+            one += (chunks - 1) * conv_cycles(*args, 0, plan.kc)
     edges = (
         x_one + w_one / chunks + vector_one + y_one
         + 2 * config.dma.latency + config.array.rows + config.array.columns
@@ -355,7 +357,7 @@ def plan_window(
                 x_one = 0 if resident.x else copy_cycles(config, _box(rows, cols, nb, w, c))
                 y_one = 0 if resident.y else copy_cycles(config, _box(th, tw, nb, ow, c))
                 taps = op.window.kernel[0] * op.window.kernel[1] + (op.table is not None)
-                one = th * tw * taps * ceil_div(nb, config.vector.lanes)
+                one = th * tw * taps * ceil_div(nb, config.vector.lanes) + _HAND_OVER
                 work = _Load(tiles * x_one, 0, tiles * one, tiles * y_one, x_one + y_one + one)
                 cycles = work.cycles(settings.double_buffer)
                 if best is None or cycles < best.cycles:
