@@ -18,7 +18,8 @@ from typing import Any
 import pydantic
 
 from byoc.errors import OptionError, VendorError, choices
-from byoc.vendor import Pattern, Vendor, check_patterns, check_vendor
+from byoc.runtime.native import find_library
+from byoc.vendor import NativeRuntime, Pattern, Vendor, check_patterns, check_vendor
 
 __all__ = ["Requested", "VendorInfo", "VendorSpec", "find", "resolve", "vendors"]
 
@@ -91,6 +92,11 @@ def _load(entry: EntryPoint) -> Vendor:
 
 def _unusable(vendor: Vendor) -> str | None:
     """Why the vendor cannot be used here, or None."""
+    if isinstance(vendor.runtime, NativeRuntime):
+        try:
+            find_library(vendor.runtime.library, vendor.runtime.package)
+        except VendorError as error:
+            return str(error)
     try:
         return vendor.status()
     except Exception as error:

@@ -10,14 +10,14 @@ import pytest
 import byoc.discovery as discovery
 from byoc.errors import VendorError
 from byoc.segment import Artifact
-from byoc.vendor import NativeRuntime, Vendor
+from byoc.vendor import NativeRuntime, PythonRuntime, Vendor
 
 GOOD = Vendor(
     name="good",
     version="2.0",
     patterns=lambda: (),
     compile=lambda segment, options: Artifact(segment.name, "good", b""),
-    runtime=NativeRuntime("byoc_good"),
+    runtime=PythonRuntime(lambda blob, constants, options: lambda inputs, outputs: None),
 )
 LOST = dataclasses.replace(GOOD, name="lost", status=lambda: "liblost.so.3 is not installed")
 NOT_A_VENDOR = {"name": "odd"}
@@ -27,6 +27,7 @@ def _raise() -> None:
     raise RuntimeError("probe failed")
 
 
+UNBUILT = dataclasses.replace(GOOD, name="unbuilt", runtime=NativeRuntime("byoc_unbuilt"))
 BROKEN_STATUS = dataclasses.replace(GOOD, name="shaky", status=_raise)
 
 
@@ -40,6 +41,7 @@ def installed(monkeypatch):
         "odd": f"{here}:NOT_A_VENDOR",
         "gone": "no_such_package_of_byoc:VENDOR",
         "shaky": f"{here}:BROKEN_STATUS",
+        "unbuilt": f"{here}:UNBUILT",
         "alias": f"{here}:GOOD",
     }
     entries = [EntryPoint(name, value, discovery.GROUP) for name, value in table.items()]
@@ -48,11 +50,13 @@ def installed(monkeypatch):
 
 def test_every_vendor_is_listed_with_the_reason_it_is_unusable(installed):
     found = {info.name: info for info in discovery.vendors()}
-    assert found["good"].available and found["good"].version == "2.0"
+    assert found["good"].available, found["good"].reason
+    assert found["good"].version == "2.0"
     assert found["lost"].reason == "liblost.so.3 is not installed"
     assert "is a dict, expected a byoc.Vendor" in found["odd"].reason
     assert "cannot be imported" in found["gone"].reason
     assert "probe failed" in found["shaky"].reason
+    assert "libbyoc_unbuilt.so of package 'tvm-byoc' is missing" in found["unbuilt"].reason
     assert "the two names must agree" in found["alias"].reason
 
 

@@ -9,7 +9,15 @@ import pytest
 
 from byoc.errors import OptionError, VendorError
 from byoc.segment import Artifact
-from byoc.vendor import API_VERSION, NativeRuntime, Pattern, Vendor, check_patterns, check_vendor
+from byoc.vendor import (
+    API_VERSION,
+    NativeRuntime,
+    Pattern,
+    PythonRuntime,
+    Vendor,
+    check_patterns,
+    check_vendor,
+)
 
 
 def _compile(segment, options):
@@ -100,7 +108,7 @@ class _Options(pydantic.BaseModel):
 def test_options_are_validated_and_the_legal_ones_listed():
     from byoc.discovery import resolve
 
-    vendor = _vendor(options=_Options)
+    vendor = _vendor(options=_Options, runtime=PythonRuntime(lambda blob, constants, options: None))
     (request,) = resolve({vendor: {"level": 3}})
     assert request.options.level == 3
     with pytest.raises(OptionError, match="unknown option 'levle': did you mean 'level'"):

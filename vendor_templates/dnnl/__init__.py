@@ -18,6 +18,7 @@ from .options import DnnlOptions
 __all__ = ["VENDOR", "DnnlOptions"]
 
 _ONEDNN_PACKAGE = "onednn-cpu-gomp"
+_ONEDNN_RELEASE = "2023.2.0"
 _ONEDNN_LIBRARY = "libdnnl.so.3"
 _ONEDNN_VERSION = "3.2"
 _REVISION = 1  # counts changes of this vendor that make old artifacts differ
@@ -37,38 +38,27 @@ def _compile(segment: Segment, options: DnnlOptions) -> Artifact:
 
 
 def _status() -> str | None:
-    """Are our library and oneDNN installed, and does oneDNN load?"""
+    """Is oneDNN installed, and does it load? (byoc itself looks for our own library.)"""
     try:
-        files = metadata.files(_RUNTIME.package) or []
+        found = _installed(_ONEDNN_PACKAGE, _ONEDNN_LIBRARY)
     except metadata.PackageNotFoundError:
+        return f"oneDNN is not installed; pip install {_ONEDNN_PACKAGE}=={_ONEDNN_RELEASE}"
+    if not found:
         return (
-            f"the distribution {_RUNTIME.package} is not installed; pip install {_RUNTIME.package}"
-        )
-    name = f"lib{_RUNTIME.library}.so"
-    ours = [Path(str(f.locate())) for f in files if f.name == name]
-    if not any(path.exists() for path in ours):
-        return (
-            f"{name} is not installed; it is built with byoc when onednn-devel-cpu-gomp is there: "
-            f"pip install --force-reinstall --no-deps {_RUNTIME.package}"
+            f"{_ONEDNN_LIBRARY} is missing; "
+            f"pip install --force-reinstall {_ONEDNN_PACKAGE}=={_ONEDNN_RELEASE}"
         )
     try:
-        onednn = [
-            Path(str(f.locate()))
-            for f in metadata.files(_ONEDNN_PACKAGE) or []
-            if f.name == _ONEDNN_LIBRARY
-        ]
-    except metadata.PackageNotFoundError:
-        return f"oneDNN is not installed; pip install {_ONEDNN_PACKAGE}==2023.2.0"
-    for path in onednn:
-        if path.exists():
-            try:
-                ctypes.CDLL(str(path.resolve()))
-            except OSError as error:
-                return f"{path.name} does not load: {error}"
-            return None
-    return (
-        f"{_ONEDNN_LIBRARY} is missing; pip install --force-reinstall {_ONEDNN_PACKAGE}==2023.2.0"
-    )
+        ctypes.CDLL(str(found[0]))
+    except OSError as error:
+        return f"{_ONEDNN_LIBRARY} does not load: {error}"
+    return None
+
+
+def _installed(package: str, name: str) -> list[Path]:
+    """Files of this name that a distribution has brought and that exist."""
+    paths = [Path(str(f.locate())) for f in metadata.files(package) or [] if f.name == name]
+    return [path.resolve() for path in paths if path.exists()]
 
 
 VENDOR = Vendor(
