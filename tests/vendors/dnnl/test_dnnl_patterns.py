@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import cases
 import numpy as np
+import pydantic
 import pytest
 import tvm
 from cases import const, emit, scalar
@@ -14,9 +16,10 @@ from tvm.relax import op as R
 
 from byoc.partition import partition_module
 from byoc.stock import fusion_patterns
-from byoc.vendor import check_patterns, check_vendor
+from byoc.vendor import NativeRuntime, check_patterns, check_vendor
+from byoc.vendor_templates import dnnl
 from byoc.vendor_templates.dnnl import VENDOR
-from byoc.vendor_templates.dnnl.ops import RULES
+from byoc.vendor_templates.dnnl.ops import RULES, limits_table
 from byoc.vendor_templates.dnnl.patterns import ACTIVATIONS, ANCHORS
 
 X4 = (2, 8, 7, 9)
@@ -304,3 +307,32 @@ def test_weights_need_not_be_constant():
     report = partition_module(mod, [VENDOR], min_segment_ops=1, min_segment_flops=0).report
     assert [op.place for op in report.ops] == ["dnnl"]
     assert np.isclose(report.coverage.flops, 1.0)
+
+
+def test_readme_lists_the_ops():
+    readme = Path(dnnl.__file__).with_name("README.md").read_text(encoding="utf-8")
+    assert readme.endswith(limits_table()), "the table is ops.limits_table(): write it anew"
+
+
+def test_status_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(dnnl, "_ONEDNN_PACKAGE", "no-such-onednn")
+    assert dnnl._onednn_status() == (
+        "oneDNN is not installed; pip install no-such-onednn==2023.2.0"
+    )
+    monkeypatch.setattr(dnnl, "_RUNTIME", NativeRuntime("byoc_absent"))
+    assert str(dnnl._status()).startswith("libbyoc_absent.so is not installed; ")
+    monkeypatch.setattr(dnnl, "_RUNTIME", NativeRuntime("byoc_absent", "no-such-package"))
+    assert dnnl._status() == "no-such-package is not installed; pip install no-such-package"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fuze": True}, "Extra inputs are not permitted"),
+        ({"fpmath": "fp8"}, "Input should be 'strict' or 'bf16'"),
+        ({"instances": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_options_are_checked(options, words):
+    with pytest.raises(pydantic.ValidationError, match=words):
+        dnnl.DnnlOptions(**options)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from . import conv, elementwise, matmul, norm, pool, reduce, shape
 from .rule import Rule
 
-__all__ = ["RULES", "Rule"]
+__all__ = ["RULES", "Rule", "limits_table"]
 
 
 def _table(families: Iterable[Iterable[Rule]]) -> Mapping[str, Rule]:
@@ -24,3 +24,13 @@ RULES: Mapping[str, Rule] = _table(
     family.RULES for family in (conv, matmul, pool, elementwise, norm, reduce, shape)
 )
 """Relax name without prefix → rule."""
+
+
+def limits_table() -> str:
+    """The table of ops and limits in README.md."""
+    rows: dict[str, list[str]] = {}
+    for rule in RULES.values():
+        rows.setdefault(rule.limits, []).append(f"`{rule.op}`")
+    lines = ["| ops | limits |", "|---|---|"]
+    lines += [f"| {', '.join(ops)} | {limits} |" for limits, ops in rows.items()]
+    return "\n".join(lines) + "\n"

@@ -252,9 +252,9 @@ def _wide_mask(graph: Graph, mask: _Mask, heads: tuple[Dim, Dim]) -> int:
     """A mask as it is added to the scaled product, so that it broadcasts to [B, H, S, T]."""
     value = mask.value
     if mask.factor != 1:
-        shape = graph.shape(value)
-        attrs = {"alg": "linear", "alpha": mask.factor, "beta": 0.0}
-        value = graph.emit("eltwise", [value], shape, **attrs)
+        value = graph.emit(
+            "eltwise", [value], graph.shape(value), alg="linear", alpha=mask.factor, beta=0.0
+        )
     if mask.rank == 4 or graph.rank(value) < 3:
         return value
     first, *rest = graph.shape(value)
