@@ -11,11 +11,19 @@ from tvm import relax, topi
 from tvm.ir import GenericConst
 
 from .kernels import matmul as mm
+from .kernels import rows
 from .kernels.conv import ConvShape, Tile, choose_tile, conv, pack_weight
 from .schedule.kernel import extent_of
 from .target import Machine
 
-__all__ = ["emit_conv", "emit_matmul", "emit_transposed_conv"]
+__all__ = [
+    "emit_conv",
+    "emit_layer_norm",
+    "emit_matmul",
+    "emit_rms_norm",
+    "emit_softmax",
+    "emit_transposed_conv",
+]
 
 # AnnotateTIROpPattern keeps a pattern that is there: "may be followed by element-wise ops".
 _FUSABLE = {"op_pattern": 4}
@@ -207,6 +215,47 @@ def emit_matmul(builder: Any, call: Any, machine: Machine) -> Any | None:
         primfunc_name_hint="matmul",
         primfunc_attrs=_FUSABLE,
     )
+
+
+def emit_softmax(builder: Any, call: Any, machine: Machine, *, log: bool) -> Any | None:
+    """Softmax over the last axis as `kernels.rows`; other axes are TOPI's."""
+    (x,) = call.args
+    if not _row_kernel_fits(x, [call.attrs.axis]):
+        return None
+    compute = partial(rows.softmax, lanes=machine.lanes("float32"), log=log)
+    return builder.call_te(compute, x, primfunc_name_hint="softmax", primfunc_attrs=_FUSABLE)
+
+
+def emit_layer_norm(builder: Any, call: Any, machine: Machine) -> Any | None:
+    """Layer normalisation over the last axis as `kernels.rows`; other axes are TOPI's."""
+    attrs = call.attrs
+    if not (_row_kernel_fits(call.args[0], attrs.axes) and attrs.center and attrs.scale):
+        return None
+    compute = partial(
+        rows.layer_norm, lanes=machine.lanes("float32"), eps=float(attrs.epsilon)
+    )
+    return builder.call_te(
+        compute, *call.args, primfunc_name_hint="layer_norm", primfunc_attrs=_FUSABLE
+    )
+
+
+def emit_rms_norm(builder: Any, call: Any, machine: Machine) -> Any | None:
+    """Root-mean-square normalisation over the last axis as `kernels.rows`."""
+    attrs = call.attrs
+    if not _row_kernel_fits(call.args[0], attrs.axes):
+        return None
+    compute = partial(rows.rms_norm, lanes=machine.lanes("float32"), eps=float(attrs.epsilon))
+    return builder.call_te(
+        compute, *call.args, primfunc_name_hint="rms_norm", primfunc_attrs=_FUSABLE
+    )
+
+
+def _row_kernel_fits(x: Any, axes: Any) -> bool:
+    """True for at least two axes, the last one reduced, of static length, and floating."""
+    dims = _dims(x)
+    reduced = [int(axis) % len(dims) for axis in axes]
+    fits = reduced == [len(dims) - 1] and len(dims) > 1 and extent_of(dims[-1]) is not None
+    return fits and _dtype(x) in ("float32", "float16", "bfloat16")
 
 
 def _sum_dtype(dtype: str) -> str:

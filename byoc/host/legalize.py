@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import tvm
 from tvm import relax
 from tvm.relax import transform
 
-from .emit import emit_conv, emit_matmul, emit_transposed_conv
+from .emit import (
+    emit_conv,
+    emit_layer_norm,
+    emit_matmul,
+    emit_rms_norm,
+    emit_softmax,
+    emit_transposed_conv,
+)
 from .spelled import SPELLED
 from .target import Machine
 
@@ -47,6 +55,10 @@ _EMITTERS: Mapping[str, Emitter] = {
     "relax.nn.conv2d_transpose": emit_transposed_conv,
     "relax.nn.conv3d": emit_conv,
     "relax.nn.conv3d_transpose": emit_transposed_conv,
+    "relax.nn.layer_norm": emit_layer_norm,
+    "relax.nn.log_softmax": partial(emit_softmax, log=True),
+    "relax.nn.rms_norm": emit_rms_norm,
+    "relax.nn.softmax": partial(emit_softmax, log=False),
 }
 
 

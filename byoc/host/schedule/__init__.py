@@ -9,12 +9,14 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from ..functions import vectorizable
 from ..target import Machine
 from .conv import conv
 from .injective import injective
 from .kernel import Kernel
 from .matmul import matmul
 from .reduction import reduction
+from .rows import rows
 
 __all__ = ["OPAQUE", "RULES", "UNSCHEDULED", "schedule", "schedule_kernels"]
 
@@ -22,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 
 Rule = Callable[[Kernel], str | None]
 
-RULES: tuple[Rule, ...] = (injective, conv, matmul, reduction)
+RULES: tuple[Rule, ...] = (injective, conv, matmul, rows, reduction)
 
 UNSCHEDULED = "serial"
 """Note of a kernel that no rule could schedule: it runs as one thread's scalar loops."""
@@ -44,7 +46,7 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tuple[tirx.PrimFunc, str]
             kernel = Kernel(func, machine)
             continue
         if note is not None:
-            return kernel.result(), note
+            return vectorizable(kernel.result()), note
     return func, UNSCHEDULED
 
 

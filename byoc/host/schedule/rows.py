@@ -1,0 +1,40 @@
+"""Schedule of `kernels.rows`: rows in parallel, every pass over a row inside its iteration."""
+
+from __future__ import annotations
+
+from .kernel import Kernel
+from .loops import vectorize_loop
+
+__all__ = ["rows"]
+
+
+def rows(kernel: Kernel) -> str | None:
+    """Match kernels made by `kernels.rows`, with their epilogue."""
+    marked = [b for b in kernel.blocks if b.annotations.get("byoc.kernel") == "rows"]
+    if not marked:
+        return None
+    sch, last = kernel.sch, kernel.blocks[-1]
+    at = kernel.blocks.index(marked[0])
+    if last.extents != marked[0].extents:
+        return None
+    for block in kernel.blocks[at:-1]:
+        sch.compute_inline(block.rv)
+    *outer, along = kernel.loops(last)
+    row = sch.fuse(*outer) if len(outer) > 1 else outer[0]
+    stages = [b for b in kernel.blocks[:at] if b is not last]
+    for block in reversed(stages):
+        sch.compute_at(block.rv, row, preserve_unit_loops=True)
+    if kernel.worth_parallel(last, cost=4):
+        sch.parallel(row)
+    for block in stages:
+        loops = kernel.loops(block)
+        if block.injective:
+            if len(block.extents) == len(last.extents):
+                vectorize_loop(kernel, loops[-1])
+        elif block.name.endswith("_lanes"):
+            lane, step = loops[-2:]
+            sch.reorder(step, lane)
+            kernel.vectorize(lane)
+            kernel.vectorize(sch.get_loops(sch.decompose_reduction(block.rv, step))[-1])
+    vectorize_loop(kernel, along)
+    return "rows"
