@@ -46,7 +46,6 @@ class Session:
             self._allocators = [
                 function("Allocator")(port.type.shape, port.type.dtype) for port in program.outputs
             ]
-            self._run_arrays = self._run_plan
             self._execute = function("Executor")(
                 encode_plan(body), host, segments, owners, constants
             )
@@ -57,7 +56,6 @@ class Session:
                     f"model {program.name!r} runs on the VM but has no host library"
                 )
             self._constants = constants
-            self._run_arrays = self._run_vm
             self._execute = function("VmExecutor")(host, segments, body.entry)
 
     @property
@@ -93,7 +91,9 @@ class Session:
     def _run(self, values: Sequence[Any], outputs: Mapping[str, Array] | None) -> list[Array]:
         arrays = self._ports.check(values)
         given = self._ports.check_outputs(outputs) if outputs else None
-        return self._run_arrays(arrays, given)
+        if self.program.is_static:
+            return self._run_plan(arrays, given)
+        return self._run_vm(arrays, given)
 
     def _run_plan(self, arrays: list[Array], given: list[Array | None] | None) -> list[Array]:
         given = given or self._nothing_given
