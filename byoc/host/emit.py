@@ -161,9 +161,7 @@ def _tiled_conv(
         packed=values is not None,
         view=view,
     )
-    return builder.call_te(
-        compute, x, weight, primfunc_name_hint="conv", primfunc_attrs=_FUSABLE
-    )
+    return builder.call_te(compute, x, weight, primfunc_name_hint="conv", primfunc_attrs=_FUSABLE)
 
 
 def _permute(builder: Any, x: Any, source: str, target: str) -> Any:
@@ -231,9 +229,7 @@ def emit_layer_norm(builder: Any, call: Any, machine: Machine) -> Any | None:
     attrs = call.attrs
     if not (_row_kernel_fits(call.args[0], attrs.axes) and attrs.center and attrs.scale):
         return None
-    compute = partial(
-        rows.layer_norm, lanes=machine.lanes("float32"), eps=float(attrs.epsilon)
-    )
+    compute = partial(rows.layer_norm, lanes=machine.lanes("float32"), eps=float(attrs.epsilon))
     return builder.call_te(
         compute, *call.args, primfunc_name_hint="layer_norm", primfunc_attrs=_FUSABLE
     )

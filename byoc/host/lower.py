@@ -51,7 +51,9 @@ class Lowered:
 
 def needs_vm(mod: tvm.IRModule) -> bool:
     """True when the module has symbolic shapes, control flow or several host functions."""
-    host = [f for f in mod.functions.values() if isinstance(f, relax.Function) and not is_segment(f)]
+    host = [
+        f for f in mod.functions.values() if isinstance(f, relax.Function) and not is_segment(f)
+    ]
     return len(host) != 1 or not _is_straight_line(host[0])
 
 
@@ -69,16 +71,14 @@ def lower(mod: tvm.IRModule, *, threads: int | None = None) -> Lowered:
     lowered, notes, sources = lower_module(mod, host_machine(threads))
     main = lowered["main"]
     _check_lowered(main)
-    kernels = {
-        gv: f for gv, f in lowered.functions_items() if isinstance(f, tirx.PrimFunc)
-    }
+    kernels = {gv: f for gv, f in lowered.functions_items() if isinstance(f, tirx.PrimFunc)}
     return Lowered(main, tvm.IRModule(kernels), notes, sources)
 
 
 def lower_module(
     mod: tvm.IRModule, machine: Machine
 ) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
-    """Lower every host function of `mod`; returns the module, the notes and sources of `Lowered`."""
+    """Lower every host function of `mod`; returns the module, notes and sources (see `Lowered`)."""
     mod = externalize_segments(mod)
     with machine.target:
         mod = relax.backend.DispatchSortScan()(mod)
@@ -133,6 +133,8 @@ def _static_type(ty: Any) -> bool:
         if not isinstance(shape, relax.ShapeExpr):
             return False
         return all(isinstance(dim, tirx.IntImm) for dim in shape.values)
-    return isinstance(ty, relax.ShapeType) and ty.values is not None and all(
-        isinstance(dim, tirx.IntImm) for dim in ty.values
+    return (
+        isinstance(ty, relax.ShapeType)
+        and ty.values is not None
+        and all(isinstance(dim, tirx.IntImm) for dim in ty.values)
     )

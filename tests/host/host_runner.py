@@ -12,7 +12,8 @@ from byoc import host
 def module(build, *inputs):
     """A module whose main applies `build` to variables of the inputs' (shape, dtype)."""
     params = [
-        relax.Var(f"x{i}", relax.TensorType(shape, dtype)) for i, (shape, dtype) in enumerate(inputs)
+        relax.Var(f"x{i}", relax.TensorType(shape, dtype))
+        for i, (shape, dtype) in enumerate(inputs)
     ]
     builder = relax.BlockBuilder()
     with builder.function("main", params):

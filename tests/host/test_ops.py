@@ -12,7 +12,7 @@ RNG = np.random.default_rng(7)
 
 
 def conv_reference(x, w, stride, pad, dilation, groups):
-    n, c, h, width = x.shape
+    n = x.shape[0]
     o, ci, kh, kw = w.shape
     (sy, sx), (dy, dx) = stride, dilation
     x = np.pad(x, [(0, 0), (0, 0), (pad[0], pad[2]), (pad[1], pad[3])]).astype("float64")
@@ -95,7 +95,9 @@ def test_matmul(shapes, constant):
     assert set(run.notes.values()) == {"matmul"}
 
 
-@pytest.mark.parametrize("shapes", [((5,), (5,)), ((5,), (5, 3)), ((4, 5), (5,)), ((2, 4, 5), (5,))], ids=str)
+@pytest.mark.parametrize(
+    "shapes", [((5,), (5,)), ((5,), (5, 3)), ((4, 5), (5,)), ((2, 4, 5), (5,))], ids=str
+)
 def test_matmul_of_vectors(shapes):
     a, b = (RNG.standard_normal(s).astype("float32") for s in shapes)
     run = Compiled(module(lambda _, x, y: op.matmul(x, y), *[(v.shape, "float32") for v in (a, b)]))
@@ -126,7 +128,9 @@ def layer_norm(x):
 
 
 def windows(x, size, stride):
-    return np.lib.stride_tricks.sliding_window_view(x, size, (2, 3))[:, :, :: stride[0], :: stride[1]]
+    return np.lib.stride_tricks.sliding_window_view(x, size, (2, 3))[
+        :, :, :: stride[0], :: stride[1]
+    ]
 
 
 SHAPES = [(2, 3, 5, 7), (1, 16, 14, 14), (1, 64, 55, 55), (1, 3, 1, 197)]
@@ -156,7 +160,10 @@ FLOAT = {
     ),
     "cumsum": (lambda x: op.cumsum(x, 1), lambda x: x.cumsum(1)),
     "transpose": (lambda x: op.permute_dims(x, [0, 2, 3, 1]), lambda x: x.transpose(0, 2, 3, 1)),
-    "transpose last": (lambda x: op.permute_dims(x, [0, 1, 3, 2]), lambda x: x.transpose(0, 1, 3, 2)),
+    "transpose last": (
+        lambda x: op.permute_dims(x, [0, 1, 3, 2]),
+        lambda x: x.transpose(0, 1, 3, 2),
+    ),
     "concat": (lambda x: op.concat([x, x, x], 1), lambda x: np.concatenate([x, x, x], 1)),
     "concat last": (lambda x: op.concat([x, x], -1), lambda x: np.concatenate([x, x], -1)),
     "pad": (
@@ -203,7 +210,7 @@ def test_float_ops(name):
     build, reference = FLOAT[name]
     for shape in SHAPES:
         x = RNG.standard_normal(shape).astype("float32")
-        run = Compiled(module(lambda _, v: build(v), (shape, "float32")))  # noqa: B023
+        run = Compiled(module(lambda _, v: build(v), (shape, "float32")))
         np.testing.assert_allclose(
             run(x), reference(x.astype("float64")), rtol=2e-5, atol=2e-5, err_msg=str(shape)
         )
@@ -284,7 +291,9 @@ def test_split_has_several_outputs():
 
     x = RNG.standard_normal((2, 9, 5)).astype("float32")
     a, b, c = np.split(x, 3, 1)
-    np.testing.assert_allclose(Compiled(module(build, (x.shape, "float32")))(x), a + b * c, rtol=1e-6)
+    np.testing.assert_allclose(
+        Compiled(module(build, (x.shape, "float32")))(x), a + b * c, rtol=1e-6
+    )
 
 
 def test_epilogue_that_broadcasts_the_result():
@@ -342,9 +351,14 @@ def test_convolutions_of_every_rank(rank, groups):
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-@pytest.mark.parametrize(("stride", "pad", "extra", "dilation", "groups"), [
-    (2, 1, 1, 1, 1), (1, 0, 0, 2, 2), (3, 2, 0, 1, 2),
-])
+@pytest.mark.parametrize(
+    ("stride", "pad", "extra", "dilation", "groups"),
+    [
+        (2, 1, 1, 1, 1),
+        (1, 0, 0, 2, 2),
+        (3, 2, 0, 1, 2),
+    ],
+)
 def test_transposed_convolutions(rank, stride, pad, extra, dilation, groups):
     space = (6, 5, 4)[:rank]
     x = RNG.standard_normal((1, 8, *space)).astype("float32")
@@ -353,15 +367,23 @@ def test_transposed_convolutions(rank, stride, pad, extra, dilation, groups):
     run = Compiled(
         module(
             lambda _, v: make(
-                v, relax.const(w), strides=stride, padding=pad, output_padding=extra,
-                dilation=dilation, groups=groups,
+                v,
+                relax.const(w),
+                strides=stride,
+                padding=pad,
+                output_padding=extra,
+                dilation=dilation,
+                groups=groups,
             ),
             (x.shape, "float32"),
         )
     )
     attrs = {
-        "strides": [stride] * rank, "pads": [pad] * 2 * rank, "group": groups,
-        "output_padding": [extra] * rank, "dilations": [dilation] * rank,
+        "strides": [stride] * rank,
+        "pads": [pad] * 2 * rank,
+        "group": groups,
+        "output_padding": [extra] * rank,
+        "dilations": [dilation] * rank,
     }
     want = reference_by_torch_free_onnx(("ConvTranspose", attrs), [x, w], None)
     np.testing.assert_allclose(run(x), want, rtol=1e-4, atol=1e-4)

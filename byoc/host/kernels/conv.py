@@ -1,16 +1,16 @@
 """Convolution (any rank, stride, dilation, groups) as register-blocked tiles.
 
 Vectors run over output channels: the weights of `block` channels lie side by side, one input
-element is broadcast against them, and a tile of `tile` neighbouring pixels × `block` channels
+element is broadcast against them, and a tile of `tile` neighbouring pixels x `block` channels
 stays in registers over the whole reduction::
 
-              block channels (1–4 vectors)
+              block channels (1-4 vectors)
             ┌────────────────────────────┐
-    tile    │ acc  +=  x[pixel]  ×  w[…] │      per (kernel position, input channel):
+    tile    │ acc  +=  x[pixel]  x  w[…] │      per (kernel position, input channel):
     pixels  │  …        broadcast   row  │      `tile` broadcasts, block/lanes vector loads
             └────────────────────────────┘
 
-Stages: ``pad`` copies the input with its zero border (none is made for plain 1×1), ``acc`` computes
+Stages: ``pad`` copies the input with its zero border (none is made for plain 1x1), ``acc`` computes
 tiles, ``unpack`` turns them back to channel-major, where the epilogue is fused. Weights are
 packed at compile time when they are constant, else by a stage ``pack``.
 """
@@ -232,14 +232,18 @@ def conv(
         ]
         value = source(n, channel, *at).astype(dtype)
         return te.sum(
-            value * w(g, b, outer, *kernel, inner, v * lanes + o).astype(dtype), axis=[outer, *kernel, inner]
+            value * w(g, b, outer, *kernel, inner, v * lanes + o).astype(dtype),
+            axis=[outer, *kernel, inner],
         )
 
     acc = te.compute(
         (batch, shape.groups, blocks, *computed, -(-tile.channels // lanes), lanes),
         tile_sum,
         name="acc",
-        attrs={"byoc.kernel": "conv", "byoc.tile": [tile.pixels, tile.channels, int(view is not None)]},
+        attrs={
+            "byoc.kernel": "conv",
+            "byoc.tile": [tile.pixels, tile.channels, int(view is not None)],
+        },
     )
 
     def unpack(n: Any, o: Any, *position: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Matrix product [*batch, M, K] × [*batch, K, N] as register-blocked tiles.
+"""Matrix product [*batch, M, K] x [*batch, K, N] as register-blocked tiles.
 
-The picture of `kernels.conv` with rows in place of pixels: a tile of `rows` × `columns` sums
+The picture of `kernels.conv` with rows in place of pixels: a tile of `rows` x `columns` sums
 stays in registers over all of K. The right side lies in panels of `columns`, so that it is read
 front to back; a constant one is packed at compile time, another is copied by a stage ``pack``,
 or read in place when its rows are whole vectors. A product with one row (a dense layer at batch

@@ -56,10 +56,12 @@ class _Rows:
                     name=f"{name}_tail",
                 )
             )
-        if len(parts) == 1:
-            return parts[0]
-        first, second = parts
-        return lambda *i: join(first(*i), second(*i))
+
+        def row(*i: Any) -> Any:
+            values = [part(*i) for part in parts]
+            return values[0] if len(values) == 1 else join(*values)
+
+        return row
 
     def sum(self, name: str, read: _Read) -> _Read:
         """Row sums."""

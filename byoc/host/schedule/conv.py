@@ -1,10 +1,10 @@
 """Schedule of `kernels.conv`: one register tile per step, epilogue on the tile::
 
-    parallel n, group, channel block, rows          pad, pack: their own parallel loops before
-      for tile in row:
-        acc tile = 0
-        for input channels, kernel:  acc tile += broadcast x × w        all in registers
-        for channel: vectorized pixel:  out = epilogue(acc tile)
+parallel n, group, channel block, rows          pad, pack: their own parallel loops before
+  for tile in row:
+    acc tile = 0
+    for input channels, kernel:  acc tile += broadcast x x w        all in registers
+    for channel: vectorized pixel:  out = epilogue(acc tile)
 """
 
 from __future__ import annotations

@@ -21,7 +21,12 @@ from tvm.s_tir import ScheduleError
 from .kernel import Block, Kernel
 from .loops import vectorize_loop
 
-__all__ = ["accesses_of", "contiguous_from", "inline_producers", "injective", "uses",
+__all__ = [
+    "accesses_of",
+    "contiguous_from",
+    "injective",
+    "inline_producers",
+    "uses",
     "vectorize_elementwise",
 ]
 
@@ -113,6 +118,7 @@ def _contiguous(buffer: Any, indices: Any, suffix: list[Any], extents: list[Any]
 
 
 def uses(expr: Any, var: Any) -> bool:
+    """True when `var` occurs in `expr`."""
     found: list[Any] = []
     tvm_ffi.structural_walk(expr, (Var, lambda node: found.append(node)))
     return any(node.same_as(var) for node in found)

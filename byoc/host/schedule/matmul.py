@@ -1,9 +1,9 @@
 """Schedule of `kernels.matmul`::
 
-    parallel batch, panel of columns
-      for tile of rows:
-        acc tile = 0;  for k: acc tile += broadcast a × panel row      all in registers
-        for row: vectorized column:  out = epilogue(acc tile)
+parallel batch, panel of columns
+  for tile of rows:
+    acc tile = 0;  for k: acc tile += broadcast a x panel row      all in registers
+    for row: vectorized column:  out = epilogue(acc tile)
 """
 
 from __future__ import annotations
