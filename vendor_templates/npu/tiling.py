@@ -8,7 +8,7 @@ block are held for `ah` rows of a tile at a time::
     for block: for tile: …                                                                "blocks"
 
 Every candidate is timed: the four units overlap, so a step takes as long as its busiest unit, plus
-filling and draining. Without double buffering the units take turns.
+filling and draining. Without double buffering the units mostly take turns.
 """
 
 from __future__ import annotations
@@ -107,8 +107,10 @@ class _Load:
     edges: float
 
     def cycles(self, overlap: bool) -> int:
-        units = (self.load, self.compute, self.vector, self.store)
-        return round((max(units) if overlap else sum(units)) + self.edges)
+        if overlap:
+            return round(max(self.load, self.compute, self.vector, self.store) + self.edges)
+        # One buffer of each kind: only a store runs beside the next step's sums.
+        return round(self.load + self.vector + max(self.compute, self.store) + self.edges)
 
 
 def plan_conv(
