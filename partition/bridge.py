@@ -72,7 +72,7 @@ def _matched(graph: OpGraph, entry: VendorPatterns, name: str) -> Sequence[Match
                 f"({graph.names[node]}): {reasons[0].reason}; expected a function whose every "
                 f"op fits a pattern of the vendor"
             )
-    return matches.composites
+    return sorted(matches.composites, key=lambda composite: composite.nodes)
 
 
 def _known(graph: OpGraph, entry: VendorPatterns) -> list[MatchedComposite]:

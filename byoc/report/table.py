@@ -38,6 +38,11 @@ def renderables(report: PartitionReport, *, ops: bool = False) -> RenderableType
     return Group(*parts)
 
 
+def _row(table: Table, *cells: str | Text) -> None:
+    """Add a row; names from models are text, not markup."""
+    table.add_row(*[Text(c) if isinstance(c, str) else c for c in cells])
+
+
 def _table(*columns: tuple[str, str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, side in columns:
@@ -51,14 +56,15 @@ def _segments(report: PartitionReport) -> Table:
         ("inputs", ">"), ("in", ">"), ("outputs", ">"), ("out", ">"), ("function", "<"),
     )  # fmt: skip
     for s in report.segments[:SHOWN_SEGMENTS]:
-        table.add_row(
+        _row(
+            table,
             Text(s.name, style="green"), str(s.ops), str(s.composites), count(s.flops),
             size(s.weight_bytes), str(s.inputs), size(s.input_bytes), str(s.outputs),
             size(s.output_bytes), s.function,
         )  # fmt: skip
     hidden = len(report.segments) - SHOWN_SEGMENTS
     if hidden > 0:
-        table.add_row(Text(f"… and {hidden} more", style="dim"))
+        _row(table, Text(f"… and {hidden} more", style="dim"))
     return table
 
 
@@ -83,10 +89,10 @@ def _host(report: PartitionReport) -> RenderableType:
     table = _table(("ops", ">"), ("vendor", "<"), ("reason", "<"), ("kinds of op", "<"))
     for reason in reasons[:SHOWN_REASONS]:
         kinds_text = ", ".join(reason.ops[:4]) + (", …" if len(reason.ops) > 4 else "")
-        table.add_row(str(reason.count), reason.vendor, reason.reason, kinds_text)
+        _row(table, str(reason.count), reason.vendor, reason.reason, kinds_text)
     hidden = len(reasons) - SHOWN_REASONS
     if hidden > 0:
-        table.add_row("", "", Text(f"… and {hidden} more reasons", style="dim"))
+        _row(table, "", "", Text(f"… and {hidden} more reasons", style="dim"))
     return Group(head, table)
 
 
@@ -97,7 +103,8 @@ def _ops(report: PartitionReport) -> RenderableType:
     )  # fmt: skip
     for op in report.ops:
         style = "yellow" if op.place == HOST else "green"
-        table.add_row(
+        _row(
+            table,
             str(op.index), op.op, op.name, Text(op.segment or op.place, style=style),
             op.pattern or "", count(op.flops), op.type, "; ".join(map(str, op.refusals)),
         )  # fmt: skip

@@ -61,7 +61,7 @@ def patterns(draw, depth=3, shared=None):
             return is_op(f"relax.{op}")(part(level - 1), part(level - 1))
         if kind == "concat":
             fields = [part(level - 1), part(level - 1)]
-            return is_op("relax.concat")(is_tuple(fields, unordered=draw(st.booleans())))
+            return is_op("relax.concat")(is_tuple(fields))
         if kind == "axis":
             axis = draw(st.integers(0, 1))
             return is_op("relax.concat")(wildcard()).has_attr({"axis": axis})
@@ -86,7 +86,7 @@ def patterns(draw, depth=3, shared=None):
     return call(depth)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(recipe=recipes(max_ops=10, tuples=False), pattern=patterns())
 def test_matches_what_tvm_matches(recipe, pattern):
     # tuples=False: a field of a tuple made in the same block is the field itself here, a
@@ -153,6 +153,20 @@ def test_fields_of_a_multi_output_op():
     assert found(graph, is_op("relax.tanh")(dpl.is_tuple_get_item(split, 0))) is None
     assert found(graph, dpl.is_tuple_get_item(split, 0))[0] == ["split"]
     assert found(graph, dpl.is_tuple_get_item(split))[0] == ["split"]
+
+
+def test_tuples_in_any_order_try_every_order():
+    """(TVM's matcher keeps what a failed order bound, so it misses some.)"""
+
+    def body(bb, x):
+        return relax.op.concat([bb.emit(relax.op.tanh(x)), x, bb.emit(relax.op.exp(x))])
+
+    graph = graph_of(body, (2, 4))
+    tanh, exp = is_op("relax.tanh")(wildcard()), is_op("relax.exp")(wildcard())
+    fits = is_op("relax.concat")(is_tuple([wildcard(), exp, tanh], unordered=True))
+    assert found(graph, fits)[0] == ["tanh", "exp", "concat"]
+    twice = is_op("relax.concat")(is_tuple([wildcard(), tanh, tanh.dup()], unordered=True))
+    assert found(graph, twice) is None
 
 
 def test_fields_of_a_tuple_made_nearby_are_looked_through():

@@ -13,7 +13,7 @@ from byoc.partition import partition_module
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def vendors():
@@ -35,6 +35,12 @@ def check_segments(before, result):
         # Composites cover the segment's nodes, each once.
         covered = sorted(k for c in segment.composites for k in c.nodes)
         assert covered == list(range(len(segment.nodes)))
+        # What a pattern keeps inside is not seen outside it.
+        for composite in segment.composites:
+            inner = {v for k in composite.nodes[:-1] for v in segment.nodes[k].outputs}
+            assert inner.isdisjoint(segment.outputs)
+            for k, node in enumerate(segment.nodes):
+                assert k in composite.nodes or inner.isdisjoint(node.inputs)
         known = {*segment.inputs, *segment.constants}
         for node in segment.nodes:
             assert known.issuperset(node.inputs)

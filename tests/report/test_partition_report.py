@@ -1,0 +1,176 @@
+"""The report as table, JSON and page."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from byoc.errors import ArtifactError
+from byoc.partition import OpRecord, PartitionReport, Refusal, SegmentRecord
+from byoc.report import SCHEMA_VERSION, render_json, report_from_json
+from byoc.report.units import count, percent, size
+
+NASTY = "</script><script>alert(1)</script> & \u2028 <!-- é"
+
+
+def op(index, place="host", flops=10, **kwargs):
+    segment = f"{place}_0" if place != "host" else None
+    refusals = () if segment else (Refusal("v", "p", "weight is not constant"),)
+    fields = {"pattern": "p" if segment else None, "refusals": refusals, "name": f"n{index}"}
+    fields |= kwargs
+    return OpRecord(
+        index=index, function="main", op="nn.relu", place=place, segment=segment, flops=flops,
+        bytes=8, type="float32[2]", **fields,
+    )  # fmt: skip
+
+
+def segment(name="v_0", **kwargs):
+    fields = {"flops": 20, "weight_bytes": 2048, "input_bytes": 8, "output_bytes": None} | kwargs
+    return SegmentRecord(
+        name=name, vendor="v", function="main", ops=2, composites=1, inputs=1, outputs=1, **fields
+    )
+
+
+@pytest.fixture
+def report():
+    ops = (op(0, "v"), op(1, "v"), op(2, name=NASTY), op(3, flops=20))
+    return PartitionReport(vendors=("v", "w"), ops=ops, segments=(segment(),))
+
+
+def test_coverage(report):
+    assert report.coverage.flops == pytest.approx(0.4)
+    assert report.coverage.ops == pytest.approx(0.5)
+    assert report.coverage.by_vendor == (("v", 0.5),)
+    unknown = PartitionReport(("v",), (op(0, "v", flops=None), op(1)), ())
+    assert unknown.coverage.flops is None
+    assert unknown.coverage.ops == 0.5
+    nothing = PartitionReport((), (), ())
+    assert (nothing.coverage.flops, nothing.coverage.ops) == (0.0, 0.0)
+
+
+def test_reasons_count_host_ops_only(report):
+    (reason,) = report.reasons()
+    assert (reason.vendor, reason.reason, reason.count) == ("v", "weight is not constant", 2)
+    assert reason.ops == ("nn.relu",)
+
+
+def test_table(report):
+    text = report.table()
+    assert re.search(r"v_0 +2 +1 +20 +2 KiB +1 +8 B +1 +\? +main", text)
+    assert "coverage: 40.0 % of FLOPs, 50.0 % of ops (2 v, 2 host); 1 segment\n" in text
+    assert "on the host: 2 nn.relu" in text
+    assert re.search(r"2 +v +weight is not constant +nn\.relu", text)
+    assert "n3" not in text
+    assert "n3" in report.table(ops=True)
+    assert "\x1b" not in report.table(ops=True)
+    assert max(map(len, report.table(width=60).splitlines())) <= 60
+    assert str(report) == text
+
+
+def test_table_names_are_not_markup():
+    report = PartitionReport(("v",), (op(0, name="[bold]x[/bold]"),), ())
+    assert "[bold]x[/bold]" in report.table(ops=True)
+
+
+def test_long_tables_are_cut():
+    many = PartitionReport(("v",), (op(0, "v"),), tuple(segment(f"v_{k}") for k in range(50)))
+    assert "… and 10 more" in many.table()
+    assert "v_45" not in many.table()
+
+
+def test_json_round_trip(report):
+    text = report.to_json()
+    assert report_from_json(text) == report
+    data = json.loads(text)
+    assert data["schema"] == "byoc.partition-report"
+    assert data["version"] == SCHEMA_VERSION
+    assert data["coverage"] == {"flops": 0.4, "ops": 0.5, "by_vendor": {"v": 0.5}}
+    assert data["segments"][0]["weight_bytes"] == 2048
+    assert data["ops"][2]["refusals"][0]["reason"] == "weight is not constant"
+    assert data["reasons"][0]["count"] == 2
+
+
+def test_the_documented_schema_is_the_schema(report):
+    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    data = json.loads(report.to_json())
+    documented = set(re.findall(r"`([a-z_]+)`", text))
+    for part in (data, data["coverage"], data["segments"][0], data["ops"][0], data["reasons"][0]):
+        assert documented.issuperset(part)
+    assert f"version {SCHEMA_VERSION}" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not a partition report"),
+        ("[]", "expected schema 'byoc.partition-report', found 'list'"),
+        ('{"schema": "x"}', "found 'x'"),
+        ('{"schema": "byoc.partition-report", "version": 99}', "schema version 99"),
+        ('{"schema": "byoc.partition-report", "version": 1}', "damaged partition report"),
+    ],
+)
+def test_json_that_is_no_report(text, words):
+    with pytest.raises(ArtifactError, match=re.escape(words)):
+        report_from_json(text)
+
+
+def test_page(report, tmp_path):
+    path = tmp_path / "r.html"
+    report.to_html(path)
+    page = path.read_text(encoding="utf-8")
+    assert page.count("<script>") == page.count("</script>") == 1
+    assert not re.search(r"(src|href)\s*=|https?://|@import|url\(", page)
+    embedded = re.search(r"const report = (\{.*\});\n", page)
+    assert report_from_json(embedded[1]) == report
+    assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_page_is_written_whole_or_not_at_all(report, tmp_path):
+    with pytest.raises(ArtifactError, match="cannot write the report to .*choose a path"):
+        report.to_html(tmp_path / "missing" / "r.html")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ArtifactError, match="cannot write the report"):
+        report.to_html(tmp_path / "folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+FAKE_DOM = """
+const make = () => ({children: [], style: {}, value: "", hidden: false,
+  set textContent(v) { this.text = v; }, append(...a) { this.children.push(...a); },
+  addEventListener() {}, replaceChildren() { this.children = []; }});
+const ids = {};
+global.document = {getElementById: (i) => ids[i] ??= make(), createElement: make,
+                   createDocumentFragment: make};
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node runs the page's script")
+def test_the_pages_script_fills_its_tables(report, tmp_path):
+    report.to_html(tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    script = page.split("<script>")[1].split("</script>")[0]
+    script += "\nconsole.log(JSON.stringify([ids.shown.text, ids.cards.children.length]));"
+    source = tmp_path / "page.js"
+    source.write_text(FAKE_DOM + script.replace('"use strict";', ""), encoding="utf-8")
+    done = subprocess.run(["node", source], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == ["4 of 4", 5]
+
+
+def test_figures():
+    assert [count(v) for v in (None, 0, 999, 1230, 1_230_000, 8.21e9)] == [
+        "?", "0", "999", "1.23 k", "1.23 M", "8.21 G",
+    ]  # fmt: skip
+    assert [size(v) for v in (None, 0, 1023, 1536, 3 << 30)] == [
+        "?", "0 B", "1023 B", "1.5 KiB", "3 GiB",
+    ]  # fmt: skip
+    assert [percent(v) for v in (None, 0.0, 0.9949, 0.99999, 1.0)] == [
+        "?", "0.0 %", "99.5 %", "99.9 %", "100.0 %",
+    ]  # fmt: skip
+
+
+def test_compact_json(report):
+    assert "\n" not in render_json(report, indent=None)
