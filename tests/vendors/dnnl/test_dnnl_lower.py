@@ -25,10 +25,9 @@ def program(artifact):
     return json.loads(artifact.blob)
 
 
-def check_same(everything, name, artifacts, seeds=(0, 1, 2)):
-    mod, reference = everything
+def check_same(reference, name, segment, artifacts, seeds=(0, 1, 2)):
     for seed in seeds:
-        inputs = random_inputs(as_segment(mod[name]), seed)
+        inputs = random_inputs(segment, seed)
         expected = reference(name, inputs)
         for artifact in artifacts:
             found = interpret(artifact, inputs)
@@ -40,14 +39,17 @@ def check_same(everything, name, artifacts, seeds=(0, 1, 2)):
 
 @pytest.mark.parametrize("name", cases.CASES)
 def test_op(name, everything):
-    segment = as_segment(everything[0][f"op_{name}"])
+    mod, reference = everything
+    segment = as_segment(mod[f"op_{name}"])
     artifacts = [compile_segment(segment, DnnlOptions(fuse=f)) for f in (True, False)]
-    check_same(everything, f"op_{name}", artifacts)
+    check_same(reference, f"op_{name}", segment, artifacts)
 
 
 @pytest.mark.parametrize("name", cases.IDIOMS)
 def test_idiom(name, everything):
-    artifact = compile_segment(as_segment(everything[0][name]), DnnlOptions())
+    mod, reference = everything
+    segment = as_segment(mod[name])
+    artifact = compile_segment(segment, DnnlOptions())
     (op,) = program(artifact)["ops"]
     assert cases.IDIOMS[name][1] in (op["kind"], op["attrs"].get("alg"))
-    check_same(everything, name, [artifact])
+    check_same(reference, name, segment, [artifact])
