@@ -21,8 +21,10 @@ from byoc.segment import Array
 __all__ = [
     "as_tensor",
     "call_on",
+    "dense",
     "find_library",
     "from_tensor",
+    "from_tensors",
     "function",
     "num_threads",
     "numpy_dtype",
@@ -133,8 +135,16 @@ class _Owner:
         self.array = array
 
 
+def dense(array: Array) -> Array:
+    """`array` itself when C-contiguous and in native byte order, else a copy that is."""
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array if array.flags.c_contiguous else array.copy(order="C")
+
+
 def as_tensor(array: Array) -> Any:
-    """A C-contiguous array as a tensor over the same memory, also when read-only or bfloat16."""
+    """An array as a tensor over the same memory if `dense`, also when read-only or bfloat16."""
+    array = dense(array)
     address = array.__array_interface__["data"][0]
     return function("Tensor")(address, array.shape, array.dtype.name, _Owner(array))
 

@@ -38,10 +38,10 @@ class Session:
         num_threads()  # a bad environment variable is reported here
         segments = _bind_segments(program)
         constants = [as_tensor(array) for array in program.constants]
+        owners = {a.segment: a.vendor for a in program.artifacts}
         body = program.body
         if isinstance(body, Plan):
             _check_ports(program, body)
-            owners = {a.segment: a.vendor for a in program.artifacts}
             host = load_host(program.host, vm=False)
             self._allocators = [
                 function("Allocator")(port.type.shape, port.type.dtype) for port in program.outputs
@@ -56,7 +56,7 @@ class Session:
                     f"model {program.name!r} runs on the VM but has no host library"
                 )
             self._constants = constants
-            self._execute = function("VmExecutor")(host, segments, body.entry)
+            self._execute = function("VmExecutor")(host, segments, owners, body.entry)
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import numpy as np
 from byoc.errors import ArtifactError
 from byoc.segment import Array
 
-from .native import function, numpy_dtype
+from .native import dense, function, numpy_dtype
 
 __all__ = ["ArrayEntry", "WeightsWriter", "map_member", "release", "view_array"]
 
@@ -51,9 +51,9 @@ class WeightsWriter:
         known = self._by_identity.get(id(array))
         if known is not None:
             return known
-        dense = array if array.flags.c_contiguous else array.copy(order="C")
-        data = dense.reshape(-1).view(np.uint8) if dense.nbytes else np.empty(0, np.uint8)
-        entry = ArrayEntry(dense.dtype.name, tuple(dense.shape), self._place(data))
+        stored = dense(array)
+        data = stored.reshape(-1).view(np.uint8) if stored.nbytes else np.empty(0, np.uint8)
+        entry = ArrayEntry(stored.dtype.name, tuple(stored.shape), self._place(data))
         self.entries.append(entry)
         self._by_identity[id(array)] = len(self.entries) - 1
         self._kept.append(array)

@@ -5,6 +5,7 @@
 #include <tvm/ffi/reflection/registry.h>
 
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
@@ -118,10 +119,28 @@ Tensor Exchange(const Tensor& t) {
   return WrapMemory(static_cast<char*>(t.data_ptr()) + t.byte_offset(), t.shape(), dtype, t);
 }
 
+/*! \brief `function`, whose errors name the segment: the VM knows only its own entry. */
+Function Named(const std::string& segment, const std::string& vendor, Function function) {
+  const std::string who = "segment '" + segment + "' of vendor '" + vendor + "' failed: ";
+  return Function::FromPacked([who, function = std::move(function)](PackedArgs args, Any* result) {
+    try {
+      function.CallPacked(args, result);
+    } catch (const ffi::Error& error) {
+      ThrowExecutionError(who + std::string(error.kind()) + ": " + std::string(error.message()));
+    } catch (const std::exception& error) {
+      ThrowExecutionError(who + error.what());
+    }
+  });
+}
+
 /*! \brief The VM as a function: run(tensors...) -> Array of its results, for numpy to take. */
 Function MakeVmExecutor(Module executable, const Map<String, Function>& segments,
-                        const String& entry) {
-  auto executor = std::make_shared<VmExecutor>(std::move(executable), FunctionModule(segments),
+                        const Map<String, String>& vendors, const String& entry) {
+  Map<String, Function> named;
+  for (const auto& [name, function] : segments) {
+    named.Set(name, Named(name, vendors.Get(name).value_or("?"), function));
+  }
+  auto executor = std::make_shared<VmExecutor>(std::move(executable), FunctionModule(named),
                                                std::string(entry));
   return Function::FromPacked([executor](PackedArgs args, Any* result) {
     Array<Tensor> tensors;

@@ -90,6 +90,7 @@ ffi::Array<ffi::Tensor> VmExecutor::Run(const ffi::Array<ffi::Tensor>& args) {
       Flatten(std::move(result), &tensors);
     } catch (const ffi::Error& error) {
       // The VM's frames are in disorder now: this one is not used again.
+      if (std::string(error.kind()) == "byoc.ExecutionError") throw;  // it names its segment
       ThrowExecutionError("VM function '" + entry_ + "' failed: " + std::string(error.kind()) +
                           ": " + std::string(error.message()));
     } catch (const std::exception& error) {

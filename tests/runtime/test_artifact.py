@@ -132,6 +132,7 @@ def test_arrays_of_every_kind_survive():
         rng.standard_normal((3, 5)).astype(ml_dtypes.bfloat16),
         rng.integers(0, 2, 7).astype(bool),
         np.asfortranarray(rng.standard_normal((4, 6))),
+        rng.standard_normal(9).astype(">f4"),
     ]
     writer = WeightsWriter()
     numbers = [writer.add(a) for a in arrays]
@@ -139,7 +140,7 @@ def test_arrays_of_every_kind_survive():
     assert data.nbytes == writer.size
     for number, array in zip(numbers, arrays, strict=True):
         read = view_array(data, writer.entries[number])
-        assert read.dtype == array.dtype and read.shape == array.shape
+        assert read.dtype == array.dtype.newbyteorder("=") and read.shape == array.shape
         np.testing.assert_array_equal(read, array)
     with pytest.raises(ArtifactError, match="reaches beyond"):
         view_array(data, dataclasses.replace(writer.entries[4], shape=(400, 6)))

@@ -160,6 +160,23 @@ def test_segments_see_read_only_inputs_and_their_options(make):
         Session(make("x[0].fill(0)"))(np.ones((2, 3), "float32"))
 
 
+def test_constants_of_any_layout(make):
+    c = np.arange(6, dtype=">f4").reshape(3, 2).T
+    session = Session(make("x[0] + c[0]", constants=(c,)))
+    np.testing.assert_array_equal(session(np.zeros((2, 3), "float32")), c)
+
+
+def test_sessions_are_freed_at_once(make):
+    import weakref
+
+    weights = np.zeros(10_000, "float32")
+    session = Session(make("x[0]", constants=(weights,)))
+    session(np.zeros((2, 3), "float32"))
+    gone = weakref.ref(session)
+    del session
+    assert gone() is None
+
+
 def test_threads_share_a_session(kernel_program):
     session = Session(kernel_program)
     wrong: list[str] = []
