@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 import tvm
 import tvm_ffi
@@ -101,15 +101,19 @@ class Const(Value):
         """The data, not to be written to."""
         return to_numpy(self.expr.value)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.static_shape or (1,), dtype=np.int64))
+        return prod(self.static_shape or ())
 
     @cached_property
-    def scalar(self) -> float | None:
-        """The number when there is exactly one element, else None."""
-        return self.array.item() if self.size == 1 else None
+    def number(self) -> float | None:
+        """The number when there is one element, or a few thousand equal ones, else None."""
+        if not 0 < self.size <= 4096:
+            return None
+        flat = self.array.reshape(-1)
+        first: float = flat[0].item()
+        return first if self.size == 1 or bool((flat == flat[0]).all()) else None
 
 
 class Node(Value):

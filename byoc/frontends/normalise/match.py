@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-import numpy as np
-
 from byoc.frontends.normalise.graph import Const, Node, Value
 
 __all__ = [
@@ -26,15 +24,8 @@ def is_op(value: Any, *ops: str) -> TypeGuard[Node]:
 
 
 def number(value: Any) -> float | None:
-    """The number when the value is a constant of one element, or of equal elements."""
-    if not isinstance(value, Const) or not value.size:
-        return None
-    if value.size == 1:
-        return value.scalar
-    if value.size > 4096:
-        return None
-    first = value.array.flat[0]
-    return float(first) if np.all(value.array == first) else None
+    """The number when the value is a constant of one element, or of a few equal ones."""
+    return value.number if isinstance(value, Const) else None
 
 
 def close(a: float | None, b: float, tolerance: float = 1e-4) -> bool:
@@ -56,7 +47,7 @@ def other(node: Node, value: Value) -> Any:
     return a if b is value else None
 
 
-_DEPTH = 8  # no exporter spells one function deeper; bounds the walk in long chains
+_DEPTH = 5  # no exporter spells one function deeper; bounds the walk in long chains
 
 
 def factors(value: Value, depth: int = _DEPTH) -> tuple[float, list[Value]]:
