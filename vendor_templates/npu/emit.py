@@ -476,37 +476,50 @@ class Emitter:
 
     def _broadcast(self, op: Elementwise, b: int, per_image: int) -> None:
         """b has one pixel per image: its strides are zero."""
-        channels = op.channels
-        bs = self._slots(align(channels), 0 if self._resident(b) is not None else 2)
-        moving = sum(self._resident(t) is None for t in (op.x, op.y))
-        room = self.placement.regions[self._index] - self._free - 64
         buffers = 2 if self.settings.double_buffer else 1
+        moving = [t for t in (op.x, op.y) if self._resident(t) is None]
+        room = self.placement.regions[self._index] // 64 * 64
+        # Channels at a time: all of them when one pixel of each operand fits beside the others.
+        width = min(op.channels, (room // (2 + len(moving) * buffers) - 64) // 64 * 64, _SHORT)
+        bs = self._slots(align(width), 0 if self._resident(b) is not None else 2)
         pixels = min(op.pixels, _SHORT)
         if moving:
-            pixels = min(pixels, room // (moving * buffers) // align(channels))
-        if pixels < 1:
-            raise CompileError(
-                f"npu: op {op.source!r}: a pixel of {channels} channels does not fit the "
-                f"activation scratchpad: {room} bytes are free"
-            )
-        size = align(pixels * channels)
-        slots = {t: self._slots(size, buffers) for t in (op.x, op.y) if self._resident(t) is None}
+            pixels = min(pixels, (room - self._free) // (len(moving) * buffers) // align(width))
+        slots = {t: self._slots(align(pixels * width), buffers) for t in moving}
         for image in range(op.images):
-            at_b = self._bytes(b, image * channels, (image + 1) * channels, {b: bs}, True)
-            for first, end in spans(op.pixels, pixels):
-                begin = image * per_image + first * channels
-                stop = image * per_image + end * channels
-                at_x = self._bytes(op.x, begin, stop, slots, True)
-                at_y = self._bytes(op.y, begin, stop, slots, False)
-                self.stream.add(
-                    op.kind,
-                    [("act", at_x, at_x + stop - begin), ("act", at_b, at_b + channels)],
-                    [("act", at_y, at_y + stop - begin)],
-                    a=at_x, b=at_b, y=at_y, a_pix=channels, b_pix=0, y_pix=channels, out_h=1,
-                    out_w=end - first, n=channels, **_pair_fields(op),
-                )  # fmt: skip
-                if self._resident(op.y) is None:
-                    self._store(op.y, begin, at_y, 1, 1, stop - begin, (0, 0), (0, 0))
+            for cols in spans(op.channels, width):
+                count = cols[1] - cols[0]
+                start_b = image * op.channels
+                at_b = self._bytes(b, start_b + cols[0], start_b + cols[1], {b: bs}, True)
+                for first, end in spans(op.pixels, pixels):
+                    offset = image * per_image + first * op.channels + cols[0]
+                    piece = (offset, end - first, count, op.channels)
+                    at_x, pix_x, end_x = self._rows(op.x, piece, slots, True)
+                    at_y, pix_y, end_y = self._rows(op.y, piece, slots, False)
+                    self.stream.add(
+                        op.kind, [("act", at_x, end_x), ("act", at_b, at_b + count)],
+                        [("act", at_y, end_y)], a=at_x, b=at_b, y=at_y, a_pix=pix_x, b_pix=0,
+                        y_pix=pix_y, out_h=1, out_w=end - first, n=count, **_pair_fields(op),
+                    )  # fmt: skip
+                    if op.y in slots:
+                        self._store(
+                            op.y, offset, at_y, 1, end - first, count, (0, op.channels),
+                            (0, count),
+                        )  # fmt: skip
+
+    def _rows(
+        self, tensor: int, piece: tuple[int, int, int, int], slots: dict[int, _Slots], load: bool
+    ) -> tuple[int, int, int]:
+        """(address, stride, end) of rows of bytes: (offset, rows, bytes, stride) of a tensor."""
+        offset, rows, count, stride = piece
+        address = self._resident(tensor)
+        if address is not None:
+            at = address + offset
+            return at, stride, at + (rows - 1) * stride + count
+        at = slots[tensor].next()
+        if load:
+            self._load(tensor, offset, at, 1, rows, count, (0, stride), (0, count))
+        return at, count, at + rows * count
 
     # -- moving ---------------------------------------------------------------------------------
 
