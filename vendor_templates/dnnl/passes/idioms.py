@@ -124,40 +124,41 @@ def _mish(graph: Graph, op: Op, x: int, p: float, gate: int, u: float, w: float)
     return _scaled(graph, op, x, p * u, "mish")
 
 
-def _polynomial(graph: Graph, value: int, x: int) -> Sequence[float] | None:
+def _polynomial(graph: Graph, value: int, x: int, depth: int = 6) -> Sequence[float] | None:
     """Coefficients, constant first, when `value` is a polynomial in x of degree 3 at most."""
     if value == x:
         return (0.0, 1.0)
     op = graph.producer.get(value)
-    if op is None or op.kind not in ("eltwise", "binary") or op.post or graph.uses(value) != 1:
+    if op is None or op.post or depth == 0 or graph.uses(value) != 1:
         return None
-    parts = [_polynomial(graph, v, x) for v in op.inputs]
-    a = parts[0]
-    if a is None:
-        return None
-    alg = op.attrs["alg"]
-    if op.kind == "eltwise":
-        alpha, beta = op.attrs["alpha"], op.attrs["beta"]
-        if alg == "linear":
-            return (a[0] * alpha + beta, *(c * alpha for c in a[1:]))
-        if alg == "square":
-            return _times(a, a)
-        if alg == "pow" and beta == 3:
-            square = _times(a, a)
-            cube = None if square is None else _times(square, a)
-            return None if cube is None else tuple(c * alpha for c in cube)
-        return None
-    b = parts[1]
-    if b is None:
-        return None
-    if alg == "mul":
-        return _times(a, b)
-    if alg in ("add", "sub"):
-        sign = 1.0 if alg == "add" else -1.0
-        length = max(len(a), len(b))
-        a, b = ((*p, *[0.0] * (length - len(p))) for p in (a, b))
-        return tuple(u + sign * v for u, v in zip(a, b, strict=True))
+    alg = op.attrs.get("alg")
+    if op.kind == "eltwise" and alg in ("linear", "square", "pow"):
+        a = _polynomial(graph, op.inputs[0], x, depth - 1)
+        return None if a is None else _of_polynomial(op, a)
+    if op.kind == "binary" and alg in ("add", "sub", "mul"):
+        a, b = (_polynomial(graph, v, x, depth - 1) for v in op.inputs)
+        if a is None or b is None:
+            return None
+        return _times(a, b) if alg == "mul" else _plus(a, b, 1.0 if alg == "add" else -1.0)
     return None
+
+
+def _of_polynomial(op: Op, a: Sequence[float]) -> Sequence[float] | None:
+    """An eltwise op applied to a polynomial."""
+    alpha, beta = op.attrs["alpha"], op.attrs["beta"]
+    if op.attrs["alg"] == "linear":
+        return (a[0] * alpha + beta, *(c * alpha for c in a[1:]))
+    square = _times(a, a)
+    if op.attrs["alg"] == "square" or square is None:
+        return square
+    cube = _times(square, a) if beta == 3 else None
+    return None if cube is None else [c * alpha for c in cube]
+
+
+def _plus(a: Sequence[float], b: Sequence[float], sign: float) -> Sequence[float]:
+    length = max(len(a), len(b))
+    a, b = ([*p, *[0.0] * (length - len(p))] for p in (a, b))
+    return [u + sign * v for u, v in zip(a, b, strict=True)]
 
 
 def _times(a: Sequence[float], b: Sequence[float]) -> Sequence[float] | None:
