@@ -21,6 +21,8 @@ from onnx import TensorProto, helper
 import byoc
 from benchmarks.zoo import build
 
+KINDS = [name for name in byoc.__all__ if name.endswith("Error")]
+
 
 def shell(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
     """The real command, as users see it."""
@@ -34,9 +36,9 @@ def shell(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
-    """The message at the end of stderr; what a busy machine says about progress comes before."""
-    lines = done.stderr.splitlines()
-    return "\n".join(line for line in lines if not line.endswith("…"))
+    """The error on stderr; remarks and progress may come before it."""
+    assert "Traceback" not in done.stderr
+    return done.stderr[max(done.stderr.find("byoc: " + kind) for kind in KINDS) :]
 
 
 def refused(kind: type[byoc.ByocError], words: list[str], action) -> str:
