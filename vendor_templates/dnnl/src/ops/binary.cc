@@ -148,18 +148,6 @@ bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse
 
 }  // namespace
 
-Dims BroadcastShape(const Dims& a, const Dims& b) {
-  Dims shape(std::max(a.size(), b.size()), 1);
-  for (size_t i = 1; i <= shape.size(); ++i) {
-    int64_t left = i <= a.size() ? a[a.size() - i] : 1;
-    int64_t right = i <= b.size() ? b[b.size() - i] : 1;
-    Expect(left == right || left == 1 || right == 1, "shapes ", ToString(a), " and ", ToString(b),
-           " do not broadcast");
-    shape[shape.size() - i] = left == 1 ? right : left;
-  }
-  return shape;
-}
-
 size_t ApplyBinary(Builder& b, const std::string& name, int a, int c, int y, const Op* fuse) {
   BinaryAlg alg = FindBinary(name);
   ExpectShape(b.Shape(y), BroadcastShape(b.Shape(a), b.Shape(c)));
