@@ -14,11 +14,25 @@ import tvm_ffi
 from tvm import relax
 from tvm.relax.expr import _update_type
 
-__all__ = ["binding", "call", "dataflow_var", "item", "sequence", "tuple_of", "typed", "var"]
+__all__ = [
+    "binding",
+    "call",
+    "dataflow_var",
+    "function",
+    "item",
+    "sequence",
+    "symbol",
+    "tuple_of",
+    "typed",
+    "var",
+]
 
 _var = tvm_ffi.get_global_func("ir.Var")
 _dataflow_var = tvm_ffi.get_global_func("relax.DataflowVar")
 _call = tvm_ffi.get_global_func("ir.Call")
+_sequence = tvm_ffi.get_global_func("relax.SeqExpr")
+_function = tvm_ffi.get_global_func("relax.Function")
+_symbol = tvm_ffi.get_global_func("ir.GlobalVar")
 _binding = tvm_ffi.get_global_func("relax.VarBinding")
 
 
@@ -51,6 +65,18 @@ def binding(name: Any, value: Any) -> Any:
     return _binding(name, value, None)
 
 
+def symbol(name: str, ty: Any) -> Any:
+    """The name of a function of type `ty`."""
+    found = _symbol(name)
+    _update_type(found, ty)
+    return found
+
+
+def function(params: Sequence[Any], body: Any, attrs: Any) -> Any:
+    """A pure function."""
+    return _function(params, body, body.ty, True, attrs, None)
+
+
 def item(expr: Any, index: int) -> Any:
     """Field `index` of a tuple."""
     return typed(relax.TupleGetItem(expr, index), expr.ty.fields[index])
@@ -63,4 +89,6 @@ def tuple_of(parts: Sequence[Any]) -> Any:
 
 def sequence(blocks: Sequence[Any], result: Any) -> Any:
     """Blocks and what they compute."""
-    return typed(relax.SeqExpr(list(blocks), result), result.ty)
+    found = _sequence(blocks, result, None)
+    _update_type(found, result.ty)
+    return found

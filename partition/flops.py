@@ -95,15 +95,20 @@ class Costs:
 
     def _cost(self, node: int) -> Cost:
         graph, op = self._graph, self._graph.op[node]
-        types = graph.types
-        reads = [types[v] for v in graph.ins[node]]
-        writes = [types[v] for v in graph.outs[node]]
-        attrs = graph.attrs(node) if op in _USES_ATTRS else {}
+        types, ins, outs = graph.types, graph.ins[node], graph.outs[node]
         # Equal types are one object (see Decoder.tensor_type): identity is cheap to hash.
-        key = (op, *map(id, reads), None, *map(id, writes), *map(attrs.get, _USED_ATTRS))
+        key: tuple[object, ...] = (
+            op,
+            len(ins),
+            *[id(types[v]) for v in ins],
+            *[id(types[v]) for v in outs],
+        )
+        if op in _USES_ATTRS:
+            key = (*key, *map(graph.attrs(node).get, _USED_ATTRS))
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = cost(op, attrs, reads, writes)
+            reads, writes = [types[v] for v in ins], [types[v] for v in outs]
+            found = self._known[key] = cost(op, graph.attrs(node), reads, writes)
         return found
 
 

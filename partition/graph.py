@@ -97,6 +97,10 @@ class Scope:
     """Handles of variables that are read outside the block."""
 
 
+# Looked up for every binding.
+_Call, _Const, _Op, _Var = tvm.ir.Call, tvm.ir.GenericConst, tvm.ir.Op, tvm.ir.Var
+_DataflowVar, _MatchCast, _TupleType = relax.DataflowVar, relax.MatchCast, tvm.ir.TupleType
+
 # Operators that call something a vendor cannot see into.
 _OPAQUE = frozenset(
     {
@@ -279,7 +283,7 @@ class OpGraph:
     def _ref(self, expr: Any, scope: int, reads: list[int]) -> Ref:
         """What an argument stands for; handles of the variables it names go to `reads`."""
         kind = type(expr)
-        if kind is relax.DataflowVar or kind is tvm.ir.Var:
+        if kind is _DataflowVar or kind is _Var:
             key = expr.__chandle__()
             ref = self._refs.get(key)
             if ref is None:
@@ -294,7 +298,7 @@ class OpGraph:
                     for value in flatten(ref):
                         self._use(value, ESCAPE)
             return ref
-        if kind is tvm.ir.GenericConst:
+        if kind is _Const:
             return self._constant(expr)
         if kind is tvm.ir.Tuple:
             return tuple([self._ref(inner, scope, reads) for inner in items(expr.fields)])
@@ -321,22 +325,23 @@ class OpGraph:
 
     def _block(self, block: Any, index: int) -> None:
         scope = self.scopes[index]
-        last_effect = -1
+        dataflow, last_effect = scope.dataflow, -1
         for binding in items(block.bindings):
             var, value = binding.var, binding.value
             kind = type(value)
             reads: list[int] = []
-            if type(binding) is relax.MatchCast:
+            if type(binding) is _MatchCast:
                 ref = self._ref(value, index, reads)
                 node = self._node("match_cast", None, value, var, [value], (ref,), index)
                 self._bind_symbols(binding.ty, node)
-            elif kind is tvm.ir.Call:
-                composite = self._composites.get(value.op.__chandle__())
-                if composite is not None:
-                    self._inline(binding, composite, index)
+            elif kind is _Call:
+                op = value.op
+                if self._composites and op.__chandle__() in self._composites:
+                    self._inline(binding, self._composites[op.__chandle__()], index)
                     continue
-                node = self._call(value, var, index, reads)
-                last_effect = self._after(node, last_effect, scope)
+                node = self._call(value, op, var, index, reads)
+                if not dataflow:
+                    last_effect = self._after(node, last_effect)
             elif kind is tvm.ir.TupleGetItem:
                 base = self._ref(value.tuple_value, index, reads)
                 if type(base) is int and base not in self.fields:
@@ -346,7 +351,7 @@ class OpGraph:
                     continue
             elif kind is relax.If:
                 node = self._branch(value, var, index, reads)
-                last_effect = self._after(node, last_effect, scope)
+                last_effect = self._after(node, last_effect)
             elif kind is relax.Function and self.inline and "Composite" in (value.attrs or ()):
                 self._composites[var.__chandle__()] = value
                 self._keep.append(var)
@@ -436,7 +441,7 @@ class OpGraph:
         ty = var.ty
         value = self._value(node, var, ty)
         self.result.append(value)
-        if type(ty) is tvm.ir.TupleType:
+        if type(ty) is _TupleType:
             self._split(value, ty, node)
             self.outs.append(tuple(self.leaves(value)))
         else:
@@ -454,10 +459,9 @@ class OpGraph:
             found.append(inner)
         self.fields[value] = tuple(found)
 
-    def _call(self, call: Any, var: Any, scope: int, reads: list[int]) -> int:
-        op = call.op
+    def _call(self, call: Any, op: Any, var: Any, scope: int, reads: list[int]) -> int:
         exprs = items(call.args)
-        if type(op) is tvm.ir.Op:
+        if type(op) is _Op:
             info = self._ops.get(op.__chandle__()) or self._op_info(op)
             if not info.host:
                 args = tuple([self._ref(expr, scope, reads) for expr in exprs])
@@ -511,10 +515,8 @@ class OpGraph:
 
     # -- edges that are not data -----------------------------------------------------------------
 
-    def _after(self, node: int, last_effect: int, scope: Scope) -> int:
+    def _after(self, node: int, last_effect: int) -> int:
         """Keep side effects in order; the node that the next effect must follow."""
-        if scope.dataflow:
-            return -1
         info = self.infos[node]
         if info is not None and info.pure:
             return last_effect

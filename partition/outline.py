@@ -311,7 +311,7 @@ class _Block:
         name = self.outliner.fresh(draft.vendor)
         whole = {graph.producer[w.ref] for w in self.whole[index] if type(w.ref) is int}
         function = _lift(graph, draft, name, args, inputs, outputs, whole)
-        symbol = build.typed(tvm.ir.GlobalVar(name), function.ty)
+        symbol = build.symbol(name, function.ty)
         if len(outputs) == 1:
             value = outputs[0]
             call = build.call(symbol, args, _type_of(graph, value))
@@ -397,27 +397,38 @@ def _lift(
     body.env.update(zip(inputs, params, strict=True))
     returned = set(outputs)
     bindings, env = body.bindings, body.env
+    constants, fields = graph.constants, graph.fields
     for node in draft.nodes:
-        call, exprs, result = graph.calls[node], graph.arg_exprs[node], graph.result[node]
-        again = [body.argument(e, r) for e, r in zip(exprs, graph.args[node], strict=True)]
-        var = graph.vars[node]
+        call, result, var = graph.calls[node], graph.result[node], graph.vars[node]
+        again, same = [], True
+        for expr, ref in zip(graph.arg_exprs[node], graph.args[node], strict=True):
+            new = None
+            if type(ref) is int:
+                new = env.get(ref)
+                if new is None:
+                    new = constants.get(ref)
+            if new is None:
+                new = body.argument(expr, ref)
+            again.append(new)
+            same = same and expr.same_as(new)
         kept = var
         if result in returned:
             kept = build.var(graph.names[node], var.ty)
         elif node in whole:
             kept = build.dataflow_var(graph.names[node], var.ty)
-        if not all(old.same_as(new) for old, new in zip(exprs, again, strict=True)):
+        if not same:
             call = build.call(call.op, again, var.ty, like=call)
         env[result] = kept
         bindings.append(build.binding(kept, call))
-        for value in graph.outs[node]:
-            if value in returned and value in graph.field_of:
-                body.field(value, *graph.field_of[value], build.var)
+        if result in fields:
+            for value in graph.outs[node]:
+                if value in returned:
+                    body.field(value, *graph.field_of[value], build.var)
     results = [env[v] for v in outputs]
     result = results[0] if len(results) == 1 else build.tuple_of(results)
     seq = build.sequence([relax.DataflowBlock(bindings)], result)
     attrs = tvm.ir.make_node("ir.DictAttrs", Codegen=draft.vendor, global_symbol=name)
-    function = relax.Function(params, seq, result.ty, True, attrs)
+    function = build.function(params, seq, attrs)
     if graph.decoder.symbolic and not _is_static(graph, draft.nodes):
         # Functions of a module may not share symbolic variables.
         function = relax.utils.copy_with_new_vars(function)

@@ -26,24 +26,36 @@ def build_segment(
     constants: dict[int, Array] = {}
     types, held = graph.types, graph.constants
 
-    def local(ids: Sequence[int]) -> tuple[int, ...]:
-        for value in ids:
-            if value not in number:
-                kind = types[value]
-                assert kind is not None, "the matcher refuses values that are no tensor"
-                at = number[value] = len(values)
-                values.append(kind)
-                if value in held:
-                    constants[at] = graph.decoder.array(held[value])
-        return tuple([number[value] for value in ids])
+    def add(value: int) -> None:
+        kind = types[value]
+        assert kind is not None, "the matcher refuses values that are no tensor"
+        at = number[value] = len(values)
+        values.append(kind)
+        if value in held:
+            constants[at] = graph.decoder.array(held[value])
 
-    local(inputs)
+    for value in inputs:
+        if value not in number:
+            add(value)
     found: list[Node] = []
     position: dict[int, int] = {}
     for node in nodes:
         position[node] = len(found)
-        reads, writes = local(graph.ins[node]), local(graph.outs[node])
-        found.append(Node(graph.op[node], reads, writes, graph.attrs(node), (graph.names[node],)))
+        ins, outs = graph.ins[node], graph.outs[node]
+        for value in ins:
+            if value not in number:
+                add(value)
+        for value in outs:
+            add(value)
+        found.append(
+            Node(
+                graph.op[node],
+                tuple([number[v] for v in ins]),
+                tuple([number[v] for v in outs]),
+                graph.attrs(node),
+                (graph.names[node],),
+            )
+        )
     return Segment(
         name=name,
         vendor=vendor,
