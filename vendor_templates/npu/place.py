@@ -25,6 +25,7 @@ from .tiling import Resident, Settings, WindowPlan, align, plan_conv, plan_windo
 __all__ = ["Lifetime", "Placement", "place"]
 
 Lifetime: TypeAlias = tuple[int, int]
+_SMALLEST = 2048  # bytes of tiles that any operation can be cut down to
 
 
 @dataclass(slots=True)
@@ -188,8 +189,11 @@ class _Residency:
                 plan = plan_conv(self.config, op, region, resident, self.settings)
             elif isinstance(op, Pool):
                 plan = plan_window(self.config, op, region, resident, self.settings)
-            elif region < 4096:
-                raise CompileError("npu: no room for tiles")
+            elif region < _SMALLEST:
+                raise CompileError(
+                    f"npu: op {op.source!r} does not fit: {region} bytes of the activation "
+                    f"scratchpad are free for tiles, {_SMALLEST} at least are needed"
+                )
             self.memo[key] = plan
         return self.memo[key]
 

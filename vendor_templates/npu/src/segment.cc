@@ -4,9 +4,11 @@
  */
 #include <tvm/ffi/container/tensor.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <mutex>
@@ -156,9 +158,16 @@ class NpuSegment final : public SegmentRuntime {
         throw std::logic_error("npu driver: assertion failed" + when);
       case FaultKind::kOutOfMemory:
         Fail("out of device memory: " + std::to_string(program_.regions.work) + " bytes" + when);
-      case FaultKind::kCrash:
+      case FaultKind::kCrash: {
+        // By default action, and let through: queue threads block signals, Python handles them.
+        std::signal(SIGSEGV, SIG_DFL);
+        sigset_t segv;
+        sigemptyset(&segv);
+        sigaddset(&segv, SIGSEGV);
+        pthread_sigmask(SIG_UNBLOCK, &segv, nullptr);
         std::raise(SIGSEGV);
-        break;
+        std::abort();
+      }
       case FaultKind::kHang: {
         const auto end = Clock::now() + std::chrono::duration<double>(fault.seconds);
         while (fault.seconds <= 0 || Clock::now() < end) {
