@@ -2,9 +2,12 @@
 
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax
 
+from byoc.errors import VendorError
 from byoc.partition import segment_from_function
+from byoc.runtime.vendors import load_native
 from byoc.vendor_templates.dnnl import VENDOR
 
 
@@ -65,3 +68,32 @@ def random_inputs(segment, seed, env=None):
         else:
             arrays.append(rng.integers(0, 3, shape).astype(kind.dtype))
     return arrays
+
+
+def find_native():
+    """The vendor's native ``init``; None where the library was not built."""
+    try:
+        return load_native(VENDOR.name, VENDOR.runtime)
+    except VendorError:
+        return None
+
+
+def run_native(init, artifact, inputs, like):
+    """Outputs of an artifact on oneDNN; `like`: arrays of their shapes and dtypes."""
+    constants = [tvm_ffi.from_dlpack(_aligned(np.asarray(c))) for c in artifact.constants]
+    execute = init(artifact.blob, constants, "{}")
+    outputs = [_aligned(np.full_like(e, 77)) for e in like]
+    execute(*[tvm_ffi.from_dlpack(_aligned(a)) for a in (*inputs, *outputs)])
+    return outputs
+
+
+def _aligned(array):
+    """The array at a multiple of 64 bytes; itself when it is there and writable."""
+    array = np.ascontiguousarray(array).reshape(array.shape)
+    if array.ctypes.data % 64 == 0 and array.flags.writeable:
+        return array
+    room = np.empty(array.nbytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy

@@ -1,12 +1,13 @@
 """Lowering is right: the program, run by a plain interpreter, gives what TVM gives."""
 
 import json
+from functools import cache
 
 import cases
 import numpy as np
 import pytest
 from interpret import interpret
-from relaxed import Reference, as_segment, random_inputs, relax_module
+from relaxed import Reference, as_segment, find_native, random_inputs, relax_module, run_native
 
 from byoc.vendor_templates.dnnl import DnnlOptions
 from byoc.vendor_templates.dnnl.lower import compile_segment
@@ -16,9 +17,17 @@ IDIOMS = {name: (build, [cases.X4]) for name, (build, _) in cases.IDIOMS.items()
 
 @pytest.fixture(scope="module")
 def everything():
-    """All cases: the module and its reference, compiled once."""
+    """All cases, compiled once: (name → segment, made once each) and the reference."""
     mod = relax_module({**{f"op_{n}": c for n, c in cases.CASES.items()}, **IDIOMS})
-    return mod, Reference(mod)
+    return cache(lambda name: as_segment(mod[name])), Reference(mod)
+
+
+@pytest.fixture(scope="module")
+def native():
+    init = find_native()
+    if init is None:
+        pytest.skip("libbyoc_dnnl.so is not installed")
+    return init
 
 
 def program(artifact):
@@ -39,17 +48,30 @@ def check_same(reference, name, segment, artifacts, seeds=(0, 1, 2)):
 
 @pytest.mark.parametrize("name", cases.CASES)
 def test_op(name, everything):
-    mod, reference = everything
-    segment = as_segment(mod[f"op_{name}"])
+    segment_of, reference = everything
+    segment = segment_of(f"op_{name}")
     artifacts = [compile_segment(segment, DnnlOptions(fuse=f)) for f in (True, False)]
     check_same(reference, f"op_{name}", segment, artifacts)
 
 
 @pytest.mark.parametrize("name", cases.IDIOMS)
 def test_idiom(name, everything):
-    mod, reference = everything
-    segment = as_segment(mod[name])
+    segment_of, reference = everything
+    segment = segment_of(name)
     artifact = compile_segment(segment, DnnlOptions())
     (op,) = program(artifact)["ops"]
     assert cases.IDIOMS[name][1] in (op["kind"], op["attrs"].get("alg"))
     check_same(reference, name, segment, [artifact])
+
+
+@pytest.mark.parametrize("name", [*(f"op_{name}" for name in cases.CASES), *IDIOMS])
+def test_native_agrees(name, everything, native):
+    segment_of, reference = everything
+    segment = segment_of(name)
+    inputs = random_inputs(segment, 3)
+    expected = reference(name, inputs)
+    for fuse in (True, False):
+        artifact = compile_segment(segment, DnnlOptions(fuse=fuse))
+        found = run_native(native, artifact, inputs, expected)
+        for f, e in zip(found, expected, strict=True):
+            np.testing.assert_allclose(f, e, rtol=1e-4, atol=1e-4)
