@@ -98,3 +98,24 @@ def test_a_function_that_calls_another_is_refused():
     result = partition_module(module(), [VENDOR])
     with pytest.raises(VendorError, match="holds 'call toy_0'"):
         segment_from_function(result.mod["main"], VENDOR, "seg")
+
+
+def test_stock_run_codegen_takes_our_module():
+    import tvm_ffi
+
+    asked = []
+
+    def codegen(functions, options, names):
+        asked.extend(str(f.attrs["global_symbol"]) for f in functions)
+        return []
+
+    tvm_ffi.register_global_func("relax.ext.toy", codegen, override=True)
+    try:
+        result = partition_module(module(), [VENDOR])
+        lowered = relax.transform.RunCodegen({}, ["main"])(result.mod)
+    finally:
+        tvm_ffi.registry.remove_global_func("relax.ext.toy")
+    assert asked == [s.name for s in result.segments]
+    text = lowered.script()
+    assert 'call_dps_packed("toy_0"' in text
+    assert "Codegen" not in text
