@@ -182,7 +182,6 @@ def emit_matmul(builder: Any, call: Any, machine: Machine) -> Any | None:
     if min(len(_dims(a)), len(_dims(b))) < 2:
         return None
     *batch, rows, depth = _dims(a)
-    columns = _dims(b)[-1]
     sizes = [extent_of(d) for d in (*batch, rows)]
     flatten = len(_dims(b)) == 2 and bool(batch) and None not in sizes
     view, unit = None, None
@@ -191,7 +190,7 @@ def emit_matmul(builder: Any, call: Any, machine: Machine) -> Any | None:
         rows = prod(view)
         a = builder.emit(relax.op.reshape(a, [rows, depth]))
     lanes = machine.lanes("float32")
-    width = extent_of(columns)
+    width = extent_of(_dims(b)[-1])
     tile = mm.choose_tile(extent_of(rows), width, lanes, machine.registers, unit)
     values = _constant(b)
     if values is not None:
@@ -202,10 +201,9 @@ def emit_matmul(builder: Any, call: Any, machine: Machine) -> Any | None:
             mm.matmul,
             tile=tile,
             lanes=lanes,
-            columns=columns if width is None else width,
             dtype=_sum_dtype(out_dtype),
             out_dtype=out_dtype,
-            packed=values is not None,
+            packed=None if values is None else width,
             view=view,
         ),
         a,

@@ -4,6 +4,7 @@
 
     main: ops, segment calls                 PartitionResult.mod
       │ externalize   segment calls → call_dps_packed
+      │ decompose     attention → products and a softmax
       │ legalize      ops → call_tir of PrimFuncs; reshapes stay views
       │ fuse          neighbouring PrimFuncs → one
       │ schedule      loops → parallel, vectorised
@@ -23,6 +24,7 @@ from tvm.relax import transform
 
 from byoc.errors import CompileError
 
+from .decompose import decompose
 from .legalize import legalize
 from .names import restore, tag
 from .schedule import schedule_kernels
@@ -79,7 +81,7 @@ def lower_module(
     mod: tvm.IRModule, machine: Machine
 ) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
     """Lower every host function of `mod`; returns the module, notes and sources (see `Lowered`)."""
-    mod = externalize_segments(mod)
+    mod = decompose(externalize_segments(mod))
     with machine.target:
         mod = relax.backend.DispatchSortScan()(mod)
     mod = legalize(mod, machine)

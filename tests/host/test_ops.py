@@ -403,3 +403,27 @@ def test_channel_last_convolution():
         x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1
     )
     np.testing.assert_allclose(run(x), want.transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("causal", [None, "TopLeft", "BottomRight"])
+def test_attention(causal, bias):
+    b, s, t, h, d, e = 2, 5, 7, 3, 8, 6
+    q, k, v = (
+        RNG.standard_normal(shape).astype("float32")
+        for shape in ((b, s, h, d), (b, t, h, d), (b, t, h, e))
+    )
+    mask = RNG.standard_normal((b, h, s, t)).astype("float32")
+    arrays = [q, k, v, mask][: 4 if bias else 3]
+
+    def build(_, q, k, v, *mask):
+        return op.nn.attention(q, k, v, *mask, causal_mask=causal)
+
+    run = Compiled(module(build, *[(a.shape, "float32") for a in arrays]))
+    score = np.einsum("bshd,bthd->bhst", q, k) / np.sqrt(d) + (mask if bias else 0)
+    if causal:
+        shift = t - s if causal == "BottomRight" else 0
+        score[..., np.arange(t) > np.arange(s)[:, None] + shift] = -np.inf
+    want = np.einsum("bhst,bthe->bshe", softmax(score, -1), v)
+    np.testing.assert_allclose(run(*arrays), want, rtol=1e-4, atol=1e-5)
+    assert not {"serial", "opaque"} & set(run.notes.values())

@@ -77,20 +77,20 @@ def matmul(
     *,
     tile: MatmulTile,
     lanes: int,
-    columns: Any,
     dtype: str,
     out_dtype: str,
-    packed: bool,
+    packed: int | None = None,
     view: Sequence[Any] | None = None,
 ) -> te.Tensor:
     """TE of the product; sums are made in `dtype`, the result is `out_dtype`.
 
-    columns: N. packed: `b` comes from `pack_columns`. view: `a` is one flat matrix; the result
+    packed: N when `b` comes from `pack_columns`. view: `a` is one flat matrix; the result
     has these axes in place of its rows.
     """
     *batch_a, rows, depth = a.shape
+    columns = _static(b.shape[-1]) if packed is None else packed
     panels = (columns + tile.columns - 1) // tile.columns
-    read_b, batch_b = _panels(b, tile, columns, panels, packed)
+    read_b, batch_b = _panels(b, tile, columns, panels, packed is not None)
     batch = _broadcast(batch_a, batch_b)
     padded = (rows + tile.rows - 1) // tile.rows * tile.rows
     source = _pad_rows(a, rows, padded)
@@ -171,6 +171,10 @@ def _select(index: list[Any], axes: list[Any]) -> list[Any]:
     """The part of a batch index that an operand with batch `axes` understands."""
     own = index[len(index) - len(axes) :]
     return [0 if _is_one(size) else i for i, size in zip(own, axes, strict=True)]
+
+
+def _static(size: Any) -> Any:
+    return int(size) if isinstance(size, (int, tirx.IntImm)) else size
 
 
 def _is_one(size: Any) -> bool:
