@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from byoc.cli import bench, compare, partition, run, vendors
+from byoc.cli import bench, compare, npu, partition, quantize, run, vendors
 from byoc.cli import compile as compile_
 from byoc.errors import ByocError
 
@@ -50,6 +50,8 @@ app.command("run")(run.run)
 app.command("bench")(bench.bench)
 app.command("compare")(compare.compare)
 app.command("vendors")(vendors.vendors)
+app.command("quantize")(quantize.quantize)
+app.add_typer(npu.app, name="npu")
 
 
 def main() -> None:

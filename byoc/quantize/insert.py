@@ -52,7 +52,7 @@ class _Writer:
     def params_of(self, tensor: str) -> list[str]:
         found = self.params[tensor]
         scale, zero = f"{tensor}_scale", f"{tensor}_zero_point"
-        self.constants[scale] = np.float32(found.scale)
+        self.constants[scale] = np.array(found.scale, np.float32)
         self.constants[zero] = np.array(found.zero, found.dtype)
         return [scale, zero]
 
@@ -157,7 +157,8 @@ def _mean_error(
     flat = error.reshape(*error.shape[:2], -1).sum(2)  # [out, in / groups]
     groups = mean.size // flat.shape[1]
     per_group = flat.reshape(groups, -1, flat.shape[1])
-    return np.einsum("goi,gi->go", per_group, mean.reshape(groups, -1)).ravel()
+    shift: npt.NDArray[np.float64] = np.einsum("goi,gi->go", per_group, mean.reshape(groups, -1))
+    return shift.ravel()
 
 
 def insert_qdq(

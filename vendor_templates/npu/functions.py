@@ -26,7 +26,8 @@ def _sigmoid(x: Real) -> Real:
 
 
 def _erf(x: Real) -> Real:
-    return np.vectorize(math.erf, otypes=[np.float64])(x)
+    result: Real = np.vectorize(math.erf, otypes=[np.float64])(x)
+    return result
 
 
 def _clip(x: Real, a: Attrs) -> Real:

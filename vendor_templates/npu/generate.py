@@ -74,5 +74,22 @@ def header(table: dict) -> str:  # type: ignore[type-arg]
     return "\n".join(out)
 
 
+def tables(table: dict) -> str:  # type: ignore[type-arg]
+    """The instructions as Markdown, one table each; docs/npu.md holds exactly this."""
+    out = []
+    for name, op in table["instructions"].items():
+        unit = f"unit {op['unit']}" if op["unit"] else "all units"
+        out += [f"#### {name} (opcode {op['opcode']}, {unit})", "", op["doc"], ""]
+        if not op["fields"]:
+            continue
+        out += ["| field | word | bits | range | meaning |", "|---|---|---|---|---|"]
+        for field, word, bit, width, sign, low, doc in op["fields"]:
+            high = (1 << (width - (sign == "s"))) - 1
+            bits = f"{bit}" if width == 1 else f"{bit + width - 1}..{bit}"
+            out.append(f"| {field} | {word} | {bits} | {low}..{high} | {doc} |")
+        out.append("")
+    return "\n".join(out)
+
+
 if __name__ == "__main__":
     Path(sys.argv[2]).write_text(header(json.loads(Path(sys.argv[1]).read_text())))

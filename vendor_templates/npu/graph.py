@@ -110,7 +110,7 @@ class Conv:
     def macs(self) -> int:
         """Multiply-accumulates."""
         n, h, w, c = self.shape_out
-        return n * h * w * c * self.weights[0].size
+        return n * h * w * c * int(self.weights[0].size)
 
 
 @dataclass(slots=True, eq=False)

@@ -56,4 +56,5 @@ def fixed_point_pair(first: float, second: float) -> tuple[int, int, int]:
 def quantize_array(values: Array, scale: float, zero: int) -> Array:
     """ONNX QuantizeLinear to int8: half to even, then saturate."""
     quotient = np.rint(np.asarray(values, np.float32) / np.float32(scale))
-    return np.clip(quotient + zero, -128, 127).astype(np.int8)
+    clipped: Array = np.clip(quotient + zero, -128, 127).astype(np.int8)
+    return clipped

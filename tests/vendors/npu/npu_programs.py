@@ -12,9 +12,7 @@ def ins(op, wait=0, signal=0, **fields):
 
 
 def gemm(m, k, n, **fields):
-    return ins(
-        "conv", in_w=m, x_row=m * k, x_pix=k, channels=k, out_w=m, n=n, k_count=k, **fields
-    )
+    return ins("conv", in_w=m, x_row=m * k, x_pix=k, channels=k, out_w=m, n=n, k_count=k, **fields)
 
 
 HALT = Instruction("halt")

@@ -5,6 +5,7 @@ too few. Nothing of the vendor's arithmetic is imported.
 """
 
 import numpy as np
+
 from byoc.vendor_templates.npu.config import NpuConfig
 from byoc.vendor_templates.npu.graph import (
     Border,

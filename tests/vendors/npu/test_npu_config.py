@@ -1,6 +1,7 @@
 """The machine's description: what is legal, and what the error says when it is not."""
 
 import pytest
+
 from byoc.errors import OptionError
 from byoc.vendor_templates.npu.config import DEFAULT_CONFIG, NpuConfig, load_config
 

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 import pytest
+from npu_programs import COMPUTE, HALT, LOAD, VECTOR, gemm, ins
+
 from byoc.errors import ModelError
 from byoc.vendor_templates.npu.config import load_config
 from byoc.vendor_templates.npu.isa import (
@@ -16,7 +18,6 @@ from byoc.vendor_templates.npu.isa import (
     encode,
 )
 from byoc.vendor_templates.npu.simulator import validate_code
-from npu_programs import COMPUTE, HALT, LOAD, VECTOR, gemm, ins
 
 CONFIG = load_config()
 

@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from npu_reference import HALF_EVEN, divide, evaluate, random_config, random_graph, scale
+
 from byoc.errors import CompileError
 from byoc.vendor_templates.npu.compiler import build
 from byoc.vendor_templates.npu.isa import UNITS, decode, encode
 from byoc.vendor_templates.npu.simulator import run_code
 from byoc.vendor_templates.npu.tiling import Settings
-from npu_reference import HALF_EVEN, divide, evaluate, random_config, random_graph, scale
 
 BLOCK = 250
 
@@ -17,7 +18,8 @@ BLOCK = 250
 def with_rounding(code, mode):
     """The stream with another rounding mode in every instruction that rounds."""
     return encode(
-        dataclasses.replace(i, fields={**i.fields, "rounding": mode}) if "rounding" in i.fields
+        dataclasses.replace(i, fields={**i.fields, "rounding": mode})
+        if "rounding" in i.fields
         else i
         for i in decode(code)
     )

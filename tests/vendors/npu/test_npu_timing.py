@@ -5,6 +5,9 @@ from math import ceil
 
 import numpy as np
 import pytest
+from npu_programs import COMPUTE, HALT, LOAD, VECTOR, gemm, ins
+from npu_reference import random_config, random_graph
+
 from byoc.vendor_templates.npu.compiler import build, measure
 from byoc.vendor_templates.npu.config import NpuConfig, load_config
 from byoc.vendor_templates.npu.cost import busy_cycles
@@ -12,8 +15,6 @@ from byoc.vendor_templates.npu.graph import Border, Conv, Graph, Window
 from byoc.vendor_templates.npu.isa import OPS, decode, encode
 from byoc.vendor_templates.npu.simulator import time_code
 from byoc.vendor_templates.npu.tiling import Settings
-from npu_programs import COMPUTE, HALT, LOAD, VECTOR, gemm, ins
-from npu_reference import random_config, random_graph
 
 CONFIG = load_config()
 R, C = CONFIG.array.rows, CONFIG.array.columns
@@ -169,8 +170,8 @@ def conv_graph(h, c, n, kernel, stride=1):
     x, y = graph.new(h * h * c, 1.0, 0), graph.new(out * out * n, 1.0, 0)
     graph.operations.append(
         Conv(
-            x, y, (1, h, h, c), (1, out, out, n), Window((kernel,) * 2, (stride,) * 2, (1, 1), (pad,) * 2),
-            1, rng.integers(-9, 9, (n, kernel, kernel, c)).astype(np.int8), np.zeros(n, np.int32),
+            x, y, (1, h, h, c), (1, out, out, n),
+            Window((kernel,) * 2, (stride,) * 2, (1, 1), (pad,) * 2), 1, rng.integers(-9, 9, (n, kernel, kernel, c)).astype(np.int8), np.zeros(n, np.int32),
             np.full(n, 1 << 30, np.int32), np.full(n, 38, np.int32), 0, 0, source="conv",
         )
     )  # fmt: skip

@@ -6,13 +6,14 @@ import textwrap
 import threading
 import time
 
-import byoc
 import numpy as np
 import pytest
+from npu_models import Net, residual_net, samples
+
+import byoc
 from byoc.errors import CompileError, ExecutionError, OptionError
 from byoc.quantize import quantize_model
 from byoc.vendor_templates.npu import VENDOR
-from npu_models import Net, residual_net, samples
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +50,8 @@ def test_loads_from_an_artifact(net, tmp_path):
     executable = byoc.compile(net, vendors=[VENDOR])
     executable.save(tmp_path / "net.byoc")
     x = samples(net, 1)
-    from byoc.runtime import load_program
     from byoc.executable import Executable
+    from byoc.runtime import load_program
 
     loaded = Executable(load_program(tmp_path / "net.byoc", lambda name: VENDOR.runtime))
     assert (loaded(x) == executable(x)).all()
@@ -96,9 +97,7 @@ def test_calls_from_several_threads(net):
 def reasons(model, **options):
     quantised = quantize_model(model, samples(model, 4), **options).model
     result = byoc.partition_model(quantised, vendors=[VENDOR])
-    return " | ".join(
-        refusal.reason for op in result.report.ops for refusal in op.refusals
-    )
+    return " | ".join(refusal.reason for op in result.report.ops for refusal in op.refusals)
 
 
 def test_float_models_are_refused():
@@ -242,7 +241,8 @@ def test_crash_ends_the_process(net, tmp_path):
     script = f"""
         import numpy as np, byoc
         from byoc.vendor_templates.npu import VENDOR
-        executable = byoc.compile({str(path)!r}, vendors={{VENDOR: {{"faults": [{{"kind": "crash"}}]}}}})
+        options = {{"faults": [{{"kind": "crash"}}]}}
+        executable = byoc.compile({str(path)!r}, vendors={{VENDOR: options}})
         print("built", flush=True)
         executable(np.zeros((1, 3, 19, 17), np.float32))
         print("survived")
