@@ -217,6 +217,34 @@ def test_shape_arithmetic_over_symbols(tools):
         tools.close(tools.run(imported.mod, feeds["x"]), tools.reference(model, feeds))
 
 
+def test_what_tvm_reads_differently(tools, rng):
+    weights = {
+        "t": rng.standard_normal((3, 2, 3, 3)).astype("f4"),
+        "to": np.array([2, 1, 6]),
+        "three": np.array(3),
+        "g": rng.standard_normal((3, 4)).astype("f4"),
+    }
+    cases = [
+        (node("Shape", "x", "a"), "i8", [4]),
+        (node("Expand", "e to", "b"), "f4", [2, 3, 6]),
+        (node("Pow", "i three", "c"), "i8", [3]),
+        (node("ConvTranspose", "x t", "d", strides=[3, 2], output_shape=[10, 8]),
+         "f4", [1, 2, 10, 8]),
+        (node("RMSNormalization", "r g", "f", axis=0), "f4", [3, 4]),
+    ]  # fmt: skip
+    inputs = {"x": ("f4", [1, 3, 3, 3]), "e": ("f4", [3, 1]), "i": ("i8", [3]), "r": ("f4", [3, 4])}
+    tools.same_as_reference(many(tools, cases, inputs, weights, 23), seeds=[0])
+
+
+def test_a_shape_that_the_model_computes_broadcasts_both_ways(tools):
+    model = tools.model(
+        [node("Expand", "x s", "y")], {"x": ("f4", [3, 1]), "s": ("i8", [3])}, {"y": ("f4", None)}
+    )
+    feeds = {"x": np.ones((3, 1), "f4"), "s": np.array([2, 1, 6])}
+    found = tools.run(import_model(model).mod, feeds["x"], feeds["s"])
+    tools.close(found, tools.reference(model, feeds))
+
+
 def test_shapes_are_outputs_too(tools):
     nodes = [node("Shape", "x", "s"), node("Relu", "x", "y"), node("Identity", "x", "z")]
     model = tools.model(

@@ -36,7 +36,7 @@ class _TooLargeError(Exception):
 def fold(op: str, attrs: Any, args: tuple[Any, ...]) -> Array | None:
     """Value of an op on arrays and plain arguments, or None when it is not to be folded."""
     evaluate = _TABLE.get(op)
-    if evaluate is None:
+    if evaluate is None or not all(map(_is_known, args)):
         return None
     room = max(MAX_BYTES, sum(_nbytes(a) for a in args))
     try:
@@ -48,6 +48,13 @@ def fold(op: str, attrs: Any, args: tuple[Any, ...]) -> Array | None:
     except (_TooLargeError, ValueError, TypeError, IndexError, AttributeError, MemoryError):
         return None  # an ill-typed op is refused by type inference, with a better message
     return result
+
+
+def _is_known(arg: Any) -> bool:
+    """False for an argument with a symbolic dimension in it."""
+    if isinstance(arg, tuple):
+        return all(map(_is_known, arg))
+    return arg is None or isinstance(arg, (np.ndarray, int, float, str))
 
 
 def fold_node(graph: Graph, node: Node) -> Value | None:

@@ -80,6 +80,8 @@ def _norm(graph: Graph, node: Node, x: Any, variance: Any) -> Value | None:
     count = _last_axes(average)
     if count is None or x.shape is None or not same_dims(x.shape, node.shape):
         return None
+    if count >= x.ndim:  # TVM's kernels of norms need an axis to stand on
+        return None
     axes = list(range(-count, 0))
     data = _centred(x, count)
     if is_op(average, "variance"):

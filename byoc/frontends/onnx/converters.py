@@ -180,6 +180,19 @@ def fast_gelu(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -
     return relax.op.nn.gelu_tanh(x[0] if x[1] is None else relax.op.add(x[0], x[1]))
 
 
+def power(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Pow 7 to 15; whole numbers to a power go through float64, as TVM has no such power."""
+    if isinstance(x[0], GenericConst) or not isinstance(x[0].ty, relax.TensorType):
+        return _stock("Pow")(bb, x, attrs, opset, outputs)
+    dtype = str(x[0].ty.dtype)
+    wide = dtype if np.dtype(dtype).kind == "f" else "float64"
+    base, exponent = (
+        v if str(v.ty.dtype) == wide else relax.op.astype(v, wide) for v in (x[0], x[1])
+    )
+    result = relax.op.power(base, exponent)
+    return result if wide == dtype else relax.op.astype(result, dtype)
+
+
 # -- constants
 
 
@@ -287,6 +300,33 @@ def slice_(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
     return _stock("Slice")(bb, x, {}, 13, outputs)
 
 
+def expand(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Expand 8, 13 to a constant shape: both are broadcast, a 1 in the shape keeps a dimension."""
+    data = x[0]
+    if not isinstance(x[1], GenericConst) or data.ty.shape is None:
+        if isinstance(x[1].ty, relax.TensorType) and data.ty.shape is not None:
+            x = Inputs([data, _at_least(bb, x[1], data)])
+        return _stock("Expand")(bb, x, attrs, opset, outputs)
+    have, want = list(data.ty.shape.values), _array(x[1], "shape").tolist()
+    rank = max(len(have), len(want))
+    have, want = [1] * (rank - len(have)) + have, [1] * (rank - len(want)) + want
+    return relax.op.broadcast_to(
+        data, [h if w == 1 else w for h, w in zip(have, want, strict=True)]
+    )
+
+
+def _at_least(bb: Any, shape: Any, data: Any) -> Any:
+    """A shape computed by the model, raised to the dimensions of `data`, aligned at the end."""
+    length, rank = shape.ty.shape, data.ty.ndim
+    if length is None or not _is_int(length[0]):
+        raise ValueError("the number of dimensions of its result is not known")
+    count = int(length[0])
+    have = relax.ShapeExpr([1] * max(0, count - rank) + list(data.ty.shape.values))
+    if count < rank:
+        shape = relax.op.concat([_const(np.ones(rank - count, np.int64)), shape], 0)
+    return bb.emit(relax.op.maximum(shape, relax.op.shape_to_tensor(have)))
+
+
 def tile(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Tile 6, 13."""
     return relax.op.tile(x[0], _array(x[1], "repeats").tolist())
@@ -387,6 +427,33 @@ def conv(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any
     return relax.op.add(result, bias)
 
 
+def conv_transpose(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """ConvTranspose 1, 11, 22: `output_shape` becomes padding."""
+    wanted = attrs.pop("output_shape", None)
+    if wanted:
+        kernel = attrs.get("kernel_shape") or [int(d) for d in list(x[1].ty.shape)[2:]]
+        sizes, rank = list(x[0].ty.shape)[2:], len(kernel)
+        if not all(map(_is_int, sizes)):
+            raise ValueError("output_shape over symbolic dimensions is not supported")
+        lower = _text(attrs.pop("auto_pad", None), "NOTSET") != "SAME_UPPER"
+        pairs = []
+        for i in range(rank):
+            stride, dilation, extra = (
+                (attrs.get(n) or [d] * rank)[i]
+                for n, d in (("strides", 1), ("dilations", 1), ("output_padding", 0))
+            )
+            full = stride * (int(sizes[i]) - 1) + extra + (kernel[i] - 1) * dilation + 1
+            total = full - wanted[-rank:][i]
+            if total < 0:
+                added = list(attrs.get("output_padding") or [0] * rank)
+                added[i] -= total
+                attrs["output_padding"], total = tuple(added), 0
+            small = total // 2
+            pairs.append((total - small, small) if lower else (small, total - small))
+        attrs["pads"] = [b for b, _ in pairs] + [e for _, e in pairs]
+    return _stock("ConvTranspose")(bb, x, attrs, 11, outputs)
+
+
 def _pool(name: str) -> Converter:
     def convert(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
         if outputs > 1:
@@ -442,6 +509,17 @@ def layer_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) 
     return [result, average, inverse]
 
 
+def rms_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """RMSNormalization 23; over all axes it is spelled out, TVM's kernel cannot."""
+    rank = x[0].ty.ndim
+    (axis,) = _axes([attrs.get("axis", -1)], rank)
+    if axis:
+        return _stock("RMSNormalization")(bb, x, attrs, opset, outputs)
+    mean = relax.op.mean(relax.op.square(x[0]), list(range(rank)), keepdims=True)
+    inverse = relax.op.rsqrt(relax.op.add(mean, _scalar(attrs.get("epsilon", 1e-5), x[0])))
+    return relax.op.multiply(relax.op.multiply(x[0], inverse), x[1])
+
+
 CONVERTERS: Mapping[tuple[str, str], Converter] = {
     ("", "AveragePool"): _pool("AveragePool"),
     ("", "BatchNormalization"): batch_norm,
@@ -451,8 +529,10 @@ CONVERTERS: Mapping[tuple[str, str], Converter] = {
     ("", "Constant"): constant,
     ("", "ConstantOfShape"): constant_of_shape,
     ("", "Conv"): conv,
+    ("", "ConvTranspose"): conv_transpose,
     ("", "Dropout"): dropout,
     ("", "Einsum"): einsum,
+    ("", "Expand"): expand,
     ("", "Flatten"): flatten,
     ("", "Gather"): gather,
     ("", "Gemm"): gemm,
@@ -465,6 +545,8 @@ CONVERTERS: Mapping[tuple[str, str], Converter] = {
     ("", "Mean"): mean,
     ("", "Min"): _chain(relax.op.minimum),
     ("", "Pad"): pad,
+    ("", "Pow"): power,
+    ("", "RMSNormalization"): rms_norm,
     ("", "Reshape"): reshape,
     ("", "Slice"): slice_,
     ("", "Sum"): _chain(relax.op.add),

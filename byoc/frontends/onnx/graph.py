@@ -387,9 +387,9 @@ def _constant_shape(value: Any) -> Any:
     """Shapes and numbers without symbols as constants, which every converter understands."""
     if isinstance(value, relax.ShapeExpr):
         if all(isinstance(d, tirx.IntImm) for d in value.values):
-            return relax.const(np.array([int(d) for d in value.values], np.int64))
+            return relax.const(from_numpy(np.array([int(d) for d in value.values], np.int64)))
     elif isinstance(value, tirx.IntImm):
-        return relax.const(np.array(int(value), np.int64))
+        return relax.const(from_numpy(np.array(int(value), np.int64)))
     return value
 
 
