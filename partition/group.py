@@ -10,14 +10,13 @@ A segment runs as one call, so no path may leave it and come back::
 used outside, so every path out of it starts at its last op, which comes after all others).
 
 Step 1, levels. For vendor V, ``level(i) = max over p before i of level(p) + [p is V, i is not]``:
-the level rises exactly where a path leaves V. Take the V-items of one level that touch (an edge,
-or an input they share) as one group.
+the level rises exactly where a path leaves V. Join V-items of one level along their edges.
   - Convex: a path from one to another that left V would arrive on a higher level; so it stays in
     V and on the level, edge by edge inside the group.
   - No cycle among groups: levels never fall along an edge, so a cycle lies on one level; it does
     not leave V there, so all its items are linked by edges of V on that level: one group.
 
-Step 2, merging. Levels are as early as possible, so a side branch that only feeds a later group
+Step 2, edges. Levels are as early as possible, so a side branch that only feeds a later group
 ends up on an earlier level::
 
         a ── h ── d        level(a) = level(s) = 0, level(d) = 1: s can join d
@@ -26,6 +25,11 @@ ends up on an earlier level::
 For each edge u → v between groups of V: when no other path leads from u to v, contracting the
 edge keeps the graph acyclic. The search runs from both ends and gives up (does not merge) after
 `SEARCH_LIMIT` steps, so the pass stays linear.
+
+Step 3, siblings. Groups that read the same value, say the three projections of an attention,
+become one when they are on one level of the contracted graph: the value is read once. Groups of
+a level that an edge links are joined as well (a merge may have lifted one to the level of
+another), so both points of step 1 hold as they stand.
 
 Vendors take turns on the contracted graph, which is again a DAG.
 """
@@ -135,6 +139,9 @@ class _Union:
     def join(self, one: int, other: int) -> None:
         self.parent[self.find(other)] = self.find(one)
 
+    def roots(self) -> list[int]:
+        return [self.find(item) for item in range(len(self.parent))]
+
 
 def group_scope(
     graph: OpGraph, nodes: Sequence[int], matches: Matches, vendors: Sequence[str]
@@ -143,10 +150,13 @@ def group_scope(
     dag = _Dag(graph, nodes, matches)
     for vendor in vendors:
         if vendor in dag.label:
-            dag.contract(_by_level(graph, dag, vendor))
-            merged = _by_edge(dag, vendor)
-            if merged is not None:
-                dag.contract(merged)
+            dag.contract(_by_level(dag, vendor, _levels(dag, vendor)).roots())
+            joined = _by_edge(dag, vendor)
+            if joined is not None:
+                dag.contract(joined)
+            joined = _by_input(graph, dag, vendor)
+            if joined is not None:
+                dag.contract(joined)
     return [
         (label, tuple(members))
         for label, members in zip(dag.label, dag.members, strict=True)
@@ -154,32 +164,29 @@ def group_scope(
     ]
 
 
-def _by_level(graph: OpGraph, dag: _Dag, vendor: str) -> list[int]:
-    """Step 1: the root of every item after joining what touches on one level."""
+def _levels(dag: _Dag, vendor: str) -> list[int]:
+    """How often the longest path to each item left the vendor."""
     mine = [label == vendor for label in dag.label]
     level = [0] * len(dag)
-    sets = _Union(len(dag))
-    readers: dict[tuple[int, int], int] = {}
-    constants = graph.constants
     for item, preds in enumerate(dag.preds):
-        here = mine[item]
-        at = 0
+        here, at = mine[item], 0
         for pred in preds:
             before = level[pred] + (mine[pred] and not here)
-            at = max(at, before)
+            if before > at:
+                at = before
         level[item] = at
-        if not here:
-            continue
-        for pred in preds:
-            if mine[pred] and level[pred] == at:
-                sets.join(pred, item)
-        for member in dag.members[item]:
-            for value in graph.ins[member]:
-                if value not in constants:
-                    first = readers.setdefault((value, at), item)
-                    if first != item:
-                        sets.join(first, item)
-    return [sets.find(item) for item in range(len(dag))]
+    return level
+
+
+def _by_level(dag: _Dag, vendor: str, level: Sequence[int]) -> _Union:
+    """Step 1: join along edges within a level."""
+    label, sets = dag.label, _Union(len(dag))
+    for item, preds in enumerate(dag.preds):
+        if label[item] == vendor:
+            for pred in preds:
+                if label[pred] == vendor and level[pred] == level[item]:
+                    sets.join(pred, item)
+    return sets
 
 
 def _by_edge(dag: _Dag, vendor: str) -> list[int] | None:
@@ -202,7 +209,30 @@ def _by_edge(dag: _Dag, vendor: str) -> list[int] | None:
                 one, other = other, one  # the smaller goes into the larger: linear in total
             _absorb(one, other, succs, preds)
             sets.join(one, other)
-    return [sets.find(item) for item in range(len(dag))] if joined else None
+    return sets.roots() if joined else None
+
+
+def _by_input(graph: OpGraph, dag: _Dag, vendor: str) -> list[int] | None:
+    """Step 3: the root of every item after joining readers of one value within a level; None
+    when nothing joins.
+    """
+    groups = [item for item, label in enumerate(dag.label) if label == vendor]
+    if len(groups) < 2:
+        return None
+    level, constants = _levels(dag, vendor), graph.constants
+    sets = _by_level(dag, vendor, level)
+    readers: dict[tuple[int, int], int] = {}
+    joined = False
+    for item in groups:
+        made = {value for node in dag.members[item] for value in graph.outs[node]}
+        for node in dag.members[item]:
+            for value in graph.ins[node]:
+                if value not in made and value not in constants:
+                    first = readers.setdefault((value, level[item]), item)
+                    if first != item:
+                        sets.join(first, item)
+                        joined = True
+    return sets.roots() if joined else None
 
 
 def _only_edge(u: int, v: int, succs: Sequence[set[int]], preds: Sequence[set[int]]) -> bool:
