@@ -104,6 +104,45 @@ CASES = {
         ),
         [X4],
     ),
+    "conv_pool_flatten": (  # a classifier's head: blocked layout → rows
+        lambda x: R.matmul(
+            R.reshape(
+                emit(
+                    R.nn.max_pool2d(
+                        emit(R.nn.relu(R.nn.conv2d(x, const(32, 16, 3, 3), padding=1))),
+                        (2, 2),
+                        strides=(2, 2),
+                    )
+                ),
+                (2, 512),
+            ),
+            const(512, 4, scale=0.05),
+        ),
+        [(2, 16, 8, 8)],
+    ),
+    "channel_shuffle": (  # ShuffleNet: groups are interleaved between grouped convolutions
+        lambda x: R.nn.conv2d(
+            emit(
+                R.reshape(
+                    emit(
+                        R.permute_dims(
+                            emit(
+                                R.reshape(
+                                    emit(R.nn.conv2d(x, const(32, 8, 1, 1), groups=2)),
+                                    (2, 2, 16, 7, 7),
+                                )
+                            ),
+                            [0, 2, 1, 3, 4],
+                        )
+                    ),
+                    (2, 32, 7, 7),
+                )
+            ),
+            const(32, 1, 3, 3),
+            groups=32,
+        ),
+        [(2, 16, 7, 7)],
+    ),
     "nhwc_block": (
         lambda x: R.mean(
             R.concat(
