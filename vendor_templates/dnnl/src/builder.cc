@@ -341,7 +341,7 @@ std::optional<Tensor> Builder::PlacedInConcat(int value, const Desc& desc, int d
     }
     Desc window =
         fits ? whole_desc->submemory_desc(shapes_[value], begin, /*allow_empty=*/true) : Desc();
-    if (window.is_zero()) continue;
+    if (IsEmpty(window)) continue;
     if (!placed_[whole]) {
       std::optional<Tensor> outer;
       if (output_alias_[whole] >= 0) {
@@ -356,7 +356,7 @@ std::optional<Tensor> Builder::PlacedInConcat(int value, const Desc& desc, int d
     const Tensor& host = *placed_[whole];
     // The host may itself be a window, with strides of its own.
     Desc inside = host.desc.submemory_desc(shapes_[value], begin, /*allow_empty=*/true);
-    if (inside.is_zero() || inside.get_inner_blks() != desc.get_inner_blks() ||
+    if (IsEmpty(inside) || inside.get_inner_blks() != desc.get_inner_blks() ||
         inside.get_inner_idxs() != desc.get_inner_idxs() ||
         inside.get_padded_dims() != desc.get_padded_dims()) {
       continue;

@@ -51,7 +51,7 @@ const NamedTag* FamilyOf(const Desc& desc) {
   for (const NamedTag& family : kFamilies[rank]) {
     if (family.name == nullptr) break;
     Desc dense(desc.get_dims(), desc.get_data_type(), family.tag, /*allow_empty=*/true);
-    if (!dense.is_zero() && SameLayout(dense, desc)) return &family;
+    if (!IsEmpty(dense) && SameLayout(dense, desc)) return &family;
   }
   return nullptr;
 }

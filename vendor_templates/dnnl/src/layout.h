@@ -37,6 +37,11 @@ Desc AnyDesc(const Dims& shape, DType dtype);
 
 /*! \brief True when elements lie in row-major order without gaps (unit dims do not matter). */
 bool IsPlain(const Desc& desc);
+
+/*! \brief True for what oneDNN gives back when a view is impossible; asking it anything throws. */
+inline bool IsEmpty(const Desc& desc) {
+  return desc.get(/*allow_empty=*/true) == nullptr || desc.is_zero();
+}
 /*! \brief True when there are no inner blocks: an address is a sum of index times stride. */
 bool IsStrided(const Desc& desc);
 /*! \brief True when both place every element at the same distance from their first. */

@@ -86,7 +86,7 @@ Desc WithType(const Desc& desc, DType dtype) {
   for (Tag tag : {Tag::aBcd16b, Tag::aBcd8b, Tag::aBcd4b, Tag::acdb, Tag::aBc16b, Tag::aBc8b,
                   Tag::acb, Tag::aBcde16b, Tag::aBcde8b, Tag::acdeb}) {
     Desc same(desc.get_dims(), desc.get_data_type(), tag, /*allow_empty=*/true);
-    if (!same.is_zero() && SameLayout(same, desc)) {
+    if (!IsEmpty(same) && SameLayout(same, desc)) {
       return Desc(desc.get_dims(), StorageType(dtype), tag);
     }
   }

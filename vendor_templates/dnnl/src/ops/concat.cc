@@ -36,7 +36,7 @@ Desc ChooseLayout(const Builder& b, const Op& op, int64_t axis) {
     bool fits = true;
     for (int x : op.inputs) {
       fits = fits && (Volume(b.Shape(x)) == 0 ||
-                      !desc.submemory_desc(b.Shape(x), begin, /*allow_empty=*/true).is_zero());
+                      !IsEmpty(desc.submemory_desc(b.Shape(x), begin, /*allow_empty=*/true)));
       begin[axis] += b.Shape(x)[axis];
     }
     if (fits) return desc;
@@ -70,7 +70,7 @@ void BuildConcat(Builder& b, const Op& op) {
     const Dims& part = b.Shape(x);
     if (Volume(part) == 0) continue;
     Desc window = host.desc.submemory_desc(part, begin, /*allow_empty=*/true);
-    Expect(!window.is_zero(), "no window for an input in layout ", Describe(host.desc));
+    Expect(!IsEmpty(window), "no window for an input in layout ", Describe(host.desc));
     Tensor target{window, host.dtype, host.buffer, host.offset};
     const Tensor& lies = b.Get(x);
     bool there = lies.buffer == target.buffer && lies.Begin() == target.Begin() &&

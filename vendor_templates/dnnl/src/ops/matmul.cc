@@ -149,7 +149,7 @@ void BuildMatmul(Builder& b, const Op& op) {
   if (op.post.empty() && !odd_bias && !b.HasPlace(y)) {
     if (std::optional<Desc> wanted = LayoutForTranspose(b, y)) {
       Desc seen = wanted->reshape(shape, /*allow_empty=*/true);
-      if (!seen.is_zero()) {
+      if (!IsEmpty(seen)) {
         dst = seen;
         placed_by_transpose = true;
       }

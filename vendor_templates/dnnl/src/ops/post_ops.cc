@@ -29,7 +29,7 @@ std::optional<Tensor> Reshaped(const Tensor& tensor, const Dims& shape) {
     return Tensor{PlainDesc(shape, tensor.dtype), tensor.dtype, tensor.buffer, tensor.Begin()};
   }
   Desc desc = tensor.desc.reshape(shape.empty() ? Dims{1} : shape, /*allow_empty=*/true);
-  if (desc.is_zero()) return std::nullopt;
+  if (IsEmpty(desc)) return std::nullopt;
   return Tensor{desc, tensor.dtype, tensor.buffer, tensor.offset};
 }
 

@@ -11,7 +11,7 @@ namespace {
 Tensor WindowOf(Builder& b, int value, const Dims& begin, const Dims& shape) {
   Tensor x = b.Get(value);
   Desc window = x.desc.submemory_desc(shape, begin, /*allow_empty=*/true);
-  if (window.is_zero()) {
+  if (IsEmpty(window)) {
     x = b.Plain(value);
     window = x.desc.submemory_desc(shape, begin);
   }
