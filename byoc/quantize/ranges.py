@@ -22,6 +22,7 @@ METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
 
 _BINS = 2048
 _LEVELS = 256
+_ENOUGH = 16  # values per bin, on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,11 @@ def _percentile(observer: Observer, percentile: float) -> tuple[float, float]:
 def _entropy(observer: Observer) -> tuple[float, float]:
     """Clip from the end farther from zero while that keeps the histogram's shape best."""
     counts = observer.histogram.astype(np.float64)
-    if counts.sum() == 0:
+    if counts.sum() < _ENOUGH * _BINS:  # too few values to tell a shape from noise
         return observer.low, observer.high
     edges = _edges(observer)
+    # Zero is exact in every range: the many zeros behind a ReLU must not sway the choice.
+    counts[(edges[:-1] <= 0) & (edges[1:] >= 0)] = 0
     best, chosen = np.inf, (observer.low, observer.high)
     reach = np.maximum(np.abs(edges[:-1]), np.abs(edges[1:]))
     for bound in np.linspace(reach.max() / 8, reach.max(), 64):
@@ -105,6 +108,8 @@ def _entropy(observer: Observer) -> tuple[float, float]:
             continue
         first, last = kept[0], kept[-1] + 1
         part = counts[first:last].copy()
+        if not part.any():
+            continue
         clipped = part.copy()
         clipped[0] += counts[:first].sum()
         clipped[-1] += counts[last:].sum()

@@ -37,3 +37,14 @@ def test_the_specification_names_the_default_machine():
         f"[{config.link.gigabytes_per_second:g} GB/s]",
     ):
         assert value in text, value
+
+
+def test_the_readme_counts_every_file():
+    text = (FOLDER / "README.md").read_text()
+    files = [p for p in FOLDER.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    for path in files:
+        name = path.relative_to(FOLDER).as_posix()
+        if name in ("README.md", "CMakeLists.txt"):
+            continue
+        lines = len(path.read_text().splitlines())
+        assert f"| `{name}` | {lines} |" in text, f"{name} has {lines} lines"
