@@ -1,8 +1,8 @@
 """Large ops as smaller ones that have good kernels.
 
-    attention(q, k, v, bias):   [B, S, H, D] each
-        s = (q as [B, H, S, D]) @ (k as [B, H, D, T]) * scale + bias, masked
-        y = softmax(s) @ (v as [B, H, T, E]), back to [B, S, H, E]
+attention(q, k, v, bias):   [B, S, H, D] each
+    s = (q as [B, H, S, D]) @ (k as [B, H, D, T]) * scale + bias, masked
+    y = softmax(s) @ (v as [B, H, T, E]), back to [B, S, H, E]
 """
 
 from __future__ import annotations

@@ -245,10 +245,10 @@ def emit_rms_norm(builder: Any, call: Any, machine: Machine) -> Any | None:
 
 
 def _row_kernel_fits(x: Any, axes: Any) -> bool:
-    """True for at least two axes, the last one reduced, of static length, and floating."""
+    """True for at least two axes, only the last one reduced, and floating numbers."""
     dims = _dims(x)
     reduced = [int(axis) % len(dims) for axis in axes]
-    fits = reduced == [len(dims) - 1] and len(dims) > 1 and extent_of(dims[-1]) is not None
+    fits = reduced == [len(dims) - 1] and len(dims) > 1
     return fits and _dtype(x) in ("float32", "float16", "bfloat16")
 
 

@@ -24,15 +24,17 @@ _Read = Callable[..., Any]
 class _Rows:
     """Reductions over rows of `length`, one value for each index of `outer`."""
 
-    def __init__(self, outer: Sequence[Any], length: int, lanes: int) -> None:
+    def __init__(self, outer: Sequence[Any], length: Any, lanes: int) -> None:
         self.outer, self.length, self.lanes = list(outer), length, lanes
 
     def fold(self, name: str, read: _Read, combine: Any, join: Callable[[Any, Any], Any]) -> _Read:
         """A reader of the rows' ``combine(read(*row, j) for j in range(length))``."""
         outer, lanes = self.outer, self.lanes
-        main, tail = divmod(self.length, lanes)
+        # A symbolic length has both parts; either may turn out empty.
+        main, tail = self.length // lanes, self.length % lanes
+        static = isinstance(self.length, int)
         parts: list[te.Tensor] = []
-        if main:
+        if not static or main:
             step = te.reduce_axis((0, main), "step")
             partial = te.compute(
                 (*outer, lanes),
@@ -47,7 +49,7 @@ class _Rows:
                     name=f"{name}_row",
                 )
             )
-        if tail:
+        if not static or tail:
             rest = te.reduce_axis((0, tail), "rest")
             parts.append(
                 te.compute(
@@ -63,6 +65,13 @@ class _Rows:
 
         return row
 
+    @property
+    def size(self) -> Any:
+        """The length as a float32 expression."""
+        if isinstance(self.length, int):
+            return tirx.const(self.length, "float32")
+        return self.length.astype("float32")
+
     def sum(self, name: str, read: _Read) -> _Read:
         """Row sums."""
         return self.fold(name, read, te.sum, lambda a, b: a + b)
@@ -76,7 +85,8 @@ class _Rows:
 
 
 def _rows(x: te.Tensor, lanes: int) -> tuple[_Rows, _Read]:
-    rows = _Rows(x.shape[:-1], int(x.shape[-1]), lanes)
+    length = x.shape[-1]
+    rows = _Rows(x.shape[:-1], int(length) if isinstance(length, tirx.IntImm) else length, lanes)
     return rows, lambda *i: x(*i).astype("float32")
 
 
@@ -102,7 +112,7 @@ def layer_norm(
 ) -> te.Tensor:
     """(x - mean) / sqrt(variance + eps) * scale + shift over the last axis."""
     rows, read = _rows(x, lanes)
-    size = tirx.const(rows.length, "float32")
+    size = rows.size
     sums = rows.sum("sum", read)
     mean = te.compute(tuple(rows.outer), lambda *i: sums(*i) / size, name="mean")
     centred = rows.map("centred", lambda *i: read(*i) - mean(*i[:-1]), "float32")
@@ -120,7 +130,7 @@ def rms_norm(x: te.Tensor, scale: te.Tensor, *, lanes: int, eps: float) -> te.Te
     """x / sqrt(mean(x²) + eps) * scale over the last axis."""
     rows, read = _rows(x, lanes)
     squares = rows.sum("squares", lambda *i: read(*i) * read(*i))
-    factor = _inverse_root(rows, squares, tirx.const(rows.length, "float32"), eps)
+    factor = _inverse_root(rows, squares, rows.size, eps)
     return rows.map(
         "rms_norm",
         lambda *i: read(*i) * factor(*i[:-1]) * _f32(scale, i),
