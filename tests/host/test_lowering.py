@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tvm
 import tvm_ffi
-from benchmarks.zoo import LIGHT, build
 from host_runner import Compiled, module
 from tvm import relax
 
+from benchmarks.zoo import LIGHT, build
 from byoc import host
 from byoc.errors import CompileError
 from byoc.frontends import import_model
