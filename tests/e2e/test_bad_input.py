@@ -302,16 +302,22 @@ class TestArtifacts:
             assert name
 
     def rewrite(self, artifact: Path, change) -> Path:
-        """The same file with another manifest."""
+        """The same file with another manifest, all hashes in order."""
+        from byoc.runtime import archive
+
+        with zipfile.ZipFile(artifact) as source:
+            data = {name: source.read(name) for name in source.namelist()}
+        manifest = json.loads(data.pop(archive.MANIFEST))
+        change(manifest)
+        members = {member["name"]: member for member in manifest["members"]}
+        manifest["members"] = [members[name] for name in data]
         other = artifact.with_name("other.byoc")
-        with zipfile.ZipFile(artifact) as source, zipfile.ZipFile(other, "w") as target:
-            for info in source.infolist():
-                data = source.read(info)
-                if info.filename == "manifest.json":
-                    manifest = json.loads(data)
-                    change(manifest)
-                    data = json.dumps(manifest).encode()
-                target.writestr(info.filename, data)
+        with other.open("wb") as out:
+            archive.write_archive(
+                out,
+                [(name, len(content), [content]) for name, content in data.items()],
+                lambda _: json.dumps(manifest).encode(),
+            )
         return other
 
     def test_of_another_version(self, artifact):
