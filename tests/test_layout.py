@@ -78,8 +78,14 @@ def test_runtime_imports_the_contract_only():
     sorted(p.parent.name for p in (ROOT / "vendor_templates").glob("*/__init__.py")),
 )
 def test_a_vendor_imports_the_contract_only(vendor):
-    # Tools made for vendors: the exporter to ONNX, and how many threads they may use.
-    allowed = CONTRACT | {"byoc.interchange", "byoc.quantize", "byoc.runtime.num_threads"}
+    tools = {  # made for vendors
+        "byoc.interchange",
+        "byoc.patterns",
+        "byoc.quantize",
+        "byoc.runtime.native.find_library",
+        "byoc.runtime.num_threads",
+    }
+    allowed = CONTRACT | tools
     assert strangers(f"byoc.vendor_templates.{vendor}", allowed) == []
 
 
