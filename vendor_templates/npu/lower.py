@@ -365,7 +365,7 @@ class _Lowering:
             )
         kind = "add" if node.op == "add" else "mul"
         if kind == "add":
-            m1, m2, shift = fixed_point_pair(a.scale / out.scale, b.scale / out.scale)
+            m1, m2, shift = fixed_point_pair(_ratio(a.scale, out), _ratio(b.scale, out))
         else:
             (m1, shift), m2 = fixed_point(a.scale * b.scale / out.scale), 0
         self.graph.operations.append(
@@ -419,7 +419,10 @@ class _Lowering:
             total = total - x.zero * weights.reshape(count, -1).sum(1).astype(np.float64)
             if np.abs(total).max(initial=0) >= 2**31:
                 raise CompileError(f"{self._where(node)}: the bias does not fit 32 bits")
-            multiplier, shift = fixed_points(steps / out.scale)
+            # In float32, as ONNX Runtime combines them: its 24 bits fit the multiplier exactly.
+            ratio = np.float32(x.scale) * np.ravel(scales).astype(np.float32)
+            ratio = np.broadcast_to(ratio / np.float32(out.scale), (count,))
+            multiplier, shift = fixed_points(ratio)
             source = self.in_layout(x.stored, layout)
             y = self._new(shape, layout, out.dtype, out.scale, out.zero, out.source)
             self.graph.operations.append(
@@ -578,6 +581,11 @@ class _Lowering:
         axes: Sequence[int] | None = node.attrs.get("axes")
         scale = np.broadcast_to(found.scale, found.data.shape)
         return Params(found.data.transpose(axes), scale.transpose(axes))
+
+
+def _ratio(scale: float, out: _Out) -> float:
+    """scale / out.scale as ONNX Runtime has it, in float32."""
+    return float(np.float32(scale) / np.float32(out.scale))
 
 
 def _nhwc(shape: Shape, layout: Layout) -> tuple[int, int, int, int]:
