@@ -36,5 +36,8 @@ def rows(kernel: Kernel) -> str | None:
             sch.reorder(step, lane)
             kernel.vectorize(lane)
             kernel.vectorize(sch.get_loops(sch.decompose_reduction(block.rv, step))[-1])
+        elif block.name.endswith("_tail"):
+            # Of a symbolic length the tail may be empty: its start value must not wait for a step.
+            sch.decompose_reduction(block.rv, loops[-1])
     vectorize_loop(kernel, along)
     return "rows"
