@@ -130,6 +130,7 @@ def _build(
         "outputs": outputs,
         "artifacts": artifacts,
         "vendors": vendors,
+        "segment_outputs": {s.name: len(s.outputs) for s in parts.segments},
         "extras": {REPORT_MEMBER: parts.report.to_json().encode()},
     }
     if host.needs_vm(parts.mod):
@@ -137,7 +138,9 @@ def _build(
         return Program(body=VmProgram(), host=whole, target=whole.target, **shared)
     lowered = host.lower(parts.mod)
     processors = {a.segment: vendors[a.vendor].processor for a in artifacts}
-    planned = make_plan(lowered.main, model.inputs, model.outputs, processors)
+    planned = make_plan(
+        lowered.main, model.inputs, model.outputs, processors, sources=lowered.sources
+    )
     library = host.build(lowered.kernels) if len(lowered.kernels.functions) else None
     return Program(
         body=planned.plan,

@@ -17,14 +17,15 @@ only when every reader of the old storage is an ancestor of the new writer.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+import heapq
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byoc.errors import CompileError
+from byoc.errors import CompileError, ModelError
 from byoc.runtime.plan import Place, Plan, PlanTensor, Port, Task
 from byoc.runtime.program import PortType
 from byoc.segment import TensorType
@@ -120,8 +121,11 @@ class _Arena:
 class _Walk:
     """One pass over the bindings of a lowered function."""
 
-    def __init__(self, processors: dict[str, str]) -> None:
+    def __init__(
+        self, processors: Mapping[str, str], sources: Mapping[str, tuple[str, ...]]
+    ) -> None:
         self.processors = processors
+        self.sources = sources
         self.env: dict[Any, _Value] = {}
         self.tasks: list[tuple[Task, list[_Window]]] = []  # args are filled in at the end
         self.storages: list[_Storage] = []
@@ -208,7 +212,8 @@ class _Walk:
         for window in inputs:
             window.storage.readers.append(number)
         processor = self.processors.get(function, "cpu")
-        source = (_name(var),)
+        name = _name(var)
+        source = self.sources.get(name, (name,))
         task = Task(kind, function, (), len(outputs), (), processor, source)
         self.tasks.append((task, inputs + outputs))
 
@@ -251,35 +256,49 @@ def _assign_offsets(
     storages: list[_Storage], deps: list[list[int]], several_processors: bool
 ) -> int:
     """Give every arena storage its offset; return the arena's size in bytes."""
+    arena = [storage for storage in storages if storage.place == "arena"]
+    return _assign_by_order(arena, deps) if several_processors else _assign_in_line(arena)
+
+
+def _assign_in_line(storages: list[_Storage]) -> int:
+    """One queue: a storage is free after the last task that touches it."""
     arena = _Arena()
-    born: dict[int, list[_Storage]] = {}
-    for storage in storages:
-        if storage.place == "arena":
-            born.setdefault(storage.writer, []).append(storage)
-
-    ancestors: list[int] = []  # bit sets, only needed where tasks can overlap
-    if several_processors:
-        for before in deps:
-            bits = 0
-            for dep in before:
-                bits |= ancestors[dep] | 1 << dep
-            ancestors.append(bits)
-
-    def dead(storage: _Storage, task: int) -> bool:
-        touched = (*storage.readers, storage.writer)
-        if several_processors:
-            return all(ancestors[task] >> other & 1 for other in touched)
-        return max(touched) < task
-
-    live: list[_Storage] = []
-    for number in range(len(deps)):
-        for storage in [s for s in live if dead(s, number)]:
-            arena.give(storage.offset, _round_up(storage.nbytes))
-            live.remove(storage)
-        for storage in born.get(number, ()):
-            storage.offset = arena.take(_round_up(storage.nbytes))
-            live.append(storage)
+    ends: list[tuple[int, int]] = []  # (last task, index), a heap
+    for index, storage in enumerate(storages):  # in the order of their writers
+        while ends and ends[0][0] < storage.writer:
+            dead = storages[heapq.heappop(ends)[1]]
+            arena.give(dead.offset, _round_up(dead.nbytes))
+        storage.offset = arena.take(_round_up(storage.nbytes))
+        heapq.heappush(ends, (max(storage.writer, *storage.readers, -1), index))
     return arena.size
+
+
+def _assign_by_order(storages: list[_Storage], deps: list[list[int]]) -> int:
+    """Several queues: bytes pass to a task only from tasks it depends on. Quadratic, first fit."""
+    ancestors: list[int] = []  # bit sets
+    for before in deps:
+        bits = 0
+        for dep in before:
+            bits |= ancestors[dep] | 1 << dep
+        ancestors.append(bits)
+    touched = []
+    size = 0
+    for index, storage in enumerate(storages):
+        mine = ancestors[storage.writer]
+        taken = sorted(
+            (other.offset, other.offset + _round_up(other.nbytes))
+            for other, bits in zip(storages[:index], touched, strict=True)
+            if bits & ~mine
+        )
+        offset = 0
+        for begin, end in taken:
+            if begin - offset >= _round_up(storage.nbytes):
+                break
+            offset = max(offset, end)
+        storage.offset = offset
+        size = max(size, offset + _round_up(storage.nbytes))
+        touched.append(sum(1 << task for task in {storage.writer, *storage.readers}))
+    return size
 
 
 def port_types(
@@ -291,32 +310,37 @@ def port_types(
         fields = getattr(ty, "fields", None)
         return [ty] if fields is None else [leaf for field in fields for leaf in flatten(field)]
 
+    from byoc.partition.decode import Decoder
+
+    decoder = Decoder()  # one for both: a dimension has one spelling
+
     def ports(names: Sequence[str], types: list[Any]) -> tuple[PortType, ...]:
-        return tuple(PortType(n, _tensor_type(t)) for n, t in zip(names, types, strict=True))
+        return tuple(PortType(n, known(n, t)) for n, t in zip(names, types, strict=True))
+
+    def known(name: str, ty: Any) -> TensorType:
+        found = decoder.tensor_type(ty)
+        if found is None:
+            raise ModelError(f"input or output {name!r} is a {ty}, expected a tensor of known rank")
+        return found
 
     return ports(inputs, [p.ty for p in main.params]), ports(outputs, flatten(main.ret_ty))
-
-
-def _tensor_type(ty: Any) -> TensorType:
-    from tvm import tirx
-
-    dims = [int(d) if isinstance(d, (int, tirx.IntImm)) else str(d) for d in ty.shape]
-    return TensorType(tuple(dims), str(ty.dtype))
 
 
 def make_plan(
     main: relax.Function,
     inputs: Sequence[str],
     outputs: Sequence[str],
-    processors: dict[str, str] | None = None,
+    processors: Mapping[str, str] | None = None,
+    sources: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Planned:
     """Plan a lowered, static function.
 
     main: only kernel calls, segment calls, reshapes, tuples and aliases (`byoc.host.lower`).
     inputs, outputs: the model's names, in order. processors: segment name → its queue.
+    sources: variable name → names in the source model, where they differ.
     Raises CompileError when something else is left in `main`.
     """
-    walk = _Walk(processors or {})
+    walk = _Walk(processors or {}, sources or {})
     ports: list[tuple[str, _Window]] = []
     for number, (param, name) in enumerate(zip(main.params, inputs, strict=True)):
         shape, dtype = _static(param.ty)

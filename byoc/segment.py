@@ -17,10 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Artifact", "Attr", "Composite", "Dim", "Node", "Segment", "TensorType"]
 
@@ -32,7 +34,7 @@ Dim = int | str
 Attr = Any
 """An attribute: None, bool, int, float, str, or a tuple of these (shapes may hold `Dim`)."""
 
-Array = npt.NDArray[Any]
+Array: TypeAlias = "npt.NDArray[Any]"
 
 
 @dataclass(frozen=True, slots=True)
