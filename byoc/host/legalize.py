@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import tvm
-from tvm import relax
+from tvm import relax, topi
 from tvm.relax import transform
 
 from .emit import (
@@ -70,8 +70,20 @@ def _with_fallback(op: str, emit: Emitter, machine: Machine) -> Legalizer:
     return legalizer
 
 
+def _take(builder: Any, call: Any) -> Any:
+    """Look-ups never read outside their table: a bad index gives NaN (integers: the nearest row).
+
+    The default mode of relax.take, "fast", reads wherever the index points.
+    """
+    table, indices = call.args
+    mode = str(call.attrs.mode)
+    if mode == "fast":
+        mode = "nan" if "float" in str(table.ty.dtype) else "clip"
+    return builder.call_te(topi.take, table, indices, call.attrs.axis, mode=mode)
+
+
 def legalize(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
     """Replace every op by a call of a PrimFunc, except `relax.reshape`, which stays a view."""
     own = {op: _with_fallback(op, emit, machine) for op, emit in _EMITTERS.items()}
-    table = {**_VIEWS, **SPELLED, **own}
+    table = {**_VIEWS, **SPELLED, **own, "relax.take": _take}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)
