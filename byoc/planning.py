@@ -281,7 +281,7 @@ def _assign_by_order(storages: list[_Storage], deps: list[list[int]]) -> int:
         for dep in before:
             bits |= ancestors[dep] | 1 << dep
         ancestors.append(bits)
-    touched = []
+    touched: list[int] = []  # bit sets
     size = 0
     for index, storage in enumerate(storages):
         mine = ancestors[storage.writer]
