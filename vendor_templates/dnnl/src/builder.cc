@@ -314,6 +314,18 @@ std::optional<Tensor> Builder::Placed(int value, const Desc& desc) {
   return PlacedInConcat(value, desc, kMaxConcats);
 }
 
+// Convolutions care most about layout: where one of them feeds a concat, other producers leave it
+// the choice.
+bool Builder::LeadsLayout(const Op& concat, int value) const {
+  auto is_convolution = [&](int input) {
+    const Op* producer = Producer(input);
+    return producer != nullptr &&
+           (producer->kind == OpKind::kConvolution || producer->kind == OpKind::kDeconvolution);
+  };
+  return is_convolution(value) ||
+         std::none_of(concat.inputs.begin(), concat.inputs.end(), is_convolution);
+}
+
 // The window of `value` in the result of a concat that reads it. The first producer to ask makes
 // the whole result, in its own layout; those after it must fit into that.
 std::optional<Tensor> Builder::PlacedInConcat(int value, const Desc& desc, int depth) {
@@ -343,6 +355,7 @@ std::optional<Tensor> Builder::PlacedInConcat(int value, const Desc& desc, int d
         fits ? whole_desc->submemory_desc(shapes_[value], begin, /*allow_empty=*/true) : Desc();
     if (IsEmpty(window)) continue;
     if (!placed_[whole]) {
+      if (!LeadsLayout(concat, value)) continue;
       std::optional<Tensor> outer;
       if (output_alias_[whole] >= 0) {
         outer = Placed(whole, *whole_desc);

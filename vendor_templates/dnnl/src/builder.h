@@ -119,6 +119,7 @@ class Builder {
   void WriteOutputs();
   int Slot(const Tensor& tensor);
   int NewBuffer(Buffer buffer);
+  bool LeadsLayout(const Op& concat, int value) const;
   std::optional<Tensor> PlacedInConcat(int value, const Desc& desc, int depth);
 
   const Program& program_;

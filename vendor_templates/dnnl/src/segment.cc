@@ -8,7 +8,6 @@
 #include <byoc/vendor.h>
 #include <omp.h>
 
-#include <future>
 #include <optional>
 
 #include "error.h"
@@ -64,26 +63,6 @@ std::vector<TensorRef> ToRefs(const ffi::Array<ffi::Tensor>& tensors, const char
   return refs;
 }
 
-/*! \brief The width of the processor's team: the runtime's word, or OpenMP's where it is absent. */
-int Threads() {
-  if (auto function = ffi::Function::GetGlobal("byoc.runtime.num_threads")) {
-    return (*function)().cast<int>();
-  }
-  return omp_get_max_threads();
-}
-
-/*!
- * \brief Run `body` on a thread of its own that ends with it.
- *
- * Packing weights uses OpenMP, and libgomp keeps a team for every thread that ever did: a second
- * one beside the processor's makes it stop spinning, and every later step slower. A thread that
- * ends takes its team with it.
- */
-template <typename Body>
-auto OnPassingThread(const Body& body) {
-  return std::async(std::launch::async, body).get();
-}
-
 /*! \brief A model and the constants it still reads. */
 struct Loaded {
   std::unique_ptr<Model> model;
@@ -102,7 +81,8 @@ Loaded Load(std::string_view blob, const ffi::Array<ffi::Tensor>& tensors) {
   }
   Loaded loaded;
   Program program = ReadProgram(blob, static_cast<int>(constants.size()));
-  loaded.model = std::make_unique<Model>(std::move(program), std::move(constants), Threads());
+  loaded.model =
+      std::make_unique<Model>(std::move(program), std::move(constants), omp_get_max_threads());
   std::vector<bool> used = loaded.model->ConstantsInUse();
   for (size_t i = 0; i < used.size(); ++i) {
     if (used[i]) loaded.kept.push_back(tensors[static_cast<int64_t>(i)]);
@@ -124,9 +104,7 @@ class DnnlSegment : public SegmentRuntime {
 };
 
 std::unique_ptr<SegmentRuntime> Init(const SegmentInit& init) {
-  return OnPassingThread([&]() -> std::unique_ptr<SegmentRuntime> {
-    return std::make_unique<DnnlSegment>(Load(init.blob, init.constants));
-  });
+  return std::make_unique<DnnlSegment>(Load(init.blob, init.constants));
 }
 
 /*! \brief Run `body`, its ProgramError and oneDNN's errors turned into Python's ValueError. */

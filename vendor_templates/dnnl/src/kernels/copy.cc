@@ -88,6 +88,22 @@ Kernel StridedCopy(Dims shape, Dims from_strides, Dims to_strides, int64_t eleme
   }
 }
 
+Kernel ConcatRows(std::vector<int64_t> bytes, int64_t rows) {
+  int64_t total = std::accumulate(bytes.begin(), bytes.end(), int64_t{0});
+  return [bytes = std::move(bytes), rows, total](void* const* operands) {
+    char* y = static_cast<char*>(operands[bytes.size()]);
+    ParallelFor(rows, total / 4, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        char* to = y + r * total;
+        for (size_t i = 0; i < bytes.size(); ++i) {
+          std::memcpy(to, static_cast<const char*>(operands[i]) + r * bytes[i], bytes[i]);
+          to += bytes[i];
+        }
+      }
+    });
+  };
+}
+
 Kernel Gather(int64_t outer, int64_t axis_size, int64_t inner, int64_t index_count,
               bool index_is_int64, int64_t element_size) {
   int64_t row_bytes = inner * element_size;

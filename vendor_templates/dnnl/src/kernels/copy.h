@@ -15,6 +15,12 @@ Kernel StridedCopy(const Desc& from, const Desc& to, int64_t element_size);
 Kernel StridedCopy(Dims shape, Dims from_strides, Dims to_strides, int64_t element_size);
 
 /*!
+ * \brief Interleave rows: row r of the last operand is row r of each of the others, one after
+ * another. Dense; `bytes` holds the length of a row of each.
+ */
+Kernel ConcatRows(std::vector<int64_t> bytes, int64_t rows);
+
+/*!
  * \brief y[..., i, ...] = x[..., indices[i], ...] along one axis; operands x, indices, y.
  * \param outer, axis_size, inner The shape of x as three loops.
  *

@@ -188,6 +188,7 @@ size_t ApplyBinary(Builder& b, const std::string& name, int a, int c, int y, con
 }
 
 void BuildBinary(Builder& b, const Op& op) {
+  if (std::optional<size_t> taken = TryScaleShift(b, op)) return ApplyPostOps(b, op, *taken);
   size_t fused =
       ApplyBinary(b, op.attrs.String("alg"), op.inputs[0], op.inputs[1], op.outputs[0], &op);
   ApplyPostOps(b, op, fused);

@@ -1,4 +1,4 @@
-/*! Softmax and the normalisations: our own rows, on plain memory or per channel in any layout. */
+/*! Softmax and the normalisations that look at their input: rows of our own. */
 #include <algorithm>
 #include <cmath>
 
@@ -25,12 +25,6 @@ Tensor InPlaceOrNew(Builder& b, int value, const Tensor& x, int result) {
   if (in_place) return x;
   std::optional<Desc> dense = WithShape(x.desc, x.desc.get_dims());
   return b.Result(result, dense ? *dense : PlainDesc(b.Shape(result), DType::kFloat32));
-}
-
-/*! \brief A value in a layout the channel kernels can walk. */
-Tensor ChannelOperand(Builder& b, int value) {
-  const Tensor& x = b.Get(value);
-  return ViewSpatial(x.desc) && WithShape(x.desc, b.Shape(value)) ? x : b.Plain(value);
 }
 
 }  // namespace
@@ -151,72 +145,6 @@ void BuildGroupNorm(Builder& b, const Op& op) {
       },
       Describe(x.desc));
   b.Set(result, y);
-}
-
-void BuildBatchNorm(Builder& b, const Op& op) {
-  ExpectFloat(b, op.inputs);
-  ExpectFloat(b, op.outputs);
-  int value = op.inputs[0], result = op.outputs[0];
-  const Dims& shape = b.Shape(value);
-  Expect(shape.size() >= 2, "expected [N, C, ...], found ", ToString(shape));
-  ExpectShape(b.Shape(result), shape);
-  float eps = op.attrs.Float("eps");
-  int64_t channels = shape[1];
-  std::vector<Tensor> parameters;
-  for (size_t i = 1; i <= 4; ++i) parameters.push_back(*Parameter(b, op, i, channels));
-
-  Tensor x = ChannelOperand(b, value);
-  SpatialView from = *ViewSpatial(x.desc);
-  bool relu = !op.post.empty() && !op.post[0].is_binary && op.post[0].alg == "relu" &&
-              op.post[0].alpha == 0.f;
-  bool in_place = b.MayOverwrite(value, x) && !b.HasPlace(result);
-  std::optional<Desc> dense = WithShape(x.desc, shape);
-  Tensor y = in_place ? x : b.Result(result, dense ? *dense : PlainDesc(shape, DType::kFloat32));
-  std::optional<SpatialView> to = ViewSpatial(y.desc);
-  if (to->lanes != from.lanes || to->blocks != from.blocks) {
-    x = b.Plain(value);
-    from = *ViewSpatial(x.desc);
-    y = b.Result(result, PlainDesc(shape, DType::kFloat32));
-    to = ViewSpatial(y.desc);
-  }
-  int64_t padded = from.blocks * from.lanes;
-  auto factors = [=](const float* scale, const float* shift, const float* mean, const float* var,
-                     float* a, float* c) {
-    for (int64_t i = 0; i < padded; ++i) {
-      a[i] = i < channels ? scale[i] / std::sqrt(var[i] + eps) : 0.f;
-      c[i] = i < channels ? shift[i] - mean[i] * a[i] : 0.f;
-    }
-  };
-  bool constant = std::all_of(parameters.begin(), parameters.end(),
-                              [&](const Tensor& t) { return b.IsConstant(t); });
-  Desc factors_desc = PlainDesc({2, padded}, DType::kFloat32);
-  Tensor table;
-  if (constant) {
-    void* data = nullptr;
-    table = b.NewConstant(factors_desc, DType::kFloat32, &data);
-    auto at = [&](size_t i) { return static_cast<const float*>(b.ConstantData(parameters[i])); };
-    factors(at(0), at(1), at(2), at(3), static_cast<float*>(data),
-            static_cast<float*>(data) + padded);
-  } else {
-    table = b.Fresh(factors_desc, DType::kFloat32);
-    std::vector<Tensor> operands = parameters;
-    operands.push_back(table);
-    b.Add("byoc:batch_norm_factors", operands, [=](void* const* p) {
-      auto in = [&](size_t i) { return static_cast<const float*>(p[i]); };
-      float* a = static_cast<float*>(p[4]);
-      factors(in(0), in(1), in(2), in(3), a, a + padded);
-    });
-  }
-  b.Add(
-      "byoc:batch_norm", {x, y, table},
-      [=, to = *to](void* const* p) {
-        const float* a = static_cast<const float*>(p[2]);
-        ChannelAffine(static_cast<const float*>(p[0]), from, static_cast<float*>(p[1]), to, a,
-                      a + padded, /*batch_step=*/0, relu);
-      },
-      Describe(x.desc) + (relu ? "+relu" : ""));
-  b.Set(result, y);
-  ApplyPostOps(b, op, relu ? 1 : 0);
 }
 
 }  // namespace byoc::onednn

@@ -39,6 +39,15 @@ void BuildWhere(Builder& b, const Op& op);
 void BuildCast(Builder& b, const Op& op);
 void BuildGather(Builder& b, const Op& op);
 
+/*!
+ * \brief Build `op` (binary with constants per channel, and such post-ops) as one scale and shift.
+ * \return How many post-ops were taken, or nothing when the op is no such chain.
+ */
+std::optional<size_t> TryScaleShift(Builder& b, const Op& op);
+
+/*! \brief A value in a layout the channel kernels can walk. */
+Tensor ChannelOperand(Builder& b, int value);
+
 /*! \brief Throw unless the condition holds; the parts say what was expected. */
 template <typename... Parts>
 void Expect(bool condition, const Parts&... parts) {

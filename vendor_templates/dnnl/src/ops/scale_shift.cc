@@ -1,0 +1,176 @@
+/*!
+ * y = x * a + c per channel, then perhaps relu: batch normalisation, and chains of binary ops with
+ * constants (what is left of a batch normalisation that no convolution could take in).
+ *
+ * One pass over memory, in the layout x has; x may be a window of a concat's result.
+ */
+#include <algorithm>
+#include <cmath>
+
+#include "../kernels/channel.h"
+#include "algorithms.h"
+#include "ops.h"
+#include "post_ops.h"
+
+namespace byoc::onednn {
+namespace {
+
+/*! \brief Factors of the whole chain, one pair per channel. */
+struct Factors {
+  std::vector<float> a, c;
+};
+
+bool IsRelu(const PostOp& post) {
+  return !post.is_binary && post.alg == "relu" && post.alpha == 0.f;
+}
+
+/*! \brief Add the kernel; `table` holds a then c, padded to whole blocks, for the view of `x`. */
+void Emit(Builder& b, int value, int result, const Tensor& x, const Tensor& table, bool relu,
+          const std::string& name) {
+  SpatialView from = *ViewSpatial(x.desc);
+  bool in_place = b.MayOverwrite(value, x) && !b.HasPlace(result);
+  Tensor y = in_place ? x : b.Result(result, *WithShape(x.desc, b.Shape(result)));
+  SpatialView to = *ViewSpatial(y.desc);
+  int64_t padded = from.blocks * from.lanes;
+  b.Add(
+      "byoc:" + name, {x, y, table},
+      [=](void* const* p) {
+        const float* a = static_cast<const float*>(p[2]);
+        ChannelAffine(static_cast<const float*>(p[0]), from, static_cast<float*>(p[1]), to, a,
+                      a + padded, /*batch_step=*/0, relu);
+      },
+      Describe(x.desc) + (relu ? "+relu" : ""));
+  b.Set(result, y);
+}
+
+void EmitConstant(Builder& b, int value, int result, const Factors& factors, bool relu,
+                  const std::string& name) {
+  Tensor x = ChannelOperand(b, value);
+  SpatialView view = *ViewSpatial(x.desc);
+  int64_t padded = view.blocks * view.lanes;
+  void* data = nullptr;
+  Tensor table = b.NewConstant(PlainDesc({2, padded}, DType::kFloat32), DType::kFloat32, &data);
+  float* to = static_cast<float*>(data);
+  std::fill_n(to, 2 * padded, 0.f);
+  std::copy(factors.a.begin(), factors.a.end(), to);
+  std::copy(factors.c.begin(), factors.c.end(), to + padded);
+  Emit(b, value, result, x, table, relu, name);
+}
+
+/*! \brief A constant per channel of `shape` (or one number), as one value per channel. */
+std::optional<std::vector<float>> PerChannel(const Builder& b, int value, const Dims& shape) {
+  if (b.Type(value) != DType::kFloat32 || !b.IsConstant(b.Get(value)) ||
+      !IsPlain(b.Get(value).desc)) {
+    return std::nullopt;
+  }
+  const Dims& own = b.Shape(value);
+  if (own.size() > shape.size()) return std::nullopt;
+  for (size_t i = 1; i <= own.size(); ++i) {
+    bool channel = shape.size() - i == 1;
+    int64_t dim = own[own.size() - i];
+    if (dim != 1 && !(channel && dim == shape[1])) return std::nullopt;
+  }
+  const float* data = static_cast<const float*>(b.ConstantData(b.Get(value)));
+  if (Volume(own) == 1) return std::vector<float>(shape[1], *data);
+  return std::vector<float>(data, data + shape[1]);
+}
+
+/*! \brief Append one op with a constant; false when it is none of these. */
+bool Append(const std::string& alg, const std::vector<float>& constant, Factors* f) {
+  for (size_t i = 0; i < f->a.size(); ++i) {
+    float k = constant[i];
+    if (alg == "mul" || alg == "div") {
+      f->a[i] = alg == "mul" ? f->a[i] * k : f->a[i] / k;
+      f->c[i] = alg == "mul" ? f->c[i] * k : f->c[i] / k;
+    } else if (alg == "add" || alg == "sub") {
+      f->c[i] += alg == "add" ? k : -k;
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+Tensor ChannelOperand(Builder& b, int value) {
+  const Tensor& x = b.Get(value);
+  std::optional<SpatialView> view = ViewSpatial(x.desc);
+  std::optional<Desc> dense = WithShape(x.desc, b.Shape(value));
+  std::optional<SpatialView> result = dense ? ViewSpatial(*dense) : std::nullopt;
+  bool alike = view && result && view->lanes == result->lanes && view->blocks == result->blocks;
+  return alike ? x : b.Plain(value);
+}
+
+std::optional<size_t> TryScaleShift(Builder& b, const Op& op) {
+  int x = op.inputs[0], result = op.outputs[0];
+  const Dims& shape = b.Shape(result);
+  if (shape.size() < 3 || b.Shape(x) != shape || b.Type(x) != DType::kFloat32 ||
+      b.Type(result) != DType::kFloat32) {
+    return std::nullopt;
+  }
+  Factors factors{std::vector<float>(shape[1], 1.f), std::vector<float>(shape[1], 0.f)};
+  auto first = PerChannel(b, op.inputs[1], shape);
+  if (!first || !Append(op.attrs.String("alg"), *first, &factors)) return std::nullopt;
+  size_t taken = 0;
+  while (taken < op.post.size() && op.post[taken].is_binary) {
+    auto next = PerChannel(b, op.post[taken].value, shape);
+    if (!next || !Append(op.post[taken].alg, *next, &factors)) break;
+    ++taken;
+  }
+  bool relu = taken < op.post.size() && IsRelu(op.post[taken]);
+  // A single op on dense memory is oneDNN's, and post-ops that follow fuse with it.
+  if (taken == 0 && IsDense(b.Get(x).desc)) return std::nullopt;
+  EmitConstant(b, x, result, factors, relu, "scale_shift");
+  return taken + (relu ? 1 : 0);
+}
+
+void BuildBatchNorm(Builder& b, const Op& op) {
+  ExpectFloat(b, op.inputs);
+  ExpectFloat(b, op.outputs);
+  int value = op.inputs[0], result = op.outputs[0];
+  const Dims& shape = b.Shape(value);
+  Expect(shape.size() >= 2, "expected [N, C, ...], found ", ToString(shape));
+  ExpectShape(b.Shape(result), shape);
+  float eps = op.attrs.Float("eps");
+  int64_t channels = shape[1];
+  std::vector<Tensor> parameters;
+  for (size_t i = 1; i <= 4; ++i) {
+    Expect(Volume(b.Shape(op.inputs[i])) == channels, "parameter ", i, " has shape ",
+           ToString(b.Shape(op.inputs[i])), ", expected [", channels, "]");
+    parameters.push_back(b.Plain(op.inputs[i]));
+  }
+  bool relu = !op.post.empty() && IsRelu(op.post[0]);
+  auto fill = [channels, eps](const float* scale, const float* shift, const float* mean,
+                              const float* var, float* a, float* c) {
+    for (int64_t i = 0; i < channels; ++i) {
+      a[i] = scale[i] / std::sqrt(var[i] + eps);
+      c[i] = shift[i] - mean[i] * a[i];
+    }
+  };
+  bool constant = std::all_of(parameters.begin(), parameters.end(),
+                              [&](const Tensor& t) { return b.IsConstant(t); });
+  if (constant) {
+    auto at = [&](size_t i) { return static_cast<const float*>(b.ConstantData(parameters[i])); };
+    Factors factors{std::vector<float>(channels), std::vector<float>(channels)};
+    fill(at(0), at(1), at(2), at(3), factors.a.data(), factors.c.data());
+    EmitConstant(b, value, result, factors, relu, "batch_norm");
+  } else {
+    Tensor x = ChannelOperand(b, value);
+    SpatialView view = *ViewSpatial(x.desc);
+    int64_t padded = view.blocks * view.lanes;
+    Tensor table = b.Fresh(PlainDesc({2, padded}, DType::kFloat32), DType::kFloat32);
+    std::vector<Tensor> operands = parameters;
+    operands.push_back(table);
+    b.Add("byoc:batch_norm_factors", operands, [fill, padded](void* const* p) {
+      auto in = [&](size_t i) { return static_cast<const float*>(p[i]); };
+      float* a = static_cast<float*>(p[4]);
+      std::fill_n(a, 2 * padded, 0.f);
+      fill(in(0), in(1), in(2), in(3), a, a + padded);
+    });
+    Emit(b, value, result, x, table, relu, "batch_norm");
+  }
+  ApplyPostOps(b, op, relu ? 1 : 0);
+}
+
+}  // namespace byoc::onednn
