@@ -56,8 +56,9 @@ std::vector<void*> Pointers(const std::vector<TensorRef>& tensors) {
 
 }  // namespace
 
-Model::Model(Program program, std::vector<Constant> constants, int threads)
-    : program_(std::move(program)), constants_(std::move(constants)), threads_(threads) {
+Model::Model(Program program, std::vector<Constant> constants, int threads,
+             ConstantStore::Release release)
+    : program_(std::move(program)), constants_(std::move(constants), release), threads_(threads) {
   if (program_.IsStatic()) only_ = Build({});
 }
 

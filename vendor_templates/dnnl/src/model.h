@@ -31,7 +31,8 @@ struct TensorRef {
 class Model {
  public:
   /*! \brief Builds a static program's instance. All work is done on `threads` threads. */
-  Model(Program program, std::vector<Constant> constants, int threads);
+  Model(Program program, std::vector<Constant> constants, int threads,
+        ConstantStore::Release release = nullptr);
 
   const Program& program() const { return program_; }
 

@@ -81,8 +81,8 @@ Loaded Load(std::string_view blob, const ffi::Array<ffi::Tensor>& tensors) {
   }
   Loaded loaded;
   Program program = ReadProgram(blob, static_cast<int>(constants.size()));
-  loaded.model =
-      std::make_unique<Model>(std::move(program), std::move(constants), omp_get_max_threads());
+  loaded.model = std::make_unique<Model>(std::move(program), std::move(constants),
+                                         omp_get_max_threads(), &ReleasePages);
   std::vector<bool> used = loaded.model->ConstantsInUse();
   for (size_t i = 0; i < used.size(); ++i) {
     if (used[i]) loaded.kept.push_back(tensors[static_cast<int64_t>(i)]);

@@ -44,6 +44,7 @@ std::shared_ptr<const void> ConstantStore::Pack(const void* data, const Desc& fr
   dnnl::stream stream(Engine());
   dnnl::reorder(source, target).execute(stream, source, target);
   stream.wait();
+  if (release_ != nullptr) release_(data, from.get_size());
   known.push_back({from, to, memory});
   return memory;
 }

@@ -34,7 +34,11 @@ struct Constant {
  */
 class ConstantStore {
  public:
-  explicit ConstantStore(std::vector<Constant> constants) : constants_(std::move(constants)) {}
+  /*! \brief Told of bytes that have been packed: they will hardly be read again. */
+  using Release = void (*)(const void* data, size_t size);
+
+  explicit ConstantStore(std::vector<Constant> constants, Release release = nullptr)
+      : constants_(std::move(constants)), release_(release) {}
 
   const std::vector<Constant>& constants() const { return constants_; }
 
@@ -47,6 +51,7 @@ class ConstantStore {
     std::weak_ptr<const void> memory;
   };
   std::vector<Constant> constants_;
+  const Release release_;
   std::mutex mutex_;
   std::map<const void*, std::vector<Packed>> packed_;
 };
