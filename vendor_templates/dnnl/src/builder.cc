@@ -366,10 +366,11 @@ std::optional<Tensor> Builder::PlacedInConcat(int value, const Desc& desc, int d
       pinned_[outer->buffer] = true;
       placed_[whole] = outer;
     }
-    const Tensor& host = *placed_[whole];
     // The host may itself be a window, with strides of its own.
-    Desc inside = host.desc.submemory_desc(shapes_[value], begin, /*allow_empty=*/true);
-    if (IsEmpty(inside) || inside.get_inner_blks() != desc.get_inner_blks() ||
+    std::optional<Tensor> window_in_host = Window(*placed_[whole], shapes_[value], begin);
+    if (!window_in_host) continue;
+    const Desc& inside = window_in_host->desc;
+    if (inside.get_inner_blks() != desc.get_inner_blks() ||
         inside.get_inner_idxs() != desc.get_inner_idxs() ||
         inside.get_padded_dims() != desc.get_padded_dims()) {
       continue;
@@ -383,7 +384,7 @@ std::optional<Tensor> Builder::PlacedInConcat(int value, const Desc& desc, int d
       }
     }
     if (!same_order) continue;
-    placed_[value] = Tensor{inside, Type(value), host.buffer, host.offset};
+    placed_[value] = window_in_host;
     return placed_[value];
   }
   return std::nullopt;
@@ -416,6 +417,7 @@ void Builder::Set(int value, Tensor tensor) {
     std::optional<Desc> dense = WithShape(tensor.desc, tensor.desc.get_dims());
     if (dense) tensor = {*dense, tensor.dtype, tensor.buffer, tensor.Begin()};
   }
+  tensor = Rebased(tensor);
   values_in_[tensor.buffer].push_back(value);
   tensors_[value].assign(1, std::move(tensor));
 }

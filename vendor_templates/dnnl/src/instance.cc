@@ -9,6 +9,32 @@
 
 namespace byoc::onednn {
 
+Tensor Rebased(const Tensor& tensor) {
+  if (tensor.desc.get_submemory_offset() == 0) return tensor;
+  Dims dims = tensor.desc.get_dims();
+  Tensor rebased = tensor;
+  if (IsStrided(tensor.desc)) {
+    rebased.desc = Desc(dims, tensor.desc.get_data_type(), tensor.desc.get_strides());
+    rebased.offset = tensor.Begin();
+  }
+  return rebased;
+}
+
+std::optional<Tensor> Window(const Tensor& tensor, const Dims& shape, const Dims& begin) {
+  Tensor window = tensor;
+  window.desc = tensor.desc.submemory_desc(shape, begin, /*allow_empty=*/true);
+  if (IsEmpty(window.desc)) return std::nullopt;
+  if (!IsStrided(tensor.desc)) {
+    Desc origin = tensor.desc.submemory_desc(shape, Dims(shape.size(), 0), /*allow_empty=*/true);
+    if (!IsEmpty(origin) && origin.get_padded_dims() == window.desc.get_padded_dims()) {
+      window.offset += window.desc.get_submemory_offset() * SizeOf(tensor.dtype);
+      window.desc = origin;
+    }
+    return window;
+  }
+  return Rebased(window);
+}
+
 /*! \brief Everything one call writes to, prepared so that a call only swaps border pointers. */
 class Instance::Context {
  public:
@@ -138,6 +164,9 @@ Instance::Instance(StepList list) : list_(std::move(list)) {
       life.last = i;
       if (list_.buffers[buffer].place == Place::kArena) life.size = list_.buffers[buffer].size;
     });
+  }
+  for (size_t i = 0; i < list_.buffers.size(); ++i) {
+    if (lifetimes[i].last < 0) list_.buffers[i].owner.reset();  // a stage on the way to packing
   }
   MemoryPlan plan = PlanMemory(lifetimes);
   arena_offsets_ = std::move(plan.offsets);

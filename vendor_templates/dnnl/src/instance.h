@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,6 +47,15 @@ struct Tensor {
   /*! \brief Bytes from the buffer's start to the first element. */
   int64_t Begin() const { return offset + desc.get_submemory_offset() * SizeOf(dtype); }
 };
+
+/*! \brief The window of `shape` at `begin` of a tensor, or nothing where its layout has none. */
+std::optional<Tensor> Window(const Tensor& tensor, const Dims& shape, const Dims& begin);
+
+/*!
+ * \brief The same tensor, its distance from the buffer's start all in `offset`: some of oneDNN's
+ * kernels (matmul's) overlook an offset inside a descriptor.
+ */
+Tensor Rebased(const Tensor& tensor);
 
 /*! \brief A kernel of ours: receives the first byte of each of its operands. */
 using Kernel = std::function<void(void* const* operands)>;

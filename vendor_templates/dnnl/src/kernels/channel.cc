@@ -43,19 +43,19 @@ void ChannelSums(const float* x, const SpatialView& view, const float* mean, dou
 }  // namespace
 
 void ChannelAffine(const float* x, const SpatialView& from, float* y, const SpatialView& to,
-                   const float* a, const float* c, int64_t batch_step, bool relu) {
+                   const float* m, const float* a, const float* c, int64_t batch_step, bool relu) {
   ForEachBlock(from, [&](int64_t n, int64_t block, int64_t first, int64_t count) {
     const float* xs =
         x + n * from.batch_stride + block * from.block_stride + first * from.pixel_stride;
     float* ys = y + n * to.batch_stride + block * to.block_stride + first * to.pixel_stride;
     int64_t at = n * batch_step + block * from.lanes;
-    Rows().affine(xs, from.pixel_stride, ys, to.pixel_stride, a + at, c + at, count, from.lanes,
-                  relu);
+    Rows().affine(xs, from.pixel_stride, ys, to.pixel_stride, m + at, a + at, c + at, count,
+                  from.lanes, relu);
   });
 }
 
 void GroupFactors(const float* x, const SpatialView& view, int64_t groups, float eps,
-                  const float* scale, const float* shift, float* a, float* c, float* mean) {
+                  const float* scale, const float* shift, float* m, float* a, float* c) {
   int64_t padded = view.blocks * view.lanes, per_group = view.channels / groups;
   double count = static_cast<double>(per_group) * static_cast<double>(view.pixels);
   std::vector<double> sums(view.batch * padded);
@@ -65,11 +65,11 @@ void GroupFactors(const float* x, const SpatialView& view, int64_t groups, float
       double* channel = sums.data() + n * padded + g * per_group;
       double total = 0;
       for (int64_t i = 0; i < per_group; ++i) total += channel[i];
-      std::fill_n(mean + n * padded + g * per_group, per_group, static_cast<float>(total / count));
+      std::fill_n(m + n * padded + g * per_group, per_group, static_cast<float>(total / count));
     }
-    std::fill(mean + n * padded + view.channels, mean + (n + 1) * padded, 0.f);
+    std::fill(m + n * padded + view.channels, m + (n + 1) * padded, 0.f);
   }
-  ChannelSums(x, view, mean, sums.data());
+  ChannelSums(x, view, m, sums.data());
   for (int64_t n = 0; n < view.batch; ++n) {
     for (int64_t g = 0; g < groups; ++g) {
       int64_t at = n * padded + g * per_group;
@@ -79,7 +79,7 @@ void GroupFactors(const float* x, const SpatialView& view, int64_t groups, float
       for (int64_t i = 0; i < per_group; ++i) {
         int64_t channel = g * per_group + i;
         a[at + i] = factor * (scale != nullptr ? scale[channel] : 1.f);
-        c[at + i] = (shift != nullptr ? shift[channel] : 0.f) - mean[at + i] * a[at + i];
+        c[at + i] = shift != nullptr ? shift[channel] : 0.f;
       }
     }
     std::fill(a + n * padded + view.channels, a + (n + 1) * padded, 0.f);

@@ -10,22 +10,23 @@
 namespace byoc::onednn {
 
 /*!
- * \brief y = x * a + c per channel, then max(y, 0) when `relu`.
+ * \brief y = (x - m) * a + c per channel, then max(y, 0) when `relu`.
  *
- * a and c hold blocks * lanes numbers, those of padding lanes 0, so that padding stays 0.
- * \param batch_step Numbers from one batch item's a to the next; 0: the same for all.
+ * Subtracting first keeps the digits of channels that vary little around a large mean.
+ * m, a and c hold blocks * lanes numbers, those of padding lanes 0, so that padding stays 0.
+ * \param batch_step Numbers from one batch item's m to the next; 0: the same for all.
  */
 void ChannelAffine(const float* x, const SpatialView& from, float* y, const SpatialView& to,
-                   const float* a, const float* c, int64_t batch_step, bool relu);
+                   const float* m, const float* a, const float* c, int64_t batch_step, bool relu);
 
 /*!
- * \brief Factors of group normalisation: a = scale / sqrt(var + eps), c = shift - mean * a.
+ * \brief Factors of group normalisation: m = mean, a = scale / sqrt(var + eps), c = shift.
  *
- * Mean and variance over the pixels of all channels of a group, two passes. a, c and mean hold
+ * Mean and variance over the pixels of all channels of a group, two passes. m, a and c hold
  * batch * blocks * lanes numbers; scale and shift (may be null) one per channel.
  */
 void GroupFactors(const float* x, const SpatialView& view, int64_t groups, float eps,
-                  const float* scale, const float* shift, float* a, float* c, float* mean);
+                  const float* scale, const float* shift, float* m, float* a, float* c);
 
 }  // namespace byoc::onednn
 

@@ -206,34 +206,34 @@ void UnaryRow(Unary alg, const float* x, float* y, int64_t n) {
 }
 
 template <int kLanes>  // 0: `lanes` says how many
-void AffineLanes(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* scale,
-                 const float* shift, int64_t pixels, int64_t lanes, float low) {
+void AffineLanes(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* center,
+                 const float* scale, const float* shift, int64_t pixels, int64_t lanes, float low) {
   const int64_t width = kLanes > 0 ? kLanes : lanes;
   for (int64_t p = 0; p < pixels; ++p) {
 #pragma omp simd
     for (int64_t l = 0; l < width; ++l) {
-      float v = x[p * x_stride + l] * scale[l] + shift[l];
+      float v = (x[p * x_stride + l] - center[l]) * scale[l] + shift[l];
       y[p * y_stride + l] = v < low ? low : v;
     }
   }
 }
 
-void Affine(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* scale,
-            const float* shift, int64_t pixels, int64_t lanes, bool relu) {
+void Affine(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* center,
+            const float* scale, const float* shift, int64_t pixels, int64_t lanes, bool relu) {
   float low = relu ? 0.f : -std::numeric_limits<float>::infinity();
   if (lanes == 1 && x_stride == 1 && y_stride == 1) {
-    float a = *scale, b = *shift;
+    float m = *center, a = *scale, b = *shift;
 #pragma omp simd
     for (int64_t p = 0; p < pixels; ++p) {
-      float v = x[p] * a + b;
+      float v = (x[p] - m) * a + b;
       y[p] = v < low ? low : v;
     }
   } else if (lanes == 16) {
-    AffineLanes<16>(x, x_stride, y, y_stride, scale, shift, pixels, lanes, low);
+    AffineLanes<16>(x, x_stride, y, y_stride, center, scale, shift, pixels, lanes, low);
   } else if (lanes == 8) {
-    AffineLanes<8>(x, x_stride, y, y_stride, scale, shift, pixels, lanes, low);
+    AffineLanes<8>(x, x_stride, y, y_stride, center, scale, shift, pixels, lanes, low);
   } else {
-    AffineLanes<0>(x, x_stride, y, y_stride, scale, shift, pixels, lanes, low);
+    AffineLanes<0>(x, x_stride, y, y_stride, center, scale, shift, pixels, lanes, low);
   }
 }
 

@@ -35,9 +35,9 @@ struct RowKernels {
 
   void (*unary)(Unary alg, const float* x, float* y, int64_t n);
 
-  /*! \brief y = x * scale + shift per lane, then max(y, 0) when `relu`. */
-  void (*affine)(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* scale,
-                 const float* shift, int64_t pixels, int64_t lanes, bool relu);
+  /*! \brief y = (x - center) * scale + shift per lane, then max(y, 0) when `relu`. */
+  void (*affine)(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* center,
+                 const float* scale, const float* shift, int64_t pixels, int64_t lanes, bool relu);
   /*! \brief sums[lane] += sum over pixels of x, or of (x - mean[lane])^2 when mean is not null. */
   void (*moments)(const float* x, int64_t stride, int64_t pixels, int64_t lanes, const float* mean,
                   double* sums);

@@ -85,6 +85,21 @@ bool CopyRows(Builder& b, const Op& op, int64_t axis, const Tensor& host) {
   return true;
 }
 
+/*! \brief The window of every input in the result; false when one has none. */
+bool CutWindows(const Builder& b, const Op& op, int64_t axis, const Tensor& host,
+                std::vector<Tensor>* windows) {
+  windows->clear();
+  Dims begin(b.Shape(op.outputs[0]).size(), 0);
+  for (int x : op.inputs) {
+    std::optional<Tensor> window = Window(host, b.Shape(x), begin);
+    if (Volume(b.Shape(x)) == 0) window = host;  // nothing will be copied
+    if (!window) return false;
+    windows->push_back(*window);
+    begin[axis] += b.Shape(x)[axis];
+  }
+  return true;
+}
+
 }  // namespace
 
 void BuildConcat(Builder& b, const Op& op) {
@@ -106,19 +121,19 @@ void BuildConcat(Builder& b, const Op& op) {
   Expect(total == shape[axis], "inputs have ", total, " along the axis, the output ", shape[axis]);
 
   Tensor host = b.ConcatResult(y, [&] { return ChooseLayout(b, op, axis); });
+  std::vector<Tensor> windows;
+  // A host chosen ahead, itself a window of another, may be cut where blocks do not allow it.
+  if (!CutWindows(b, op, axis, host, &windows)) {
+    host = b.Fresh(PlainDesc(shape, b.Type(y)), b.Type(y));
+    CutWindows(b, op, axis, host, &windows);
+  }
   if (CopyRows(b, op, axis, host)) return b.Set(y, host);
-  Dims begin(shape.size(), 0);
-  for (int x : op.inputs) {
-    const Dims& part = b.Shape(x);
-    if (Volume(part) == 0) continue;
-    Desc window = host.desc.submemory_desc(part, begin, /*allow_empty=*/true);
-    Expect(!IsEmpty(window), "no window for an input in layout ", Describe(host.desc));
-    Tensor target{window, host.dtype, host.buffer, host.offset};
-    const Tensor& lies = b.Get(x);
-    bool there = lies.buffer == target.buffer && lies.Begin() == target.Begin() &&
-                 SameLayout(lies.desc, target.desc);
-    if (!there) b.Copy(lies, target);
-    begin[axis] += part[axis];
+  for (size_t i = 0; i < op.inputs.size(); ++i) {
+    if (Volume(b.Shape(op.inputs[i])) == 0) continue;
+    const Tensor &lies = b.Get(op.inputs[i]), &window = windows[i];
+    bool there = lies.buffer == window.buffer && lies.Begin() == window.Begin() &&
+                 SameLayout(lies.desc, window.desc);
+    if (!there) b.Copy(lies, window);
   }
   b.Set(y, host);
 }

@@ -136,12 +136,12 @@ void BuildGroupNorm(Builder& b, const Op& op) {
       "byoc:group_norm", operands,
       [=](void* const* pointers) {
         float* memory = static_cast<float*>(pointers[2]);
-        float *a = memory, *c = a + from.batch * padded, *mean = c + from.batch * padded;
+        float *m = memory, *a = m + from.batch * padded, *c = a + from.batch * padded;
         GroupFactors(static_cast<const float*>(pointers[0]), from, groups, eps,
                      has_scale ? static_cast<const float*>(pointers[3]) : nullptr,
-                     has_shift ? static_cast<const float*>(pointers[4]) : nullptr, a, c, mean);
+                     has_shift ? static_cast<const float*>(pointers[4]) : nullptr, m, a, c);
         ChannelAffine(static_cast<const float*>(pointers[0]), from,
-                      static_cast<float*>(pointers[1]), to, a, c, padded, /*relu=*/false);
+                      static_cast<float*>(pointers[1]), to, m, a, c, padded, /*relu=*/false);
       },
       Describe(x.desc));
   b.Set(result, y);

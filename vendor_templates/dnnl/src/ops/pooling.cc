@@ -24,12 +24,12 @@ Tensor PoolSource(Builder& b, int value) {
   return family ? x : b.Plain(value);
 }
 
-struct Window {
+struct PoolWindow {
   Dims kernel, strides, dilations, begin, end;
 };
 
 /*! \brief Pool `x`, seen under its own shape, into `y` of shape `result`. */
-void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const Window& w, const Dims& result) {
+void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, const Dims& result) {
   int y = op.outputs[0];
   Tensor x = PoolSource(b, op.inputs[0]);
   std::optional<Desc> dst = WithShape(x.desc, result);
@@ -66,9 +66,9 @@ void BuildPooling(Builder& b, const Op& op) {
   int rank = b.Rank(op.inputs[0]);
   Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
   const Bindings& bindings = b.bindings();
-  Window w{op.attrs.Ints("kernel", bindings), op.attrs.Ints("strides", bindings),
-           op.attrs.Ints("dilations", bindings), op.attrs.Ints("pads_begin", bindings),
-           op.attrs.Ints("pads_end", bindings)};
+  PoolWindow w{op.attrs.Ints("kernel", bindings), op.attrs.Ints("strides", bindings),
+               op.attrs.Ints("dilations", bindings), op.attrs.Ints("pads_begin", bindings),
+               op.attrs.Ints("pads_end", bindings)};
   for (const Dims* list : {&w.kernel, &w.strides, &w.dilations, &w.begin, &w.end}) {
     Expect(static_cast<int>(list->size()) == rank - 2, "expected ", rank - 2,
            " kernel, strides, dilations, pads_begin and pads_end each");
@@ -83,8 +83,8 @@ void BuildGlobalPooling(Builder& b, const Op& op) {
   const Dims& x = b.Shape(op.inputs[0]);
   Expect(x.size() >= 3 && x.size() <= 5, "expected 1 to 3 spatial dimensions");
   size_t spatial = x.size() - 2;
-  Window w{Dims(x.begin() + 2, x.end()), Dims(spatial, 1), Dims(spatial, 0), Dims(spatial, 0),
-           Dims(spatial, 0)};
+  PoolWindow w{Dims(x.begin() + 2, x.end()), Dims(spatial, 1), Dims(spatial, 0), Dims(spatial, 0),
+               Dims(spatial, 0)};
   Dims result(x.size(), 1);
   result[0] = x[0];
   result[1] = x[1];

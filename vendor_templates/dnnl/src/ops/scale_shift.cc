@@ -1,6 +1,6 @@
 /*!
- * y = x * a + c per channel, then perhaps relu: batch normalisation, and chains of binary ops with
- * constants (what is left of a batch normalisation that no convolution could take in).
+ * y = (x - m) * a + c per channel, then perhaps relu: batch normalisation, and chains of binary ops
+ * with constants (what is left of a batch normalisation that no convolution could take in).
  *
  * One pass over memory, in the layout x has; x may be a window of a concat's result.
  */
@@ -15,16 +15,17 @@
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Factors of the whole chain, one pair per channel. */
+/*! \brief Factors of the whole chain, three per channel. */
 struct Factors {
-  std::vector<float> a, c;
+  explicit Factors(int64_t channels) : m(channels, 0.f), a(channels, 1.f), c(channels, 0.f) {}
+  std::vector<float> m, a, c;
 };
 
 bool IsRelu(const PostOp& post) {
   return !post.is_binary && post.alg == "relu" && post.alpha == 0.f;
 }
 
-/*! \brief Add the kernel; `table` holds a then c, padded to whole blocks, for the view of `x`. */
+/*! \brief Add the kernel; `table` holds m, a and c, padded to whole blocks, for the view of `x`. */
 void Emit(Builder& b, int value, int result, const Tensor& x, const Tensor& table, bool relu,
           const std::string& name) {
   SpatialView from = *ViewSpatial(x.desc);
@@ -35,9 +36,9 @@ void Emit(Builder& b, int value, int result, const Tensor& x, const Tensor& tabl
   b.Add(
       "byoc:" + name, {x, y, table},
       [=](void* const* p) {
-        const float* a = static_cast<const float*>(p[2]);
-        ChannelAffine(static_cast<const float*>(p[0]), from, static_cast<float*>(p[1]), to, a,
-                      a + padded, /*batch_step=*/0, relu);
+        const float* m = static_cast<const float*>(p[2]);
+        ChannelAffine(static_cast<const float*>(p[0]), from, static_cast<float*>(p[1]), to, m,
+                      m + padded, m + 2 * padded, /*batch_step=*/0, relu);
       },
       Describe(x.desc) + (relu ? "+relu" : ""));
   b.Set(result, y);
@@ -49,11 +50,12 @@ void EmitConstant(Builder& b, int value, int result, const Factors& factors, boo
   SpatialView view = *ViewSpatial(x.desc);
   int64_t padded = view.blocks * view.lanes;
   void* data = nullptr;
-  Tensor table = b.NewConstant(PlainDesc({2, padded}, DType::kFloat32), DType::kFloat32, &data);
+  Tensor table = b.NewConstant(PlainDesc({3, padded}, DType::kFloat32), DType::kFloat32, &data);
   float* to = static_cast<float*>(data);
-  std::fill_n(to, 2 * padded, 0.f);
-  std::copy(factors.a.begin(), factors.a.end(), to);
-  std::copy(factors.c.begin(), factors.c.end(), to + padded);
+  std::fill_n(to, 3 * padded, 0.f);
+  std::copy(factors.m.begin(), factors.m.end(), to);
+  std::copy(factors.a.begin(), factors.a.end(), to + padded);
+  std::copy(factors.c.begin(), factors.c.end(), to + 2 * padded);
   Emit(b, value, result, x, table, relu, name);
 }
 
@@ -109,7 +111,7 @@ std::optional<size_t> TryScaleShift(Builder& b, const Op& op) {
       b.Type(result) != DType::kFloat32) {
     return std::nullopt;
   }
-  Factors factors{std::vector<float>(shape[1], 1.f), std::vector<float>(shape[1], 0.f)};
+  Factors factors(shape[1]);
   auto first = PerChannel(b, op.inputs[1], shape);
   if (!first || !Append(op.attrs.String("alg"), *first, &factors)) return std::nullopt;
   size_t taken = 0;
@@ -142,31 +144,32 @@ void BuildBatchNorm(Builder& b, const Op& op) {
   }
   bool relu = !op.post.empty() && IsRelu(op.post[0]);
   auto fill = [channels, eps](const float* scale, const float* shift, const float* mean,
-                              const float* var, float* a, float* c) {
+                              const float* var, float* m, float* a, float* c) {
     for (int64_t i = 0; i < channels; ++i) {
+      m[i] = mean[i];
       a[i] = scale[i] / std::sqrt(var[i] + eps);
-      c[i] = shift[i] - mean[i] * a[i];
+      c[i] = shift[i];
     }
   };
   bool constant = std::all_of(parameters.begin(), parameters.end(),
                               [&](const Tensor& t) { return b.IsConstant(t); });
   if (constant) {
     auto at = [&](size_t i) { return static_cast<const float*>(b.ConstantData(parameters[i])); };
-    Factors factors{std::vector<float>(channels), std::vector<float>(channels)};
-    fill(at(0), at(1), at(2), at(3), factors.a.data(), factors.c.data());
+    Factors factors(channels);
+    fill(at(0), at(1), at(2), at(3), factors.m.data(), factors.a.data(), factors.c.data());
     EmitConstant(b, value, result, factors, relu, "batch_norm");
   } else {
     Tensor x = ChannelOperand(b, value);
     SpatialView view = *ViewSpatial(x.desc);
     int64_t padded = view.blocks * view.lanes;
-    Tensor table = b.Fresh(PlainDesc({2, padded}, DType::kFloat32), DType::kFloat32);
+    Tensor table = b.Fresh(PlainDesc({3, padded}, DType::kFloat32), DType::kFloat32);
     std::vector<Tensor> operands = parameters;
     operands.push_back(table);
     b.Add("byoc:batch_norm_factors", operands, [fill, padded](void* const* p) {
       auto in = [&](size_t i) { return static_cast<const float*>(p[i]); };
-      float* a = static_cast<float*>(p[4]);
-      std::fill_n(a, 2 * padded, 0.f);
-      fill(in(0), in(1), in(2), in(3), a, a + padded);
+      float* m = static_cast<float*>(p[4]);
+      std::fill_n(m, 3 * padded, 0.f);
+      fill(in(0), in(1), in(2), in(3), m, m + padded, m + 2 * padded);
     });
     Emit(b, value, result, x, table, relu, "batch_norm");
   }

@@ -1,6 +1,7 @@
 /*! Ops that move no data where a descriptor can say the same: reshape, transpose, slice, split. */
 #include <algorithm>
 
+#include "../kernels/copy.h"
 #include "ops.h"
 #include "post_ops.h"
 
@@ -9,13 +10,53 @@ namespace {
 
 /*! \brief A window of a value: by submemory where the layout allows, else of its plain form. */
 Tensor WindowOf(Builder& b, int value, const Dims& begin, const Dims& shape) {
-  Tensor x = b.Get(value);
-  Desc window = x.desc.submemory_desc(shape, begin, /*allow_empty=*/true);
-  if (IsEmpty(window)) {
-    x = b.Plain(value);
-    window = x.desc.submemory_desc(shape, begin);
+  if (std::optional<Tensor> window = Window(b.Get(value), shape, begin)) return *window;
+  return *Window(b.Plain(value), shape, begin);
+}
+
+/*!
+ * \brief A reshape that only joins dims, done by one copy that keeps the order of the joined loops.
+ *
+ * A channel shuffle is [N, g, C/g, H, W] transposed and joined to [N, C, H, W]. Where the channels
+ * lie last, they still do afterwards: row-major order would cost a second copy.
+ */
+std::optional<Tensor> Joined(Builder& b, const Tensor& x, const Dims& shape) {
+  Dims dims = x.desc.get_dims(), strides = x.desc.get_strides();
+  size_t rank = shape.size();
+  std::vector<size_t> group(dims.size());  // which dim of the result each dim goes into
+  Dims reach(rank, 0);                     // the longest stride inside each
+  size_t d = 0;
+  for (size_t to = 0; to < rank; ++to) {
+    int64_t size = 1;
+    for (; d < dims.size() && size * dims[d] <= shape[to] && (size < shape[to] || dims[d] == 1);
+         ++d) {
+      size *= dims[d];
+      group[d] = to;
+      if (dims[d] > 1) reach[to] = std::max(reach[to], strides[d]);
+    }
+    if (size != shape[to]) return std::nullopt;
   }
-  return {window, x.dtype, x.buffer, x.offset};
+  if (d != dims.size()) return std::nullopt;
+  // A dense layout for the result, its loops ordered by how far they reach now.
+  std::vector<size_t> order(rank);
+  for (size_t i = 0; i < rank; ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t i, size_t j) { return reach[i] > reach[j]; });
+  Dims result(rank), inner(dims.size());
+  int64_t step = 1;
+  for (size_t i = rank; i-- > 0;) {
+    result[order[i]] = step;
+    step *= shape[order[i]];
+  }
+  for (size_t i = dims.size(), last = rank; i-- > 0;) {
+    bool first_of_group = group[i] != last;
+    inner[i] = first_of_group ? result[group[i]] : inner[i + 1] * dims[i + 1];
+    last = group[i];
+  }
+  Tensor copy = b.Fresh(Desc(shape, x.desc.get_data_type(), result), x.dtype);
+  Tensor seen{Desc(dims, x.desc.get_data_type(), inner), x.dtype, copy.buffer, 0};
+  b.Copy(x, seen);
+  return copy;
 }
 
 }  // namespace
@@ -29,6 +70,7 @@ void BuildReshape(Builder& b, const Op& op) {
   if (IsStrided(lies.desc) && !IsPlain(lies.desc)) {
     // A transposed or sliced view may still be split or joined without a copy.
     if (std::optional<Tensor> view = Reshaped(lies, b.Shape(y))) return b.Set(y, *view);
+    if (std::optional<Tensor> joined = Joined(b, lies, b.Shape(y))) return b.Set(y, *joined);
   }
   b.Set(y, *Reshaped(b.Plain(x), b.Shape(y)));
 }
@@ -80,7 +122,14 @@ void BuildSlice(Builder& b, const Op& op) {
     first += begin[d] * strides[d] * SizeOf(x.dtype);
     strides[d] *= steps[d];
   }
-  b.Set(y, {Desc(result, x.desc.get_data_type(), strides), x.dtype, x.buffer, first});
+  Desc view(result, x.desc.get_data_type(), strides, /*allow_empty=*/true);
+  if (!IsEmpty(view)) return b.Set(y, {view, x.dtype, x.buffer, first});
+  // Loops that interleave in memory have no descriptor; the copy needs none.
+  Tensor from{x.desc, x.dtype, x.buffer, first - x.desc.get_submemory_offset() * SizeOf(x.dtype)};
+  Tensor to = b.Result(y, PlainDesc(result, x.dtype));
+  b.Add("byoc:slice", {from, to},
+        StridedCopy(result, strides, PlainStrides(result), SizeOf(x.dtype)));
+  b.Set(y, to);
 }
 
 void BuildSplit(Builder& b, const Op& op) {

@@ -1,0 +1,395 @@
+"""The native half: programs give what numpy gives, whatever layouts oneDNN chooses."""
+
+import concurrent.futures
+import json
+
+import cases
+import numpy as np
+import pytest
+from interpret import interpret
+from native_programs import Writer, binary, check, load, random_arrays, relu, run, steps
+from relaxed import as_segment, random_inputs, relax_module
+
+from byoc.vendor_templates.dnnl import DnnlOptions
+from byoc.vendor_templates.dnnl.lower import compile_segment
+
+ALL = {
+    **{f"op_{name}": case for name, case in cases.CASES.items()},
+    **{name: (build, [cases.X4]) for name, (build, _) in cases.IDIOMS.items()},
+}
+
+
+@pytest.fixture(scope="module")
+def lowered():
+    return relax_module(ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_lowered_case(name, lowered):
+    segment = as_segment(lowered[name])
+    for fuse in (True, False):
+        artifact = compile_segment(segment, DnnlOptions(fuse=fuse))
+        inputs = random_inputs(segment, seed=1)
+        expected = interpret(artifact, inputs)
+        for found, want in zip(run(load(artifact), artifact, inputs), expected, strict=True):
+            assert found.dtype == want.dtype
+            np.testing.assert_allclose(found, want, rtol=3e-5, atol=3e-5)
+
+
+# Random graphs: every op meets every layout, values die or live on, windows nest.
+
+
+def _maps(w, rng, x):
+    """One random op on a feature map, or on two of them."""
+    n, c, h, wd = w.shape(x)
+    channels = int(rng.choice([3, 8, 16, 20, 32, 48]))
+    choice = rng.integers(16)
+    if choice <= 3:
+        return w.conv(x, channels, kernel=int(rng.choice([1, 3])), post=[relu()][: rng.integers(2)])
+    if choice == 4:
+        return w.conv(x, c, groups=c)
+    if choice == 5 and c % 4 == 0:
+        return w.conv(x, c, kernel=1, groups=4)
+    if choice == 6 and min(h, wd) > 2:
+        alg = str(rng.choice(["max", "avg_include_pad", "avg_exclude_pad"]))
+        return w.op(
+            "pooling", [x], [n, c, (h - 1) // 2 + 1, (wd - 1) // 2 + 1], alg=alg, kernel=[3, 3],
+            strides=[2, 2], dilations=[1, 1], pads_begin=[1, 1], pads_end=[1, 1],
+        )  # fmt: skip
+    if choice == 7:
+        return w.eltwise(x, str(rng.choice(["tanh", "erf", "cos", "logistic", "abs"])))
+    if choice == 8:
+        alg = str(rng.choice(["add", "mul", "sub"]))
+        per_channel = w.weight(1, c, 1, 1)
+        return w.op("binary", [x, per_channel], w.shape(x), [binary("add", per_channel), relu()],
+                    alg=alg)  # fmt: skip
+    if choice == 9:
+        stats = [w.positive(c), w.weight(c), w.weight(c), w.positive(c)]
+        return w.op("batch_norm", [x, *stats], w.shape(x), [relu()], eps=1e-5)
+    if choice == 10:
+        groups = int(rng.choice([g for g in (1, 2, 4, c) if c % g == 0]))
+        scale, shift = w.positive(c), w.weight(c)
+        return w.op("group_norm", [x, scale, shift], w.shape(x), groups=groups, eps=0.1)
+    if choice == 11 and h * wd < 200:
+        alg, coordinate = rng.choice([["nearest", "asymmetric"], ["linear", "half_pixel"]])
+        return w.op("resize", [x], [n, c, h * 2, wd * 2], alg=str(alg), rounding="floor",
+                    coordinate=str(coordinate))  # fmt: skip
+    if choice == 12 and h * wd < 200:
+        return w.op("pad", [x], [n, c, h + 2, wd + 1], pads_begin=[0, 0, 1, 0], value=0.0,
+                    pads_end=[0, 0, 1, 1], mode="constant")  # fmt: skip
+    if choice == 13:
+        return w.op("lrn", [x], w.shape(x), size=5, alpha=1e-2, beta=0.75, k=1.0)
+    if choice == 14 and c % 2 == 0:  # a channel shuffle
+        five = w.op("reshape", [x], [n, 2, c // 2, h, wd])
+        swapped = w.op("transpose", [five], [n, c // 2, 2, h, wd], axes=[0, 2, 1, 3, 4])
+        return w.op("reshape", [swapped], [n, c, h, wd])
+    if choice == 15 and c > 1:
+        low = int(rng.integers(1, c))
+        return w.split(x, [low, c - low], 1)[int(rng.integers(2))]
+    return w.eltwise(x, "relu")
+
+
+def _join(w, rng, a, b):
+    """Two maps of one size into one: concat, residual add, or a gate."""
+    (n, c, h, wd), (_, d, _, _) = w.shape(a), w.shape(b)
+    if c != d or rng.random() < 0.5:
+        return w.op("concat", [a, b], [n, c + d, h, wd], axis=1)
+    kind = rng.integers(3)
+    if kind == 0:
+        return w.conv(a, c, post=[binary("add", b), relu()])
+    if kind == 1:
+        return w.op("binary", [a, b], w.shape(a), [relu()], alg=str(rng.choice(["add", "mul"])))
+    pooled = w.op("global_pooling", [b], [n, c, 1, 1], alg="avg")
+    gate = w.conv(pooled, c, kernel=1, post=[{"post": "eltwise", "alg": "logistic", "alpha": 0.0,
+                                              "beta": 0.0}])  # fmt: skip
+    return w.op("binary", [a, gate], w.shape(a), alg="mul")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_convolutional_graph(seed):
+    rng = np.random.default_rng(seed)
+    w = Writer(seed)
+    maps = [w.input(int(rng.integers(1, 3)), int(rng.choice([3, 16])), 9, 8)]
+    for _ in range(10):
+        x = maps[int(rng.integers(max(0, len(maps) - 3), len(maps)))]
+        maps.append(_maps(w, rng, x))
+        alike = [m for m in maps if w.shape(m)[2:] == w.shape(maps[-1])[2:]]
+        if len(alike) > 1 and rng.random() < 0.5:
+            maps.append(_join(w, rng, alike[-1], alike[int(rng.integers(len(alike)))]))
+    shape = w.shape(maps[-1])
+    pooled = w.op("global_pooling", [maps[-1]], [*shape[:2], 1, 1], alg="avg")
+    flat = w.op("reshape", [pooled], shape[:2])
+    outputs = dict.fromkeys([flat, maps[-1], maps[int(rng.integers(1, len(maps)))]])
+    check(w.finish(*outputs))
+
+
+def _rows(w, rng, x):
+    """One random op on [..., rows, columns]."""
+    shape = w.shape(x)
+    columns = shape[-1]
+    choice = rng.integers(10)
+    if choice <= 2:
+        width = int(rng.choice([4, 16, 24]))
+        weight = w.weight(width, columns) if choice else w.weight(columns, width)
+        post = [{"post": "eltwise", "alg": "gelu_erf", "alpha": 0.0, "beta": 0.0}]
+        return w.op("matmul", [x, weight, w.weight(*[1] * (len(shape) - 1), width)],
+                    [*shape[:-1], width], post[: rng.integers(2)], transpose_a=False,
+                    transpose_b=bool(choice))  # fmt: skip
+    if choice == 3:
+        axes = [int(a) for a in rng.permutation(len(shape))]
+        return w.op("transpose", [x], [shape[a] for a in axes], axes=axes)
+    if choice == 4:
+        if columns % 4 == 0 and len(shape) < 5:
+            return w.op("reshape", [x], [*shape[:-1], 4, columns // 4])
+        return w.op("reshape", [x], [shape[0] * shape[1], *shape[2:]])
+    if choice == 5:
+        axis = int(rng.integers(len(shape)))
+        begin, step = int(rng.integers(shape[axis])), int(rng.integers(1, 3))
+        size = (shape[axis] - begin + step - 1) // step
+        end = [*shape[:axis], begin + (size - 1) * step + 1, *shape[axis + 1 :]]
+        starts = [begin if d == axis else 0 for d in range(len(shape))]
+        strides = [step if d == axis else 1 for d in range(len(shape))]
+        return w.op("slice", [x], [*shape[:axis], size, *shape[axis + 1 :]], begin=starts, end=end,
+                    strides=strides)  # fmt: skip
+    if choice == 6:
+        return w.op("softmax", [x], shape, axis=int(rng.integers(len(shape))), log=False)
+    if choice == 7:
+        return w.op("layer_norm", [x, w.positive(columns), w.weight(columns)], shape,
+                    axes=[len(shape) - 1], eps=1e-5)  # fmt: skip
+    if choice == 8:
+        axis = int(rng.integers(len(shape)))
+        alg = str(rng.choice(["sum", "mean", "max", "l2"]))
+        kept = [1 if d == axis else n for d, n in enumerate(shape)]
+        reduced = w.op("reduction", [x], kept, alg=alg, axes=[axis])
+        return w.op("binary", [x, reduced], shape, alg="sub")
+    return w.eltwise(w.op("binary", [x, x], shape, alg="mul"), "tanh")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_graph_of_views_and_products(seed):
+    rng = np.random.default_rng(100 + seed)
+    w = Writer(seed)
+    values = [w.input(2, 4, 6, 16) if seed % 2 else w.input(3, 8, 12)]
+    for _ in range(10):
+        values.append(
+            _rows(w, rng, values[int(rng.integers(max(0, len(values) - 3), len(values)))])
+        )
+        x = values[-1]
+        if len(w.shape(x)) > 2 and rng.random() < 0.3:
+            shape = w.shape(x)
+            swapped = w.op("transpose", [x], [*shape[:-2], shape[-1], shape[-2]],
+                           axes=[*range(len(shape) - 2), len(shape) - 1, len(shape) - 2])  # fmt: skip
+            values.append(w.op("matmul", [x, swapped], [*shape[:-1], shape[-2]],
+                               transpose_a=False, transpose_b=False))  # fmt: skip
+            scale = w.constant(np.float32([1 / shape[-1]]).reshape([1] * len(shape)))
+            y = w.op("binary", [values.pop(), scale], [*shape[:-1], shape[-2]], alg="mul")
+            values.append(w.eltwise(y, "tanh"))
+    check(w.finish(*dict.fromkeys(values[-2:])), tolerance=5e-5)
+
+
+# What must not cost a step of its own.
+
+
+def _kinds(artifact):
+    return [step["op"].split(" ")[0] for step in steps(artifact)]
+
+
+def test_residual_add_and_relu_are_part_of_the_convolution():
+    w = Writer()
+    x = w.conv(w.input(1, 32, 8, 8), 32, post=[relu()])
+    y = w.conv(w.conv(x, 32, post=[relu()]), 32, post=[binary("add", x), relu()])
+    artifact = w.finish(w.op("reshape", [w.op("global_pooling", [y], [1, 32, 1, 1], alg="avg")],
+                             [1, 32]))  # fmt: skip
+    check(artifact)
+    found = [s for s in steps(artifact) if not s["detail"].startswith("reorder")]
+    assert [s["op"].split(" ")[0] for s in found] == ["convolution"] * 3 + ["global_pooling"]
+    assert found[2]["detail"].endswith("+sum+relu")
+
+
+def test_layouts_travel_between_convolutions():
+    w = Writer()
+    x = w.conv(w.input(1, 32, 8, 8), 64)
+    for _ in range(4):
+        x = w.eltwise(w.conv(x, 64), "tanh")
+    artifact = w.finish(x)
+    check(artifact)
+    reorders = [s for s in steps(artifact) if s["detail"].startswith("reorder")]
+    assert len(reorders) <= 3  # in, out, and one where implementations change
+
+
+def test_a_residual_that_lives_on_is_not_overwritten():
+    w = Writer()
+    x = w.conv(w.input(1, 32, 8, 8), 32)
+    y = w.conv(x, 32, post=[binary("add", x)])
+    check(w.finish(y, w.eltwise(x, "abs")))
+
+
+def test_attention_takes_transposed_operands_as_they_lie():
+    w = Writer()
+    x = w.input(2, 6, 24)
+    heads = []
+    for _ in range(3):
+        y = w.op("matmul", [x, w.weight(24, 24)], [2, 6, 24], transpose_a=False, transpose_b=True)
+        y = w.op("reshape", [y], [2, 6, 4, 6])
+        heads.append(w.op("transpose", [y], [2, 4, 6, 6], axes=[0, 2, 1, 3]))
+    y = w.op("attention", heads, [2, 4, 6, 6], scale=0.3, causal=False, layout="bhsd")
+    y = w.op("transpose", [y], [2, 6, 4, 6], axes=[0, 2, 1, 3])
+    y = w.op("reshape", [y], [2, 6, 24])
+    out = w.op("matmul", [y, w.weight(24, 24)], [2, 6, 24], transpose_a=False, transpose_b=False)
+    artifact = w.finish(out)
+    check(artifact)
+    assert _kinds(artifact) == ["matmul"] * 3 + ["attention", "matmul"]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("queries", "keys"), [(1, 9), (7, 7), (70, 130), (9, 4)])
+@pytest.mark.parametrize("mask", [None, (1, 1, 1), (2, 1, 0), (2, 3, 1)])
+def test_attention(causal, queries, keys, mask):
+    if causal and queries > keys:
+        pytest.skip("rows without any key have no softmax")
+    w = Writer()
+    operands = [w.input(2, 3, queries, 8), w.input(2, 3, keys, 8), w.input(2, 3, keys, 5)]
+    if mask is not None:
+        batch, heads, rows = mask
+        operands.append(w.input(batch, heads, queries if rows else 1, keys))
+    y = w.op("attention", operands, [2, 3, queries, 5], scale=0.4, causal=causal, layout="bhsd")
+    check(w.finish(y))
+
+
+def test_constants_are_read_only_while_packing(monkeypatch):
+    w = Writer()
+    artifact = w.finish(w.conv(w.input(1, 16, 8, 8), 16))
+    weight = artifact.constants[0]
+    inputs = random_arrays(artifact)
+    expected = interpret(artifact, inputs)
+    execute = load(artifact)
+    weight[...] = np.nan
+    np.testing.assert_allclose(run(execute, artifact, inputs)[0], expected[0], atol=2e-5)
+
+
+# Symbolic shapes
+
+
+def _symbolic():
+    w = Writer()
+    x = w.input("n", "s", 24)
+    flat = w.op("reshape", [x], ["n * s", 24])
+    y = w.op("matmul", [flat, w.weight(24, 24)], ["n * s", 24], [relu()], transpose_a=False,
+             transpose_b=False)  # fmt: skip
+    y = w.op("reshape", [y], ["n", "s", 4, 6])
+    y = w.op("attention", [y, y, y], ["n", "s", 4, 6], scale=0.4, causal=True, layout="bshd")
+    y = w.op("slice", [w.op("reshape", [y], ["n", "s", 24])], ["n", "s - s // 2", 24],
+             begin=[0, "s // 2", 0], end=["n", "s", 24], strides=[1, 1, 1])  # fmt: skip
+    return w.finish(y)
+
+
+def test_symbolic_dims():
+    artifact = _symbolic()
+    for n, s in [(1, 5), (3, 1), (17, 4), (2, 9), (4, 4), (1, 5)]:
+        check(artifact, n=n, s=s)
+
+
+def test_symbolic_dims_on_many_threads():
+    artifact = _symbolic()
+    execute = load(artifact)
+
+    def call(i):
+        inputs = random_arrays(artifact, seed=i, n=1 + i % 3, s=2 + i % 4)
+        np.testing.assert_allclose(
+            run(execute, artifact, inputs)[0], interpret(artifact, inputs)[0], atol=3e-5
+        )
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(call, range(24)))
+
+
+# Errors
+
+
+def _refused(artifact, *parts):
+    with pytest.raises(RuntimeError) as error:
+        load(artifact)
+    for part in ("vendor 'dnnl'", *parts):
+        assert part in str(error.value)
+
+
+def test_an_op_that_cannot_be_built_is_named():
+    w = Writer()
+    y = w.op("convolution", [w.input(1, 6, 5, 5), w.weight(4, 5, 3, 3)], [1, 4, 3, 3],
+             strides=[1, 1], dilations=[1, 1], pads_begin=[0, 0], pads_end=[0, 0],
+             groups=1)  # fmt: skip
+    _refused(w.finish(y), "convolution 'convolution.0' [1, 6, 5, 5], [4, 5, 3, 3] -> [1, 4, 3, 3]")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"version": 1', '"version": 7', "version 7, this library reads version 1"),
+        ('"softmax"', '"sparkmax"', "unknown kind; legal: convolution"),
+        ('"axis": 1', '"axis": 9', "axis 9 is out of range for shape [2, 5]"),
+        ('"axis": 1', '"axis": "one"', "attribute 'axis' must be an integer"),
+        ('"axis"', '"axes"', "attribute 'axis' is missing"),
+        ('"inputs": [0]', '"inputs": [4]', "names value 4, the program has values 0 to 1"),
+        ("float32", "complex64", "dtype 'complex64'; legal: float32"),
+        ("[2, 5]", "[2, 6]", "output has shape [2, 5], expected [2, 6]"),
+    ],
+)
+def test_damaged_programs(old, new, message):
+    w = Writer()
+    artifact = w.finish(w.op("softmax", [w.input(2, 5)], [2, 5], axis=1, log=False))
+    text = artifact.blob.decode()
+    assert old in text
+    artifact.blob = text.replace(old, new, 1).encode()
+    _refused(artifact, message)
+
+
+@pytest.mark.parametrize("blob", [b"", b"\x00\xff", b"[" * 100000, b'{"version": 1}', b"null"])
+def test_blobs_that_are_no_program(blob):
+    artifact = Writer().finish()
+    artifact.blob = blob
+    _refused(artifact, "program")
+
+
+def test_calls_that_do_not_fit():
+    w = Writer()
+    artifact = w.finish(w.op("softmax", [w.input("n", 5)], ["n", 5], axis=1, log=False))
+    execute = load(artifact)
+    x, y = np.zeros((2, 5), "float32"), np.zeros((2, 5), "float32")
+    with pytest.raises(RuntimeError, match=r"input 0 is float64|DLPack type"):
+        execute(x.astype("float64"), y)
+    with pytest.raises(
+        RuntimeError, match=r"output 0 is float32\[2, 5\], expected float32\[3, 5\]"
+    ):
+        execute(np.zeros((3, 5), "float32"), y)
+    with pytest.raises(RuntimeError, match="input 0 has 1 dimensions|expected"):
+        execute(np.zeros(5, "float32"), y)
+    with pytest.raises(TypeError, match="takes 1 inputs and 1 outputs, got 1"):
+        execute(x)
+
+
+def test_an_index_out_of_range_is_named_and_harmless():
+    w = Writer()
+    x, indices = w.input(3, 4), w.input(2, dtype="int64")
+    artifact = w.finish(w.op("gather", [x, indices], [2, 4], axis=0))
+    execute = load(artifact)
+    data = np.arange(12, dtype="float32").reshape(3, 4)
+    with pytest.raises(RuntimeError, match="gather: index -4 is out of range for an axis of 3"):
+        run(execute, artifact, [data, np.array([0, -4])])
+    np.testing.assert_array_equal(
+        run(execute, artifact, [data, np.array([-1, 1])])[0], data[[2, 1]]
+    )
+
+
+def test_profile_names_every_step():
+    import tvm_ffi
+
+    w = Writer()
+    artifact = w.finish(w.conv(w.input(1, 16, 8, 8), 16))
+    load(artifact)
+    inputs = random_arrays(artifact)
+    outputs = [np.zeros((1, 16, 8, 8), "float32")]
+    profile = tvm_ffi.get_global_func("byoc.vendor.dnnl.profile")
+    found = json.loads(profile(artifact.blob, [*artifact.constants], inputs, outputs, 3))
+    assert [s["op"] for s in found] == [s["op"] for s in steps(artifact)]
+    assert all(s["us"] > 0 for s in found)
+    np.testing.assert_allclose(outputs[0], interpret(artifact, inputs)[0], atol=2e-5)
