@@ -10,23 +10,33 @@ from byoc.partition.bridge import segment_from_function
 from byoc.partition.pipeline import PartitionResult, partition_module
 from byoc.partition.report import (
     HOST,
+    BorderRecord,
+    Counterfactual,
     Coverage,
     OpRecord,
     PartitionReport,
+    PlanRecord,
     ReasonCount,
     Refusal,
     SegmentRecord,
+    SplitRecord,
+    Verdict,
 )
 
 __all__ = [
     "HOST",
+    "BorderRecord",
+    "Counterfactual",
     "Coverage",
     "OpRecord",
     "PartitionReport",
     "PartitionResult",
+    "PlanRecord",
     "ReasonCount",
     "Refusal",
     "SegmentRecord",
+    "SplitRecord",
+    "Verdict",
     "partition_module",
     "segment_from_function",
 ]

@@ -11,12 +11,17 @@ from os import PathLike
 
 __all__ = [
     "HOST",
+    "BorderRecord",
+    "Counterfactual",
     "Coverage",
     "OpRecord",
     "PartitionReport",
+    "PlanRecord",
     "ReasonCount",
     "Refusal",
     "SegmentRecord",
+    "SplitRecord",
+    "Verdict",
 ]
 
 HOST = "host"
@@ -36,6 +41,22 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one vendor says of one op, whether it got it or not.
+
+    kind: "taken", "offered" (it would have, another place gained more) or "refused". pattern:
+    the match that counts, "" for none. reason: why refused, or who won and by how much. cost:
+    seconds of the match on that vendor as far as known.
+    """
+
+    vendor: str
+    kind: str
+    pattern: str
+    reason: str
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OpRecord:
     """One op of the model.
 
@@ -43,7 +64,7 @@ class OpRecord:
     prefix. name: its name in the model file. place: a vendor or "host". segment, pattern: None on
     the host. flops: floating-point operations, bytes: read and written; None when a dimension is
     symbolic. type: of its result. refusals: at most one per vendor, empty when it was placed at
-    the first.
+    the first. verdicts: one per vendor asked, in their order. cost: predicted seconds where it is.
     """
 
     index: int
@@ -57,13 +78,15 @@ class OpRecord:
     bytes: int | None
     type: str
     refusals: tuple[Refusal, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
     """One segment: ops and composites counted, flops, and bytes of weights and at its border.
 
-    None where a dimension is symbolic.
+    None where a dimension is symbolic. predicted, measured: seconds of one run, without borders.
     """
 
     name: str
@@ -77,6 +100,66 @@ class SegmentRecord:
     output_bytes: int | None
     inputs: int
     outputs: int
+    processor: str = "cpu"
+    predicted: float | None = None
+    measured: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BorderRecord:
+    """What crosses from one place to another. source, target: a segment's name, "host", or
+    "input" and "output" for the model's own. bytes: None where a dimension is symbolic.
+    predicted, measured: seconds of the crossing.
+    """
+
+    function: str
+    source: str
+    target: str
+    tensors: int
+    bytes: int | None
+    predicted: float | None = None
+    measured: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    """One whole placement that was considered. name: "host", "dnnl only", "model", "search 2".
+
+    predicted, measured: seconds of one run (median); noise: half the spread between quartiles
+    over the median. shipped: True for the one that was kept.
+    """
+
+    name: str
+    predicted: float | None
+    measured: float | None = None
+    noise: float | None = None
+    segments: int = 0
+    shipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRecord:
+    """Two segments of one vendor that touch and are not one: `path` leads from the first to the
+    second through ops of other places, as (op, name, place); with both joined it would be a cycle.
+    """
+
+    first: str
+    second: str
+    path: tuple[tuple[str, str, str], ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counterfactual:
+    """What would change if `vendor` took every `op`: segments and seconds before and after."""
+
+    vendor: str
+    op: str
+    count: int
+    segments: int
+    segments_after: int
+    gain: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +193,14 @@ class PartitionReport:
     vendors: tuple[str, ...]
     ops: tuple[OpRecord, ...]
     segments: tuple[SegmentRecord, ...]
+    placement: str = "order"
+    """Name of the strategy."""
+    borders: tuple[BorderRecord, ...] = ()
+    plans: tuple[PlanRecord, ...] = ()
+    splits: tuple[SplitRecord, ...] = ()
+    counterfactuals: tuple[Counterfactual, ...] = ()
+    advice: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def coverage(self) -> Coverage:
