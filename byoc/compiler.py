@@ -19,6 +19,8 @@ from byoc.segment import Artifact, Segment
 if TYPE_CHECKING:
     from byoc.frontends import Model
     from byoc.partition import PartitionResult
+    from byoc.partition.place import Costs, Strategy
+    from byoc.partition.policy import Policy
 
 __all__ = ["compile", "partition_model"]
 
@@ -27,25 +29,35 @@ def partition_model(
     model: Any,
     vendors: VendorSpec = (),
     *,
+    placement: str | Strategy = "order",
+    policy: Policy | None = None,
+    costs: Costs | None = None,
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
 ) -> PartitionResult:
     """Split a model without building anything.
 
     model: path of an ONNX file, `onnx.ModelProto`, `tvm.IRModule`. vendors: names or `Vendor`
-    values, or a mapping of these to options; on a conflict the earlier one wins.
-    min_segment_ops, min_segment_flops: smaller segments stay on the host (None: the default of
-    `byoc.partition.partition_module`).
+    values, or a mapping of these to options.
+    placement: who gets an op that several could take: "order" (the earlier vendor), "model" (least
+    predicted time), or a `byoc.partition.place.Strategy`. policy: wishes to obey. costs: figures
+    to predict from. min_segment_ops, min_segment_flops: smaller segments stay on the host (None:
+    the default of `byoc.partition.partition_module`).
     Raises ModelError, VendorError, OptionError.
     """
     requests = resolve(vendors)
-    return _partition(_import(model), requests, min_segment_ops, min_segment_flops)
+    return _partition(
+        _import(model), requests, placement, policy, costs, min_segment_ops, min_segment_flops
+    )
 
 
 def compile(
     model: Any,
     vendors: VendorSpec = (),
     *,
+    placement: str | Strategy = "order",
+    policy: Policy | None = None,
+    costs: Costs | None = None,
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
 ) -> Executable:
@@ -56,7 +68,9 @@ def compile(
     """
     requests = resolve(vendors)
     source = _import(model)
-    parts = _partition(source, requests, min_segment_ops, min_segment_flops)
+    parts = _partition(
+        source, requests, placement, policy, costs, min_segment_ops, min_segment_flops
+    )
     artifacts = tuple(_compile_segment(segment, requests) for segment in parts.segments)
     program = _build(source, parts, requests, artifacts)
     return Executable(program, parts.report)
@@ -71,17 +85,23 @@ def _import(model: Any) -> Model:
 def _partition(
     model: Model,
     requests: Sequence[Requested],
+    placement: str | Strategy,
+    policy: Policy | None,
+    costs: Costs | None,
     min_segment_ops: int | None,
     min_segment_flops: float | None,
 ) -> PartitionResult:
     from byoc.partition import partition_module
 
-    limits: dict[str, Any] = {
-        "min_segment_ops": min_segment_ops,
-        "min_segment_flops": min_segment_flops,
-    }
-    chosen = {name: value for name, value in limits.items() if value is not None}
-    return partition_module(model.mod, [request.vendor for request in requests], **chosen)
+    return partition_module(
+        model.mod,
+        [request.vendor for request in requests],
+        placement=placement,
+        policy=policy,
+        costs=costs,
+        min_segment_ops=min_segment_ops,
+        min_segment_flops=min_segment_flops,
+    )
 
 
 def _compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact:

@@ -42,6 +42,7 @@ __all__ = [
     "NoOptions",
     "Pattern",
     "PythonRuntime",
+    "Rates",
     "Reject",
     "Vendor",
     "check_patterns",
@@ -141,6 +142,47 @@ class PythonRuntime:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How fast a place is: what placement predicts from before anything was measured.
+
+    A composite on a place takes ``max(operations / flops, bytes moved / bytes)`` seconds, a
+    segment `launch` seconds more, and a tensor of n bytes that enters or leaves it ``border +
+    n / border_bytes``. The defaults are those of one core of an ordinary x86 with AVX2.
+
+    flops: floating-point operations per second. bytes: read and written per second, inside a
+    segment. launch: seconds of one call (on the host: of each kernel). border: seconds per tensor
+    that crosses. border_bytes: bytes per second of that crossing: copy, layout change, transfer;
+    infinity when it is free. by_op: operations per second of single ops, by Relax name
+    ("nn.conv2d"), where they are far from `flops`.
+    """
+
+    flops: float = 40e9
+    bytes: float = 8e9
+    launch: float = 3e-6
+    border: float = 0.5e-6
+    border_bytes: float = 4e9
+    by_op: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        named = {f"by_op[{op!r}]": rate for op, rate in self.by_op.items()}
+        for name in ("flops", "bytes", "border_bytes"):
+            named[name] = getattr(self, name)
+        for name, rate in named.items():
+            if not rate > 0:
+                raise VendorError(f"vendor author: Rates.{name} must be above 0, found {rate!r}")
+        for name in ("launch", "border"):
+            seconds = getattr(self, name)
+            if not 0 <= seconds < float("inf"):
+                raise VendorError(
+                    f"vendor author: Rates.{name} must be seconds, 0 or more, found {seconds!r}"
+                )
+
+
+def _no_estimate(match: Match) -> float | None:
+    return None
+
+
 class NoOptions(pydantic.BaseModel):
     """The options of a vendor that has none."""
 
@@ -159,6 +201,9 @@ class Vendor:
     status: (optional) () -> None when usable, else one sentence why not. Default: usable.
     options: (optional) pydantic model of its options, ``extra="forbid"``. Default: none.
     processor: (optional) the queue its segments run on. Default: "cpu".
+    rates: (optional) how fast it is. Default: `Rates()`.
+    estimate: (optional) (Match) -> seconds of one composite inside a segment, or None to go by
+        `rates`. Default: None for all.
     api_version: version of this contract the vendor was written for.
     """
 
@@ -170,6 +215,8 @@ class Vendor:
     status: Callable[[], str | None] = lambda: None
     options: type[pydantic.BaseModel] = NoOptions
     processor: str = "cpu"
+    rates: Rates = field(default_factory=Rates)
+    estimate: Callable[[Match], float | None] = _no_estimate
     api_version: int = API_VERSION
 
 
@@ -202,7 +249,7 @@ def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
         )
     if not (isinstance(vendor.name, str) and vendor.name.isidentifier() and vendor.name.islower()):
         raise VendorError(f"{who}: name must be a lower-case identifier, found {vendor.name!r}")
-    for hook, count in (("patterns", 0), ("compile", 2), ("status", 0)):
+    for hook, count in (("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1)):
         function = getattr(vendor, hook)
         if not callable(function):
             found = type(function).__name__
@@ -217,6 +264,8 @@ def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
             f"{who}: runtime must be a NativeRuntime or PythonRuntime, "
             f"found {type(vendor.runtime).__name__}"
         )
+    if not isinstance(vendor.rates, Rates):
+        raise VendorError(f"{who}: rates must be byoc.vendor.Rates, found {vendor.rates!r:.80}")
     if not (isinstance(vendor.options, type) and issubclass(vendor.options, pydantic.BaseModel)):
         raise VendorError(f"{who}: options must be a subclass of pydantic.BaseModel")
     if vendor.options.model_config.get("extra") != "forbid":

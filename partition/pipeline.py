@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tvm
 from tvm import relax
@@ -19,11 +19,16 @@ from byoc.partition.graph import OpGraph
 from byoc.partition.group import group_scope
 from byoc.partition.match import Matches, VendorPatterns, match_graph
 from byoc.partition.outline import Draft, Outlined, outline_function
+from byoc.partition.place.costs import Costs as PlaceCosts
+from byoc.partition.place.strategy import Strategy, resolve_strategy
 from byoc.partition.prune import prune_scope
 from byoc.partition.report import HOST, OpRecord, PartitionReport, Refusal, SegmentRecord
 from byoc.partition.segments import build_segment
 from byoc.segment import Segment
 from byoc.vendor import Vendor, check_vendor
+
+if TYPE_CHECKING:
+    from byoc.partition.policy import Policy
 
 __all__ = ["PartitionResult", "partition_module"]
 
@@ -45,20 +50,33 @@ def partition_module(
     mod: tvm.IRModule,
     vendors: Sequence[Vendor],
     *,
-    min_segment_ops: int = 2,
-    min_segment_flops: float = 0,
+    placement: str | Strategy = "order",
+    policy: Policy | None = None,
+    costs: PlaceCosts | None = None,
+    min_segment_ops: int | None = None,
+    min_segment_flops: float | None = None,
 ) -> PartitionResult:
-    """Split `mod` among `vendors`; who comes first wins where several could take an op.
+    """Split `mod` among `vendors`.
 
     mod: Relax in A-normal form with types, as every frontend delivers; not changed. Functions
         with the attribute Codegen, Composite or Primitive are left alone.
     vendors: may be empty (everything stays on the host). Names must differ.
+    placement: who gets an op that several could take. "order": who comes first in `vendors`;
+        "model": what makes the predicted time least; or a `Strategy`.
+    policy: wishes to obey; its minimums count where the two below are None.
+    costs: figures to predict from, the vendors' own when None.
     min_segment_ops: segments with fewer ops go to the host, unless they are heavy (1 MFLOP).
-    min_segment_flops: segments with less work go to the host.
+        None: 2, and 1 where the strategy weighs costs. min_segment_flops: segments with less work
+        go to the host. None: 0.
 
     Raises VendorError when a vendor breaks the contract (a pattern that cannot be read, a check
     that raises), OptionError on a negative threshold.
     """
+    strategy = resolve_strategy(placement)
+    if min_segment_ops is None:
+        min_segment_ops = 2
+    if min_segment_flops is None:
+        min_segment_flops = 0
     if min_segment_ops < 0 or min_segment_flops < 0:
         raise OptionError(
             f"min_segment_ops and min_segment_flops must not be negative, found "
@@ -66,7 +84,7 @@ def partition_module(
         )
     entries = _compile_patterns(vendors)
     with _no_cycles_collected():
-        return _Run(mod, entries, min_segment_ops, min_segment_flops).result()
+        return _Run(mod, entries, strategy, min_segment_ops, min_segment_flops).result()
 
 
 def _compile_patterns(vendors: Sequence[Vendor]) -> list[VendorPatterns]:
@@ -109,11 +127,13 @@ class _Run:
         self,
         mod: tvm.IRModule,
         vendors: Sequence[VendorPatterns],
+        strategy: Strategy,
         min_ops: int,
         min_flops: float,
     ) -> None:
         self.mod = mod
         self.vendors = vendors
+        self.strategy = strategy
         self.names = [v.vendor.name for v in vendors]
         self.min_ops = min_ops
         self.min_flops = min_flops
