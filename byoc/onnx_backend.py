@@ -1,0 +1,179 @@
+"""The ONNX backend API, so that tools which speak it, onnx's own test suite first, run on byoc.
+
+    import byoc.onnx_backend as backend
+    prepared = backend.prepare(model)                    # everything on the host
+    prepared = backend.prepare(model, vendors=["dnnl", "onnxruntime"])
+    outputs = prepared.run(inputs)
+
+Source: https://onnx.ai/onnx/api/backend.html. A model that byoc does not run raises the error that
+`byoc.compile` raises; nothing is reported as skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+from onnx import helper
+from onnx.backend.base import Backend, BackendRep, namedtupledict
+
+from byoc.compiler import compile as compile_model
+from byoc.discovery import VendorSpec
+from byoc.errors import InputError, ModelError
+from byoc.executable import Executable
+
+__all__ = [
+    "ByocBackend",
+    "PreparedModel",
+    "backend_for",
+    "is_compatible",
+    "prepare",
+    "run_model",
+    "run_node",
+    "supports_device",
+]
+
+
+class PreparedModel(BackendRep):  # type: ignore[misc]
+    """A compiled model. executable: what `byoc.compile` returned, with its report."""
+
+    def __init__(self, executable: Executable) -> None:
+        self.executable = executable
+
+    def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Run once.
+
+        inputs: arrays in the order of the model's inputs, or by name, or one array.
+        Returns a named tuple of arrays in the order of the outputs.
+        Raises InputError, ExecutionError.
+        """
+        names = [port.name for port in self.executable.inputs]
+        given = inputs if isinstance(inputs, Mapping) else self._by_name(names, inputs)
+        results = self.executable.run(given)
+        outputs = [port.name for port in self.executable.outputs]
+        named: tuple[Any, ...] = namedtupledict("Outputs", outputs)(*(results[n] for n in outputs))
+        return named
+
+    @staticmethod
+    def _by_name(names: list[str], inputs: Any) -> dict[str, Any]:
+        values = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+        if len(values) != len(names):
+            raise InputError(
+                f"the model takes {len(names)} inputs ({', '.join(names)}), found {len(values)}"
+            )
+        return dict(zip(names, values, strict=True))
+
+
+class ByocBackend(Backend):  # type: ignore[misc]
+    """byoc behind ONNX's backend API. vendors: used when a call names none (see `backend_for`)."""
+
+    vendors: ClassVar[VendorSpec] = ()
+
+    @classmethod
+    def prepare(
+        cls,
+        model: onnx.ModelProto,
+        device: str = "CPU",
+        vendors: VendorSpec | None = None,
+        **kwargs: Any,
+    ) -> PreparedModel:
+        """Compile a model.
+
+        vendors: as for `byoc.compile`. Raises ModelError (also for a device that is not the CPU),
+        VendorError, OptionError, CompileError.
+        """
+        if not cls.supports_device(device):
+            raise ModelError(f"device {device!r} is not served; legal: CPU")
+        return PreparedModel(compile_model(model, cls.vendors if vendors is None else vendors))
+
+    @classmethod
+    def run_model(
+        cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any
+    ) -> tuple[Any, ...]:
+        """`prepare`, then run once."""
+        return cls.prepare(model, device, **kwargs).run(inputs)
+
+    @classmethod
+    def run_node(
+        cls,
+        node: onnx.NodeProto,
+        inputs: Any,
+        device: str = "CPU",
+        outputs_info: Sequence[tuple[Any, tuple[int, ...]]] | None = None,
+        opset_version: int | None = None,
+        **kwargs: Any,
+    ) -> tuple[Any, ...]:
+        """Run one node of the newest opset (or of `opset_version`) on arrays.
+
+        inputs: one array per input of the node that is not absent, in order.
+        outputs_info: numpy dtype and shape of each output; inferred when not given.
+        Raises ModelError when the types of the outputs cannot be told, else as `prepare`.
+        """
+        arrays = [
+            np.asarray(a) for a in (inputs.values() if isinstance(inputs, Mapping) else inputs)
+        ]
+        model = _model_of(node, arrays, outputs_info, opset_version)
+        return cls.prepare(model, device, **kwargs).run(arrays)
+
+    @classmethod
+    def is_compatible(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> bool:
+        """True: whether a model runs is told by `prepare`, with the reason."""
+        return True
+
+    @classmethod
+    def supports_device(cls, device: str) -> bool:
+        """True for "CPU": what runs where is said by `vendors`, not by the device."""
+        return str(device).split(":")[0] == "CPU"
+
+
+def backend_for(vendors: VendorSpec) -> type[ByocBackend]:
+    """A backend that compiles for these vendors, for tools that cannot pass options."""
+    return type("ByocBackendForVendors", (ByocBackend,), {"vendors": vendors})
+
+
+def _model_of(
+    node: onnx.NodeProto,
+    arrays: Sequence[np.ndarray[Any, Any]],
+    outputs_info: Sequence[tuple[Any, tuple[int, ...]]] | None,
+    opset_version: int | None,
+) -> onnx.ModelProto:
+    names = [n for n in node.input if n]
+    if len(names) != len(arrays):
+        raise ModelError(
+            f"node {node.name or node.op_type!r} reads {len(names)} values, found {len(arrays)}"
+        )
+    ports = [_port(n, a.dtype, a.shape) for n, a in zip(names, arrays, strict=True)]
+    outputs = [n for n in node.output if n]
+    if outputs_info is None:
+        results = [onnx.ValueInfoProto(name=n) for n in outputs]
+    else:
+        results = [_port(n, d, s) for n, (d, s) in zip(outputs, outputs_info, strict=True)]
+    version = onnx.defs.onnx_opset_version() if opset_version is None else opset_version
+    opsets = [helper.make_opsetid("", version)]
+    if node.domain:
+        opsets.append(helper.make_opsetid(node.domain, 1))
+    graph = helper.make_graph([node], node.name or node.op_type, ports, results)
+    model = helper.make_model(graph, opset_imports=opsets)
+    if outputs_info is None:
+        try:
+            model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        except Exception as error:
+            raise ModelError(
+                f"node {node.name or node.op_type!r}: its outputs cannot be inferred ({error}); "
+                f"give outputs_info"
+            ) from None
+    return model
+
+
+def _port(name: str, dtype: Any, shape: Sequence[int]) -> onnx.ValueInfoProto:
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return helper.make_tensor_value_info(name, element, list(shape))
+
+
+prepare = ByocBackend.prepare
+run_model = ByocBackend.run_model
+run_node = ByocBackend.run_node
+supports_device = ByocBackend.supports_device
+is_compatible = ByocBackend.is_compatible
