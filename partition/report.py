@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 __all__ = [
     "HOST",
@@ -65,6 +66,7 @@ class OpRecord:
     the host. flops: floating-point operations, bytes: read and written; None when a dimension is
     symbolic. type: of its result. refusals: at most one per vendor, empty when it was placed at
     the first. verdicts: one per vendor asked, in their order. cost: predicted seconds where it is.
+    inputs: indices of the ops whose results it reads.
     """
 
     index: int
@@ -80,6 +82,7 @@ class OpRecord:
     refusals: tuple[Refusal, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     cost: float | None = None
+    inputs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class SegmentRecord:
     """One segment: ops and composites counted, flops, and bytes of weights and at its border.
 
     None where a dimension is symbolic. predicted, measured: seconds of one run, without borders.
+    on_host: predicted seconds of its ops on the host.
     """
 
     name: str
@@ -103,6 +107,7 @@ class SegmentRecord:
     processor: str = "cpu"
     predicted: float | None = None
     measured: float | None = None
+    on_host: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,27 +144,40 @@ class PlanRecord:
 
 @dataclass(frozen=True, slots=True)
 class SplitRecord:
-    """Two segments of one vendor that touch and are not one: `path` leads from the first to the
-    second through ops of other places, as (op, name, place); with both joined it would be a cycle.
+    """Two neighbouring segments of one vendor, and why they are not one.
+
+    reason: "path" (a path leaves the first and comes back to the second: joined they would wait
+    for themselves), "limit" (the search for such a path was given up), "depth" (both read one
+    value, but on different depths) or "choice" (nothing forbids it, the placement kept them
+    apart). path: ops from the last in the first segment to the first in the second, as (op, name,
+    place); place is a segment's name or "host". text: the sentence to show.
     """
 
     first: str
     second: str
     path: tuple[tuple[str, str, str], ...]
     text: str
+    reason: str = "path"
 
 
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
-    """What would change if `vendor` took every `op`: segments and seconds before and after."""
+    """What would change if `vendor` took every `op` that is on the host now.
+
+    op: kinds of op, joined by ", ". count: how many ops. segments, segments_after: of the whole
+    model. gain: predicted seconds saved, negative when it would be slower; None when not known.
+    border_bytes, border_bytes_after: what crosses between places. text: the sentence to show.
+    """
 
     vendor: str
     op: str
     count: int
     segments: int
     segments_after: int
-    gain: float
+    gain: float | None
     text: str
+    border_bytes: int | None = None
+    border_bytes_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +255,26 @@ class PartitionReport:
             ReasonCount(vendor, reason, n, tuple(kinds[vendor, reason]))
             for (vendor, reason), n in count.most_common()
         )
+
+    def rows(self, kind: str = "ops") -> list[dict[str, Any]]:
+        """One flat dict per op, or per entry of "segments", "borders", "plans", "splits",
+        "counterfactuals" or "reasons": ``pandas.DataFrame(report.rows())``.
+
+        Raises OptionError for another kind.
+        """
+        from byoc.report import rows
+
+        return rows(self, kind)
+
+    def why(self, op: str) -> str:
+        """Why an op is where it is: its place, each vendor's verdict, its segment, the splits
+        around it. op: its name, or "#12" for its index.
+
+        Raises OptionError when no op is called so; the message has the nearest names.
+        """
+        from byoc.report import why
+
+        return why(self, op)
 
     def table(self, *, ops: bool = False, width: int | None = None) -> str:
         """The report for a terminal; `ops` adds one line per op."""

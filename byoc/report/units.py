@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "percent", "size"]
+__all__ = ["change", "count", "percent", "seconds", "size"]
+
+_MINUS = "\N{MINUS SIGN}"
 
 
 def _scaled(value: float, base: float, units: tuple[str, ...]) -> str:
@@ -29,3 +31,29 @@ def percent(share: float | None) -> str:
         return "?"
     shown = min(round(share * 100, 1), 99.9) if share < 1 else 100.0
     return f"{shown:.1f} %"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds: ``0.00123`` is ``"1.23 ms"``, infinity ``"∞"`` (cannot be built), None ``"?"``."""
+    if value is None:
+        return "?"
+    if value in (float("inf"), float("-inf")):
+        return "∞" if value > 0 else f"{_MINUS}∞"
+    size, sign = abs(value), _MINUS if value < 0 else ""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if size >= scale * 0.9995:
+            return f"{sign}{_digits(size / scale)} {unit}"
+    return f"{sign}{_digits(size / 1e-6)} µs" if size >= 5e-9 else "0 µs"
+
+
+def change(value: float | None) -> str:
+    """A difference of seconds with its sign: ``0.0018`` is ``"+1.8 ms"``; None is ``"?"``."""
+    text = seconds(value)
+    return f"+{text}" if value is not None and value > 0 and text != "0 µs" else text
+
+
+def _digits(value: float) -> str:
+    """Three digits, no exponent: ``"1.23"``, ``"12.3"``, ``"123"``, ``"1230"``."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{float(f'{value:.3g}'):g}" if value >= 0.01 else f"{value:.2f}"

@@ -1,17 +1,30 @@
 """The report as table, JSON and page."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from byoc.errors import ArtifactError
-from byoc.partition import OpRecord, PartitionReport, Refusal, SegmentRecord
+from byoc.errors import ArtifactError, OptionError
+from byoc.partition import (
+    BorderRecord,
+    Counterfactual,
+    OpRecord,
+    PartitionReport,
+    PlanRecord,
+    ReasonCount,
+    Refusal,
+    SegmentRecord,
+    SplitRecord,
+    Verdict,
+)
 from byoc.report import SCHEMA_VERSION, render_json, report_from_json
-from byoc.report.units import count, percent, size
+from byoc.report.units import change, count, percent, seconds, size
 
 NASTY = "</script><script>alert(1)</script> & \u2028 <!-- é"
 
@@ -38,6 +51,24 @@ def segment(name="v_0", **kwargs):
 def report():
     ops = (op(0, "v"), op(1, "v"), op(2, name=NASTY), op(3, flops=20))
     return PartitionReport(vendors=("v", "w"), ops=ops, segments=(segment(),))
+
+
+@pytest.fixture
+def full(report):
+    """A report with every kind of record."""
+    taken = (Verdict("v", "taken", "p", "", 1e-6), Verdict("w", "offered", "q", "v gains 2 µs"))
+    path = (("nn.relu", "n0", "v_0"), ("exp", "e", "host"), ("nn.relu", "n1", "v_1"))
+    return replace(
+        report,
+        ops=(op(0, "v", verdicts=taken, cost=1e-6), op(1, "v", inputs=(0,)), *report.ops[2:]),
+        placement="model",
+        borders=(BorderRecord("main", "v_0", "host", 1, 4096, 2e-6, 3e-6),),
+        plans=(PlanRecord("model", 1e-3, 1.1e-3, 0.02, 1, True), PlanRecord("host", 2e-3)),
+        splits=(SplitRecord("v_0", "v_1", path, "v_0 and v_1 cannot be one"),),
+        counterfactuals=(Counterfactual("v", "exp", 1, 2, 1, 1.8e-3, "if exp …", 4096, 0),),
+        advice=("min_segment_flops=2e6 would remove 14 segments that lose 0.3 ms",),
+        warnings=("coverage is low",),
+    )
 
 
 def test_coverage(report):
@@ -93,13 +124,73 @@ def test_json_round_trip(report):
     assert data["reasons"][0]["count"] == 2
 
 
-def test_the_documented_schema_is_the_schema(report):
+SECTIONS = {
+    "The report": PartitionReport,
+    "A segment": SegmentRecord,
+    "An op": OpRecord,
+    "A border": BorderRecord,
+    "A plan": PlanRecord,
+    "A split": SplitRecord,
+    "A counterfactual": Counterfactual,
+    "A reason": ReasonCount,
+}
+
+
+def documented(title):
+    """Names in the first column of the table under a heading."""
     text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
-    data = json.loads(report.to_json())
-    documented = set(re.findall(r"`([a-z_]+)`", text))
-    for part in (data, data["coverage"], data["segments"][0], data["ops"][0], data["reasons"][0]):
-        assert documented.issuperset(part)
-    assert f"version {SCHEMA_VERSION}" in text
+    section = re.search(rf"^### {title}\n(.*?)(?=^##)", text, re.S | re.M)[1]
+    cells = re.findall(r"^\| (`[^|]*) \|", section, re.M)
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_documented_schema_is_the_schema(title):
+    wanted = {field.name for field in fields(SECTIONS[title])}
+    if title == "The report":
+        wanted |= {"schema", "version", "coverage", "reasons"}
+    assert documented(title) == wanted
+
+
+def test_documented_versions_and_nested_records(full):
+    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    assert f"## JSON, version {SCHEMA_VERSION}\n" in text
+    data = json.loads(full.to_json())
+    assert set(data) == documented("The report")
+    names = set(re.findall(r"`([a-z_]+)`", text))
+    for part in (data["coverage"], data["ops"][0]["verdicts"][0], data["ops"][3]["refusals"][0]):
+        assert names.issuperset(part)
+
+
+def test_json_round_trip_of_every_record(full):
+    assert report_from_json(full.to_json()) == full
+    assert report_from_json(full.to_json(indent=None)) == full
+
+
+def test_json_of_costs_that_are_not_finite(report):
+    endless = replace(report, plans=(PlanRecord("v only", math.inf, math.nan),))
+    text = endless.to_json()
+    assert not re.search(r"Infinity|NaN", text)
+    assert report_from_json(text).plans == (PlanRecord("v only", None, None),)
+
+
+def test_reports_of_version_1_are_read():
+    old = {
+        "schema": "byoc.partition-report", "version": 1, "vendors": ["v"],
+        "coverage": {"flops": 0.0, "ops": 0.0, "by_vendor": {}}, "segments": [], "reasons": [],
+        "ops": [{"index": 0, "function": "main", "op": "exp", "name": "e", "place": "host",
+                 "segment": None, "pattern": None, "flops": 2, "bytes": None, "type": "?",
+                 "refusals": [{"vendor": "v", "pattern": "", "reason": "no"}]}],
+    }  # fmt: skip
+    (record,) = report_from_json(json.dumps(old)).ops
+    assert (record.refusals, record.verdicts) == ((Refusal("v", "", "no"),), ())
+    assert record.bytes is None
+
+
+def test_unknown_fields_of_later_releases_are_skipped(full):
+    data = json.loads(full.to_json())
+    data["colour"] = data["ops"][0]["colour"] = "green"
+    assert report_from_json(json.dumps(data)) == full
 
 
 @pytest.mark.parametrize(
@@ -109,7 +200,15 @@ def test_the_documented_schema_is_the_schema(report):
         ("[]", "expected schema 'byoc.partition-report', found 'list'"),
         ('{"schema": "x"}', "found 'x'"),
         ('{"schema": "byoc.partition-report", "version": 99}', "schema version 99"),
-        ('{"schema": "byoc.partition-report", "version": 1}', "damaged partition report"),
+        (
+            '{"schema": "byoc.partition-report", "version": 2}',
+            "damaged partition report: vendors: ",
+        ),
+        (
+            '{"schema": "byoc.partition-report", "version": 2, "vendors": [1], "ops": [], '
+            '"segments": []}',
+            "damaged partition report: vendors.0: input should be a valid string; make the report",
+        ),
     ],
 )
 def test_json_that_is_no_report(text, words):
@@ -170,6 +269,34 @@ def test_figures():
     assert [percent(v) for v in (None, 0.0, 0.9949, 0.99999, 1.0)] == [
         "?", "0.0 %", "99.5 %", "99.9 %", "100.0 %",
     ]  # fmt: skip
+
+
+def test_times():
+    assert [seconds(v) for v in (None, 0.0, 1e-9, 4.2e-7, 1.5e-6, 0.00123, 0.0123, 1, 1234)] == [
+        "?", "0 µs", "0 µs", "0.42 µs", "1.5 µs", "1.23 ms", "12.3 ms", "1 s", "1234 s",
+    ]  # fmt: skip
+    assert seconds(math.inf) == "∞"
+    assert [change(v) for v in (None, -0.0018, 0.0004, 0.0)] == [
+        "?", "\N{MINUS SIGN}1.8 ms", "+400 µs", "0 µs",
+    ]  # fmt: skip
+
+
+def test_rows_are_flat(full):
+    scalar = (str, int, float, bool, type(None))
+    for kind in ("ops", "segments", "borders", "plans", "splits", "counterfactuals", "reasons"):
+        found = full.rows(kind)
+        assert found
+        assert len({tuple(row) for row in found}) == 1
+        assert all(isinstance(value, scalar) for row in found for value in row.values())
+    first, second, third, _ = full.rows()
+    assert (first["verdict.v"], first["verdict.w"]) == ("taken", "offered")
+    assert first["reason.w"] == "v gains 2 µs"
+    assert (second["verdict.v"], second["verdict.w"], second["inputs"]) == ("taken", None, "0")
+    assert (third["verdict.v"], third["reason.v"]) == ("refused", "weight is not constant")
+    (split,) = full.rows("splits")
+    assert split["path"] == "nn.relu (n0, v_0) → exp (e, host) → nn.relu (n1, v_1)"
+    with pytest.raises(OptionError, match="no rows of 'segment'; did you mean 'segments'"):
+        full.rows("segment")
 
 
 def test_compact_json(report):
