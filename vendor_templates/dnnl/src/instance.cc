@@ -27,7 +27,9 @@ std::optional<Tensor> Window(const Tensor& tensor, const Dims& shape, const Dims
   if (!IsStrided(tensor.desc)) {
     Desc origin = tensor.desc.submemory_desc(shape, Dims(shape.size(), 0), /*allow_empty=*/true);
     if (!IsEmpty(origin) && origin.get_padded_dims() == window.desc.get_padded_dims()) {
-      window.offset += window.desc.get_submemory_offset() * SizeOf(tensor.dtype);
+      // The tensor may be such a window itself: its own offset then stays in the descriptor.
+      int64_t before = origin.get_submemory_offset();
+      window.offset += (window.desc.get_submemory_offset() - before) * SizeOf(tensor.dtype);
       window.desc = origin;
     }
     return window;
