@@ -1,6 +1,14 @@
+/*!
+ * One loop nest for all: it walks rows by bytes and calls a row function, of which there is one per
+ * function and dtype. Only those small loops are templates, so the file compiles quickly.
+ *
+ *   nest  ── offsets in elements × bytes per element ──▶  Row(a, strides, b, y, n)
+ */
 #include "binary.h"
 
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <type_traits>
 
 #include "../error.h"
@@ -8,87 +16,128 @@
 namespace byoc::onednn {
 namespace {
 
-/*! \brief One row; the two common stride patterns get loops that compilers vectorise. */
+/*! \brief y[i] = f(a[i], b[i]) for n elements; strides in elements. */
+using BinaryRow = void (*)(const void* a, int64_t sa, const void* b, int64_t sb, void* y,
+                           int64_t sy, int64_t n);
+
+/*! \brief The two common stride patterns get loops that compilers vectorise. */
 template <typename T, typename R, typename F>
-void BinaryRow(const T* a, int64_t sa, const T* b, int64_t sb, R* y, int64_t sy, int64_t n,
-               const F& f) {
+void RowOf(const void* left, int64_t sa, const void* right, int64_t sb, void* result, int64_t sy,
+           int64_t n) {
+  const T* a = static_cast<const T*>(left);
+  const T* b = static_cast<const T*>(right);
+  R* y = static_cast<R*>(result);
+  const F f;
   if (sa == 1 && sb == 1 && sy == 1) {
     for (int64_t i = 0; i < n; ++i) y[i] = f(a[i], b[i]);
   } else if (sa == 1 && sb == 0 && sy == 1) {
-    T right = *b;
-    for (int64_t i = 0; i < n; ++i) y[i] = f(a[i], right);
+    T same = *b;
+    for (int64_t i = 0; i < n; ++i) y[i] = f(a[i], same);
   } else if (sa == 0 && sb == 1 && sy == 1) {
-    T left = *a;
-    for (int64_t i = 0; i < n; ++i) y[i] = f(left, b[i]);
+    T same = *a;
+    for (int64_t i = 0; i < n; ++i) y[i] = f(same, b[i]);
   } else {
     for (int64_t i = 0; i < n; ++i) y[i * sy] = f(a[i * sa], b[i * sb]);
   }
 }
 
-template <typename T, typename R, typename F>
-Kernel BinaryLoop(const LoopNest<3>& nest, F f) {
-  return [nest, f](void* const* operands) {
-    const T* a = static_cast<const T*>(operands[0]);
-    const T* b = static_cast<const T*>(operands[1]);
-    R* y = static_cast<R*>(operands[2]);
+/*! \brief A nest of such rows. */
+Kernel BinaryLoop(const LoopNest<3>& nest, BinaryRow row, int64_t in_size, int64_t out_size) {
+  return [nest, row, in_size, out_size](void* const* operands) {
+    const char* a = static_cast<const char*>(operands[0]);
+    const char* b = static_cast<const char*>(operands[1]);
+    char* y = static_cast<char*>(operands[2]);
     ForEachPart(nest, [&](const std::array<int64_t, 3>& at, int64_t n) {
-      BinaryRow(a + at[0], nest.RowStride(0), b + at[1], nest.RowStride(1), y + at[2],
-                nest.RowStride(2), n, f);
+      row(a + at[0] * in_size, nest.RowStride(0), b + at[1] * in_size, nest.RowStride(1),
+          y + at[2] * out_size, nest.RowStride(2), n);
     });
   };
 }
 
+// Integers wrap around, as numpy's do; the sums are done unsigned because signed ones must not.
+template <typename T, bool = std::is_integral_v<T>>
+struct Wrapping {
+  using Type = std::make_unsigned_t<T>;
+};
 template <typename T>
-Kernel ArithmeticOf(BinaryAlg alg, const LoopNest<3>& nest) {
-  // Integers wrap around, as numpy's do; the sums are done unsigned because signed ones must not.
-  using U = typename std::conditional_t<std::is_integral_v<T>, std::make_unsigned<T>,
-                                        std::enable_if<true, T>>::type;
-  auto wrap = [](auto f) {
-    return [f](T a, T b) { return static_cast<T>(f(static_cast<U>(a), static_cast<U>(b))); };
-  };
+struct Wrapping<T, false> {
+  using Type = T;
+};
+template <typename T>
+using Wrap = typename Wrapping<T>::Type;
+
+template <typename T>
+struct Add {
+  T operator()(T a, T b) const { return static_cast<T>(Wrap<T>(a) + Wrap<T>(b)); }
+};
+template <typename T>
+struct Sub {
+  T operator()(T a, T b) const { return static_cast<T>(Wrap<T>(a) - Wrap<T>(b)); }
+};
+template <typename T>
+struct Mul {
+  T operator()(T a, T b) const { return static_cast<T>(Wrap<T>(a) * Wrap<T>(b)); }
+};
+template <typename T>
+struct Max {
+  T operator()(T a, T b) const { return a != a || a > b ? a : b; }
+};
+template <typename T>
+struct Min {
+  T operator()(T a, T b) const { return a != a || a < b ? a : b; }
+};
+struct Div {
+  float operator()(float a, float b) const { return a / b; }
+};
+struct Pow {
+  float operator()(float a, float b) const { return std::pow(a, b); }
+};
+
+template <typename T>
+BinaryRow ArithmeticOf(BinaryAlg alg) {
   switch (alg) {
     case BinaryAlg::kAdd:
-      return BinaryLoop<T, T>(nest, wrap([](U a, U b) { return a + b; }));
+      return RowOf<T, T, Add<T>>;
     case BinaryAlg::kSub:
-      return BinaryLoop<T, T>(nest, wrap([](U a, U b) { return a - b; }));
+      return RowOf<T, T, Sub<T>>;
     case BinaryAlg::kMul:
-      return BinaryLoop<T, T>(nest, wrap([](U a, U b) { return a * b; }));
+      return RowOf<T, T, Mul<T>>;
     case BinaryAlg::kMax:
-      return BinaryLoop<T, T>(nest, [](T a, T b) { return a != a || a > b ? a : b; });
+      return RowOf<T, T, Max<T>>;
     case BinaryAlg::kMin:
-      return BinaryLoop<T, T>(nest, [](T a, T b) { return a != a || a < b ? a : b; });
+      return RowOf<T, T, Min<T>>;
     default:
       break;
   }
   if constexpr (std::is_floating_point_v<T>) {
-    if (alg == BinaryAlg::kDiv) return BinaryLoop<T, T>(nest, [](T a, T b) { return a / b; });
-    return BinaryLoop<T, T>(nest, [](T a, T b) { return std::pow(a, b); });
+    return alg == BinaryAlg::kDiv ? RowOf<T, T, Div> : RowOf<T, T, Pow>;
   }
   Fail("div and pow need float32 operands");
 }
 
 template <typename T, typename R>
-Kernel ComparisonOf(BinaryAlg alg, const LoopNest<3>& nest) {
+BinaryRow ComparisonOf(BinaryAlg alg) {
   switch (alg) {
     case BinaryAlg::kGe:
-      return BinaryLoop<T, R>(nest, [](T a, T b) -> R { return a >= b; });
+      return RowOf<T, R, std::greater_equal<T>>;
     case BinaryAlg::kGt:
-      return BinaryLoop<T, R>(nest, [](T a, T b) -> R { return a > b; });
+      return RowOf<T, R, std::greater<T>>;
     case BinaryAlg::kLe:
-      return BinaryLoop<T, R>(nest, [](T a, T b) -> R { return a <= b; });
+      return RowOf<T, R, std::less_equal<T>>;
     case BinaryAlg::kLt:
-      return BinaryLoop<T, R>(nest, [](T a, T b) -> R { return a < b; });
+      return RowOf<T, R, std::less<T>>;
     case BinaryAlg::kEq:
-      return BinaryLoop<T, R>(nest, [](T a, T b) -> R { return a == b; });
+      return RowOf<T, R, std::equal_to<T>>;
     default:
-      return BinaryLoop<T, R>(nest, [](T a, T b) -> R { return a != b; });
+      return RowOf<T, R, std::not_equal_to<T>>;
   }
 }
 
 template <typename T>
 Kernel BinaryOf(BinaryAlg alg, const LoopNest<3>& nest, bool to_float) {
-  if (!IsComparison(alg)) return ArithmeticOf<T>(alg, nest);
-  return to_float ? ComparisonOf<T, float>(alg, nest) : ComparisonOf<T, uint8_t>(alg, nest);
+  if (!IsComparison(alg)) return BinaryLoop(nest, ArithmeticOf<T>(alg), sizeof(T), sizeof(T));
+  if (to_float) return BinaryLoop(nest, ComparisonOf<T, float>(alg), sizeof(T), sizeof(float));
+  return BinaryLoop(nest, ComparisonOf<T, uint8_t>(alg), sizeof(T), 1);
 }
 
 template <typename T>
@@ -128,36 +177,52 @@ To Convert(From value) {
   }
 }
 
+/*! \brief y[i] = x[i] converted, for n elements; strides in elements. */
+using CastRow = void (*)(const void* x, int64_t sx, void* y, int64_t sy, int64_t n);
+
 template <typename From, typename To>
-Kernel CastOf(const LoopNest<2>& nest) {
-  return [nest](void* const* operands) {
-    const From* x = static_cast<const From*>(operands[0]);
-    To* y = static_cast<To*>(operands[1]);
-    ForEachPart(nest, [&](const std::array<int64_t, 2>& at, int64_t n) {
-      for (int64_t i = 0; i < n; ++i) {
-        y[at[1] + i * nest.RowStride(1)] = Convert<From, To>(x[at[0] + i * nest.RowStride(0)]);
-      }
-    });
-  };
+void CastRowOf(const void* from, int64_t sx, void* to, int64_t sy, int64_t n) {
+  const From* x = static_cast<const From*>(from);
+  To* y = static_cast<To*>(to);
+  if (sx == 1 && sy == 1) {
+    for (int64_t i = 0; i < n; ++i) y[i] = Convert<From, To>(x[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i * sy] = Convert<From, To>(x[i * sx]);
+  }
 }
 
 template <typename From>
-Kernel CastFrom(const LoopNest<2>& nest, DType out) {
+CastRow CastFrom(DType out) {
   switch (out) {
     case DType::kFloat32:
-      return CastOf<From, float>(nest);
+      return CastRowOf<From, float>;
     case DType::kInt32:
-      return CastOf<From, int32_t>(nest);
+      return CastRowOf<From, int32_t>;
     case DType::kInt64:
-      return CastOf<From, int64_t>(nest);
+      return CastRowOf<From, int64_t>;
     case DType::kUInt8:
-      return CastOf<From, uint8_t>(nest);
+      return CastRowOf<From, uint8_t>;
     case DType::kInt8:
-      return CastOf<From, int8_t>(nest);
+      return CastRowOf<From, int8_t>;
     case DType::kBool:
-      return CastOf<From, bool>(nest);
+      return CastRowOf<From, bool>;
   }
   Fail("cast to an unknown dtype");
+}
+
+CastRow CastRowFor(DType in, DType out) {
+  switch (in) {
+    case DType::kFloat32:
+      return CastFrom<float>(out);
+    case DType::kInt32:
+      return CastFrom<int32_t>(out);
+    case DType::kInt64:
+      return CastFrom<int64_t>(out);
+    case DType::kInt8:
+      return CastFrom<int8_t>(out);
+    default:  // bool is a byte of 0 or 1
+      return CastFrom<uint8_t>(out);
+  }
 }
 
 }  // namespace
@@ -184,18 +249,15 @@ Kernel WhereKernel(const LoopNest<4>& nest, int64_t size) {
 }
 
 Kernel CastKernel(const LoopNest<2>& nest, DType in, DType out) {
-  switch (in) {
-    case DType::kFloat32:
-      return CastFrom<float>(nest, out);
-    case DType::kInt32:
-      return CastFrom<int32_t>(nest, out);
-    case DType::kInt64:
-      return CastFrom<int64_t>(nest, out);
-    case DType::kInt8:
-      return CastFrom<int8_t>(nest, out);
-    default:  // bool is a byte of 0 or 1
-      return CastFrom<uint8_t>(nest, out);
-  }
+  CastRow row = CastRowFor(in, out);
+  int64_t in_size = SizeOf(in), out_size = SizeOf(out);
+  return [nest, row, in_size, out_size](void* const* operands) {
+    const char* x = static_cast<const char*>(operands[0]);
+    char* y = static_cast<char*>(operands[1]);
+    ForEachPart(nest, [&](const std::array<int64_t, 2>& at, int64_t n) {
+      row(x + at[0] * in_size, nest.RowStride(0), y + at[1] * out_size, nest.RowStride(1), n);
+    });
+  };
 }
 
 }  // namespace byoc::onednn
