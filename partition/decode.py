@@ -83,7 +83,7 @@ class Decoder:
         self._dtypes: dict[str, str] = {}
         self._elements: dict[int, str] = {}
         self._interned: dict[tuple[tuple[Dim, ...], str], TensorType] = {}
-        self._symbols: dict[int, str] = {}
+        self._symbols: dict[int, tuple[str, int]] = {}
         self._taken: set[str] = set()
         self._arrays: dict[int, Array] = {}
         self._attr_fields: dict[type, tuple[str, ...]] = {}
@@ -129,7 +129,7 @@ class Decoder:
             value = int(expr.value)
             return (str(value), _ATOM) if value >= 0 else (f"({value})", _ATOM)
         if kind is tvm.ir.Var:
-            return self._symbol(expr), _ATOM
+            return self._symbol(expr)
         if kind in _BINARY:
             sign, level, right_level = _BINARY[kind]
             left, left_at = self._symbolic(expr.a)
@@ -143,10 +143,10 @@ class Decoder:
             return self._symbolic(expr.value)
         return UNKNOWN_DIM, _ATOM
 
-    def _symbol(self, var: Any) -> str:
+    def _symbol(self, var: Any) -> tuple[str, int]:
         key = var.__chandle__()
-        name = self._symbols.get(key)
-        if name is None:
+        known = self._symbols.get(key)
+        if known is None:
             base = re.sub(r"\W", "_", str(var.name)) or "d"
             base = f"d{base}" if base[0].isdigit() or base in _FUNCTIONS else base
             name, k = base, 0
@@ -154,9 +154,21 @@ class Decoder:
                 k += 1
                 name = f"{base}_{k}"
             self._taken.add(name)
-            self._symbols[key] = name
+            known = self._symbols[key] = (name, _ATOM)
             self._keep.append(var)
-        return name
+        return known
+
+    def equate(self, inner: Any, outer: Any) -> None:
+        """Spell the symbolic dimensions of type `inner` (of a called function's parameter) as
+        those of `outer` (of the argument): each function has variables of its own.
+        """
+        shapes = [getattr(ty, "shape", None) for ty in (inner, outer)]
+        if any(type(shape) is not relax.ShapeExpr for shape in shapes):
+            return
+        for dim, value in zip(*(items(shape.values) for shape in shapes), strict=False):
+            if type(dim) is tvm.ir.Var and dim.__chandle__() not in self._symbols:
+                self._symbols[dim.__chandle__()] = self._symbolic(value)
+                self._keep.append(dim)
 
     def dtype(self, ty: Any) -> str:
         """Numpy's spelling of a PrimType or data type."""

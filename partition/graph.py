@@ -373,6 +373,7 @@ class OpGraph:
     def _inline(self, binding: Any, func: Any, scope: int) -> None:
         """Put the body of a composite function in place of its call."""
         for param, arg in zip(func.params, binding.value.args, strict=True):
+            self.decoder.equate(param.ty, arg.ty)
             self._define(param, self._ref(arg, scope, []), scope)
         first = len(self.op)
         for block in func.body.blocks:

@@ -72,12 +72,6 @@ def test_stock_passes_export_and_reload(name, vendor, tmp_path, reference):
     np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], result.numpy())
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=RuntimeError,
-    reason="each composite function of the stock passes has its own symbolic variable; "
-    "segment_from_function does not unify them with the segment's inputs",
-)
 def test_a_symbolic_batch_works_too(reference):
     model = build("mlp", batch="n")
     mod = offload(import_model(model).mod, "dnnl")
