@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 import tvm
 from tvm import relax
 
-from byoc.errors import OptionError, VendorError
+from byoc.errors import OptionError, VendorError, choices
 from byoc.partition.decode import Decoder
-from byoc.partition.explain import Explainer
-from byoc.partition.flops import Costs
-from byoc.partition.graph import OpGraph
-from byoc.partition.group import group_scope
-from byoc.partition.match import Matches, VendorPatterns, match_graph
-from byoc.partition.outline import Draft, Outlined, outline_function
-from byoc.partition.place.costs import Costs as PlaceCosts
+from byoc.partition.match import Matches, VendorPatterns
+from byoc.partition.outline import Outlined, outline_function
+from byoc.partition.place.costs import Costs
+from byoc.partition.place.problem import Limits
 from byoc.partition.place.strategy import Strategy, resolve_strategy
-from byoc.partition.prune import prune_scope
-from byoc.partition.report import HOST, OpRecord, PartitionReport, Refusal, SegmentRecord
+from byoc.partition.record import Recorder
+from byoc.partition.report import (
+    BorderRecord,
+    OpRecord,
+    PartitionReport,
+    PlanRecord,
+    SegmentRecord,
+)
+from byoc.partition.scene import Scene, Spent, Want
 from byoc.partition.segments import build_segment
 from byoc.segment import Segment
 from byoc.vendor import Vendor, check_vendor
@@ -30,7 +34,9 @@ from byoc.vendor import Vendor, check_vendor
 if TYPE_CHECKING:
     from byoc.partition.policy import Policy
 
-__all__ = ["PartitionResult", "partition_module"]
+__all__ = ["PartitionResult", "make_want", "partition_module"]
+
+_LISTED = 200  # names in an error message, at most
 
 _LEFT_ALONE = ("Codegen", "Composite", "Primitive")
 
@@ -52,7 +58,7 @@ def partition_module(
     *,
     placement: str | Strategy = "order",
     policy: Policy | None = None,
-    costs: PlaceCosts | None = None,
+    costs: Costs | None = None,
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
 ) -> PartitionResult:
@@ -72,9 +78,26 @@ def partition_module(
     Raises VendorError when a vendor breaks the contract (a pattern that cannot be read, a check
     that raises), OptionError on a negative threshold.
     """
+    entries = _compile_patterns(vendors)
+    want = make_want(vendors, placement, policy, costs, min_segment_ops, min_segment_flops)
+    with _no_cycles_collected():
+        return _Run(mod, entries, want).result()
+
+
+def make_want(
+    vendors: Sequence[Vendor],
+    placement: str | Strategy,
+    policy: Policy | None,
+    costs: Costs | None,
+    min_segment_ops: int | None,
+    min_segment_flops: float | None,
+) -> Want:
+    """What was asked for, checked. Raises OptionError."""
     strategy = resolve_strategy(placement)
+    costs = costs or Costs()
+    costs.check({vendor.name: vendor for vendor in vendors})
     if min_segment_ops is None:
-        min_segment_ops = 2
+        min_segment_ops = 1 if strategy.costed else 2
     if min_segment_flops is None:
         min_segment_flops = 0
     if min_segment_ops < 0 or min_segment_flops < 0:
@@ -82,9 +105,7 @@ def partition_module(
             f"min_segment_ops and min_segment_flops must not be negative, found "
             f"{min_segment_ops} and {min_segment_flops}"
         )
-    entries = _compile_patterns(vendors)
-    with _no_cycles_collected():
-        return _Run(mod, entries, strategy, min_segment_ops, min_segment_flops).result()
+    return Want(strategy, costs, Limits(min_segment_ops, min_segment_flops))
 
 
 def _compile_patterns(vendors: Sequence[Vendor]) -> list[VendorPatterns]:
@@ -123,36 +144,55 @@ def _functions(mod: tvm.IRModule) -> list[tuple[Any, Any]]:
 class _Run:
     """One partitioning."""
 
-    def __init__(
-        self,
-        mod: tvm.IRModule,
-        vendors: Sequence[VendorPatterns],
-        strategy: Strategy,
-        min_ops: int,
-        min_flops: float,
-    ) -> None:
+    def __init__(self, mod: tvm.IRModule, vendors: Sequence[VendorPatterns], want: Want) -> None:
         self.mod = mod
         self.vendors = vendors
-        self.strategy = strategy
         self.names = [v.vendor.name for v in vendors]
-        self.min_ops = min_ops
-        self.min_flops = min_flops
+        self.want = want
         self.decoder = Decoder()
         self.taken = {str(symbol.name_hint) for symbol in mod.get_global_vars()}
         self.count: dict[str, int] = {}
         self.segments: list[Segment] = []
         self.ops: list[OpRecord] = []
         self.records: list[SegmentRecord] = []
+        self.borders: list[BorderRecord] = []
+        self.predicted = 0.0
 
     def result(self) -> PartitionResult:
         functions = dict(self.mod.functions_items())
+        spent = Spent(0, {})
         for symbol, func in _functions(self.mod):
-            again, outlined = self.function(func, str(symbol.name_hint))
+            again, outlined = self.function(func, str(symbol.name_hint), spent)
             functions[symbol] = again
             functions.update((o.symbol, o.function) for o in outlined)
+        self.check_places()
         mod = tvm.IRModule(functions, attrs=self.mod.attrs, global_infos=self.mod.global_infos)
-        report = PartitionReport(tuple(self.names), tuple(self.ops), tuple(self.records))
+        name = self.want.strategy.name
+        plan = PlanRecord(name, self.predicted, segments=len(self.records), shipped=True)
+        report = PartitionReport(
+            tuple(self.names),
+            tuple(self.ops),
+            tuple(self.records),
+            placement=name,
+            borders=tuple(self.borders),
+            plans=(plan,),
+        )
         return PartitionResult(mod, tuple(self.segments), report)
+
+    def check_places(self) -> None:
+        """Every key of a fixed placement must name an op."""
+        places = self.want.strategy.places
+        if not places:
+            return
+        known: set[int | str] = {op.index for op in self.ops} | {op.name for op in self.ops}
+        for key in places:
+            if key not in known:
+                hint = (
+                    choices(key, {op.name for op in self.ops})
+                    if isinstance(key, str) and len(self.ops) <= _LISTED
+                    else f"it has ops 0 to {len(self.ops) - 1}"
+                )
+                raise OptionError(f"the placement names {key!r}, no op of the model; {hint}")
 
     def fresh(self, vendor: str) -> str:
         """A name for the next segment of a vendor."""
@@ -164,87 +204,23 @@ class _Run:
                 self.taken.add(name)
                 return name
 
-    def function(self, func: Any, name: str) -> tuple[Any, list[Outlined]]:
-        graph = OpGraph(func, name, self.decoder)  # 1. snapshot
-        matches = match_graph(graph, self.vendors)  # 2. match
-        costs = Costs(graph)
-        drafts: dict[int, list[Draft]] = {}
-        for index, scope in enumerate(graph.scopes):
-            groups = group_scope(graph, scope.nodes, matches, self.names)  # 3. group
-            kept = prune_scope(  # 4. prune
-                graph, groups, matches, costs, min_ops=self.min_ops, min_flops=self.min_flops
-            )
-            drafts[index] = [Draft(vendor, nodes) for vendor, nodes in kept]
-        again, outlined = outline_function(graph, drafts, self.fresh)  # 5. outline
-        self.report(graph, matches, costs, outlined)  # 6. report
+    def function(self, func: Any, name: str, spent: Spent) -> tuple[Any, list[Outlined]]:
+        # 1. snapshot
+        scene = Scene(func, name, len(self.ops), self.vendors, self.want, self.decoder)
+        matches, drafts = scene.place(spent)  # 2. match, 3. group, 4. prune
+        again, outlined = outline_function(scene.graph, drafts, self.fresh)  # 5. outline
+        self.report(scene, matches, outlined)  # 6. report
         return again, outlined
 
-    def report(
-        self, graph: OpGraph, matches: Matches, costs: Costs, outlined: Sequence[Outlined]
-    ) -> None:
+    def report(self, scene: Scene, matches: Matches, outlined: Sequence[Outlined]) -> None:
         """Segments and records of one function."""
-        owner, composites = matches.owner, matches.composites
-        where: dict[int, str] = {}
-        for o in outlined:
-            where.update(dict.fromkeys(o.nodes, o.name))
-        self._ops(graph, matches, costs, where)
-        for o in outlined:
+        graph, owner, composites = scene.graph, matches.owner, matches.composites
+        recorder = Recorder(scene, matches, outlined)
+        self.ops += recorder.ops()
+        for at, o in enumerate(outlined):
             parts = [composites[c] for c in dict.fromkeys([owner[n] for n in o.nodes])]
             segment = build_segment(graph, o.name, o.vendor, o.nodes, parts, o.inputs, o.outputs)
             self.segments.append(segment)
-            self.records.append(
-                SegmentRecord(
-                    name=o.name,
-                    vendor=o.vendor,
-                    function=graph.name,
-                    ops=len(o.nodes),
-                    composites=len(parts),
-                    flops=_total([costs[n].flops for n in o.nodes]),
-                    weight_bytes=sum([a.nbytes for a in segment.constants.values()]),
-                    input_bytes=_total([costs.size(v) for v in o.inputs]),
-                    output_bytes=_total([costs.size(v) for v in o.outputs]),
-                    inputs=len(segment.inputs),
-                    outputs=len(segment.outputs),
-                )
-            )
-
-    def _ops(
-        self, graph: OpGraph, matches: Matches, costs: Costs, where: Mapping[int, str]
-    ) -> None:
-        """One record per op."""
-        explain = Explainer(graph, self.vendors, matches)
-        function = graph.name
-        for node, op in enumerate(graph.op):
-            cost = costs[node]
-            segment = where.get(node)
-            vendor, pattern = HOST, None
-            refusals: tuple[Refusal, ...] = ()
-            if segment is None:
-                refusals = explain(node)
-            else:
-                composite = matches.composites[matches.owner[node]]
-                vendor, pattern = composite.vendor, composite.pattern
-            self.ops.append(
-                OpRecord(
-                    len(self.ops),
-                    function,
-                    op,
-                    graph.names[node],
-                    vendor,
-                    segment,
-                    pattern,
-                    cost.flops,
-                    cost.bytes,
-                    cost.text,
-                    refusals,
-                )
-            )
-
-
-def _total(values: Iterable[int | None]) -> int | None:
-    total = 0
-    for value in values:
-        if value is None:
-            return None
-        total += value
-    return total
+            self.records.append(recorder.segment(at, segment, len(parts)))
+        self.borders += recorder.borders()
+        self.predicted += recorder.predicted()
