@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from byoc.discovery import Requested, VendorSpec, resolve
 from byoc.errors import ByocError, CompileError
 from byoc.executable import REPORT_MEMBER, Executable
+from byoc.opaque import check_placed
 from byoc.runtime.program import Program, VendorUse, VmProgram
 from byoc.segment import Artifact, Segment
 
@@ -71,6 +72,7 @@ def compile(
     parts = _partition(
         source, requests, placement, policy, costs, min_segment_ops, min_segment_flops
     )
+    check_placed(parts.mod, source.name, [request.vendor.name for request in requests])
     artifacts = tuple(_compile_segment(segment, requests) for segment in parts.segments)
     program = _build(source, parts, requests, artifacts)
     return Executable(program, parts.report)

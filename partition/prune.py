@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from byoc.opaque import OP as OPAQUE
 from byoc.partition.decode import UNKNOWN_DIM, dim_names
 from byoc.partition.flops import Costs
 from byoc.partition.graph import OpGraph
@@ -36,7 +37,9 @@ def prune_scope(
     """The segments worth keeping; nodes of the others are freed and their refusal recorded."""
     kept = []
     for vendor, nodes in drafts:
-        reason = _too_small(costs, nodes, min_ops, min_flops) or _unbound(graph, nodes)
+        opaque = any(graph.op[n] == OPAQUE for n in nodes)  # the host could not run it
+        small = None if opaque else _too_small(costs, nodes, min_ops, min_flops)
+        reason = small or _unbound(graph, nodes)
         if reason is None:
             kept.append((vendor, nodes))
             continue

@@ -1,11 +1,13 @@
 """Segment → ONNX, for every engine that reads ONNX (OpenVINO, ONNX Runtime, TensorRT, SDKs).
 
 A vendor built on it needs little more than "build" and "run": its patterns are `EXPORTABLE`,
-its check is `refusal`, its compile starts with `segment_to_onnx`.
+its check is `refusal`, its compile starts with `segment_to_onnx`. An engine that runs all of ONNX
+may take opaque nodes too (a pattern on `byoc.opaque.OP`); `steps_of` cuts a segment by opsets then.
 """
 
 from __future__ import annotations
 
 from byoc.interchange.exporter import EXPORTABLE, OPSET, refusal, segment_to_onnx
+from byoc.interchange.opaque import Step, steps_of
 
-__all__ = ["EXPORTABLE", "OPSET", "refusal", "segment_to_onnx"]
+__all__ = ["EXPORTABLE", "OPSET", "Step", "refusal", "segment_to_onnx", "steps_of"]

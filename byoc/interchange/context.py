@@ -27,6 +27,7 @@ class Context:
     """Collects ONNX nodes and initialisers of one model.
 
     type_of: value id → its type. constant_of: value id → its array, or None.
+    tensors: initialisers as ONNX holds them. opsets: domain → version, beside the exporter's own.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class Context:
         self.constant_of = constant_of
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, Array] = {}
+        self.tensors: list[onnx.TensorProto] = []
+        self.opsets: dict[str, int] = {}
         self._fresh = 0
 
     def fresh(self, hint: str) -> str:

@@ -13,7 +13,9 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.interchange.context import Context, Unsupported
+from byoc.interchange.opaque import embed
 from byoc.interchange.ops import EXPORTS
+from byoc.opaque import OP
 from byoc.segment import Node, Segment, TensorType
 
 if TYPE_CHECKING:
@@ -52,9 +54,11 @@ def refusal(match: Match) -> str | None:
     return None
 
 
-def segment_to_onnx(segment: Segment) -> onnx.ModelProto:
-    """Write a segment as an ONNX model (opset 20), inputs ``i0, i1, …``, outputs ``o0, o1, …``.
+def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
+    """Write a segment as an ONNX model, inputs ``i0, i1, …``, outputs ``o0, o1, …``.
 
+    opset: of the opaque nodes in it (see `byoc.interchange.opaque`); all others are written as
+    opset 20 has them.
     Raises CompileError naming the segment and the node when a node has no ONNX form.
     """
     from onnx import helper, numpy_helper
@@ -84,11 +88,18 @@ def segment_to_onnx(segment: Segment) -> onnx.ModelProto:
             if name in read
         ],
     )
-    opsets = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    graph.initializer.extend(context.tensors)
+    versions = {**context.opsets, "": opset}
+    opsets = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
+    ir_version = IR_VERSION
+    if opset != OPSET:
+        ir_version = helper.find_min_ir_version_for([helper.make_opsetid("", opset)], True)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=max(ir_version, 4))
 
 
 def _export(segment: Segment, context: Context, node: Node, inputs: list[str]) -> list[str]:
+    if node.op == OP:
+        return embed(context, node, inputs)
     export = EXPORTS.get(node.op)
     reason = f"{node.op} has no ONNX form"
     if export is not None:

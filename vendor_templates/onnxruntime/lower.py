@@ -1,9 +1,13 @@
-"""Segment → ONNX bytes."""
+"""Segment → ONNX bytes: one model, or several steps where opaque nodes need another opset."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from byoc.errors import CompileError
-from byoc.interchange import segment_to_onnx
+from byoc.interchange import OPSET, Step, segment_to_onnx, steps_of
+from byoc.opaque import OP
 from byoc.segment import Artifact, Segment
 
 __all__ = ["compile_segment"]
@@ -12,11 +16,53 @@ _LIMIT = 2**31 - 1  # bytes of one protobuf message
 
 
 def compile_segment(segment: Segment) -> Artifact:
-    """The segment as a serialised ONNX model. Raises CompileError past 2 GiB of weights."""
+    """The segment as a header and serialised ONNX models (see `runtime.init`).
+
+    Raises CompileError past 2 GiB of weights, and for nodes that ONNX Runtime has no kernel for.
+    """
     weights = sum(array.nbytes for array in segment.constants.values())
     if weights >= _LIMIT:
         raise CompileError(
             f"segment {segment.name!r}: {weights / 2**30:.1f} GiB of weights do not fit into one "
             f"ONNX message (2 GiB); use another vendor for it, or smaller segments"
         )
-    return Artifact(segment.name, segment.vendor, segment_to_onnx(segment).SerializeToString())
+    steps = steps_of(segment, OPSET)
+    models = [segment_to_onnx(s.segment, s.opset).SerializeToString() for s in steps]
+    for step, model in zip(steps, models, strict=True):
+        _check(step, model)
+    header: dict[str, Any] = {
+        "inputs": segment.inputs,
+        "outputs": segment.outputs,
+        "steps": [
+            {"bytes": len(m), "inputs": s.segment.inputs, "outputs": s.segment.outputs}
+            for s, m in zip(steps, models, strict=True)
+        ],
+    }
+    text = json.dumps(header).encode()
+    blob = len(text).to_bytes(8, "little") + text + b"".join(models)
+    opaque = sum(node.op == OP for node in segment.nodes)
+    notes = [f"{opaque} of {len(segment.nodes)} nodes kept as ONNX"] if opaque else []
+    if len(steps) > 1:
+        notes.append(f"{len(steps)} sessions, one after the other: their opsets differ")
+    return Artifact(segment.name, segment.vendor, blob, notes=tuple(notes))
+
+
+def _check(step: Step, model: bytes) -> None:
+    """Opaque nodes were checked by nobody yet: let ONNX Runtime look at them now."""
+    opaque = [node for node in step.segment.nodes if node.op == OP]
+    if not opaque:
+        return
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 4
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base of their own
+        nodes = ", ".join(f"{n.attrs['node']!r} ({n.attrs['op']})" for n in opaque[:3])
+        raise CompileError(
+            f"segment {step.segment.name!r}: ONNX Runtime {ort.__version__} does not take the "
+            f"opaque node {nodes}: {' '.join(str(error).split())[:400]}. It is opaque because "
+            f"{opaque[0].attrs['reason']}"
+        ) from None

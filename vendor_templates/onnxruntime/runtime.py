@@ -1,9 +1,12 @@
-"""One ONNX Runtime session per segment; its outputs are written where byoc wants them."""
+"""One ONNX Runtime session per step of a segment; results are written where byoc wants them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from byoc.segment import Array
 
@@ -13,7 +16,29 @@ __all__ = ["init"]
 def init(
     blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
 ) -> Callable[[Sequence[Array], Sequence[Array]], None]:
-    """Build the session; it may be run from several threads at once."""
+    """Build the sessions; they may be run from several threads at once.
+
+    blob: 8 bytes, length of the header; a JSON header with the value ids that the segment and each
+    step reads and writes; the models of the steps.
+    """
+    size = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8 : 8 + size])
+    sessions, at = [], 8 + size
+    for step in header["steps"]:
+        sessions.append(_session(blob[at : at + step["bytes"]], options))
+        at += step["bytes"]
+    steps = list(zip(sessions, header["steps"], strict=True))
+
+    def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        values = dict(zip(header["inputs"], inputs, strict=True))
+        wanted = dict(zip(header["outputs"], outputs, strict=True))
+        for session, step in steps:
+            _run(session, step, values, wanted)
+
+    return execute
+
+
+def _session(model: bytes, options: Mapping[str, Any]) -> Any:
     import onnxruntime as ort
 
     from byoc.runtime import num_threads
@@ -21,25 +46,52 @@ def init(
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options["threads"] or num_threads()
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4
     spin = "1" if options["spin"] else "0"
     settings.add_session_config_entry("session.intra_op.allow_spinning", spin)
-    session = ort.InferenceSession(blob, settings, providers=["CPUExecutionProvider"])
-    input_names = [port.name for port in session.get_inputs()]
-    output_names = [port.name for port in session.get_outputs()]
+    return ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
 
-    def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        binding = session.io_binding()
-        for name, array in zip(input_names, inputs, strict=True):
-            binding.bind_cpu_input(name, array)
-        for name, array in zip(output_names, outputs, strict=True):
+
+def _run(
+    session: Any, step: Mapping[str, Any], values: dict[int, Any], wanted: Mapping[int, Array]
+) -> None:
+    """Run one step. values: id → array, results for later steps are added; wanted: where
+    results of the segment go.
+    """
+    binding = session.io_binding()
+    for index, value in enumerate(step["inputs"]):
+        array = values[value]
+        binding.bind_input(
+            f"i{index}", "cpu", 0, _element(array.dtype), array.shape, array.ctypes.data
+        )
+    inner = []
+    for index, value in enumerate(step["outputs"]):
+        array = wanted.get(value)
+        if array is None:
+            inner.append((index, value))
+            binding.bind_output(f"o{index}", "cpu")
+        else:
             binding.bind_output(
-                name,
-                device_type="cpu",
-                element_type=array.dtype,
-                shape=array.shape,
-                buffer_ptr=array.ctypes.data,
+                f"o{index}", "cpu", 0, _element(array.dtype), array.shape, array.ctypes.data
             )
-        session.run_with_iobinding(binding)
+            values[value] = array
+    session.run_with_iobinding(binding)
+    if inner:
+        results = binding.get_outputs()
+        for index, value in inner:
+            values[value] = _plain(results[index])
 
-    return execute
+
+def _plain(value: Any) -> Array:
+    """An OrtValue as an array; dtypes that numpy lacks keep their bits."""
+    array = value.numpy()
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _element(dtype: np.dtype[Any]) -> Any:
+    """What ONNX Runtime calls a dtype: numpy's own, or ONNX's number for one numpy lacks."""
+    if dtype.kind != "V" and dtype.name != "bfloat16":
+        return dtype.type
+    from onnx import helper
+
+    return helper.np_dtype_to_tensor_dtype(dtype)

@@ -7,6 +7,7 @@ check.py     what a graph must be before it is walked
 symbols.py   shapes of inputs
 graph.py     the walk
 converters.py  operators that TVM's importer gets wrong
+opaque.py   nodes that Relax cannot express, kept whole
 """
 
 from byoc.frontends.onnx.importer import Imported, import_onnx

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import onnx
 
 from byoc.errors import ModelError
-from byoc.frontends.onnx.graph import known_operator
+from byoc.frontends.onnx.graph import known_operator, opaque_operator
 
 __all__ = ["check_operators", "check_opset", "sort_nodes"]
 
@@ -50,10 +50,12 @@ def unknown_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def check_operators(graph: onnx.GraphProto, where: str) -> None:
-    """Raise ModelError that lists every operator byoc cannot import, with nodes and counts."""
+    """Raise ModelError that lists every operator nobody knows, with nodes and counts."""
     counts: Counter[str] = Counter()
     first: dict[str, str] = {}
     for node in unknown_nodes(graph):
+        if opaque_operator(node):
+            continue
         op = f"{node.domain or 'ai.onnx'}::{node.op_type}"
         counts[op] += 1
         first.setdefault(op, node.name or next(iter(node.output), ""))

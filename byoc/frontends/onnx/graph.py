@@ -6,8 +6,9 @@ TVM's importer knows how to express an operator (its converter classes); the wal
 
 so that every binding keeps the name of its node, every refusal names the node, constants are
 folded while walking (converters need constant shapes and axes), and both branches of an `If`
-stay inside it. Values are constants, variables, or, for shape arithmetic over symbolic
-dimensions, shapes (`ShapeExpr`) and numbers (`PrimExpr`).
+stay inside it. A node that cannot be expressed is kept whole (`opaque.py`), and so are its readers
+while its results are no values for Relax. Values are constants, variables, or, for shape
+arithmetic over symbolic dimensions, shapes (`ShapeExpr`) and numbers (`PrimExpr`).
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.tensors import from_numpy
 from byoc.frontends.onnx.converters import CONVERTERS, Inputs
+from byoc.frontends.onnx.opaque import DOMAINS, OpaqueNodes, Pending, captured
 from byoc.frontends.onnx.symbols import Symbols
 from byoc.frontends.onnx.weights import Weights
 
-__all__ = ["import_graph", "known_operator"]
+__all__ = ["import_graph", "known_operator", "opaque_operator"]
 
 Names = tuple[str, ...]
 
@@ -71,6 +73,14 @@ def known_operator(node: onnx.NodeProto) -> bool:
     return not domain and op in _stock_converters() and op != "Attention"
 
 
+def opaque_operator(node: onnx.NodeProto) -> bool:
+    """True when a node without a converter can be kept whole: ONNX Runtime may know it."""
+    domain = _domain(node)
+    if domain == "com.microsoft":
+        return True
+    return domain in DOMAINS and onnx.defs.has(node.op_type, domain)
+
+
 def import_graph(
     model: onnx.ModelProto, weights: Weights, where: str
 ) -> tuple[Graph, Names, Names]:
@@ -102,13 +112,18 @@ class _Importer:
     opsets: dict[str, int]
     names: dict[Any, str] = field(default_factory=dict)
     builder: Any = field(default_factory=relax.BlockBuilder)
+    symbols: Symbols = field(init=False)
+    opaque: OpaqueNodes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.symbols = Symbols(self.where)
+        self.opaque = OpaqueNodes(self.where, self.opsets, self.symbols)
 
     def run(self, graph: onnx.GraphProto) -> tuple[Graph, Names, Names]:
-        symbols = Symbols(self.where)
         values: MutableMapping[str, Any] = {}
         stored = {t.name: t for t in graph.initializer}
         inputs = [i for i in graph.input if i.name not in stored]
-        params = [relax.Var(i.name, symbols.tensor_type(i)) for i in inputs]
+        params = [relax.Var(i.name, self.symbols.tensor_type(i)) for i in inputs]
         values.update(zip((i.name for i in inputs), params, strict=True))
         with self.builder.function("main", params):
             try:
@@ -132,7 +147,8 @@ class _Importer:
         values: MutableMapping[str, Any],
         stored: dict[str, onnx.TensorProto],
     ) -> None:
-        last = _last_uses(graph)
+        self.opaque.declare(graph)
+        last, read = _last_uses(graph), _read_names(graph)
         for index, node in enumerate(graph.node):
             what = self._describe(node)
             straight = self._transposed_weight(node, values, stored)
@@ -140,22 +156,82 @@ class _Importer:
                 straight if i == 1 and straight else self._lookup(n, values, stored, what)
                 for i, n in enumerate(node.input)
             )
-            try:
-                outputs = self._node(node, inputs, values, stored, straight is not None)
-            except ByocError:
-                raise
-            except Exception as error:
-                raise ModelError(f"{what} cannot be imported: {_sentence(error)}") from error
-            if len(outputs) < len(node.output):
-                raise ModelError(
-                    f"{what} has {len(node.output)} outputs, byoc imports the first {len(outputs)}"
-                )
+            wanted = [name for name in node.output if name in read]
+            outputs = self._outputs(
+                node, inputs, values, stored, straight is not None, wanted, what
+            )
             for name, value in zip(node.output, outputs, strict=False):
-                if name:
+                if name and value is not None:
                     values[name] = self._keep(value, _name(node))
             for name in node.input:  # a weight that was folded into another is free now
                 if name in stored and last.get(name) == index:
                     values.pop(name, None)
+
+    def _outputs(
+        self,
+        node: onnx.NodeProto,
+        inputs: Inputs,
+        values: MutableMapping[str, Any],
+        stored: dict[str, onnx.TensorProto],
+        transposed: bool,
+        wanted: Sequence[str],
+        what: str,
+    ) -> Sequence[Any]:
+        """The node's outputs: expressed in Relax, or of an opaque call, or pending."""
+        given = Inputs(inputs)
+        pending = next((v for v in given if isinstance(v, Pending)), None)
+        try:
+            if pending is not None:
+                raise _InexpressibleError(f"it reads {pending.reason}")
+            if not known_operator(node):
+                raise _InexpressibleError("it has no converter")
+            outputs = self._node(node, inputs, values, stored, transposed)
+            if len(outputs) < len(node.output) and any(node.output[len(outputs) :]):
+                raise _InexpressibleError(
+                    f"it has {len(node.output)} outputs, byoc imports the first {len(outputs)}"
+                )
+            return outputs
+        except Exception as error:
+            reason = _sentence(error)
+            if not isinstance(error, ByocError):
+                reason = f"{what} cannot be imported: {reason}"
+            if not opaque_operator(node):
+                raise ModelError(reason) from error
+            return self._whole(node, given, values, stored, wanted, reason)
+
+    def _whole(
+        self,
+        node: onnx.NodeProto,
+        given: Inputs,
+        values: MutableMapping[str, Any],
+        stored: dict[str, onnx.TensorProto],
+        wanted: Sequence[str],
+        reason: str,
+    ) -> Sequence[Any]:
+        """Keep the node whole; `reason` says why it cannot be expressed."""
+        named = dict(zip(node.input, given, strict=False))
+        for name in captured(node):
+            if name in values or name in stored:
+                named[name] = self._lookup(name, values, stored, reason)
+        if node.input and len(node.input) > 1 and node.op_type == "Gemm":  # read transposed
+            named[node.input[1]] = self._lookup(node.input[1], values, stored, reason)
+        tensors = {
+            name: self._acceptable(value, "") if not isinstance(value, Pending) else value
+            for name, value in named.items()
+            if name
+        }
+        call, ready, pending = self.opaque.add(node, tensors, wanted, reason)
+        found: dict[str, Any] = dict(pending)
+        if call is not None:
+            whole = self.builder.emit(call, _name(node))
+            self.names[whole] = _name(node)
+            parts = (
+                [whole]
+                if len(ready) == 1
+                else [relax.TupleGetItem(whole, i) for i in range(len(ready))]
+            )
+            found.update(zip(ready, parts, strict=True))
+        return [found.get(name) for name in node.output]
 
     def _node(
         self,
@@ -223,6 +299,8 @@ class _Importer:
     def _keep(self, value: Any, name: str) -> Any:
         """The value in the form later nodes read it: calls become named variables."""
         value = _constant_shape(value)
+        if isinstance(value, Pending):
+            return value
         if isinstance(value, (GenericConst, relax.ShapeExpr, relax.Var)):
             return value
         if tvm.ir.is_prim_expr(value) or not isinstance(value, relax.Expr):
@@ -303,6 +381,11 @@ class _Importer:
         stored: dict[str, onnx.TensorProto],
     ) -> Any:
         value = self._lookup(name, values, stored, f"{self.where}: the graph's output")
+        if isinstance(value, Pending):
+            raise ModelError(
+                f"{value.origin}; it cannot be kept whole for another engine either, since the "
+                f"output {name!r} would be {value.reason}"
+            )
         value = self._acceptable(value, "")
         if not isinstance(value.ty, relax.TensorType):
             raise ModelError(
@@ -360,6 +443,18 @@ def numpy_tensor(weights: Weights, tensor: onnx.TensorProto) -> onnx.TensorProto
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return tensor
     return onnx.numpy_helper.from_array(weights.read(tensor), tensor.name)
+
+
+class _InexpressibleError(Exception):
+    """The node has no place in Relax."""
+
+
+def _read_names(graph: onnx.GraphProto) -> set[str]:
+    """Every name that a node, an inner graph or the result reads."""
+    read = {name for node in graph.node for name in node.input}
+    read.update(name for node in graph.node for a in node.attribute for name in _captured(a))
+    read.update(o.name for o in graph.output)
+    return read
 
 
 def _last_uses(graph: onnx.GraphProto) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +67,12 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
-        unknown = {(str(n.domain), str(n.op_type)) for n in unknown_nodes(model.graph)}
-        if unknown:
-            model = onnx.inliner.inline_selected_functions(
-                model, sorted(unknown), inline_schema_functions=True
-            )
     except Exception as error:
         raise ModelError(f"{where}: its functions cannot be inlined: {error}") from None
+    unknown = {(str(n.domain), str(n.op_type)) for n in unknown_nodes(model.graph)}
+    for operator in sorted(unknown):  # one by one: the inliner fails on some
+        with contextlib.suppress(Exception):
+            model = onnx.inliner.inline_selected_functions(
+                model, [operator], inline_schema_functions=True
+            )
     return model

@@ -1,0 +1,307 @@
+"""Nodes that Relax cannot express, as opaque calls (`byoc.opaque`) over as few nodes as will do.
+
+A node's results can be Relax values when they are tensors of a common dtype whose dimensions are
+numbers or known symbols. Results that are not stay inside a *region* that grows with their readers
+until its results can be::
+
+    ids ─ NonZero ─┐ int64[1, ?]   pending: its length depends on data
+    x ─────────────┴ GatherND ─┐ float32[?, 8]   pending
+                               └ ReduceSum ─▶ float32[8]   one opaque call of three nodes
+
+Two readers of a pending value make two regions, both with its nodes: regions are pure. What types
+the results have is asked of onnx's shape inference, then of the model's own declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import tvm
+from onnx import helper, numpy_helper
+from tvm import relax, tirx
+from tvm.ir import GenericConst
+
+from byoc.errors import ModelError
+from byoc.frontends.normalise.tensors import to_numpy
+from byoc.frontends.onnx.symbols import Symbols
+from byoc.opaque import opaque_call
+
+__all__ = ["DOMAINS", "OpaqueNodes", "Pending", "captured"]
+
+DOMAINS = {"": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml", "com.microsoft": "com.microsoft"}
+"""Domains whose operators ONNX Runtime knows without being told."""
+
+MAX_NODES = 1000
+"""Nodes of one region; a chain of values that never become tensors ends here."""
+
+_INLINE = 1024
+"""Constants up to this many bytes go into the region's model: shape inference looks at them."""
+
+_DTYPES = frozenset(
+    {"bfloat16", "bool", "float16", "float32", "float64"}
+    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """nodes: position in the walk → node. inputs: name → Relax value."""
+
+    nodes: Mapping[int, onnx.NodeProto]
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """A value that is none for Relax: `name` inside `region`.
+
+    reason: what it is. origin: why the first node of the region cannot be expressed.
+    """
+
+    name: str
+    region: _Region
+    reason: str
+    origin: str
+
+
+@dataclass
+class OpaqueNodes:
+    """Keeps nodes of one model whole. declared: value name → type, as the model file says."""
+
+    where: str
+    opsets: Mapping[str, int]
+    symbols: Symbols
+    declared: dict[str, onnx.TypeProto] = field(default_factory=dict)
+    _count: int = 0
+    _expressions: dict[str, Any] = field(default_factory=dict)
+
+    def declare(self, graph: onnx.GraphProto) -> None:
+        """Note the types that a graph declares."""
+        for info in (*graph.value_info, *graph.output):
+            if info.type.WhichOneof("value"):
+                self.declared[info.name] = info.type
+
+    def add(
+        self, node: onnx.NodeProto, inputs: Mapping[str, Any], wanted: Sequence[str], reason: str
+    ) -> tuple[Any, list[str], dict[str, Pending]]:
+        """Keep a node whole.
+
+        inputs: name → Relax value or `Pending`, captured ones of inner graphs included.
+        wanted: its outputs that somebody reads. reason: why Relax cannot express it.
+        Returns a Relax call, the names of its results, and the outputs that are still pending;
+        the call is None when there is nothing to compute yet.
+        Raises ModelError when the region gets too large or nothing is known of an output.
+        """
+        region = self._grow(node, inputs)
+        origin = next((v.origin for v in inputs.values() if isinstance(v, Pending)), reason)
+        model = self._model(region, wanted)
+        found = self._infer(model, wanted, reason)
+        ready: list[str] = []
+        types: list[Any] = []
+        pending: dict[str, Pending] = {}
+        for name in wanted:
+            kind, why = self._relax_type(name, found.get(name))
+            if kind is None:
+                pending[name] = Pending(name, region, f"{why}, made by {_title(node)}", origin)
+            else:
+                ready.append(name)
+                types.append(kind)
+        if not ready:
+            return None, [], pending
+        del model.graph.output[:]
+        for name, kind in zip(ready, types, strict=True):
+            model.graph.output.append(self._port(name, kind))
+        nodes = list(region.nodes.values())
+        call = opaque_call(
+            model,
+            [v for n, v in region.inputs.items() if n in {i.name for i in model.graph.input}],
+            types,
+            op=", ".join(dict.fromkeys(_operator(n) for n in nodes)),
+            node=", ".join(_name(n) for n in nodes),
+            reason=origin,
+        )
+        return call, ready, pending
+
+    # -- the region as a model
+
+    def _grow(self, node: onnx.NodeProto, inputs: Mapping[str, Any]) -> _Region:
+        nodes: dict[int, onnx.NodeProto] = {}
+        values: dict[str, Any] = {}
+        for name, value in inputs.items():
+            if isinstance(value, Pending):
+                nodes.update(value.region.nodes)
+                values.update(value.region.inputs)
+            elif value is not None:
+                values[name] = value
+        self._count += 1
+        nodes[self._count] = node
+        if len(nodes) > MAX_NODES:
+            raise ModelError(
+                f"{self.where}: {_title(node)} would be the last of {len(nodes)} nodes that must "
+                f"be kept whole together; byoc keeps up to {MAX_NODES}"
+            )
+        return _Region(dict(sorted(nodes.items())), values)
+
+    def _model(self, region: _Region, wanted: Sequence[str]) -> onnx.ModelProto:
+        ports, stored = [], []
+        for name, value in region.inputs.items():
+            array = to_numpy(value.value) if isinstance(value, GenericConst) else None
+            if array is not None and array.nbytes <= _INLINE:
+                stored.append(
+                    numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+                )
+            else:
+                ports.append(self._port(name, value.ty))
+        graph = helper.make_graph(
+            list(region.nodes.values()),
+            "opaque",
+            ports,
+            [self._declared_port(n) for n in wanted],
+            stored,
+        )
+        used = {d for n in region.nodes.values() for d in _domains(n)}
+        opsets = [helper.make_opsetid(d, self.opsets.get(d, 1)) for d in sorted(used | {""})]
+        known = [o for o in opsets if o.domain != "com.microsoft"]
+        version = helper.find_min_ir_version_for(known, True)
+        return helper.make_model(graph, opset_imports=opsets, ir_version=version)
+
+    def _declared_port(self, name: str) -> onnx.ValueInfoProto:
+        info = onnx.ValueInfoProto(name=name)
+        if name in self.declared:
+            info.type.CopyFrom(self.declared[name])
+        return info
+
+    def _port(self, name: str, ty: Any) -> onnx.ValueInfoProto:
+        if not isinstance(ty, relax.TensorType) or not isinstance(ty.shape, relax.ShapeExpr):
+            raise ModelError(
+                f"{self.where}: {name!r} is read by a node that byoc keeps whole, but its type, "
+                f"{ty}, is not that of a tensor with known dimensions"
+            )
+        import ml_dtypes  # noqa: F401  registers bfloat16
+
+        element = helper.np_dtype_to_tensor_dtype(np.dtype(str(ty.dtype)))
+        return helper.make_tensor_value_info(
+            name, element, [self._text(d) for d in ty.shape.values]
+        )
+
+    def _text(self, dim: Any) -> int | str:
+        """A dimension as ONNX spells it: a number, or a name that stands for the expression."""
+        if isinstance(dim, tirx.IntImm):
+            return int(dim)
+        for name, known in (*self.symbols.table.items(), *self._expressions.items()):
+            if known.same_as(dim) or tvm.ir.structural_equal(known, dim):
+                return name
+        name = f"byoc_dim_{len(self._expressions)}"
+        self._expressions[name] = dim
+        return name
+
+    # -- types
+
+    def _infer(
+        self, model: onnx.ModelProto, wanted: Sequence[str], reason: str
+    ) -> dict[str, onnx.TypeProto]:
+        """What onnx's shape inference says of the outputs; nothing for unknown operators.
+
+        Raises ModelError when it says that the node is wrong.
+        """
+        found: dict[str, onnx.TypeProto] = {}
+        bare = onnx.ModelProto()
+        bare.CopyFrom(model)
+        for output in bare.graph.output:
+            output.ClearField("type")
+        try:
+            inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True)
+        except Exception as error:
+            if "Inference" in str(error) and not any(map(_foreign, model.graph.node)):
+                raise ModelError(f"{reason}; nor does onnx accept it: {_line(error)}") from None
+            return found
+        for info in (*inferred.graph.value_info, *inferred.graph.output):
+            if info.name in wanted and info.type.WhichOneof("value"):
+                found[info.name] = info.type
+        return found
+
+    def _relax_type(self, name: str, found: onnx.TypeProto | None) -> tuple[Any, str]:
+        """The Relax type, or None and why it has none."""
+        types = [t for t in (found, self.declared.get(name)) if t is not None]
+        if not types:
+            return None, f"{name!r}, of unknown type"
+        kinds = {t.WhichOneof("value") for t in types}
+        if kinds != {"tensor_type"}:
+            kind = str(types[0].WhichOneof("value")).removesuffix("_type")
+            return None, f"{name!r}, a {kind.replace('_', ' ')}"
+        tensors = [t.tensor_type for t in types]
+        element = next((t.elem_type for t in tensors if t.elem_type), 0)
+        dtype = _dtype(element)
+        if dtype not in _DTYPES:
+            return None, f"{name!r}, a tensor of {dtype}"
+        shapes = [t.shape.dim for t in tensors if t.HasField("shape")]
+        if len({len(s) for s in shapes}) != 1:
+            return None, f"{name!r}, whose number of dimensions is known only at run time"
+        dims = [self._dim(choices) for choices in zip(*shapes, strict=True)]
+        if any(d is None for d in dims):
+            return None, f"{name!r}, whose shape depends on data"
+        return relax.TensorType(dims, dtype), ""
+
+    def _dim(self, given: Sequence[Any]) -> Any:
+        for dim in given:
+            if dim.HasField("dim_value") and dim.dim_value >= 0:
+                return int(dim.dim_value)
+        for dim in given:
+            known = self._expressions.get(dim.dim_param)
+            known = self.symbols.table.get(dim.dim_param) if known is None else known
+            if known is not None:
+                return known
+        return None
+
+
+def captured(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that the node's inner graphs read from outside (some may be their own)."""
+    for attribute in node.attribute:
+        graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs
+        for graph in graphs:
+            own = {t.name for t in (*graph.initializer, *graph.input)}
+            for inner in graph.node:
+                yield from (n for n in (*inner.input, *captured(inner)) if n and n not in own)
+                own.update(inner.output)
+            yield from (o.name for o in graph.output if o.name not in own)
+
+
+def _foreign(node: onnx.NodeProto) -> bool:
+    return bool(set(_domains(node)) - {""})
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) < 300 else text[:300] + "…"
+
+
+def _domains(node: onnx.NodeProto) -> Iterator[str]:
+    yield "" if node.domain == "ai.onnx" else node.domain
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            for inner in attribute.g.node:
+                yield from _domains(inner)
+
+
+def _dtype(element: int) -> str:
+    try:
+        dtype = str(helper.tensor_dtype_to_np_dtype(element))
+    except (KeyError, ValueError, TypeError):
+        return "an unknown dtype"
+    return "strings" if dtype == "object" else dtype
+
+
+def _operator(node: onnx.NodeProto) -> str:
+    return f"{node.domain}::{node.op_type}" if node.domain else str(node.op_type)
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return str(node.name or next((o for o in node.output if o), node.op_type))
+
+
+def _title(node: onnx.NodeProto) -> str:
+    return f"node {_name(node)!r} ({_operator(node)})"

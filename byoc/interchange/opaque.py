@@ -1,0 +1,117 @@
+"""Opaque nodes (`byoc.opaque`) back to ONNX.
+
+The exporter writes one opset. Nodes that mean the same there are written between the others;
+nodes of a version of their own need a model of their own, so a segment may become several::
+
+    a ─ Add ─ LSTM(14) ─ Relu ─▶        one step: LSTM is the same in opsets 14 and 20
+    a ─ Add ─ Upsample(9) ─ Relu ─▶     three steps, run one after the other
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from byoc.interchange.context import Context
+from byoc.opaque import OP, model_of
+from byoc.segment import Node, Segment
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Step", "embed", "opsets_of", "steps_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Part of a segment that one ONNX model can hold: a segment over the same value ids.
+
+    opset: version of ONNX's own operators that its model declares.
+    """
+
+    segment: Segment
+    opset: int
+
+
+def embed(context: Context, node: Node, inputs: Sequence[str]) -> list[str]:
+    """Write the nodes of an opaque node into the context's model; the names of its outputs."""
+    from onnx import compose, helper
+
+    model = model_of(node.attrs)
+    prefix = context.fresh("opaque") + "/"
+    graph = compose.add_prefix(model, prefix).graph
+    for name, port in zip(inputs, graph.input, strict=True):
+        context.nodes.append(helper.make_node("Identity", [name], [port.name]))
+    context.nodes.extend(graph.node)
+    context.tensors.extend(graph.initializer)
+    context.opsets.update(opsets_of(model))
+    return [port.name for port in graph.output]
+
+
+def opsets_of(model: onnx.ModelProto) -> dict[str, int]:
+    """Domain → version that a model declares; its own domain is ""."""
+    return {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
+
+
+def steps_of(segment: Segment, opset: int) -> list[Step]:
+    """The segment as parts of one opset each, in an order in which they can run."""
+    parts: list[tuple[int, list[Node]]] = []
+    for node in segment.nodes:
+        wanted = opset
+        if node.op == OP:
+            model = model_of(node.attrs)
+            own = opsets_of(model).get("", opset)
+            wanted = opset if _means_the_same(model.graph.node, own, opset) else own
+        if parts and parts[-1][0] == wanted:
+            parts[-1][1].append(node)
+        else:
+            parts.append((wanted, [node]))
+    if len(parts) == 1:
+        return [Step(segment, parts[0][0])]
+    return list(_cut(segment, parts))
+
+
+def _cut(segment: Segment, parts: Sequence[tuple[int, list[Node]]]) -> Iterator[Step]:
+    needed = set(segment.outputs)
+    reads: list[Mapping[int, None]] = []
+    for _, nodes in parts:
+        made = {v for n in nodes for v in n.outputs}
+        values = (v for n in nodes for v in n.inputs)
+        reads.append({v: None for v in values if v not in made and v not in segment.constants})
+    for index, (opset, nodes) in enumerate(parts):
+        later = {v for other in reads[index + 1 :] for v in other} | needed
+        made = [v for n in nodes for v in n.outputs if v in later]
+        used = {v for n in nodes for v in n.inputs}
+        held = {v: a for v, a in segment.constants.items() if v in used}
+        part = replace(
+            segment,
+            nodes=tuple(nodes),
+            composites=(),
+            inputs=tuple(reads[index]),
+            outputs=tuple(made),
+            constants=held,
+        )
+        yield Step(part, opset)
+
+
+def _means_the_same(nodes: Sequence[onnx.NodeProto], own: int, opset: int) -> bool:
+    """True when each operator has one definition in both opsets, inner graphs included."""
+    import onnx
+
+    for node in nodes:
+        if node.domain in ("", "ai.onnx"):
+            versions = []
+            for version in (own, opset):
+                try:
+                    versions.append(onnx.defs.get_schema(node.op_type, version, "").since_version)
+                except onnx.defs.SchemaError:
+                    return False
+            if versions[0] != versions[1]:
+                return False
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH and not _means_the_same(
+                attribute.g.node, own, opset
+            ):
+                return False
+    return True

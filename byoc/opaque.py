@@ -1,0 +1,126 @@
+"""Opaque ops: ONNX nodes that Relax cannot express, kept whole for a vendor that runs ONNX.
+
+    LSTM(x, w, r) ──▶ y, y_h          relax.byoc.onnx((x, w, r), op="LSTM", model=…) : (type, type)
+
+One call stands for one node, or for several connected ones whose inner values have no place in
+Relax (sequences, strings, tensors whose shape depends on data). The call is an ordinary pure op:
+`partition` sees its name, its tensors and its attributes, a vendor takes it by a pattern on
+``byoc.onnx``, and what no vendor takes is refused by `check_placed`, since the host has no kernel.
+
+Attributes (all text): op, the ONNX operators; node, their names; reason, why Relax cannot express
+them; model, a serialised `onnx.ModelProto` in base64 whose graph inputs and outputs are those of
+the call, in order. Types are declared (`ty_args`), not inferred.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from byoc.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["OP", "check_placed", "model_of", "opaque_call", "register"]
+
+OP = "byoc.onnx"
+"""The op's name, as `byoc.Node.op` spells it."""
+
+_RELAX = f"relax.{OP}"
+
+
+def register() -> Any:
+    """The op in TVM's registry; to be called before a module that holds it is built or loaded."""
+    import tvm
+    from tvm.ir import Op, register_op_attr
+
+    if _RELAX not in Op.list_op_names():
+        tvm.ir._ffi_api.RegisterOp(_RELAX, "ONNX nodes kept whole.")
+        op = Op.get(_RELAX)
+        op.set_num_inputs(1)
+        op.add_argument("inputs", "Tuple of tensors", "What the nodes read.")
+        register_op_attr(_RELAX, "FInferType", _declared_type)
+        register_op_attr(_RELAX, "FPurity", True)
+    return Op.get(_RELAX)
+
+
+def _declared_type(call: Any, _context: Any) -> Any:
+    import tvm
+
+    types = list(call.ty_args)
+    return types[0] if len(types) == 1 else tvm.ir.TupleType(types)
+
+
+def opaque_call(
+    model: onnx.ModelProto,
+    inputs: Sequence[Any],
+    types: Sequence[Any],
+    *,
+    op: str,
+    node: str,
+    reason: str,
+) -> Any:
+    """A Relax call of the nodes of `model`.
+
+    inputs: Relax tensors, one per graph input. types: Relax tensor types, one per graph output.
+    The result is a tuple unless there is one output.
+    """
+    import tvm
+    from tvm import relax
+
+    text = base64.b64encode(model.SerializeToString(deterministic=True)).decode()
+    attrs = tvm.ir.make_node("ir.DictAttrs", op=op, node=node, reason=reason, model=text)
+    return tvm.ir.Call(register(), [relax.Tuple(list(inputs))], attrs, list(types))
+
+
+def model_of(attrs: Mapping[str, Any]) -> onnx.ModelProto:
+    """The ONNX model of an opaque node, from its attributes (`byoc.Node.attrs`)."""
+    import onnx
+
+    return onnx.ModelProto.FromString(base64.b64decode(attrs["model"]))
+
+
+def check_placed(mod: Any, where: str, vendors: Sequence[str]) -> None:
+    """Raise ModelError when opaque ops are left on the host of a partitioned module.
+
+    where: the model's name. vendors: those that were asked for, for the message.
+    """
+    left = [call for func in _host_functions(mod) for call in _opaque_calls(func.body)]
+    if not left:
+        return
+    first = left[0].attrs
+    more = f"; {len(left) - 1} more such nodes" if len(left) > 1 else ""
+    asked = f"; the vendors asked for ({', '.join(vendors)}) do not take it" if vendors else ""
+    advice = (
+        "ONNX Runtime can run it: add the vendor 'onnxruntime' "
+        "(pip install 'tvm-byoc[onnxruntime]')"
+    )
+    if "onnxruntime" in vendors:
+        advice = "the report says why the vendor 'onnxruntime' does not take it"
+    raise ModelError(
+        f"model {where!r}: node {first['node']!r} ({first['op']}) cannot be expressed in Relax "
+        f"({first['reason']}) and stays opaque{asked}{more}. {advice}"
+    )
+
+
+def _host_functions(mod: Any) -> Iterator[Any]:
+    from tvm import relax
+
+    for func in mod.functions.values():
+        if isinstance(func, relax.Function) and "Codegen" not in (func.attrs or ()):
+            yield func
+
+
+def _opaque_calls(body: Any) -> Iterator[Any]:
+    from tvm import relax
+
+    for block in getattr(body, "blocks", ()):
+        for binding in block.bindings:
+            value = binding.value
+            if isinstance(value, relax.If):
+                yield from _opaque_calls(value.true_branch)
+                yield from _opaque_calls(value.false_branch)
+            elif getattr(getattr(value, "op", None), "name", "") == _RELAX:
+                yield value
