@@ -26,7 +26,16 @@ from byoc.partition.report import Refusal
 from byoc.segment import Array, Node, TensorType
 from byoc.vendor import Pattern, Reject, Vendor, check_patterns
 
-__all__ = ["GraphMatch", "MatchedComposite", "Matches", "VendorPatterns", "match_graph"]
+__all__ = [
+    "GraphMatch",
+    "Likely",
+    "MatchedComposite",
+    "Matches",
+    "VendorPatterns",
+    "judge",
+    "match_graph",
+    "nodes_by_op",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,13 @@ class Matches:
         self.refusals: dict[int, list[tuple[Refusal, bool]]] = {}
         """Node -> refusals; True when the node was the last op of the refused match."""
 
+    def take(self, composite: MatchedComposite) -> None:
+        """Give the nodes of a match to it."""
+        index = len(self.composites)
+        self.composites.append(composite)
+        for node in composite.nodes:
+            self.owner[node] = index
+
     def refuse(self, nodes: Sequence[int], refusal: Refusal) -> None:
         """Record a refused match at each of its nodes."""
         last = nodes[-1]
@@ -139,14 +155,55 @@ def match_graph(graph: OpGraph, vendors: Sequence[VendorPatterns]) -> Matches:
     """Match one function. Raises VendorError when a `check` breaks its contract."""
     matches = Matches(len(graph))
     state = MatchState(graph, matches.owner)
-    by_op: dict[str, list[int]] = {}
-    for node in range(len(graph)):
-        if not graph.opaque[node]:
-            by_op.setdefault(graph.op[node], []).append(node)
+    by_op = nodes_by_op(graph)
     for entry in vendors:
         for group in entry.classes:
             _sweep(graph, entry, [entry.patterns[k] for k in group], by_op, state, matches)
     return matches
+
+
+class Likely:
+    """Which patterns can fit where, by the op and the ops before it.
+
+    nodes: where any can, from the last to the first.
+    """
+
+    def __init__(
+        self,
+        graph: OpGraph,
+        patterns: Sequence[tuple[Pattern, CompiledPattern]],
+        by_op: Mapping[str, list[int]],
+    ) -> None:
+        self._graph = graph
+        self._rooted = {
+            op: [p for p in patterns if p[1].roots is None or op in p[1].roots] for op in by_op
+        }
+        self._known: dict[tuple[str, ...], list[tuple[Pattern, CompiledPattern]]] = {}
+        self.nodes = [node for op, found in self._rooted.items() if found for node in by_op[op]]
+        self.nodes.sort(reverse=True)
+
+    def __call__(self, node: int) -> list[tuple[Pattern, CompiledPattern]]:
+        """Patterns whose root can be this node, in the order they are tried."""
+        graph = self._graph
+        ops, producer = graph.op, graph.producer
+        before = [producer[a] for a in graph.args[node] if type(a) is int]
+        key = (ops[node], *[ops[p] if p >= 0 else "" for p in before])
+        found = self._known.get(key)
+        if found is None:
+            around = frozenset(key[1:])
+            found = self._known[key] = [
+                p for p in self._rooted[key[0]] if not any(n.isdisjoint(around) for n in p[1].needs)
+            ]
+        return found
+
+
+def nodes_by_op(graph: OpGraph) -> dict[str, list[int]]:
+    """The nodes a vendor may see, by op."""
+    found: dict[str, list[int]] = {}
+    for node, opaque in enumerate(graph.opaque):
+        if not opaque:
+            found.setdefault(graph.op[node], []).append(node)
+    return found
 
 
 def _sweep(
@@ -158,23 +215,12 @@ def _sweep(
     matches: Matches,
 ) -> None:
     """Try patterns of one priority on every free op, from the last to the first."""
-    rooted = {op: [p for p in patterns if p[1].roots is None or op in p[1].roots] for op in by_op}
-    todo = [node for op, found in rooted.items() if found for node in by_op[op]]
-    todo.sort(reverse=True)
-    owner, producer, op_names, args = matches.owner, graph.producer, graph.op, graph.args
-    likely: dict[tuple[str, ...], list[tuple[Pattern, CompiledPattern]]] = {}
-    for node in todo:
+    likely = Likely(graph, patterns, by_op)
+    owner = matches.owner
+    for node in likely.nodes:
         if owner[node] >= 0:
             continue
-        op = op_names[node]
-        before = [producer[a] for a in args[node] if type(a) is int]
-        key = (op, *[op_names[p] if p >= 0 else "" for p in before])
-        found = likely.get(key)
-        if found is None:
-            around = frozenset(key[1:])
-            found = [p for p in rooted[op] if not any(n.isdisjoint(around) for n in p[1].needs)]
-            likely[key] = found
-        for pattern, compiled in found:
+        for pattern, compiled in likely(node):
             if compiled.match(state, node) and _take(
                 graph, entry.vendor, pattern, compiled, state, matches
             ):
@@ -189,20 +235,25 @@ def _take(
     state: MatchState,
     matches: Matches,
 ) -> bool:
-    """Apply the rules that no pattern can express; record the composite or the refusal."""
+    """Judge what the state matched; record the composite or the refusal."""
     nodes = compiled.nodes(state)
-    reason = _leak(graph, nodes) or _untyped(graph, nodes)
     parts = compiled.parts(state)
-    if reason is None:
-        reason = _ask(graph, vendor, pattern, nodes, parts)
+    reason = judge(graph, vendor, pattern, nodes, parts)
     if reason is not None:
         matches.refuse(nodes, Refusal(vendor.name, pattern.name, reason))
         return False
-    index = len(matches.composites)
-    matches.composites.append(MatchedComposite(vendor.name, pattern.name, tuple(nodes), parts))
-    for node in nodes:
-        matches.owner[node] = index
+    matches.take(MatchedComposite(vendor.name, pattern.name, tuple(nodes), parts))
     return True
+
+
+def judge(
+    graph: OpGraph, vendor: Vendor, pattern: Pattern, nodes: Sequence[int], parts: Mapping[str, int]
+) -> str | None:
+    """Why this match is refused, or None: the rules that no pattern can express, then `check`."""
+    reason = _leak(graph, nodes) or _untyped(graph, nodes)
+    if reason is None:
+        reason = _ask(graph, vendor, pattern, nodes, parts)
+    return reason
 
 
 def _ask(

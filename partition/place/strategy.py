@@ -9,7 +9,7 @@ Nothing is registered: a strategy is passed in, like a vendor. The names are tho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from byoc.errors import OptionError, choices
@@ -17,7 +17,7 @@ from byoc.errors import OptionError, choices
 if TYPE_CHECKING:
     from byoc.partition.place.problem import Problem
 
-__all__ = ["Strategy", "fixed", "resolve_strategy", "strategies"]
+__all__ = ["MODEL", "ORDER", "Strategy", "fixed", "resolve_strategy", "strategies"]
 
 
 @dataclass(frozen=True)
@@ -26,28 +26,47 @@ class Strategy:
 
     name: shown in reports. place: (Problem) → indices of the candidates to take, no two of which
     share an op; what no candidate covers is the host's. costed: it weighs costs, so segments need
-    no minimum unless one is asked for.
+    no minimum unless one is asked for. places: what it was given, when it was (see `fixed`): keys
+    are checked against the model.
     """
 
     name: str
     place: Callable[[Problem], Iterable[int]]
     costed: bool = True
+    places: Mapping[int | str, str] | None = field(default=None, hash=False)
+
+
+def _order(problem: Problem) -> Iterable[int]:
+    """Who comes first in the list of vendors, as `match.py` would."""
+    return problem.greedy()
+
+
+def _model(problem: Problem) -> Iterable[int]:
+    """Least predicted time."""
+    from byoc.partition.place.improve import best_choice
+
+    return best_choice(problem).chosen
+
+
+ORDER = Strategy("order", _order, costed=False)
+MODEL = Strategy("model", _model)
 
 
 def strategies() -> tuple[str, ...]:
     """The names that `placement` understands."""
-    return ("order", "model")
+    return (ORDER.name, MODEL.name)
 
 
 def resolve_strategy(placement: str | Strategy) -> Strategy:
     """The strategy of a name. Raises OptionError for an unknown one."""
     if isinstance(placement, Strategy):
         return placement
-    if placement not in strategies():
-        raise OptionError(
-            f"placement {placement!r} is no strategy; {choices(placement, strategies())}"
-        )
-    return Strategy(placement, lambda problem: ())
+    for known in (ORDER, MODEL):
+        if placement == known.name:
+            return known
+    raise OptionError(
+        f"placement {placement!r} is no strategy; {choices(str(placement), strategies())}"
+    )
 
 
 def fixed(places: Mapping[int | str, str], name: str = "fixed") -> Strategy:
@@ -58,4 +77,7 @@ def fixed(places: Mapping[int | str, str], name: str = "fixed") -> Strategy:
     OptionError for an op that the vendor cannot take there, with its reason, and for a key that
     names no op.
     """
-    return Strategy(name, lambda problem: ())
+    from byoc.partition.place.fixed import place_fixed
+
+    given = dict(places)
+    return Strategy(name, lambda problem: place_fixed(problem, given), places=given)

@@ -1,0 +1,174 @@
+"""Where the search proves nothing: several starts, and small moves while they gain.
+
+Starts are what the search finds under bent costs (`TWEAKS`), first come first served, each vendor
+alone, and the bare host. From the best, one thing at a time is changed::
+
+    drop a segment · give its ops to another vendor · take one candidate more · let one go
+
+and kept when the choice, grouped and priced as a whole, gains. Deterministic: effort is counted
+in ops looked at, never in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from byoc.partition.place.problem import Placed, Problem
+from byoc.partition.place.search import Found, search
+from byoc.partition.place.steps import Tweak
+from byoc.partition.report import HOST
+
+__all__ = ["best_choice", "starts"]
+
+_EFFORT = 120_000  # ops grouped and priced while improving, about
+_TRIES = 4000  # plans, at most
+_STRICT = 1e-12
+
+
+def best_choice(problem: Problem) -> Found:
+    """The best choice found, and what is proved of it."""
+    found = search(problem)
+    if found.placed.excess > 0:
+        found = _within_limits(problem, found)
+    if found.exact and found.placed.excess == 0:
+        return found
+    best = found.placed
+    tries = _Tries(problem)
+    for placed in starts(problem, tries):
+        if _less(placed, best):
+            best = placed
+    best = _climb(problem, best, tries)
+    return Found(best.chosen, best, found.bound)
+
+
+def _less(one: Placed, other: Placed) -> bool:
+    """Whether a plan is really better, beyond rounding."""
+    if one.excess != other.excess:
+        return one.excess < other.excess
+    a, b = one.rank[1], other.rank[1]
+    return a < b - _STRICT * max(1.0, abs(b)) if b > 1 else a < b * (1 - 1e-9)
+
+
+class _Tries:
+    """Prices choices, each once, while there is effort left."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._known: dict[tuple[int, ...], Placed] = {}
+        self.left = min(_TRIES, max(12, _EFFORT // max(1, len(problem.nodes))))
+
+    def __call__(self, chosen: Iterable[int]) -> Placed | None:
+        key = tuple(sorted(chosen))
+        found = self._known.get(key)
+        if found is None:
+            if self.left <= 0:
+                return None
+            self.left -= 1
+            found = self._known[key] = self._problem.evaluate(key)
+        return found
+
+
+def tweaks(problem: Problem) -> Iterator[Tweak]:
+    """Bent views of the costs, the mildest first."""
+    for place in (HOST, *problem.vendors):
+        for factor in (0.7, 1.4):
+            yield Tweak(scale={place: factor})
+    for factor in (0.4, 2.5):
+        yield Tweak(border=factor)
+    if problem.parallel:
+        for place in (HOST, *problem.vendors):
+            for factor in (0.35, 3.0):
+                yield Tweak(scale={place: factor})
+
+
+def starts(problem: Problem, tries: _Tries | None = None) -> Iterator[Placed]:
+    """Different choices to begin from, each once."""
+    tries = tries or _Tries(problem)
+    legal = frozenset(problem.legal)
+    seen: set[tuple[int, ...]] = set()
+    plain: list[Iterable[int]] = [()]
+    plain.append(problem.greedy())
+    plain.extend(problem.candidates.greedy([v], legal.__contains__) for v in problem.vendors)
+    for chosen in plain:
+        placed = tries([k for k in chosen if k in legal])
+        if placed is not None and placed.chosen not in seen:
+            seen.add(placed.chosen)
+            yield placed
+    for tweak in tweaks(problem):
+        if tries.left <= 0:
+            return
+        tries.left -= 4  # a search costs about that many plans
+        placed = search(problem, tweak).placed
+        if placed.chosen not in seen:
+            seen.add(placed.chosen)
+            yield placed
+
+
+def _climb(problem: Problem, best: Placed, tries: _Tries) -> Placed:
+    """Take the first move that gains, until none does."""
+    gained = True
+    while gained and tries.left > 0:
+        gained = False
+        for chosen in _moves(problem, best):
+            placed = tries(chosen)
+            if placed is None:
+                return best
+            if _less(placed, best):
+                best, gained = placed, True
+                break
+    return best
+
+
+def _moves(problem: Problem, placed: Placed) -> Iterator[tuple[int, ...]]:
+    """Neighbours of a choice, large steps first."""
+    found = problem.candidates.found
+    for vendor, nodes in placed.segments:
+        inside = set(nodes)
+        rest = [k for k in placed.chosen if found[k].nodes[0] not in inside]
+        yield tuple(rest)
+        for other in problem.vendors:
+            if other != vendor:
+                mine = frozenset(
+                    k
+                    for k in problem.legal
+                    if found[k].vendor == other and inside.issuperset(found[k].nodes)
+                )
+                if mine:
+                    added = problem.candidates.greedy([other], mine.__contains__, rest)
+                    yield tuple(k for k in added if k in mine or k in rest)
+    taken = {node: k for k in placed.chosen for node in found[k].nodes}
+    for index in problem.legal:
+        hit = {taken[n] for n in found[index].nodes if n in taken}
+        if index not in hit:
+            yield (*[k for k in placed.chosen if k not in hit], index)
+    for index in placed.chosen:
+        yield tuple(k for k in placed.chosen if k != index)
+
+
+def _within_limits(problem: Problem, found: Found) -> Found:
+    """Press the search under the limits: a price per segment and per byte of weights, raised until
+    they hold; then segments that gain least go to the host.
+    """
+    best = found.placed
+    limits = problem.limits
+    scale = max(found.placed.seconds, 1e-9)
+    for step in range(14):
+        price = scale * 4.0 ** (step - 10)
+        tweak = Tweak(
+            launch=price if limits.segments is not None else 0.0,
+            weight={p: price / max(1, budget) for p, budget in limits.weights.items()},
+        )
+        placed = search(problem, tweak).placed
+        if _less(placed, best):
+            best = placed
+        if placed.excess == 0:
+            break
+    while best.excess > 0 and best.segments:
+        options = [
+            problem.evaluate(
+                [k for k in best.chosen if problem[k].nodes[0] not in frozenset(nodes)]
+            )
+            for _, nodes in best.segments
+        ]
+        best = min(options, key=lambda placed: placed.rank)
+    return Found(best.chosen, best, found.bound)
