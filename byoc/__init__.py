@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         VendorError,
     )
     from byoc.executable import Executable, load
-    from byoc.partition import PartitionReport, PartitionResult
+    from byoc.partition import PartitionReport, PartitionResult, Policy, Rule
     from byoc.runtime import set_num_threads
     from byoc.segment import Artifact, Composite, Node, Segment, TensorType
     from byoc.vendor import Match, NativeRuntime, Pattern, PythonRuntime, Reject, Vendor
@@ -45,8 +45,10 @@ __all__ = [
     "PartitionReport",
     "PartitionResult",
     "Pattern",
+    "Policy",
     "PythonRuntime",
     "Reject",
+    "Rule",
     "Segment",
     "TensorType",
     "Vendor",
@@ -63,7 +65,7 @@ _HOMES = {
     "byoc.compiler": ("compile", "partition_model"),
     "byoc.discovery": ("VendorInfo", "vendors"),
     "byoc.executable": ("Executable", "load"),
-    "byoc.partition": ("PartitionReport", "PartitionResult"),
+    "byoc.partition": ("PartitionReport", "PartitionResult", "Policy", "Rule"),
     "byoc.runtime": ("set_num_threads",),
     "byoc.segment": ("Artifact", "Composite", "Node", "Segment", "TensorType"),
     "byoc.vendor": ("Match", "NativeRuntime", "Pattern", "PythonRuntime", "Reject", "Vendor"),

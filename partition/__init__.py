@@ -8,6 +8,7 @@ No vendor names here, no code generation. Cost grows linearly with the number of
 
 from byoc.partition.bridge import segment_from_function
 from byoc.partition.pipeline import PartitionResult, partition_module
+from byoc.partition.policy import Policy, Rule
 from byoc.partition.report import (
     HOST,
     BorderRecord,
@@ -32,8 +33,10 @@ __all__ = [
     "PartitionReport",
     "PartitionResult",
     "PlanRecord",
+    "Policy",
     "ReasonCount",
     "Refusal",
+    "Rule",
     "SegmentRecord",
     "SplitRecord",
     "Verdict",
