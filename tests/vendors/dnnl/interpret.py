@@ -15,8 +15,21 @@ from byoc.vendor_templates.dnnl.dims import evaluate
 _FLOAT = np.float32
 
 
-def interpret(artifact, inputs):
-    """Outputs of an artifact for a list of arrays."""
+def interpret(artifact, inputs, *, wide=False):
+    """Outputs of an artifact for a list of arrays. wide: everything in float64."""
+    global _FLOAT
+    _FLOAT = np.float64 if wide else np.float32
+    try:
+        return _interpret(artifact, inputs)
+    finally:
+        _FLOAT = np.float32
+
+
+def _widened(array):
+    return array.astype(_FLOAT) if array.dtype == np.float32 else array
+
+
+def _interpret(artifact, inputs):
     program = json.loads(artifact.blob)
     assert program["version"] == 1
     values = program["values"]
@@ -30,11 +43,11 @@ def interpret(artifact, inputs):
     for value, array in zip(program["inputs"], inputs, strict=True):
         assert shapes[value] == array.shape, (shapes[value], array.shape)
         assert values[value]["dtype"] == array.dtype.name
-        memory[value] = array
+        memory[value] = _widened(array)
     for value, index in program["constants"].items():
         array = np.asarray(artifact.constants[index])
         assert array.flags.c_contiguous and array.dtype.name == values[int(value)]["dtype"]
-        memory[int(value)] = array.reshape(shapes[int(value)])
+        memory[int(value)] = _widened(array.reshape(shapes[int(value)]))
     for op in program["ops"]:
         attrs = {
             k: [evaluate(d, env) for d in v] if isinstance(v, list) else v
@@ -52,6 +65,8 @@ def interpret(artifact, inputs):
             assert value not in memory, "a value is written twice"
             assert result.shape == shapes[value], (op, result.shape, shapes[value])
             dtype = values[value]["dtype"]
+            if dtype == "float32":
+                dtype = _FLOAT
             if op["kind"] == "cast":
                 result = result.astype(dtype)
             assert result.dtype == dtype, (op, result.dtype, dtype)

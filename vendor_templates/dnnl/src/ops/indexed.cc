@@ -142,7 +142,7 @@ void BuildResize(Builder& b, const Op& op) {
   std::optional<SpatialView> view = ViewSpatial(x.desc);
   std::optional<Desc> layout = WithShape(x.desc, to);
   if (!view || !layout || layout->get_inner_blks() != x.desc.get_inner_blks() ||
-      (view->lanes > 1 && view->pixel_stride != view->lanes)) {
+      view->pixel_stride != view->lanes) {  // lines are read whole: no gaps, also of one channel
     x = b.Plain(value);
     view = ViewSpatial(x.desc);
     layout = PlainDesc(to, DType::kFloat32);
