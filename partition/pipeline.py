@@ -25,9 +25,11 @@ from byoc.partition.report import (
     PartitionReport,
     PlanRecord,
     SegmentRecord,
+    SplitRecord,
 )
 from byoc.partition.scene import Scene, Spent, Want
 from byoc.partition.segments import build_segment
+from byoc.partition.splits import find_splits
 from byoc.segment import Segment
 from byoc.vendor import Vendor, check_vendor
 
@@ -156,6 +158,7 @@ class _Run:
         self.ops: list[OpRecord] = []
         self.records: list[SegmentRecord] = []
         self.borders: list[BorderRecord] = []
+        self.splits: list[SplitRecord] = []
         self.predicted = 0.0
 
     def result(self) -> PartitionResult:
@@ -176,6 +179,7 @@ class _Run:
             placement=name,
             borders=tuple(self.borders),
             plans=(plan,),
+            splits=tuple(self.splits),
         )
         return PartitionResult(mod, tuple(self.segments), report)
 
@@ -223,4 +227,5 @@ class _Run:
             self.segments.append(segment)
             self.records.append(recorder.segment(at, segment, len(parts)))
         self.borders += recorder.borders()
+        self.splits += find_splits(graph, [(o.name, o.vendor, o.nodes) for o in outlined])
         self.predicted += recorder.predicted()
