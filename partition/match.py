@@ -90,6 +90,11 @@ class GraphMatch:
         """The matched nodes, topological."""
         return tuple([self._graph.node(n) for n in self._nodes])
 
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """Named parts of this match as value ids."""
+        return self._parts
+
     def _value(self, part: str | int) -> int:
         if isinstance(part, int):
             return part
