@@ -15,12 +15,15 @@ from byoc.vendor_templates.dnnl.dims import evaluate
 _FLOAT = np.float32
 
 
-def interpret(artifact, inputs, *, wide=False):
-    """Outputs of an artifact for a list of arrays. wide: everything in float64."""
+def interpret(artifact, inputs, *, wide=False, noise=0.0):
+    """Outputs of an artifact for a list of arrays.
+
+    wide: everything in float64. noise: every result is moved at random by that much of its range.
+    """
     global _FLOAT
     _FLOAT = np.float64 if wide else np.float32
     try:
-        return _interpret(artifact, inputs)
+        return _interpret(artifact, inputs, noise)
     finally:
         _FLOAT = np.float32
 
@@ -29,7 +32,8 @@ def _widened(array):
     return array.astype(_FLOAT) if array.dtype == np.float32 else array
 
 
-def _interpret(artifact, inputs):
+def _interpret(artifact, inputs, noise):
+    rng = np.random.default_rng(0)
     program = json.loads(artifact.blob)
     assert program["version"] == 1
     values = program["values"]
@@ -70,6 +74,9 @@ def _interpret(artifact, inputs):
             if op["kind"] == "cast":
                 result = result.astype(dtype)
             assert result.dtype == dtype, (op, result.dtype, dtype)
+            if noise and result.dtype == _FLOAT:
+                step = noise * np.abs(result).max(initial=0)
+                result = result + (step * rng.standard_normal(result.shape)).astype(_FLOAT)
             memory[value] = result
     assert len(set(program["outputs"])) == len(program["outputs"])
     made = {v for op in program["ops"] for v in op["outputs"]}

@@ -146,17 +146,15 @@ def random_arrays(artifact, seed=0, **env):
 def check(artifact, seeds=(0,), tolerance=2e-5, **env):
     """Run natively and in numpy, twice each (a second call must not see the first), compare.
 
-    The judge computes in float64. Where float32 itself strays from it (a norm over values that are
-    almost alike magnifies every rounding), the runtime may stray as far, times a few.
+    The judge computes in float64. A graph may magnify roundings (a norm over values that are almost
+    alike); how much, a second run tells in which every value is moved by a few roundings.
     """
     execute = load(artifact)
     for seed in (*seeds, seeds[0]):
         inputs = random_arrays(artifact, seed, **env)
         exact = interpret(artifact, inputs, wide=True)
-        narrow = interpret(artifact, inputs)
-        for found, want, rounded in zip(run(execute, artifact, inputs), exact, narrow, strict=True):
-            assert found.dtype == rounded.dtype
+        moved = interpret(artifact, inputs, wide=True, noise=5e-7)
+        for found, want, other in zip(run(execute, artifact, inputs), exact, moved, strict=True):
             scale = max(1.0, float(np.abs(want).max(initial=0)))
-            stray = 32 * float(np.abs(rounded - want).max(initial=0)) / scale
-            atol = max(tolerance, stray)
+            atol = max(tolerance, 4 * float(np.abs(other - want).max(initial=0)) / scale)
             np.testing.assert_allclose(found / scale, want / scale, rtol=tolerance, atol=atol)

@@ -69,7 +69,10 @@ def _maps(w, rng, x):
     if choice == 10:
         groups = int(rng.choice([g for g in (1, 2, 4, c) if c % g == 0]))
         scale, shift = w.positive(c), w.weight(c)
-        return w.op("group_norm", [x, scale, shift], w.shape(x), groups=groups, eps=1e-5)
+        # A channel that relu left almost constant is magnified by 1 / sqrt(eps), and with it the
+        # rounding of its mean, which no judge can tell from an error: at most tenfold here. A usual
+        # eps is tried on usual data among the cases.
+        return w.op("group_norm", [x, scale, shift], w.shape(x), groups=groups, eps=1e-2)
     if choice == 11 and h * wd < 200:
         alg, coordinate = rng.choice([["nearest", "asymmetric"], ["linear", "half_pixel"]])
         return w.op("resize", [x], [n, c, h * 2, wd * 2], alg=str(alg), rounding="floor",
