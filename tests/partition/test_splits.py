@@ -136,7 +136,7 @@ def test_the_search_for_a_path_was_given_up():
     found = splits(graph("\n".join(lines), ("x", "y")), toy("v", "nn.relu", "add"))
     assert dict(found)["limit"] == (
         "v_1 feeds v_2, and whether a path forbids joining them is not known: the search for one "
-        f"ends after {SEARCH_LIMIT} edges",
+        f"ends after {SEARCH_LIMIT} edges"
     )
 
 
