@@ -21,8 +21,9 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from byoc.compiler import compile as compile_model
 from byoc.discovery import VendorSpec
-from byoc.errors import InputError, ModelError
+from byoc.errors import CompileError, InputError, ModelError
 from byoc.executable import Executable
+from byoc.frontends.onnx.specialise import deciding_inputs, with_constants
 
 __all__ = [
     "ByocBackend",
@@ -37,33 +38,69 @@ __all__ = [
 
 
 class PreparedModel(BackendRep):  # type: ignore[misc]
-    """A compiled model. executable: what `byoc.compile` returned, with its report."""
+    """A compiled model.
 
-    def __init__(self, executable: Executable) -> None:
-        self.executable = executable
+    Where values of inputs must be known to compile (the axes of a reduction fed at run time), it
+    is compiled when they are, once for each set of values (`MAX_KEPT` are kept).
+    """
+
+    MAX_KEPT: ClassVar[int] = 16
+
+    def __init__(self, model: onnx.ModelProto, vendors: VendorSpec) -> None:
+        self._model = model
+        self._vendors = vendors
+        self._kept: dict[tuple[bytes, ...], Executable] = {}
+        stored = {t.name for t in model.graph.initializer}
+        self._names = [i.name for i in model.graph.input if i.name not in stored]
+        self._deciding: tuple[str, ...] = ()
+        try:
+            self._kept[()] = compile_model(model, vendors)
+        except (ModelError, CompileError):
+            self._deciding = deciding_inputs(model)
+            if not self._deciding:
+                raise
+
+    @property
+    def executable(self) -> Executable | None:
+        """What `byoc.compile` returned, with its report; None before values were seen."""
+        return next(reversed(self._kept.values()), None)
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Run once.
 
         inputs: arrays in the order of the model's inputs, or by name, or one array.
         Returns a named tuple of arrays in the order of the outputs.
-        Raises InputError, ExecutionError.
+        Raises InputError, ExecutionError; ModelError and CompileError as `prepare` does.
         """
-        names = [port.name for port in self.executable.inputs]
-        given = inputs if isinstance(inputs, Mapping) else self._by_name(names, inputs)
-        results = self.executable.run(given)
-        outputs = [port.name for port in self.executable.outputs]
+        given = dict(inputs) if isinstance(inputs, Mapping) else self._by_name(inputs)
+        missing = [name for name in self._deciding if name not in given]
+        if missing:
+            raise InputError(f"input {', '.join(map(repr, missing))} is missing")
+        values = {name: np.asarray(given.pop(name)) for name in self._deciding}
+        executable = self._compiled(values)
+        results = executable.run(given)
+        outputs = [port.name for port in executable.outputs]
         named: tuple[Any, ...] = namedtupledict("Outputs", outputs)(*(results[n] for n in outputs))
         return named
 
-    @staticmethod
-    def _by_name(names: list[str], inputs: Any) -> dict[str, Any]:
+    def _compiled(self, values: Mapping[str, np.ndarray[Any, Any]]) -> Executable:
+        key = tuple(f"{a.dtype}{a.shape}".encode() + a.tobytes() for a in values.values())
+        found = self._kept.get(key)
+        if found is None:
+            found = compile_model(with_constants(self._model, values), self._vendors)
+            if len(self._kept) >= self.MAX_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = found
+        return found
+
+    def _by_name(self, inputs: Any) -> dict[str, Any]:
         values = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
-        if len(values) != len(names):
+        if len(values) != len(self._names):
             raise InputError(
-                f"the model takes {len(names)} inputs ({', '.join(names)}), found {len(values)}"
+                f"the model takes {len(self._names)} inputs ({', '.join(self._names)}), "
+                f"found {len(values)}"
             )
-        return dict(zip(names, values, strict=True))
+        return dict(zip(self._names, values, strict=True))
 
 
 class ByocBackend(Backend):  # type: ignore[misc]
@@ -86,7 +123,7 @@ class ByocBackend(Backend):  # type: ignore[misc]
         """
         if not cls.supports_device(device):
             raise ModelError(f"device {device!r} is not served; legal: CPU")
-        return PreparedModel(compile_model(model, cls.vendors if vendors is None else vendors))
+        return PreparedModel(model, cls.vendors if vendors is None else vendors)
 
     @classmethod
     def run_model(

@@ -83,7 +83,8 @@ def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
         [_port(f"i{k}", segment.type(v)) for k, v in enumerate(segment.inputs)],
         [_port(n, segment.type(v)) for n, v in zip(outputs, segment.outputs, strict=True)],
         [
-            numpy_helper.from_array(np.ascontiguousarray(array), name)
+            # ascontiguousarray makes a vector of a scalar
+            numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
             for name, array in arrays.items()
             if name in read
         ],

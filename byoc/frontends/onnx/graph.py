@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from collections import ChainMap
 from collections.abc import Iterator, MutableMapping, Sequence
@@ -190,7 +191,7 @@ class _Importer:
                 raise _InexpressibleError(
                     f"it has {len(node.output)} outputs, byoc imports the first {len(outputs)}"
                 )
-            return outputs
+            return [self._typed(v, n) for v, n in zip(outputs, node.output, strict=False)]
         except Exception as error:
             reason = _sentence(error)
             if not isinstance(error, ByocError):
@@ -198,6 +199,28 @@ class _Importer:
             if not opaque_operator(node):
                 raise ModelError(reason) from error
             return self._whole(node, given, values, stored, wanted, reason)
+
+    def _typed(self, value: Any, name: str) -> Any:
+        """The value, its type checked against what the model declares where TVM knows too little.
+
+        A number of dimensions that nobody knows makes a node inexpressible.
+        """
+        if not isinstance(value, relax.Expr) or isinstance(value, (GenericConst, relax.ShapeExpr)):
+            return value
+        if tvm.ir.is_prim_expr(value):
+            return value
+        value = self.builder.normalize(value)
+        kind = value.ty
+        if not isinstance(kind, relax.TensorType) or isinstance(kind.shape, relax.ShapeExpr):
+            return value
+        declared = self.opaque.declared_type(name)
+        if declared is None or str(declared.dtype) != str(kind.dtype):
+            if kind.ndim < 0:
+                raise _InexpressibleError("the number of dimensions of its result is not known")
+            stem = re.sub(r"\W", "_", name)
+            dims = [tirx.Var(f"{stem}_d{i}", "int64") for i in range(kind.ndim)]
+            declared = relax.TensorType(dims, str(kind.dtype))
+        return self.builder.match_cast(self.builder.emit(value, name), declared, name)
 
     def _whole(
         self,

@@ -19,6 +19,9 @@ from byoc.frontends.onnx.weights import Weights
 
 __all__ = ["Imported", "import_onnx"]
 
+_NESTED = 10
+"""Functions within functions within functions: ONNX's own nest three deep."""
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -69,10 +72,15 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
             model = onnx.inliner.inline_local_functions(model)
     except Exception as error:
         raise ModelError(f"{where}: its functions cannot be inlined: {error}") from None
-    unknown = {(str(n.domain), str(n.op_type)) for n in unknown_nodes(model.graph)}
-    for operator in sorted(unknown):  # one by one: the inliner fails on some
-        with contextlib.suppress(Exception):
-            model = onnx.inliner.inline_selected_functions(
-                model, [operator], inline_schema_functions=True
-            )
+    tried: set[tuple[str, str]] = set()
+    for _ in range(_NESTED):
+        unknown = {(str(n.domain), str(n.op_type)) for n in unknown_nodes(model.graph)} - tried
+        for operator in sorted(unknown):  # one by one: the inliner fails on some
+            with contextlib.suppress(Exception):
+                model = onnx.inliner.inline_selected_functions(
+                    model, [operator], inline_schema_functions=True
+                )
+        tried |= unknown
+        if not unknown:
+            break
     return model

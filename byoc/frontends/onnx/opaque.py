@@ -126,6 +126,10 @@ class OpaqueNodes:
         )
         return call, ready, pending
 
+    def declared_type(self, name: str) -> Any:
+        """The Relax type that the model declares for a value, None where it leaves it open."""
+        return self._relax_type(name, None)[0]
+
     # -- the region as a model
 
     def _grow(self, node: onnx.NodeProto, inputs: Mapping[str, Any]) -> _Region:
