@@ -36,9 +36,10 @@ from byoc.partition.report import HOST
 __all__ = ["Found", "search"]
 
 _WORK = 40_000  # states over the whole scope, about
-_LEAST, _MOST = 24, 1024  # states per step
+_LEAST, _MOST = 48, 1024  # states per step
 
-# A live value: place (0: host, -1: inside an unfinished candidate), its open segment or -1,
+# A live value: place (0: host, -1: inside an unfinished candidate, -2: nobody here reads it any
+# more), its open segment or -1,
 # mask of open segments that lead to it (itself included), mask of those that read it, whether
 # the host has it.
 Entry = tuple[int, int, int, int, bool]
@@ -48,6 +49,7 @@ Unit = tuple[int, int]
 State = tuple[tuple[tuple[int, int], ...], tuple[Unit, ...], tuple[Entry, ...]]
 
 _INSIDE: Entry = (-1, -1, 0, 0, False)
+_GONE: Entry = (-2, -1, 0, 0, False)
 _OUTSIDE: Entry = (0, -1, 0, 0, True)
 
 
@@ -304,7 +306,10 @@ def _finish(
     """
     kept: list[Entry] = []
     number: dict[int, int] = {}
-    for at, future in step.keep:
+    for at, future, waiting in step.keep:
+        if waiting is not None and waiting.isdisjoint(pending):
+            kept.append(_GONE)
+            continue
         entry = entries[at]
         place, unit, leads, readers, there = entry
         if unit >= 0:

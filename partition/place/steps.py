@@ -58,7 +58,8 @@ class Step:
     candidates that end here. begins: (steps ahead, number) of candidates of several ops that
     begin here, each with those that share an op with it. covers: of all that cover this op. outs:
     bytes, and whether something outside the scope reads it. keep: per live value that stays, its
-    position (in live, fresh, outs) and a mask of the places that may still read it.
+    position (in live, fresh, outs), a mask of the places that may still read it, and None, or when
+    only unfinished candidates can still read it, which.
     """
 
     fresh: int
@@ -69,7 +70,7 @@ class Step:
     begins: tuple[tuple[tuple[int, int], frozenset[tuple[int, int]]], ...]
     covers: frozenset[tuple[int, int]]
     outs: tuple[tuple[int, bool], ...]
-    keep: tuple[tuple[int, int], ...]
+    keep: tuple[tuple[int, int, frozenset[tuple[int, int]] | None], ...]
 
 
 def make_steps(problem: Problem, tweak: Tweak) -> tuple[list[Step], list[list[int]]]:
@@ -184,7 +185,12 @@ class _Builder:
             ),
             covers=frozenset([self._ahead(i, step) for i in self.covering.get(step, ())]),
             outs=tuple([(prices.size(v), self._leaves(v)) for v in graph.outs[node]]),
-            keep=tuple([(where[v], self._future(readers[v], step)) for v in kept]),
+            keep=tuple(
+                [
+                    (where[v], self._future(readers[v], step), self._waiting(readers[v], step))
+                    for v in kept
+                ]
+            ),
         )
 
     def _leaves(self, value: int) -> bool:
@@ -198,6 +204,13 @@ class _Builder:
             if self.latest[step] > now:
                 mask |= self.places[step]
         return mask
+
+    def _waiting(self, steps: list[int], now: int) -> frozenset[tuple[int, int]] | None:
+        """The unfinished candidates that read a value, when no op to come does; else None."""
+        if steps[-1] > now:
+            return None
+        found = {i for s in steps for i in self.covering.get(s, ()) if self.tag[i][0] > now}
+        return frozenset([self._ahead(i, now) for i in found])
 
     def _offer(
         self, number: int, index: int, where: Mapping[int, int], readers: Mapping[int, list[int]]
