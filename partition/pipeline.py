@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tvm
 from tvm import relax
@@ -18,6 +18,8 @@ from byoc.partition.outline import Outlined, outline_function
 from byoc.partition.place.costs import Costs
 from byoc.partition.place.problem import Limits
 from byoc.partition.place.strategy import Strategy, resolve_strategy
+from byoc.partition.place.wishes import Wishes, check_budget, check_offload
+from byoc.partition.policy import Policy, unused_rules
 from byoc.partition.record import Recorder
 from byoc.partition.report import (
     BorderRecord,
@@ -33,10 +35,7 @@ from byoc.partition.splits import find_splits
 from byoc.segment import Segment
 from byoc.vendor import Vendor, check_vendor
 
-if TYPE_CHECKING:
-    from byoc.partition.policy import Policy
-
-__all__ = ["PartitionResult", "make_want", "partition_module"]
+__all__ = ["PartitionResult", "make_want", "partition_module", "scenes_of"]
 
 _LISTED = 200  # names in an error message, at most
 
@@ -98,6 +97,13 @@ def make_want(
     strategy = resolve_strategy(placement)
     costs = costs or Costs()
     costs.check({vendor.name: vendor for vendor in vendors})
+    if policy is not None:
+        policy.check_places([vendor.name for vendor in vendors])
+        check_budget(policy, [vendor.processor for vendor in vendors])
+        if min_segment_ops is None:
+            min_segment_ops = policy.min_segment_ops
+        if min_segment_flops is None:
+            min_segment_flops = policy.min_segment_flops
     if min_segment_ops is None:
         min_segment_ops = 1 if strategy.costed else 2
     if min_segment_flops is None:
@@ -107,7 +113,31 @@ def make_want(
             f"min_segment_ops and min_segment_flops must not be negative, found "
             f"{min_segment_ops} and {min_segment_flops}"
         )
-    return Want(strategy, costs, Limits(min_segment_ops, min_segment_flops))
+    if policy is None:
+        return Want(strategy, costs, Limits(min_segment_ops, min_segment_flops))
+    limits = Limits(min_segment_ops, min_segment_flops, policy.max_segments, policy.weight_budget)
+    return Want(strategy, costs, limits, Wishes(policy))
+
+
+def scenes_of(
+    mod: tvm.IRModule,
+    vendors: Sequence[Vendor],
+    placement: str | Strategy,
+    policy: Policy | None = None,
+    costs: Costs | None = None,
+    min_segment_ops: int | None = None,
+    min_segment_flops: float | None = None,
+) -> list[Scene]:
+    """The functions of a module as they are before anything is placed."""
+    entries = _compile_patterns(vendors)
+    want = make_want(vendors, placement, policy, costs, min_segment_ops, min_segment_flops)
+    scenes: list[Scene] = []
+    first, decoder = 0, Decoder()
+    for symbol, func in _functions(mod):
+        scene = Scene(func, str(symbol.name_hint), first, entries, want, decoder)
+        first += len(scene.graph)
+        scenes.append(scene)
+    return scenes
 
 
 def _compile_patterns(vendors: Sequence[Vendor]) -> list[VendorPatterns]:
@@ -169,6 +199,12 @@ class _Run:
             functions[symbol] = again
             functions.update((o.symbol, o.function) for o in outlined)
         self.check_places()
+        warnings: tuple[str, ...] = ()
+        if self.want.wishes is not None:
+            policy = self.want.wishes.policy
+            warnings = unused_rules(policy, self.ops)
+            if policy.require_full_offload:
+                check_offload(self.ops)
         mod = tvm.IRModule(functions, attrs=self.mod.attrs, global_infos=self.mod.global_infos)
         name = self.want.strategy.name
         plan = PlanRecord(name, self.predicted, segments=len(self.records), shipped=True)
@@ -179,6 +215,7 @@ class _Run:
             placement=name,
             borders=tuple(self.borders),
             plans=(plan,),
+            warnings=warnings,
             splits=tuple(self.splits),
         )
         return PartitionResult(mod, tuple(self.segments), report)

@@ -7,7 +7,7 @@ the work is counted as if it were 1: a lower bound.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from byoc.opaque import OP as OPAQUE
 from byoc.partition.decode import UNKNOWN_DIM, dim_names
@@ -33,12 +33,16 @@ def prune_scope(
     *,
     min_ops: int,
     min_flops: float,
+    exempt: Collection[int] = (),
 ) -> Drafts:
-    """The segments worth keeping; nodes of the others are freed and their refusal recorded."""
-    kept = []
+    """The segments worth keeping; nodes of the others are freed and their refusal recorded.
+    exempt: nodes whose segment may be small.
+    """
+    kept, demanded = [], frozenset(exempt)
     for vendor, nodes in drafts:
         opaque = any(graph.op[n] == OPAQUE for n in nodes)  # the host could not run it
-        small = None if opaque else _too_small(costs, nodes, min_ops, min_flops)
+        wanted = opaque or not demanded.isdisjoint(nodes)
+        small = None if wanted else _too_small(costs, nodes, min_ops, min_flops)
         reason = small or _unbound(graph, nodes)
         if reason is None:
             kept.append((vendor, nodes))

@@ -167,7 +167,7 @@ class Recorder:
         wishes = self.scene.want.wishes
         reason = None
         if wishes is not None:
-            reason = wishes.forbids(self.graph, self.candidates, index, self.first)
+            reason = wishes.forbids(self.graph, self.candidates, index)
         if reason is None and self.order:
             reason = self._by_order(composite.nodes, vendor, at)
         if reason is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from byoc.errors import VendorError
 from byoc.partition.candidates import Candidates, find_candidates
@@ -16,12 +16,12 @@ from byoc.partition.graph import OpGraph
 from byoc.partition.match import Matches, VendorPatterns, match_graph
 from byoc.partition.outline import Draft
 from byoc.partition.place.costs import Costs
+from byoc.partition.place.improve import trim
 from byoc.partition.place.prices import Prices
 from byoc.partition.place.problem import Limits, Problem
 from byoc.partition.place.strategy import ORDER, Strategy
-
-if TYPE_CHECKING:
-    from byoc.partition.place.wishes import Wishes
+from byoc.partition.place.wishes import Wishes
+from byoc.partition.policy import Policy
 
 __all__ = ["Scene", "Spent", "Want"]
 
@@ -101,11 +101,9 @@ class Scene:
 
     def problem(self, scope: int, limits: Limits, strategy: Strategy) -> Problem:
         """One scope as strategies see it."""
-        wishes = self.want.wishes
-        rules: dict[str, Any] = {}
         nodes = self.graph.scopes[scope].nodes
-        if wishes is not None:
-            rules = wishes.rules(self.graph, nodes, self.candidates, self.first)
+        wishes = self.want.wishes or Wishes(Policy())
+        rules = wishes.rules(self.graph, nodes, self.candidates)
         return Problem(
             self.graph,
             nodes,
@@ -139,6 +137,7 @@ class Scene:
             else:
                 problem = self.problem(index, spent.left(want.limits), strategy)
                 chosen = _checked(problem, strategy, strategy.place(problem))
+                chosen = trim(problem, chosen)
                 _, segments = problem.settle(chosen, matches)
                 spent.add(problem, segments)
                 if want.wishes is not None:

@@ -11,14 +11,14 @@ in ops looked at, never in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from byoc.partition.place.problem import Placed, Problem
 from byoc.partition.place.search import Found, search
 from byoc.partition.place.steps import Tweak
 from byoc.partition.report import HOST
 
-__all__ = ["best_choice", "starts"]
+__all__ = ["best_choice", "trim", "tweaks"]
 
 _EFFORT = 120_000  # ops grouped and priced while improving, about
 _TRIES = 4000  # plans, at most
@@ -163,12 +163,30 @@ def _within_limits(problem: Problem, found: Found) -> Found:
             best = placed
         if placed.excess == 0:
             break
-    while best.excess > 0 and best.segments:
-        options = [
-            problem.evaluate(
-                [k for k in best.chosen if problem[k].nodes[0] not in frozenset(nodes)]
-            )
-            for _, nodes in best.segments
-        ]
-        best = min(options, key=lambda placed: placed.rank)
+    best = problem.evaluate(trim(problem, best.chosen))
     return Found(best.chosen, best, found.bound)
+
+
+def trim(problem: Problem, chosen: Iterable[int]) -> list[int]:
+    """A choice within the limits: the segments that gain least go to the host until they hold."""
+    limits, kept = problem.limits, list(chosen)
+    if limits.segments is None and not limits.weights:
+        return kept
+    placed = problem.evaluate(kept)
+    if placed.excess == 0:
+        return kept
+    while placed.excess > 0 and placed.segments:
+        now = placed
+        worst = min(now.segments, key=lambda segment: _loss(problem, now, segment[1]))
+        inside = frozenset(worst[1])
+        placed = problem.evaluate([k for k in now.chosen if problem[k].nodes[0] not in inside])
+    return list(placed.chosen)
+
+
+def _loss(problem: Problem, placed: Placed, nodes: Sequence[int]) -> float:
+    """What the objective loses, about, when a segment goes to the host."""
+    inside = frozenset(nodes)
+    prices = problem.prices
+    on_host = sum([prices.host(n, prices.fused_with(n) in inside) for n in nodes])
+    here = sum([problem.cost(k) for k in placed.chosen if problem[k].nodes[0] in inside])
+    return on_host - here + problem.penalty(HOST, nodes)

@@ -69,8 +69,9 @@ class Problem:
     graph: the function's snapshot. nodes: of this scope, topological. candidates: of the whole
     function; `legal` are those of this scope that the policy allows. prices: seconds. wishes:
     (node, place) → what it adds to the objective to put the node there, beyond its time.
-    preferred: candidates that come before all others where order decides. first: index in the
-    report of the function's first op. stable: see `settle`.
+    preferred: candidates that come before all others where order decides. exempt: nodes whose
+    segment may be below the minimums. first: index in the report of the function's first op.
+    stable: see `settle`.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Problem:
         limits: Limits | None = None,
         allowed: Collection[int] | None = None,
         preferred: Collection[int] = (),
+        exempt: Collection[int] = (),
         wishes: Mapping[tuple[int, str], float] | None = None,
         stable: bool = True,
         first: int = 0,
@@ -97,6 +99,7 @@ class Problem:
         self.limits = limits or Limits()
         self.wishes = wishes or {}
         self.preferred = frozenset(preferred)
+        self.exempt = frozenset(exempt)
         self.stable = stable
         self.first = first
         self._explain = explain
@@ -197,6 +200,7 @@ class Problem:
                 self.work,
                 min_ops=limits.min_ops,
                 min_flops=limits.min_flops,
+                exempt=self.exempt,
             )
             if len(segments) == len(groups):
                 return kept, segments

@@ -84,8 +84,9 @@ def search(problem: Problem, tweak: Tweak | None = None) -> Found:
     chosen = tuple(
         sorted(ending[step][number] for step, number in enumerate(numbers[0]) if number >= 0)
     )
+    placed = problem.evaluate(chosen)
     bound = numbers[1] if complete and tweak is None and problem.additive else None
-    return Found(chosen, problem.evaluate(chosen), bound)
+    return Found(chosen, placed, bound)
 
 
 class _Walk:
