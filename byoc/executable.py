@@ -6,13 +6,13 @@ Nothing here imports TVM: a deployed model needs tvm-ffi and byoc's runtime only
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byoc.errors import ArtifactError
-from byoc.runtime import Session, load_program, save_program
+from byoc.runtime import Future, Profile, Session, load_program, save_program
 from byoc.runtime.program import PortType, Program
 from byoc.segment import Array
 from byoc.vendor import NativeRuntime, PythonRuntime
@@ -28,7 +28,8 @@ REPORT_MEMBER = "report.json"
 class Executable:
     """A compiled model: call it, ask it where each op went, save it.
 
-    It may be called from several threads at once.
+    It may be called from several threads at once. `submit`, `map` and `acall` keep several requests
+    in flight, so that processors work at the same time.
     """
 
     def __init__(self, program: Program, report: PartitionReport | None = None) -> None:
@@ -78,6 +79,50 @@ class Executable:
         Raises InputError on a wrong count, name, shape or dtype, ExecutionError when a task fails.
         """
         return self._session.run(inputs)
+
+    def submit(
+        self, *inputs: Any, deadline: float | None = None, timeout: float | None = None
+    ) -> Future:
+        """Begin a request and return at once: a `concurrent.futures.Future`, which can be awaited.
+
+        inputs: as for a call, or one mapping by name (the future then gives a dict). They are read
+        until the future is done: do not write to them meanwhile.
+        deadline: seconds from now, after which the future raises `DeadlineExceeded` and what has
+        not begun is left out. timeout: seconds to wait while `max_in_flight` requests are on their
+        way; `QueueFull` then. ``future.cancel()`` drops a request.
+        Raises InputError; the future raises ExecutionError.
+        """
+        return self._session.submit(*inputs, deadline=deadline, timeout=timeout)
+
+    async def acall(self, *inputs: Any, deadline: float | None = None) -> Any:
+        """`submit` for asyncio: waits for its turn and its answer without blocking the loop."""
+        return await self._session.acall(*inputs, deadline=deadline)
+
+    def map(
+        self, inputs: Iterable[Any], *, deadline: float | None = None
+    ) -> Generator[Any, None, None]:
+        """Answers to many inputs, in order, `max_in_flight` of them on their way at a time.
+
+        inputs: an array each (models with one input), a tuple of arrays, or a mapping by name.
+        """
+        return self._session.map(inputs, deadline=deadline)
+
+    @property
+    def max_in_flight(self) -> int:
+        """Requests on their way at once; `submit` waits beyond. May be set before the first."""
+        return self._session.max_in_flight
+
+    @max_in_flight.setter
+    def max_in_flight(self, limit: int) -> None:
+        self._session.max_in_flight = limit
+
+    def profile(self, *inputs: Any, requests: int = 1, warmup: int = 1) -> Profile:
+        """Run and keep the times of every task: ``print(exe.profile(x).table())``.
+
+        requests: how many, `max_in_flight` on their way at a time: more than one shows the overlap.
+        warmup: requests before, not counted. See `byoc.runtime.Profile` for JSON and Chrome trace.
+        """
+        return self._session.profile(*inputs, requests=requests, warmup=warmup)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as one file, whole or not at all. Raises ArtifactError."""

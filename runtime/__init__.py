@@ -7,16 +7,23 @@ from .artifact import load_program, save_program
 from .cpu import cpu_features
 from .native import num_threads, set_num_threads
 from .plan import Plan
+from .profile import Profile, TaskTime
 from .program import HostModule, PortType, Program, Target, VendorUse, VmProgram
+from .requests import DeadlineExceeded, Future, QueueFull
 from .session import Session
 
 __all__ = [
+    "DeadlineExceeded",
+    "Future",
     "HostModule",
     "Plan",
     "PortType",
+    "Profile",
     "Program",
+    "QueueFull",
     "Session",
     "Target",
+    "TaskTime",
     "VendorUse",
     "VmProgram",
     "cpu_features",

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
-from byoc.errors import ArtifactError, choices
+from byoc.errors import ArtifactError, InputError, choices
 from byoc.segment import Array
 from byoc.vendor import PythonRuntime
 
 from . import vendors
 from .host import load_host
-from .native import as_tensor, from_tensor, function, num_threads, with_address
+from .native import (
+    as_tensor,
+    from_tensor,
+    function,
+    num_threads,
+    numpy_dtype,
+    with_address,
+)
 from .plan import Plan, encode_plan
 from .ports import Inputs
+from .profile import Profile, make_profile
 from .program import Program
+from .requests import Desk, Done, Future
 
 __all__ = ["Session"]
 
@@ -25,14 +38,21 @@ class Session:
     Inputs are numpy arrays or anything on the CPU that speaks DLPack. They are used in place
     when dense (and 64-byte aligned, where a host kernel reads them), else copied; results are
     fresh numpy arrays. Calls from several threads are safe; work on one processor is done one
-    call after the other.
+    call after the other, sessions taking turns.
+
+    `submit` and `map` keep several requests in flight, each with buffers of its own, so that the
+    stages of a plan on several processors overlap. max_in_flight: how many at most; `submit` waits
+    when there are as many. Default: twice the number of processors, at least 2.
 
     Raises VendorError when a vendor's runtime is missing or refuses a segment, ArtifactError
     when the program does not hold together.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, max_in_flight: int | None = None) -> None:
         self.program = program
+        self._desk: Desk | None = None
+        self._desk_lock = threading.Lock()
+        self.max_in_flight = _default_in_flight(program) if max_in_flight is None else max_in_flight
         self._ports = Inputs(program.inputs, program.outputs)
         self._nothing_given: list[Array | None] = [None] * len(program.outputs)
         num_threads()  # a bad environment variable is reported here
@@ -46,9 +66,7 @@ class Session:
             self._allocators = [
                 function("Allocator")(port.type.shape, port.type.dtype) for port in program.outputs
             ]
-            self._execute = function("Executor")(
-                encode_plan(body), host, segments, owners, constants
-            )
+            executor = function("Executor")(encode_plan(body), host, segments, owners, constants)
         else:
             host = load_host(program.host, vm=True)
             if host is None:
@@ -56,7 +74,21 @@ class Session:
                     f"model {program.name!r} runs on the VM but has no host library"
                 )
             self._constants = constants
-            self._execute = function("VmExecutor")(host, segments, owners, body.entry)
+            executor = function("VmExecutor")(host, segments, owners, body.entry)
+        self._execute, self._open = executor["run"], executor["open"]
+
+    @property
+    def max_in_flight(self) -> int:
+        """Requests on their way at once; `submit` waits beyond."""
+        return self._max_in_flight
+
+    @max_in_flight.setter
+    def max_in_flight(self, limit: int) -> None:
+        if limit < 1:
+            raise InputError(f"max_in_flight must be 1 or more, found {limit}")
+        self._max_in_flight = limit
+        if self._desk is not None:
+            self._desk.limit = limit
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -88,6 +120,132 @@ class Session:
         results = self._run(inputs, None)
         return results[0] if len(results) == 1 else tuple(results)
 
+    # -- several at once ------------------------------------------------------------------------
+
+    def submit(
+        self, *inputs: Any, deadline: float | None = None, timeout: float | None = None
+    ) -> Future:
+        """Begin a request; its future gives what `__call__` returns (`run` for one mapping).
+
+        Inputs are read until the future is done: do not write to them meanwhile. Waits while
+        `max_in_flight` requests are on their way, `timeout` seconds at most (QueueFull).
+        deadline: seconds from now; then the future raises DeadlineExceeded. Raises InputError.
+        """
+        arrays, named = self._checked(inputs)
+        desk = self._get_desk()
+        desk.wait_for_slot(timeout)
+        return self._start(desk, arrays, named, deadline)
+
+    async def acall(self, *inputs: Any, deadline: float | None = None) -> Any:
+        """`submit` and await; waits for its slot without blocking the event loop."""
+        import asyncio
+
+        arrays, named = self._checked(inputs)
+        desk = self._get_desk()
+        slot = desk.slot()
+        try:
+            await asyncio.wrap_future(slot)
+        except BaseException:
+            if not slot.cancelled() and not slot.cancel():
+                desk.release()
+            raise
+        return await self._start(desk, arrays, named, deadline)
+
+    def map(
+        self, inputs: Iterable[Any], *, deadline: float | None = None
+    ) -> Generator[Any, None, None]:
+        """Answers to many inputs, in order, `max_in_flight` of them on their way at a time.
+
+        inputs: an array each (models with one input), a tuple of arrays, or a mapping by name;
+        taken from the iterable as slots become free. deadline: of each request.
+        """
+        waiting: deque[Future] = deque()
+        try:
+            for item in inputs:
+                if len(waiting) >= self.max_in_flight:
+                    yield waiting.popleft().result()
+                values = item if isinstance(item, (tuple, list)) else (item,)
+                waiting.append(self.submit(*values, deadline=deadline))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def profile(self, *inputs: Any, requests: int = 1, warmup: int = 1) -> Profile:
+        """Run and keep the times of every task.
+
+        requests: how many to have in flight one after the other, `max_in_flight` at a time; more
+        than one shows how they overlap. warmup: requests before, not counted.
+        """
+        if requests < 1 or warmup < 0:
+            raise InputError(f"profile takes requests >= 1, warmup >= 0: {requests}, {warmup}")
+        arrays, named = self._checked(inputs)
+        desk = self._get_desk()
+        traces: list[Any] = []
+        waiting: deque[Future] = deque()
+        for number in range(warmup + requests):
+            if number == warmup:
+                while waiting:
+                    waiting.popleft().result()
+            desk.wait_for_slot(None)
+            keep = traces.append if number >= warmup else None
+            waiting.append(self._start(desk, arrays, named, None, keep))
+        while waiting:
+            waiting.popleft().result()
+        return make_profile(self.program, traces)
+
+    def _checked(self, inputs: Sequence[Any]) -> tuple[list[Array], bool]:
+        named = len(inputs) == 1 and isinstance(inputs[0], Mapping)
+        values = self._ports.ordered(inputs[0]) if named else inputs
+        return self._ports.check(values), named
+
+    def _get_desk(self) -> Desk:
+        desk = self._desk
+        if desk is not None and desk.pid == os.getpid():
+            return desk
+        with self._desk_lock:
+            desk = self._desk
+            if desk is None or desk.pid != os.getpid():
+                desk = self._desk = Desk(self._open, self.max_in_flight)
+                weakref.finalize(self, desk.close).atexit = False
+            return desk
+
+    def _start(
+        self,
+        desk: Desk,
+        arrays: list[Array],
+        named: bool,
+        deadline: float | None,
+        keep: Callable[[Any], None] | None = None,
+    ) -> Future:
+        dtypes, names = self._ports.output_dtypes, self._ports.output_names
+        static, name = self.program.is_static, self.program.name
+        places: list[Any] = []
+        try:
+            if static:
+                places = [allocate() for allocate in self._allocators]
+                args = (*map(with_address, arrays), *places)
+            else:
+                args = (*map(_aligned_tensor, arrays), *self._constants)
+        except BaseException:
+            desk.release()
+            raise
+
+        def finish(done: Done) -> Any:
+            if keep is not None:
+                keep(from_tensor(done.trace, numpy_dtype("int64")))
+            if static:
+                results = [from_tensor(p, d) for p, d in zip(places, dtypes, strict=True)]
+            else:
+                results = _results(done.results, dtypes, name)
+            if named:
+                return dict(zip(names, results, strict=True))
+            return results[0] if len(results) == 1 else tuple(results)
+
+        kept = (arrays, places, args)
+        return desk.start(args, kept, finish, deadline, traced=keep is not None)
+
     def _run(self, values: Sequence[Any], outputs: Mapping[str, Array] | None) -> list[Array]:
         arrays = self._ports.check(values)
         given = self._ports.check_outputs(outputs) if outputs else None
@@ -118,6 +276,12 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<byoc.runtime.Session of {self.program.name!r}>"
+
+
+def _default_in_flight(program: Program) -> int:
+    body = program.body
+    processors = {t.processor for t in body.tasks} if isinstance(body, Plan) else {"cpu"}
+    return max(2, 2 * len(processors))
 
 
 def _bind_segments(program: Program) -> dict[str, Any]:

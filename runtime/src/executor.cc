@@ -12,6 +12,12 @@ namespace byoc {
 
 using tvm::ffi::AnyView;
 
+namespace {
+
+constexpr size_t kTraceHead = 3;  // Start, begin, end
+
+}  // namespace
+
 /*! \brief Starts one lane of one call. */
 struct Executor::LaneJob final : Job {
   const Executor* executor = nullptr;
@@ -56,7 +62,49 @@ struct Executor::Context {
   std::atomic<size_t> remaining{0};
   std::atomic<bool> failed{false};
   std::exception_ptr error;  // written by the first to set `failed`, read when all is done
-  Event* done = nullptr;
+  Event* done = nullptr;     // of a call; null for a request
+
+  Request* request = nullptr;
+  Flight* flight = nullptr;
+
+  bool Stopped() const {
+    return request != nullptr && request->stop.load(std::memory_order_relaxed);
+  }
+  int64_t* Trace() const {
+    return request != nullptr && request->traced ? request->trace.data() : nullptr;
+  }
+};
+
+/*! \brief A request on its way; owns itself. */
+struct Executor::Flight final : Job {
+  std::shared_ptr<Executor> executor;
+  std::shared_ptr<Request> request;
+  std::unique_ptr<Context> context;
+
+  void* const* inputs() const { return request->ports.data(); }
+  void* const* outputs() const { return request->ports.data() + executor->inputs_.size(); }
+
+  void Run() noexcept override { executor->RunWhole(this); }
+
+  /*! \brief Give the context back, tell the owner, be gone. */
+  void Finish(std::exception_ptr error) {
+    if (context != nullptr) {
+      context->request = nullptr;
+      context->flight = nullptr;
+      executor->Release(std::move(context));
+    }
+    if (request->traced) request->trace[2] = SteadyNow();
+    if (request->stop.load(std::memory_order_acquire)) {
+      try {
+        ThrowExecutionError("the request was cancelled");
+      } catch (...) {
+        error = std::current_exception();
+      }
+    }
+    const std::unique_ptr<Flight> self(this);
+    const std::function<void(std::exception_ptr)> done = std::move(request->done);
+    done(std::move(error));
+  }
 };
 
 Executor::Executor(Plan plan, std::vector<Callee> callees,
@@ -148,6 +196,7 @@ void Executor::BuildSteps() {
     steps_.push_back(std::move(step));
   }
   if (lanes_.empty()) lanes_.push_back(Processor::Get("cpu"));
+  sources_ = std::make_unique<Source[]>(lanes_.size());
 }
 
 void Executor::BindConstants() {
@@ -190,18 +239,32 @@ inline void Executor::CallStep(Context* context, const Step& step) const {
 
 void Executor::RunSteps(Context* context) const {
   size_t task = 0;
+  const size_t count = steps_.size();
   try {
-    for (const size_t count = steps_.size(); task < count; ++task) CallStep(context, steps_[task]);
+    if (context->request == nullptr) {
+      for (; task < count; ++task) CallStep(context, steps_[task]);
+      return;
+    }
+    int64_t* trace = context->Trace();
+    int64_t now = trace != nullptr ? SteadyNow() : 0;
+    for (; task < count && !context->Stopped(); ++task) {
+      CallStep(context, steps_[task]);
+      if (trace == nullptr) continue;
+      trace[kTraceHead + 2 * task] = now;
+      trace[kTraceHead + 2 * task + 1] = now = SteadyNow();
+    }
   } catch (...) {
     ThrowFailure(task);
   }
 }
 
 void Executor::RunLane(Context* context, size_t first) const {
+  int64_t* const trace = context->Trace();
   for (size_t task = first;;) {
     const Step& step = steps_[task];
     // After a failure the rest is only counted down: no lane may wait for ever.
-    if (!context->failed.load(std::memory_order_acquire)) {
+    if (!context->failed.load(std::memory_order_acquire) && !context->Stopped()) {
+      if (trace != nullptr) trace[kTraceHead + 2 * task] = SteadyNow();
       try {
         try {
           CallStep(context, step);
@@ -211,6 +274,7 @@ void Executor::RunLane(Context* context, size_t first) const {
       } catch (...) {
         if (!context->failed.exchange(true)) context->error = std::current_exception();
       }
+      if (trace != nullptr) trace[kTraceHead + 2 * task + 1] = SteadyNow();
     }
     for (size_t other : step.cross_lane) {
       if (context->waits[other].fetch_sub(1, std::memory_order_acq_rel) == 1) {
@@ -221,31 +285,45 @@ void Executor::RunLane(Context* context, size_t first) const {
                        context->waits[step.next].fetch_sub(1, std::memory_order_acq_rel) == 1;
     task = step.next;
     if (context->remaining.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      context->done->Set();  // the context belongs to someone else from here on
+      FinishLanes(context);  // the context belongs to someone else from here on
       return;
     }
     if (!go_on) return;
   }
 }
 
+void Executor::FinishLanes(Context* context) const {
+  if (context->done != nullptr) {
+    context->done->Set();
+    return;
+  }
+  Flight* flight = context->flight;
+  std::exception_ptr error = std::exchange(context->error, nullptr);
+  if (error == nullptr && !context->Stopped()) CopyBack(context, flight->outputs());
+  flight->Finish(std::move(error));
+}
+
+/*! \brief Does nothing when the process is shutting down: the run then never ends. */
 void Executor::SubmitLane(Context* context, size_t task) const {
   const size_t lane = steps_[task].lane;
   context->jobs[lane].first = task;
-  lanes_[lane]->Submit(&context->jobs[lane]);
+  lanes_[lane]->TrySubmit(&context->jobs[lane], &sources_[lane]);
 }
 
-void Executor::RunLanes(Context* context) const {
-  Event done;
-  context->done = &done;
+void Executor::StartLanes(Context* context) const {
   context->failed.store(false);
   context->error = nullptr;
   context->remaining.store(steps_.size());
   for (size_t i = 0; i < steps_.size(); ++i) context->waits[i].store(steps_[i].waits_for);
+  // From the first submission on, the last one may end at any time and take the context along.
+  std::vector<size_t> ready;
   for (size_t i = 0; i < steps_.size(); ++i) {
-    if (steps_[i].waits_for == 0) SubmitLane(context, i);
+    if (steps_[i].waits_for == 0) ready.push_back(i);
   }
-  Processor::Wait(&done);
-  if (context->error) std::rethrow_exception(std::exchange(context->error, nullptr));
+  const size_t lane = steps_[ready[0]].lane;
+  context->jobs[lane].first = ready[0];
+  lanes_[lane]->Submit(&context->jobs[lane], &sources_[lane]);  // throws at shutdown
+  for (size_t i = 1; i < ready.size(); ++i) SubmitLane(context, ready[i]);
 }
 
 void Executor::Bind(Context* context, void* const* inputs, void* const* outputs) const {
@@ -302,14 +380,63 @@ void Executor::Run(void* const* inputs, void* const* outputs) {
       CopyBack(context.get(), outputs);
       Release(std::move(context));
     };
-    lanes_[0]->Call(work);
+    lanes_[0]->Call(work, &sources_[0]);
     return;
   }
   std::unique_ptr<Context> context = Acquire();
   Bind(context.get(), inputs, outputs);
-  RunLanes(context.get());
-  CopyBack(context.get(), outputs);
+  Event done;
+  context->done = &done;
+  StartLanes(context.get());
+  Processor::Wait(&done);
+  context->done = nullptr;
+  std::exception_ptr error = std::exchange(context->error, nullptr);
+  if (error == nullptr) CopyBack(context.get(), outputs);
   Release(std::move(context));
+  if (error) std::rethrow_exception(error);
+}
+
+void Executor::Start(std::shared_ptr<Executor> executor, std::shared_ptr<Request> request) {
+  Executor* self = executor.get();
+  if (request->traced) {
+    request->trace.assign(kTraceHead + 2 * self->steps_.size(), 0);
+    request->trace[0] = SteadyNow();
+  }
+  auto flight = std::make_unique<Flight>();
+  flight->executor = std::move(executor);
+  flight->request = std::move(request);
+  if (self->lanes_.size() == 1) {
+    self->lanes_[0]->Submit(flight.get(), &self->sources_[0]);
+    flight.release();
+    return;
+  }
+  flight->context = self->Acquire();
+  Context* context = flight->context.get();
+  context->request = flight->request.get();
+  context->flight = flight.get();
+  self->Bind(context, flight->inputs(), flight->outputs());
+  if (context->request->traced) context->request->trace[1] = SteadyNow();
+  flight.release();
+  self->StartLanes(context);
+}
+
+/*! \brief A request of a plan on one processor, on that processor's thread. */
+void Executor::RunWhole(Flight* flight) {
+  std::exception_ptr error;
+  if (flight->request->traced) flight->request->trace[1] = SteadyNow();
+  try {
+    if (!flight->request->stop.load(std::memory_order_acquire)) {
+      flight->context = Acquire();
+      Context* context = flight->context.get();
+      context->request = flight->request.get();
+      Bind(context, flight->inputs(), flight->outputs());
+      RunSteps(context);
+      if (!context->Stopped()) CopyBack(context, flight->outputs());
+    }
+  } catch (...) {
+    error = std::current_exception();
+  }
+  flight->Finish(std::move(error));
 }
 
 /*! \brief Called in a catch block: the exception at hand as an error that names the task. */

@@ -11,6 +11,9 @@
  *
  *   lane cpu   t0 ─ t1 ─────────┐        t4
  *   lane npu         └▶ t2 ─ t3 ─┴──────▶┘
+ *
+ * Requests started one after the other are in flight together, each in a context of its own: while
+ * lane npu works for the first, lane cpu begins the second.
  */
 #ifndef BYOC_RUNTIME_EXECUTOR_H_
 #define BYOC_RUNTIME_EXECUTOR_H_
@@ -22,6 +25,9 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -52,6 +58,7 @@ class Executor {
   Executor& operator=(const Executor&) = delete;
 
   const Plan& plan() const { return plan_; }
+  size_t lane_count() const { return lanes_.size(); }
 
   /*!
    * \brief One inference. `inputs` and `outputs` point at dense memory of each port, aligned to the
@@ -59,10 +66,29 @@ class Executor {
    */
   void Run(void* const* inputs, void* const* outputs);
 
+  /*! \brief One inference that nobody waits for. */
+  struct Request {
+    /*! \brief The memory of the ports, inputs first; must stay until `done` was called. */
+    std::vector<void*> ports;
+    /*! \brief Tasks that have not begun when this is set are left out; `done` gets an error. */
+    std::atomic<bool> stop{false};
+    /*!
+     * \brief When set, times in ns of the steady clock are kept: of Start, of the begin and end of
+     * the run, then the begin and end of every task (0: not run).
+     */
+    bool traced = false;
+    std::vector<int64_t> trace;
+    /*! \brief Called once, on the thread of a processor; null when all went well. */
+    std::function<void(std::exception_ptr)> done;
+  };
+
+  /*! \brief Begin a request; it keeps itself and `executor` alive until it is done. */
+  static void Start(std::shared_ptr<Executor> executor, std::shared_ptr<Request> request);
+
  private:
   struct Context;
   struct LaneJob;
-  struct WholeJob;
+  struct Flight;
   /*! \brief A task, ready to call: its slice of the argument list and its place in the order. */
   struct Step {
     const tvm::ffi::FunctionObj* function;  // null: copy
@@ -94,7 +120,9 @@ class Executor {
   void RunSteps(Context* context) const;
   void RunLane(Context* context, size_t first) const;
   void SubmitLane(Context* context, size_t task) const;
-  void RunLanes(Context* context) const;
+  void StartLanes(Context* context) const;
+  void FinishLanes(Context* context) const;
+  void RunWhole(Flight* flight);
   void Bind(Context* context, void* const* inputs, void* const* outputs) const;
   void CopyBack(Context* context, void* const* outputs) const;
   [[noreturn]] void ThrowFailure(size_t task) const;
@@ -112,6 +140,7 @@ class Executor {
   std::vector<Step> steps_;
   std::vector<size_t> arg_tensors_;  // the argument lists of all steps, as tensor ids
   std::vector<Processor*> lanes_;
+  std::unique_ptr<Source[]> sources_;  // one per lane
 
   /*! \brief Idle contexts. Slots, not a lock: a fork cannot leave it held. */
   std::array<std::atomic<Context*>, 16> idle_{};

@@ -6,12 +6,15 @@
 
 #include <cstring>
 #include <exception>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "byoc/vendor.h"
+#include "completions.h"
 #include "errors.h"
 #include "executor.h"
 #include "mapping.h"
@@ -64,14 +67,116 @@ std::vector<Executor::Callee> Resolve(const Plan& plan, const Optional<Module>& 
   return callees;
 }
 
+/*! \brief Addresses of tensors, or addresses themselves. */
+std::vector<void*> Pointers(PackedArgs args, int first) {
+  std::vector<void*> pointers(static_cast<size_t>(args.size() - first));
+  for (size_t i = 0; i < pointers.size(); ++i) {
+    const ffi::AnyView arg = args[first + static_cast<int>(i)];
+    if (arg.type_index() == ffi::TypeIndex::kTVMFFIInt) {
+      pointers[i] = reinterpret_cast<void*>(arg.cast<int64_t>());
+    } else {
+      const DLTensor* t = arg.cast<DLTensor*>();
+      pointers[i] = static_cast<char*>(t->data) + t->byte_offset;
+    }
+  }
+  return pointers;
+}
+
+void CheckCount(const Executor& executor, size_t count) {
+  const Plan& plan = executor.plan();
+  const size_t inputs = plan.inputs.size(), outputs = plan.outputs.size();
+  if (count != inputs + outputs) {
+    TVM_FFI_THROW(TypeError) << "expected " << inputs << " inputs and " << outputs
+                             << " outputs, got " << count << " arguments";
+  }
+}
+
 /*!
- * \brief The executor as a function:
- * run(inputs..., outputs...), each a tensor or an address; shapes, dtypes and density are the
- * caller's to check.
+ * \brief take(seconds) -> [[ticket, error kind, message, trace, results]...], kinds empty when all
+ * went well. Waits for something to be done, or `wake`, or the time.
  */
-Function MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
-                      const Map<String, Function>& segments, const Map<String, String>& vendors,
-                      Array<Tensor> constants) {
+Function MakeTake(std::shared_ptr<Completions> completions) {
+  return Function::FromTyped([completions](double seconds) {
+    Array<Array<Any>> all;
+    std::vector<Completions::Item> items = completions->Take(seconds);
+    Processor::ParkIfClosing();
+    for (Completions::Item& item : items) {
+      String kind, message;
+      if (item.error) {
+        try {
+          std::rethrow_exception(item.error);
+        } catch (const ffi::Error& error) {
+          kind = error.kind(), message = error.message();
+        } catch (const std::exception& error) {
+          kind = "RuntimeError", message = error.what();
+        }
+      }
+      Tensor trace = NewTensor({static_cast<int64_t>(item.trace.size())}, {kDLInt, 64, 1});
+      std::memcpy(trace.data_ptr(), item.trace.data(), item.trace.size() * sizeof(int64_t));
+      Array<Any> fields{item.ticket, kind, message, trace, item.results};
+      all.push_back(std::move(fields));
+    }
+    return all;
+  });
+}
+
+/*! \brief The requests of one caller that are in flight, by ticket. */
+struct Desk {
+  std::shared_ptr<Completions> completions = std::make_shared<Completions>();
+  std::mutex mutex;
+  std::map<int64_t, std::shared_ptr<Executor::Request>> requests;
+};
+
+/*!
+ * \brief submit(ticket, traced, inputs..., outputs...), cancel(ticket), take(seconds), wake():
+ * requests that nobody waits for. The memory of the ports must stay until their ticket was taken.
+ */
+Map<String, Function> OpenDesk(std::shared_ptr<Executor> executor, const Optional<Module>& host) {
+  auto desk = std::make_shared<Desk>();
+  const auto submit = [executor, host, desk](PackedArgs args, Any*) {
+    const int64_t ticket = args[0].cast<int64_t>();
+    auto request = std::make_shared<Executor::Request>();
+    request->traced = args[1].cast<bool>();
+    request->ports = Pointers(args, 2);
+    CheckCount(*executor, request->ports.size());
+    Executor::Request* self = request.get();
+    request->done = [desk, ticket, self, host](std::exception_ptr error) {
+      std::shared_ptr<Executor::Request> kept;
+      {
+        std::lock_guard<std::mutex> lock(desk->mutex);
+        const auto it = desk->requests.find(ticket);
+        kept = std::move(it->second);
+        desk->requests.erase(it);
+      }
+      desk->completions->Push({ticket, std::move(error), std::move(self->trace), {}});
+    };
+    {
+      std::lock_guard<std::mutex> lock(desk->mutex);
+      desk->requests[ticket] = request;
+    }
+    Executor::Start(executor, std::move(request));
+  };
+  const auto cancel = [desk](int64_t ticket) {
+    std::lock_guard<std::mutex> lock(desk->mutex);
+    const auto it = desk->requests.find(ticket);
+    if (it != desk->requests.end()) it->second->stop.store(true);
+  };
+  const auto wake = [completions = desk->completions] { completions->Wake(); };
+  return {{"submit", Function::FromPacked(submit)},
+          {"cancel", Function::FromTyped(cancel)},
+          {"take", MakeTake(desk->completions)},
+          {"wake", Function::FromTyped(wake)}};
+}
+
+/*!
+ * \brief The executor as functions:
+ *
+ * run(inputs..., outputs...), each a tensor or an address; shapes, dtypes and density are the
+ * caller's to check. open() -> see `OpenDesk`.
+ */
+Map<String, Function> MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
+                                   const Map<String, Function>& segments,
+                                   const Map<String, String>& vendors, Array<Tensor> constants) {
   std::vector<int64_t> sizes;
   for (const Tensor& t : constants) {
     sizes.push_back(static_cast<int64_t>(ffi::GetDataSize(*t.GetDLTensorPtr())));
@@ -81,25 +186,13 @@ Function MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
   auto executor =
       std::make_shared<Executor>(std::move(plan), std::move(callees), std::move(constants));
   // A kernel's function does not keep its library alive: `host` is held here.
-  return Function::FromPacked([executor, host](PackedArgs args, Any*) {
-    const Plan& plan = executor->plan();
-    const size_t inputs = plan.inputs.size(), outputs = plan.outputs.size();
-    if (static_cast<size_t>(args.size()) != inputs + outputs) {
-      TVM_FFI_THROW(TypeError) << "expected " << inputs << " inputs and " << outputs
-                               << " outputs, got " << args.size() << " arguments";
-    }
-    std::vector<void*> pointers(inputs + outputs);
-    for (size_t i = 0; i < pointers.size(); ++i) {
-      const ffi::AnyView arg = args[static_cast<int>(i)];
-      if (arg.type_index() == ffi::TypeIndex::kTVMFFIInt) {
-        pointers[i] = reinterpret_cast<void*>(arg.cast<int64_t>());
-      } else {
-        const DLTensor* t = arg.cast<DLTensor*>();
-        pointers[i] = static_cast<char*>(t->data) + t->byte_offset;
-      }
-    }
-    executor->Run(pointers.data(), pointers.data() + inputs);
-  });
+  const auto run = [executor, host](PackedArgs args, Any*) {
+    CheckCount(*executor, static_cast<size_t>(args.size()));
+    std::vector<void*> pointers = Pointers(args, 0);
+    executor->Run(pointers.data(), pointers.data() + executor->plan().inputs.size());
+  };
+  return {{"run", Function::FromPacked(run)},
+          {"open", Function::FromTyped([executor, host] { return OpenDesk(executor, host); })}};
 }
 
 /*!
@@ -133,22 +226,64 @@ Function Named(const std::string& segment, const std::string& vendor, Function f
   });
 }
 
-/*! \brief The VM as a function: run(tensors...) -> Array of its results, for numpy to take. */
-Function MakeVmExecutor(Module executable, const Map<String, Function>& segments,
-                        const Map<String, String>& vendors, const String& entry) {
+/*! \brief A run of the VM that nobody waits for; owns itself. */
+struct VmFlight final : Job {
+  std::shared_ptr<VmExecutor> executor;
+  std::shared_ptr<Completions> completions;
+  Array<Tensor> tensors;
+  int64_t ticket = 0;
+  int64_t submitted = 0;
+
+  void Run() noexcept override {
+    const std::unique_ptr<VmFlight> self(this);
+    Completions::Item item{ticket, nullptr, {submitted, SteadyNow(), 0}, {}};
+    try {
+      for (const Tensor& t : executor->Run(tensors)) item.results.push_back(Exchange(t));
+    } catch (...) {
+      item.error = std::current_exception();
+    }
+    item.trace[2] = SteadyNow();
+    completions->Push(std::move(item));
+  }
+};
+
+Map<String, Function> OpenVmDesk(std::shared_ptr<VmExecutor> executor) {
+  auto completions = std::make_shared<Completions>();
+  const auto submit = [executor, completions](PackedArgs args, Any*) {
+    auto flight = std::make_unique<VmFlight>();
+    flight->executor = executor;
+    flight->completions = completions;
+    flight->ticket = args[0].cast<int64_t>();
+    flight->submitted = SteadyNow();
+    for (int i = 2; i < args.size(); ++i) flight->tensors.push_back(args[i].cast<Tensor>());
+    executor->processor()->Submit(flight.get(), executor->source());
+    flight.release();
+  };
+  return {{"submit", Function::FromPacked(submit)},
+          {"cancel", Function::FromTyped([](int64_t) {})},  // once begun, the VM goes on
+          {"take", MakeTake(completions)},
+          {"wake", Function::FromTyped([completions] { completions->Wake(); })}};
+}
+
+/*! \brief The VM as functions: run(tensors...) -> Array of its results, for numpy to take; open().
+ */
+Map<String, Function> MakeVmExecutor(Module executable, const Map<String, Function>& segments,
+                                     const Map<String, String>& vendors, const String& entry) {
   Map<String, Function> named;
   for (const auto& [name, function] : segments) {
     named.Set(name, Named(name, vendors.Get(name).value_or("?"), function));
   }
   auto executor = std::make_shared<VmExecutor>(std::move(executable), FunctionModule(named),
                                                std::string(entry));
-  return Function::FromPacked([executor](PackedArgs args, Any* result) {
+  const auto run = [executor](PackedArgs args, Any* result) {
     Array<Tensor> tensors;
     for (int i = 0; i < args.size(); ++i) tensors.push_back(args[i].cast<Tensor>());
     Array<Tensor> out;
     for (const Tensor& t : executor->Run(tensors)) out.push_back(Exchange(t));
     *result = std::move(out);
-  });
+  };
+  return {{"run", Function::FromPacked(run)},
+          {"open", Function::FromTyped([executor] { return OpenVmDesk(executor); })}};
 }
 
 /*! \brief A fresh, 64-byte aligned copy of a dense tensor. */

@@ -20,9 +20,10 @@
 namespace byoc {
 
 struct Processor::State {
-  std::mutex mutex;  // guards the list and `started`
-  Job* head = nullptr;
-  Job* tail = nullptr;
+  std::mutex mutex;  // guards the lines and `started`
+  Source common;
+  Source* first = nullptr;  // lines that have jobs, in the order of their turns
+  Source* last = nullptr;
   bool started = false;
   std::atomic<int> length{0};
   std::atomic<uint32_t> pushes{0};  // the futex the thread sleeps on
@@ -32,12 +33,42 @@ struct Processor::State {
   Job* Pop() {
     if (length.load(std::memory_order_acquire) == 0) return nullptr;
     std::lock_guard<std::mutex> lock(mutex);
-    Job* job = head;
-    if (job == nullptr) return nullptr;
-    head = job->next_;
-    if (head == nullptr) tail = nullptr;
+    Source* source = first;
+    if (source == nullptr) return nullptr;
+    first = source->next_;
+    if (first == nullptr) last = nullptr;
+    Job* job = source->head_;
+    source->head_ = job->next_;
+    if (source->head_ != nullptr) {
+      Append(source);  // its next turn comes after everyone else's
+    } else {
+      source->tail_ = nullptr;
+    }
     length.fetch_sub(1, std::memory_order_relaxed);
     return job;
+  }
+
+  /*! \brief With `mutex` held. */
+  void Push(Job* job, Source* source) {
+    if (source->queue_ != this) {  // new, or what it holds belongs to the parent process
+      source->head_ = source->tail_ = nullptr;
+      source->queue_ = this;
+    }
+    job->next_ = nullptr;
+    if (source->head_ == nullptr) {
+      source->head_ = job;
+      Append(source);
+    } else {
+      source->tail_->next_ = job;
+    }
+    source->tail_ = job;
+    length.fetch_add(1, std::memory_order_release);
+  }
+
+  void Append(Source* source) {
+    source->next_ = nullptr;
+    (last != nullptr ? last->next_ : first) = source;
+    last = source;
   }
 
   Job* PopOrSleep() {
@@ -74,6 +105,7 @@ std::map<std::string, Processor*>& Registry() {
 
 thread_local Processor* current = nullptr;
 std::atomic<bool> closing{false};
+std::atomic<pid_t> closer{0};  // the thread that called Shutdown
 
 }  // namespace
 
@@ -111,7 +143,10 @@ void Processor::AfterFork() {
 
 void Processor::Shutdown() {
   constexpr auto kPatience = std::chrono::seconds(5);
+  closer.store(gettid());
   closing.store(true, std::memory_order_seq_cst);
+  // Threads that were just on their way back to Python get there, and park when they come again.
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
   const auto end = std::chrono::steady_clock::now() + kPatience;
   std::lock_guard<std::mutex> lock(RegistryMutex());
   for (auto& [name, processor] : Registry()) {
@@ -122,11 +157,21 @@ void Processor::Shutdown() {
   }
 }
 
-void Processor::Submit(Job* job) {
-  if (closing.load(std::memory_order_relaxed)) {
-    TVM_FFI_THROW(RuntimeError) << "the process is shutting down: nothing runs on processor '"
-                                << name_ << "' any more";
-  }
+void Processor::ParkIfClosing() {
+  if (!closing.load(std::memory_order_acquire) || current != nullptr) return;
+  if (closer.load() == gettid()) return;
+  for (;;) pause();  // until the process is gone
+}
+
+void Processor::Submit(Job* job, Source* source) {
+  if (TrySubmit(job, source)) return;
+  ParkIfClosing();
+  TVM_FFI_THROW(RuntimeError) << "the process is shutting down: nothing runs on processor '"
+                              << name_ << "' any more";
+}
+
+bool Processor::TrySubmit(Job* job, Source* source) {
+  if (closing.load(std::memory_order_relaxed)) return false;
   State* state = state_.load(std::memory_order_acquire);
   {
     std::lock_guard<std::mutex> lock(state->mutex);
@@ -144,13 +189,11 @@ void Processor::Submit(Job* job) {
       }
       pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
-    job->next_ = nullptr;
-    (state->tail != nullptr ? state->tail->next_ : state->head) = job;
-    state->tail = job;
-    state->length.fetch_add(1, std::memory_order_release);
+    state->Push(job, source != nullptr ? source : &state->common);
   }
   state->pushes.fetch_add(1, std::memory_order_seq_cst);
   if (state->asleep.load(std::memory_order_seq_cst)) FutexWake(&state->pushes);
+  return true;
 }
 
 void Processor::Loop(State* state) {
@@ -173,6 +216,7 @@ void Processor::Loop(State* state) {
 void Processor::Wait(Event* event) {
   if (current == nullptr) {
     event->Wait();
+    ParkIfClosing();
     return;
   }
   State* state = current->state_.load(std::memory_order_acquire);
@@ -185,7 +229,7 @@ void Processor::Wait(Event* event) {
   }
 }
 
-void Processor::Call(const std::function<void()>& work) {
+void Processor::Call(const std::function<void()>& work, Source* source) {
   if (current == this) {
     work();
     return;
@@ -204,7 +248,7 @@ void Processor::Call(const std::function<void()>& work) {
     }
   } job;
   job.work = &work;
-  Submit(&job);
+  Submit(&job, source);
   Wait(&job.done);
   if (job.error) std::rethrow_exception(job.error);
 }

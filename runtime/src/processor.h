@@ -1,8 +1,12 @@
 /*!
- * \brief Processors: one in-order queue and one thread per name.
+ * \brief Processors: one queue and one thread per name.
  *
- *   caller threads ──Submit──▶ [ job  job  job ] ──▶ thread "byoc:cpu"   (the OpenMP master)
- *                  ──Submit──▶ [ job ]           ──▶ thread "byoc:npu"
+ *   session A ──Submit──▶ [ job  job  job ] ─┐ in turn
+ *   session B ──Submit──▶ [ job ]           ─┴────────▶ thread "byoc:cpu"   (the OpenMP master)
+ *   session A ──Submit──▶ [ job ]           ──────────▶ thread "byoc:npu"
+ *
+ * Every session has a line of its own (`Source`) at each processor. Jobs of one line run in order;
+ * lines take turns, so a session with many requests in flight does not shut out one with few.
  *
  * libgomp keeps one team of threads per thread that ever opened a parallel region, and stops
  * spinning once there are more of them than cores. So everything that uses OpenMP runs on the
@@ -31,6 +35,21 @@ class Job {
   Job* next_ = nullptr;
 };
 
+/*! \brief One session's line at one processor; must outlive the jobs submitted through it. */
+class Source {
+ public:
+  Source() = default;
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+
+ private:
+  friend class Processor;
+  Job* head_ = nullptr;
+  Job* tail_ = nullptr;
+  Source* next_ = nullptr;       // of the lines that have jobs
+  const void* queue_ = nullptr;  // where the jobs were put; a forked child has another queue
+};
+
 class Processor {
  public:
   /*! \brief The processor called `name`; made on first use, lives as long as the process. */
@@ -45,12 +64,28 @@ class Processor {
    * \brief Let running jobs end (waiting some seconds at most) and start no others, ever.
    *
    * Called before the process tears down what jobs rely on: Python, OpenMP, the vendors' libraries.
-   * `Submit` throws from then on; jobs still queued are left alone.
+   * In the calling thread `Submit` throws from then on; other threads are parked (`ParkIfClosing`).
+   * Jobs still queued are left alone.
    */
   static void Shutdown();
 
-  /*! \brief Append `job` to the queue. Jobs run one after the other, in order of submission. */
-  void Submit(Job* job);
+  /*!
+   * \brief Sleep for ever once `Shutdown` was called, by another thread than this one.
+   *
+   * CPython before 3.14 ends a daemon thread that asks for its lock at exit by unwinding it; that
+   * aborts the process when there are C++ frames below. So such a thread does not go back to
+   * Python.
+   */
+  static void ParkIfClosing();
+
+  /*!
+   * \brief Append `job` to a line of this processor (null: the common one). Jobs of one line run
+   * one after the other, in order of submission.
+   */
+  void Submit(Job* job, Source* source = nullptr);
+
+  /*! \brief The same; false instead of an error once `Shutdown` was called. Parks nobody. */
+  bool TrySubmit(Job* job, Source* source = nullptr);
 
   /*!
    * \brief Wait for `event` from any thread.
@@ -61,7 +96,7 @@ class Processor {
   static void Wait(Event* event);
 
   /*! \brief Run `work` on this processor's thread and wait; exceptions come back to the caller. */
-  void Call(const std::function<void()>& work);
+  void Call(const std::function<void()>& work, Source* source = nullptr);
 
  private:
   struct State;

@@ -79,26 +79,29 @@ std::unique_ptr<VmExecutor::Vm> VmExecutor::Acquire() {
 
 ffi::Array<ffi::Tensor> VmExecutor::Run(const ffi::Array<ffi::Tensor>& args) {
   ffi::Array<ffi::Tensor> results;
-  processor_->Call([&] {
-    std::unique_ptr<Vm> vm = Acquire();
-    std::vector<ffi::AnyView> views;
-    for (const ffi::Tensor& arg : args) views.emplace_back(arg);
-    std::vector<ffi::Tensor> tensors;
-    try {
-      ffi::Any result;
-      vm->entry.CallPacked(views.data(), static_cast<int32_t>(views.size()), &result);
-      Flatten(std::move(result), &tensors);
-    } catch (const ffi::Error& error) {
-      // The VM's frames are in disorder now: this one is not used again.
-      if (std::string(error.kind()) == "byoc.ExecutionError") throw;  // it names its segment
-      ThrowExecutionError("VM function '" + entry_ + "' failed: " + std::string(error.kind()) +
-                          ": " + std::string(error.message()));
-    } catch (const std::exception& error) {
-      ThrowExecutionError("VM function '" + entry_ + "' failed: " + error.what());
-    }
-    for (ffi::Tensor& t : tensors) results.push_back(Own(std::exchange(t, ffi::Tensor()), args));
-    idle_.push_back(std::move(vm));
-  });
+  processor_->Call(
+      [&] {
+        std::unique_ptr<Vm> vm = Acquire();
+        std::vector<ffi::AnyView> views;
+        for (const ffi::Tensor& arg : args) views.emplace_back(arg);
+        std::vector<ffi::Tensor> tensors;
+        try {
+          ffi::Any result;
+          vm->entry.CallPacked(views.data(), static_cast<int32_t>(views.size()), &result);
+          Flatten(std::move(result), &tensors);
+        } catch (const ffi::Error& error) {
+          // The VM's frames are in disorder now: this one is not used again.
+          if (std::string(error.kind()) == "byoc.ExecutionError") throw;  // it names its segment
+          ThrowExecutionError("VM function '" + entry_ + "' failed: " + std::string(error.kind()) +
+                              ": " + std::string(error.message()));
+        } catch (const std::exception& error) {
+          ThrowExecutionError("VM function '" + entry_ + "' failed: " + error.what());
+        }
+        for (ffi::Tensor& t : tensors)
+          results.push_back(Own(std::exchange(t, ffi::Tensor()), args));
+        idle_.push_back(std::move(vm));
+      },
+      &source_);
   return results;
 }
 

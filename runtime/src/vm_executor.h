@@ -38,6 +38,10 @@ class VmExecutor {
    */
   tvm::ffi::Array<tvm::ffi::Tensor> Run(const tvm::ffi::Array<tvm::ffi::Tensor>& args);
 
+  /*! \brief Where calls run, and the line they wait in. */
+  Processor* processor() const { return processor_; }
+  Source* source() { return &source_; }
+
  private:
   struct Vm {
     tvm::ffi::Module module;
@@ -49,6 +53,7 @@ class VmExecutor {
   const tvm::ffi::Module segments_;
   const std::string entry_;
   Processor* const processor_;
+  Source source_;
   std::vector<std::unique_ptr<Vm>> idle_;  // touched on the processor's thread only
 };
 

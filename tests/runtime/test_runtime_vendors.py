@@ -179,7 +179,6 @@ def late():
     except RuntimeError as error:
         assert "shutting down" in str(error)
         print("late", flush=True)
-# Not still calling at exit: CPython before 3.14 unwinds daemon threads through C++ frames.
 worker = threading.Thread(target=lambda: (session(x), time.sleep(60)), daemon=True)
 worker.start()
 time.sleep(0.1)
@@ -187,6 +186,33 @@ print("ok", flush=True)
 """
     result = _python("import warnings; warnings.simplefilter('ignore')\n" + code)
     assert result.stdout == "ok\nlate\n" and result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("processors", [["cpu"], ["cpu", "npu"]], ids="+".join)
+def test_daemon_threads_inside_byoc_at_exit(processors):
+    """CPython before 3.14 unwinds them, through C++ frames, which aborts: they are parked instead."""
+    code = f"""
+import threading, time
+import numpy as np
+from byoc.runtime import Session
+from test_requests import staged
+session = Session(staged(["x[0] + 1"] * {len(processors)}, {processors}), max_in_flight=2)
+slow = Session(staged(["(o['sleep'](0.3), x[0])[1]"] * 2, ["npu", "cpu"], sleep=time.sleep))
+x = np.ones((2, 3), "float32")
+def calls():
+    while True:
+        session(x)
+def requests():
+    while True:
+        session.submit(x).result()
+for work in (calls, calls, requests, requests, lambda: slow(x), lambda: slow.submit(x).result()):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.15)
+print("ok", flush=True)
+"""
+    for _ in range(3):
+        result = _python(code)
+        assert (result.stdout, result.returncode) == ("ok\n", 0), result.stderr
 
 
 def test_importing_the_runtime_brings_no_compiler():

@@ -1,0 +1,234 @@
+"""Requests that nobody waits for: futures, back-pressure, deadlines.
+
+::
+
+    submit ─▶ slot free? ─▶ processors … ─▶ done ─▶ thread "byoc:done" ─▶ future, slot free again
+              (else wait)                             (looks after deadlines, too)
+
+The thread belongs to a session, starts with its first request and ends with the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import itertools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from byoc.errors import ArtifactError, ExecutionError, InputError
+
+__all__ = ["DeadlineExceeded", "Desk", "Done", "Future", "QueueFull"]
+
+_FOREVER = 1e9  # seconds
+_ERRORS: Mapping[str, type[Exception]] = {
+    "byoc.ExecutionError": ExecutionError,
+    "byoc.ArtifactError": ArtifactError,
+}
+
+
+class DeadlineExceeded(ExecutionError):
+    """A request was not done in the time it was given."""
+
+
+class QueueFull(ExecutionError):
+    """No slot became free in the time given: `max_in_flight` requests are on their way."""
+
+
+class Future(concurrent.futures.Future[Any]):
+    """The answer to come. `result`, `cancel`, `add_done_callback` … and ``await future``.
+
+    `cancel` always succeeds before the answer is there. Tasks that have not begun are left out; the
+    one that runs is not torn down, and the request keeps its buffers and slot until it ends.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def cancel(self) -> bool:
+        """Ask to drop the request; True unless it is done."""
+        if not super().cancel():
+            return False
+        self._stop()
+        return True
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return asyncio.wrap_future(self).__await__()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a finished request brings: results of a VM, times in ns (see executor.h)."""
+
+    results: tuple[Any, ...]
+    trace: Any
+
+
+@dataclass(slots=True)
+class _Pending:
+    future: Future
+    finish: Callable[[Done], Any]
+    kept: tuple[Any, ...]  # the arrays that are read and written meanwhile
+    due: float | None
+    seconds: float | None
+
+
+class Desk:
+    """Takes requests for one executor and sees to their futures.
+
+    open_desk: the executor's ``open`` (see runtime/src/ffi.cc). limit: requests in flight at once.
+    """
+
+    def __init__(self, open_desk: Callable[[], Mapping[str, Any]], limit: int) -> None:
+        functions = open_desk()
+        self._submit, self._cancel = functions["submit"], functions["cancel"]
+        self._take, self._wake = functions["take"], functions["wake"]
+        self.limit = limit
+        self.pid = os.getpid()  # a forked child needs a desk, and a thread, of its own
+        self._lock = threading.Lock()
+        self._tickets = itertools.count()
+        self._pending: dict[int, _Pending] = {}
+        self._taken = 0
+        self._queue: deque[concurrent.futures.Future[None]] = deque()  # who waits for a slot
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="byoc:done", daemon=True)
+        self._thread.start()
+
+    # -- slots ----------------------------------------------------------------------------------
+
+    def slot(self) -> concurrent.futures.Future[None]:
+        """A place among those in flight: done when it is yours. Slots come in order."""
+        grant: concurrent.futures.Future[None] = concurrent.futures.Future()
+        with self._lock:
+            # A callback on our own thread must not wait for that thread.
+            if self._taken < self.limit or threading.current_thread() is self._thread:
+                self._taken += 1
+                grant.set_result(None)
+            else:
+                self._queue.append(grant)
+        return grant
+
+    def release(self) -> None:
+        """Give a slot back."""
+        with self._lock:
+            self._taken -= 1
+            while self._queue and self._taken < self.limit:
+                grant = self._queue.popleft()
+                if grant.set_running_or_notify_cancel():
+                    self._taken += 1
+                    grant.set_result(None)
+
+    def wait_for_slot(self, seconds: float | None) -> None:
+        """Take a slot. Raises QueueFull when none is free in time."""
+        grant = self.slot()
+        try:
+            grant.result(seconds)
+        except concurrent.futures.TimeoutError:
+            if grant.cancel():
+                raise QueueFull(
+                    f"{self.limit} requests are in flight and none ended within {seconds} s; "
+                    f"wait longer, or raise max_in_flight"
+                ) from None
+        except BaseException:
+            if not grant.cancel():
+                self.release()
+            raise
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def start(
+        self,
+        args: tuple[Any, ...],
+        kept: tuple[Any, ...],
+        finish: Callable[[Done], Any],
+        deadline: float | None = None,
+        traced: bool = False,
+    ) -> Future:
+        """Begin a request, in a slot taken before. finish: makes the future's value.
+
+        deadline: seconds from now.
+        """
+        if deadline is not None and not deadline > 0:
+            self.release()
+            raise InputError(f"deadline must be seconds above 0, found {deadline!r}")
+        ticket = next(self._tickets)
+        future = Future(lambda: self._cancel(ticket))
+        due = None if deadline is None else time.monotonic() + deadline
+        with self._lock:
+            self._pending[ticket] = _Pending(future, finish, kept, due, deadline)
+        try:
+            self._submit(ticket, traced, *args)
+        except BaseException:
+            with self._lock:
+                del self._pending[ticket]
+            self.release()
+            raise
+        if due is not None:
+            self._wake()  # the thread may be asleep for longer
+        return future
+
+    @property
+    def in_flight(self) -> int:
+        """Requests begun and not ended."""
+        with self._lock:
+            return len(self._pending)
+
+    def close(self) -> None:
+        """Take the thread down once nothing is in flight."""
+        self._closed = True
+        self._wake()
+
+    # -- the thread -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if self._closed and not self._pending:
+                    return
+                due = min((p.due for p in self._pending.values() if p.due), default=None)
+            patience = _FOREVER if due is None else max(0.0, due - time.monotonic())
+            for ticket, kind, message, trace, results in self._take(patience):
+                self._done(ticket, str(kind), str(message), trace, tuple(results))
+            if due is not None:
+                self._expire(time.monotonic())
+
+    def _done(self, ticket: int, kind: str, message: str, trace: Any, results: Any) -> None:
+        with self._lock:
+            pending = self._pending.pop(ticket)
+        self.release()
+        future = pending.future
+        if future.done() and not future.cancelled():
+            return  # its deadline came first
+        if not future.set_running_or_notify_cancel():
+            return
+        if kind:
+            future.set_exception(_ERRORS.get(kind, ExecutionError)(message))
+            return
+        try:
+            value = pending.finish(Done(results, trace))
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    def _expire(self, now: float) -> None:
+        with self._lock:
+            late = [(t, p) for t, p in self._pending.items() if p.due is not None and p.due <= now]
+            for _, pending in late:
+                pending.due = None
+        for ticket, pending in late:
+            self._cancel(ticket)
+            if not pending.future.cancelled():
+                pending.future.set_running_or_notify_cancel()
+                pending.future.set_exception(
+                    DeadlineExceeded(
+                        f"the request was not done within {pending.seconds} s; tasks that had not "
+                        f"begun were left out"
+                    )
+                )
