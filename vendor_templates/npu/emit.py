@@ -18,7 +18,7 @@ from byoc.segment import Array
 
 from .config import NpuConfig
 from .graph import Concat, Conv, Elementwise, Graph, Permute, Pool, Window
-from .numerics import fixed_point
+from .numerics import average_scale, float_bits
 from .place import Placement
 from .stream import Access, Stream
 from .tiling import Settings, WindowPlan, align, input_span, spans
@@ -320,7 +320,7 @@ class Emitter:
         channels = (block.first, block.end)
         box = (op.shape_out, image, rows, cols, channels)
         params, table = block.params()
-        end = table + 256 if op.table is not None else params + 12 * block.count
+        end = table + 256 if op.table is not None else params + 8 * block.count
         reads: list[Access] = [sums, ("weight", params, end)]
         fields = {
             "rounding": 0, "zero": op.zero, "acc": sums[1], "params": params, "lo": op.lo,
@@ -332,11 +332,12 @@ class Emitter:
             r_at, r_row, r_pix, r_end = self._operand(residual.tensor, *box, rs)
             reads.append(("act", r_at, r_end))
             fields |= {
-                "residual": 1, "r": r_at, "r_row": r_row, "r_pix": r_pix, "m1": residual.m1,
-                "m2": residual.m2, "add_shift": residual.shift, "r_zero": residual.tensor_zero,
-                "zero2": residual.zero, "lo2": residual.lo, "hi2": residual.hi,
+                "residual": 1, "r": r_at, "r_row": r_row, "r_pix": r_pix,
+                "r_first": int(residual.r_first), "m1": float_bits(residual.m1),
+                "m2": float_bits(residual.m2), "c": float_bits(residual.c),
+                "q_zero": residual.q_zero, "r_zero": residual.r_zero, "zero2": residual.zero,
+                "lo2": residual.lo, "hi2": residual.hi,
             }  # fmt: skip
-            # The first result is centred by its own zero point: the sum starts from there.
         at, row, pix, end_y, stored = self._result(op.y, *box, ys)
         self.stream.add(
             "requant", reads, [("act", at, end_y)], y=at, y_row=row, y_pix=pix, **fields
@@ -399,9 +400,9 @@ class Emitter:
                     if op.kind == "max":
                         self.stream.add("maxpool", reads, writes, **fields, lo=-128)
                         continue
-                    multiplier, shift = fixed_point(op.scale / count)
+                    scale = average_scale(op.x_scale, op.y_scale, count)
                     self.stream.add(
-                        "avgpool", reads, writes, **fields, m1=multiplier, shift=shift,
+                        "avgpool", reads, writes, **fields, m1=float_bits(scale),
                         x_zero=op.x_zero, zero=op.zero, lo=-128, hi=127,
                     )  # fmt: skip
                 if table is not None:
@@ -602,10 +603,12 @@ def _end(
 
 def _pair_fields(op: Elementwise) -> dict[str, int]:
     fields = {
-        "m1": op.m1, "shift": op.shift, "a_zero": op.a_zero, "b_zero": op.b_zero,
-        "zero": op.zero, "lo": op.lo, "hi": op.hi,
+        "m1": float_bits(op.m1), "a_zero": op.a_zero, "b_zero": op.b_zero, "zero": op.zero,
+        "lo": op.lo, "hi": op.hi,
     }  # fmt: skip
-    return fields | ({"m2": op.m2} if op.kind == "add" else {})
+    if op.kind == "add":
+        fields |= {"m2": float_bits(op.m2), "c": float_bits(op.c)}
+    return fields
 
 
 def _flat_pieces(size: int) -> Iterator[tuple[int, int, int]]:
@@ -695,7 +698,7 @@ class _Block:
     def params(self) -> tuple[int, int]:
         """Addresses of the parameters and of the table; the last chunk must be loaded."""
         at = self._at + align(self._parts[-1][1], 4)
-        return at, at + 12 * self.count
+        return at, at + 8 * self.count
 
     def _fetch(self, emitter: Emitter, index: int) -> None:
         data = self._parts[index][0]
@@ -711,8 +714,8 @@ def _pack(op: Conv, plan: WindowPlan, first: int, end: int) -> list[tuple[bytes,
     """(bytes, of which weights) of each chunk of a block."""
     weights = op.weights[first:end].reshape(end - first, -1)
     params = b"".join(
-        np.ascontiguousarray(values[first:end], "<i4").tobytes()
-        for values in (op.bias, op.multiplier, op.shift)
+        np.ascontiguousarray(values[first:end], kind).tobytes()
+        for values, kind in ((op.bias, "<i4"), (op.scale, "<f4"))
     )
     if op.table is not None:
         params += op.table.tobytes()

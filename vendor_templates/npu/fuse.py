@@ -69,7 +69,7 @@ def _merge(graph: Graph, op: Elementwise, single: Mapping[int, Conv]) -> Conv | 
         return None
     conv, other, swap = max(found, key=lambda item: order[id(item[0])])
     m1, m2 = (op.m2, op.m1) if swap else (op.m1, op.m2)
-    zero = op.a_zero if swap else op.b_zero
-    conv.residual = Residual(other, m1, m2, op.shift, zero, op.zero, op.lo, op.hi)
+    q_zero, r_zero = (op.b_zero, op.a_zero) if swap else (op.a_zero, op.b_zero)
+    conv.residual = Residual(other, m1, m2, op.c, q_zero, r_zero, op.zero, swap, op.lo, op.hi)
     conv.y, conv.source = op.y, op.source
     return conv

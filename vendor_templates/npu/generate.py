@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 
+def _truth(value: bool) -> str:
+    return "true" if value else "false"
+
+
 def header(table: dict) -> str:  # type: ignore[type-arg]
     """The header: opcodes, one struct with a Decode per instruction, and the table of fields."""
     ops = table["instructions"]
@@ -17,6 +21,7 @@ def header(table: dict) -> str:  # type: ignore[type-arg]
         "#ifndef BYOC_NPU_ISA_TABLE_H_",
         "#define BYOC_NPU_ISA_TABLE_H_",
         "#include <cstdint>",
+        "#include <cstring>",
         "namespace byoc::npu {",
         f"inline constexpr int kIsaVersion = {table['version']};",
         f"inline constexpr int kInstructionWords = {table['bytes'] // 4};",
@@ -30,7 +35,7 @@ def header(table: dict) -> str:  # type: ignore[type-arg]
         "struct FieldInfo {",
         "  const char* name;",
         "  int word, bit, width;",
-        "  bool is_signed;",
+        "  bool is_signed, is_float;",
         "  int64_t low;",
         "};",
         "struct OpInfo { const char* name; Unit unit; int field_count; const FieldInfo* fields; };",
@@ -39,24 +44,28 @@ def header(table: dict) -> str:  # type: ignore[type-arg]
         "  const int64_t v = static_cast<int64_t>(w[word] >> bit & mask);",
         "  return is_signed && (v >> (width - 1)) ? v - (int64_t{1} << width) : v;",
         "}",
+        "inline float Real(const uint32_t* w, int word) {",
+        "  float value;",
+        "  std::memcpy(&value, w + word, sizeof(value));",
+        "  return value;",
+        "}",
     ]
     for name, op in ops.items():
         cap = name.capitalize()
         rows = op["fields"]
         if rows:
             cells = ", ".join(
-                f'{{"{n}", {w}, {b}, {k}, {"true" if s == "s" else "false"}, {lo}LL}}'
+                f'{{"{n}", {w}, {b}, {k}, {_truth(s == "s")}, {_truth(s == "f")}, {lo}LL}}'
                 for n, w, b, k, s, lo, _ in rows
             )
             out.append(f"inline constexpr FieldInfo k{cap}Fields[] = {{{cells}}};")
         out.append(f"struct {cap} {{")
-        out.extend(f"  int64_t {r[0]} = 0;" for r in rows)
+        out.extend(f"  {'float' if r[4] == 'f' else 'int64_t'} {r[0]} = 0;" for r in rows)
         out.append(f"  static {cap} Decode([[maybe_unused]] const uint32_t* words) {{")
         out.append(f"    {cap} i;")
         for n, w, b, k, s, _, _ in rows:
-            out.append(
-                f"    i.{n} = Bits(words, {w}, {b}, {k}, {'true' if s == 's' else 'false'});"
-            )
+            bits = f"Bits(words, {w}, {b}, {k}, {_truth(s == 's')})"
+            out.append(f"    i.{n} = {f'Real(words, {w})' if s == 'f' else bits};")
         out += ["    return i;", "  }", "};"]
     out.append("inline constexpr OpInfo kOps[] = {")
     for code, (name, op) in enumerate(ops.items()):
@@ -86,7 +95,8 @@ def tables(table: dict) -> str:  # type: ignore[type-arg]
         for field, word, bit, width, sign, low, doc in op["fields"]:
             high = (1 << (width - (sign == "s"))) - 1
             bits = f"{bit}" if width == 1 else f"{bit + width - 1}..{bit}"
-            out.append(f"| {field} | {word} | {bits} | {low}..{high} | {doc} |")
+            values = "float32" if sign == "f" else f"{low}..{high}"
+            out.append(f"| {field} | {word} | {bits} | {values} | {doc} |")
         out.append("")
     return "\n".join(out)
 

@@ -30,6 +30,7 @@ __all__ = [
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True, eq=False)
@@ -63,14 +64,20 @@ class Window:
 
 @dataclass(slots=True, eq=False)
 class Residual:
-    """A tensor added after the first requantisation; clamp and zero point of the sum."""
+    """A tensor added after the first requantisation; clamp of the sum.
+
+    Of the operands q (the first result) and r (the tensor): `clamp(zero + round(fma(q - q_zero, m1,
+    fma(r - r_zero, m2, c))), lo, hi)`, the two exchanged with `r_first`.
+    """
 
     tensor: int
-    m1: int
-    m2: int
-    shift: int
-    tensor_zero: int
+    m1: float
+    m2: float
+    c: float
+    q_zero: int
+    r_zero: int
     zero: int
+    r_first: bool = False
     lo: int = -128
     hi: int = 127
 
@@ -80,7 +87,7 @@ class Conv:
     """Convolution or matrix product, requantised.
 
     shape_in, shape_out: (n, h, w, c). weights: [out channels, kernel rows, kernel columns, in
-    channels / groups]. bias: the input's zero point is folded in. multiplier, shift: per channel.
+    channels / groups]. bias: the input's zero point is folded in. scale: per channel.
     """
 
     x: int
@@ -91,8 +98,7 @@ class Conv:
     groups: int
     weights: Int8
     bias: Int32
-    multiplier: Int32
-    shift: Int32
+    scale: Float32
     x_zero: int
     zero: int
     lo: int = -128
@@ -117,7 +123,8 @@ class Conv:
 class Elementwise:
     """kind "add", "mul" (two operands) or "lookup" (one): pixels x channels.
 
-    broadcast: b has one pixel per image, of `channels` values (b is [n, channels]).
+    broadcast: b has one pixel per image, of `channels` values (b is [n, channels]). m1, m2, c, zero
+    points: the fields of the instruction `kind`.
     """
 
     kind: str
@@ -128,9 +135,9 @@ class Elementwise:
     channels: int
     b: int | None = None
     broadcast: bool = False
-    m1: int = 0
-    m2: int = 0
-    shift: int = 0
+    m1: float = 0.0
+    m2: float = 0.0
+    c: float = 0.0
     a_zero: int = 0
     b_zero: int = 0
     zero: int = 0
@@ -144,7 +151,7 @@ class Elementwise:
 class Pool:
     """kind "max" or "avg". exclude_pad: an average counts positions inside the input only.
 
-    For an average, `scale` is x's scale / y's scale; the count is divided out per window.
+    An average needs the scales of x and y; the count is divided out per window.
     """
 
     kind: str
@@ -154,7 +161,8 @@ class Pool:
     shape_out: tuple[int, int, int, int]
     window: Window
     exclude_pad: bool = False
-    scale: float = 1.0
+    x_scale: float = 1.0
+    y_scale: float = 1.0
     x_zero: int = 0
     zero: int = 0
     table: Int8 | None = None

@@ -5,6 +5,9 @@ An instruction is 16 little-endian 32-bit words. A field is a run of bits of one
     word 0   31 ... 24 | 23 ... 16 | 15..12 signal | 11..8 wait | 7..0 opcode
     word 1 ..15         fields of the instruction, 0 where there are none
 
+A float field is a word that holds a finite IEEE 754 binary32. `Instruction.fields` has its bits
+(`numerics.float_bits`); text has the number.
+
 The C++ simulator is built from the same table (`generate.py`), and it holds the validator:
 `byoc.vendor_templates.npu.simulator.validate`.
 """
@@ -12,6 +15,7 @@ The C++ simulator is built from the same table (`generate.py`), and it holds the
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from collections.abc import Iterable, Mapping
@@ -43,7 +47,10 @@ _WORDS = struct.Struct(f"<{INSTRUCTION_BYTES // 4}I")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A run of bits: `width` bits of `word` from `bit` up; legal values are low..high."""
+    """A run of bits: `width` bits of `word` from `bit` up; legal values are low..high.
+
+    real: the bits are a float32; every finite one is legal.
+    """
 
     name: str
     word: int
@@ -53,6 +60,15 @@ class Field:
     low: int
     high: int
     doc: str
+    real: bool = False
+
+    def problem(self, value: int) -> str | None:
+        """Why a value is not legal, or None."""
+        if not self.low <= value <= self.high:
+            return f"{self.name} is {value}, legal: {self.low}..{self.high}"
+        if self.real and not math.isfinite(_to_float(value)):
+            return f"{self.name} is not a finite number"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +100,7 @@ def _field(row: list[int | str]) -> Field:
     assert isinstance(word, int) and isinstance(bit, int)
     assert isinstance(width, int) and isinstance(low, int)
     high = (1 << (width - 1)) - 1 if sign == "s" else (1 << width) - 1
-    return Field(str(name), word, bit, width, sign == "s", low, high, str(doc))
+    return Field(str(name), word, bit, width, sign == "s", low, high, str(doc), sign == "f")
 
 
 OPS: Mapping[str, Op] = {
@@ -113,10 +129,8 @@ def encode(instructions: Iterable[Instruction]) -> bytes:
             raise ModelError(f"instruction {index} ({op.name}): wait and signal are 4-bit masks")
         for name, f in op.fields.items():
             value = ins.fields.get(name, 0)
-            if not f.low <= value <= f.high:
-                raise ModelError(
-                    f"instruction {index} ({op.name}): {name} is {value}, legal: {f.low}..{f.high}"
-                )
+            if (problem := f.problem(value)) is not None:
+                raise ModelError(f"instruction {index} ({op.name}): {problem}")
             words[f.word] |= (value & ((1 << f.width) - 1)) << f.bit
         if not ins.fields.keys() <= op.fields.keys():
             bad = next(iter(ins.fields.keys() - op.fields.keys()))
@@ -145,10 +159,8 @@ def decode(code: bytes) -> list[Instruction]:
             value = words[f.word] >> f.bit & ((1 << f.width) - 1)
             if f.signed and value >> (f.width - 1):
                 value -= 1 << f.width
-            if value < f.low:
-                raise ModelError(
-                    f"instruction {index} ({op.name}): {name} is {value}, legal: {f.low}..{f.high}"
-                )
+            if (problem := f.problem(value)) is not None:
+                raise ModelError(f"instruction {index} ({op.name}): {problem}")
             fields[name] = value
         result.append(Instruction(op.name, fields, words[0] >> 8 & 15, words[0] >> 12 & 15))
     return result
@@ -184,6 +196,8 @@ def assemble(text: str) -> list[Instruction]:
                     f"line {number} ({name}): no field {key!r}; "
                     f"{choices(key, [*op.fields, *masks])}"
                 )
+            elif op.fields[key].real:
+                fields[key] = _from_text(value, f"line {number} ({name}): {key}")
             elif not re.fullmatch(r"-?(\d+|0x[0-9a-fA-F]+)", value):
                 raise ModelError(f"line {number} ({name}): {key} needs a number, found {value!r}")
             else:
@@ -194,11 +208,30 @@ def assemble(text: str) -> list[Instruction]:
 
 
 def _line(ins: Instruction) -> str:
-    words = [ins.op] + [f"{name}={value}" for name, value in ins.fields.items() if value]
+    fields = OPS[ins.op].fields
+    words = [ins.op]
+    for name, value in ins.fields.items():
+        if value:
+            text = f"{_to_float(value):.9g}" if fields[name].real else str(value)
+            words.append(f"{name}={text}")
     for key, mask in (("wait", ins.wait), ("signal", ins.signal)):
         if mask:
             words.append(f"{key}=" + "+".join(u for i, u in enumerate(UNITS) if mask >> i & 1))
     return " ".join(words)
+
+
+def _to_float(bits: int) -> float:
+    number: float = struct.unpack("<f", struct.pack("<I", bits))[0]
+    return number
+
+
+def _from_text(text: str, where: str) -> int:
+    """The bits of a float32 written as text (nine digits tell every one apart)."""
+    try:
+        bits: int = struct.unpack("<I", struct.pack("<f", float(text)))[0]
+    except (ValueError, OverflowError):
+        raise ModelError(f"{where} needs a number, found {text!r}") from None
+    return bits
 
 
 def _mask(text: str, line: int) -> int:

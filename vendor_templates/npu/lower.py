@@ -28,7 +28,7 @@ from byoc.segment import Array, Node, Segment
 
 from .functions import FUNCTIONS, make_table
 from .graph import Border, Concat, Conv, Elementwise, Graph, Permute, Pool, Window
-from .numerics import fixed_point, fixed_point_pair, fixed_points, quantize_array
+from .numerics import pair_scale, quantize_array, sum_constant
 
 __all__ = ["lower"]
 
@@ -363,19 +363,28 @@ class _Lowering:
             raise CompileError(
                 f"{self._where(node)}: {right.shape} does not broadcast over the pixels of {shape}"
             )
-        kind = "add" if node.op == "add" else "mul"
-        if kind == "add":
-            m1, m2, shift = fixed_point_pair(_ratio(a.scale, out), _ratio(b.scale, out))
-        else:
-            (m1, shift), m2 = fixed_point(a.scale * b.scale / out.scale), 0
-        self.graph.operations.append(
-            Elementwise(
-                kind, left.tensor, y.tensor, images, prod(shape) // (images * channels), channels,
-                b=right.tensor, broadcast=not full, m1=m1, m2=m2, shift=shift, a_zero=a.zero,
-                b_zero=b.zero, zero=out.zero, lo=out.lo, hi=out.hi, source=out.source,
-            )
+        op = Elementwise(
+            "mul", left.tensor, y.tensor, images, prod(shape) // (images * channels), channels,
+            b=right.tensor, broadcast=not full, a_zero=a.zero, b_zero=b.zero, zero=out.zero,
+            lo=out.lo, hi=out.hi, source=out.source,
         )  # fmt: skip
+        if node.op == "add":
+            self._sum(op, a, b, out)
+        else:
+            op.m1 = float(pair_scale(a.scale, b.scale, out.scale))
+        self.graph.operations.append(op)
         return y
+
+    def _sum(self, op: Elementwise, a: Real, b: Real, out: _Out) -> None:
+        """Make `op` a sum. Zero points are in its constant, as they are in ONNX Runtime's."""
+        op.kind = "add"
+        op.m1, op.m2 = (float(pair_scale(v.scale, 1.0, out.scale)) for v in (a, b))
+        # What the device subtracts only takes it from its own int8 to the numbers of the model.
+        dtypes = (a.stored.dtype, b.stored.dtype, out.dtype)
+        op.a_zero, op.b_zero, op.zero = (-128 if d == "uint8" else 0 for d in dtypes)
+        op.c = sum_constant(
+            op.m1, a.zero - op.a_zero, op.m2, b.zero - op.b_zero, out.zero - op.zero
+        )
 
     # -- convolution, matrix product ------------------------------------------------------------
 
@@ -419,16 +428,13 @@ class _Lowering:
             total = total - x.zero * weights.reshape(count, -1).sum(1).astype(np.float64)
             if np.abs(total).max(initial=0) >= 2**31:
                 raise CompileError(f"{self._where(node)}: the bias does not fit 32 bits")
-            # In float32, as ONNX Runtime combines them: its 24 bits fit the multiplier exactly.
-            ratio = np.float32(x.scale) * np.ravel(scales).astype(np.float32)
-            ratio = np.broadcast_to(ratio / np.float32(out.scale), (count,))
-            multiplier, shift = fixed_points(ratio)
+            scale = np.broadcast_to(pair_scale(x.scale, np.ravel(scales), out.scale), (count,))
             source = self.in_layout(x.stored, layout)
             y = self._new(shape, layout, out.dtype, out.scale, out.zero, out.source)
             self.graph.operations.append(
                 Conv(
                     source.tensor, y.tensor, *geometry, narrow, total.astype(np.int32),
-                    multiplier, shift, x.zero, out.zero, out.lo, out.hi, source=out.source,
+                    scale, x.zero, out.zero, out.lo, out.hi, source=out.source,
                 )
             )  # fmt: skip
             return y
@@ -526,7 +532,7 @@ class _Lowering:
             self.graph.operations.append(
                 Pool(
                     kind, source.tensor, y.tensor, (n, h, w, c), (n, oh, ow, c), window, exclude,
-                    x.scale / out.scale, x.zero, out.zero, table, out.source,
+                    x.scale, out.scale, x.zero, out.zero, table, out.source,
                 )
             )  # fmt: skip
             return y
@@ -581,11 +587,6 @@ class _Lowering:
         axes: Sequence[int] | None = node.attrs.get("axes")
         scale = np.broadcast_to(found.scale, found.data.shape)
         return Params(found.data.transpose(axes), scale.transpose(axes))
-
-
-def _ratio(scale: float, out: _Out) -> float:
-    """scale / out.scale as ONNX Runtime has it, in float32."""
-    return float(np.float32(scale) / np.float32(out.scale))
 
 
 def _nhwc(shape: Shape, layout: Layout) -> tuple[int, int, int, int]:

@@ -1,56 +1,61 @@
-"""Scales as the vector unit has them: an int32 multiplier and a right shift.
+"""Scales as the vector unit has them: float32, combined in the order ONNX Runtime combines them.
 
-``scale = multiplier / 2**shift``, the multiplier in [2^30, 2^31): 31 good bits, an error of at
-most 2^-31 of the value, so a result differs from the exact one only where it lies that close to
-the middle between two integers.
+A result then rounds exactly where the ``QLinear`` kernels of ONNX Runtime round, so a whole model
+gives the same integers, not only nearly the same: one step of difference in an early layer would
+grow with every layer behind it. docs/npu.md section 3 has the formulas.
 """
 
 from __future__ import annotations
 
-import math
+import struct
 
 import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array
 
-__all__ = ["MAX_SHIFT", "fixed_point", "fixed_point_pair", "fixed_points", "quantize_array"]
-
-MAX_SHIFT = 62
+__all__ = ["average_scale", "float_bits", "pair_scale", "quantize_array", "sum_constant"]
 
 
-def fixed_point(scale: float) -> tuple[int, int]:
-    """(multiplier, shift) nearest to a positive scale.
+def float_bits(value: float) -> int:
+    """The IEEE 754 binary32 of a number, as an instruction holds it.
 
-    Raises CompileError when the scale is not positive and finite, or too large.
+    Raises CompileError when it is not finite as a float32.
     """
-    if not (math.isfinite(scale) and scale > 0):
-        raise CompileError(f"npu: a scale must be positive and finite, found {scale}")
-    mantissa, exponent = math.frexp(scale)
-    multiplier, shift = round(mantissa * 2**31), 31 - exponent
-    if multiplier == 2**31:
-        multiplier, shift = 2**30, shift - 1
-    if shift < 0:
-        raise CompileError(f"npu: scale {scale} is 2^31 or more")
-    if shift > MAX_SHIFT:  # so small that bits fall off
-        multiplier, shift = round(math.ldexp(multiplier, MAX_SHIFT - shift)), MAX_SHIFT
-    return multiplier, shift
+    single = np.float32(value)
+    if not np.isfinite(single):
+        raise CompileError(f"npu: a scale must be finite as a float32, found {value}")
+    bits: int = struct.unpack("<I", struct.pack("<f", single))[0]
+    return bits
 
 
-def fixed_points(scales: Array) -> tuple[Array, Array]:
-    """`fixed_point` of each element: (int32 multipliers, int32 shifts)."""
-    pairs = [fixed_point(float(scale)) for scale in np.ravel(scales)]
-    return (
-        np.array([m for m, _ in pairs], np.int32),
-        np.array([s for _, s in pairs], np.int32),
-    )
+def pair_scale(first: float, second: Array | float, out: float) -> Array:
+    """first * second / out in float32: of a product's steps in steps of the output.
+
+    Raises CompileError when one is not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = np.float32(first) * np.asarray(second, np.float32) / np.float32(out)
+    if not np.isfinite(scale).all():
+        raise CompileError(f"npu: scales {first} x {np.max(second)} / {out} exceed a float32")
+    result: Array = np.asarray(scale, np.float32)
+    return result
 
 
-def fixed_point_pair(first: float, second: float) -> tuple[int, int, int]:
-    """(multiplier, multiplier, shift) of two positive scales over one common shift."""
-    largest, shift = fixed_point(max(first, second))
-    small = round(math.ldexp(min(first, second), shift))
-    return (largest, small, shift) if first >= second else (small, largest, shift)
+def average_scale(x: float, y: float, count: int) -> float:
+    """Scale of a sum of `count` values in an average: x / (y * count) in float32."""
+    return float(np.float32(x) / (np.float32(y) * np.float32(count)))
+
+
+def sum_constant(m1: float, zero1: int, m2: float, zero2: int, zero: int) -> float:
+    """What the zero points of a sum's operands and result come to: zero - m1 zero1 - m2 zero2.
+
+    Three roundings: m2 * zero2, the first product with it (fused), the difference. What the second
+    rounds is exact in float64: a product of 24 and 8 bits, a number of 24.
+    """
+    second = np.float32(m2) * np.float32(zero2)
+    both = np.float32(float(np.float32(m1)) * zero1 + float(second))
+    return float(np.float32(zero) - both)
 
 
 def quantize_array(values: Array, scale: float, zero: int) -> Array:

@@ -25,7 +25,7 @@ from .graph import Conv, Pool, Window
 
 __all__ = ["Resident", "Settings", "WindowPlan", "align", "input_span", "plan_conv", "plan_window"]
 
-_PARAM_BYTES = 12  # bias, multiplier, shift
+_PARAM_BYTES = 8  # bias, scale
 _TABLE_BYTES = 256
 _HAND_OVER = 12  # cycles a step loses where units wait for each other, about
 _GOOD = 1.03  # a cut this near to the lower bound ends the search

@@ -7,8 +7,10 @@
  * bits, fields, order and length. Usage: npu_fuzz [streams] [seed].
  */
 #include <cinttypes>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <random>
 
 #include "machine.h"
@@ -44,6 +46,12 @@ Instruction Make(int op) {
 
 /*! \brief Mostly small numbers, sometimes extremes. */
 int64_t Value(Random* random, const FieldInfo& field) {
+  if (field.is_float) {
+    const float values[] = {0.5F, -1.0F, 0.0F, 3e38F, 1e-40F, 2.5F, 1e-3F, INFINITY};
+    uint32_t bits;
+    std::memcpy(&bits, &values[Below(random, 8)], sizeof(bits));
+    return bits;
+  }
   const int64_t top = (int64_t{1} << (field.width - (field.is_signed ? 1 : 0))) - 1;
   switch (Below(random, 24)) {
     case 0:

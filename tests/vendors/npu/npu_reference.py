@@ -1,7 +1,8 @@
 """An independent integer reference for the npu's operations, and random layers to try.
 
-Plain numpy over whole tensors: no tiles, no instructions, Python integers where 64 bits could be
-too few. Nothing of the vendor's arithmetic is imported.
+Plain numpy over whole tensors: no tiles, no instructions, and no floating point: a float32 is an
+integer of 24 bits times a power of two, and every rounding is a division of integers. Nothing of
+the vendor's arithmetic is imported.
 """
 
 import numpy as np
@@ -42,19 +43,52 @@ def divide(value, shift, mode):
     return np.vectorize(one, otypes=[object])(value, shift)
 
 
-def scale(value, multiplier, shift, mode):
-    """round(value * multiplier / 2**shift), in int64 where that is enough (it nearly always is)."""
+def shifted(value, shift, mode):
+    """`divide` for int64; shift below 62."""
     value = np.asarray(value, np.int64)
-    multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
-    product = value * multiplier
-    unit = np.left_shift(np.int64(1), shift)
-    floor, rest = np.floor_divide(product, unit), np.mod(product, unit)
+    unit = np.left_shift(np.int64(1), np.asarray(shift, np.int64))
+    floor, rest = np.floor_divide(value, unit), np.mod(value, unit)
     if mode == DOWN:
         return floor
     twice = rest - (unit - rest)  # sign of rest - unit / 2
-    tie = {HALF_UP: floor + 1, HALF_AWAY: floor + (product >= 0), HALF_EVEN: floor + floor % 2}
+    tie = {HALF_UP: floor + 1, HALF_AWAY: floor + (value >= 0), HALF_EVEN: floor + floor % 2}
     rounded = np.where(twice > 0, floor + 1, np.where(twice < 0, floor, tie[mode]))
     return np.where(rest == 0, floor, rounded)
+
+
+def single(value):
+    """Integers rounded to 24 significant bits, half to even: what a float32 keeps of them."""
+    value = np.asarray(value, np.int64)
+    exact = value.astype(np.float64)
+    assert (exact.astype(np.int64) == value).all(), "more than 53 significant bits"
+    _, bits = np.frexp(exact)
+    drop = np.maximum(bits - 24, 0)
+    return shifted(value, drop, HALF_EVEN) << drop
+
+
+def parts(number):
+    """(m, s): float32 numbers as m / 2^s, m of 24 bits; a shift below 62 for each."""
+    mantissa, exponent = np.frexp(np.asarray(number, np.float32).astype(np.float64))
+    m = (mantissa * 2**24).astype(np.int64)
+    s = np.where(m == 0, 0, 24 - exponent)
+    assert (s >= 0).all() and (s < 62).all(), "the reference has no such scales"
+    return m, s
+
+
+def scaled(value, number, mode):
+    """round(f32(value) * number), the product a float32."""
+    m, s = parts(number)
+    return shifted(single(single(value) * m), s, mode)
+
+
+def summed(a, m1, b, m2, c, mode):
+    """round(fma(a, m1, fma(b, m2, c))), each fma a float32."""
+    numbers = [parts(v) for v in (m1, m2, c)]
+    common = max(int(s) for _, s in numbers)
+    k1, k2, kc = (int(m) << (common - int(s)) for m, s in numbers)
+    assert 512 * (abs(k1) + abs(k2)) + abs(kc) < 2**53
+    inner = single(np.asarray(b, np.int64) * k2 + kc)
+    return shifted(single(np.asarray(a, np.int64) * k1 + inner), common, mode)
 
 
 def clamp(value, lo, hi):
@@ -101,11 +135,12 @@ def _conv(op, values, mode):
             "tnhwc,otc->nhwo", part, flat[g * og : (g + 1) * og], optimize=True
         )
     total = wrap32(wrap32(total) + op.bias)
-    y = clamp(scale(total, op.multiplier, op.shift, mode) + op.zero, op.lo, op.hi)
+    y = clamp(scaled(total, op.scale, mode) + op.zero, op.lo, op.hi)
     if (r := op.residual) is not None:
-        other = values[r.tensor].reshape(op.shape_out).astype(np.int64) - r.tensor_zero
-        both = (y.astype(np.int64) - op.zero) * r.m1 + other * r.m2
-        y = clamp(scale(both, 1, r.shift, mode) + r.zero, r.lo, r.hi)
+        mine = (y.astype(np.int64) - r.q_zero, r.m1)
+        other = (values[r.tensor].reshape(op.shape_out).astype(np.int64) - r.r_zero, r.m2)
+        operands = (*other, *mine) if r.r_first else (*mine, *other)
+        y = clamp(summed(*operands, r.c, mode) + r.zero, r.lo, r.hi)
     return y if op.table is None else op.table[y.astype(np.int64) + 128]
 
 
@@ -117,11 +152,14 @@ def _elementwise(op, values, mode):
     b = values[op.b].astype(np.int64) - op.b_zero
     b = b.reshape((op.images, 1, op.channels) if op.broadcast else shape)
     a = x.reshape(shape) - op.a_zero
-    value = a * op.m1 + b * op.m2 if op.kind == "add" else a * b * op.m1
-    return clamp(scale(value, 1, op.shift, mode) + op.zero, op.lo, op.hi)
+    if op.kind == "add":
+        value = summed(a, op.m1, b, op.m2, op.c, mode)
+    else:
+        value = scaled(a * b, op.m1, mode)
+    return clamp(value + op.zero, op.lo, op.hi)
 
 
-def _pool(op, values, mode, fixed_point):
+def _pool(op, values, mode):
     x = values[op.x].reshape(op.shape_in).astype(np.int64)
     if op.kind == "max":
         y = _windows(x, op.shape_out, op.window, -128).max(0).astype(np.int8)
@@ -132,16 +170,14 @@ def _pool(op, values, mode, fixed_point):
         counts = np.maximum(inside, 1) if op.exclude_pad else np.full_like(inside, taps)
         y = np.zeros(op.shape_out, np.int8)
         for count in np.unique(counts):
-            multiplier, shift = fixed_point(op.scale / int(count))
-            part = clamp(scale(total, multiplier, shift, mode) + op.zero, -128, 127)
+            number = np.float32(op.x_scale) / (np.float32(op.y_scale) * np.float32(count))
+            part = clamp(scaled(total, number, mode) + op.zero, -128, 127)
             y = np.where(counts == count, part, y)
     return y if op.table is None else op.table[y.astype(np.int64) + 128]
 
 
 def evaluate(graph, inputs, mode=HALF_EVEN):
     """Tensor id -> values, for every tensor of the graph; inputs: tensor id -> int8 array."""
-    from byoc.vendor_templates.npu.numerics import fixed_point
-
     values = {t: np.ravel(v) for t, v in inputs.items()}
     for t, tensor in enumerate(graph.tensors):
         if tensor.data is not None:
@@ -155,7 +191,7 @@ def evaluate(graph, inputs, mode=HALF_EVEN):
         elif isinstance(op, Elementwise):
             y = _elementwise(op, values, mode)
         elif isinstance(op, Pool):
-            y = _pool(op, values, mode, fixed_point)
+            y = _pool(op, values, mode)
         elif isinstance(op, Concat):
             y = np.concatenate(
                 [
@@ -177,14 +213,21 @@ def evaluate(graph, inputs, mode=HALF_EVEN):
 
 
 def _scales(rng, count, k):
-    """Multipliers and shifts that spread results of k products over the range, and beyond it."""
+    """Scales that spread results of k products over the range, and beyond it."""
     spread = 73.0 * 73.0 * np.sqrt(k) / rng.choice([20, 60, 400])
-    exact = rng.uniform(0.3, 3.0, count) / spread
-    mantissa, exponent = np.frexp(exact)
-    multiplier = np.minimum(np.rint(mantissa * 2**31), 2**31 - 1).astype(np.int32)
+    exact = (rng.uniform(0.3, 3.0, count) / spread).astype(np.float32)
     if rng.random() < 0.3:  # powers of two: many exact ties
-        multiplier[:] = 1 << 30
-    return multiplier, (31 - exponent).astype(np.int32)
+        exact = np.exp2(np.rint(np.log2(exact))).astype(np.float32)
+    return exact
+
+
+def _sum_scales(rng):
+    """(m1, m2, c) of a sum, often with many ties."""
+    if rng.random() < 0.4:
+        m1, m2 = (float(v) for v in rng.choice([0.25, 0.5, 1.0, 1.5], 2))
+        return m1, m2, float(rng.integers(-80, 80)) / 2
+    m1, m2 = (float(np.float32(v)) for v in rng.uniform(0.02, 2.0, 2))
+    return m1, m2, float(np.float32(rng.uniform(-100, 100)))
 
 
 def _int8(rng, *shape):
@@ -233,24 +276,21 @@ def random_conv(rng, graph, x, shape, depthwise=None):
         oc = groups * _size(rng, 70 // groups)
     kh, kw = window.kernel
     weights = _int8(rng, oc, kh, kw, c // groups)
-    multiplier, shift = _scales(rng, oc, kh * kw * c // groups)
+    scale = _scales(rng, oc, kh * kw * c // groups)
     x_zero, zero = int(rng.integers(-128, 128)), int(rng.integers(-128, 128))
     bias = rng.integers(-20000, 20000, oc) - x_zero * weights.reshape(oc, -1).sum(1, dtype=np.int64)
     out = (n, oh, ow, oc)
     y = graph.new(n * oh * ow * oc, 1.0, zero)
     lo, hi = (zero, 127) if rng.random() < 0.4 else (-128, 127)
     op = Conv(
-        x, y, shape, out, window, groups, weights, bias.astype(np.int32), multiplier, shift,
+        x, y, shape, out, window, groups, weights, bias.astype(np.int32), scale,
         x_zero, zero, lo, hi, source="conv",
     )  # fmt: skip
     if rng.random() < 0.25:
         other = graph.new(n * oh * ow * oc, 1.0, 3)
         graph.feeds.append(_border(graph, other, len(graph.feeds)))
-        m1, m2 = (int(v) for v in rng.integers(1 << 26, 1 << 31, 2))
-        op.residual = Residual(
-            other, m1, m2, int(rng.integers(29, 33)), int(rng.integers(-128, 128)),
-            int(rng.integers(-128, 128)), -128, 127,
-        )  # fmt: skip
+        zeros = (int(v) for v in rng.integers(-128, 128, 3))
+        op.residual = Residual(other, *_sum_scales(rng), *zeros, bool(rng.random() < 0.5))
     if rng.random() < 0.2:
         op.table = _int8(rng, 256)
     graph.operations.append(op)
@@ -276,8 +316,9 @@ def random_elementwise(rng, graph, x, shape):
             graph.tensors[op.b].data = _int8(rng, graph.tensors[op.b].nbytes)
         else:
             graph.feeds.append(_border(graph, op.b, len(graph.feeds)))
-        op.m1, op.m2 = (int(v) for v in rng.integers(1 << 28, 1 << 31, 2))
-        op.shift = int(rng.integers(29, 32)) if kind == "add" else int(rng.integers(34, 40))
+        op.m1, op.m2, op.c = _sum_scales(rng)
+        if kind == "mul":
+            op.m1 = float(np.float32(op.m1 / rng.choice([32, 64, 100])))
         op.a_zero, op.b_zero = (int(v) for v in rng.integers(-128, 128, 2))
     graph.operations.append(op)
     return y, shape
@@ -292,7 +333,8 @@ def random_pool(rng, graph, x, shape):
     y = graph.new(n * oh * ow * c, 1.0, 0)
     op = Pool(
         kind, x, y, shape, (n, oh, ow, c), window, bool(rng.random() < 0.5),
-        float(rng.uniform(0.2, 3.0)), int(rng.integers(-128, 128)), int(rng.integers(-128, 128)),
+        float(rng.uniform(0.2, 3.0)), float(rng.uniform(0.5, 2.0)), int(rng.integers(-128, 128)),
+        int(rng.integers(-128, 128)),
         _int8(rng, 256) if rng.random() < 0.2 else None, kind,
     )  # fmt: skip
     graph.operations.append(op)

@@ -4,7 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
-from npu_reference import HALF_EVEN, divide, evaluate, random_config, random_graph, scale
+from npu_reference import (
+    HALF_EVEN,
+    divide,
+    evaluate,
+    random_config,
+    random_graph,
+    scaled,
+    shifted,
+    single,
+    summed,
+)
 
 from byoc.errors import CompileError
 from byoc.vendor_templates.npu.compiler import build
@@ -94,11 +104,24 @@ def check(seed, length=1):
 def test_reference_rounds_as_exact_integers_do():
     rng = np.random.default_rng(0)
     for mode in range(4):
-        value = rng.integers(-(2**31), 2**31, 500)
-        multiplier = rng.choice([1 << 30, 3 << 29, 1, 7], 500)
-        shift = rng.integers(0, 63, 500)
-        exact = divide(value.astype(object) * multiplier.astype(object), shift, mode)
-        assert (scale(value, multiplier, shift, mode) == exact.astype(np.int64)).all()
+        value = rng.integers(-(2**52), 2**52, 500) >> rng.integers(0, 50, 500)
+        shift = rng.integers(0, 62, 500)
+        assert (shifted(value, shift, mode) == divide(value, shift, mode).astype(np.int64)).all()
+
+
+def test_reference_has_the_floats_of_ieee_754():
+    rng = np.random.default_rng(0)
+    value = rng.integers(-(2**31), 2**31, 5000) >> rng.integers(0, 31, 5000)
+    assert (single(value) == value.astype(np.float32).astype(np.int64)).all()
+    scale = (rng.uniform(1, 2, 5000) * 2.0 ** rng.integers(-20, 0, 5000)).astype(np.float32)
+    product = value.astype(np.float32) * scale
+    assert (scaled(value, scale, HALF_EVEN) == np.rint(product).astype(np.int64)).all()
+    for _ in range(200):
+        a, b = rng.integers(-255, 256, (2, 100))
+        m1, m2, c = (np.float32(v) for v in rng.uniform(0.01, 2.0, 3))
+        inner = (b * float(m2) + float(c)).astype(np.float32)  # exact in float64 before
+        total = (a * float(m1) + inner.astype(np.float64)).astype(np.float32)
+        assert (summed(a, m1, b, m2, c, HALF_EVEN) == np.rint(total)).all()
 
 
 def test_random_layers():

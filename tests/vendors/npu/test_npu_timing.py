@@ -173,7 +173,7 @@ def conv_graph(h, c, n, kernel, stride=1):
             x, y, (1, h, h, c), (1, out, out, n),
             Window((kernel,) * 2, (stride,) * 2, (1, 1), (pad,) * 2), 1,
             rng.integers(-9, 9, (n, kernel, kernel, c)).astype(np.int8), np.zeros(n, np.int32),
-            np.full(n, 1 << 30, np.int32), np.full(n, 38, np.int32), 0, 0, source="conv",
+            np.full(n, 1 / 256, np.float32), 0, 0, source="conv",
         )
     )  # fmt: skip
     graph.feeds.append(Border(x, 0, (h * h * c,), (0,), "int8", 1.0, 0))

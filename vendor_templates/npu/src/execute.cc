@@ -18,30 +18,31 @@ namespace {
 constexpr int64_t kPanelBytes = 256 << 10;
 
 /*!
- * \brief How a quotient is rounded, without branches: the modes differ in what is added before the
- * shift. 0: half to even, 1: half away from zero, 2: half up, 3: down.
+ * \brief The vector unit's last step: a float to an integer, rounded, moved and clamped. NaN counts
+ * as the least value; what is beyond +-512 is clamped anyway (zero, lo and hi are bytes).
  */
-struct Rounding {
-  explicit Rounding(int64_t mode)
-      : half(mode == 3 ? 0 : -1), even(mode == 0 ? -1 : 0), away(mode == 1 ? -1 : 0) {}
-  int64_t half, even, away;  // masks
+struct Narrow {
+  int32_t mode, zero, lo, hi;  // mode 0: half to even, 1: half away from zero, 2: half up, 3: down
+
+  template <bool kEven>
+  int8_t Apply(float value) const {
+    value = value > -512.0F ? value : -512.0F;
+    value = value < 512.0F ? value : 512.0F;
+    float whole = __builtin_rintf(value);
+    if (!kEven) {
+      const float rest = value - whole;  // exact; halves went to the even neighbour
+      const bool high = rest == 0.5F && (mode == 2 || (mode == 1 && value > 0.0F));
+      const bool low = (rest == -0.5F && mode == 1 && value < 0.0F) || (rest < 0.0F && mode == 3);
+      whole += (high ? 1.0F : 0.0F) - (low ? 1.0F : 0.0F);
+    }
+    const int32_t moved = static_cast<int32_t>(whole) + zero;
+    return static_cast<int8_t>(std::min(std::max(moved, lo), hi));
+  }
 };
 
-/*! \brief A shift with what rounding needs: 2^(shift - 1) and 1, both 0 when shift is 0. */
-struct Shift {
-  explicit Shift(int64_t s)
-      : shift(s), half(s > 0 ? int64_t{1} << (s - 1) : 0), one(s > 0 ? 1 : 0) {}
-  int64_t shift, half, one;
-};
-
-inline int64_t Round(int64_t value, int64_t shift, int64_t half, int64_t one, const Rounding& r) {
-  const int64_t add = (half & r.half) - (one & r.even) + ((value >> shift) & one & r.even) -
-                      ((value >> 63) & one & r.away);
-  return (value + add) >> shift;
-}
-
-inline int8_t Clamp(int64_t value, int64_t lo, int64_t hi) {
-  return static_cast<int8_t>(std::min(std::max(value, lo), hi));
+Narrow MakeNarrow(int64_t mode, int64_t zero, int64_t lo, int64_t hi) {
+  return {static_cast<int32_t>(mode), static_cast<int32_t>(zero), static_cast<int32_t>(lo),
+          static_cast<int32_t>(hi)};
 }
 
 void Copy(int8_t* to, const int8_t* from, int64_t planes, int64_t rows, int64_t bytes,
@@ -150,71 +151,60 @@ void Execute(const Dwconv& i, Memories* m) {
   }
 }
 
-/*! \brief Requantisation parameters of n channels, widened: one array each. */
-struct Params {
-  const int64_t *bias, *multiplier, *shift, *half, *one;
-};
-
-Params Widen(const Requant& i, Memories* m) {
-  m->params.resize(static_cast<size_t>(5 * i.n));
-  int64_t* out = m->params.data();
-  const int8_t* in = m->weight.data() + i.params;
-  auto read = [in](int64_t index) {
-    int32_t value;
-    std::memcpy(&value, in + 4 * index, 4);
-    return int64_t{value};
-  };
-  for (int64_t c = 0; c < i.n; ++c) {
-    const Shift shift(std::min<int64_t>(read(2 * i.n + c) & 63, 62));
-    out[c] = read(c);
-    out[i.n + c] = read(i.n + c);
-    out[2 * i.n + c] = shift.shift;
-    out[3 * i.n + c] = shift.half;
-    out[4 * i.n + c] = shift.one;
-  }
-  return {out, out + i.n, out + 2 * i.n, out + 3 * i.n, out + 4 * i.n};
+void FetchParams(const Requant& i, Memories* m) {
+  const auto n = static_cast<size_t>(i.n);
+  m->bias.resize(n);
+  m->scale.resize(n);
+  std::memcpy(m->bias.data(), m->weight.data() + i.params, 4 * n);
+  std::memcpy(m->scale.data(), m->weight.data() + i.params + 4 * i.n, 4 * n);
 }
 
 // The lines: n channels of one pixel. Results go to `line` first, so that y may lie on an operand.
+// Each has one loop for rounding half to even, which is one instruction, and one for the others.
+
+/*! \brief y[c] = narrow(value(c)) for n channels. */
+template <typename F>
+[[gnu::always_inline]] inline void EachChannel(const Narrow& given, int64_t n, int8_t* y,
+                                               F&& value) {
+  const Narrow narrow = given;
+  if (narrow.mode == 0) {
+    for (int64_t c = 0; c < n; ++c) y[c] = narrow.Apply<true>(value(c));
+  } else {
+    for (int64_t c = 0; c < n; ++c) y[c] = narrow.Apply<false>(value(c));
+  }
+}
 
 BYOC_NPU_CLONES
-void RequantLine(const int32_t* acc, const Params& params, const Rounding& r, int64_t n,
-                 int64_t zero, int64_t lo, int64_t hi, int8_t* y) {
-  const Params p = params;
-  const Rounding rounding = r;
-  for (int64_t c = 0; c < n; ++c) {
-    const auto sum =
-        static_cast<int32_t>(static_cast<uint32_t>(acc[c]) + static_cast<uint32_t>(p.bias[c]));
-    const int64_t scaled = int64_t{sum} * p.multiplier[c];
-    y[c] = Clamp(Round(scaled, p.shift[c], p.half[c], p.one[c], rounding) + zero, lo, hi);
-  }
+void RequantLine(const int32_t* acc, const int32_t* bias, const float* scale, const Narrow& narrow,
+                 int64_t n, int8_t* y) {
+  EachChannel(narrow, n, y, [=](int64_t c) {
+    const uint32_t sum = static_cast<uint32_t>(acc[c]) + static_cast<uint32_t>(bias[c]);
+    return static_cast<float>(static_cast<int32_t>(sum)) * scale[c];
+  });
 }
 
 /*! \brief What add and mul share. */
 struct Pair {
-  Rounding rounding;
-  Shift shift;
-  int64_t a_zero, b_zero, m1, m2, zero, lo, hi;
+  int32_t a_zero, b_zero;
+  float m1, m2, c;
+  Narrow narrow;
 };
 
 BYOC_NPU_CLONES
 void AddLine(const int8_t* a, const int8_t* b, const Pair& pair, int64_t n, int8_t* y) {
   const Pair p = pair;
-  for (int64_t c = 0; c < n; ++c) {
-    const int64_t sum = (a[c] - p.a_zero) * p.m1 + (b[c] - p.b_zero) * p.m2;
-    y[c] = Clamp(Round(sum, p.shift.shift, p.shift.half, p.shift.one, p.rounding) + p.zero, p.lo,
-                 p.hi);
-  }
+  EachChannel(p.narrow, n, y, [=](int64_t c) {
+    const float second = __builtin_fmaf(static_cast<float>(b[c] - p.b_zero), p.m2, p.c);
+    return __builtin_fmaf(static_cast<float>(a[c] - p.a_zero), p.m1, second);
+  });
 }
 
 BYOC_NPU_CLONES
 void MulLine(const int8_t* a, const int8_t* b, const Pair& pair, int64_t n, int8_t* y) {
   const Pair p = pair;
-  for (int64_t c = 0; c < n; ++c) {
-    const int64_t product = (a[c] - p.a_zero) * (b[c] - p.b_zero) * p.m1;
-    y[c] = Clamp(Round(product, p.shift.shift, p.shift.half, p.shift.one, p.rounding) + p.zero,
-                 p.lo, p.hi);
-  }
+  EachChannel(p.narrow, n, y, [=](int64_t c) {
+    return static_cast<float>((a[c] - p.a_zero) * (b[c] - p.b_zero)) * p.m1;
+  });
 }
 
 void LookUp(const int8_t* x, const int8_t* table, int64_t n, int8_t* y) {
@@ -240,16 +230,25 @@ void Put(const T& i, int64_t oy, int64_t ox, Memories* m) {
 void Execute(const Requant& i, Memories* m) {
   m->line.resize(static_cast<size_t>(i.n));
   int8_t* line = m->line.data();
-  const Params params = Widen(i, m);
-  const Rounding rounding(i.rounding);
-  const Pair pair{rounding, Shift(i.add_shift), i.zero, i.r_zero, i.m1, i.m2, i.zero2, i.lo2,
-                  i.hi2};
+  FetchParams(i, m);
+  const Narrow first = MakeNarrow(i.rounding, i.zero, i.lo, i.hi);
+  Pair pair{static_cast<int32_t>(i.q_zero),
+            static_cast<int32_t>(i.r_zero),
+            i.m1,
+            i.m2,
+            i.c,
+            MakeNarrow(i.rounding, i.zero2, i.lo2, i.hi2)};
+  if (i.r_first) {
+    std::swap(pair.a_zero, pair.b_zero);
+    std::swap(pair.m1, pair.m2);
+  }
   const int32_t* acc = m->acc.data() + i.acc;
   for (int64_t oy = 0; oy < i.out_h; ++oy) {
     for (int64_t ox = 0; ox < i.out_w; ++ox, acc += i.n) {
-      RequantLine(acc, params, rounding, i.n, i.zero, i.lo, i.hi, line);
+      RequantLine(acc, m->bias.data(), m->scale.data(), first, i.n, line);
       if (i.residual) {
-        AddLine(line, m->act.data() + i.r + oy * i.r_row + ox * i.r_pix, pair, i.n, line);
+        const int8_t* other = m->act.data() + i.r + oy * i.r_row + ox * i.r_pix;
+        AddLine(i.r_first ? other : line, i.r_first ? line : other, pair, i.n, line);
       }
       if (i.table) LookUp(line, m->weight.data() + i.lut, i.n, line);
       Put(i, oy, ox, m);
@@ -258,10 +257,14 @@ void Execute(const Requant& i, Memories* m) {
 }
 
 template <typename T, typename F>
-void ExecutePair(const T& i, int64_t m2, F line_function, Memories* m) {
+void ExecutePair(const T& i, float m2, float constant, F line_function, Memories* m) {
   m->line.resize(static_cast<size_t>(i.n));
-  const Pair pair{
-      Rounding(i.rounding), Shift(i.shift), i.a_zero, i.b_zero, i.m1, m2, i.zero, i.lo, i.hi};
+  const Pair pair{static_cast<int32_t>(i.a_zero),
+                  static_cast<int32_t>(i.b_zero),
+                  i.m1,
+                  m2,
+                  constant,
+                  MakeNarrow(i.rounding, i.zero, i.lo, i.hi)};
   const int8_t* act = m->act.data();
   for (int64_t oy = 0; oy < i.out_h; ++oy) {
     for (int64_t ox = 0; ox < i.out_w; ++ox) {
@@ -272,8 +275,8 @@ void ExecutePair(const T& i, int64_t m2, F line_function, Memories* m) {
   }
 }
 
-void Execute(const Add& i, Memories* m) { ExecutePair(i, i.m2, AddLine, m); }
-void Execute(const Mul& i, Memories* m) { ExecutePair(i, 0, MulLine, m); }
+void Execute(const Add& i, Memories* m) { ExecutePair(i, i.m2, i.c, AddLine, m); }
+void Execute(const Mul& i, Memories* m) { ExecutePair(i, 0.0F, 0.0F, MulLine, m); }
 
 void Execute(const Lookup& i, Memories* m) {
   m->line.resize(static_cast<size_t>(i.n));
@@ -312,21 +315,16 @@ void Execute(const Maxpool& i, Memories* m) {
 }
 
 BYOC_NPU_CLONES
-void ScaleLine(const int32_t* sums, int32_t offset, int64_t multiplier, const Shift& shift,
-               const Rounding& r, int64_t n, int64_t zero, int64_t lo, int64_t hi, int8_t* y) {
-  const Shift s = shift;
-  const Rounding rounding = r;
-  for (int64_t c = 0; c < n; ++c) {
-    const int64_t scaled = int64_t{sums[c] - offset} * multiplier;
-    y[c] = Clamp(Round(scaled, s.shift, s.half, s.one, rounding) + zero, lo, hi);
-  }
+void ScaleLine(const int32_t* sums, int32_t offset, float scale, const Narrow& narrow, int64_t n,
+               int8_t* y) {
+  EachChannel(narrow, n, y,
+              [=](int64_t c) { return static_cast<float>(sums[c] - offset) * scale; });
 }
 
 void Execute(const Avgpool& i, Memories* m) {
   m->line.resize(static_cast<size_t>(i.n));
   m->sums.resize(static_cast<size_t>(i.n));
-  const Rounding rounding(i.rounding);
-  const Shift shift(i.shift);
+  const Narrow narrow = MakeNarrow(i.rounding, i.zero, i.lo, i.hi);
   for (int64_t oy = 0; oy < i.out_h; ++oy) {
     for (int64_t ox = 0; ox < i.out_w; ++ox) {
       std::fill(m->sums.begin(), m->sums.end(), 0);
@@ -335,8 +333,8 @@ void Execute(const Avgpool& i, Memories* m) {
         SumLine(x, i.n, m->sums.data());
         ++count;
       });
-      ScaleLine(m->sums.data(), count * static_cast<int32_t>(i.x_zero), i.m1, shift, rounding, i.n,
-                i.zero, i.lo, i.hi, m->line.data());
+      ScaleLine(m->sums.data(), count * static_cast<int32_t>(i.x_zero), i.m1, narrow, i.n,
+                m->line.data());
       Put(i, oy, ox, m);
     }
   }

@@ -3,13 +3,15 @@
  * \brief Reject every stream that could read or write outside a memory, deadlock, or never end.
  *
  * Rules, in the order they are looked at for each instruction:
- *   1. known opcode, reserved bits zero, every field at least its lowest value (isa.json);
+ *   1. known opcode, reserved bits zero, every field at least its lowest value (isa.json),
+ *      float fields finite;
  *   2. every byte it can touch lies inside its memory (`Inside`: base + sum((count-1)*stride) + n);
  *   3. it is no more work than one instruction may be (`kMaxSteps`);
  *   4. taken in program order, each token it waits for has been given: program order is a legal
  *      schedule, so the units cannot deadlock;
  * and at the end: the last instruction is the only halt, and no token is left over.
  */
+#include <cmath>
 #include <initializer_list>
 #include <sstream>
 
@@ -20,7 +22,6 @@ namespace {
 
 constexpr int64_t kMaxSteps = int64_t{1} << 32;
 constexpr size_t kMaxInstructions = size_t{1} << 24;
-constexpr int64_t kMaxShift = 62;
 
 struct Axis {
   int64_t count, stride;
@@ -47,10 +48,6 @@ std::string First(std::initializer_list<std::string> reasons) {
     if (!reason.empty()) return reason;
   }
   return {};
-}
-
-std::string Shift(int64_t shift) {
-  return shift <= kMaxShift ? "" : "shift " + std::to_string(shift) + " is over 62";
 }
 
 struct Checker {
@@ -107,16 +104,16 @@ struct Checker {
   }
   std::string Check(const Requant& i) const {
     if (i.params % 4 != 0) return "params " + std::to_string(i.params) + " is no multiple of 4";
-    return First({Acc(i.acc, i.out_h * i.out_w * i.n), Weight("params", i.params, 12 * i.n),
+    return First({Acc(i.acc, i.out_h * i.out_w * i.n), Weight("params", i.params, 8 * i.n),
                   Act("y", i.y, {{i.out_h, i.y_row}, {i.out_w, i.y_pix}}, i.n),
                   i.residual ? Act("r", i.r, {{i.out_h, i.r_row}, {i.out_w, i.r_pix}}, i.n) : "",
-                  Shift(i.add_shift), i.table ? Weight("lut", i.lut, 256) : ""});
+                  i.table ? Weight("lut", i.lut, 256) : ""});
   }
   template <typename T>
   std::string Binary(const T& i) const {
     return First({Act("a", i.a, {{i.out_h, i.a_row}, {i.out_w, i.a_pix}}, i.n),
                   Act("b", i.b, {{i.out_h, i.b_row}, {i.out_w, i.b_pix}}, i.n),
-                  Act("y", i.y, {{i.out_h, i.y_row}, {i.out_w, i.y_pix}}, i.n), Shift(i.shift),
+                  Act("y", i.y, {{i.out_h, i.y_row}, {i.out_w, i.y_pix}}, i.n),
                   Work(i.out_h * i.out_w * i.n)});
   }
   std::string Check(const Add& i) const { return Binary(i); }
@@ -135,7 +132,7 @@ struct Checker {
                   Work(m * i.n * i.kh * i.kw)});
   }
   std::string Check(const Maxpool& i) const { return Pool(i); }
-  std::string Check(const Avgpool& i) const { return First({Shift(i.shift), Pool(i)}); }
+  std::string Check(const Avgpool& i) const { return Pool(i); }
 };
 
 std::string CheckFields(const Instruction& instruction) {
@@ -150,6 +147,9 @@ std::string CheckFields(const Instruction& instruction) {
     used[field.word] |= mask << field.bit;
     const int64_t value =
         Bits(instruction.words.data(), field.word, field.bit, field.width, field.is_signed);
+    if (field.is_float && !std::isfinite(Real(instruction.words.data(), field.word))) {
+      return std::string(field.name) + " is not a finite number";
+    }
     if (value < field.low) {
       return std::string(field.name) + " is " + std::to_string(value) + ", at least " +
              std::to_string(field.low) + " is legal";
