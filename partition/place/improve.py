@@ -5,13 +5,15 @@ alone, and the bare host. From the best, one thing at a time is changed::
 
     drop a segment · give its ops to another vendor · take one candidate more · let one go
 
-and kept when the choice, grouped and priced as a whole, gains. Deterministic: effort is counted
-in ops looked at, never in seconds.
+and kept when the choice, grouped and priced as a whole, gains; then again from choices a few
+random changes away. Deterministic: the dice are always the same, and effort is counted in ops
+looked at, never in seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from random import Random
 
 from byoc.partition.place.problem import Placed, Problem
 from byoc.partition.place.search import Found, search
@@ -22,6 +24,8 @@ __all__ = ["best_choice", "trim", "tweaks"]
 
 _EFFORT = 120_000  # ops grouped and priced while improving, about
 _TRIES = 4000  # plans, at most
+_KICKS = 200
+_CLOSE = 1e-3  # a share of the cost not worth looking for
 _STRICT = 1e-12
 
 
@@ -38,6 +42,9 @@ def best_choice(problem: Problem) -> Found:
         if _less(placed, best):
             best = placed
     best = _climb(problem, best, tries)
+    close = found.bound is not None and best.rank[1] - found.bound <= _CLOSE * best.rank[1]
+    if not (close and best.excess == 0):
+        best = _kicked(problem, best, tries)
     return Found(best.chosen, best, found.bound)
 
 
@@ -116,6 +123,30 @@ def _climb(problem: Problem, best: Placed, tries: _Tries) -> Placed:
             if _less(placed, best):
                 best, gained = placed, True
                 break
+    return best
+
+
+def _kicked(problem: Problem, best: Placed, tries: _Tries) -> Placed:
+    """Climb again from near the best, off by a few random candidates, until effort runs out."""
+    if not problem.legal:
+        return best
+    found, random = problem.candidates.found, Random(0)
+    for _ in range(_KICKS):
+        chosen = list(best.chosen)
+        for _ in range(random.randint(1, 4)):
+            index = random.choice(problem.legal)
+            if index in chosen:
+                chosen.remove(index)
+                continue
+            nodes = set(found[index].nodes)
+            chosen = [k for k in chosen if nodes.isdisjoint(found[k].nodes)]
+            chosen.append(index)
+        placed = tries(chosen)
+        if placed is None:
+            break
+        placed = _climb(problem, placed, tries)
+        if _less(placed, best):
+            best = placed
     return best
 
 
