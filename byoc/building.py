@@ -1,0 +1,89 @@
+"""From a partitioned model to a `Program`: segments by their vendors, the remainder by the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from byoc.discovery import Requested
+from byoc.errors import ByocError, CompileError
+from byoc.executable import REPORT_MEMBER
+from byoc.runtime.program import Program, VendorUse, VmProgram
+from byoc.segment import Artifact, Segment
+
+if TYPE_CHECKING:
+    from byoc.frontends import Model
+    from byoc.partition import PartitionResult
+
+__all__ = ["build_program", "compile_segment", "vendor_use"]
+
+
+def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact:
+    """What the segment's vendor makes of it.
+
+    Raises whatever ByocError the vendor raises; CompileError when it fails or breaks the contract.
+    """
+    (request,) = (r for r in requests if r.vendor.name == segment.vendor)
+    try:
+        artifact = request.vendor.compile(segment, request.options)
+    except ByocError:
+        raise
+    except Exception as error:  # a vendor's bug must name the vendor and the segment
+        raise CompileError(
+            f"vendor author: compile() of {segment.vendor!r} failed on segment {segment.name!r} "
+            f"({len(segment.nodes)} ops): {type(error).__name__}: {error}; until it is mended, "
+            f"compile without {segment.vendor!r}"
+        ) from error
+    if not isinstance(artifact, Artifact) or artifact.segment != segment.name:
+        raise CompileError(
+            f"vendor author: compile() of {segment.vendor!r} must return the byoc.Artifact of "
+            f"segment {segment.name!r}, found {artifact!r:.80}"
+        )
+    return artifact
+
+
+def vendor_use(request: Requested) -> VendorUse:
+    """A vendor as a program uses it."""
+    vendor = request.vendor
+    return VendorUse(vendor.version, request.options.model_dump(), vendor.runtime, vendor.processor)
+
+
+def build_program(
+    model: Model,
+    parts: PartitionResult,
+    requests: Sequence[Requested],
+    artifacts: tuple[Artifact, ...],
+) -> Program:
+    """Compile what is left for the host and put the program together. Raises CompileError."""
+    from byoc import host
+    from byoc.planning import make_plan, port_types
+
+    used = {artifact.vendor for artifact in artifacts}
+    vendors = {r.vendor.name: vendor_use(r) for r in requests if r.vendor.name in used}
+    main = parts.mod["main"]
+    inputs, outputs = port_types(main, model.inputs, model.outputs)
+    shared: dict[str, Any] = {
+        "name": model.name,
+        "inputs": inputs,
+        "outputs": outputs,
+        "artifacts": artifacts,
+        "vendors": vendors,
+        "segment_outputs": {s.name: len(s.outputs) for s in parts.segments},
+        "extras": {REPORT_MEMBER: parts.report.to_json().encode()},
+    }
+    if host.needs_vm(parts.mod):
+        whole = host.build_vm(parts.mod)
+        return Program(body=VmProgram(), host=whole, target=whole.target, **shared)
+    lowered = host.lower(parts.mod)
+    processors = {a.segment: vendors[a.vendor].processor for a in artifacts}
+    planned = make_plan(
+        lowered.main, model.inputs, model.outputs, processors, sources=lowered.sources
+    )
+    library = host.build(lowered.kernels) if len(lowered.kernels.functions) else None
+    return Program(
+        body=planned.plan,
+        host=library,
+        target=library.target if library else None,
+        constants=planned.constants,
+        **shared,
+    )

@@ -1,0 +1,58 @@
+"""What `measured` says while it works: a bar on terminals, one line for what matters."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["Progress", "show_progress"]
+
+
+class Progress:
+    """Where the work stands. Without a terminal it counts in silence."""
+
+    def __init__(self, bar: Any = None) -> None:
+        self._bar = bar
+        self._task = None if bar is None else bar.add_task("measuring", total=None)
+        self.notes: list[str] = []
+
+    def stage(self, text: str, total: int) -> None:
+        """A new stage of `total` steps."""
+        if self._bar is not None:
+            self._bar.update(self._task, description=text, completed=0, total=total)
+
+    def step(self, count: int = 1) -> None:
+        """Some steps of the stage are done."""
+        if self._bar is not None:
+            self._bar.advance(self._task, count)
+
+    def say(self, line: str) -> None:
+        """One line on stderr, kept for the report."""
+        self.notes.append(line)
+        text = f"byoc: {line}"
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr)
+
+
+@contextmanager
+def show_progress() -> Iterator[Progress]:
+    """A bar on stderr while the block runs, when stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield Progress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield Progress(bar)

@@ -1,0 +1,110 @@
+"""Whole plans against each other, on this machine, with the model's own inputs.
+
+Contenders take turns in rounds; who is clearly beaten drops out, so that a slow plan does not
+eat the time of the close ones::
+
+    round     1        2        3        4
+    host      ██████   ██████                      dropped: far behind
+    dnnl      ███      ███      ███      ███
+    search 1  ██       ██       ██       ██        each round gives one ratio to the leader
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+
+from byoc.measure.store import Timed
+from byoc.measure.timing import spread
+from byoc.segment import Array
+
+__all__ = ["Contender", "race", "winner"]
+
+_PAUSE = 0.03  # seconds; longer than thread pools spin
+_BLOCK_SECONDS = 0.03
+_LEAST_ROUNDS, _MOST_ROUNDS = 5, 25
+_BEATEN = 1.25  # times the leader's median: no longer in the running
+_CLOSE = 0.015  # no tie is wider than this
+
+
+@dataclass
+class Contender:
+    """A plan that can be run. segments: how many it has; on a tie fewer win."""
+
+    name: str
+    run: Callable[[Mapping[str, Array]], object]
+    segments: int
+    rounds: list[float] = field(default_factory=list)
+    samples: list[float] = field(default_factory=list)
+
+    @property
+    def timed(self) -> Timed:
+        """Median over all calls that count."""
+        return Timed(median(self.samples), spread(self.samples), len(self.samples))
+
+
+def race(
+    contenders: Sequence[Contender],
+    inputs: Mapping[str, Array],
+    *,
+    seconds: float,
+    done: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Run the contenders in turns for about `seconds`; a few rounds whatever it takes."""
+    if not contenders:
+        return
+    calls = []
+    for one in contenders:  # the first call pays for what is set up lazily
+        one.run(inputs)
+        start = time.perf_counter()
+        one.run(inputs)
+        calls.append(max(1, min(20, int(_BLOCK_SECONDS / max(time.perf_counter() - start, 1e-6)))))
+    racing = list(range(len(contenders)))
+    end = time.perf_counter() + seconds
+    for number in range(_MOST_ROUNDS):
+        if number >= _LEAST_ROUNDS and time.perf_counter() > end:
+            break
+        # Everyone goes first in turn: who follows a slow plan finds cold caches.
+        shift = number % len(racing)
+        for k in (*racing[shift:], *racing[:shift]):
+            _block(contenders[k], inputs, calls[k])
+        if number >= 1:
+            best = min(median(contenders[k].rounds) for k in racing)
+            racing = [k for k in racing if min(contenders[k].rounds) <= _BEATEN * best]
+        done(1)
+
+
+def _block(one: Contender, inputs: Mapping[str, Array], calls: int) -> None:
+    time.sleep(_PAUSE)
+    one.run(inputs)  # warm
+    times = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        one.run(inputs)
+        times.append(time.perf_counter() - start)
+    one.samples.extend(times)
+    one.rounds.append(median(times))
+
+
+def winner(contenders: Sequence[Contender]) -> Contender:
+    """The fastest; of those that cannot be told from it, the one with the fewest segments.
+
+    Two plans are told apart by the median of their ratios round by round, which a drifting clock
+    leaves alone, against its own uncertainty.
+    """
+    best = min(contenders, key=lambda one: median(one.rounds))
+    tied = [one for one in contenders if one is best or _tied(one, best)]
+    return min(tied, key=lambda one: (one.segments, one is not best))
+
+
+def _tied(one: Contender, best: Contender) -> bool:
+    count = min(len(one.rounds), len(best.rounds))
+    ratios = np.array(one.rounds[:count]) / np.array(best.rounds[:count])
+    low, middle, high = np.percentile(ratios, [25, 50, 75])
+    # The standard error of a median, from the quartiles: 1.25 · (IQR / 1.35) / √n.
+    error = 0.93 * (high - low) / np.sqrt(count)
+    return bool(middle <= 1 + min(error, _CLOSE))

@@ -1,0 +1,54 @@
+"""Predicted against measured, into the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite
+
+from byoc.measure.store import Timed
+from byoc.measure.workshop import Workshop
+from byoc.partition.report import PartitionReport, PlanRecord
+from byoc.segment import Segment
+
+__all__ = ["finished_report"]
+
+
+def finished_report(
+    report: PartitionReport,
+    segments: Sequence[Segment],
+    workshop: Workshop,
+    plans: Sequence[tuple[str, float, Timed | None, int, bool]],
+    notes: Sequence[str],
+) -> PartitionReport:
+    """The report of the shipped plan with measured seconds.
+
+    plans: (name, predicted, timed, segments, shipped). notes: what was said on the way.
+    """
+    timed = {s.name: t for s in segments if (t := workshop.known(s)) is not None}
+    records = tuple(
+        replace(record, measured=timed[record.name].seconds)
+        if record.name in timed and isfinite(timed[record.name].seconds)
+        else record
+        for record in report.segments
+    )
+    table = tuple(
+        PlanRecord(
+            name=name,
+            predicted=predicted if isfinite(predicted) else None,
+            measured=None if t is None else t.seconds,
+            noise=None if t is None else t.noise,
+            segments=count,
+            shipped=shipped,
+        )
+        for name, predicted, t, count, shipped in sorted(
+            plans, key=lambda plan: (plan[2] is None, plan[2].seconds if plan[2] else plan[1])
+        )
+    )
+    return replace(
+        report,
+        placement="measured",
+        segments=records,
+        plans=table,
+        warnings=(*report.warnings, *notes),
+    )

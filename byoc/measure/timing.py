@@ -1,0 +1,113 @@
+"""Seconds of one call, steadily: repeated inside one run, in turns, medians.
+
+A call of some microseconds is lost in the noise of a Python call. So a *probe* runs its call k
+times in one go, k such that a run takes about a millisecond. Probes take turns in blocks, so
+that a machine that slows down slows all of them::
+
+    probe a   w · · ·             w · · ·          w: warm-up, does not count
+    probe b           w · · ·             w · · ·  ·: one sample = one run / k
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from byoc.measure.store import Timed
+from byoc.runtime.native import function, with_address
+from byoc.runtime.plan import Plan, Task, encode_plan
+from byoc.segment import Array
+
+__all__ = ["Probe", "plan_probe", "spread", "time_probes"]
+
+_RUN = 1e-3  # seconds that one sample should take at least
+_MOST_REPEATS = 2000
+_BLOCK = 3
+_LEAST_BLOCKS, _MOST_BLOCKS = 3, 7
+
+
+@dataclass
+class Probe:
+    """Something to time. make: (repeats) → a call that does the work so many times."""
+
+    make: Callable[[int], Callable[[], None]]
+    repeats: int = 1
+
+    def start(self) -> None:
+        """Run once, see how long it takes, and choose the number of repeats."""
+        self.call = self.make(1)
+        self.call()
+        self.call()
+        seconds = self.once()
+        self.repeats = max(1, min(_MOST_REPEATS, int(_RUN / max(seconds, 1e-7))))
+        if self.repeats > 1:
+            self.call = self.make(self.repeats)
+
+    def once(self) -> float:
+        """Seconds of one repeat."""
+        begin = time.perf_counter()
+        self.call()
+        return (time.perf_counter() - begin) / self.repeats
+
+
+def spread(samples: Sequence[float]) -> float:
+    """Half the distance between the quartiles, over the median."""
+    low, middle, high = np.percentile(samples, [25, 50, 75])
+    return float((high - low) / 2 / middle) if middle > 0 else 0.0
+
+
+def time_probes(probes: Sequence[Probe], *, seconds: float) -> list[Timed]:
+    """Time probes side by side, for about `seconds` in all, three blocks each at least."""
+    samples: list[list[float]] = [[] for _ in probes]
+    end = time.perf_counter() + seconds
+    for block in range(_MOST_BLOCKS):
+        if block >= _LEAST_BLOCKS and time.perf_counter() > end:
+            break
+        for probe, times in zip(probes, samples, strict=True):
+            if len(probes) > 1:
+                probe.call()  # warm again: the others have run since
+            times.extend([probe.once() for _ in range(_BLOCK)])
+    return [Timed(median(times), spread(times), len(times)) for times in samples]
+
+
+def plan_probe(
+    plan: Plan,
+    host: Any,
+    segments: dict[str, Any],
+    owners: dict[str, str],
+    constants: Sequence[Any],
+    arrays: Sequence[Array],
+) -> Probe:
+    """A probe that runs the tasks of a plan, all of them k times, one after the other.
+
+    arrays: inputs, then outputs. The rest is what `Session` gives its executor.
+    """
+
+    def make(repeats: int) -> Callable[[], None]:
+        execute: Any = function("Executor")(
+            encode_plan(_repeated(plan, repeats)), host, segments, owners, list(constants)
+        )["run"]
+        arguments = [with_address(array) for array in arrays]
+
+        def call() -> None:
+            execute(*arguments)
+
+        return call
+
+    return Probe(make)
+
+
+def _repeated(plan: Plan, count: int) -> Plan:
+    tasks: list[Task] = []
+    size = len(plan.tasks)
+    for k in range(count):
+        before = (k * size - 1,) if k else ()
+        for task in plan.tasks:
+            deps = tuple(sorted({*(d + k * size for d in task.deps), *before}))
+            tasks.append(replace(task, deps=deps))
+    return replace(plan, tasks=tuple(tasks))

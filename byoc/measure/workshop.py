@@ -1,0 +1,217 @@
+"""Builds segments once and times them: what a vendor says, or how long its code takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+
+import numpy as np
+
+from byoc.bench.inputs import random_inputs
+from byoc.building import compile_segment, vendor_use
+from byoc.discovery import Requested
+from byoc.errors import ByocError
+from byoc.measure.keys import digest, machine_name, place_identity, segment_content
+from byoc.measure.store import Store, Timed
+from byoc.measure.timing import Probe, plan_probe, time_probes
+from byoc.runtime import num_threads
+from byoc.runtime.native import numpy_dtype
+from byoc.runtime.plan import Plan, PlanTensor, Port, Task
+from byoc.runtime.vendors import bind
+from byoc.segment import Array, Artifact, Segment, TensorType
+
+__all__ = ["REVISION", "Workshop", "aligned", "machine"]
+
+REVISION = 1
+"""Counts changes of byoc that make earlier timings wrong."""
+
+_BATCH = 6
+_SECONDS = 0.06  # per segment
+
+
+def machine() -> str:
+    """The machine and byoc's threads on it, as a store tells them apart."""
+    return f"{machine_name()}, {num_threads()} threads"
+
+
+def aligned(shape: Sequence[int], dtype: str) -> Array:
+    """A fresh array whose memory begins where host kernels want it."""
+    kind = numpy_dtype(dtype)
+    count = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    raw = np.zeros(count + 64, np.uint8)
+    start = -raw.__array_interface__["data"][0] % 64
+    return raw[start : start + count].view(kind).reshape(shape)
+
+
+def draw(kind: TensorType, seed: int) -> Array:
+    """Random values of a type, aligned."""
+    array = aligned([int(d) for d in kind.shape], kind.dtype)
+    known = kind.dtype if np.dtype(numpy_dtype(kind.dtype)).kind in "fiub" else "float32"
+    array[...] = random_inputs({"x": TensorType(kind.shape, known)}, seed)["x"].astype(array.dtype)
+    return array
+
+
+class Workshop:
+    """Compiles segments, each once, and times them.
+
+    requests: the vendors. store: where figures come from and go to.
+    """
+
+    def __init__(self, requests: Sequence[Requested], store: Store) -> None:
+        self.requests = requests
+        self.store = store
+        self.machine = machine()
+        self._uses = {r.vendor.name: vendor_use(r) for r in requests}
+        self._built: dict[object, Artifact | ByocError] = {}
+        self._timed: dict[str, Timed] = {}
+        self._contents: dict[int, tuple[Segment, tuple[str, str]]] = {}
+        self.compiled = 0
+        self.measured = 0
+
+    def identity(self, vendor: str) -> str:
+        """A vendor as keys name it."""
+        use = self._uses[vendor]
+        return place_identity(vendor, use.version, use.options, use.processor)
+
+    def content(self, segment: Segment) -> tuple[str, str]:
+        """`segment_content`, worked out once."""
+        found = self._contents.get(id(segment))
+        if found is None:
+            found = self._contents[id(segment)] = (segment, segment_content(segment))
+        return found[1]
+
+    def key(self, segment: Segment) -> str:
+        """Where the store keeps a segment."""
+        whole = self.content(segment)[1]
+        return digest("segment", REVISION, whole, self.identity(segment.vendor), self.machine)
+
+    # -- building ----------------------------------------------------------------------------------
+
+    def artifact(self, segment: Segment) -> Artifact:
+        """The compiled segment. Raises what its vendor raised, each time."""
+        arrays = [a.__array_interface__["data"][0] for a in segment.constants.values()]
+        key = (segment.vendor, self.content(segment)[1], tuple(arrays))
+        found = self._built.get(key)
+        if found is None:
+            self.compiled += 1
+            try:
+                found = compile_segment(segment, self.requests)
+            except ByocError as error:
+                found = error
+            self._built[key] = found
+        if isinstance(found, ByocError):
+            raise found
+        if found.segment != segment.name:
+            return Artifact(segment.name, found.vendor, found.blob, found.constants, found.notes)
+        return found
+
+    def forget(self, segment: Segment) -> None:
+        """Let go of a compiled segment that no plan needs."""
+        arrays = [a.__array_interface__["data"][0] for a in segment.constants.values()]
+        self._built.pop((segment.vendor, self.content(segment)[1], tuple(arrays)), None)
+
+    # -- timing ------------------------------------------------------------------------------------
+
+    def known(self, segment: Segment) -> Timed | None:
+        """What this run or an earlier one has measured."""
+        key = self.key(segment)
+        found = self._timed.get(key)
+        if found is None:
+            found = self.store.get(key)
+            if found is not None:
+                self._timed[key] = found
+        return found
+
+    def time(
+        self,
+        segments: Sequence[Segment],
+        *,
+        kind: str = "segment",
+        enough: Callable[[], bool] = lambda: False,
+        done: Callable[[int], None] = lambda count: None,
+        keep: bool = True,
+    ) -> None:
+        """Measure those that are not known yet, a few side by side, until `enough` says so.
+
+        done: told how many were looked at. keep: hold the compiled segments for `artifact`.
+        """
+        for batch in _batches(segments, _BATCH):
+            if enough():
+                return
+            probes: list[tuple[Segment, Probe]] = []
+            for segment in {self.key(s): s for s in batch if self.known(s) is None}.values():
+                if not segment.is_static:
+                    continue
+                try:
+                    probes.append((segment, self._probe(segment)))
+                except ByocError as error:
+                    self._record(segment, Timed(inf, error=str(error)), kind)
+            times = time_probes([p for _, p in probes], seconds=_SECONDS * len(probes))
+            for (segment, _), timed in zip(probes, times, strict=True):
+                self._record(segment, timed, kind)
+                if not keep:
+                    self.forget(segment)
+            done(len(batch))
+
+    def _record(self, segment: Segment, timed: Timed, kind: str) -> None:
+        self.measured += 1
+        key = self.key(segment)
+        self._timed[key] = timed
+        ops = [node.op for node in segment.nodes]
+        what = f"{len(ops)} ops: {', '.join(ops[:4])}{', …' if len(ops) > 4 else ''}"
+        self.store.put(
+            key,
+            timed,
+            kind=kind,
+            place=self.identity(segment.vendor),
+            machine=self.machine,
+            what=what,
+        )
+
+    def _probe(self, segment: Segment) -> Probe:
+        artifact = self.artifact(segment)
+        execute = bind(artifact, self._uses[segment.vendor], len(segment.outputs))
+        plan, arrays = _lone_task(segment, self._uses[segment.vendor].processor)
+        probe = plan_probe(
+            plan, None, {segment.name: execute}, {segment.name: segment.vendor}, [], arrays
+        )
+        probe.start()
+        return probe
+
+
+def _lone_task(segment: Segment, processor: str) -> tuple[Plan, list[Array]]:
+    """A plan that only calls the segment, and memory for it."""
+    reads = [segment.type(v) for v in segment.inputs]
+    writes = [segment.type(v) for v in segment.outputs]
+    tensors = [
+        *(PlanTensor(_shape(t), t.dtype, "input", k) for k, t in enumerate(reads)),
+        *(PlanTensor(_shape(t), t.dtype, "output", k) for k, t in enumerate(writes)),
+    ]
+    count = len(reads)
+    plan = Plan(
+        inputs=tuple(Port(f"in{k}", k) for k in range(count)),
+        outputs=tuple(Port(f"out{k}", count + k) for k in range(len(writes))),
+        tensors=tuple(tensors),
+        tasks=(
+            Task(
+                "segment",
+                segment.name,
+                tuple(range(len(tensors))),
+                len(writes),
+                processor=processor,
+                source=(segment.name,),
+            ),
+        ),
+        arena_bytes=0,
+    )
+    arrays = [draw(t, k) for k, t in enumerate(reads)]
+    return plan, [*arrays, *(aligned(_shape(t), t.dtype) for t in writes)]
+
+
+def _shape(kind: TensorType) -> tuple[int, ...]:
+    return tuple(int(d) for d in kind.shape)
+
+
+def _batches(segments: Sequence[Segment], size: int) -> Iterator[Sequence[Segment]]:
+    for start in range(0, len(segments), size):
+        yield segments[start : start + size]
