@@ -35,7 +35,7 @@ from byoc.partition.splits import find_splits
 from byoc.segment import Segment
 from byoc.vendor import Vendor, check_vendor
 
-__all__ = ["PartitionResult", "make_want", "partition_module", "scenes_of"]
+__all__ = ["PartitionResult", "functions_of", "make_want", "partition_module", "scenes_of"]
 
 _LISTED = 200  # names in an error message, at most
 
@@ -133,7 +133,7 @@ def scenes_of(
     want = make_want(vendors, placement, policy, costs, min_segment_ops, min_segment_flops)
     scenes: list[Scene] = []
     first, decoder = 0, Decoder()
-    for symbol, func in _functions(mod):
+    for symbol, func in functions_of(mod):
         scene = Scene(func, str(symbol.name_hint), first, entries, want, decoder)
         first += len(scene.graph)
         scenes.append(scene)
@@ -162,7 +162,7 @@ def _no_cycles_collected() -> Iterator[None]:
             gc.enable()
 
 
-def _functions(mod: tvm.IRModule) -> list[tuple[Any, Any]]:
+def functions_of(mod: tvm.IRModule) -> list[tuple[Any, Any]]:
     """Functions to partition, `main` first, then by name."""
     found = [
         (symbol, func)
@@ -194,7 +194,7 @@ class _Run:
     def result(self) -> PartitionResult:
         functions = dict(self.mod.functions_items())
         spent = Spent(0, {})
-        for symbol, func in _functions(self.mod):
+        for symbol, func in functions_of(self.mod):
             again, outlined = self.function(func, str(symbol.name_hint), spent)
             functions[symbol] = again
             functions.update((o.symbol, o.function) for o in outlined)
