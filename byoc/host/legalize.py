@@ -18,6 +18,7 @@ from .emit import (
     emit_softmax,
     emit_transposed_conv,
 )
+from .extremes import EXTREMES
 from .spelled import SPELLED
 from .target import Machine
 
@@ -85,5 +86,5 @@ def _take(builder: Any, call: Any) -> Any:
 def legalize(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
     """Replace every op by a call of a PrimFunc, except `relax.reshape`, which stays a view."""
     own = {op: _with_fallback(op, emit, machine) for op, emit in _EMITTERS.items()}
-    table = {**_VIEWS, **SPELLED, **own, "relax.take": _take}
+    table = {**_VIEWS, **SPELLED, **EXTREMES, **own, "relax.take": _take}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

@@ -7,6 +7,7 @@
     exp(x [- max(x)]) / sum(exp(x [- max(x)]))      → nn.softmax(x)
     max(x, a x), where(x > 0, x, a x), 0 < a < 1    → nn.leakyrelu(x, a)
     clip(x + 3, 0, 6) / 6 and the like              → clip(x · a + b, 0, 1)   (hard sigmoid)
+    tanh(log(1 + exp(x)))  (of Mish)                → n / (n + 2), n = exp(x) (exp(x) + 2)
 
 in any order and grouping of the factors: products are compared as sets, sums as polynomials.
 
@@ -85,6 +86,36 @@ def _sigmoid(graph: Graph, node: Node) -> Value | None:
     if number(above) != 1:
         result = relax.op.multiply(above.expr, result)
     return graph.emit(result)
+
+
+def _softplus(value: Value) -> Value | None:
+    """x for log(1 + exp(x)) or relu(x) + log(1 + exp(-|x|))."""
+    if is_op(value, "log"):
+        a, curve, b = affine(value.args[0])
+        return curve.args[0] if is_op(curve, "exp") and a == b == 1 else None
+    if not is_op(value, "add"):
+        return None
+    for high, rest in (tensors(value), tensors(value)[::-1]):
+        inner = _softplus(rest) if is_op(rest, "log") else None
+        if inner is None or not is_op(high, "nn.relu"):
+            continue
+        scale, size, shift = affine(inner)
+        if is_op(size, "abs") and (scale, shift) == (-1, 0) and size.args[0] is high.args[0]:
+            return size.args[0]
+    return None
+
+
+def _mish_gate(graph: Graph, node: Node) -> Value | None:
+    """One exponential instead of two and a logarithm, and exact where exp(x) is tiny."""
+    x = _softplus(node.args[0])
+    if x is None or x.dtype not in ("float16", "float32", "float64") or x.dtype != node.dtype:
+        return None
+    largest = 5.0 if x.dtype == "float16" else 20.0  # beyond it the result rounds to 1
+    power = relax.op.exp(relax.op.minimum(x.expr, relax.const(largest, x.dtype)))
+    two = relax.const(2, x.dtype)
+    base = graph.emit(power)
+    n = graph.emit(relax.op.multiply(base.expr, relax.op.add(base.expr, two)))
+    return graph.emit(relax.op.divide(n.expr, relax.op.add(n.expr, two)))
 
 
 def _softmax(graph: Graph, node: Node) -> Value | None:
@@ -169,6 +200,7 @@ def _hard_swish(graph: Graph, node: Node) -> Value | None:
 
 
 RULES: Rules = {
+    "tanh": (_mish_gate,),
     "multiply": [_gelu, _silu, _hard_sigmoid, _hard_swish],
     "divide": [_sigmoid, _softmax, _hard_sigmoid, _gelu, _hard_swish],
     "maximum": [_leaky],

@@ -29,6 +29,7 @@ def check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
             f"{newest}. Install a newer onnx, or export the model for an older opset"
         )
     if 0 < version < OLDEST_OPSET:
+        model = _slopes_of_channels(model)
         try:
             return onnx.version_converter.convert_version(model, OLDEST_OPSET)
         except Exception as error:
@@ -37,6 +38,32 @@ def check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
                 f"onnx.version_converter cannot bring it there: {error}"
             ) from None
     return model
+
+
+def _slopes_of_channels(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Before opset 7 a vector of PRelu slopes was the channels'; onnx's converter forgets it."""
+    slopes = {n.input[1]: n.input[0] for n in model.graph.node if n.op_type == "PRelu"}
+    if not slopes:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    inferred = onnx.shape_inference.infer_shapes(copy).graph
+    ranks = {
+        info.name: len(info.type.tensor_type.shape.dim)
+        for info in (*inferred.value_info, *inferred.input)
+    }
+    for tensor in copy.graph.initializer:
+        rank = ranks.get(slopes.get(tensor.name, ""), 0)
+        if len(tensor.dims) == 1 and tensor.dims[0] > 1 and rank > 2:
+            tensor.dims.extend([1] * (rank - 2))
+    inputs = {i.name: i for i in copy.graph.input}
+    for tensor in copy.graph.initializer:
+        if tensor.name in slopes and tensor.name in inputs:  # IR 3 lists weights as inputs, too
+            copy.graph.input.remove(inputs[tensor.name])
+            copy.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            )
+    return copy
 
 
 def unknown_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -25,7 +25,19 @@ from tvm.relax.frontend.onnx import onnx_frontend as stock
 from byoc.frontends.normalise.fold import MAX_BYTES
 from byoc.frontends.normalise.tensors import from_numpy, to_numpy, transposed
 
-__all__ = ["CONVERTERS", "Converter", "Inputs"]
+__all__ = [
+    "CONVERTERS",
+    "Attributes",
+    "Converter",
+    "Inputs",
+    "array_of",
+    "axes_of",
+    "const",
+    "number_of",
+    "scalar_like",
+    "stock_converter",
+    "text_of",
+]
 
 
 class Inputs(list[Any]):
@@ -41,16 +53,18 @@ Attributes = dict[str, Any]
 Converter = Callable[[Any, Inputs, Attributes, int, int], Any]
 
 
-def _const(array: Any, dtype: Any = None) -> Any:
+def const(array: Any, dtype: Any = None) -> Any:
+    """A constant of an array."""
     return relax.const(from_numpy(np.asarray(array, dtype)))
 
 
-def _scalar(value: float, like: Any) -> Any:
+def scalar_like(value: float, like: Any) -> Any:
+    """A constant scalar of the dtype of `like`."""
     return relax.const(value, str(like.ty.dtype))
 
 
-def _array(value: Any, what: str) -> Any:
-    """The constant behind a value; a sentence for users when it is none."""
+def array_of(value: Any, what: str) -> Any:
+    """The array behind a constant, None for an absent input; ValueError for other values."""
     if value is None:
         return None
     if not isinstance(value, GenericConst):
@@ -58,23 +72,28 @@ def _array(value: Any, what: str) -> Any:
     return to_numpy(value.value)
 
 
-def _number(value: Any, what: str) -> float | None:
-    array = _array(value, what)
+def number_of(value: Any, what: str) -> float | None:
+    """The number behind a constant of one element."""
+    array = array_of(value, what)
     return None if array is None else array.item()
 
 
-def _text(value: Any, default: str) -> str:
+def text_of(value: Any, default: str) -> str:
+    """A text attribute."""
     return default if value is None else value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _axes(axes: Any, rank: int) -> list[int]:
+def axes_of(axes: Any, rank: int) -> list[int]:
+    """Axes counted from the front; ValueError when they do not fit."""
     out = [int(a) + rank if a < 0 else int(a) for a in axes]
     if any(not 0 <= a < rank for a in out) or len(set(out)) != len(out):
         raise ValueError(f"axes {list(axes)} do not fit {rank} dimensions")
     return out
 
 
-def _stock(name: str) -> Converter:
+def stock_converter(name: str) -> Converter:
+    """TVM's converter of an operator."""
+
     def convert(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
         attrs["tvm_custom"] = {"name": name, "num_outputs": outputs}
         converter = stock._get_convert_map()[name].get_converter(opset)
@@ -94,7 +113,7 @@ def clip(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any
     if all(b is None or isinstance(b, (float, int, GenericConst)) for b in (low, high)):
         bounds = []
         for bound, default in ((low, -math.inf), (high, math.inf)):
-            number = bound if isinstance(bound, (float, int)) else _number(bound, "bound")
+            number = bound if isinstance(bound, (float, int)) else number_of(bound, "bound")
             if number is None or math.isnan(number):
                 number = default
             bounds.append(number)
@@ -102,7 +121,7 @@ def clip(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any
             return data
         if not integer:
             return relax.op.clip(data, *map(float, bounds))
-        low, high = (None if math.isinf(b) else _scalar(int(b), data) for b in bounds)
+        low, high = (None if math.isinf(b) else scalar_like(int(b), data) for b in bounds)
     if low is not None:
         data = relax.op.maximum(data, low)
     return data if high is None else relax.op.minimum(data, high)
@@ -112,14 +131,14 @@ def cast(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any
     """Cast 6 to 24 between numbers; what does not fit an integer is undefined, as in ONNX."""
     to = attrs["to"]
     if not isinstance(x[0].ty, relax.TensorType) or isinstance(x[0], GenericConst):
-        return _stock("Cast")(bb, x, attrs, opset, outputs)
+        return stock_converter("Cast")(bb, x, attrs, opset, outputs)
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(to))
     if dtype == "object":
         raise ValueError("a cast to strings is not supported")
     if str(x[0].ty.dtype) == dtype:
         return x[0]
     if dtype == "bool":
-        return relax.op.not_equal(x[0], _scalar(0, x[0]))
+        return relax.op.not_equal(x[0], scalar_like(0, x[0]))
     return relax.op.astype(x[0], dtype)
 
 
@@ -131,7 +150,7 @@ def _chain(op: Callable[[Any, Any], Any]) -> Converter:
 def mean(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Mean 8, 13: a chain of additions, then a factor."""
     total = functools.reduce(relax.op.add, x)
-    return total if len(x) == 1 else relax.op.multiply(total, _scalar(1 / len(x), x[0]))
+    return total if len(x) == 1 else relax.op.multiply(total, scalar_like(1 / len(x), x[0]))
 
 
 def identity(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
@@ -141,7 +160,7 @@ def identity(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) ->
 
 def dropout(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Dropout 7, 10, 12, 13, 22 at inference: the identity; the mask is all true."""
-    if x[2] is not None and _number(x[2], "training_mode"):
+    if x[2] is not None and number_of(x[2], "training_mode"):
         raise ValueError("it runs in training mode; export the model for inference")
     if outputs < 2:
         return x[0]
@@ -152,8 +171,8 @@ def dropout(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> 
 def hard_swish(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """HardSwish 14, 22: x · (clip(x + 3, 0, 6) / 6)."""
     data = x[0]
-    gate = relax.op.clip(relax.op.add(data, _scalar(3, data)), 0, 6)
-    return relax.op.multiply(data, relax.op.divide(gate, _scalar(6, data)))
+    gate = relax.op.clip(relax.op.add(data, scalar_like(3, data)), 0, 6)
+    return relax.op.multiply(data, relax.op.divide(gate, scalar_like(6, data)))
 
 
 def swish(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
@@ -161,14 +180,14 @@ def swish(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> An
     alpha = attrs.get("alpha", 1.0)
     if alpha == 1:
         return relax.op.nn.silu(x[0])
-    gate = relax.op.sigmoid(relax.op.multiply(x[0], _scalar(alpha, x[0])))
+    gate = relax.op.sigmoid(relax.op.multiply(x[0], scalar_like(alpha, x[0])))
     return relax.op.multiply(x[0], gate)
 
 
 def elu_like(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Celu 12: max(x, 0) + min(alpha · (exp(x / alpha) - 1), 0)."""
-    alpha = _scalar(attrs.get("alpha", 1.0), x[0])
-    zero, one = _scalar(0, x[0]), _scalar(1, x[0])
+    alpha = scalar_like(attrs.get("alpha", 1.0), x[0])
+    zero, one = scalar_like(0, x[0]), scalar_like(1, x[0])
     curve = relax.op.subtract(relax.op.exp(relax.op.divide(x[0], alpha)), one)
     return relax.op.add(
         relax.op.nn.relu(x[0]), relax.op.minimum(relax.op.multiply(alpha, curve), zero)
@@ -183,7 +202,7 @@ def fast_gelu(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -
 def power(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Pow 7 to 15; whole numbers to a power go through float64, as TVM has no such power."""
     if isinstance(x[0], GenericConst) or not isinstance(x[0].ty, relax.TensorType):
-        return _stock("Pow")(bb, x, attrs, opset, outputs)
+        return stock_converter("Pow")(bb, x, attrs, opset, outputs)
     dtype = str(x[0].ty.dtype)
     wide = dtype if np.dtype(dtype).kind == "f" else "float64"
     base, exponent = (
@@ -201,13 +220,13 @@ def constant(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) ->
     for form, dtype in (("value_float", np.float32), ("value_floats", np.float32),
                         ("value_int", np.int64), ("value_ints", np.int64)):  # fmt: skip
         if form in attrs:
-            return _const(attrs[form], dtype)
+            return const(attrs[form], dtype)
     if "value" not in attrs:
         raise ValueError(f"a constant given as {', '.join(attrs) or 'nothing'} is not supported")
     array = onnx.numpy_helper.to_array(attrs["value"])
     if array.dtype == object:
         raise ValueError("a constant of strings is not supported")
-    return _const(array)
+    return const(array)
 
 
 def constant_of_shape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
@@ -218,15 +237,15 @@ def constant_of_shape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs
         shape = x[0]
         if not isinstance(shape.ty, relax.ShapeType):
             shape = bb.normalize(relax.op.tensor_to_shape(shape))
-        return relax.op.full(shape, _const(array.reshape(())), str(array.dtype))
-    dims = [int(d) for d in _array(x[0], "shape").reshape(-1)]
+        return relax.op.full(shape, const(array.reshape(())), str(array.dtype))
+    dims = [int(d) for d in array_of(x[0], "shape").reshape(-1)]
     if any(d < 0 for d in dims):
         raise ValueError(f"the shape {dims} has a negative dimension")
     if math.prod(dims) * array.itemsize > 1 << 46:
         raise ValueError(f"the shape {dims} is larger than any machine holds")
     if math.prod(dims) * array.itemsize <= MAX_BYTES:
-        return _const(np.broadcast_to(array.reshape(()), dims))
-    return relax.op.full(dims, _const(array.reshape(())), str(array.dtype))
+        return const(np.broadcast_to(array.reshape(()), dims))
+    return relax.op.full(dims, const(array.reshape(())), str(array.dtype))
 
 
 # -- moving data
@@ -235,16 +254,16 @@ def constant_of_shape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs
 def pad(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Pad 2 (attributes), 11, 13 (inputs), 18 (axes), 19 (wrap)."""
     data = x[0]
-    pads = attrs.get("pads") if opset < 11 else _array(x[1], "pads").tolist()
-    value = attrs.get("value", 0.0) if opset < 11 else _number(x[2], "constant_value") or 0
+    pads = attrs.get("pads") if opset < 11 else array_of(x[1], "pads").tolist()
+    value = attrs.get("value", 0.0) if opset < 11 else number_of(x[2], "constant_value") or 0
     rank = data.ty.ndim
-    axes = list(range(rank)) if x[3] is None else _axes(_array(x[3], "axes").tolist(), rank)
+    axes = list(range(rank)) if x[3] is None else axes_of(array_of(x[3], "axes").tolist(), rank)
     if pads is None or len(pads) != 2 * len(axes):
         raise ValueError(f"pads {pads} do not fit {len(axes)} axes")
     width = [0] * (2 * rank)
     for i, axis in enumerate(axes):
         width[2 * axis], width[2 * axis + 1] = int(pads[i]), int(pads[len(axes) + i])
-    mode = _text(attrs.get("mode"), "constant")
+    mode = text_of(attrs.get("mode"), "constant")
     names = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     if mode not in names:
         raise ValueError(f"mode {mode!r} is not one of {', '.join(names)}")
@@ -271,8 +290,8 @@ def gather(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
     data, indices, axis = x[0], x[1], int(attrs.get("axis", 0))
     tensors = all(isinstance(v.ty, relax.TensorType) for v in (data, indices))
     if not tensors or (isinstance(data, GenericConst) and isinstance(indices, GenericConst)):
-        return _stock("Gather")(bb, x, attrs, opset, outputs)
-    (axis,) = _axes([axis], data.ty.ndim)
+        return stock_converter("Gather")(bb, x, attrs, opset, outputs)
+    (axis,) = axes_of([axis], data.ty.ndim)
     if isinstance(indices, GenericConst) and data.ty.shape is not None:
         length, array = data.ty.shape[axis], to_numpy(indices.value)
         if array.size == 1 and _is_int(length) and -int(length) <= array.item() < int(length):
@@ -295,9 +314,9 @@ def slice_(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
     """Slice 1 (attributes); 10, 11, 13 (inputs) are TVM's."""
     if opset < 10:
         names = ("starts", "ends", "axes")
-        given = [None if attrs.get(n) is None else _const(attrs[n], np.int64) for n in names]
+        given = [None if attrs.get(n) is None else const(attrs[n], np.int64) for n in names]
         x = Inputs([x[0], *given])
-    return _stock("Slice")(bb, x, {}, 13, outputs)
+    return stock_converter("Slice")(bb, x, {}, 13, outputs)
 
 
 def expand(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
@@ -306,8 +325,8 @@ def expand(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
     if not isinstance(x[1], GenericConst) or data.ty.shape is None:
         if isinstance(x[1].ty, relax.TensorType) and data.ty.shape is not None:
             x = Inputs([data, _at_least(bb, x[1], data)])
-        return _stock("Expand")(bb, x, attrs, opset, outputs)
-    have, want = list(data.ty.shape.values), _array(x[1], "shape").tolist()
+        return stock_converter("Expand")(bb, x, attrs, opset, outputs)
+    have, want = list(data.ty.shape.values), array_of(x[1], "shape").tolist()
     rank = max(len(have), len(want))
     have, want = [1] * (rank - len(have)) + have, [1] * (rank - len(want)) + want
     return relax.op.broadcast_to(
@@ -323,20 +342,20 @@ def _at_least(bb: Any, shape: Any, data: Any) -> Any:
     count = int(length[0])
     have = relax.ShapeExpr([1] * max(0, count - rank) + list(data.ty.shape.values))
     if count < rank:
-        shape = relax.op.concat([_const(np.ones(rank - count, np.int64)), shape], 0)
+        shape = relax.op.concat([const(np.ones(rank - count, np.int64)), shape], 0)
     return bb.emit(relax.op.maximum(shape, relax.op.shape_to_tensor(have)))
 
 
 def tile(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Tile 6, 13."""
-    return relax.op.tile(x[0], _array(x[1], "repeats").tolist())
+    return relax.op.tile(x[0], array_of(x[1], "repeats").tolist())
 
 
 def reshape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Reshape 1 (attribute); 5 to 24 (input) are TVM's."""
     if opset < 5:
-        x = Inputs([x[0], _const(attrs["shape"], np.int64)])
-    return _stock("Reshape")(bb, x, attrs, 13, outputs)
+        x = Inputs([x[0], const(attrs["shape"], np.int64)])
+    return stock_converter("Reshape")(bb, x, attrs, 13, outputs)
 
 
 def flatten(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
@@ -356,7 +375,7 @@ def flatten(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> 
 
 def einsum(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Einsum 12."""
-    return relax.op.einsum(list(x), _text(attrs["equation"], "").replace(" ", ""))
+    return relax.op.einsum(list(x), text_of(attrs["equation"], "").replace(" ", ""))
 
 
 # -- products
@@ -370,13 +389,13 @@ def gemm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any
         a = relax.op.permute_dims(a, [1, 0])
     if attrs.get("transB", 0):
         constant = isinstance(b, GenericConst)
-        b = _const(transposed(to_numpy(b.value), None)) if constant else relax.op.permute_dims(b)
+        b = const(transposed(to_numpy(b.value), None)) if constant else relax.op.permute_dims(b)
     result = relax.op.matmul(a, b)
     if alpha != 1:
-        result = relax.op.multiply(result, _scalar(alpha, x[0]))
+        result = relax.op.multiply(result, scalar_like(alpha, x[0]))
     if c is None or beta == 0:
         return result
-    return relax.op.add(result, c if beta == 1 else relax.op.multiply(c, _scalar(beta, x[0])))
+    return relax.op.add(result, c if beta == 1 else relax.op.multiply(c, scalar_like(beta, x[0])))
 
 
 def _same_pads(lower: bool, size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -389,7 +408,7 @@ def _same_pads(lower: bool, size: int, kernel: int, stride: int, dilation: int) 
 
 def _explicit_pads(x: Inputs, attrs: Attributes, kernel: list[int]) -> None:
     """Replace auto_pad by pads."""
-    mode = _text(attrs.pop("auto_pad", None), "NOTSET")
+    mode = text_of(attrs.pop("auto_pad", None), "NOTSET")
     if mode == "NOTSET":
         return
     rank = len(kernel)
@@ -417,11 +436,11 @@ def conv(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any
     kernel = attrs.get("kernel_shape") or [int(d) for d in list(x[1].ty.shape)[2:]]
     _explicit_pads(x, attrs, list(kernel))
     bias, rank = x[2], len(kernel)
-    result = _stock("Conv")(bb, Inputs(x[:2]), attrs, 11, outputs)
+    result = stock_converter("Conv")(bb, Inputs(x[:2]), attrs, 11, outputs)
     if bias is None:
         return result
     if isinstance(bias, GenericConst):
-        bias = _const(to_numpy(bias.value).reshape(1, -1, *[1] * rank))
+        bias = const(to_numpy(bias.value).reshape(1, -1, *[1] * rank))
     else:
         bias = relax.op.reshape(bias, [1, -1] + [1] * rank)
     return relax.op.add(result, bias)
@@ -435,7 +454,7 @@ def conv_transpose(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: i
         sizes, rank = list(x[0].ty.shape)[2:], len(kernel)
         if not all(map(_is_int, sizes)):
             raise ValueError("output_shape over symbolic dimensions is not supported")
-        lower = _text(attrs.pop("auto_pad", None), "NOTSET") != "SAME_UPPER"
+        lower = text_of(attrs.pop("auto_pad", None), "NOTSET") != "SAME_UPPER"
         pairs = []
         for i in range(rank):
             stride, dilation, extra = (
@@ -451,7 +470,7 @@ def conv_transpose(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: i
             small = total // 2
             pairs.append((total - small, small) if lower else (small, total - small))
         attrs["pads"] = [b for b, _ in pairs] + [e for _, e in pairs]
-    return _stock("ConvTranspose")(bb, x, attrs, 11, outputs)
+    return stock_converter("ConvTranspose")(bb, x, attrs, 11, outputs)
 
 
 def _pool(name: str) -> Converter:
@@ -459,7 +478,7 @@ def _pool(name: str) -> Converter:
         if outputs > 1:
             raise ValueError("its second output, the indices, is not supported")
         _explicit_pads(x, attrs, list(attrs["kernel_shape"]))
-        return _stock(name)(bb, x, attrs, opset, outputs)
+        return stock_converter(name)(bb, x, attrs, opset, outputs)
 
     return convert
 
@@ -476,7 +495,7 @@ def batch_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) 
     if outputs > 1 and opset >= 14:
         raise ValueError("its running statistics are read; export the model for inference")
     attrs.pop("training_mode", None)
-    return _stock("BatchNormalization")(bb, x, attrs, 15, outputs).fields[0]
+    return stock_converter("BatchNormalization")(bb, x, attrs, 15, outputs).fields[0]
 
 
 def instance_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
@@ -490,12 +509,12 @@ def instance_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: in
 def layer_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """LayerNormalization 17: the mean and the inverse deviation are computed when read."""
     data, rank = x[0], x[0].ty.ndim
-    (axis,) = _axes([attrs.get("axis", -1)], rank)
+    (axis,) = axes_of([attrs.get("axis", -1)], rank)
     axes = list(range(axis - rank, 0))
     epsilon = attrs.get("epsilon", 1e-5)
     dtype = str(data.ty.dtype)
     shape = [int(d) for d in x[1].ty.shape]
-    gamma, beta = x[1], x[2] if x[2] is not None else _const(np.zeros(shape), dtype)
+    gamma, beta = x[1], x[2] if x[2] is not None else const(np.zeros(shape), dtype)
     full = [data.ty.shape[a] for a in axes]
     if [int(d) if _is_int(d) else d for d in full] != shape:  # a broadcast scale
         gamma = relax.op.broadcast_to(gamma, full)
@@ -505,25 +524,24 @@ def layer_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) 
         return result
     average = relax.op.mean(data, axes, keepdims=True)
     spread = relax.op.variance(data, axes, keepdims=True)
-    inverse = relax.op.rsqrt(relax.op.add(spread, _scalar(epsilon, data)))
+    inverse = relax.op.rsqrt(relax.op.add(spread, scalar_like(epsilon, data)))
     return [result, average, inverse]
 
 
 def rms_norm(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """RMSNormalization 23; over all axes it is spelled out, TVM's kernel cannot."""
     rank = x[0].ty.ndim
-    (axis,) = _axes([attrs.get("axis", -1)], rank)
+    (axis,) = axes_of([attrs.get("axis", -1)], rank)
     if axis:
-        return _stock("RMSNormalization")(bb, x, attrs, opset, outputs)
+        return stock_converter("RMSNormalization")(bb, x, attrs, opset, outputs)
     mean = relax.op.mean(relax.op.square(x[0]), list(range(rank)), keepdims=True)
-    inverse = relax.op.rsqrt(relax.op.add(mean, _scalar(attrs.get("epsilon", 1e-5), x[0])))
+    inverse = relax.op.rsqrt(relax.op.add(mean, scalar_like(attrs.get("epsilon", 1e-5), x[0])))
     return relax.op.multiply(relax.op.multiply(x[0], inverse), x[1])
 
 
 CONVERTERS: Mapping[tuple[str, str], Converter] = {
     ("", "AveragePool"): _pool("AveragePool"),
     ("", "BatchNormalization"): batch_norm,
-    ("", "Cast"): cast,
     ("", "Celu"): elu_like,
     ("", "Clip"): clip,
     ("", "Constant"): constant,

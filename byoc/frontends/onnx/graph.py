@@ -34,9 +34,10 @@ from byoc.errors import ByocError, ModelError
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.tensors import from_numpy
-from byoc.frontends.onnx.converters import CONVERTERS, Inputs
+from byoc.frontends.onnx.converters import Inputs
 from byoc.frontends.onnx.opaque import DOMAINS, OpaqueNodes, Pending, captured
 from byoc.frontends.onnx.symbols import Symbols
+from byoc.frontends.onnx.table import OWN
 from byoc.frontends.onnx.weights import Weights
 
 __all__ = ["import_graph", "known_operator", "opaque_operator"]
@@ -67,7 +68,7 @@ _SEQUENCES = {
 def known_operator(node: onnx.NodeProto) -> bool:
     """True when there is a converter for the node's operator."""
     domain, op = _domain(node), node.op_type
-    if (domain, op) in CONVERTERS or (not domain and op in _CONTROL):
+    if (domain, op) in OWN or (not domain and op in _CONTROL):
         return True
     if domain == "com.microsoft":
         return op in _CONTRIB
@@ -273,7 +274,7 @@ class _Importer:
         for i, value in enumerate(inputs):
             inputs[i] = self._acceptable(value, op)
         opset = self.opsets.get(domain, 1)
-        own = CONVERTERS.get((domain, op))
+        own = OWN.get((domain, op))
         if own is not None:
             expr = own(self.builder, inputs, attrs, opset, len(node.output))
         else:

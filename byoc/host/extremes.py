@@ -1,0 +1,56 @@
+"""Maximum and minimum over axes, with infinity as the start.
+
+TOPI starts a maximum at the smallest finite number, so that a row of -inf has the maximum -3.4e38:
+attention that masks a whole row with -inf then divides by a sum of the wrong things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import tvm
+from tvm import te, tirx
+
+__all__ = ["EXTREMES"]
+
+
+def _reduce(x: Any, axes: tuple[int, ...], keepdims: bool, largest: bool) -> Any:
+    rank = len(x.shape)
+    combine = tirx.max if largest else tirx.min
+    start = -float("inf") if largest else float("inf")
+    reducer = te.comm_reducer(
+        lambda a, b: combine(a, b),  # it looks at the arguments of a Python function
+        lambda dtype: tirx.const(start, dtype),
+    )
+    loops = {a: te.reduce_axis((0, x.shape[a]), name=f"k{a}") for a in axes}
+    kept = [a for a in range(rank) if keepdims or a not in loops]
+    shape = [1 if a in loops else x.shape[a] for a in kept]
+
+    def element(*index: Any) -> Any:
+        free = dict(zip(kept, index, strict=True))
+        at = [loops[a] if a in loops else free[a] for a in range(rank)]
+        return reducer(x(*at), axis=list(loops.values()))
+
+    return te.compute(shape, element, name="max" if largest else "min")
+
+
+def _legalize(builder: Any, call: Any, *, largest: bool) -> Any:
+    (x,) = call.args
+    dtype, rank = str(x.ty.dtype), x.ty.ndim
+    name = "relax.max" if largest else "relax.min"
+    if dtype not in ("float16", "float32", "float64") or rank < 1:
+        return tvm.ir.Op.get(name).get_attr("FLegalize")(builder, call)
+    given = call.attrs.axis
+    axes = range(rank) if given is None else sorted(int(a) % rank for a in given)
+    compute = partial(
+        _reduce, axes=tuple(axes), keepdims=bool(call.attrs.keepdims), largest=largest
+    )
+    return builder.call_te(compute, x, primfunc_name_hint="max" if largest else "min")
+
+
+EXTREMES: Mapping[str, Callable[[Any, Any], Any]] = {
+    "relax.max": partial(_legalize, largest=True),
+    "relax.min": partial(_legalize, largest=False),
+}
