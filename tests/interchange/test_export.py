@@ -136,11 +136,13 @@ def feed(inputs, seed):
     return arrays
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("group", GROUPS, ids=lambda g: g.__name__)
-def test_every_op_agrees_with_the_host(group):
+def test_every_op_agrees_with_the_host(group, engine):
+    pytest.importorskip(engine)
     inputs, exprs = group()
     mod = module(inputs, exprs)
-    there = byoc.compile(mod, ["onnxruntime"], min_segment_ops=1)
+    there = byoc.compile(mod, [engine], min_segment_ops=1)
     host = byoc.compile(mod, [])
     left = {(record.op, tuple(record.refusals)) for record in there.report.host_ops}
     assert not left

@@ -1,0 +1,71 @@
+"""The `openvino` vendor on whole models, from several threads, and what it refuses.
+
+Its ops are checked one by one in tests/interchange.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from tvm import relax
+
+import byoc
+from benchmarks.zoo import build, random_inputs
+from byoc.bench.difference import difference
+from byoc.errors import CompileError, OptionError
+
+pytest.importorskip("openvino")
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "mlp"])
+def test_whole_models_agree_with_onnx_runtime(name, reference):
+    model = build(name)
+    exe = byoc.compile(model, ["openvino"])
+    assert exe.report.coverage.flops == 1
+    for seed in range(2):
+        inputs = random_inputs(model, seed)
+        for key, expected in reference(model, inputs).items():
+            assert difference(exe.run(inputs)[key], expected).relative <= 1e-4
+
+
+def test_threads_share_one_executable():
+    model = build("mlp")
+    exe = byoc.compile(model, ["openvino"])
+    inputs = [random_inputs(model, seed) for seed in range(8)]
+    expected = [exe.run(x) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(exe.run, inputs * 4))
+    for result, right in zip(found, expected * 4, strict=True):
+        for key in right:
+            np.testing.assert_array_equal(result[key], right[key])
+
+
+def test_an_artifact_runs_again(tmp_path):
+    model = build("mlp")
+    exe = byoc.compile(model, ["openvino"])
+    exe.save(tmp_path / "m.byoc")
+    inputs = random_inputs(model, 0)
+    again = byoc.load(tmp_path / "m.byoc").run(inputs)
+    for key, value in exe.run(inputs).items():
+        np.testing.assert_array_equal(again[key], value)
+
+
+def test_refusals_say_why():
+    x = relax.Var("x", relax.TensorType((4, 4), "float64"))
+    bb = relax.BlockBuilder()
+    with bb.function("main", [x]):
+        with bb.dataflow():
+            result = bb.emit_output(relax.op.exp(x))
+        bb.emit_func_output(result)
+    report = byoc.partition_model(bb.get(), ["openvino"], min_segment_ops=1).report
+    assert report.host_ops[0].refusals[0].reason.startswith("dtype float64 is computed in another")
+
+
+def test_wrong_options_are_refused():
+    model = build("mlp")
+    with pytest.raises(CompileError, match="finds no device 'NOPE' on this machine; devices: CPU"):
+        byoc.compile(model, {"openvino": {"device": "NOPE"}})
+    with pytest.raises(OptionError, match="precision"):
+        byoc.compile(model, {"openvino": {"precision": "f8"}})

@@ -1,0 +1,57 @@
+"""OpenVINO as a vendor: a Python-hosted engine that reads ONNX.
+
+The same files as `onnxruntime`: patterns from the shared exporter, compile = export and let the
+engine look at it, run = one compiled model with its own requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from byoc.segment import Artifact, Segment
+from byoc.vendor import Pattern, PythonRuntime, Vendor
+
+from .options import OpenVinoOptions
+from .runtime import init
+
+__all__ = ["VENDOR"]
+
+
+def _version() -> str:
+    try:
+        return version("openvino")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _status() -> str | None:
+    try:
+        import openvino  # noqa: F401
+    except ImportError as error:
+        return f"{error}; install it with: pip install 'tvm-byoc[openvino]'"
+    return None
+
+
+def _patterns() -> Sequence[Pattern]:
+    from .patterns import patterns
+
+    return patterns()
+
+
+def _compile(segment: Segment, options: Any) -> Artifact:
+    from .lower import compile_segment
+
+    return compile_segment(segment, options)
+
+
+VENDOR = Vendor(
+    name="openvino",
+    version=_version(),
+    patterns=_patterns,
+    compile=_compile,
+    runtime=PythonRuntime(init),
+    status=_status,
+    options=OpenVinoOptions,
+)
