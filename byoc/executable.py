@@ -87,9 +87,9 @@ class Executable:
 
         inputs: as for a call, or one mapping by name (the future then gives a dict). They are read
         until the future is done: do not write to them meanwhile.
-        deadline: seconds from now, after which the future raises `DeadlineExceeded` and what has
+        deadline: seconds from now, after which the future raises `DeadlineError` and what has
         not begun is left out. timeout: seconds to wait while `max_in_flight` requests are on their
-        way; `QueueFull` then. ``future.cancel()`` drops a request.
+        way; `QueueFullError` then. ``future.cancel()`` drops a request.
         Raises InputError; the future raises ExecutionError.
         """
         return self._session.submit(*inputs, deadline=deadline, timeout=timeout)

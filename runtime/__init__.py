@@ -9,18 +9,18 @@ from .native import num_threads, set_num_threads
 from .plan import Plan
 from .profile import Profile, TaskTime
 from .program import HostModule, PortType, Program, Target, VendorUse, VmProgram
-from .requests import DeadlineExceeded, Future, QueueFull
+from .requests import DeadlineError, Future, QueueFullError
 from .session import Session
 
 __all__ = [
-    "DeadlineExceeded",
+    "DeadlineError",
     "Future",
     "HostModule",
     "Plan",
     "PortType",
     "Profile",
     "Program",
-    "QueueFull",
+    "QueueFullError",
     "Session",
     "Target",
     "TaskTime",

@@ -23,7 +23,7 @@ from typing import Any
 
 from byoc.errors import ArtifactError, ExecutionError, InputError
 
-__all__ = ["DeadlineExceeded", "Desk", "Done", "Future", "QueueFull"]
+__all__ = ["DeadlineError", "Desk", "Done", "Future", "QueueFullError"]
 
 _FOREVER = 1e9  # seconds
 _ERRORS: Mapping[str, type[Exception]] = {
@@ -32,11 +32,11 @@ _ERRORS: Mapping[str, type[Exception]] = {
 }
 
 
-class DeadlineExceeded(ExecutionError):
+class DeadlineError(ExecutionError):
     """A request was not done in the time it was given."""
 
 
-class QueueFull(ExecutionError):
+class QueueFullError(ExecutionError):
     """No slot became free in the time given: `max_in_flight` requests are on their way."""
 
 
@@ -125,13 +125,13 @@ class Desk:
                     grant.set_result(None)
 
     def wait_for_slot(self, seconds: float | None) -> None:
-        """Take a slot. Raises QueueFull when none is free in time."""
+        """Take a slot. Raises QueueFullError when none is free in time."""
         grant = self.slot()
         try:
             grant.result(seconds)
         except concurrent.futures.TimeoutError:
             if grant.cancel():
-                raise QueueFull(
+                raise QueueFullError(
                     f"{self.limit} requests are in flight and none ended within {seconds} s; "
                     f"wait longer, or raise max_in_flight"
                 ) from None
@@ -227,7 +227,7 @@ class Desk:
             if not pending.future.cancelled():
                 pending.future.set_running_or_notify_cancel()
                 pending.future.set_exception(
-                    DeadlineExceeded(
+                    DeadlineError(
                         f"the request was not done within {pending.seconds} s; tasks that had not "
                         f"begun were left out"
                     )

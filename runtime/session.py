@@ -128,8 +128,8 @@ class Session:
         """Begin a request; its future gives what `__call__` returns (`run` for one mapping).
 
         Inputs are read until the future is done: do not write to them meanwhile. Waits while
-        `max_in_flight` requests are on their way, `timeout` seconds at most (QueueFull).
-        deadline: seconds from now; then the future raises DeadlineExceeded. Raises InputError.
+        `max_in_flight` requests are on their way, `timeout` seconds at most (QueueFullError).
+        deadline: seconds from now; then the future raises DeadlineError. Raises InputError.
         """
         arrays, named = self._checked(inputs)
         desk = self._get_desk()

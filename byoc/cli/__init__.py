@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from byoc.cli import bench, compare, npu, partition, quantize, run, vendors
+from byoc.cli import bench, cache, compare, npu, partition, profile, quantize, run, vendors
 from byoc.cli import compile as compile_
 from byoc.errors import ByocError
 
@@ -48,9 +48,11 @@ app.command("partition")(partition.partition)
 app.command("compile")(compile_.compile_model)
 app.command("run")(run.run)
 app.command("bench")(bench.bench)
+app.command("profile")(profile.profile)
 app.command("compare")(compare.compare)
 app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)
+app.add_typer(cache.app, name="cache")
 app.add_typer(npu.app, name="npu")
 
 

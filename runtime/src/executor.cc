@@ -59,7 +59,7 @@ struct Executor::Context {
   // Plans on several processors only.
   std::unique_ptr<std::atomic<int>[]> waits;
   std::vector<LaneJob> jobs;
-  std::atomic<size_t> remaining{0};
+  std::atomic<size_t> lanes_left{0};
   std::atomic<bool> failed{false};
   std::exception_ptr error;  // written by the first to set `failed`, read when all is done
   Event* done = nullptr;     // of a call; null for a request
@@ -281,14 +281,14 @@ void Executor::RunLane(Context* context, size_t first) const {
         SubmitLane(context, other);
       }
     }
-    const bool go_on = step.next != kNone &&
-                       context->waits[step.next].fetch_sub(1, std::memory_order_acq_rel) == 1;
-    task = step.next;
-    if (context->remaining.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      FinishLanes(context);  // the context belongs to someone else from here on
+    if (step.next == kNone) {  // the end of this lane, perhaps of the last one
+      if (context->lanes_left.fetch_sub(1, std::memory_order_acq_rel) == 1) FinishLanes(context);
       return;
     }
-    if (!go_on) return;
+    // Where this lane has to wait, nothing of the context may be touched any more: the lane that
+    // ends the wait may end the whole run.
+    if (context->waits[step.next].fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    task = step.next;
   }
 }
 
@@ -313,7 +313,7 @@ void Executor::SubmitLane(Context* context, size_t task) const {
 void Executor::StartLanes(Context* context) const {
   context->failed.store(false);
   context->error = nullptr;
-  context->remaining.store(steps_.size());
+  context->lanes_left.store(lanes_.size());
   for (size_t i = 0; i < steps_.size(); ++i) context->waits[i].store(steps_[i].waits_for);
   // From the first submission on, the last one may end at any time and take the context along.
   std::vector<size_t> ready;

@@ -19,20 +19,26 @@
 
 namespace byoc {
 
+/*
+ * Submitters push on a stack, the inbox; the processor's thread takes all of it at once and puts
+ * each job into its line. So lines belong to that thread alone, a submitter writes one word, and
+ * a job crosses to another core with two cache lines: the inbox and itself.
+ *
+ *   Submit ──▶ inbox: c ▸ b ▸ a ──take──▶ lines: A [a c]  B [b] ──▶ a, b, c
+ */
 struct Processor::State {
-  std::mutex mutex;  // guards the lines and `started`
+  alignas(64) std::atomic<Job*> inbox{nullptr};
+  alignas(64) std::atomic<bool> asleep{false};
+  std::atomic<uint32_t> pushes{0};  // the futex the thread sleeps on
+  std::atomic<bool> started{false};
+  std::mutex mutex;                           // of starting the thread
+  alignas(64) std::atomic<bool> busy{false};  // inside a job
   Source common;
   Source* first = nullptr;  // lines that have jobs, in the order of their turns
   Source* last = nullptr;
-  bool started = false;
-  std::atomic<int> length{0};
-  std::atomic<uint32_t> pushes{0};  // the futex the thread sleeps on
-  std::atomic<bool> asleep{false};
-  std::atomic<bool> busy{false};  // inside a job
 
   Job* Pop() {
-    if (length.load(std::memory_order_acquire) == 0) return nullptr;
-    std::lock_guard<std::mutex> lock(mutex);
+    if (inbox.load(std::memory_order_acquire) != nullptr) Sort();
     Source* source = first;
     if (source == nullptr) return nullptr;
     first = source->next_;
@@ -44,25 +50,35 @@ struct Processor::State {
     } else {
       source->tail_ = nullptr;
     }
-    length.fetch_sub(1, std::memory_order_relaxed);
     return job;
   }
 
-  /*! \brief With `mutex` held. */
-  void Push(Job* job, Source* source) {
-    if (source->queue_ != this) {  // new, or what it holds belongs to the parent process
-      source->head_ = source->tail_ = nullptr;
-      source->queue_ = this;
+  /*! \brief From the inbox into the lines, oldest first. */
+  void Sort() {
+    Job* oldest = nullptr;
+    for (Job* job = inbox.exchange(nullptr, std::memory_order_acquire); job != nullptr;) {
+      Job* older = job->next_;
+      job->next_ = oldest;
+      oldest = job;
+      job = older;
     }
-    job->next_ = nullptr;
-    if (source->head_ == nullptr) {
-      source->head_ = job;
-      Append(source);
-    } else {
-      source->tail_->next_ = job;
+    while (oldest != nullptr) {
+      Job* job = oldest;
+      oldest = job->next_;
+      job->next_ = nullptr;
+      Source* source = job->source_ != nullptr ? job->source_ : &common;
+      if (source->queue_ != this) {  // new, or what it holds belongs to the parent process
+        source->head_ = source->tail_ = nullptr;
+        source->queue_ = this;
+      }
+      if (source->head_ == nullptr) {
+        source->head_ = job;
+        Append(source);
+      } else {
+        source->tail_->next_ = job;
+      }
+      source->tail_ = job;
     }
-    source->tail_ = job;
-    length.fetch_add(1, std::memory_order_release);
   }
 
   void Append(Source* source) {
@@ -78,11 +94,12 @@ struct Processor::State {
       CpuRelax();
     }
     for (;;) {
-      // Submit appends, counts, then looks at `asleep`; here it is the other way round: one of
-      // the two sees the other.
+      // Submit pushes, then looks at `asleep`; here it is the other way round: one of the two sees
+      // the other.
+      const uint32_t seen = pushes.load(std::memory_order_acquire);
       asleep.store(true, std::memory_order_seq_cst);
-      const uint32_t seen = pushes.load(std::memory_order_seq_cst);
-      Job* job = Pop();
+      Job* job = nullptr;
+      if (inbox.load(std::memory_order_seq_cst) != nullptr || first != nullptr) job = Pop();
       if (job == nullptr) FutexWait(&pushes, seen);
       asleep.store(false, std::memory_order_relaxed);
       if (job != nullptr || (job = Pop()) != nullptr) return job;
@@ -173,27 +190,34 @@ void Processor::Submit(Job* job, Source* source) {
 bool Processor::TrySubmit(Job* job, Source* source) {
   if (closing.load(std::memory_order_relaxed)) return false;
   State* state = state_.load(std::memory_order_acquire);
-  {
-    std::lock_guard<std::mutex> lock(state->mutex);
-    if (!state->started) {
-      // Signals belong to the threads of the application.
-      sigset_t all, before;
-      sigfillset(&all);
-      pthread_sigmask(SIG_SETMASK, &all, &before);
-      try {
-        std::thread([this, state] { Loop(state); }).detach();
-        state->started = true;
-      } catch (...) {
-        pthread_sigmask(SIG_SETMASK, &before, nullptr);
-        throw;
-      }
-      pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    }
-    state->Push(job, source != nullptr ? source : &state->common);
+  if (!state->started.load(std::memory_order_acquire)) StartThread(state);
+  job->source_ = source;
+  job->next_ = state->inbox.load(std::memory_order_relaxed);
+  while (!state->inbox.compare_exchange_weak(job->next_, job, std::memory_order_seq_cst,
+                                             std::memory_order_relaxed)) {
   }
-  state->pushes.fetch_add(1, std::memory_order_seq_cst);
-  if (state->asleep.load(std::memory_order_seq_cst)) FutexWake(&state->pushes);
+  if (state->asleep.load(std::memory_order_seq_cst)) {
+    state->pushes.fetch_add(1, std::memory_order_release);
+    FutexWake(&state->pushes);
+  }
   return true;
+}
+
+void Processor::StartThread(State* state) {
+  std::lock_guard<std::mutex> lock(state->mutex);
+  if (state->started.load(std::memory_order_relaxed)) return;
+  // Signals belong to the threads of the application.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    std::thread([this, state] { Loop(state); }).detach();
+  } catch (...) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  state->started.store(true, std::memory_order_release);
 }
 
 void Processor::Loop(State* state) {

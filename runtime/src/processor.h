@@ -23,6 +23,8 @@
 
 namespace byoc {
 
+class Source;
+
 /*! \brief A unit of work; owned by whoever submits it until it has run. */
 class Job {
  public:
@@ -33,9 +35,13 @@ class Job {
  private:
   friend class Processor;
   Job* next_ = nullptr;
+  Source* source_ = nullptr;
 };
 
-/*! \brief One session's line at one processor; must outlive the jobs submitted through it. */
+/*!
+ * \brief One session's line at one processor; must outlive the jobs submitted through it. Belongs
+ * to the processor's thread.
+ */
 class Source {
  public:
   Source() = default;
@@ -101,6 +107,7 @@ class Processor {
  private:
   struct State;
   explicit Processor(std::string name);
+  void StartThread(State* state);
   void Loop(State* state);
   static void AfterFork();
 

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from runtime_programs import elementwise
 
 from byoc.errors import ExecutionError, InputError
-from byoc.runtime import DeadlineExceeded, Program, QueueFull, Session
+from byoc.runtime import DeadlineError, Program, QueueFullError, Session
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 
 X = np.ones((2, 3), "float32")
@@ -124,7 +124,9 @@ def test_back_pressure():
     gate = Gate()
     session = Session(elementwise("o['gate'](x[0])", gate=gate), max_in_flight=2)
     first = [session.submit(X), session.submit(X)]
-    with pytest.raises(QueueFull, match=r"2 requests are in flight and none ended within 0\.05 s"):
+    with pytest.raises(
+        QueueFullError, match=r"2 requests are in flight and none ended within 0\.05 s"
+    ):
         session.submit(X, timeout=0.05)
     third: list[concurrent.futures.Future] = []
     thread = threading.Thread(target=lambda: third.append(session.submit(X)))
@@ -180,12 +182,12 @@ def test_deadlines():
     gate = Gate()
     session = Session(elementwise("o['gate'](x[0])", gate=gate), max_in_flight=4)
     late, patient = session.submit(X, deadline=0.05), session.submit(X, deadline=60)
-    with pytest.raises(DeadlineExceeded, match=r"not done within 0\.05 s"):
+    with pytest.raises(DeadlineError, match=r"not done within 0\.05 s"):
         late.result(30)
     assert session._desk.in_flight == 2  # the task that runs is not torn down
     gate.open.set()
     assert (patient.result(30) == 2).all()
-    assert issubclass(DeadlineExceeded, ExecutionError)
+    assert issubclass(DeadlineError, ExecutionError)
 
 
 def test_asyncio():
@@ -263,7 +265,7 @@ class InFlight(RuleBasedStateMachine):
         x = np.full((2, 3), value, "float32")
         try:
             self.futures.append((value, self.session.submit(x, deadline=deadline, timeout=0)))
-        except QueueFull:
+        except QueueFullError:
             assert self.session._desk.in_flight == 3
 
     @rule(data=st.data())
@@ -291,7 +293,7 @@ class InFlight(RuleBasedStateMachine):
             if future.cancelled():
                 continue
             error = future.exception(0)
-            assert error is None or isinstance(error, DeadlineExceeded)
+            assert error is None or isinstance(error, DeadlineError)
             if error is None:
                 assert (future.result() == (value + 1) * 2).all()
         end = time.monotonic() + 30

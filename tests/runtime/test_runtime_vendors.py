@@ -190,7 +190,7 @@ print("ok", flush=True)
 
 @pytest.mark.parametrize("processors", [["cpu"], ["cpu", "npu"]], ids="+".join)
 def test_daemon_threads_inside_byoc_at_exit(processors):
-    """CPython before 3.14 unwinds them, through C++ frames, which aborts: they are parked instead."""
+    """CPython before 3.14 unwinds them, through C++ frames, which aborts; they are parked."""
     code = f"""
 import threading, time
 import numpy as np

@@ -259,5 +259,106 @@ TEST(AFailingLaneEndsTheCall) {
   for (int i = 0; i < 20; ++i) CHECK_THROWS(Run(executor.get(), {1}), "npu broke");
 }
 
+/*! \brief One request and what became of it. */
+struct Flying {
+  std::vector<float> x, y;
+  std::shared_ptr<Executor::Request> request = std::make_shared<Executor::Request>();
+  std::string error;
+  std::atomic<bool> done{false};
+
+  void Start(const std::shared_ptr<Executor>& executor, std::vector<float> input) {
+    x = std::move(input);
+    y.assign(x.size(), 0.0f);
+    request->ports = {x.data(), y.data()};
+    request->done = [this](std::exception_ptr e) {
+      try {
+        if (e) std::rethrow_exception(e);
+      } catch (const ffi::Error& caught) {
+        error = caught.message();
+      }
+      done.store(true);
+    };
+    Executor::Start(executor, request);
+  }
+  void Wait() const {
+    while (!done.load()) std::this_thread::yield();
+  }
+};
+
+TEST(RequestsAreInFlightTogether) {
+  for (const char* second : {"cpu", "npu"}) {
+    Maker maker(16);
+    const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(Place::kArena);
+    maker.Task(TaskKind::kSegment, {x, a}, {}, "cpu");
+    maker.Task(TaskKind::kSegment, {a, x, y}, {0}, second);
+    std::shared_ptr<Executor> executor = maker.Make();
+    std::vector<Flying> all(200);
+    for (size_t i = 0; i < all.size(); ++i) {
+      all[i].request->traced = i % 2 == 0;
+      all[i].Start(executor, std::vector<float>(16, static_cast<float>(i)));
+    }
+    executor.reset();  // requests keep it
+    for (size_t i = 0; i < all.size(); ++i) {
+      all[i].Wait();
+      CHECK_EQ(all[i].error, "");
+      CHECK(all[i].y == std::vector<float>(16, 2.0f * static_cast<float>(i) + 2.0f));
+      const std::vector<int64_t>& t = all[i].request->trace;
+      CHECK_EQ(t.size(), i % 2 == 0 ? 7u : 0u);
+      if (!t.empty()) {  // submitted, begin, end, t0 begin, end, t1 begin, end
+        CHECK(t[0] <= t[1] && t[1] <= t[3] && t[3] <= t[4] && t[4] <= t[5] && t[5] <= t[6]);
+        CHECK(t[6] <= t[2]);
+      }
+    }
+  }
+}
+
+TEST(StoppedRequestsLeaveTheRestOut) {
+  for (const char* second : {"cpu", "npu"}) {
+    std::atomic<int> entered{0}, after{0};
+    std::atomic<bool> open{false};
+    Maker maker(1);
+    const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(Place::kArena);
+    maker.Task(TaskKind::kSegment, {x, a}, {}, "cpu",
+               ffi::Function::FromPacked([&](ffi::PackedArgs, ffi::Any*) {
+                 ++entered;
+                 while (!open.load()) std::this_thread::yield();
+               }));
+    maker.Task(TaskKind::kSegment, {a, y}, {0}, second,
+               ffi::Function::FromPacked([&](ffi::PackedArgs, ffi::Any*) { ++after; }));
+    std::shared_ptr<Executor> executor = maker.Make();
+    Flying first, waiting;
+    first.Start(executor, {1});
+    waiting.Start(executor, {1});
+    while (entered.load() == 0) std::this_thread::yield();
+    first.request->stop.store(true);
+    waiting.request->stop.store(true);
+    open.store(true);
+    first.Wait();
+    waiting.Wait();
+    CHECK_EQ(first.error, "the request was cancelled");
+    CHECK_EQ(waiting.error, "the request was cancelled");
+    CHECK_EQ(entered.load(), 1);
+    CHECK_EQ(after.load(), 0);
+  }
+}
+
+TEST(FailedRequestsSayWhy) {
+  for (const char* processor : {"cpu", "npu"}) {
+    Maker maker(1);
+    const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(Place::kArena);
+    maker.Task(TaskKind::kSegment, {x, a}, {}, "cpu");
+    maker.Task(TaskKind::kSegment, {a, y}, {0}, processor,
+               ffi::Function::FromPacked(
+                   [](ffi::PackedArgs, ffi::Any*) { TVM_FFI_THROW(ValueError) << "no luck"; }));
+    std::shared_ptr<Executor> executor = maker.Make();
+    Flying flying;
+    flying.Start(executor, {1});
+    flying.Wait();
+    CHECK(
+        flying.error.find("(task 1, from 'node1') of vendor 'acme' failed: ValueError: no luck") !=
+        std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace byoc

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -60,6 +61,41 @@ TEST(CallsNest) {
     npu->Call([&] { cpu->Call([&] { ++depth; }); });
   });
   CHECK_EQ(depth, 2);
+}
+
+TEST(LinesTakeTurns) {
+  struct Note final : Job {
+    std::vector<int>* order;
+    std::atomic<int>* left;
+    int id;
+    void Run() noexcept override {
+      order->push_back(id);
+      --*left;
+    }
+  };
+  Processor* processor = Processor::Get("turns");
+  Source a, b;
+  std::vector<int> order;
+  std::atomic<int> left{7};
+  std::vector<Note> notes(7);
+  std::atomic<bool> ready{false}, go{false};
+  std::thread blocker([&] {
+    processor->Call([&] {
+      ready = true;
+      while (!go) std::this_thread::yield();
+    });
+  });
+  while (!ready) std::this_thread::yield();
+  for (int i = 0; i < 7; ++i) {
+    notes[i].order = &order;
+    notes[i].left = &left;
+    notes[i].id = i;
+    processor->Submit(&notes[i], i < 5 ? &a : &b);  // five of a, then two of b
+  }
+  go = true;
+  blocker.join();
+  while (left > 0) std::this_thread::yield();
+  CHECK(order == (std::vector<int>{0, 5, 1, 6, 2, 3, 4}));
 }
 
 TEST(ForkedChildStartsItsOwnThread) {

@@ -1,0 +1,91 @@
+"""``byoc profile``: where the time of a model goes, task by task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from byoc.cli.bench import is_artifact, model_inputs
+from byoc.cli.common import (
+    Dims,
+    Json,
+    OptionsFile,
+    Threads,
+    Vendors,
+    compile_options,
+    parse_dims,
+    progress,
+    say,
+    set_threads,
+)
+from byoc.cli.run import read_arrays
+from byoc.errors import ByocError
+
+__all__ = ["profile"]
+
+
+def profile(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL|OUT.byoc", help="An ONNX file or a compiled model.", show_default=False
+        ),
+    ],
+    vendors: Vendors = None,
+    options: OptionsFile = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--inputs",
+            metavar="X.npz",
+            help="Inputs by name (default: random).",
+            show_default=False,
+        ),
+    ] = None,
+    requests: Annotated[
+        int, typer.Option("--requests", min=1, help="Requests, several on their way at a time.")
+    ] = 10,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Requests before.")] = 3,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", min=1, help="Show only the longest tasks.", show_default=False),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            metavar="T.json",
+            help="Write a Chrome trace (open it at ui.perfetto.dev).",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Threads = None,
+    dim: Dims = None,
+    json: Json = False,
+) -> None:
+    """Run a model and show when each task began and ended, where it ran, what it waited for."""
+    dims = parse_dims(dim)
+    compiled = is_artifact(model)
+    if compiled and (vendors is not None or options is not None):
+        raise typer.BadParameter(f"{model} is compiled: --vendors and --options do not apply")
+    arguments = {} if compiled else compile_options(vendors, options)
+    feeds = read_arrays(inputs) if inputs else None
+
+    import byoc
+
+    set_threads(threads)
+    with progress(f"{'loading' if compiled else 'compiling'} {model}"):
+        executable = byoc.load(model) if compiled else byoc.compile(model, **arguments)
+    if feeds is None:
+        feeds = model_inputs(None if compiled else model, executable, dims)
+    with progress(f"running {model}"):
+        result = executable.profile(feeds, requests=requests, warmup=warmup)
+    if trace:
+        try:
+            trace.write_text(result.to_chrome(), encoding="utf-8")
+        except OSError as error:
+            raise ByocError(f"cannot write the trace {trace}: {error.strerror}") from error
+        say(f"trace written to {trace}; open it at ui.perfetto.dev")
+    print(result.to_json() if json else result.table(top))
