@@ -1,33 +1,65 @@
 """The report as one self-contained page: no network, no files beside it.
 
-`page.html` holds the looks and a script that fills the tables from the JSON embedded in it.
+The folder `page` holds its frame, looks and script; here they are put together with the records,
+packed as columns, and with the layout of the graph.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from dataclasses import asdict
 from importlib import resources
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from byoc.errors import ArtifactError
 from byoc.partition.report import PartitionReport
-from byoc.report.json import render_json
+from byoc.report.json import to_dict
+from byoc.report.layout import OP_HEIGHT, OP_WIDTH, layout
+from byoc.report.pack import pack
 
-__all__ = ["render_html", "write_html"]
+__all__ = ["page_data", "render_html", "write_html"]
 
-_PLACE = "/*REPORT*/null"
+_SCRIPTS = ("data.js", "graph.js", "panel.js", "tables.js", "main.js")
+_TABLES = ("ops", "segments", "reasons", "borders", "plans", "splits", "counterfactuals")
+
+
+def page_data(report: PartitionReport) -> dict[str, Any]:
+    """What the page embeds: the report of `to_dict` with its lists packed, and the layout."""
+    data = to_dict(report)
+    tables = {name: pack(data.pop(name)) for name in _TABLES}
+    made = layout(report)
+    owner = [0] * len(report.ops)
+    boxes = []
+    for k, block in enumerate(made.blocks):
+        box = asdict(block)
+        for op in box.pop("ops"):
+            owner[op] = k
+        boxes.append(box)
+    drawn = {
+        "blocks": pack(boxes), "owner": owner, "x": made.x, "y": made.y, "width": made.width,
+        "height": made.height, "op_width": OP_WIDTH, "op_height": OP_HEIGHT,
+    }  # fmt: skip
+    return {**data, "tables": tables, "layout": drawn}
 
 
 def render_html(report: PartitionReport) -> str:
     """The page as text."""
-    page = resources.files("byoc.report").joinpath("page.html").read_text(encoding="utf-8")
-    before, after = page.split(_PLACE)
+    text = json.dumps(page_data(report), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Inside <script>, "</" and "<!" could end or hide it; as escapes they are plain JSON.
-    data = render_json(report, indent=None).replace("<", "\\u003c")
-    data = data.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    return before + data + after
+    text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    style, script = _read("page.css"), "".join(map(_read, _SCRIPTS))
+    # The data go in last: nothing in them is taken for a place to fill.
+    page = _read("page.html").replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
+    before, after = page.split("/*REPORT*/null")
+    return before + text + after
+
+
+def _read(name: str) -> str:
+    return resources.files("byoc.report").joinpath("page", name).read_text(encoding="utf-8")
 
 
 def write_html(report: PartitionReport, path: str | PathLike[str]) -> None:

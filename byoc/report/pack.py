@@ -25,9 +25,8 @@ def pack(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _column(values: list[Any]) -> Any:
-    if all(type(v) is int for v in values):
-        if len(values) > 1 and all(v == values[0] + k for k, v in enumerate(values)):
-            return {"from": values[0]}
+    if len(values) > 1 and all(type(v) is int and v == values[0] + k for k, v in enumerate(values)):
+        return {"from": values[0]}
     keys = [
         v if type(v) is str else json.dumps(v) if type(v) is list else (type(v), v) for v in values
     ]
