@@ -6,6 +6,7 @@
     │   └── OptionError       an option of a vendor or command is unknown or has a bad value
     ├── CompileError          a segment or the host remainder failed to build
     ├── ArtifactError         a .byoc file is damaged, incompatible, or cannot be written
+    ├── LockError             a placement lock is damaged, or does not fit the model
     ├── InputError            wrong name, count, shape or dtype given to a session
     └── ExecutionError        a segment failed at run time
 
@@ -25,6 +26,7 @@ __all__ = [
     "CompileError",
     "ExecutionError",
     "InputError",
+    "LockError",
     "ModelError",
     "OptionError",
     "VendorError",
@@ -54,6 +56,10 @@ class CompileError(ByocError):
 
 class ArtifactError(ByocError):
     """A .byoc file is damaged, does not fit this machine, or cannot be written."""
+
+
+class LockError(ByocError):
+    """A placement lock is damaged, cannot be written, or does not fit the model."""
 
 
 class InputError(ByocError):
