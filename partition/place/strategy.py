@@ -77,7 +77,7 @@ def fixed(places: Mapping[int | str, str], name: str = "fixed") -> Strategy:
     OptionError for an op that the vendor cannot take there, with its reason, and for a key that
     names no op.
     """
-    from byoc.partition.place.fixed import place_fixed
+    from byoc.partition.place.given import place_fixed
 
     given = dict(places)
     return Strategy(name, lambda problem: place_fixed(problem, given), places=given)
