@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from byoc.building import build_program, compile_segment
@@ -22,7 +23,7 @@ from byoc.policy_file import resolve_policy
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
-    from byoc.partition import PartitionResult
+    from byoc.partition import PartitionReport, PartitionResult
     from byoc.partition.place import Costs, Strategy
     from byoc.partition.policy import Policy
 
@@ -31,14 +32,19 @@ __all__ = ["MEASURED", "compile", "partition_model"]
 MEASURED = "measured"
 """The name of the strategy that builds and times (`byoc.measure`)."""
 
+ORDER = "order"
+"""The name of the strategy that asks vendors in their order."""
+
 
 def partition_model(
     model: Any,
     vendors: VendorSpec = (),
     *,
-    placement: str | Strategy = "order",
+    placement: str | Strategy = ORDER,
     policy: Policy | str | os.PathLike[str] | None = None,
     costs: Costs | None = None,
+    lock: str | os.PathLike[str] | None = None,
+    locked: str | os.PathLike[str] | None = None,
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
 ) -> PartitionResult:
@@ -48,10 +54,11 @@ def partition_model(
     values, or a mapping of these to options.
     placement: who gets an op that several could take: "order" (the earlier vendor), "model" (least
     predicted time), or a `byoc.partition.place.Strategy`. policy: wishes to obey, or the YAML
-    file that holds them. costs: figures
-    to predict from. min_segment_ops, min_segment_flops: smaller segments stay on the host (None:
-    the default of `byoc.partition.partition_module`).
-    Raises ModelError, VendorError, OptionError.
+    file that holds them. costs: figures to predict from.
+    lock: a file to write the placement to. locked: such a file, to be obeyed: it is the placement.
+    min_segment_ops, min_segment_flops: smaller segments stay on the host (None: the default of
+    `byoc.partition.partition_module`).
+    Raises ModelError, VendorError, OptionError, LockError when `locked` does not fit the model.
     """
     if placement == MEASURED:
         raise OptionError(
@@ -60,18 +67,23 @@ def partition_model(
         )
     requests = resolve(vendors)
     wishes = _wishes(policy, costs, min_segment_ops, min_segment_flops)
-    return _partition(_import(model), requests, placement=placement, **wishes)
+    source = _import(model)
+    parts = _partition(source, requests, placement, locked, **wishes)
+    _write_lock(lock, source, parts.report, requests)
+    return parts
 
 
 def compile(
     model: Any,
     vendors: VendorSpec = (),
     *,
-    placement: str | Strategy = "order",
+    placement: str | Strategy = ORDER,
     policy: Policy | str | os.PathLike[str] | None = None,
     costs: Costs | None = None,
     budget: float | str | None = None,
     dims: Mapping[str, int] | None = None,
+    lock: str | os.PathLike[str] | None = None,
+    locked: str | os.PathLike[str] | None = None,
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
 ) -> Executable:
@@ -82,21 +94,25 @@ def compile(
     is shipped; figures are kept in the user's cache (`byoc cache`). budget: how long measuring may
     take, in seconds or as "60s", "2m"; None: until no better plan turns up. dims: sizes of symbolic
     dimensions to measure with.
-    Raises ModelError, VendorError, OptionError, CompileError.
+    Raises ModelError, VendorError, OptionError, LockError, CompileError.
     """
     requests = resolve(vendors)
     wishes = _wishes(policy, costs, min_segment_ops, min_segment_flops)
     source = _import(model)
-    if placement == MEASURED:
+    if placement == MEASURED and locked is None:
         from byoc.measure.strategy import compile_measured
 
-        return compile_measured(model, source, requests, budget=budget, dims=dims, **wishes)
+        best = compile_measured(model, source, requests, budget=budget, dims=dims, **wishes)
+        _write_lock(lock, source, best.report, requests)
+        return best
     if budget is not None or dims is not None:
         raise OptionError("budget and dims belong to placement='measured'")
-    parts = _partition(source, requests, placement=placement, **wishes)
+    parts = _partition(source, requests, placement, locked, **wishes)
     check_placed(parts.mod, source.name, [request.vendor.name for request in requests])
     artifacts = tuple(compile_segment(segment, requests) for segment in parts.segments)
-    return Executable(build_program(source, parts, requests, artifacts), parts.report)
+    program = build_program(source, parts, requests, artifacts)
+    _write_lock(lock, source, parts.report, requests)
+    return Executable(program, parts.report)
 
 
 def _import(model: Any) -> Model:
@@ -120,7 +136,38 @@ def _wishes(
     }
 
 
-def _partition(model: Model, requests: Sequence[Requested], **wishes: Any) -> PartitionResult:
+def _partition(
+    model: Model,
+    requests: Sequence[Requested],
+    placement: str | Strategy,
+    locked: str | os.PathLike[str] | None,
+    **wishes: Any,
+) -> PartitionResult:
     from byoc.partition import partition_module
 
-    return partition_module(model.mod, [request.vendor for request in requests], **wishes)
+    vendors = [request.vendor for request in requests]
+    if locked is None:
+        return partition_module(model.mod, vendors, placement=placement, **wishes)
+    if placement != ORDER:
+        raise OptionError(f"locked is the placement: placement={placement!r} cannot be obeyed too")
+    from byoc.lock import read_lock
+
+    lock = read_lock(locked)
+    parts = partition_module(
+        model.mod, vendors, placement=lock.strategy(model.mod, vendors), **wishes
+    )
+    lock.check(parts.report)
+    warnings = (*parts.report.warnings, *lock.outdated(vendors))
+    return replace(parts, report=replace(parts.report, warnings=warnings))
+
+
+def _write_lock(
+    path: str | os.PathLike[str] | None,
+    model: Model,
+    report: PartitionReport,
+    requests: Sequence[Requested],
+) -> None:
+    if path is not None:
+        from byoc.lock import make_lock, write_lock
+
+        write_lock(make_lock(model.mod, report, [r.vendor for r in requests]), path)

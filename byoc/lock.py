@@ -116,10 +116,9 @@ class Lock:
             )
         return fixed({op: p for op, p in self.places.items() if p != _HOST}, name=self.placement)
 
-    def check(self, report: PartitionReport) -> tuple[str, ...]:
-        """Warnings about a placement made with `strategy`: versions that are not the locked ones.
-
-        Raises LockError when it is not the placement that was locked, naming the first op.
+    def check(self, report: PartitionReport) -> None:
+        """Raise LockError when a placement made with `strategy` is not the locked one, naming
+        the first op that differs.
         """
         found = {op.index: (op.segment or _HOST, op) for op in report.ops}
         for group in self.groups:
@@ -128,10 +127,9 @@ class Lock:
                 if segment != (group.segment or _HOST):
                     raise LockError(
                         f"{self._who} puts op {index}, {op.op} ({op.name}), in "
-                        f"{group.segment or _HOST}; this version of byoc puts it in {segment}; "
-                        f"make the lock again"
+                        f"{group.segment or _HOST}; now it would be in {segment}; drop what limits "
+                        f"segments, or make the lock again"
                     )
-        return ()
 
     def outdated(self, vendors: Iterable[Vendor]) -> tuple[str, ...]:
         """One warning per vendor whose version is not the locked one."""
