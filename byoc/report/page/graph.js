@@ -34,10 +34,11 @@ const links = (() => {
 const linksOf = blocks.map(() => []);
 links.forEach((link) => { linksOf[link.a].push(link); linksOf[link.b].push(link); });
 
-const OP_TEXT = 0.5, OP_BOX = 0.2;                  // zoom from which ops have text, are drawn
+const OP_TEXT = 0.33, OP_BOX = 0.2;                  // zoom from which ops have text, are drawn
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 const widths = new Map();
-const fit = (text, room, font) => {                  // the longest beginning that fits
+// The longest beginning that fits, or the longest end: of a path, the end tells.
+const fit = (text, room, font, end = false) => {
   ctx.font = font;
   const key = font + text;
   let w = widths.get(key);
@@ -47,7 +48,7 @@ const fit = (text, room, font) => {                  // the longest beginning th
   }
   if (w <= room) return text;
   const n = Math.floor(text.length * room / w) - 1;
-  return n < 2 ? "" : text.slice(0, n) + "…";
+  return n < 2 ? "" : end ? "…" + text.slice(-n) : text.slice(0, n) + "…";
 };
 const seen = (x, y, w, h) =>
   x < view.x + view.w / view.s && x + w > view.x && y < view.y + view.h / view.s && y + h > view.y;
@@ -108,7 +109,7 @@ const drawBlock = (b, near) => {
 };
 
 const drawTitle = (b, near) => {
-  const s = view.s, px = Math.min(15, Math.max(13, 13 / s));
+  const s = view.s, px = Math.min(24, Math.max(13, 12.5 / s));
   const n = plural(b.ops.length, "op");
   if (!near) {
     const room = b.width - 8 / s;
@@ -176,10 +177,12 @@ const drawOp = (op) => {
     ctx.textBaseline = "alphabetic";
     ctx.fillStyle = theme.ink;
     const room = OP_W - 22, two = s >= 0.75;
-    ctx.fillText(fit(op.op, room, `600 12.5px ${FONT}`), op.x + 14, op.y + (two ? 15 : 21.5));
+    const px = two ? 12.5 : Math.min(22, Math.max(12.5, 9.5 / s));
+    const kind = fit(op.op.replace(/^nn\./, two ? "nn." : ""), room, `600 ${px}px ${FONT}`);
+    ctx.fillText(kind, op.x + 14, op.y + (two ? 15 : OP_H / 2 + px * 0.36));
     if (two) {
       ctx.fillStyle = theme.dim;
-      ctx.fillText(fit(op.name, room, `10.5px ${FONT}`), op.x + 14, op.y + 28);
+      ctx.fillText(fit(op.name, room, `10.5px ${FONT}`, true), op.x + 14, op.y + 28);
     }
   }
   if (hit) {
@@ -191,7 +194,24 @@ const drawOp = (op) => {
   ctx.globalAlpha = 1;
 };
 
-const opEdge = (p, op) => curve(p.x + OP_W / 2, p.y + OP_H, op.x + OP_W / 2, op.y);
+// From op to op. One that skips rows of its column goes round at the side; one that goes up, to the
+// next column of a fold, runs in the gap beside the ops.
+const opEdge = (p, op) => {
+  const x1 = p.x + OP_W / 2, y1 = p.y + OP_H, x2 = op.x + OP_W / 2, y2 = op.y;
+  if (y2 <= y1) {
+    const lane = op.x + (x2 >= x1 ? -13 : OP_W + 13), down = y1 + 11, up = y2 - 11;
+    ctx.moveTo(x1, y1);
+    ctx.arcTo(x1, down, lane, down, 8);
+    ctx.arcTo(lane, down, lane, up, 8);
+    ctx.arcTo(lane, up, x2, up, 8);
+    ctx.arcTo(x2, up, x2, y2, 8);
+    ctx.lineTo(x2, y2);
+  } else if (Math.abs(x2 - x1) < OP_W / 2 && y2 - y1 > OP_H) {
+    const x = Math.max(p.x, op.x) + OP_W, bulge = x + Math.min(12 + (y2 - y1) / 16, 24);
+    ctx.moveTo(p.x + OP_W, p.y + OP_H / 2);
+    ctx.bezierCurveTo(bulge, p.y + OP_H / 2 + 6, bulge, op.y + OP_H / 2 - 6, op.x + OP_W, op.y + OP_H / 2);
+  } else curve(x1, y1, x2, y2);
+};
 const drawEdges = () => {
   const left = view.x, right = view.x + view.w / view.s, top = view.y, low = view.y + view.h / view.s;
   ctx.beginPath();
