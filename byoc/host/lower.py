@@ -22,7 +22,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.relax import transform
 
-from byoc.errors import CompileError
+from byoc.errors import ByocError, CompileError
 
 from .decompose import decompose
 from .legalize import legalize
@@ -80,7 +80,26 @@ def lower(mod: tvm.IRModule, *, threads: int | None = None) -> Lowered:
 def lower_module(
     mod: tvm.IRModule, machine: Machine
 ) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
-    """Lower every host function of `mod`; returns the module, notes and sources (see `Lowered`)."""
+    """Lower every host function of `mod`; returns the module, notes and sources (see `Lowered`).
+
+    Raises CompileError for what TVM cannot lower.
+    """
+    try:
+        return _lower_module(mod, machine)
+    except ByocError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        detail = lines[-1][:300] if lines else type(error).__name__
+        raise CompileError(
+            f"TVM cannot lower what is left for the host: {detail}; a vendor that takes the op "
+            f"would help"
+        ) from error
+
+
+def _lower_module(
+    mod: tvm.IRModule, machine: Machine
+) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
     mod = decompose(externalize_segments(mod))
     with machine.target:
         mod = relax.backend.DispatchSortScan()(mod)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import tvm
+import tvm_ffi
 from onnx import helper, numpy_helper
 from tvm import relax, tirx
 from tvm.ir import GenericConst
@@ -197,7 +197,7 @@ class OpaqueNodes:
         if isinstance(dim, tirx.IntImm):
             return int(dim)
         for name, known in (*self.symbols.table.items(), *self._expressions.items()):
-            if known.same_as(dim) or tvm.ir.structural_equal(known, dim):
+            if known.same_as(dim) or tvm_ffi.structural_equal(known, dim):
                 return name
         name = f"byoc_dim_{len(self._expressions)}"
         self._expressions[name] = dim
