@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from byoc.cli.common import (
+    Budget,
     Dims,
     Json,
+    LockedFile,
     OptionsFile,
+    Placement,
+    PolicyFile,
     Threads,
     Vendors,
     compile_options,
     names,
     parse_dims,
+    placement_options,
     print_json,
     print_table,
     progress,
     say,
     set_threads,
+    warn,
 )
 from byoc.errors import OptionError
 
@@ -48,6 +54,10 @@ def bench(
     ] = "",
     vendors: Vendors = None,
     options: OptionsFile = None,
+    placement: Placement = None,
+    policy: PolicyFile = None,
+    budget: Budget = None,
+    locked: LockedFile = None,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -69,11 +79,23 @@ def bench(
     dims = parse_dims(dim)
     others = names(against)
     compiled = is_artifact(model)
-    if compiled and (vendors is not None or options is not None):
-        raise typer.BadParameter(f"{model} is compiled: --vendors and --options do not apply")
+    wishes = {
+        "--vendors": vendors,
+        "--options": options,
+        "--placement": placement,
+        "--policy": policy,
+        "--budget": budget,
+        "--locked": locked,
+    }
+    given = [name for name, value in wishes.items() if value is not None]
+    if compiled and given:
+        raise typer.BadParameter(f"{model} is compiled: {', '.join(given)} cannot change it")
     if others and compiled and reference is None:
         raise typer.BadParameter(f"--against needs the model of {model}: give --model MODEL.onnx")
-    arguments = {} if compiled else compile_options(vendors, options)
+    arguments: dict[str, Any] = {}
+    if not compiled:
+        arguments = placement_options(placement, policy, budget=budget, dims=dims, locked=locked)
+        arguments |= compile_options(vendors, options, locked)
 
     import byoc
     from byoc.bench import byoc_engine, measure, open_engine
@@ -83,6 +105,8 @@ def bench(
     engines = [open_engine(name, source, count) for name in others if source]
     with progress(f"{'loading' if compiled else 'compiling'} {model}"):
         executable = byoc.load(model) if compiled else byoc.compile(model, **arguments)
+    if not compiled:
+        warn(executable.report)
     inputs = model_inputs(source, executable, dims)
     with progress(f"measuring {model} on {count} threads"):
         result = measure(

@@ -18,21 +18,30 @@ from byoc.errors import OptionError, choices
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from byoc.partition import PartitionReport
+
 __all__ = [
+    "Budget",
     "Dims",
     "Json",
+    "LockFile",
+    "LockedFile",
     "ModelPath",
     "OptionsFile",
+    "Placement",
+    "PolicyFile",
     "Threads",
     "Vendors",
     "compile_options",
     "names",
     "parse_dims",
+    "placement_options",
     "print_json",
     "print_table",
     "progress",
     "say",
     "set_threads",
+    "warn",
 ]
 
 ModelPath = Annotated[
@@ -68,6 +77,49 @@ Dims = Annotated[
         "--dim", metavar="NAME=N", help="Size of a symbolic dimension.", show_default=False
     ),
 ]
+Placement = Annotated[
+    str | None,
+    typer.Option(
+        "--placement",
+        metavar="NAME",
+        help="Who gets an op that several could take: order (the earlier vendor), model (least "
+        "predicted time), measured (least measured time; builds and times). Default: order.",
+        show_default=False,
+    ),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="YAML: rules that prefer, exclude or force a vendor; limits of segments.",
+        show_default=False,
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="TIME",
+        help="How long placement 'measured' may take: 60s, 2m.",
+        show_default=False,
+    ),
+]
+LockFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--lock", metavar="FILE", help="Write the placement to this file.", show_default=False
+    ),
+]
+LockedFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--locked",
+        metavar="FILE",
+        help="Place every op as this lock says; without --vendors, on the vendors it names.",
+        show_default=False,
+    ),
+]
 
 _LIMITS = {"min_segment_ops": int, "min_segment_flops": (int, float)}
 
@@ -88,15 +140,22 @@ def parse_dims(dims: list[str] | None) -> dict[str, int]:
     return sizes
 
 
-def compile_options(vendors: str | None, file: Path | None) -> dict[str, Any]:
+def compile_options(
+    vendors: str | None, file: Path | None, locked: Path | None = None
+) -> dict[str, Any]:
     """Keyword arguments for `byoc.compile` from ``--vendors`` and ``--options``.
 
     The file may choose the vendors too; ``--vendors`` wins and then takes their options from it.
-    Raises OptionError on a file that cannot be read or holds unknown keys.
+    Where neither names one, a lock does.
+    Raises OptionError on a file that cannot be read or holds unknown keys, LockError on a lock.
     """
     content = _read_options(file) if file else {}
     configured = content.pop("vendors", {})
     chosen = names(vendors) if vendors is not None else list(configured)
+    if vendors is None and not chosen and locked is not None:
+        from byoc.lock import read_lock
+
+        chosen = list(read_lock(locked).vendors)
     if len(set(chosen)) != len(chosen):
         raise typer.BadParameter(f"--vendors names one twice: {vendors}")
     unused = [name for name in configured if name not in chosen]
@@ -105,6 +164,35 @@ def compile_options(vendors: str | None, file: Path | None) -> dict[str, Any]:
     if not chosen:
         say("no vendors: everything runs on the host (see `byoc vendors`)")
     return {"vendors": {name: configured.get(name) or {} for name in chosen}, **content}
+
+
+def placement_options(
+    placement: str | None,
+    policy: Path | None,
+    *,
+    budget: str | None = None,
+    dims: Mapping[str, int] | None = None,
+    lock: Path | None = None,
+    locked: Path | None = None,
+) -> dict[str, Any]:
+    """Keyword arguments for `byoc.compile` of the options about placement that were given.
+
+    dims: sizes to measure with; they matter to "measured" only.
+    Raises typer.BadParameter for options that exclude each other.
+    """
+    if locked is not None and placement is not None:
+        raise typer.BadParameter("--locked is a placement: give it or --placement")
+    if budget is not None and placement != "measured":
+        raise typer.BadParameter("--budget belongs to --placement measured")
+    given = {
+        "placement": placement,
+        "policy": policy,
+        "budget": budget,
+        "dims": (dims or None) if placement == "measured" else None,
+        "lock": lock,
+        "locked": locked,
+    }
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _read_options(file: Path) -> dict[str, Any]:
@@ -153,6 +241,12 @@ def print_table(table: Table) -> None:
 
     width = None if sys.stdout.isatty() else 1000
     Console(highlight=False, markup=False, width=width).print(table)
+
+
+def warn(report: PartitionReport) -> None:
+    """What a report warns of, on stderr, one line each."""
+    for warning in report.warnings:
+        say(f"warning: {warning}")
 
 
 def say(text: str) -> None:

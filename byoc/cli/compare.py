@@ -8,18 +8,24 @@ import typer
 
 from byoc.cli.bench import model_inputs
 from byoc.cli.common import (
+    Budget,
     Dims,
     Json,
+    LockedFile,
     ModelPath,
     OptionsFile,
+    Placement,
+    PolicyFile,
     Vendors,
     compile_options,
     parse_dims,
+    placement_options,
     print_json,
     print_table,
     progress,
     say,
     set_threads,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +38,10 @@ def compare(
     model: ModelPath,
     vendors: Vendors = None,
     options: OptionsFile = None,
+    placement: Placement = None,
+    policy: PolicyFile = None,
+    budget: Budget = None,
+    locked: LockedFile = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many random inputs.")] = 5,
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0.0, help="Largest relative difference allowed.")
@@ -44,7 +54,8 @@ def compare(
     Exit status 1 when a relative difference is over the tolerance.
     """
     dims = parse_dims(dim)
-    arguments = compile_options(vendors, options)
+    chosen = placement_options(placement, policy, budget=budget, dims=dims, locked=locked)
+    arguments = compile_options(vendors, options, locked)
 
     import byoc
     from byoc.bench import byoc_engine, open_engine
@@ -53,7 +64,8 @@ def compare(
     threads = set_threads(None)
     reference = open_engine("onnxruntime", model, threads)
     with progress(f"compiling {model}"):
-        executable = byoc.compile(model, **arguments)
+        executable = byoc.compile(model, **arguments, **chosen)
+    warn(executable.report)
     with progress(f"running {seeds} seeds"):
         result = compare_engines(
             byoc_engine(executable),

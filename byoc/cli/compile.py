@@ -9,13 +9,23 @@ from typing import Annotated
 import typer
 
 from byoc.cli.common import (
+    Budget,
+    Dims,
     Json,
+    LockedFile,
+    LockFile,
     ModelPath,
     OptionsFile,
+    Placement,
+    PolicyFile,
     Vendors,
     compile_options,
+    parse_dims,
+    placement_options,
     print_json,
     progress,
+    say,
+    warn,
 )
 
 __all__ = ["compile_model"]
@@ -31,27 +41,42 @@ def compile_model(
     ],
     vendors: Vendors = None,
     options: OptionsFile = None,
+    placement: Placement = None,
+    policy: PolicyFile = None,
+    budget: Budget = None,
+    dim: Dims = None,
+    lock: LockFile = None,
+    locked: LockedFile = None,
     json: Json = False,
 ) -> None:
     """Compile MODEL for the host and the vendors, into one file that runs without the compiler."""
-    arguments = compile_options(vendors, options)
+    if dim and placement != "measured":
+        raise typer.BadParameter("--dim gives sizes to measure with: use --placement measured")
+    chosen = placement_options(
+        placement, policy, budget=budget, dims=parse_dims(dim), lock=lock, locked=locked
+    )
+    arguments = compile_options(vendors, options, locked)
 
     import byoc
 
     start = time.perf_counter()
     with progress(f"compiling {model}"):
-        executable = byoc.compile(model, **arguments)
+        executable = byoc.compile(model, **arguments, **chosen)
     compiled = time.perf_counter()
     with progress(f"saving {output}"):
         executable.save(output)
     saved = time.perf_counter()
     report = executable.report
+    if lock is not None:
+        say(f"wrote {lock}")
+    warn(report)
     size = output.stat().st_size
     if json:
         print_json(
             {
                 "output": str(output),
                 "bytes": size,
+                "placement": report.placement,
                 "segments": len(report.segments),
                 "coverage": {"flops": report.coverage.flops, "ops": report.coverage.ops},
                 "compile_seconds": round(compiled - start, 3),
