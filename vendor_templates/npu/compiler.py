@@ -14,7 +14,7 @@ from byoc.errors import CompileError, ModelError
 from byoc.segment import Artifact, Segment
 
 from .config import NpuConfig, load_config
-from .emit import Emitter
+from .emission import emit
 from .fuse import fuse
 from .graph import Border, Graph
 from .isa import encode
@@ -55,13 +55,12 @@ def build(
     """Place and emit a graph; the program is validated. Raises CompileError."""
     settings = settings or Settings()
     placement = place(graph, config, settings)
-    emitter = Emitter(graph, placement, config, settings)
-    emitter.run()
-    image = emitter.image()
+    writer = emit(graph, placement, config, settings)
+    image = writer.image()
     program = Program(
         graph.name,
         config,
-        encode(emitter.stream.finish()),
+        encode(writer.stream.finish()),
         image.size,
         placement.work_bytes,
         graph.inputs,
@@ -69,7 +68,7 @@ def build(
         tuple(_border(graph, placement, b) for b in graph.feeds),
         tuple(_border(graph, placement, b) for b in graph.results),
         tuple(
-            (op.source, start) for op, start in zip(graph.operations, emitter.starts, strict=True)
+            (op.source, start) for op, start in zip(graph.operations, writer.starts, strict=True)
         ),
         image,
     )

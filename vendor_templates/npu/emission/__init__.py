@@ -1,0 +1,41 @@
+"""Operations -> instructions, given where everything lies and how it is cut.
+
+::
+
+    writer        buffers, constants, copies: what every operation needs
+    windows       tiles of convolutions and pools
+    conv, blocks  pool  elementwise  moves        one module for each kind of operation
+"""
+
+from __future__ import annotations
+
+from ..config import NpuConfig
+from ..graph import Concat, Conv, Elementwise, Graph, Permute, Pool
+from ..place import Placement
+from ..tiling import Settings
+from .conv import emit_conv
+from .elementwise import emit_elementwise
+from .moves import emit_concat, emit_permute
+from .pool import emit_pool
+from .writer import Writer
+
+__all__ = ["Writer", "emit"]
+
+
+def emit(graph: Graph, placement: Placement, config: NpuConfig, settings: Settings) -> Writer:
+    """Write the program of a graph. Raises CompileError when a tile does not fit its region."""
+    writer = Writer(graph, placement, config, settings)
+    for index, op in enumerate(graph.operations):
+        writer.begin(index)
+        plan = placement.plans[index]
+        if isinstance(op, Conv) and plan is not None:
+            emit_conv(writer, op, plan)
+        elif isinstance(op, Pool) and plan is not None:
+            emit_pool(writer, op, plan)
+        elif isinstance(op, Elementwise):
+            emit_elementwise(writer, op)
+        elif isinstance(op, Concat):
+            emit_concat(writer, op)
+        elif isinstance(op, Permute):
+            emit_permute(writer, op)
+    return writer

@@ -1,0 +1,104 @@
+"""Convolutions and matrix products: tiles of input times blocks of weights, requantised."""
+
+from __future__ import annotations
+
+from ..graph import Conv
+from ..numerics import float_bits
+from ..stream import Access
+from ..tiling import WindowPlan, align
+from .blocks import Block, channel_blocks
+from .windows import Tile, input_tile, tiles, window_fields
+from .writer import Box, Slots, View, Writer
+
+__all__ = ["emit_conv"]
+
+
+def emit_conv(w: Writer, op: Conv, plan: WindowPlan) -> None:
+    """Emit a convolution in the order of its plan: tiles outside, or blocks of weights outside."""
+    xs = w.slots(plan.x_slot, plan.x_slots)
+    ys = w.slots(plan.y_slot, plan.y_slots if plan.y_slot else 0)
+    rs = w.slots(plan.r_slot, plan.y_slots if plan.r_slot else 0)
+    pieces = list(tiles(op.shape_out, plan))
+    blocks = [Block(op, plan, *b) for b in channel_blocks(op, plan.nb)]
+    if plan.weights_stay:
+        w.ring_room(sum(align(b.bytes) for b in blocks))
+        for block in blocks:
+            block.place(w)
+    if op.depthwise:
+        for block in blocks:
+            for tile in pieces:
+                view = input_tile(w, op, plan, xs, *tile, (block.first, block.end))
+                _tile(w, op, plan, block, view, 0, tile, ys, rs)
+    elif plan.order == "tiles":
+        for tile in pieces:
+            view = input_tile(w, op, plan, xs, *tile, (0, op.shape_in[3]))
+            for block in blocks:
+                _tile(w, op, plan, block, view, block.channel, tile, ys, rs)
+                block.forget(plan.weights_stay)
+    else:
+        for block in blocks:
+            for tile in pieces:
+                view = input_tile(w, op, plan, xs, *tile, (0, op.shape_in[3]))
+                _tile(w, op, plan, block, view, block.channel, tile, ys, rs)
+
+
+def _tile(
+    w: Writer, op: Conv, plan: WindowPlan, block: Block, view: View, channel: int,
+    tile: Tile, ys: Slots, rs: Slots,
+) -> None:  # fmt: skip
+    """One tile by one block: sum up `ah` rows, chunk by chunk of k, requantise them, go on."""
+    image, tile_rows, cols = tile
+    for first in range(tile_rows[0], tile_rows[1], plan.ah):
+        rows = (first, min(first + plan.ah, tile_rows[1]))
+        pixels = (rows[1] - rows[0]) * (cols[1] - cols[0])
+        acc = w.accumulators(pixels * block.count)
+        sums: Access = ("acc", acc, acc + pixels * block.count)
+        fields, last = window_fields(op.window, view, op.shape_in[1:3], rows, cols, channel)
+        width = block.count if op.depthwise else op.weights.shape[3]
+        reads: Access = ("act", fields["x"], last + width)
+        common = {**fields, "acc": acc, "n": block.count, "pad_value": op.x_zero}
+        for chunk in range(block.chunks):
+            at, size = block.chunk(w, chunk)
+            source: Access = ("weight", at, at + size)
+            if op.depthwise:
+                w.stream.add("dwconv", [reads, source], [sums], w=at, **common)
+                continue
+            begin, end = chunk * plan.kc, min((chunk + 1) * plan.kc, block.k)
+            w.stream.add(
+                "conv", [reads, source], [sums], w=at, **common, channels=width,
+                k_begin=begin, k_count=end - begin, accumulate=int(chunk > 0),
+            )  # fmt: skip
+        _requant(w, op, block, image, rows, cols, sums, ys, rs)
+
+
+def _requant(
+    w: Writer, op: Conv, block: Block, image: int, rows: tuple[int, int], cols: tuple[int, int],
+    sums: Access, ys: Slots, rs: Slots,
+) -> None:  # fmt: skip
+    """Sums -> bytes, with the residual and the table; then store."""
+    box: Box = (op.shape_out, image, rows, cols, (block.first, block.end))
+    params, table = block.params()
+    end = table + 256 if op.table is not None else params + 8 * block.count
+    reads: list[Access] = [sums, ("weight", params, end)]
+    fields = {
+        "rounding": 0, "zero": op.zero, "acc": sums[1], "params": params, "lo": op.lo,
+        "hi": op.hi, "n": block.count, "out_h": rows[1] - rows[0], "out_w": cols[1] - cols[0],
+    }  # fmt: skip
+    if op.table is not None:
+        fields |= {"table": 1, "lut": table}
+    if (residual := op.residual) is not None:
+        view, end = w.operand(residual.tensor, box, rs)
+        reads.append(("act", view.address, end))
+        fields |= {
+            "residual": 1, "r": view.address, "r_row": view.row, "r_pix": view.pix,
+            "r_first": int(residual.r_first), "m1": float_bits(residual.m1),
+            "m2": float_bits(residual.m2), "c": float_bits(residual.c),
+            "q_zero": residual.q_zero, "r_zero": residual.r_zero, "zero2": residual.zero,
+            "lo2": residual.lo, "hi2": residual.hi,
+        }  # fmt: skip
+    y, end, stays = w.result(op.y, box, ys)
+    w.stream.add(
+        "requant", reads, [("act", y.address, end)], y=y.address, y_row=y.row, y_pix=y.pix, **fields
+    )
+    if not stays:
+        w.box("store", op.y, box, y.address)

@@ -1,0 +1,141 @@
+"""Sums, products and tables: bytes as they come, or pixels by one value of each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..graph import Elementwise
+from ..numerics import float_bits
+from ..stream import Access
+from ..tiling import align, spans
+from .writer import Slots, Writer
+
+__all__ = ["emit_elementwise"]
+
+_FLAT = 4096  # channels of a pixel when bytes are taken as they come
+_SHORT = 65535  # largest value of a 16-bit field
+
+
+def emit_elementwise(w: Writer, op: Elementwise) -> None:
+    """Emit a sum, a product or a table."""
+    table = None if op.table is None else w.weights(op.table.tobytes())
+    per_image = op.pixels * op.channels
+    if op.broadcast and op.b is not None:
+        _broadcast(w, op, op.b, per_image)
+        return
+    total = op.images * per_image
+    tensors = [op.x, op.y] if op.b is None else [op.x, op.y, op.b]
+    moving = [t for t in tensors if w.resident(t) is None]
+    step = _flat_step(w, total, len(moving))
+    slots = {t: w.slots(align(step), w.buffers(total, step)) for t in dict.fromkeys(moving)}
+    for first, end in spans(total, step):
+        places = {t: _bytes(w, t, first, end, slots, t != op.y) for t in tensors}
+        for begin, rows, n in _flat_pieces(end - first):
+            at = {t: places[t] + begin for t in tensors}
+            size = rows * n
+            reads: list[Access] = [("act", at[t], at[t] + size) for t in tensors if t != op.y]
+            writes: list[Access] = [("act", at[op.y], at[op.y] + size)]
+            shape = {"out_h": 1, "out_w": rows, "n": n}
+            if op.b is None and table is not None:
+                reads.append(("weight", table, table + 256))
+                w.stream.add(
+                    "lookup", reads, writes, x=at[op.x], y=at[op.y], lut=table, x_pix=n,
+                    y_pix=n, **shape,
+                )  # fmt: skip
+            elif op.b is not None:
+                w.stream.add(
+                    op.kind, reads, writes, a=at[op.x], b=at[op.b], y=at[op.y], a_pix=n,
+                    b_pix=n, y_pix=n, **shape, **_pair_fields(op),
+                )  # fmt: skip
+        if w.resident(op.y) is None:
+            w.store(op.y, first, places[op.y], 1, 1, end - first, (0, 0), (0, 0))
+
+
+def _flat_step(w: Writer, total: int, moving: int) -> int:
+    """Bytes of a tile when `moving` tensors pass through buffers."""
+    buffers = 2 if w.settings.double_buffer else 1
+    room = (w.region - 64) // max(moving * buffers, 1) // 64 * 64
+    # A dozen tiles, so that the units overlap, but none so small that latency shows.
+    wanted = max(align(total // 12), 8192)
+    return min(max(min(room, wanted), 64), align(total))
+
+
+def _bytes(
+    w: Writer, tensor: int, first: int, end: int, slots: dict[int, Slots], load: bool
+) -> int:
+    """Where bytes [first, end) of a tensor are (loaded first when `load`)."""
+    address = w.resident(tensor)
+    if address is not None:
+        return address + first
+    at = slots[tensor].next()
+    if load:
+        w.load(tensor, first, at, 1, 1, end - first, (0, 0), (0, 0))
+    return at
+
+
+def _broadcast(w: Writer, op: Elementwise, b: int, per_image: int) -> None:
+    """b has one pixel per image: its strides are zero."""
+    buffers = 2 if w.settings.double_buffer else 1
+    moving = [t for t in (op.x, op.y) if w.resident(t) is None]
+    room = w.region // 64 * 64
+    # Channels at a time: all of them when one pixel of each operand fits beside the others.
+    width = min(op.channels, (room // (2 + len(moving) * buffers) - 64) // 64 * 64, _SHORT)
+    bs = w.slots(align(width), 0 if w.resident(b) is not None else 2)
+    pixels = min(op.pixels, _SHORT)
+    if moving:
+        pixels = min(pixels, (room - w.used) // (len(moving) * buffers) // align(width))
+    slots = {t: w.slots(align(pixels * width), buffers) for t in moving}
+    for image in range(op.images):
+        for cols in spans(op.channels, width):
+            count = cols[1] - cols[0]
+            start_b = image * op.channels
+            at_b = _bytes(w, b, start_b + cols[0], start_b + cols[1], {b: bs}, True)
+            for first, end in spans(op.pixels, pixels):
+                offset = image * per_image + first * op.channels + cols[0]
+                piece = (offset, end - first, count, op.channels)
+                at_x, pix_x, end_x = _rows(w, op.x, piece, slots, True)
+                at_y, pix_y, end_y = _rows(w, op.y, piece, slots, False)
+                w.stream.add(
+                    op.kind, [("act", at_x, end_x), ("act", at_b, at_b + count)],
+                    [("act", at_y, end_y)], a=at_x, b=at_b, y=at_y, a_pix=pix_x, b_pix=0,
+                    y_pix=pix_y, out_h=1, out_w=end - first, n=count, **_pair_fields(op),
+                )  # fmt: skip
+                if op.y in slots:
+                    w.store(
+                        op.y, offset, at_y, 1, end - first, count, (0, op.channels),
+                        (0, count),
+                    )  # fmt: skip
+
+
+def _rows(
+    w: Writer, tensor: int, piece: tuple[int, int, int, int], slots: dict[int, Slots], load: bool
+) -> tuple[int, int, int]:
+    """(address, stride, end) of rows of bytes: (offset, rows, bytes, stride) of a tensor."""
+    offset, rows, count, stride = piece
+    address = w.resident(tensor)
+    if address is not None:
+        at = address + offset
+        return at, stride, at + (rows - 1) * stride + count
+    at = slots[tensor].next()
+    if load:
+        w.load(tensor, offset, at, 1, rows, count, (0, stride), (0, count))
+    return at, count, at + rows * count
+
+
+def _pair_fields(op: Elementwise) -> dict[str, int]:
+    fields = {
+        "m1": float_bits(op.m1), "a_zero": op.a_zero, "b_zero": op.b_zero, "zero": op.zero,
+        "lo": op.lo, "hi": op.hi,
+    }  # fmt: skip
+    if op.kind == "add":
+        fields |= {"m2": float_bits(op.m2), "c": float_bits(op.c)}
+    return fields
+
+
+def _flat_pieces(size: int) -> Iterator[tuple[int, int, int]]:
+    """(first byte, pixels, channels) that cover `size` bytes: full lines, then what is left."""
+    lines, rest = divmod(size, _FLAT)
+    if lines:
+        yield 0, lines, _FLAT
+    if rest:
+        yield lines * _FLAT, 1, rest

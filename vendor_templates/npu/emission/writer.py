@@ -1,0 +1,244 @@
+"""Where things lie while instructions are written: buffers, constants, and copies between memories.
+
+Buffers of the running operation are taken from address 0 up (odd operations: from the end of the
+region down), so that the first tile of the next operation can be loaded while the last of this
+one is computed. Weights go round the weight scratchpad in a ring; sums alternate between the
+halves of the accumulators. Nothing here thinks about tokens: `Stream` orders what conflicts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from byoc.errors import CompileError
+from byoc.segment import Array
+
+from ..config import NpuConfig
+from ..graph import Graph
+from ..place import Placement
+from ..stream import Access, Stream
+from ..tiling import Settings, align
+
+__all__ = ["Box", "Slots", "View", "Writer"]
+
+Box = tuple[tuple[int, int, int, int], int, tuple[int, int], tuple[int, int], tuple[int, int]]
+"""(shape of the tensor, image, rows, columns, channels) of a piece of a tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Pixels in the activation scratchpad: address of (row0, col0), strides in bytes."""
+
+    address: int
+    row0: int
+    col0: int
+    row: int
+    pix: int
+
+    def at(self, row: int, col: int) -> int:
+        """Address of a pixel."""
+        return self.address + (row - self.row0) * self.row + (col - self.col0) * self.pix
+
+
+class Slots:
+    """A few equal buffers, used in turn."""
+
+    def __init__(self, first: int, size: int, count: int) -> None:
+        self.first, self.size, self.count, self.turn = first, size, max(count, 1), -1
+
+    def next(self) -> int:
+        """Address of the next buffer in turn."""
+        self.turn = (self.turn + 1) % self.count
+        return self.first + self.turn * self.size
+
+
+class Writer:
+    """One program being written: `stream`, and the constants it needs (`image`)."""
+
+    def __init__(
+        self, graph: Graph, placement: Placement, config: NpuConfig, settings: Settings
+    ) -> None:
+        self.graph, self.placement = graph, placement
+        self.config, self.settings = config, settings
+        self.stream = Stream()
+        self.starts: list[int] = []  # first instruction of each operation
+        self._image: list[bytes] = []
+        self._image_bytes = 0
+        self._constants: dict[int, int] = {}
+        self._ring = 0
+        self._acc_turn = 0
+        self._free = 0
+
+    def begin(self, index: int) -> None:
+        """Start operation `index`: its region is free."""
+        self.starts.append(len(self.stream))
+        self._index, self._free = index, 0
+
+    def image(self) -> Array:
+        """The constants, as device memory holds them."""
+        return np.frombuffer(b"".join(self._image) or b"\0", np.int8)
+
+    # -- places ---------------------------------------------------------------------------------
+
+    def slots(self, size: int, count: int) -> Slots:
+        """Buffers in the region of this operation; odd operations fill it from its end."""
+        first = self._free
+        self._free += size * count
+        if self._free > self.region:
+            source = self.graph.operations[self._index].source
+            raise CompileError(
+                f"npu: op {source!r}: {self._free} bytes of tiles in a region of {self.region}"
+            )
+        if self._index % 2:
+            first = self.region // 64 * 64 - self._free
+        return Slots(first, size, count)
+
+    @property
+    def region(self) -> int:
+        """Bytes of the activation scratchpad this operation may use for buffers."""
+        return self.placement.regions[self._index]
+
+    @property
+    def used(self) -> int:
+        """Bytes of them that are buffers by now."""
+        return self._free
+
+    def resident(self, tensor: int) -> int | None:
+        """Address of a tensor that stays in the activation scratchpad, or None."""
+        return self.placement.resident.get(self.graph.base(tensor))
+
+    def dram(self, tensor: int) -> tuple[int, int]:
+        """(region, address) of a tensor in device memory: 0 constants, 1 work."""
+        base = self.graph.base(tensor)
+        data = self.graph.tensors[base].data
+        if data is None:
+            return 1, self.placement.work[base]
+        if base not in self._constants:
+            self._constants[base] = self.constant(data.tobytes())
+        return 0, self._constants[base]
+
+    def constant(self, data: bytes) -> int:
+        """Append bytes to the constant image; returns their address."""
+        at = self._image_bytes
+        padded = data + bytes(-len(data) % 64)
+        self._image.append(padded)
+        self._image_bytes += len(padded)
+        return at
+
+    def reload(self, source: int, size: int) -> int:
+        """Load constants to the ring of the weight scratchpad; returns where they lie."""
+        self.ring_room(align(size))
+        at = self._ring
+        self._ring += align(size)
+        self.stream.add(
+            "load", [], [("weight", at, at + size)], space=1, region=0, dram=source, spm=at,
+            bytes=size, rows=1, planes=1,
+        )  # fmt: skip
+        return at
+
+    def ring_room(self, size: int) -> None:
+        """Go back to the start when `size` bytes would wrap: blocks that stay must lie whole."""
+        if self._ring + size > int(self.config.weight.size):
+            self._ring = 0
+
+    def weights(self, data: bytes) -> int:
+        """New constants, loaded to the weight scratchpad; returns where they lie."""
+        return self.reload(self.constant(data), len(data))
+
+    def accumulators(self, words: int) -> int:
+        """First of so many accumulators: halves in turn where that is enough."""
+        half = self.config.acc_words // 2
+        if not self.settings.double_buffer or words > half:
+            return 0
+        self._acc_turn ^= 1
+        return self._acc_turn * half
+
+    # -- copies ---------------------------------------------------------------------------------
+
+    def load(
+        self, tensor: int, offset: int, spm: int, planes: int, rows: int, size: int,
+        strides: tuple[int, int], near: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """Device memory -> scratchpad. strides, near: (plane, row) there and here."""
+        region, base = self.dram(tensor)
+        first = base + offset
+        end = first + (planes - 1) * strides[0] + (rows - 1) * strides[1] + size
+        reads: list[Access] = [("work", first, end)] if region == 1 else []
+        here = spm + (planes - 1) * near[0] + (rows - 1) * near[1] + size
+        self.stream.add(
+            "load", reads, [("act", spm, here)], space=0, region=region, dram=first, spm=spm,
+            bytes=size, rows=rows, planes=planes, dram_plane=strides[0], dram_row=strides[1],
+            spm_plane=near[0], spm_row=near[1],
+        )  # fmt: skip
+
+    def store(
+        self, tensor: int, offset: int, spm: int, planes: int, rows: int, size: int,
+        strides: tuple[int, int], near: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """Scratchpad -> device memory."""
+        _, base = self.dram(tensor)
+        first = base + offset
+        end = first + (planes - 1) * strides[0] + (rows - 1) * strides[1] + size
+        here = spm + (planes - 1) * near[0] + (rows - 1) * near[1] + size
+        self.stream.add(
+            "store", [("act", spm, here)], [("work", first, end)], dram=first, spm=spm, bytes=size,
+            rows=rows, planes=planes, dram_plane=strides[0], dram_row=strides[1],
+            spm_plane=near[0], spm_row=near[1],
+        )  # fmt: skip
+
+    def box(self, move: str, tensor: int, box: Box, slot: int) -> View:
+        """Load or store a box; in the slot it lies dense."""
+        (_, h, w, c), image, rows, cols, channels = box
+        count = channels[1] - channels[0]
+        width = cols[1] - cols[0]
+        offset = ((image * h + rows[0]) * w + cols[0]) * c + channels[0]
+        copy = self.load if move == "load" else self.store
+        copy(
+            tensor, offset, slot, rows[1] - rows[0], width, count, (w * c, c),
+            (width * count, count),
+        )  # fmt: skip
+        return View(slot, rows[0], cols[0], width * count, count)
+
+    def whole(self, address: int, shape: tuple[int, int, int, int], image: int) -> View:
+        """A resident tensor, seen as one image."""
+        _, h, w, c = shape
+        return View(address + image * h * w * c, 0, 0, w * c, c)
+
+    def operand(self, tensor: int, box: Box, slots: Slots) -> tuple[View, int]:
+        """A box to read, loaded unless it is resident, and where it ends."""
+        view = self._inside(tensor, box)
+        if view is None:
+            view = self.box("load", tensor, box, slots.next())
+        return view, _end(view, box)
+
+    def result(self, tensor: int, box: Box, slots: Slots) -> tuple[View, int, bool]:
+        """A box to write, where it ends, and whether it stays there: else it is to be stored."""
+        view = self._inside(tensor, box)
+        stays = view is not None
+        if view is None:
+            _, _, _, cols, channels = box
+            count = channels[1] - channels[0]
+            view = View(slots.next(), 0, 0, (cols[1] - cols[0]) * count, count)
+        return view, _end(view, box), stays
+
+    def _inside(self, tensor: int, box: Box) -> View | None:
+        """A box of a resident tensor."""
+        address = self.resident(tensor)
+        if address is None:
+            return None
+        shape, image, rows, cols, channels = box
+        whole = self.whole(address, shape, image)
+        return View(whole.at(rows[0], cols[0]) + channels[0], 0, 0, whole.row, whole.pix)
+
+    def buffers(self, total: int, step: int) -> int:
+        """How many buffers pieces of `step` bytes need: one when it is all, else two."""
+        return 1 if step >= total or not self.settings.double_buffer else 2
+
+
+def _end(view: View, box: Box) -> int:
+    """One past the last byte of a box whose first pixel is the view's."""
+    _, _, rows, cols, channels = box
+    high, wide = rows[1] - rows[0] - 1, cols[1] - cols[0] - 1
+    return view.address + high * view.row + wide * view.pix + channels[1] - channels[0]
