@@ -63,21 +63,24 @@ class Prices:
         self._composites: dict[int, tuple[MatchedComposite, float]] = {}
         self._host: dict[int, tuple[float, float]] = {}
         self._nominal: dict[int, tuple[float, float]] = {}
-        self._sizes: dict[int, int] = {}
+        self._sizes: list[int] = [-1] * len(graph.types)
         self._borders: dict[tuple[str, str, int], float] = {}
         self._fused: dict[int, int] = {}
+        self._single: dict[tuple[int, int], float] = {}
+        self._moved: dict[tuple[int, ...], int] = {}
 
     # -- work --------------------------------------------------------------------------------------
 
     def size(self, value: int) -> int:
         """Bytes of a value; symbolic dimensions count as `NOMINAL_DIM`, no tensor as 0."""
-        found = self._work.size(value)
-        if found is not None:
-            return found
-        if value not in self._sizes:
-            kind = self._graph.types[value]
-            self._sizes[value] = 0 if kind is None else type_bytes(_nominal(kind)) or 0
-        return self._sizes[value]
+        found = self._sizes[value]
+        if found < 0:
+            known = self._work.size(value)
+            if known is None:
+                kind = self._graph.types[value]
+                known = 0 if kind is None else type_bytes(_nominal(kind)) or 0
+            found = self._sizes[value] = known
+        return found
 
     def _of_node(self, node: int) -> tuple[float, float]:
         """Operations and bytes of an op."""
@@ -97,16 +100,22 @@ class Prices:
     def _roofline(self, rates: Rates, nodes: Sequence[int]) -> float:
         graph = self._graph
         if len(nodes) == 1:
-            flops, moved = self._of_node(nodes[0])
-            rate = rates.by_op.get(graph.op[nodes[0]], rates.flops) if rates.by_op else rates.flops
-            return max(flops / rate, moved / rates.bytes)
-        busy, made, read = 0.0, set(), set()
-        for node in nodes:
-            busy += self._of_node(node)[0] / rates.by_op.get(graph.op[node], rates.flops)
-            made.update(graph.outs[node])
-            read.update(graph.ins[node])
-        moved = sum([self.size(v) for v in read - made])
-        moved += sum([self.size(v) for v in graph.outs[nodes[-1]]])
+            # Ops of equal kind and types share their work: one answer for all of them.
+            key = (id(rates), id(self._work[nodes[0]]))
+            found = self._single.get(key)
+            if found is None:
+                flops, moved = self._of_node(nodes[0])
+                rate = rates.by_op.get(graph.op[nodes[0]], rates.flops)
+                found = self._single[key] = max(flops / rate, moved / rates.bytes)
+            return found
+        busy = sum([self._of_node(n)[0] / rates.by_op.get(graph.op[n], rates.flops) for n in nodes])
+        moved = self._moved.get(tuple(nodes))
+        if moved is None:
+            made = {v for n in nodes for v in graph.outs[n]}
+            read = {v for n in nodes for v in graph.ins[n]}
+            moved = sum([self.size(v) for v in read - made])
+            moved += sum([self.size(v) for v in graph.outs[nodes[-1]]])
+            self._moved[tuple(nodes)] = moved
         return max(busy, moved / rates.bytes)
 
     # -- seconds -----------------------------------------------------------------------------------

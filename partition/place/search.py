@@ -16,8 +16,10 @@ grouping may join ops is a way through the states, so the least cost found is a 
 the objective of every choice; grouping joins what it can, and where the choice, truly grouped,
 reaches the bound, it is optimal: `Found.exact`. Chains and trees always do; so does whatever has
 segments that grouping joins as well as can be. The bound is lost where more than `limit` states
-were met (a wide graph) and only the best were kept, and on several processors, where the sum is
-not the objective. `Found.gap` says how much is left open.
+were met (a wide graph) and only the best were kept, where an op touches more than `_NEAR` open
+segments, where so many values are alive that nothing is searched (then first come, first served
+is what is improved on), and on several processors, where the sum is not the objective.
+`Found.gap` says how much is left open.
 
 The cost per op is states x choices. Equal steps share their transitions (see `steps.py`), so
 a deep model costs little more than one of its layers.
@@ -25,7 +27,7 @@ a deep model costs little more than one of its layers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -35,8 +37,10 @@ from byoc.partition.report import HOST
 
 __all__ = ["Found", "search"]
 
-_WORK = 40_000  # states over the whole scope, about
-_LEAST, _MOST = 48, 1024  # states per step
+_WORK = 20_000  # states over the whole scope, about
+_LEAST, _MOST = 48, 1024  # states per step …
+_WIDE = 6  # … and at least so many where more than 8 values are alive
+_NEAR = 3  # open segments that an op may join in every combination
 
 # A live value: place (0: host, -1: inside an unfinished candidate, -2: nobody here reads it any
 # more), its open segment or -1,
@@ -79,7 +83,11 @@ class Found:
 
 def search(problem: Problem, tweak: Tweak | None = None) -> Found:
     """The choice of least predicted sum; with a `tweak`, of a bent one (then without a bound)."""
-    steps, ending = make_steps(problem, tweak or Tweak())
+    made = make_steps(problem, tweak or Tweak())
+    if made is None:  # too wide to walk through: the caller improves on what order gives
+        chosen = tuple(sorted(problem.greedy()))
+        return Found(chosen, problem.evaluate(chosen), None)
+    steps, ending = made
     numbers, complete = _Walk(problem, tweak or Tweak()).run(steps)
     chosen = tuple(
         sorted(ending[step][number] for step, number in enumerate(numbers[0]) if number >= 0)
@@ -99,10 +107,13 @@ class _Walk:
         self.scale = tweak.border
         self.prices = prices
         self.costs: dict[tuple[int, int, int], float] = {}
+        self.skipped = False
 
     def run(self, steps: list[Step]) -> tuple[tuple[list[int], float], bool]:
         """((number of the offer taken at each step or -1, cost), whether no state was dropped)."""
-        limit = min(_MOST, max(_LEAST, _WORK // max(1, len(steps))))
+        width = sum([len(step.keep) for step in steps])
+        least = _LEAST if width <= 8 * len(steps) else _WIDE
+        limit = min(_MOST, max(least, _WORK // max(1, len(steps) + width // 2)))
         complete = True
         known: dict[Step, int] = {}
         reach: list[dict[State, list[tuple[State, float, int]]]] = []
@@ -138,7 +149,7 @@ class _Walk:
         for came in reversed(trail):
             state, number = came[state]
             taken.append(number)
-        return (taken[::-1], cost), complete
+        return (taken[::-1], cost), complete and not self.skipped
 
     def _best(self, step: Step, state: State) -> list[tuple[State, float, int]]:
         """The moves from a state, the cheapest to each target."""
@@ -214,14 +225,35 @@ class _Walk:
             _, unit, _, readers, _ = entries[at]
             if unit >= 0 and units[unit][0] == place:
                 near[unit] = None
-            for k in range(len(units)):
-                if readers >> k & 1 and units[k][0] == place:
-                    near[k] = None
-        for size in range(len(near) + 1):
-            for joined in combinations(near, size):
-                move = self._join(step, offer, joined, pending, units, entries)
-                if move is not None:
-                    yield move
+            if readers:
+                for k, other in enumerate(units):
+                    if readers >> k & 1 and other[0] == place:
+                        near[k] = None
+        for joined in self._ways(near, units):
+            move = self._join(step, offer, joined, pending, units, entries)
+            if move is not None:
+                yield move
+
+    def _ways(self, near: Iterable[int], units: tuple[Unit, ...]) -> Iterator[tuple[int, ...]]:
+        """Which open segments to join: every combination of a few; of many none, one, or all
+        that do not lead to each other.
+        """
+        near = tuple(near)
+        if len(near) <= _NEAR:
+            for size in range(len(near) + 1):
+                yield from combinations(near, size)
+            return
+        self.skipped = True
+        yield ()
+        together: list[int] = []
+        mask = before = 0
+        for unit in near:
+            yield (unit,)
+            if not (before >> unit & 1 or units[unit][1] & mask):
+                together.append(unit)
+                mask |= 1 << unit
+                before |= units[unit][1]
+        yield tuple(together)
 
     def _join(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from byoc.partition.place.problem import Problem
 from byoc.partition.report import HOST
@@ -36,8 +37,7 @@ Value = tuple[int, int]
 """(position in the live list, bytes)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """A candidate that ends at this op. place: number of its vendor, from 1. single: it covers
     this op alone. reads: what comes from outside of it.
     """
@@ -49,8 +49,7 @@ class Offer:
     reads: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One op.
 
     fresh: how many values from outside the scope appear, made on the host. host: seconds alone,
@@ -73,8 +72,14 @@ class Step:
     keep: tuple[tuple[int, int, frozenset[tuple[int, int]] | None], ...]
 
 
-def make_steps(problem: Problem, tweak: Tweak) -> tuple[list[Step], list[list[int]]]:
-    """The steps, and per step the candidates behind its offers' numbers."""
+_WIDTH = 48
+"""Live values per step, on average, beyond which no steps are made: they would take minutes."""
+
+
+def make_steps(problem: Problem, tweak: Tweak) -> tuple[list[Step], list[list[int]]] | None:
+    """The steps, and per step the candidates behind its offers' numbers; None when too many
+    values are alive at once.
+    """
     return _Builder(problem, tweak).build()
 
 
@@ -107,7 +112,7 @@ class _Builder:
                 if last > self.latest[step]:
                     self.latest[step] = last
 
-    def build(self) -> tuple[list[Step], list[list[int]]]:
+    def build(self) -> tuple[list[Step], list[list[int]]] | None:
         graph, nodes = self.graph, self.problem.nodes
         constants = graph.constants
         # Per value: the readers of this scope by step, and the last step it is needed at.
@@ -118,9 +123,14 @@ class _Builder:
                 if value not in constants:
                     readers.setdefault(value, []).append(step)
         last: dict[int, int] = {}
+        width = 0
         for value, steps in readers.items():
             last[value] = max([self.latest[s] for s in steps])
             leave[last[value]].append(value)
+            born = self.at.get(graph.producer[value], steps[0])
+            width += last[value] - born + 1
+        if width > _WIDTH * len(nodes):
+            return None
         live: dict[int, None] = {}
         steps_made: list[Step] = []
         starting = self._starting()
@@ -169,6 +179,7 @@ class _Builder:
         scale = tweak.scale.get(HOST, 1.0)
         wish = problem.penalty(HOST, (node,))
         ins = [v for v in dict.fromkeys(graph.ins[node]) if v in readers]
+        reads = tuple([(where[v], prices.size(v)) for v in ins])
         return Step(
             fresh=len(fresh),
             host=(
@@ -176,10 +187,8 @@ class _Builder:
                 prices.host(node, True) * scale + wish,
             ),
             fed=where.get(graph.outs[fed][0], -1) if fed in self.at else -1,
-            reads=tuple([(where[v], prices.size(v)) for v in ins]),
-            offers=tuple(
-                [self._offer(k, i, where, readers) for k, i in enumerate(self.ending[step])]
-            ),
+            reads=reads,
+            offers=self._offers(self.ending[step], reads, where, readers),
             begins=tuple(
                 [(self._ahead(i, step), self._clash(i, step)) for i in starting.get(step, ())]
             ),
@@ -212,31 +221,48 @@ class _Builder:
         found = {i for s in steps for i in self.covering.get(s, ()) if self.tag[i][0] > now}
         return frozenset([self._ahead(i, now) for i in found])
 
-    def _offer(
-        self, number: int, index: int, where: Mapping[int, int], readers: Mapping[int, list[int]]
-    ) -> Offer:
-        problem, graph, prices, tweak = self.problem, self.graph, self.problem.prices, self.tweak
-        composite = problem[index]
-        nodes, vendor = composite.nodes, composite.vendor
-        made = {v for n in nodes[:-1] for v in graph.outs[n]} if len(nodes) > 1 else ()
-        reads: dict[int, None] = {}
-        weights: dict[int, None] = {}
-        for node in nodes:
-            for value in graph.ins[node]:
-                if value in readers:
-                    if value not in made:
-                        reads[value] = None
-                elif tweak.weight:
-                    weights[value] = None
-        seconds = prices.composite(composite) * tweak.scale.get(vendor, 1.0)
-        seconds += problem.penalty(vendor, nodes)
-        if tweak.weight:
-            price = tweak.weight.get(prices.processor(vendor), 0.0)
-            seconds += price * sum([prices.size(v) for v in weights])
-        return Offer(
-            number,
-            self.number[vendor],
-            seconds,
-            len(nodes) == 1,
-            tuple([(where[v], prices.size(v)) for v in reads]),
-        )
+    def _offers(
+        self,
+        ending: list[int],
+        own: tuple[Value, ...],
+        where: Mapping[int, int],
+        readers: Mapping[int, list[int]],
+    ) -> tuple[Offer, ...]:
+        """The candidates that end at an op; own: what the op itself reads."""
+        problem, prices, tweak = self.problem, self.problem.prices, self.tweak
+        found = []
+        known: dict[tuple[int, ...], tuple[Value, ...]] = {}
+        for number, index in enumerate(ending):
+            composite = problem[index]
+            nodes, vendor = composite.nodes, composite.vendor
+            if len(nodes) == 1:
+                reads = own
+            else:
+                reads = known.get(nodes) or known.setdefault(
+                    nodes, self._reads(nodes, where, readers)
+                )
+            seconds = prices.composite(composite)
+            if tweak.scale:
+                seconds *= tweak.scale.get(vendor, 1.0)
+            if problem.wishes:
+                seconds += problem.penalty(vendor, nodes)
+            if tweak.weight:
+                price = tweak.weight.get(prices.processor(vendor), 0.0)
+                seconds += price * self._weights(nodes)
+            found.append(Offer(number, self.number[vendor], seconds, len(nodes) == 1, reads))
+        return tuple(found)
+
+    def _reads(
+        self, nodes: tuple[int, ...], where: Mapping[int, int], readers: Mapping[int, list[int]]
+    ) -> tuple[Value, ...]:
+        """What some nodes read from outside of them."""
+        graph, prices = self.graph, self.problem.prices
+        made = {v for n in nodes[:-1] for v in graph.outs[n]}
+        values = dict.fromkeys([v for n in nodes for v in graph.ins[n]])
+        return tuple([(where[v], prices.size(v)) for v in values if v in readers and v not in made])
+
+    def _weights(self, nodes: tuple[int, ...]) -> int:
+        """Bytes of the constants that some nodes read."""
+        graph, prices = self.graph, self.problem.prices
+        values = {v for n in nodes for v in graph.ins[n] if v in graph.constants}
+        return sum([prices.size(v) for v in values])
