@@ -23,6 +23,7 @@ from byoc.partition.report import (
     SplitRecord,
     Verdict,
 )
+from byoc.partition.whatif import what_if
 
 __all__ = [
     "HOST",
@@ -42,4 +43,5 @@ __all__ = [
     "Verdict",
     "partition_module",
     "segment_from_function",
+    "what_if",
 ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tvm
 from tvm import relax
 
 from byoc.errors import OptionError, VendorError, choices
+from byoc.partition.advice import advise, warn
 from byoc.partition.decode import Decoder
 from byoc.partition.match import Matches, VendorPatterns
 from byoc.partition.outline import Outlined, outline_function
@@ -32,6 +33,7 @@ from byoc.partition.report import (
 from byoc.partition.scene import Scene, Spent, Want
 from byoc.partition.segments import build_segment
 from byoc.partition.splits import find_splits
+from byoc.partition.whatif import Placed
 from byoc.segment import Segment
 from byoc.vendor import Vendor, check_vendor
 
@@ -51,6 +53,8 @@ class PartitionResult:
     mod: tvm.IRModule
     segments: tuple[Segment, ...]
     report: PartitionReport
+    placed: tuple[Placed, ...] = field(default=(), repr=False, compare=False)
+    """What `byoc.partition.what_if` starts from: the functions as they were placed."""
 
 
 def partition_module(
@@ -189,6 +193,7 @@ class _Run:
         self.records: list[SegmentRecord] = []
         self.borders: list[BorderRecord] = []
         self.splits: list[SplitRecord] = []
+        self.placed: list[Placed] = []
         self.predicted = 0.0
 
     def result(self) -> PartitionResult:
@@ -218,7 +223,8 @@ class _Run:
             warnings=warnings,
             splits=tuple(self.splits),
         )
-        return PartitionResult(mod, tuple(self.segments), report)
+        report = replace(report, advice=advise(report), warnings=warnings + warn(report))
+        return PartitionResult(mod, tuple(self.segments), report, tuple(self.placed))
 
     def check_places(self) -> None:
         """Every key of a fixed placement must name an op."""
@@ -266,3 +272,4 @@ class _Run:
         self.borders += recorder.borders()
         self.splits += find_splits(graph, [(o.name, o.vendor, o.nodes) for o in outlined])
         self.predicted += recorder.predicted()
+        self.placed.append(Placed(scene, matches))
