@@ -81,14 +81,17 @@ class Found:
         return max(0.0, (cost - self.bound) / cost) if cost > 0 else 0.0
 
 
-def search(problem: Problem, tweak: Tweak | None = None) -> Found:
-    """The choice of least predicted sum; with a `tweak`, of a bent one (then without a bound)."""
+def search(problem: Problem, tweak: Tweak | None = None, most: int | None = None) -> Found:
+    """The choice of least predicted sum; with a `tweak`, of a bent one (then without a bound).
+
+    most: states kept per step; fewer are quicker. None: as many as the number of ops allows.
+    """
     made = make_steps(problem, tweak or Tweak())
     if made is None:  # too wide to walk through: the caller improves on what order gives
         chosen = tuple(sorted(problem.greedy()))
         return Found(chosen, problem.evaluate(chosen), None)
     steps, ending = made
-    numbers, complete = _Walk(problem, tweak or Tweak()).run(steps)
+    numbers, complete = _Walk(problem, tweak or Tweak()).run(steps, most)
     chosen = tuple(
         sorted(ending[step][number] for step, number in enumerate(numbers[0]) if number >= 0)
     )
@@ -109,11 +112,13 @@ class _Walk:
         self.costs: dict[tuple[int, int, int], float] = {}
         self.skipped = False
 
-    def run(self, steps: list[Step]) -> tuple[tuple[list[int], float], bool]:
+    def run(
+        self, steps: list[Step], most: int | None = None
+    ) -> tuple[tuple[list[int], float], bool]:
         """((number of the offer taken at each step or -1, cost), whether no state was dropped)."""
         width = sum([len(step.keep) for step in steps])
         least = _LEAST if width <= 8 * len(steps) else _WIDE
-        limit = min(_MOST, max(least, _WORK // max(1, len(steps) + width // 2)))
+        limit = most or min(_MOST, max(least, _WORK // max(1, len(steps) + width // 2)))
         complete = True
         known: dict[Step, int] = {}
         reach: list[dict[State, list[tuple[State, float, int]]]] = []
