@@ -11,7 +11,7 @@ that is shipped has been seen to be no slower than any of them, on this machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from math import inf
@@ -25,6 +25,7 @@ from byoc.measure.figures import Figures
 from byoc.measure.kernels import time_kernels
 from byoc.measure.keys import digest, place_identity
 from byoc.measure.progress import Progress
+from byoc.measure.proposals import proposals
 from byoc.measure.race import Contender, race, winner
 from byoc.measure.result import finished_report
 from byoc.measure.store import Store, Timed
@@ -153,22 +154,31 @@ class _Search:
     def propose(self, label: str = "") -> int:
         """Plans of the search, with what is known by now; how many are new."""
         new = 0
+        for name, strategy in self.strategies():
+            try:
+                plan = self.partition(strategy)
+            except ModelError as error:  # an op that the host does not have
+                self.failed[name] = str(error)
+                continue
+            new += self.add(f"{name} {label}".strip(), plan, alone=False)
+        return new
+
+    def strategies(self) -> Iterator[tuple[str, str | Strategy]]:
+        """What to try: under a policy the thorough search, which knows how to obey."""
+        if self.policy is None:
+            if len(self.vendors) > 1:
+                yield "order", "order"
+            yield from ((strategy.name, strategy) for strategy in proposals())
+            return
         for option in alternatives(
             self.model.mod,
             self.vendors,
-            count=_FINALISTS + 1,
+            count=_FINALISTS,
             policy=self.policy,
             costs=self.costs,
             **self.limits.arguments(),  # type: ignore[arg-type]
         ):
-            try:
-                plan = self.partition(option.strategy)
-            except ModelError as error:  # an op that the host does not have
-                self.failed[option.name] = str(error)
-                continue
-            alone = option.name == HOST or option.name.endswith(" only")
-            new += self.add(f"{option.name} {label}".strip(), plan, alone and not self.plans)
-        return new
+            yield option.name, option.strategy
 
     @property
     def segments(self) -> list[Segment]:

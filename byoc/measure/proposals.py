@@ -1,0 +1,87 @@
+"""Plans worth timing, found quickly: what measuring corrects need not be searched to the last.
+
+The full search of `model` may take longer than timing all it proposes. Here the same search runs
+with few states, on the costs as they are and bent one way or the other, and from
+the plans of a single place; then whole segments change hands while that gains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from byoc.partition.place import Strategy
+
+if TYPE_CHECKING:
+    from byoc.partition.place.problem import Placed, Problem
+
+__all__ = ["proposals"]
+
+_WIDTH = 16  # states per step
+_BENT = 4
+_SWAPS = 120  # plans priced while improving
+
+
+def proposals() -> Iterator[Strategy]:
+    """Strategies of falling promise; they may agree on a model."""
+    yield Strategy("search", _best)
+    yield Strategy("narrow search", _narrow)
+    for number in range(_BENT):
+        yield Strategy(f"search bent {number + 1}", _bent(number))
+
+
+def _narrow(problem: Problem) -> Iterable[int]:
+    from byoc.partition.place.search import search
+
+    return search(problem, most=_WIDTH).chosen
+
+
+def _bent(number: int) -> Callable[[Problem], Iterable[int]]:
+    def place(problem: Problem) -> Iterable[int]:
+        from byoc.partition.place.improve import tweaks
+        from byoc.partition.place.search import search
+
+        (tweak,) = islice(tweaks(problem), number, number + 1)
+        return search(problem, tweak, most=_WIDTH).chosen
+
+    return place
+
+
+def _best(problem: Problem) -> Iterable[int]:
+    """The best of several starts, improved by whole segments."""
+    legal = frozenset(problem.legal)
+    starts = [[], problem.greedy(), list(_narrow(problem))]
+    starts += [problem.candidates.greedy([v], legal.__contains__) for v in problem.vendors]
+    best = min((problem.evaluate(start) for start in starts), key=lambda placed: placed.rank)
+    left = _SWAPS
+    gained = True
+    while gained and left > 0:
+        gained = False
+        for chosen in _moves(problem, best):
+            placed = problem.evaluate(chosen)
+            left -= 1
+            if placed.rank < best.rank:
+                best, gained = placed, True
+                break
+            if left <= 0:
+                break
+    return best.chosen
+
+
+def _moves(problem: Problem, placed: Placed) -> Iterator[list[int]]:
+    """Give a whole segment to the host or to another vendor."""
+    found = problem.candidates.found
+    for vendor, nodes in placed.segments:
+        inside = frozenset(nodes)
+        rest = [k for k in placed.chosen if found[k].nodes[0] not in inside]
+        yield rest
+        for other in problem.vendors:
+            if other != vendor:
+                mine = frozenset(
+                    k
+                    for k in problem.legal
+                    if found[k].vendor == other and inside.issuperset(found[k].nodes)
+                )
+                if mine:
+                    yield problem.candidates.greedy([other], mine.__contains__, rest)
