@@ -20,13 +20,27 @@ from byoc.partition.place.search import Found, search
 from byoc.partition.place.steps import Tweak
 from byoc.partition.report import HOST
 
-__all__ = ["best_choice", "trim", "tweaks"]
+__all__ = ["SURE", "best_choice", "sure_choice", "trim", "tweaks"]
+
+SURE = 0.002
+"""A gain below this share of the predicted time is none."""
 
 _EFFORT = 120_000  # ops grouped and priced while improving, about
 _TRIES = 4000  # plans, at most
 _KICKS = 200
 _CLOSE = 1e-3  # a share of the cost not worth looking for
 _STRICT = 1e-12
+
+
+def sure_choice(problem: Problem) -> Placed:
+    """The best choice found, if it is predicted to gain at least `SURE` over first come, first
+    served; else that: predictions are not better than they are.
+    """
+    found = best_choice(problem).placed
+    ordered = problem.evaluate(problem.greedy())
+    if ordered.excess > found.excess or ordered.penalty > found.penalty:
+        return found
+    return ordered if ordered.seconds <= found.seconds * (1 + SURE) else found
 
 
 def best_choice(problem: Problem) -> Found:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from byoc.partition.place.costs import Costs
-from byoc.partition.place.improve import best_choice, tweaks
+from byoc.partition.place.improve import sure_choice, tweaks
 from byoc.partition.place.problem import Placed, Problem
 from byoc.partition.place.search import search
 from byoc.partition.place.strategy import ORDER, Strategy, fixed
@@ -50,9 +50,8 @@ def alternatives(
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
 ) -> tuple[Alternative, ...]:
-    """The best `count` distinct plans, best first by prediction, and after them "order", all-host
-    and each vendor alone where the policy allows (not counted, left out when equal to an earlier
-    one). Arguments as `byoc.partition.partition_module`. Deterministic.
+    """The plan of "model" and the next best, `count` in all, and after them "order", all-host and
+    each vendor alone where the policy allows (not counted, left out when equal to an earlier one). Arguments as `byoc.partition.partition_module`. Deterministic.
 
     Raises OptionError when the policy's demands cannot be met.
     """
@@ -64,14 +63,11 @@ def alternatives(
         for scene in scenes
         for scope in range(len(scene.graph.scopes))
     ]
-    ranked = [_plan(problems, lambda p: best_choice(p).placed)]
+    found = [_plan(problems, sure_choice, "model")]
     if count > 1:
-        ranked += [_plan(problems, choose) for choose in _bent(problems)]
-    best = _distinct(sorted(ranked, key=lambda plan: plan.rank), [])[:count]
-    found = [
-        replace(plan, name="model" if plan is ranked[0] else f"search {k}")
-        for k, plan in enumerate(best, 1)
-    ]
+        bent = [_plan(problems, choose) for choose in _bent(problems)]
+        best = _distinct(sorted(bent, key=lambda plan: plan.rank), found)[: count - 1]
+        found += [replace(plan, name=f"search {k}") for k, plan in enumerate(best, 2)]
     names = [vendor.name for vendor in vendors]
     plain = [_plan(problems, _greedily, ORDER.name), _plan(problems, _nothing, HOST)]
     if len(names) > 1:

@@ -43,9 +43,9 @@ def _order(problem: Problem) -> Iterable[int]:
 
 def _model(problem: Problem) -> Iterable[int]:
     """Least predicted time."""
-    from byoc.partition.place.improve import best_choice
+    from byoc.partition.place.improve import sure_choice
 
-    return best_choice(problem).chosen
+    return sure_choice(problem).chosen
 
 
 ORDER = Strategy("order", _order, costed=False)

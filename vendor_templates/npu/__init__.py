@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from byoc.segment import Artifact, Segment
-from byoc.vendor import NativeRuntime, Pattern, Vendor
+from byoc.vendor import NativeRuntime, Pattern, Rates, Vendor
 
 from .options import NpuOptions
 
@@ -42,4 +42,6 @@ VENDOR = Vendor(
     status=_status,
     options=NpuOptions,
     processor="npu",
+    # The default machine of npu.yaml: 256 MACs per cycle, 16 bytes per cycle, its link.
+    rates=Rates(flops=256e9, bytes=8e9, launch=10e-6, border=5e-6, border_bytes=4e9),
 )
