@@ -159,6 +159,8 @@ def extreme_of_truths(name: str) -> Converter:
     def convert(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
         if _dtype(x[0]) != "bool":
             return stock_converter(name)(bb, x, attrs, opset, outputs)
+        if any(_same(d, 0) for d in x[0].ty.shape.values):
+            raise ValueError("it reduces nothing to a truth value")
         wide = Inputs([bb.normalize(op.astype(x[0], "int8")), *x[1:]])
         result = bb.normalize(stock_converter(name)(bb, wide, attrs, opset, outputs))
         return op.greater(result, relax.const(0, "int8"))
@@ -217,6 +219,9 @@ def upsample(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) ->
     )
 
 
+_NARROW = ("float4_", "float6_", "float8_", "int2", "int4", "uint2", "uint4")
+
+
 def cast(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Cast 6 to 25, CastLike 15 to 25 between numbers; TVM's kernels for types of eight bits and
     less do not keep NaN and do not saturate.
@@ -224,11 +229,7 @@ def cast(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any
     if opset < 0 or isinstance(x[0], GenericConst) or not _only_tensors(x[0]):
         return _plain_cast(bb, x, attrs, opset, outputs)
     kinds = (_dtype(x[0]), _target(x, attrs))
-    narrow = [
-        k
-        for k in kinds
-        if k.startswith(("float8", "float4", "float6", "int4", "uint4", "int2", "uint2"))
-    ]
+    narrow = [k for k in kinds if k.startswith(_NARROW)]
     if narrow and kinds[0] != kinds[1]:
         raise ValueError(f"TVM has no exact conversion of {' to '.join(kinds)}")
     return _plain_cast(bb, x, attrs, opset, outputs)
@@ -253,6 +254,39 @@ def _numpy(name: str) -> np.dtype[Any]:
     import ml_dtypes  # noqa: F401  registers the small types
 
     return np.dtype(name)
+
+
+def resize(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Resize 10 to 19 where TVM's kernels do as ONNX says.
+
+    They divide sizes where ONNX takes the scale it was given: both agree when the scale leads to
+    whole sizes.
+    """
+    mode = text_of(attrs.get("coordinate_transformation_mode"), "half_pixel")
+    if attrs.get("antialias", 0):
+        raise ValueError("antialias=1 is not supported")
+    if mode == "half_pixel_symmetric":
+        raise ValueError("coordinate_transformation_mode half_pixel_symmetric is not supported")
+    scales = x[1] if opset < 11 else x[2]
+    sizes = x[3] if opset >= 11 else None
+    dims = list(x[0].ty.shape.values) if _only_tensors(x[0]) else []
+    axes = attrs.get("axes")
+    if isinstance(scales, GenericConst) and to_numpy(scales.value).size:
+        factors = to_numpy(scales.value).tolist()
+        chosen = dims if axes is None else [dims[a] for a in axes_of(axes, len(dims))]
+        for dim, factor in zip(chosen, factors, strict=True):
+            wanted = int(dim) * factor
+            if abs(wanted - round(wanted)) > 1e-4 * max(1.0, wanted):
+                raise ValueError(f"a scale of {factor:g} makes {wanted:g} of {int(dim)} elements")
+            if mode == "align_corners" and round(wanted) == 1:
+                raise ValueError("align_corners to one element is not supported")
+    elif (
+        isinstance(sizes, GenericConst)
+        and mode == "align_corners"
+        and 1 in to_numpy(sizes.value).tolist()[-2:]
+    ):
+        raise ValueError("align_corners to one element is not supported")
+    return stock_converter("Resize")(bb, x, attrs, opset, outputs)
 
 
 def roi_align(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
@@ -286,6 +320,7 @@ NUMERIC: Mapping[tuple[str, str], Converter] = {
     ("", "PRelu"): prelu,
     ("", "ReduceMax"): extreme_of_truths("ReduceMax"),
     ("", "ReduceMin"): extreme_of_truths("ReduceMin"),
+    ("", "Resize"): resize,
     ("", "RoiAlign"): roi_align,
     ("", "SpaceToDepth"): space_to_depth,
     ("", "Upsample"): upsample,
