@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 from byoc.discovery import Requested
 from byoc.errors import ByocError, CompileError
 from byoc.executable import REPORT_MEMBER
-from byoc.runtime.program import Program, VendorUse, VmProgram
+from byoc.runtime.program import Healing, Program, VendorUse, VmProgram
 from byoc.segment import Artifact, Segment
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
     from byoc.partition import PartitionResult
 
-__all__ = ["build_program", "compile_segment", "vendor_use"]
+__all__ = ["HealSpec", "build_program", "compile_segment", "vendor_use"]
+
+HealSpec = bool | Healing | None
+"""None: host twins for segments off the CPU. True or a `Healing`: for all. False: for none."""
 
 
 def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact:
@@ -53,10 +56,16 @@ def build_program(
     parts: PartitionResult,
     requests: Sequence[Requested],
     artifacts: tuple[Artifact, ...],
+    heal: HealSpec = None,
 ) -> Program:
-    """Compile what is left for the host and put the program together. Raises CompileError."""
+    """Compile what is left for the host and put the program together.
+
+    heal: which segments get a host twin: None those not on processor "cpu", True or a `Healing`
+    all, False none. Raises CompileError.
+    """
     from byoc import host
     from byoc.planning import make_plan, port_types
+    from byoc.twins import make_twins
 
     used = {artifact.vendor for artifact in artifacts}
     vendors = {r.vendor.name: vendor_use(r) for r in requests if r.vendor.name in used}
@@ -72,6 +81,11 @@ def build_program(
         "extras": {REPORT_MEMBER: parts.report.to_json().encode()},
     }
     if host.needs_vm(parts.mod):
+        if heal:
+            raise CompileError(
+                f"model {model.name!r} has symbolic shapes or control flow: its segments can have "
+                f"no host twins yet; compile without heal"
+            )
         whole = host.build_vm(parts.mod)
         return Program(body=VmProgram(), host=whole, target=whole.target, **shared)
     lowered = host.lower(parts.mod)
@@ -79,11 +93,19 @@ def build_program(
     planned = make_plan(
         lowered.main, model.inputs, model.outputs, processors, sources=lowered.sources
     )
-    library = host.build(lowered.kernels) if len(lowered.kernels.functions) else None
+    healed = [
+        a.segment
+        for a in artifacts
+        if (processors[a.segment] != "cpu" if heal is None else heal is not False)
+    ]
+    twins = make_twins(parts.mod, artifacts, lowered.kernels, healed)
+    library = host.build(twins.kernels) if len(twins.kernels.functions) else None
     return Program(
         body=planned.plan,
         host=library,
         target=library.target if library else None,
         constants=planned.constants,
+        twins=twins.plans,
+        healing=heal if isinstance(heal, Healing) else Healing(),
         **shared,
     )

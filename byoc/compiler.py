@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from byoc.building import build_program, compile_segment
+from byoc.building import HealSpec, build_program, compile_segment
 from byoc.discovery import Requested, VendorSpec, resolve
 from byoc.errors import OptionError
 from byoc.executable import Executable
@@ -86,6 +86,7 @@ def compile(
     locked: str | os.PathLike[str] | None = None,
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
+    heal: HealSpec = None,
 ) -> Executable:
     """Compile a model for the host and the given vendors; arguments as `partition_model`.
 
@@ -94,6 +95,8 @@ def compile(
     is shipped; figures are kept in the user's cache (`byoc cache`). budget: how long measuring may
     take, in seconds or as "60s", "2m"; None: until no better plan turns up. dims: sizes of symbolic
     dimensions to measure with.
+    heal: segments with a host twin, which answers when the vendor fails at run time: None those
+    that run off the CPU, True or a `byoc.runtime.Healing` (limits) all, False none.
     Raises ModelError, VendorError, OptionError, LockError, CompileError.
     """
     requests = resolve(vendors)
@@ -102,6 +105,8 @@ def compile(
     if placement == MEASURED and locked is None:
         from byoc.measure.strategy import compile_measured
 
+        if heal is not None:
+            raise OptionError("heal cannot be chosen with placement='measured' yet; leave it out")
         best = compile_measured(model, source, requests, budget=budget, dims=dims, **wishes)
         _write_lock(lock, source, best.report, requests)
         return best
@@ -110,7 +115,7 @@ def compile(
     parts = _partition(source, requests, placement, locked, **wishes)
     check_placed(parts.mod, source.name, [request.vendor.name for request in requests])
     artifacts = tuple(compile_segment(segment, requests) for segment in parts.segments)
-    program = build_program(source, parts, requests, artifacts)
+    program = build_program(source, parts, requests, artifacts, heal)
     _write_lock(lock, source, parts.report, requests)
     return Executable(program, parts.report)
 

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byoc.errors import ArtifactError
-from byoc.runtime import Future, Profile, Session, load_program, save_program
+from byoc.runtime import (
+    Fault,
+    Future,
+    Healing,
+    Profile,
+    Session,
+    load_program,
+    save_program,
+)
 from byoc.runtime.program import PortType, Program
 from byoc.segment import Array
 from byoc.vendor import NativeRuntime, PythonRuntime
@@ -108,6 +117,11 @@ class Executable:
         return self._session.map(inputs, deadline=deadline)
 
     @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Calls of segments that failed at run time and were made good by their host twins."""
+        return self._session.faults
+
+    @property
     def max_in_flight(self) -> int:
         """Requests on their way at once; `submit` waits beyond. May be set before the first."""
         return self._session.max_in_flight
@@ -133,13 +147,20 @@ class Executable:
         return f"<byoc.Executable {self.name}({ports}), {len(self._program.artifacts)} segments>"
 
 
-def load(path: str | os.PathLike[str]) -> Executable:
+def load(path: str | os.PathLike[str], *, heal: bool | Healing | None = None) -> Executable:
     """Load a model saved by `Executable.save`.
 
     Verifies every member and that the file fits this machine before anything of it runs.
+    heal: None: host twins and their limits as the file says; False: no twins, a failing segment is
+    an ExecutionError; a `byoc.runtime.Healing`: other limits.
     Raises ArtifactError, VendorError when a vendor of the file is not installed.
     """
-    return Executable(load_program(Path(path), _find_runtime))
+    program = load_program(Path(path), _find_runtime)
+    if heal is False:
+        program = replace(program, twins={})
+    elif isinstance(heal, Healing):
+        program = replace(program, healing=heal)
+    return Executable(program)
 
 
 def _find_runtime(vendor: str) -> NativeRuntime | PythonRuntime:

@@ -5,16 +5,28 @@ Needs tvm-ffi and byoc's own library, never TVM's compiler.
 
 from .artifact import load_program, save_program
 from .cpu import cpu_features
+from .healing import Fault
 from .native import num_threads, set_num_threads
 from .plan import Plan
 from .profile import Profile, TaskTime
-from .program import HostModule, PortType, Program, Target, VendorUse, VmProgram
+from .program import (
+    Healing,
+    HostModule,
+    PortType,
+    Program,
+    Target,
+    Twin,
+    VendorUse,
+    VmProgram,
+)
 from .requests import DeadlineError, Future, QueueFullError
 from .session import Session
 
 __all__ = [
     "DeadlineError",
+    "Fault",
     "Future",
+    "Healing",
     "HostModule",
     "Plan",
     "PortType",
@@ -24,6 +36,7 @@ __all__ = [
     "Session",
     "Target",
     "TaskTime",
+    "Twin",
     "VendorUse",
     "VmProgram",
     "cpu_features",

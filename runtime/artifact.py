@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pydantic
 
@@ -24,7 +25,7 @@ from .archive import check_name, read_manifest, verify, write_archive
 from .cpu import cpu_features
 from .manifest import Manifest, SegmentEntry, VendorEntry, installed
 from .plan import Plan, decode_plan, encode_plan
-from .program import Program, Target, VendorUse, VmProgram
+from .program import Program, Target, Twin, VendorUse, VmProgram
 from .weights import WeightsWriter, map_member, view_array
 
 __all__ = ["load_program", "save_program"]
@@ -32,6 +33,7 @@ __all__ = ["load_program", "save_program"]
 Content = tuple[str, int, Iterable[bytes | memoryview]]
 Resolver = Callable[[str], NativeRuntime | PythonRuntime]
 
+_T = TypeVar("_T")
 _VM = pydantic.TypeAdapter(VmProgram)
 
 
@@ -100,6 +102,10 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
             )
         )
     constants = tuple(weights.add(c) for c in program.constants)
+    twins = {}
+    for name, twin in program.twins.items():
+        add(f"twins/{name}.json", encode_plan(twin.plan))
+        twins[name] = tuple(weights.add(c) for c in twin.constants)
     contents.append(("weights.bin", weights.size, weights.chunks()))
     for name, _, _ in contents:
         check_name(name)
@@ -118,6 +124,8 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
         constants=constants,
         arrays=tuple(weights.entries),
         extras=tuple(program.extras),
+        twins=twins,
+        healing=program.healing,
     )
 
 
@@ -204,15 +212,31 @@ def _load(fd: int, resolve_vendor: Resolver) -> Program:
         constants=pick(manifest.constants, "the plan"),
         segment_outputs={s.name: s.outputs for s in manifest.segments if s.outputs is not None},
         target=manifest.target,
+        twins={
+            name: Twin(
+                _plan(f"twins/{name}.json", read), pick(numbers, f"the twin of segment {name!r}")
+            )
+            for name, numbers in manifest.twins.items()
+        },
+        healing=manifest.healing,
         extras={name: read(f"extras/{name}") for name in manifest.extras},
     )
 
 
 def _body(manifest: Manifest, read: Callable[[str], bytes]) -> Plan | VmProgram:
-    member = "plan.json" if manifest.body == "plan" else "vm.json"
+    if manifest.body == "plan":
+        return _plan("plan.json", read)
+    return _decode(_VM.validate_json, "vm.json", read)
+
+
+def _plan(member: str, read: Callable[[str], bytes]) -> Plan:
+    return _decode(decode_plan, member, read)
+
+
+def _decode(decode: Callable[[bytes], _T], member: str, read: Callable[[str], bytes]) -> _T:
+    data = read(member)
     try:
-        data = read(member)
-        return decode_plan(data) if manifest.body == "plan" else _VM.validate_json(data)
+        return decode(data)
     except pydantic.ValidationError as error:
         raise ArtifactError(f"member {member!r}: {' '.join(str(error).split()):.300}") from None
 

@@ -12,13 +12,18 @@ import pydantic
 from byoc.errors import ArtifactError
 
 from .archive import Member
-from .program import PortType, Target
+from .program import Healing, PortType, Target
 from .weights import ArrayEntry
 
 __all__ = ["FORMAT_VERSION", "Manifest", "SegmentEntry", "VendorEntry", "decode", "encode"]
 
-FORMAT_VERSION = 1
-"""Version of the file format; files of another version are refused with both numbers."""
+FORMAT_VERSION = 2
+"""Version of the file format; files of a later version are refused with both numbers.
+
+1: no host twins; still read. 2: ``twins/<segment>.json``, `Manifest.twins`, `Manifest.healing`.
+"""
+
+_READ = (1, FORMAT_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,11 @@ class SegmentEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of ``manifest.json``."""
+    """All of ``manifest.json``.
+
+    twins: segment name → array numbers of its twin's constants; the plan is the member
+    ``twins/<name>.json``.
+    """
 
     byoc: str
     tvm: str
@@ -62,6 +71,8 @@ class Manifest:
     constants: tuple[int, ...]
     arrays: tuple[ArrayEntry, ...]
     extras: tuple[str, ...]
+    twins: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    healing: Healing = field(default_factory=Healing)
     members: tuple[Member, ...] = field(default=())
     format: int = FORMAT_VERSION
 
@@ -95,7 +106,7 @@ def decode(data: bytes) -> Manifest:
         version = document["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"manifest.json is no manifest: {error!r:.200}") from None
-    if version != FORMAT_VERSION:
+    if version not in _READ:
         raise ArtifactError(
             f"the file has format {version}, this byoc reads format {FORMAT_VERSION} "
             f"(it was written by byoc {document.get('byoc', '?')}); compile the model again, or "

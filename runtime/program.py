@@ -16,12 +16,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from byoc.errors import OptionError
 from byoc.segment import Array, Artifact, TensorType
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 from .plan import Plan
 
-__all__ = ["HostModule", "PortType", "Program", "Target", "VendorUse", "VmProgram"]
+__all__ = [
+    "Healing",
+    "HostModule",
+    "PortType",
+    "Program",
+    "Target",
+    "Twin",
+    "VendorUse",
+    "VmProgram",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,39 @@ class VendorUse:
     processor: str = "cpu"
 
 
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """A segment compiled for the host: it takes over when the vendor fails.
+
+    plan: host kernels of `Program.host` only; its ports are the segment's inputs and outputs.
+    """
+
+    plan: Plan
+    constants: tuple[Array, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Healing:
+    """What counts as a failure of a segment that has a host twin.
+
+    An error of the vendor always does. failures: so many, and the twin takes over for good.
+    deadline: seconds one call may take (on copies of its tensors, in a thread of its own); None: as
+    long as it likes. check_nan: NaN in an output is a failure.
+    """
+
+    failures: int = 3
+    deadline: float | None = None
+    check_nan: bool = False
+
+    def __post_init__(self) -> None:
+        if self.failures < 1:
+            raise OptionError(f"Healing.failures must be 1 or more, found {self.failures!r}")
+        if self.deadline is not None and not 0 < self.deadline < 1e6:
+            raise OptionError(
+                f"Healing.deadline must be seconds above 0, or None, found {self.deadline!r}"
+            )
+
+
 class HostModule(Protocol):
     """The host library while it exists in memory only."""
 
@@ -96,6 +139,7 @@ class Program:
     segment_outputs: segment name → number of its outputs; needed for segments of Python-hosted
         vendors in a VM program (a plan tells it anyway).
     target: what the host library needs; None when there is none.
+    twins: segment name → its host twin. healing: when they take over.
     extras: further members of the artifact, carried and verified but not needed to run
         ("report.json" → bytes).
     """
@@ -110,6 +154,8 @@ class Program:
     constants: tuple[Array, ...] = ()
     segment_outputs: Mapping[str, int] = field(default_factory=dict)
     target: Target | None = None
+    twins: Mapping[str, Twin] = field(default_factory=dict)
+    healing: Healing = field(default_factory=Healing)
     extras: Mapping[str, bytes] = field(default_factory=dict)
 
     @property

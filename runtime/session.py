@@ -14,6 +14,7 @@ from byoc.segment import Array
 from byoc.vendor import PythonRuntime
 
 from . import vendors
+from .healing import Fault, FaultLog, guard
 from .host import load_host
 from .native import (
     as_tensor,
@@ -56,19 +57,19 @@ class Session:
         self._ports = Inputs(program.inputs, program.outputs)
         self._nothing_given: list[Array | None] = [None] * len(program.outputs)
         num_threads()  # a bad environment variable is reported here
-        segments = _bind_segments(program)
+        body = program.body
+        host = load_host(program.host, vm=not isinstance(body, Plan))
+        self._faults = FaultLog()
+        segments = _bind_segments(program, host, self._faults)
         constants = [as_tensor(array) for array in program.constants]
         owners = {a.segment: a.vendor for a in program.artifacts}
-        body = program.body
         if isinstance(body, Plan):
             _check_ports(program, body)
-            host = load_host(program.host, vm=False)
             self._allocators = [
                 function("Allocator")(port.type.shape, port.type.dtype) for port in program.outputs
             ]
             executor = function("Executor")(encode_plan(body), host, segments, owners, constants)
         else:
-            host = load_host(program.host, vm=True)
             if host is None:
                 raise ArtifactError(
                     f"model {program.name!r} runs on the VM but has no host library"
@@ -76,6 +77,11 @@ class Session:
             self._constants = constants
             executor = function("VmExecutor")(host, segments, owners, body.entry)
         self._execute, self._open = executor["run"], executor["open"]
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Calls of segments that failed and were made good by their host twins."""
+        return self._faults.all()
 
     @property
     def max_in_flight(self) -> int:
@@ -284,8 +290,8 @@ def _default_in_flight(program: Program) -> int:
     return max(2, 2 * len(processors))
 
 
-def _bind_segments(program: Program) -> dict[str, Any]:
-    """Every segment as a function, by name."""
+def _bind_segments(program: Program, host: Any, log: FaultLog) -> dict[str, Any]:
+    """Every segment as a function, by name, with its host twin where it has one."""
     counts = dict(program.segment_outputs)
     names = {artifact.segment for artifact in program.artifacts}
     for task in program.body.tasks if isinstance(program.body, Plan) else ():
@@ -309,7 +315,13 @@ def _bind_segments(program: Program) -> dict[str, Any]:
         outputs = counts.get(artifact.segment)
         if outputs is None and isinstance(use.runtime, PythonRuntime) and program.is_static:
             continue  # never called
-        segments[artifact.segment] = vendors.bind(artifact, use, outputs)
+        execute = vendors.bind(artifact, use, outputs)
+        twin = program.twins.get(artifact.segment)
+        if twin is not None:
+            execute = guard(
+                artifact, execute, twin, host, outputs, program.healing, use.processor, log
+            )
+        segments[artifact.segment] = execute
     return segments
 
 

@@ -17,6 +17,7 @@
 #include "completions.h"
 #include "errors.h"
 #include "executor.h"
+#include "guard.h"
 #include "mapping.h"
 #include "plan.h"
 #include "processor.h"
@@ -168,6 +169,29 @@ Map<String, Function> OpenDesk(std::shared_ptr<Executor> executor, const Optiona
           {"wake", Function::FromTyped(wake)}};
 }
 
+/*! \brief Everything a plan needs, put together; `host` must outlive the executor. */
+std::shared_ptr<Executor> NewExecutor(const Bytes& plan_json, const Optional<Module>& host,
+                                      const Map<String, Function>& segments,
+                                      const Map<String, String>& vendors, Array<Tensor> constants) {
+  std::vector<int64_t> sizes;
+  for (const Tensor& t : constants) {
+    sizes.push_back(static_cast<int64_t>(ffi::GetDataSize(*t.GetDLTensorPtr())));
+  }
+  Plan plan = ParsePlan(std::string(plan_json.data(), plan_json.size()), sizes);
+  std::vector<Executor::Callee> callees = Resolve(plan, host, segments, vendors);
+  return std::make_shared<Executor>(std::move(plan), std::move(callees), std::move(constants));
+}
+
+/*! \brief run(inputs..., outputs...), each a tensor or an address. */
+Function RunFunction(std::shared_ptr<Executor> executor, const Optional<Module>& host) {
+  // A kernel's function does not keep its library alive: `host` is held here.
+  return Function::FromPacked([executor, host](PackedArgs args, Any*) {
+    CheckCount(*executor, static_cast<size_t>(args.size()));
+    std::vector<void*> pointers = Pointers(args, 0);
+    executor->Run(pointers.data(), pointers.data() + executor->plan().inputs.size());
+  });
+}
+
 /*!
  * \brief The executor as functions:
  *
@@ -177,22 +201,32 @@ Map<String, Function> OpenDesk(std::shared_ptr<Executor> executor, const Optiona
 Map<String, Function> MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
                                    const Map<String, Function>& segments,
                                    const Map<String, String>& vendors, Array<Tensor> constants) {
-  std::vector<int64_t> sizes;
-  for (const Tensor& t : constants) {
-    sizes.push_back(static_cast<int64_t>(ffi::GetDataSize(*t.GetDLTensorPtr())));
-  }
-  Plan plan = ParsePlan(std::string(plan_json.data(), plan_json.size()), sizes);
-  std::vector<Executor::Callee> callees = Resolve(plan, host, segments, vendors);
-  auto executor =
-      std::make_shared<Executor>(std::move(plan), std::move(callees), std::move(constants));
-  // A kernel's function does not keep its library alive: `host` is held here.
-  const auto run = [executor, host](PackedArgs args, Any*) {
-    CheckCount(*executor, static_cast<size_t>(args.size()));
-    std::vector<void*> pointers = Pointers(args, 0);
-    executor->Run(pointers.data(), pointers.data() + executor->plan().inputs.size());
-  };
-  return {{"run", Function::FromPacked(run)},
+  auto executor = NewExecutor(plan_json, host, segments, vendors, std::move(constants));
+  return {{"run", RunFunction(executor, host)},
           {"open", Function::FromTyped([executor, host] { return OpenDesk(executor, host); })}};
+}
+
+/*!
+ * \brief `execute` with a host twin: see guard.h. The twin's plan calls host kernels only.
+ *
+ * limits: failures, seconds of a call (0: no deadline), look for NaN. report(kind, message, number,
+ * replaced) may be null.
+ */
+Function MakeGuard(String segment, Function execute, int64_t outputs, Bytes plan_json,
+                   Optional<Module> host, Array<Tensor> constants, int64_t failures,
+                   double deadline, bool check_nan, Optional<Function> report) {
+  const auto make_twin = [=] {
+    return RunFunction(NewExecutor(plan_json, host, {}, {}, constants), host);
+  };
+  Guard::Report tell;
+  if (report) {
+    tell = [told = *report](const std::string& kind, const std::string& message, int64_t count,
+                            bool replaced) { told(kind, message, count, replaced); };
+  }
+  auto guard = std::make_shared<Guard>(std::string(segment), std::move(execute),
+                                       static_cast<size_t>(outputs), make_twin,
+                                       Guard::Limits{failures, deadline, check_nan}, tell);
+  return Function::FromPacked([guard](PackedArgs args, Any*) { guard->Call(args); });
 }
 
 /*!
@@ -331,6 +365,7 @@ void CallOn(PackedArgs args, Any* result) {
 TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
       .def("byoc.runtime.Executor", MakeExecutor)
+      .def("byoc.runtime.Guard", MakeGuard)
       .def("byoc.runtime.Allocator", MakeAllocator)
       .def("byoc.runtime.VmExecutor", MakeVmExecutor)
       .def("byoc.runtime.Tensor", MakeTensor)

@@ -216,8 +216,17 @@ def test_what_is_no_artifact(tmp_path, resolver):
 
 def test_other_format_version(file, resolver, tmp_path):
     bad = _edit(file, tmp_path / "m.byoc", lambda m: m.update(format=7, byoc="9.9"))
-    with pytest.raises(ArtifactError, match=r"has format 7, this byoc reads format 1 .*byoc 9\.9"):
+    with pytest.raises(ArtifactError, match=r"has format 7, this byoc reads format 2 .*byoc 9\.9"):
         load_program(bad, resolver)
+
+
+def test_files_of_format_1_are_still_read(program, file, resolver, tmp_path):
+    def change(document):
+        document["format"] = 1
+        del document["twins"], document["healing"]
+
+    loaded = load_program(_edit(file, tmp_path / "m.byoc", change), resolver)
+    assert loaded.twins == {} and loaded.body == program.body
 
 
 def test_other_cpu(file, resolver, tmp_path):

@@ -1,0 +1,136 @@
+"""Host twins: what takes over when a vendor's segment fails at run time.
+
+A twin is the segment's own Relax function, lowered like the host remainder and compiled into the
+same library::
+
+    segment npu_0 ──▶ host.lower ──▶ kernels npu_0__fused_conv, … ─┐
+    main          ──▶ host.lower ──▶ kernels …                     ─┴─▶ one library
+                                └──▶ plan of the twin: tasks over those kernels
+
+Its constants are the segment's own arrays, so an artifact holds them once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from byoc.errors import CompileError
+from byoc.planning import make_plan
+from byoc.runtime.program import Twin
+
+if TYPE_CHECKING:
+    import tvm
+
+    from byoc.segment import Artifact
+
+__all__ = ["Twins", "make_twins"]
+
+
+@dataclass(frozen=True, eq=False)
+class Twins:
+    """plans: the twin of each segment. kernels: all PrimFuncs to build, those given included."""
+
+    plans: dict[str, Twin]
+    kernels: tvm.IRModule
+
+
+def make_twins(
+    mod: tvm.IRModule, artifacts: Sequence[Artifact], kernels: tvm.IRModule, names: Iterable[str]
+) -> Twins:
+    """Lower the segments called `names` for the host.
+
+    mod: the partitioned module, whose shapes are static. kernels: those of the host remainder.
+    Raises CompileError for a segment the host cannot run.
+    """
+    import tvm
+
+    names = tuple(names)
+    if not names:
+        return Twins({}, kernels)
+    pool = _Pool(dict(kernels.functions_items()))
+    functions = {
+        str(func.attrs["global_symbol"]): func
+        for _, func in mod.functions_items()
+        if getattr(func, "attrs", None) is not None and "Codegen" in func.attrs
+    }
+    known = {id(c): c for a in artifacts for c in a.constants}
+    plans = {name: _twin(name, functions[name], pool, list(known.values())) for name in names}
+    return Twins(plans, tvm.IRModule(pool.functions))
+
+
+def _twin(name: str, func: Any, pool: _Pool, known: list[Any]) -> Twin:
+    import tvm
+
+    from byoc import host
+
+    for attribute in ("Codegen", "Primitive", "Composite"):
+        if attribute in func.attrs:
+            func = func.without_attr(attribute)
+    main = func.with_attr("global_symbol", "main")
+    try:
+        lowered = host.lower(tvm.IRModule({"main": main}))
+    except CompileError as error:
+        raise CompileError(
+            f"segment {name!r} can have no host twin: {error}; compile with heal=False to do "
+            f"without"
+        ) from error
+    fields = getattr(main.ret_ty, "fields", None)
+    outputs = [f"y{i}" for i in range(1 if fields is None else len(fields))]
+    planned = make_plan(
+        lowered.main, [f"x{i}" for i in range(len(main.params))], outputs, sources=lowered.sources
+    )
+    new_names = {
+        var.name_hint: pool.add(name, var.name_hint, kernel)
+        for var, kernel in lowered.kernels.functions_items()
+    }
+    tasks = tuple(
+        replace(task, function=new_names[task.function]) if task.kind == "host" else task
+        for task in planned.plan.tasks
+    )
+    constants = tuple(_same(array, known) for array in planned.constants)
+    return Twin(replace(planned.plan, tasks=tasks), constants)
+
+
+def _same(array: Any, known: list[Any]) -> Any:
+    """The vendor's array over the same memory when there is one: it is stored by identity."""
+    key = (array.__array_interface__["data"][0], array.shape, array.dtype)
+    for other in known:
+        if (other.__array_interface__["data"][0], other.shape, other.dtype) == key:
+            return other
+    return array
+
+
+class _Pool:
+    """Kernels by name; equal ones are compiled once."""
+
+    def __init__(self, functions: dict[Any, Any]) -> None:
+        import tvm_ffi
+
+        self._hash = tvm_ffi.structural_hash
+        self._equal = tvm_ffi.structural_equal
+        self.functions = functions
+        self._by_hash: dict[int, list[tuple[str, Any]]] = {}
+        for var, kernel in functions.items():
+            self._remember(var.name_hint, _bare(kernel))
+
+    def _remember(self, name: str, kernel: Any) -> None:
+        self._by_hash.setdefault(self._hash(kernel), []).append((name, kernel))
+
+    def add(self, segment: str, name: str, kernel: Any) -> str:
+        """Name under which the kernel is compiled."""
+        import tvm
+
+        bare = _bare(kernel)
+        for other, candidate in self._by_hash.get(self._hash(bare), ()):
+            if self._equal(bare, candidate):
+                return other
+        new = f"{segment}__{name}"
+        self.functions[tvm.ir.GlobalVar(new)] = kernel
+        self._remember(new, bare)
+        return new
+
+
+def _bare(kernel: Any) -> Any:
+    return kernel.without_attr("global_symbol") if "global_symbol" in kernel.attrs else kernel
