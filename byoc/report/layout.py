@@ -125,8 +125,8 @@ def _blocks(report: PartitionReport, preds: Sequence[Sequence[int]]) -> list[tup
     unit: list[int] = []
     names: list[str] = []
     first: dict[str, int] = {}
-    for op in report.ops:
-        segment = op.segment if op.place != HOST else None
+    for record in report.ops:
+        segment = record.segment if record.place != HOST else None
         if segment is None or segment not in first:
             if segment is not None:
                 first[segment] = len(names)

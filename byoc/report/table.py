@@ -9,12 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from byoc.partition.report import HOST, PartitionReport
-from byoc.report.units import count, percent, size
+from byoc.report.units import count, percent, seconds, size
 
 __all__ = ["render_table", "renderables"]
 
 SHOWN_SEGMENTS = 40
 SHOWN_REASONS = 20
+SHOWN_SPLITS = 5
 
 
 def render_table(report: PartitionReport, *, ops: bool = False, width: int | None = None) -> str:
@@ -33,6 +34,9 @@ def renderables(report: PartitionReport, *, ops: bool = False) -> RenderableType
     parts.append(_coverage(report))
     if report.host_ops:
         parts.append(_host(report))
+    if len(report.plans) > 1:
+        parts.append(_plans(report))
+    parts += _sentences(report)
     if ops:
         parts.append(_ops(report))
     return Group(*parts)
@@ -94,6 +98,40 @@ def _host(report: PartitionReport) -> RenderableType:
     if hidden > 0:
         _row(table, "", "", Text(f"… and {hidden} more reasons", style="dim"))
     return Group(head, table)
+
+
+def _plans(report: PartitionReport) -> RenderableType:
+    table = _table(
+        ("plan", "<"), ("segments", ">"), ("predicted", ">"), ("measured", ">"), ("noise", ">"),
+        ("", "<"),
+    )  # fmt: skip
+    for plan in report.plans:
+        noise = "" if plan.noise is None else f"± {percent(plan.noise)}"
+        kept = Text("kept", style="green") if plan.shipped else ""
+        _row(
+            table, plan.name, str(plan.segments), seconds(plan.predicted), seconds(plan.measured),
+            noise, kept,
+        )  # fmt: skip
+    return Group(Text(""), table)
+
+
+def _sentences(report: PartitionReport) -> list[RenderableType]:
+    """Splits, counterfactuals, advice and warnings, each under its heading."""
+    splits = [split.text for split in report.splits[:SHOWN_SPLITS]]
+    hidden = len(report.splits) - SHOWN_SPLITS
+    if hidden > 0:
+        splits.append(f"… and {hidden} more")
+    parts: list[RenderableType] = []
+    for title, style, lines in (
+        ("not joined", "", splits),
+        ("what if", "", [c.text for c in report.counterfactuals]),
+        ("advice", "green", report.advice),
+        ("warning", "yellow", report.warnings),
+    ):
+        if lines:
+            parts.append(Text(f"\n{title}:"))
+            parts += [Text(f"  {line}", style=style) for line in lines]
+    return parts
 
 
 def _ops(report: PartitionReport) -> RenderableType:

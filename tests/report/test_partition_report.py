@@ -71,6 +71,18 @@ def test_table_names_are_not_markup():
     assert "[bold]x[/bold]" in report.table(ops=True)
 
 
+def test_table_of_plans_splits_counterfactuals_advice_and_warnings(full):
+    text = full.table()
+    assert re.search(r"model +2 +1 ms +1\.1 ms +± 2\.0 % +kept", text)
+    assert re.search(r"host +0 +2 ms +\?\n", text)
+    assert "not joined:\n  v_0 and v_1 cannot be one segment: …" in text
+    assert "what if:\n  if exp were supported by v: …" in text
+    assert "advice:\n  min_segment_flops=2e6 would remove 14 segments" in text
+    assert text.rstrip().endswith("warning:\n  coverage is low")
+    many = replace(full, splits=full.splits * 9)
+    assert "… and 4 more" in many.table()
+
+
 def test_long_tables_are_cut():
     many = PartitionReport(("v",), (op(0, "v"),), tuple(segment(f"v_{k}") for k in range(50)))
     assert "… and 10 more" in many.table()
