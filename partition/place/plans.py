@@ -50,8 +50,9 @@ def alternatives(
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
 ) -> tuple[Alternative, ...]:
-    """The plan of "model" and the next best, `count` in all, and after them "order", all-host and
-    each vendor alone where the policy allows (not counted, left out when equal to an earlier one). Arguments as `byoc.partition.partition_module`. Deterministic.
+    """The plan of "model" and the next best by prediction, `count` in all; after them "order",
+    all-host and each vendor alone where the policy allows (not counted, left out when equal to an
+    earlier one). Arguments as `byoc.partition.partition_module`. Deterministic.
 
     Raises OptionError when the policy's demands cannot be met.
     """

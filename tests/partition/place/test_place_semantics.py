@@ -1,0 +1,89 @@
+"""Whatever the graph, the vendors, the policy: same numbers, convex segments, one place per op."""
+
+import os
+
+import numpy as np
+import pytest
+import test_partition_properties as properties
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from random_modules import SHAPE
+from random_placements import build, policies, recipes, vendor_lists
+from relax_numpy import evaluate
+from tvm import relax
+
+from byoc.errors import OptionError
+from byoc.partition import partition_module
+from byoc.partition.place import fixed
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+BLOCK = int(os.environ.get("BYOC_PLACEMENT_BLOCK", "10000"))
+SEED = int(os.environ.get("BYOC_PLACEMENT_SEED", "0"))
+
+
+def check(recipe, vendors, policy, placement):
+    mod = build(recipe)
+    processors = {vendor.processor for vendor in vendors}
+    if policy is not None and not processors.issuperset(policy.weight_budget):
+        policy = None
+    try:
+        result = partition_module(mod, vendors, placement=placement, policy=policy)
+    except OptionError as error:
+        assert policy is not None
+        assert "cannot be met" in str(error) or "matches no op" in str(error), error
+        return
+    relax.analysis.well_formed(result.mod)
+    properties.check_segments(mod, result)
+    assert all(len(op.verdicts) == len(vendors) for op in result.report.ops)
+    if policy is not None:
+        check_policy(result, policy, vendors)
+    rng = np.random.default_rng(1)
+    inputs = [rng.standard_normal(SHAPE).astype("float32") for _ in range(2)]
+    want, got = evaluate(mod, *inputs), evaluate(result.mod, *inputs)
+    want, got = (v if isinstance(v, tuple) else (v,) for v in (want, got))
+    assert len(want) == len(got)
+    for one, other in zip(want, got, strict=True):
+        np.testing.assert_array_equal(one, other)
+    if placement == "model":
+        places = {
+            op.index: f"{op.place}.{op.pattern}" for op in result.report.ops if op.place != "host"
+        }
+        again = partition_module(mod, vendors, placement=fixed(places))
+        where = [(op.place, op.pattern, op.segment) for op in result.report.ops]
+        assert where == [(op.place, op.pattern, op.segment) for op in again.report.ops]
+
+
+def check_policy(result, policy, vendors):
+    processor = {vendor.name: vendor.processor for vendor in vendors}
+    if policy.max_segments is not None:
+        assert len(result.segments) <= policy.max_segments
+    for name, budget in policy.weight_budget.items():
+        used = [s.weight_bytes for s in result.report.segments if processor[s.vendor] == name]
+        assert sum(used) <= budget
+    for op in result.report.ops:
+        dtype = op.type.lstrip("(").partition("[")[0]
+        assert policy.verdict(op.op, (op.name,), dtype, op.place) != "exclude"
+
+
+CASES = {
+    "recipe": recipes(),
+    "vendors": vendor_lists(),
+    "policy": policies(),
+    "placement": st.sampled_from(("model", "model", "order")),
+}
+QUIET = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=120, **QUIET)
+@given(**CASES)
+def test_placing_keeps_meaning(recipe, vendors, policy, placement):
+    check(recipe, vendors, policy, placement)
+
+
+@pytest.mark.slow
+@seed(SEED)
+@settings(max_examples=BLOCK, **QUIET)
+@given(**CASES)
+def test_placing_keeps_meaning_ten_thousand_times(recipe, vendors, policy, placement):
+    check(recipe, vendors, policy, placement)
