@@ -11,7 +11,7 @@ so ops stay in topological order without sorting, and what nobody reads disappea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,17 @@ __all__ = ["Graph", "Op", "Post"]
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A post-op: an eltwise (``value is None``) or ``out alg value``."""
+    """A post-op: an eltwise (``value is None``) or ``out alg value``.
+
+    scale, zero: the grid of a value that is int8, or the one that "requantize" rounds to.
+    """
 
     alg: str
     alpha: float = 0.0
     beta: float = 0.0
     value: int | None = None
+    scale: float | None = None
+    zero: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -212,4 +217,4 @@ class Graph:
 
 
 def _renamed(post: Post, old: int, new: int) -> Post:
-    return Post(post.alg, post.alpha, post.beta, new) if post.value == old else post
+    return replace(post, value=new) if post.value == old else post

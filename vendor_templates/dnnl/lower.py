@@ -24,7 +24,7 @@ from .dims import bind, canonical
 from .graph import Graph, Op, Post
 from .ops import RULES
 from .options import DnnlOptions
-from .passes import PASSES
+from .passes import ALWAYS, PASSES
 
 __all__ = ["PROGRAM_VERSION", "compile_segment"]
 
@@ -38,7 +38,7 @@ def compile_segment(segment: Segment, options: DnnlOptions) -> Artifact:
     symbolic dimension cannot be computed from the shapes of the segment's inputs.
     """
     graph = normalise(segment)
-    for run in PASSES if options.fuse else ():
+    for run in PASSES if options.fuse else ALWAYS:
         run(graph)
     _separate_outputs(graph)
     return encode(graph, segment, options)
@@ -148,8 +148,12 @@ def _encode_op(op: Op, ids: dict[int, int], renamed: dict[Dim, Dim]) -> dict[str
 
 
 def _encode_post(post: Post, ids: dict[int, int]) -> dict[str, Any]:
+    if post.alg == "requantize":
+        grid = {"scale": post.scale, "zero": post.zero}
+        return {"post": "requantize", **grid, "low": post.alpha, "high": post.beta}
     if post.value is not None:
-        return {"post": "binary", "alg": post.alg, "value": ids[post.value]}
+        found: dict[str, Any] = {"post": "binary", "alg": post.alg, "value": ids[post.value]}
+        return found if post.scale is None else {**found, "scale": post.scale, "zero": post.zero}
     return {"post": "eltwise", "alg": post.alg, "alpha": post.alpha, "beta": post.beta}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from . import conv, elementwise, matmul, norm, pool, reduce, shape
+from . import conv, elementwise, matmul, norm, pool, quantised, reduce, shape
 from .rule import Rule
 
 __all__ = ["RULES", "Rule", "limits_table"]
@@ -21,7 +21,7 @@ def _table(families: Iterable[Iterable[Rule]]) -> Mapping[str, Rule]:
 
 
 RULES: Mapping[str, Rule] = _table(
-    family.RULES for family in (conv, matmul, pool, elementwise, norm, reduce, shape)
+    family.RULES for family in (conv, matmul, pool, elementwise, norm, reduce, shape, quantised)
 )
 """Relax name without prefix → rule."""
 

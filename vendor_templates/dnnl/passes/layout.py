@@ -158,6 +158,8 @@ _SINKS: Mapping[str, Sink] = {
     "transpose": _compose,
     "eltwise": _unary,
     "cast": _unary,
+    "quantize": _unary,
+    "dequantize": _unary,
     "binary": _binary,
     "concat": _concat,
     "softmax": _axis,

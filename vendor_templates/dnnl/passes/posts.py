@@ -25,6 +25,8 @@ _ANCHORS: Mapping[str, int] = {
     "convolution": 3,
     "deconvolution": 3,
     "matmul": 3,
+    "qconvolution": 3,
+    "qmatmul": 3,
     "pooling": 2,
     "global_pooling": 2,
     "batch_norm": 2,

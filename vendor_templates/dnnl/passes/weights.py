@@ -17,7 +17,7 @@ from ..graph import Graph, Op
 
 __all__ = ["fold_into_weights"]
 
-_KINDS = ("convolution", "deconvolution", "matmul")
+_KINDS = ("convolution", "deconvolution", "matmul", "qconvolution", "qmatmul")
 
 
 def fold_into_weights(graph: Graph) -> None:
@@ -55,7 +55,7 @@ def _anchor(graph: Graph, value: int) -> Op | None:
 
 def _channels(graph: Graph, anchor: Op) -> tuple[int, int] | None:
     """Axis and number of the channels an anchor makes; None when it is symbolic."""
-    axis = graph.rank(anchor.out) - 1 if anchor.kind == "matmul" else 1
+    axis = graph.rank(anchor.out) - 1 if anchor.kind.endswith("matmul") else 1
     count = graph.shape(anchor.out)[axis]
     return (axis, count) if isinstance(count, int) else None
 
@@ -93,7 +93,7 @@ def _absorb_binary(graph: Graph, op: Op) -> None:
         if alg in ("add", "sub"):
             _shift(graph, op, anchor, vector if alg == "add" else -vector)
             return
-        if graph.constants.get(anchor.inputs[1]) is not None:
+        if graph.constants.get(anchor.inputs[1]) is not None and not anchor.kind.startswith("q"):
             if alg == "mul":
                 _scale(graph, op, anchor, vector, None)
                 return
@@ -104,7 +104,9 @@ def _absorb_binary(graph: Graph, op: Op) -> None:
 
 def _absorb_batch_norm(graph: Graph, op: Op) -> None:
     anchor = _anchor(graph, op.inputs[0])
-    if anchor is None or (anchor.kind == "matmul" and graph.rank(anchor.out) != 2):
+    if anchor is None or anchor.kind.startswith("q"):
+        return  # scaled integers would be another rounding
+    if anchor.kind == "matmul" and graph.rank(anchor.out) != 2:
         return  # channels of a batch norm lie on axis 1
     arrays = [graph.constants.get(v) for v in (*op.inputs[1:], anchor.inputs[1])]
     channels = _channels(graph, anchor)
@@ -118,8 +120,14 @@ def _absorb_batch_norm(graph: Graph, op: Op) -> None:
 
 def _bias(graph: Graph, anchor: Op) -> Array | None:
     """The anchor's constant bias as a vector; None when it has none that is constant."""
-    array = graph.constants.get(anchor.inputs[2]) if len(anchor.inputs) > 2 else None
+    place = _operands(anchor)
+    array = graph.constants.get(anchor.inputs[place]) if len(anchor.inputs) > place else None
     return None if array is None else array.reshape(-1)
+
+
+def _operands(anchor: Op) -> int:
+    """Inputs before the bias: those of integers have scales of their own."""
+    return 3 if anchor.kind.startswith("q") else 2
 
 
 def _bias_value(graph: Graph, anchor: Op, vector: Array) -> int:
@@ -130,12 +138,12 @@ def _bias_value(graph: Graph, anchor: Op, vector: Array) -> int:
 
 
 def _shift(graph: Graph, op: Op, anchor: Op, vector: Array) -> None:
-    if len(anchor.inputs) > 2:
+    if len(anchor.inputs) > _operands(anchor):
         bias = _bias(graph, anchor)
         if bias is None:
             return
         vector = bias + vector
-    inputs = [*anchor.inputs[:2], _bias_value(graph, anchor, vector)]
+    inputs = [*anchor.inputs[: _operands(anchor)], _bias_value(graph, anchor, vector)]
     graph.morph(op, anchor.kind, inputs, anchor.attrs, absorbed=[anchor])
 
 

@@ -66,6 +66,16 @@ BuildFunction FunctionFor(OpKind kind) {
       return BuildCast;
     case OpKind::kGather:
       return BuildGather;
+    case OpKind::kQConvolution:
+      return BuildQConvolution;
+    case OpKind::kQMatmul:
+      return BuildQMatmul;
+    case OpKind::kQAdd:
+      return BuildQAdd;
+    case OpKind::kQuantize:
+    case OpKind::kDequantize:
+    case OpKind::kRequantize:
+      return BuildRegrid;
   }
   return nullptr;
 }
@@ -81,7 +91,8 @@ Tensor Seen(const Tensor& tensor, const Desc& desc) {
 bool FusesPostOps(OpKind kind) {
   return kind == OpKind::kConvolution || kind == OpKind::kDeconvolution ||
          kind == OpKind::kMatmul || kind == OpKind::kPooling || kind == OpKind::kGlobalPooling ||
-         kind == OpKind::kBinary || kind == OpKind::kEltwise;
+         kind == OpKind::kBinary || kind == OpKind::kEltwise || kind == OpKind::kQConvolution ||
+         kind == OpKind::kQMatmul || kind == OpKind::kQAdd;
 }
 
 }  // namespace
@@ -260,16 +271,19 @@ Tensor Builder::As(const Tensor& tensor, const Desc& want) {
   if (SameLayout(tensor.desc, want) || (IsPlain(tensor.desc) && IsPlain(want))) {
     return Seen(tensor, want);
   }
-  if (IsConstant(tensor) && tensor.dtype == DType::kFloat32) {
-    const char* data = static_cast<const char*>(list_.buffers[tensor.buffer].data) + tensor.offset;
-    Buffer buffer{Place::kConstant, -1, static_cast<int64_t>(want.get_size()), nullptr,
-                  constants_->Pack(data, tensor.desc, want)};
-    buffer.data = buffer.owner.get();
-    return {want, tensor.dtype, NewBuffer(buffer), 0};
-  }
+  if (IsConstant(tensor) && tensor.dtype == DType::kFloat32) return Packed(tensor, want);
   Tensor copy = Fresh(want, tensor.dtype);
   Copy(tensor, copy);
   return copy;
+}
+
+Tensor Builder::Packed(const Tensor& constant, const Desc& want) {
+  const Buffer& from = list_.buffers[constant.buffer];
+  const char* data = static_cast<const char*>(from.data) + constant.offset;
+  Buffer buffer{Place::kConstant, -1, static_cast<int64_t>(want.get_size()), nullptr,
+                constants_->Pack(data, constant.desc, want)};
+  buffer.data = buffer.owner.get();
+  return {want, constant.dtype, NewBuffer(buffer), 0};
 }
 
 bool Builder::IsConstant(const Tensor& tensor) const {

@@ -64,6 +64,8 @@ class Builder {
   Tensor As(int value, const Desc& want);
   /*! \brief A tensor (a view of a value, not the value itself) in a given layout. */
   Tensor As(const Tensor& tensor, const Desc& want);
+  /*! \brief A constant in exactly this layout, with what oneDNN keeps beside it (int8 weights). */
+  Tensor Packed(const Tensor& constant, const Desc& want);
   bool IsConstant(const Tensor& tensor) const;
   /*! \brief First element of a constant tensor. */
   const void* ConstantData(const Tensor& tensor) const;

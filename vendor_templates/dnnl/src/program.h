@@ -55,6 +55,12 @@ enum class OpKind : uint8_t {
   kWhere,
   kCast,
   kGather,
+  kQConvolution,
+  kQMatmul,
+  kQAdd,
+  kQuantize,
+  kDequantize,
+  kRequantize,
 };
 
 /*! \brief Attributes of an op, read by name and type; a missing or mistyped one is an error. */
@@ -75,12 +81,18 @@ class Attrs {
   std::map<std::string, Value, std::less<>> values_;
 };
 
-/*! \brief A step fused behind an op: an element-wise function, or a binary op with a value. */
+/*!
+ * \brief A step fused behind an op: an element-wise function, a binary op with a value, or rounding
+ * to the grid of an int8 value ("requantize").
+ */
 struct PostOp {
   bool is_binary = false;
+  bool is_requantize = false;
   std::string alg;
-  float alpha = 0, beta = 0;  // eltwise
+  float alpha = 0, beta = 0;  // eltwise; requantize: the least and the largest integer
   int value = -1;             // binary: the right operand
+  float scale = 1;            // requantize, and binary with an int8 value
+  int zero = 0;
 };
 
 struct Op {

@@ -56,6 +56,12 @@ constexpr KindInfo kKinds[] = {
     {"where", OpKind::kWhere, 3, 3, 1, 1},
     {"cast", OpKind::kCast, 1, 1, 1, 1},
     {"gather", OpKind::kGather, 2, 2, 1, 1},
+    {"qconvolution", OpKind::kQConvolution, 3, 4, 1, 1},
+    {"qmatmul", OpKind::kQMatmul, 3, 4, 1, 1},
+    {"qadd", OpKind::kQAdd, 2, 2, 1, 1},
+    {"quantize", OpKind::kQuantize, 1, 1, 1, 1},
+    {"dequantize", OpKind::kDequantize, 1, 1, 1, 1},
+    {"requantize", OpKind::kRequantize, 1, 1, 1, 1},
 };
 
 /*! \brief Typed access to JSON; each error carries `where`. */
@@ -264,17 +270,36 @@ class Reader {
     json::Object object = Object(value, where);
     PostOp post;
     std::string kind = String(Get(object, "post", where), where + ".post");
+    if (kind == "requantize") {
+      post.is_requantize = true;
+      post.alpha = Float(Get(object, "low", where), where + ".low");
+      post.beta = Float(Get(object, "high", where), where + ".high");
+      ReadGrid(object, where, &post);
+      return post;
+    }
     post.alg = String(Get(object, "alg", where), where + ".alg");
     if (kind == "binary") {
       post.is_binary = true;
       post.value = Id(Get(object, "value", where), where + ".value");
+      DType dtype = program_.values[post.value].dtype;
+      if (dtype == DType::kInt8 || dtype == DType::kUInt8) ReadGrid(object, where, &post);
     } else if (kind == "eltwise") {
       if (auto alpha = Find(object, "alpha")) post.alpha = Float(*alpha, where + ".alpha");
       if (auto beta = Find(object, "beta")) post.beta = Float(*beta, where + ".beta");
     } else {
-      Fail(where, ": post-op '", kind, "' is unknown; legal: eltwise, binary");
+      Fail(where, ": post-op '", kind, "' is unknown; legal: eltwise, binary, requantize");
     }
     return post;
+  }
+
+  void ReadGrid(const json::Object& object, const std::string& where, PostOp* post) {
+    post->scale = Float(Get(object, "scale", where), where + ".scale");
+    if (!(post->scale > 0) || !std::isfinite(post->scale)) {
+      Fail(where, ".scale is ", post->scale, ", expected a positive number");
+    }
+    int64_t zero = Int(Get(object, "zero", where), where + ".zero");
+    if (zero < -128 || zero > 255) Fail(where, ".zero is ", zero, ", expected -128 to 255");
+    post->zero = static_cast<int>(zero);
   }
 
   Attrs::Value ReadAttr(const json::Value& value, const std::string& where) {

@@ -357,6 +357,59 @@ void LerpRow(const float* x, const int32_t* low, const int32_t* high, const floa
   }
 }
 
+/*! \brief Rounds half to even; NaN becomes the least value. */
+template <typename T>
+inline T ToGrid(float x, float scale, float zero) {
+  constexpr float kRound = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer
+  constexpr float kLow = std::numeric_limits<T>::min(), kHigh = std::numeric_limits<T>::max();
+  float low = kLow - zero, high = kHigh - zero, steps = x / scale;
+  steps = steps > low ? steps : low;
+  steps = steps < high ? steps : high;
+  float rounded = (steps + kRound) - kRound;
+  return static_cast<T>(static_cast<int32_t>(rounded + zero));
+}
+
+template <typename T>
+void QuantizeTo(const float* x, int64_t x_stride, T* y, int64_t y_stride, int64_t n, float scale,
+                float zero) {
+  if (x_stride == 1 && y_stride == 1) {
+    for (int64_t i = 0; i < n; ++i) y[i] = ToGrid<T>(x[i], scale, zero);
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i * y_stride] = ToGrid<T>(x[i * x_stride], scale, zero);
+  }
+}
+
+void Quantize(const float* x, int64_t x_stride, void* y, int64_t y_stride, int64_t n, float scale,
+              int zero, bool is_signed) {
+  float shift = static_cast<float>(zero);
+  if (is_signed) {
+    QuantizeTo(x, x_stride, static_cast<int8_t*>(y), y_stride, n, scale, shift);
+  } else {
+    QuantizeTo(x, x_stride, static_cast<uint8_t*>(y), y_stride, n, scale, shift);
+  }
+}
+
+template <typename T>
+void DequantizeFrom(const T* x, int64_t x_stride, float* y, int64_t y_stride, int64_t n,
+                    float scale, int32_t zero) {
+  if (x_stride == 1 && y_stride == 1) {
+    for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i] - zero) * scale;
+  } else {
+    for (int64_t i = 0; i < n; ++i) {
+      y[i * y_stride] = static_cast<float>(x[i * x_stride] - zero) * scale;
+    }
+  }
+}
+
+void Dequantize(const void* x, int64_t x_stride, float* y, int64_t y_stride, int64_t n, float scale,
+                int zero, bool is_signed) {
+  if (is_signed) {
+    DequantizeFrom(static_cast<const int8_t*>(x), x_stride, y, y_stride, n, scale, zero);
+  } else {
+    DequantizeFrom(static_cast<const uint8_t*>(x), x_stride, y, y_stride, n, scale, zero);
+  }
+}
+
 }  // namespace
 
 #define BYOC_STRING_(x) #x
@@ -377,6 +430,8 @@ const RowKernels kRows = {
     ReduceInto,
     Lerp,
     LerpRow,
+    Quantize,
+    Dequantize,
 };
 
 }  // namespace byoc::onednn::BYOC_ISA

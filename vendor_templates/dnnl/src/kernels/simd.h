@@ -52,6 +52,13 @@ struct RowKernels {
   /*! \brief y[i] = lerp(x[low[i]], x[high[i]], w[i]) for pixels of `lanes` adjacent values. */
   void (*lerp_row)(const float* x, const int32_t* low, const int32_t* high, const float* w,
                    float* y, int64_t n, int64_t lanes);
+
+  /*! \brief y = round(x / scale) + zero, saturated; to int8 or uint8. Strides in elements. */
+  void (*quantize)(const float* x, int64_t x_stride, void* y, int64_t y_stride, int64_t n,
+                   float scale, int zero, bool is_signed);
+  /*! \brief y = (x - zero) * scale; from int8 or uint8. */
+  void (*dequantize)(const void* x, int64_t x_stride, float* y, int64_t y_stride, int64_t n,
+                     float scale, int zero, bool is_signed);
 };
 
 /*! \brief The loops for this CPU. */

@@ -13,12 +13,6 @@
 #include "post_ops.h"
 
 namespace byoc::onednn {
-namespace {
-
-struct Geometry {
-  Dims strides, dilations, begin, end;  // dilations as oneDNN counts them: 0 = dense
-  int64_t groups;
-};
 
 Geometry ReadGeometry(const Builder& b, const Op& op) {
   Geometry g{op.attrs.Ints("strides", b.bindings()), op.attrs.Ints("dilations", b.bindings()),
@@ -38,17 +32,6 @@ Geometry ReadGeometry(const Builder& b, const Op& op) {
   return g;
 }
 
-/*! \brief Checks common to both: float, 1 to 3 spatial dims, equal ranks. */
-void CheckOperands(const Builder& b, const Op& op) {
-  ExpectFloat(b, op.inputs);
-  ExpectFloat(b, op.outputs);
-  int rank = b.Rank(op.inputs[0]);
-  Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
-  Expect(b.Rank(op.inputs[1]) == rank && b.Rank(op.outputs[0]) == rank,
-         "input, weight and output must have the same rank");
-}
-
-/*! \brief Split weight dim 0 into (groups, dim 0 / groups), as oneDNN counts grouped weights. */
 Tensor Grouped(Builder& b, int weight, int64_t groups) {
   Tensor w = b.Plain(weight);
   if (groups == 1) return w;
@@ -58,6 +41,18 @@ Tensor Grouped(Builder& b, int weight, int64_t groups) {
   shape[0] /= groups;
   shape.insert(shape.begin(), groups);
   return *Reshaped(w, shape);
+}
+
+namespace {
+
+/*! \brief Checks common to both: float, 1 to 3 spatial dims, equal ranks. */
+void CheckOperands(const Builder& b, const Op& op) {
+  ExpectFloat(b, op.inputs);
+  ExpectFloat(b, op.outputs);
+  int rank = b.Rank(op.inputs[0]);
+  Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
+  Expect(b.Rank(op.inputs[1]) == rank && b.Rank(op.outputs[0]) == rank,
+         "input, weight and output must have the same rank");
 }
 
 /*!

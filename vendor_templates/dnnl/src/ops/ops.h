@@ -38,6 +38,20 @@ void BuildBroadcast(Builder& b, const Op& op);
 void BuildWhere(Builder& b, const Op& op);
 void BuildCast(Builder& b, const Op& op);
 void BuildGather(Builder& b, const Op& op);
+void BuildQConvolution(Builder& b, const Op& op);
+void BuildQMatmul(Builder& b, const Op& op);
+void BuildQAdd(Builder& b, const Op& op);
+void BuildRegrid(Builder& b, const Op& op);  // quantize, dequantize, requantize
+
+/*! \brief Strides, dilations, padding and groups of a convolution. */
+struct Geometry {
+  Dims strides, dilations, begin, end;  // dilations as oneDNN counts them: 0 = dense
+  int64_t groups;
+};
+Geometry ReadGeometry(const Builder& b, const Op& op);
+
+/*! \brief Split weight dim 0 into (groups, dim 0 / groups), as oneDNN counts grouped weights. */
+Tensor Grouped(Builder& b, int weight, int64_t groups);
 
 /*!
  * \brief Build `op` (binary with constants per channel, and such post-ops) as one scale and shift.

@@ -33,7 +33,7 @@ void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, co
   int y = op.outputs[0];
   Tensor x = PoolSource(b, op.inputs[0]);
   std::optional<Desc> dst = WithShape(x.desc, result);
-  if (!dst) dst = PlainDesc(result, DType::kFloat32);
+  if (!dst) dst = PlainDesc(result, b.Type(y));
   auto make = [&](const Desc& d, const dnnl::primitive_attr& attr) {
     return PoolDesc(Engine(), dnnl::prop_kind::forward_inference, alg, x.desc, d, w.strides,
                     w.kernel, w.dilations, w.begin, w.end, attr, /*allow_empty=*/true);
@@ -51,7 +51,7 @@ void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, co
       }
     }
   }
-  if (!target) target = b.Fresh(*dst, DType::kFloat32);
+  if (!target) target = b.Fresh(*dst, b.Type(y));
   std::vector<Arg> args = {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, *target}};
   best.fusion.AddArgs(b, best.pd, &args);
   b.Add(best.pd, args, Describe(x.desc) + best.fusion.detail());
@@ -62,7 +62,13 @@ void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, co
 }  // namespace
 
 void BuildPooling(Builder& b, const Op& op) {
-  ExpectFloat(b, {op.inputs[0], op.outputs[0]});
+  DType dtype = b.Type(op.inputs[0]);
+  bool bytes = dtype == DType::kInt8 || dtype == DType::kUInt8;
+  if (bytes && op.attrs.String("alg") == "max" && op.post.empty()) {
+    Expect(dtype == b.Type(op.outputs[0]), "pooling keeps the dtype");
+  } else {
+    ExpectFloat(b, {op.inputs[0], op.outputs[0]});
+  }
   int rank = b.Rank(op.inputs[0]);
   Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
   const Bindings& bindings = b.bindings();
