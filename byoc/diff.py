@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -208,15 +208,31 @@ def _pairs(before: list[_Op], after: list[_Op]) -> dict[int, int]:
     met = set(pairs.values())
     left = [i for i in range(len(before)) if i not in pairs]
     right = [j for j in range(len(after)) if j not in met]
-    if left and right:
-        matcher = SequenceMatcher(
-            None,
+    pairs.update(
+        (left[a], right[b])
+        for a, b in _aligned(
             [(before[i].kind, before[i].mark) for i in left],
             [(after[j].kind, after[j].mark) for j in right],
         )
-        for a, b, size in matcher.get_matching_blocks():
-            pairs.update((left[a + k], right[b + k]) for k in range(size))
+    )
     return dict(sorted(pairs.items()))
+
+
+def _aligned(one: list[tuple[str, str]], other: list[tuple[str, str]]) -> Iterator[tuple[int, int]]:
+    """Positions of equal elements, in order. The ends are walked: the matcher takes what occurs
+    often, as every op of a deep model does, for noise.
+    """
+    short, head, tail = min(len(one), len(other)), 0, 0
+    while head < short and one[head] == other[head]:
+        head += 1
+    while tail < short - head and one[-1 - tail] == other[-1 - tail]:
+        tail += 1
+    yield from ((k, k) for k in range(head))
+    middle = one[head : len(one) - tail], other[head : len(other) - tail]
+    if all(middle):
+        for a, b, size in SequenceMatcher(None, *middle).get_matching_blocks():
+            yield from ((head + a + k, head + b + k) for k in range(size))
+    yield from ((len(one) - k, len(other) - k) for k in range(tail, 0, -1))
 
 
 def _unique(ops: Iterable[_Op]) -> dict[tuple[str, str], int]:
