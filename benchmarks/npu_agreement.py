@@ -31,9 +31,11 @@ __all__ = [
     "NETWORKS",
     "Agreement",
     "cut_open",
+    "images",
     "logits_of",
     "measure_agreement",
     "measure_layers",
+    "onnxruntime_run",
     "quantised",
 ]
 
@@ -57,16 +59,21 @@ class Agreement:
         return self.same_class / self.inputs
 
 
-@lru_cache(maxsize=2)
-def quantised(name: str, samples: int = 8) -> tuple[onnx.ModelProto, str, tuple[int, ...]]:
-    """(int8 model, name of its input, shape of its input) of a network of the zoo."""
+@lru_cache(maxsize=4)
+def quantised(
+    name: str, samples: int = 8, exclude: tuple[str, ...] = ()
+) -> tuple[onnx.ModelProto, str, tuple[int, ...]]:
+    """(int8 model, name of its input, shape of its input) of a network of the zoo.
+
+    exclude: nodes that stay in float.
+    """
     model = onnx.load(model_path(name))
     constants = {t.name for t in model.graph.initializer}
     (port,) = [i for i in model.graph.input if i.name not in constants]
     shape = tuple(d.dim_value for d in port.type.tensor_type.shape.dim)
     rng = np.random.default_rng(0)
     data = rng.standard_normal((samples * shape[0], *shape[1:])).astype(np.float32)
-    return quantize_model(model, {port.name: data}).model, str(port.name), shape
+    return quantize_model(model, {port.name: data}, exclude=exclude).model, str(port.name), shape
 
 
 def logits_of(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -120,7 +127,8 @@ def cut_open(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto, 
     return seen, units, names
 
 
-def _onnxruntime(model: onnx.ModelProto, port: str, optimised: bool) -> Run:
+def onnxruntime_run(model: onnx.ModelProto, port: str, optimised: bool = True) -> Run:
+    """The first output of a model as a function of its only input."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -147,7 +155,7 @@ def measure_agreement(name: str, inputs: int = 200) -> Agreement:
     full, port, shape = quantised(name)
     model = logits_of(full)
     npu = byoc.compile(model, vendors=[VENDOR])
-    fused, plain = (_onnxruntime(model, port, optimised) for optimised in (True, False))
+    fused, plain = (onnxruntime_run(model, port, optimised) for optimised in (True, False))
     classes = bits = yardstick = 0
     for x in images(shape, inputs):
         found, expected = np.asarray(npu(x)), fused(x)

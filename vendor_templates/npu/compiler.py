@@ -18,7 +18,7 @@ from .emission import emit
 from .fuse import fuse
 from .graph import Border, Graph
 from .isa import encode
-from .lower import lower
+from .lowering import lower
 from .options import NpuOptions
 from .place import Placement, place
 from .program import Program, encode_program

@@ -1,0 +1,54 @@
+"""Segment -> int8 graph: follow floats symbolically from dequantize to quantize.
+
+The nodes are walked once, and each value is bytes, bytes seen through a scale, constants, or a
+float op that waits for its quantize (`values`); so nothing float is ever stored, and shared or
+repeated dequantizes cost nothing. Each kind of op has its module; the table at the end says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from byoc.segment import Segment
+
+from ..functions import FUNCTIONS
+from ..graph import Graph
+from .context import Lowering, Rule
+from .moves import concat, permute, reshape
+from .pairs import binary
+from .pools import adaptive_pool, mean, pool
+from .products import conv, matmul
+from .quantisation import dequantize, quantize
+from .tables import unary
+
+__all__ = ["lower"]
+
+
+def lower(segment: Segment) -> Graph:
+    """The int8 graph of a segment whose composites passed the checks of patterns.py.
+
+    Raises CompileError naming the op when something in it cannot be computed.
+    """
+    return Lowering(segment).run(_RULES)
+
+
+_RULES: Mapping[str, Rule] = {
+    "quantize": quantize,
+    "dequantize": dequantize,
+    "nn.conv2d": conv,
+    "nn.conv1d": conv,
+    "matmul": matmul,
+    "add": binary,
+    "multiply": binary,
+    "nn.max_pool2d": pool,
+    "nn.avg_pool2d": pool,
+    "nn.adaptive_avg_pool2d": adaptive_pool,
+    "mean": mean,
+    "concat": concat,
+    "reshape": reshape,
+    "flatten": reshape,
+    "squeeze": reshape,
+    "expand_dims": reshape,
+    "permute_dims": permute,
+    **dict.fromkeys(FUNCTIONS, unary),
+}

@@ -1,0 +1,134 @@
+"""What a value of a segment is on its way from floats to bytes.
+
+::
+
+    Stored   int8 bytes on the device          (quantize, or an int8 input)
+    Real     a Stored seen through a scale     (dequantize)
+    Params   a constant with scales            (dequantize of a constant)
+    Pending  a float op not quantised yet      (conv2d, add, …: until its quantize)
+
+Bytes lie channels last. A value of rank 3 or 4 whose channels are axis 1 ("first": NCHW) lies
+permuted; one whose memory is its logical order is "last".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from byoc.segment import Array, Node
+
+__all__ = [
+    "Layout",
+    "Out",
+    "Params",
+    "Pending",
+    "Real",
+    "Shape",
+    "Stored",
+    "Value",
+    "nhwc",
+    "order_of",
+    "pads_of",
+    "pair_of",
+]
+
+
+Layout = Literal["first", "last"]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Bytes on the device and how the logical shape lies in them."""
+
+    tensor: int
+    shape: Shape
+    layout: Layout
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A Stored times a scale; zero as the device counts."""
+
+    stored: Stored
+    scale: float
+    zero: int
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """A constant: integers, a scale for each of them (broadcastable)."""
+
+    data: Array
+    scale: Array
+
+    @property
+    def real(self) -> Array:
+        """The float values."""
+        return self.data.astype(np.float64) * self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A float op waiting for its quantize; `finish(lo, hi, out)` puts it into the graph."""
+
+    finish: Callable[[Out], Stored]
+    shape: Shape
+    lo: float = -np.inf
+    hi: float = np.inf
+    add_bias: Callable[[Params | Array], Pending] | None = None
+    node: Node | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """What a quantize asks for: scale, zero point (device), dtype, clamp in steps."""
+
+    scale: float
+    zero: int
+    dtype: str
+    lo: int
+    hi: int
+    source: str
+
+
+Value: TypeAlias = Stored | Real | Params | Pending
+
+
+def order_of(rank: int, layout: Layout) -> tuple[int, ...]:
+    """Logical axes in the order of memory."""
+    if layout == "first" and rank >= 3:
+        return (0, *range(2, rank), 1)
+    return tuple(range(rank))
+
+
+def nhwc(shape: Shape, layout: Layout) -> tuple[int, int, int, int]:
+    """(n, h, w, c) of a logical shape of rank 3 (h = 1) or 4; lower ranks are rows of channels."""
+    if len(shape) < 3:
+        return (1, 1, prod(shape[:-1]), shape[-1])
+    dims = [shape[a] for a in order_of(len(shape), layout)]
+    if len(dims) == 3:
+        dims.insert(1, 1)
+    return (dims[0], dims[1], dims[2], dims[3])
+
+
+def pair_of(value: Any, one_d: bool = False) -> tuple[int, int]:
+    """An attribute of one or two numbers as (rows, columns)."""
+    items = [int(v) for v in (value if isinstance(value, (tuple, list)) else (value,))]
+    if one_d:
+        return (1, items[-1])
+    return (items[0], items[-1])
+
+
+def pads_of(padding: Any, dims: int) -> tuple[int, int]:
+    """Padding before, as (rows, columns)."""
+    items = [int(v) for v in (padding if isinstance(padding, (tuple, list)) else (padding,))]
+    if dims == 1:
+        return (0, items[0])
+    return (items[0], items[1] if len(items) > 1 else items[0])
