@@ -1,5 +1,8 @@
 """The policy file: what is read, and that every complaint says where."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from byoc import OptionError, Policy, Rule
@@ -130,3 +133,24 @@ def test_a_policy_may_be_a_value_or_a_path(write):
     assert resolve_policy(write("max_segments: 2")) == policy
     with pytest.raises(OptionError, match=r"byoc\.Policy or the path of a file, found dict"):
         resolve_policy({"max_segments": 2})
+
+
+class TestTheGuide:
+    """docs/policy.md shows only what runs."""
+
+    def blocks(self, language):
+        text = (Path(__file__).parents[1] / "docs" / "policy.md").read_text(encoding="utf-8")
+        return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+    def test_its_policy_is_legal(self, write):
+        (text,) = self.blocks("yaml")
+        policy = read_policy(write(text))
+        assert [rule.action for rule in policy.rules] == ["prefer", "exclude", "force"]
+        assert policy.weight_budget == {"cpu": 512 << 20}
+
+    def test_its_code_runs(self, tmp_path, monkeypatch, zoo):
+        (tmp_path / "models").mkdir()
+        (tmp_path / "models" / "squeezenet.onnx").symlink_to(zoo("squeezenet"))
+        monkeypatch.chdir(tmp_path)
+        exec("\n".join(self.blocks("python")), {})
+        assert (tmp_path / "placement.lock").exists()

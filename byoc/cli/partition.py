@@ -102,6 +102,11 @@ def partition(
     with progress(f"partitioning {model}"):
         result = byoc.partition_model(model, **arguments, **chosen)
     report = result.report
+    if what_if or html is not None:
+        from byoc.partition import what_if as suppose
+
+        with progress("supposing that vendors took more"):
+            report = suppose(result)
     if html is not None:
         report.to_html(html)
     for path in (lock, html):
@@ -133,7 +138,9 @@ def _answer(report: PartitionReport, why: list[str], what_if: bool, json: bool) 
     answers = [report.why(name) for name in why]
     if what_if:
         lines = [found.text for found in report.counterfactuals]
-        answers.append("\n".join(lines) or "what if: no op on the host would gain by a vendor")
+        answers.append(
+            "\n".join(lines) or "what if: no vendor would gain by taking more of the host's ops"
+        )
     print("\n\n".join(answers))
 
 
