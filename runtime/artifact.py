@@ -28,7 +28,7 @@ from .plan import Plan, decode_plan, encode_plan
 from .program import Program, Target, Twin, VendorUse, VmProgram
 from .weights import WeightsWriter, map_member, view_array
 
-__all__ = ["load_program", "save_program"]
+__all__ = ["check_cpu", "check_tvm", "check_tvm_ffi", "load_program", "save_program"]
 
 Content = tuple[str, int, Iterable[bytes | memoryview]]
 Resolver = Callable[[str], NativeRuntime | PythonRuntime]
@@ -244,28 +244,40 @@ def _decode(decode: Callable[[bytes], _T], member: str, read: Callable[[str], by
 def _check_machine(manifest: Manifest) -> None:
     """Versions and CPU, before anything costly."""
     if manifest.body == "vm":
-        have = installed("apache-tvm")
-        if not have:
-            raise ArtifactError(
-                f"the model runs on TVM's VM: install apache-tvm=={manifest.tvm or '0.27.*'}"
-            )
-        if _minor(have) != _minor(manifest.tvm):
-            raise ArtifactError(
-                f"the VM bytecode was compiled by apache-tvm {manifest.tvm}, {have} is installed; "
-                f"compile the model again, or install apache-tvm=={_minor(manifest.tvm)}.*"
-            )
+        check_tvm(manifest)
+    if manifest.has_host:
+        check_tvm_ffi(manifest)
+        if manifest.target is not None:
+            check_cpu(manifest.target)
+
+
+def check_tvm(manifest: Manifest) -> None:
+    """Raises ArtifactError unless the TVM that runs the file's VM bytecode is installed."""
+    have = installed("apache-tvm")
+    if not have:
+        raise ArtifactError(
+            f"the model runs on TVM's VM: install apache-tvm=={manifest.tvm or '0.27.*'}"
+        )
+    if _minor(have) != _minor(manifest.tvm):
+        raise ArtifactError(
+            f"the VM bytecode was compiled by apache-tvm {manifest.tvm}, {have} is installed; "
+            f"compile the model again, or install apache-tvm=={_minor(manifest.tvm)}.*"
+        )
+
+
+def check_tvm_ffi(manifest: Manifest) -> None:
+    """Raises ArtifactError when the host library needs another tvm-ffi."""
     have = installed("apache-tvm-ffi")
-    if manifest.has_host and _minor(have) != _minor(manifest.tvm_ffi):
+    if _minor(have) != _minor(manifest.tvm_ffi):
         raise ArtifactError(
             f"the host library was compiled against apache-tvm-ffi {manifest.tvm_ffi}, {have} is "
             f"installed; compile the model again, or install "
             f"apache-tvm-ffi=={_minor(manifest.tvm_ffi)}.*"
         )
-    if manifest.has_host and manifest.target is not None:
-        _check_cpu(manifest.target)
 
 
-def _check_cpu(target: Target) -> None:
+def check_cpu(target: Target) -> None:
+    """Raises ArtifactError when this CPU lacks something the host library uses."""
     machine, wanted = os.uname().machine, target.triple.split("-")[0]
     if wanted and wanted != machine:
         raise ArtifactError(f"the file was compiled for {wanted} ({target.cpu}), this is {machine}")

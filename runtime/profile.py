@@ -74,8 +74,13 @@ class Profile:
     def busy(self) -> dict[str, float]:
         """Share of the time each processor worked, by name."""
         total: dict[str, int] = {}
-        for task in self.tasks:
-            total[task.processor] = total.get(task.processor, 0) + task.duration
+        until: dict[str, int] = {}
+        # A task that waits for another processor works off its queue meanwhile: times may overlap.
+        for task in sorted(self.tasks, key=lambda t: t.start):
+            name = task.processor
+            start = max(task.start, until.get(name, 0))
+            total[name] = total.get(name, 0) + max(0, task.stop - start)
+            until[name] = max(task.stop, until.get(name, 0))
         whole = max(end for _, _, end in self.requests) or 1
         return {name: ns / whole for name, ns in sorted(total.items())}
 

@@ -11,7 +11,19 @@ import sys
 
 import typer
 
-from byoc.cli import bench, cache, compare, npu, partition, profile, quantize, run, vendors
+from byoc.cli import (
+    bench,
+    cache,
+    check,
+    compare,
+    inspect,
+    npu,
+    partition,
+    profile,
+    quantize,
+    run,
+    vendors,
+)
 from byoc.cli import compile as compile_
 from byoc.errors import ByocError
 
@@ -49,6 +61,8 @@ app.command("compile")(compile_.compile_model)
 app.command("run")(run.run)
 app.command("bench")(bench.bench)
 app.command("profile")(profile.profile)
+app.command("inspect")(inspect.inspect)
+app.command("check")(check.check)
 app.command("compare")(compare.compare)
 app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)

@@ -386,4 +386,4 @@ def test_cpu_features_are_those_llvm_sees():
 
     features = cpu_features()
     assert features is None or set(host_machine().features) <= features
-    artifact._check_cpu(Target("", "", ()))
+    artifact.check_cpu(Target("", "", ()))

@@ -158,7 +158,7 @@ def test_options_are_checked(net):
 
 
 def faulty(net, *faults, **options):
-    return byoc.compile(net, vendors={VENDOR: {"faults": list(faults), **options}})
+    return byoc.compile(net, vendors={VENDOR: {"faults": list(faults), **options}}, heal=False)
 
 
 def test_wrong_value_and_nan(net):

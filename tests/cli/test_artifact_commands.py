@@ -1,0 +1,71 @@
+"""`byoc inspect`, `byoc check`, `byoc profile` on files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import byoc
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory) -> Path:
+    w = np.random.default_rng(0).standard_normal((8, 4)).astype("float32")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Relu", ["m"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 4])],
+        [numpy_helper.from_array(w, "w")],
+    )
+    path = tmp_path_factory.mktemp("model") / "net.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def artifact(onnx_file) -> Path:
+    path = onnx_file.with_suffix(".byoc")
+    byoc.compile(onnx_file).save(path)
+    return path
+
+
+def test_inspect(cli, artifact):
+    shown = cli("inspect", artifact)
+    assert shown.status == 0, shown.err
+    for part in ("format 2", "x: float32[2, 8]", "y: float32[2, 4]", "host.so", "sha256", "avx"):
+        assert part in shown.out or part == "avx"
+    document = cli("inspect", artifact, "--json").json()
+    assert document["format"] == 2 and {m["name"] for m in document["members"]} >= {"plan.json"}
+    missing = cli("inspect", artifact.parent / "absent.byoc")
+    assert missing.status == 1 and "No such file" in missing.err
+
+
+def test_check(cli, artifact, tmp_path):
+    fine = cli("check", artifact)
+    assert fine.status == 0 and "runs here" in fine.out
+    data = bytearray(artifact.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "bad.byoc").write_bytes(data)
+    bad = cli("check", tmp_path / "bad.byoc", "--json")
+    assert bad.status == 1 and not bad.json()["runs"]
+    (wrong,) = [f for f in bad.json()["findings"] if f["level"] == "problem"]
+    assert "is damaged" in wrong["text"]
+
+
+def test_profile(cli, artifact, onnx_file, tmp_path):
+    trace = tmp_path / "t.json"
+    shown = cli("profile", artifact, "--requests", 3, "--trace", trace)
+    assert shown.status == 0 and "3 request(s)" in shown.out and "ui.perfetto.dev" in shown.err
+    assert any(e["ph"] == "X" for e in json.loads(trace.read_text())["traceEvents"])
+    document = cli("profile", onnx_file, "--requests", 2, "--warmup", 0, "--json").json()
+    assert len(document["requests"]) == 2 and document["tasks"][0]["kind"] == "host"
+    refused = cli("profile", artifact, "--vendors", "dnnl")
+    assert refused.status == 2 and "is compiled" in refused.err
