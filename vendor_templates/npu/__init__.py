@@ -35,7 +35,7 @@ def _status() -> str | None:
 
 VENDOR = Vendor(
     name="npu",
-    version="1.0",
+    version="2.0",
     patterns=_patterns,
     compile=_compile,
     runtime=NativeRuntime("byoc_npu"),
