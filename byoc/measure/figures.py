@@ -91,6 +91,8 @@ class Figures:
         self._pieces: dict[_Piece, float] = {}
         self._segments: dict[tuple[str, str], float] = {}
         self._asked: dict[_Piece, int] = {}
+        self._processors = {r.vendor.name: r.vendor.processor for r in self.requests}
+        self.fitted: set[str] = set()
 
     # -- what the search asks ----------------------------------------------------------------------
 
@@ -144,8 +146,6 @@ class Figures:
         segments: those of whole plans.
         """
         timed = [(s, t) for s in segments if (t := self.workshop.known(s)) is not None]
-        for segment, t in timed:
-            self._segments[segment.vendor, self.workshop.content(segment)[0]] = t.seconds
         for request in self.requests:
             vendor = request.vendor.name
             lone = {
@@ -155,6 +155,19 @@ class Figures:
             }
             whole = [(s, t.seconds) for s, t in timed if s.vendor == vendor]
             self._learn_vendor(request.vendor.rates, vendor, lone, whole)
+        for segment, t in timed:  # a segment run alone pays for its own border
+            border = _border_bytes(segment) / self._rates[segment.vendor].border_bytes
+            self._segments[segment.vendor, self.workshop.content(segment)[0]] = (
+                max(t.seconds - border, 0.2 * t.seconds) if isfinite(t.seconds) else inf
+            )
+
+    def crossing(self, source: str, target: str, nbytes: int | None) -> float | None:
+        """Seconds of a border between two places by what was measured; None: not known."""
+        places = [place for place in (source, target) if place in self.fitted]
+        if not places or nbytes is None:
+            return None
+        rates = [self._rates[place] for place in places]
+        return sum(r.border + nbytes / r.border_bytes for r in rates)
 
     def _learn_vendor(
         self,
@@ -173,7 +186,10 @@ class Figures:
             ):
                 rows.append((segment, seconds, keys))
         launch, per_byte = rates.launch, 1 / rates.border_bytes
+        processor = self._processors[vendor]
+        handoff = self.workshop.handoff(processor) if lone or whole else rates.border
         if rows:
+            self.fitted.add(vendor)
             launch, per_byte = _fit(
                 [
                     (
@@ -199,7 +215,7 @@ class Figures:
         for key, seconds in own.items():
             self._pieces[key] = seconds * scale if isfinite(seconds) else inf
         self._rates[vendor] = replace(
-            rates, launch=launch, border=0.0, border_bytes=1 / per_byte if per_byte > 0 else inf
+            rates, launch=launch, border=handoff, border_bytes=1 / per_byte if per_byte > 0 else inf
         )
 
 

@@ -145,7 +145,7 @@ class _Search:
         for name in (HOST, *(v.name for v in self.vendors)):
             try:
                 lone = self.partition("order", [] if name == HOST else [name])
-                again = lone if name == HOST else self.partition(fixed(lone.places))
+                again = self.partition(fixed(lone.places))
             except ByocError as error:  # a policy, or an op that the host does not have
                 self.failed[name] = str(error)
                 continue
@@ -261,7 +261,7 @@ class _Search:
 
     def again(self, plan: _Plan) -> _Plan:
         """The same placement, priced with what is known now."""
-        return self.partition(fixed(plan.places)) if plan.parts.segments else plan
+        return self.partition(fixed(plan.places))
 
     def ship(self, inputs: Mapping[str, Array]) -> tuple[_Plan, list[_Plan]]:
         """Build and race the finalists; the winner, and all that were considered."""
@@ -331,7 +331,7 @@ def measure_placement(
     report = finished_report(
         shipped.parts.report,
         shipped.parts.segments,
-        run.workshop,
+        run.figures,
         [(p.name, p.predicted, p.timed, len(p.parts.segments), p is shipped) for p in finalists],
         progress.notes,
     )

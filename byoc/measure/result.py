@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 
+from byoc.measure.figures import Figures
 from byoc.measure.store import Timed
-from byoc.measure.workshop import Workshop
-from byoc.partition.report import PartitionReport, PlanRecord
+from byoc.partition.report import HOST, PartitionReport, PlanRecord
 from byoc.segment import Segment
 
 __all__ = ["finished_report"]
@@ -17,7 +17,7 @@ __all__ = ["finished_report"]
 def finished_report(
     report: PartitionReport,
     segments: Sequence[Segment],
-    workshop: Workshop,
+    figures: Figures,
     plans: Sequence[tuple[str, float, Timed | None, int, bool]],
     notes: Sequence[str],
 ) -> PartitionReport:
@@ -25,12 +25,22 @@ def finished_report(
 
     plans: (name, predicted, timed, segments, shipped). notes: what was said on the way.
     """
-    timed = {s.name: t for s in segments if (t := workshop.known(s)) is not None}
+    timed = {s.name: t for s in segments if (t := figures.workshop.known(s)) is not None}
     records = tuple(
         replace(record, measured=timed[record.name].seconds)
         if record.name in timed and isfinite(timed[record.name].seconds)
         else record
         for record in report.segments
+    )
+    places = {record.name: record.vendor for record in report.segments}
+    borders = tuple(
+        replace(
+            border,
+            measured=figures.crossing(
+                places.get(border.source, HOST), places.get(border.target, HOST), border.bytes
+            ),
+        )
+        for border in report.borders
     )
     table = tuple(
         PlanRecord(
@@ -49,6 +59,7 @@ def finished_report(
         report,
         placement="measured",
         segments=records,
+        borders=borders,
         plans=table,
         warnings=(*report.warnings, *notes),
     )

@@ -26,6 +26,7 @@ REVISION = 1
 """Counts changes of byoc that make earlier timings wrong."""
 
 _BATCH = 6
+_HOST_QUEUE = "cpu"
 _SECONDS = 0.06  # per segment
 
 
@@ -152,6 +153,27 @@ class Workshop:
                 if not keep:
                     self.forget(segment)
             done(len(batch))
+
+    def handoff(self, processor: str) -> float:
+        """Seconds to pass work from the host's queue to another one."""
+        from byoc.measure.handoff import time_handoff
+
+        if processor == _HOST_QUEUE:
+            return 0.0
+        key = digest("handoff", REVISION, _HOST_QUEUE, processor, self.machine)
+        found = self._timed.get(key) or self.store.get(key)
+        if found is None:
+            found = time_handoff(_HOST_QUEUE, processor)
+            self.store.put(
+                key,
+                found,
+                kind="handoff",
+                place=f"{processor} queue",
+                machine=self.machine,
+                what=f"from {_HOST_QUEUE} to {processor}",
+            )
+        self._timed[key] = found
+        return found.seconds
 
     def _record(self, segment: Segment, timed: Timed, kind: str) -> None:
         self.measured += 1

@@ -1,0 +1,51 @@
+"""Seconds to pass work from one processor's queue to another's.
+
+one queue     copy ─ copy ─ copy ─ copy          64 tiny tasks, each after the one before
+two queues    copy ╲ ╱ copy ╲ ╱                  the same, every second one on the other queue
+                copy     copy                    the difference, shared out, is one hand-over
+"""
+
+from __future__ import annotations
+
+from byoc.measure.store import Timed
+from byoc.measure.timing import plan_probe, time_probes
+from byoc.measure.workshop import aligned
+from byoc.runtime.plan import Plan, PlanTensor, Port, Task
+
+__all__ = ["time_handoff"]
+
+_TASKS = 64
+
+
+def time_handoff(one: str, other: str) -> Timed:
+    """Time a hand-over between two processors; 0 when they are one."""
+    if one == other:
+        return Timed(0.0)
+    probes = [
+        plan_probe(_chain(pair), None, {}, {}, [], [aligned([16], "float32") for _ in range(2)])
+        for pair in ((one, one), (one, other))
+    ]
+    for probe in probes:
+        probe.start()
+    alone, both = time_probes(probes, seconds=0.05)
+    seconds = max(0.0, both.seconds - alone.seconds) / _TASKS
+    return Timed(seconds, both.noise, both.runs)
+
+
+def _chain(processors: tuple[str, str]) -> Plan:
+    """Copies back and forth between two buffers, so that each needs the one before."""
+    tensors = (
+        PlanTensor((16,), "float32", "input", 0),
+        PlanTensor((16,), "float32", "arena", 0, 0),
+        PlanTensor((16,), "float32", "arena", 0, 64),
+        PlanTensor((16,), "float32", "output", 0),
+    )
+    tasks = []
+    for k in range(_TASKS):
+        source = 0 if k == 0 else 1 + (k - 1) % 2
+        target = 3 if k == _TASKS - 1 else 1 + k % 2
+        before = (k - 1,) if k else ()
+        tasks.append(
+            Task("copy", "copy", (source, target), 1, before, processors[k % 2], ("hand-over",))
+        )
+    return Plan((Port("x", 0),), (Port("y", 3),), tensors, tuple(tasks), 128)
