@@ -28,8 +28,8 @@ _TAKEN = "taken"
 
 
 def seconds_text(seconds: float) -> str:
-    """Seconds for a sentence: "3.2 us", "1.5 ms"."""
-    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+    """Seconds for a sentence: "3.2 µs", "1.5 ms"."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if seconds * scale >= 0.9995:  # what three digits would round to 1
             return f"{seconds * scale:.3g} {unit}"
     return f"{seconds * 1e9:.3g} ns"

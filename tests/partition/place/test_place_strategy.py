@@ -82,7 +82,7 @@ def test_verdicts_say_who_won_and_by_how_much():
     assert places(result) == ["one", "one", "two", "two"]
     assert verdict(result, 2, "two").kind == "taken"
     lost = verdict(result, 2, "one")
-    assert (lost.kind, lost.reason) == ("offered", "two gains 2 us: 1 us against 3 us")
+    assert (lost.kind, lost.reason) == ("offered", "two gains 2 µs: 1 µs against 3 µs")
     none = verdict(result, 0, "two")
     assert (none.kind, none.reason) == ("refused", "no pattern of two covers add")
     order = partition([one, two], "order")
@@ -93,7 +93,7 @@ def test_a_gain_that_borders_eat_is_named():
     result = partition([vendor("v", {"tanh": 4}, 3.0)])
     assert places(result) == ["host"] * 4
     assert verdict(result, 2, "v").reason == (
-        "4 us against 5 us on host, but launch and borders would cost more than the 1 us it gains"
+        "4 µs against 5 µs on host, but launch and borders would cost more than the 1 µs it gains"
     )
     assert [r.reason for r in result.report.ops[2].refusals] == [verdict(result, 2, "v").reason]
 
