@@ -30,6 +30,9 @@ _TABLES = ("ops", "segments", "reasons", "borders", "plans", "splits", "counterf
 def page_data(report: PartitionReport) -> dict[str, Any]:
     """What the page embeds: the report of `to_dict` with its lists packed, and the layout."""
     data = to_dict(report)
+    for split in data["splits"]:
+        if split["path"]:  # the page draws the path; the sentence says the same
+            split["text"] = ""
     tables = {name: pack(data.pop(name)) for name in _TABLES}
     made = layout(report)
     owner = [0] * len(report.ops)

@@ -66,6 +66,8 @@ def test_the_page_embeds_the_whole_report():
     text = render_html(report)
     data = json.loads(re.search(r"^const data = (\{.*\});$", text, re.M)[1])
     whole = to_dict(report)
+    for split in whole["splits"]:
+        split["text"] = ""  # the page shows the path
     for name, table in data["tables"].items():
         assert unpack(table) == whole[name], name
     assert {**data, **whole, "tables": 0, "layout": 0} == {**data, "tables": 0, "layout": 0} | whole

@@ -26,11 +26,12 @@ const byCount = (values) => {
   for (const v of values) found.set(v, (found.get(v) || 0) + 1);
   return [...found].sort((a, b) => b[1] - a[1]);
 };
+const opNamed = new Map(ops.map((op) => [`${op.op}\n${op.name}`, op]));
 const splitPath = (split) => {
   const line = el("div", "path");
   split.path.forEach(([op, name, place], k) => {
     if (k) line.append(el("span", "dim", "→"));
-    const found = ops.find((o) => o.name === name && o.op === op);
+    const found = opNamed.get(`${op}\n${name}`);
     const step = el("span", "step", found ? button(`${op} · ${name}`, () => go({ op: found.index })) : `${op} ${name}`);
     if (place) step.append(el("span", "dim", ` ${place}`));
     line.append(step);
