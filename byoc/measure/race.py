@@ -75,6 +75,8 @@ def race(
         if number >= 1:
             best = min(median(contenders[k].rounds) for k in racing)
             racing = [k for k in racing if min(contenders[k].rounds) <= _BEATEN * best]
+            if len(racing) == 1 and number + 1 >= _LEAST_ROUNDS:
+                break
         done(1)
 
 

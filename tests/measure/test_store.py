@@ -75,7 +75,7 @@ def test_a_damaged_file_is_set_aside_and_said(tmp_path, junk):
     with Store(tmp_path, said.append) as store:
         put(store, "a")
     assert any("set aside as" in line for line in said), said
-    (aside,) = [p for p in tmp_path.glob("*.aside")]
+    (aside,) = tmp_path.glob("*.aside")
     assert aside.read_bytes() == junk
     with Store(tmp_path) as store:
         assert store.get("a") is not None
