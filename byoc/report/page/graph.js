@@ -87,6 +87,13 @@ const drawBlock = (b, near) => {
   drawn.blocks += 1;
   const c = theme.of[b.place] || theme.dim, s = view.s;
   const off = state.hits && !blockHits().has(b.k);
+  if (!near && b.width * s < 16 && state.block !== b.k) {   // too small for corners and a border
+    ctx.globalAlpha = off ? 0.2 : 0.8;
+    ctx.fillStyle = c;
+    ctx.fillRect(b.x, b.y, b.width, b.height);
+    ctx.globalAlpha = 1;
+    return;
+  }
   box(b.x, b.y, b.width, b.height, 14);
   ctx.globalAlpha = off ? 0.25 : 1;
   ctx.fillStyle = theme.paper;
@@ -214,38 +221,45 @@ const opEdge = (p, op) => {
 };
 const drawEdges = () => {
   const left = view.x, right = view.x + view.w / view.s, top = view.y, low = view.y + view.h / view.s;
-  ctx.beginPath();
+  ctx.globalAlpha = state.hits ? 0.3 : 0.75;
+  ctx.lineWidth = Math.max(1.1, 0.7 / view.s);
+  ctx.strokeStyle = theme.edge;
+  let held = 0;
   for (const op of ops)
     for (const k of op.reads) {
       const p = ops[k];
       if (Math.max(op.x, p.x) + OP_W < left || Math.min(op.x, p.x) > right ||
           Math.max(op.y, p.y + OP_H) + 60 < top || Math.min(op.y, p.y) - 60 > low) continue;
       drawn.edges += 1;
+      if (!held) ctx.beginPath();
       opEdge(p, op);
+      if (++held === CHUNK) { ctx.stroke(); held = 0; }
     }
-  ctx.globalAlpha = state.hits ? 0.3 : 0.75;
-  ctx.lineWidth = Math.max(1.1, 0.7 / view.s);
-  ctx.strokeStyle = theme.edge;
-  ctx.stroke();
+  if (held) ctx.stroke();
   ctx.globalAlpha = 1;
 };
 const linkEnds = ({ a, b }) => {
   const p = blocks[a], q = blocks[b];
   return [p.x + p.width / 2, p.y + p.height, q.x + q.width / 2, q.y];
 };
+const CHUNK = 200;                                   // a path of thousands of curves is slow to fill
 const drawLinks = () => {
-  ctx.beginPath();
+  const s = view.s, straight = links.length > 2000;
+  ctx.globalAlpha = links.length > 4000 ? 0.35 : 0.6;
+  ctx.lineWidth = 1.2 / s;
+  ctx.strokeStyle = theme.edge;
+  let held = 0;
   for (const link of links) {
     const [x1, y1, x2, y2] = linkEnds(link);
     if (!seen(Math.min(x1, x2) - 60, Math.min(y1, y2) - 60,
               Math.abs(x2 - x1) + 120, Math.abs(y2 - y1) + 120)) continue;
+    if (Math.abs(x2 - x1) * s < 1.5 && Math.abs(y2 - y1) * s < 1.5) continue;
     drawn.edges += 1;
-    curve(x1, y1, x2, y2);
+    if (!held) ctx.beginPath();
+    if (straight) { ctx.moveTo(x1, y1); ctx.lineTo(x2, y2); } else curve(x1, y1, x2, y2);
+    if (++held === CHUNK) { ctx.stroke(); held = 0; }
   }
-  ctx.globalAlpha = links.length > 4000 ? 0.3 : 0.6;
-  ctx.lineWidth = 1.2 / view.s;
-  ctx.strokeStyle = theme.edge;
-  ctx.stroke();
+  if (held) ctx.stroke();
   ctx.globalAlpha = 1;
 };
 // What the selection is joined to, and the selection itself, above everything else.
