@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -60,7 +61,8 @@ def compile_model(
     import byoc
 
     start = time.perf_counter()
-    with progress(f"compiling {model}"):
+    # Measuring shows a bar of its own.
+    with nullcontext() if placement == "measured" else progress(f"compiling {model}"):
         executable = byoc.compile(model, **arguments, **chosen)
     compiled = time.perf_counter()
     with progress(f"saving {output}"):

@@ -1,8 +1,8 @@
-"""Seconds to pass work from one processor's queue to another's.
+"""Seconds to pass work from one processor's queue to another's::
 
 one queue     copy ─ copy ─ copy ─ copy          64 tiny tasks, each after the one before
-    two queues    copy     copy                      the same, every second one on the other queue;
-                      copy     copy                  the difference, shared out, is one hand-over
+two queues    copy     copy                      the same, every second one on the other queue;
+                  copy     copy                  the difference, shared out, is one hand-over
 """
 
 from __future__ import annotations
