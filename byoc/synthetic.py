@@ -74,12 +74,10 @@ def synthetic(
 
         found = list(patterns()) if patterns is not None else []
         known = {pattern.name for pattern in found}
-        rules = {} if check is None else {"check": check}
         for kind in kinds:
             label = kind.replace(".", "_")
-            found.append(
-                Pattern(label if label not in known else f"{label}_", any_call(kind), **rules)
-            )
+            label = label if label not in known else f"{label}_"
+            found.append(Pattern(label, any_call(kind), check=check or _accept))
         return found
 
     def compile_segment(segment: Segment, options: Any) -> Artifact:
@@ -95,6 +93,10 @@ def synthetic(
         rates=rates,
         estimate=lambda match: seconds_of(match.nodes),
     )
+
+
+def _accept(match: Match) -> None:
+    return None
 
 
 def _seconds_of(name: str, costs: Seconds) -> Callable[[Sequence[Node]], float]:

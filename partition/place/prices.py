@@ -108,15 +108,16 @@ class Prices:
                 rate = rates.by_op.get(graph.op[nodes[0]], rates.flops)
                 found = self._single[key] = max(flops / rate, moved / rates.bytes)
             return found
+        nodes = tuple(nodes)
         busy = sum([self._of_node(n)[0] / rates.by_op.get(graph.op[n], rates.flops) for n in nodes])
-        moved = self._moved.get(tuple(nodes))
-        if moved is None:
+        total = self._moved.get(nodes)
+        if total is None:
             made = {v for n in nodes for v in graph.outs[n]}
             read = {v for n in nodes for v in graph.ins[n]}
-            moved = sum([self.size(v) for v in read - made])
-            moved += sum([self.size(v) for v in graph.outs[nodes[-1]]])
-            self._moved[tuple(nodes)] = moved
-        return max(busy, moved / rates.bytes)
+            total = sum([self.size(v) for v in read - made])
+            total += sum([self.size(v) for v in graph.outs[nodes[-1]]])
+            self._moved[nodes] = total
+        return max(busy, total / rates.bytes)
 
     # -- seconds -----------------------------------------------------------------------------------
 

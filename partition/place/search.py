@@ -150,11 +150,11 @@ class _Walk:
             frontier = following
             trail.append(came)
         ((state, cost),) = frontier.items() if steps else [(((), (), ()), 0.0)]
-        taken = []
+        chosen: list[int] = []
         for came in reversed(trail):
-            state, number = came[state]
-            taken.append(number)
-        return (taken[::-1], cost), complete and not self.skipped
+            state, last = came[state]
+            chosen.append(last)
+        return (chosen[::-1], cost), complete and not self.skipped
 
     def _best(self, step: Step, state: State) -> list[tuple[State, float, int]]:
         """The moves from a state, the cheapest to each target."""
