@@ -65,7 +65,7 @@ def test_the_contract_imports_only_itself():
 
 def test_partition_imports_the_contract_only():
     # how a report looks is asked for when a report is shown
-    allowed = CONTRACT | {"byoc.report"}
+    allowed = CONTRACT | {"byoc.report", "byoc.opaque"}
     assert strangers("byoc.partition", allowed) == []
 
 
