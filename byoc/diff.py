@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
+from math import isinf
 from typing import Any
 
 from byoc.errors import LockError, OptionError
@@ -131,11 +132,12 @@ class LockDiff:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: schema "byoc.lock-diff"."""
+        slower = self.regression
         return {
             "schema": "byoc.lock-diff",
             "version": SCHEMA_VERSION,
             "summary": self.summary(),
-            "regression_percent": self.regression,
+            "regression_percent": None if slower is None or isinf(slower) else slower,
             **asdict(self),
         }
 
