@@ -147,15 +147,23 @@ class Executable:
         return f"<byoc.Executable {self.name}({ports}), {len(self._program.artifacts)} segments>"
 
 
-def load(path: str | os.PathLike[str], *, heal: bool | Healing | None = None) -> Executable:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    heal: bool | Healing | None = None,
+    require_signature: str | os.PathLike[str] | None = None,
+) -> Executable:
     """Load a model saved by `Executable.save`.
 
     Verifies every member and that the file fits this machine before anything of it runs.
     heal: None: host twins and their limits as the file says; False: no twins, a failing segment is
     an ExecutionError; a `byoc.runtime.Healing`: other limits.
-    Raises ArtifactError, VendorError when a vendor of the file is not installed.
+    require_signature: PEM file of the ed25519 public key the file must be signed with.
+    Raises ArtifactError, VendorError when a vendor of the file is not installed, OptionError when
+    the key is none.
     """
-    program = load_program(Path(path), _find_runtime)
+    key = None if require_signature is None else Path(require_signature)
+    program = load_program(Path(path), _find_runtime, require_signature=key)
     if heal is False:
         program = replace(program, twins={})
     elif isinstance(heal, Healing):

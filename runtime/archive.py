@@ -26,7 +26,18 @@ from typing import IO, Any
 
 from byoc.errors import ArtifactError
 
-__all__ = ["CHUNK", "MANIFEST", "Member", "check_name", "read_manifest", "verify", "write_archive"]
+__all__ = [
+    "CHUNK",
+    "MANIFEST",
+    "Member",
+    "Signature",
+    "add_signature",
+    "check_name",
+    "read_manifest",
+    "read_signature",
+    "verify",
+    "write_archive",
+]
 
 MANIFEST = "manifest.json"
 CHUNK = 4 << 20
@@ -47,6 +58,8 @@ _DATE = (1980 - 1980) << 9 | 1 << 5 | 1  # fixed: equal programs make equal file
 _PADDING_ID = 0xD935  # the extra field other tools use for alignment, too
 _COMMENT = b"byoc manifest sha256 "
 _COMMENT_SIZE = len(_COMMENT) + 64
+_SIGNED = re.compile(rb"%s[0-9a-f]{64} ed25519 ([0-9a-f]{64}) ([0-9a-f]{128})" % _COMMENT)
+_SIGNED_SIZE = _COMMENT_SIZE + len(" ed25519 ") + 64 + 1 + 128
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
 
 
@@ -58,6 +71,14 @@ class Member:
     size: int
     crc32: int
     sha256: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """An ed25519 signature of the manifest: 32 bytes of public key, 64 of signature."""
+
+    public_key: bytes
+    value: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +102,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def _layout(members: Sequence[Member]) -> tuple[list[_Placed], bytes, int]:
+def _layout(
+    members: Sequence[Member], comment_size: int = _COMMENT_SIZE
+) -> tuple[list[_Placed], bytes, int]:
     """Every header, the bytes after the last member, and the size of the file without comment."""
     placed: list[_Placed] = []
     position = 0
@@ -105,7 +128,7 @@ def _layout(members: Sequence[Member]) -> tuple[list[_Placed], bytes, int]:
         b"PK\6\6", _ZIP64_END.size - 12, _VERSION, _VERSION, 0, 0, count, count, size, start
     )
     locator = _ZIP64_LOCATOR.pack(b"PK\6\7", 0, start + size, 1)
-    end = _END.pack(b"PK\5\6", 0, 0, 2**16 - 1, 2**16 - 1, 2**32 - 1, 2**32 - 1, _COMMENT_SIZE)
+    end = _END.pack(b"PK\5\6", 0, 0, 2**16 - 1, 2**16 - 1, 2**32 - 1, 2**32 - 1, comment_size)
     return placed, directory + end64 + locator + end, start
 
 
@@ -213,8 +236,7 @@ def read_manifest(fd: int) -> bytes:
         raise ArtifactError(
             f"this is not a .byoc file ({total} bytes, it does not begin with {MANIFEST})"
         )
-    tail_at = total - _COMMENT_SIZE
-    tail = _read(fd, _COMMENT_SIZE, tail_at) if tail_at > 0 else b""
+    tail = _comment(fd, total)
     if not tail.startswith(_COMMENT):
         raise ArtifactError(
             "the file is cut short, or was written by another tool: its end record is missing"
@@ -226,9 +248,43 @@ def read_manifest(fd: int) -> bytes:
     if size > min(_MAX_MANIFEST, total - data_at):
         raise ArtifactError(f"member {MANIFEST!r} is damaged: it claims {size} bytes")
     data = _read(fd, size, data_at)
-    if hashlib.sha256(data).hexdigest().encode() != tail[len(_COMMENT) :]:
+    if hashlib.sha256(data).hexdigest().encode() != tail[len(_COMMENT) : _COMMENT_SIZE]:
         raise ArtifactError(f"member {MANIFEST!r} is damaged: its sha256 differs")
     return data
+
+
+def _comment(fd: int, total: int) -> bytes:
+    """The comment at the end: of a signed file, else the last bytes, whatever they are."""
+    for size in (_SIGNED_SIZE, _COMMENT_SIZE):
+        comment = _read(fd, size, total - size) if total > size else b""
+        if size == _COMMENT_SIZE or _SIGNED.fullmatch(comment):
+            return comment
+    raise AssertionError("unreachable")
+
+
+def read_signature(fd: int) -> Signature | None:
+    """The signature of an open archive, not checked; None when there is none."""
+    match = _SIGNED.fullmatch(_comment(fd, os.fstat(fd).st_size))
+    if match is None:
+        return None
+    return Signature(bytes.fromhex(match[1].decode()), bytes.fromhex(match[2].decode()))
+
+
+def add_signature(source: int, target: IO[bytes], manifest: bytes, signature: Signature) -> None:
+    """Copy an archive into an empty file, signed; an older signature is replaced."""
+    total = os.fstat(source).st_size
+    end = total - len(_comment(source, total)) - 2  # the end record's last field: comment size
+    position = 0
+    while position < end:
+        part = _read(source, min(CHUNK, end - position), position)
+        target.write(part)
+        position += len(part)
+    digest = hashlib.sha256(manifest).hexdigest()
+    target.write(
+        struct.pack("<H", _SIGNED_SIZE)
+        + _COMMENT
+        + f"{digest} ed25519 {signature.public_key.hex()} {signature.value.hex()}".encode()
+    )
 
 
 def verify(fd: int, manifest: bytes, members: Sequence[Member], threads: int = 2) -> dict[str, int]:
@@ -246,10 +302,11 @@ def verify(fd: int, manifest: bytes, members: Sequence[Member], threads: int = 2
     head = Member(MANIFEST, len(manifest), zlib.crc32(manifest), ())
     if sum(m.size for m in members) > total:
         raise ArtifactError(f"the file is cut short: {total} bytes")
-    placed, tail, start = _layout([head, *members])
-    if total != start + len(tail) + _COMMENT_SIZE:
+    comment_size = len(_comment(fd, total))
+    placed, tail, start = _layout([head, *members], comment_size)
+    if total != start + len(tail) + comment_size:
         raise ArtifactError(
-            f"the file has {total} bytes, expected {start + len(tail) + _COMMENT_SIZE}: "
+            f"the file has {total} bytes, expected {start + len(tail) + comment_size}: "
             f"it is cut short or was changed"
         )
     for place in placed:

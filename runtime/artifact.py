@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import pydantic
 
@@ -21,14 +21,29 @@ from byoc.segment import Array, Artifact
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 from . import manifest as manifests
-from .archive import check_name, read_manifest, verify, write_archive
+from .archive import (
+    add_signature,
+    check_name,
+    read_manifest,
+    read_signature,
+    verify,
+    write_archive,
+)
 from .cpu import cpu_features
 from .manifest import Manifest, SegmentEntry, VendorEntry, installed
 from .plan import Plan, decode_plan, encode_plan
 from .program import Program, Target, Twin, VendorUse, VmProgram
+from .signing import check_signature, read_public_key, sign_manifest
 from .weights import WeightsWriter, map_member, view_array
 
-__all__ = ["check_cpu", "check_tvm", "check_tvm_ffi", "load_program", "save_program"]
+__all__ = [
+    "check_cpu",
+    "check_tvm",
+    "check_tvm_ffi",
+    "load_program",
+    "save_program",
+    "sign_file",
+]
 
 Content = tuple[str, int, Iterable[bytes | memoryview]]
 Resolver = Callable[[str], NativeRuntime | PythonRuntime]
@@ -45,15 +60,39 @@ def save_program(program: Program, path: Path) -> None:
     """
     path = Path(path)
     contents, draft = _contents(program)
+    _write_aside(
+        path,
+        lambda file: write_archive(
+            file,
+            contents,
+            lambda members: manifests.encode(replace(draft, members=tuple(members))),
+        ),
+    )
+
+
+def sign_file(path: Path, key: Path) -> None:
+    """Sign an artifact with the ed25519 private key in a PEM file; the file is replaced.
+
+    Every member is verified before. Raises ArtifactError, OptionError for a key that is none.
+    """
+    fd = _open(path)
+    try:
+        data = read_manifest(fd)
+        verify(fd, data, manifests.decode(data).members)
+        signature = sign_manifest(data, key)
+        _write_aside(path, lambda file: add_signature(fd, file, data, signature))
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    finally:
+        os.close(fd)
+
+
+def _write_aside(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         try:
             with temporary.open("xb") as file:
-                write_archive(
-                    file,
-                    contents,
-                    lambda members: manifests.encode(replace(draft, members=tuple(members))),
-                )
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -62,6 +101,13 @@ def save_program(program: Program, path: Path) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -139,19 +185,21 @@ def _vendor_entry(use: VendorUse) -> VendorEntry:
     return VendorEntry(use.version, dict(use.options), "python", use.processor)
 
 
-def load_program(path: Path, resolve_vendor: Resolver) -> Program:
+def load_program(
+    path: Path, resolve_vendor: Resolver, *, require_signature: Path | None = None
+) -> Program:
     """Read a program; its weights stay in the file and are mapped.
 
     resolve_vendor: vendor name → its runtime on this machine; VendorError when it has none.
-    Raises ArtifactError: damaged (the member is named), of another version, or for another CPU.
+    require_signature: PEM file of the ed25519 public key the file must be signed with.
+    Raises ArtifactError: damaged (the member is named), of another version, for another CPU, or not
+    signed as required.
     """
     path = Path(path)
+    trusted = read_public_key(Path(require_signature)) if require_signature is not None else None
+    fd = _open(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
-    try:
-        return _load(fd, resolve_vendor)
+        return _load(fd, resolve_vendor, trusted)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
     except OSError as error:
@@ -160,10 +208,12 @@ def load_program(path: Path, resolve_vendor: Resolver) -> Program:
         os.close(fd)
 
 
-def _load(fd: int, resolve_vendor: Resolver) -> Program:
+def _load(fd: int, resolve_vendor: Resolver, trusted: bytes | None) -> Program:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         raise ArtifactError("this is no regular file")
     data = read_manifest(fd)
+    if trusted is not None:
+        check_signature(data, read_signature(fd), trusted)
     manifest = manifests.decode(data)
     _check_machine(manifest)
     runtimes = {

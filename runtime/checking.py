@@ -17,11 +17,12 @@ from typing import Protocol
 from byoc.errors import ArtifactError
 
 from . import manifest as manifests
-from .archive import read_manifest, verify
+from .archive import Signature, read_manifest, read_signature, verify
 from .artifact import check_cpu, check_tvm, check_tvm_ffi
 from .manifest import FORMAT_VERSION, Manifest
+from .signing import check_signature, read_public_key
 
-__all__ = ["Finding", "InstalledVendor", "check_file", "inspect_file"]
+__all__ = ["Finding", "InstalledVendor", "check_file", "inspect_file", "signature_of"]
 
 
 class InstalledVendor(Protocol):
@@ -78,14 +79,25 @@ def inspect_file(path: Path) -> Manifest:
             raise ArtifactError(f"{path}: {error}") from error
 
 
+def signature_of(path: Path) -> Signature | None:
+    """The signature of a file, not checked; None when it has none. Raises ArtifactError."""
+    with _opened(path) as fd:
+        return read_signature(fd)
+
+
 def check_file(
-    path: Path, find_vendor: Callable[[str], InstalledVendor | None]
+    path: Path,
+    find_vendor: Callable[[str], InstalledVendor | None],
+    *,
+    require_signature: Path | None = None,
 ) -> tuple[Finding, ...]:
     """Everything that decides whether the file runs on this machine, in the order it matters.
 
     find_vendor: vendor name → what is installed here, None when nothing is.
-    Raises ArtifactError when the file cannot be opened.
+    require_signature: PEM file of the ed25519 public key the file must be signed with.
+    Raises ArtifactError when the file cannot be opened, OptionError when the key is none.
     """
+    trusted = None if require_signature is None else read_public_key(require_signature)
     findings: list[Finding] = []
 
     def look(subject: str, text: str, test: Callable[[], object]) -> bool:
@@ -112,6 +124,13 @@ def check_file(
             f"{len(manifest.members)} members, {size:,} bytes, every sha256 matches",
             lambda: verify(fd, data[0], manifest.members),
         )
+        signature = read_signature(fd)
+        if trusted is not None:
+            key = trusted
+            look("signature", key.hex(), lambda: check_signature(data[0], signature, key))
+        elif signature is not None:
+            text = f"by key {signature.public_key.hex()}, not checked: no key was required"
+            findings.append(Finding("signature", "ok", text))
     if manifest.body == "vm":
         look("tvm", f"apache-tvm {manifest.tvm}", lambda: check_tvm(manifest))
     if manifest.has_host:

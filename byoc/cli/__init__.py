@@ -22,6 +22,7 @@ from byoc.cli import (
     profile,
     quantize,
     run,
+    sign,
     vendors,
 )
 from byoc.cli import compile as compile_
@@ -63,6 +64,7 @@ app.command("bench")(bench.bench)
 app.command("profile")(profile.profile)
 app.command("inspect")(inspect.inspect)
 app.command("check")(check.check)
+app.command("sign")(sign.sign)
 app.command("compare")(compare.compare)
 app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)

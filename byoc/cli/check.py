@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from byoc.cli.common import Json, print_json, progress
+from byoc.cli.common import Json, TrustedKey, print_json, progress
 
 __all__ = ["check"]
 
@@ -17,6 +17,7 @@ def check(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL.byoc", help="A compiled model.", show_default=False)
     ],
+    require_signature: TrustedKey = None,
     json: Json = False,
 ) -> None:
     """Tell whether a compiled model runs on this machine: everything that is wrong, not the first.
@@ -29,7 +30,7 @@ def check(
 
     known = {vendor.name: vendor for vendor in vendors()}
     with progress(f"checking {model}"):
-        findings = check_file(model, known.get)
+        findings = check_file(model, known.get, require_signature=require_signature)
     runs = all(finding.level != "problem" for finding in findings)
     if json:
         print_json({"runs": runs, "findings": [asdict(finding) for finding in findings]})

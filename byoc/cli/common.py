@@ -31,6 +31,7 @@ __all__ = [
     "Placement",
     "PolicyFile",
     "Threads",
+    "TrustedKey",
     "Vendors",
     "compile_options",
     "names",
@@ -70,6 +71,15 @@ Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="CPU threads (default: all).", show_default=False),
+]
+TrustedKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        metavar="PUB.pem",
+        help="Refuse the file unless it is signed with this ed25519 key.",
+        show_default=False,
+    ),
 ]
 Dims = Annotated[
     list[str] | None,

@@ -25,13 +25,16 @@ def inspect(
 
     Nothing of the file is loaded or run; only the manifest is read, and checked against its hash.
     """
-    from byoc.runtime.checking import inspect_file
+    from byoc.runtime.checking import inspect_file, signature_of
 
     manifest = inspect_file(model)
+    signature = signature_of(model)
+    key = signature.public_key.hex() if signature else None
     if json:
-        print_json(_document(manifest))
+        print_json({**_document(manifest), "signed_by": key})
     else:
-        print("\n".join(_lines(model, manifest)))
+        signed = f"by ed25519 key {key} (not checked: see byoc check)" if key else "no"
+        print("\n".join([*_lines(model, manifest), f"signed        {signed}"]))
 
 
 def _document(manifest: Manifest) -> dict[str, Any]:

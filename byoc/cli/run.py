@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from byoc.cli.common import Json, Threads, print_json, progress, set_threads
+from byoc.cli.common import Json, Threads, TrustedKey, print_json, progress, set_threads
 from byoc.errors import ByocError, InputError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def run(
             "--outputs", metavar="Y.npz", help="Where the outputs go.", show_default=False
         ),
     ] = None,
+    require_signature: TrustedKey = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
@@ -46,7 +47,7 @@ def run(
     feeds = read_arrays(inputs)
     set_threads(threads)
     with progress(f"loading {model}"):
-        executable = byoc.load(model)
+        executable = byoc.load(model, require_signature=require_signature)
     start = time.perf_counter()
     with progress(f"running {model}"):
         results = executable.run(feeds)

@@ -60,6 +60,30 @@ def test_check(cli, artifact, tmp_path):
     assert "is damaged" in wrong["text"]
 
 
+def test_sign(cli, artifact, tmp_path):
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    private = ed25519.Ed25519PrivateKey.generate()
+    pem = serialization.Encoding.PEM
+    key, public = tmp_path / "key.pem", tmp_path / "pub.pem"
+    form = serialization.PrivateFormat.PKCS8
+    key.write_bytes(private.private_bytes(pem, form, serialization.NoEncryption()))
+    info = serialization.PublicFormat.SubjectPublicKeyInfo
+    public.write_bytes(private.public_key().public_bytes(pem, info))
+    path = tmp_path / "m.byoc"
+    path.write_bytes(artifact.read_bytes())
+    refused = cli("check", path, "--require-signature", public)
+    assert refused.status == 1 and "is not signed" in refused.out
+    assert "is signed with ed25519 key" in cli("sign", path, "--key", key).out
+    assert cli("check", path, "--require-signature", public).status == 0
+    assert cli("inspect", path, "--json").json()["signed_by"]
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 8), "float32"))
+    words = ("run", path, "--inputs", tmp_path / "x.npz", "--require-signature", public)
+    assert cli(*words).status == 0
+
+
 def test_profile(cli, artifact, onnx_file, tmp_path):
     trace = tmp_path / "t.json"
     shown = cli("profile", artifact, "--requests", 3, "--trace", trace)
