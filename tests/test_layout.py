@@ -80,6 +80,7 @@ def test_runtime_imports_the_contract_only():
 def test_a_vendor_imports_the_contract_only(vendor):
     tools = {  # made for vendors
         "byoc.interchange",
+        "byoc.opaque",
         "byoc.patterns",
         "byoc.quantize",
         "byoc.runtime.native.find_library",
