@@ -157,12 +157,32 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+def _is_spelled(expr: Any) -> bool:
+    """True for an expression with a function in it that is spelled out already.
+
+    TVM's analyzer puts the value of a let in place of its name wherever it simplifies: functions
+    inside functions grow exponentially (tanh of tanh of tanh compiled for minutes). The outer ones
+    stay calls of libm.
+    """
+    found: list[Any] = []
+
+    def note(let: Any) -> Any:
+        found.append(let)
+        return let
+
+    tvm_ffi.structural_map(expr, (tirx.Let, note))
+    return bool(found)
+
+
 def vectorizable(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """`func` with its float32 calls of libm spelled out."""
 
     def spell(call: Call) -> Any:
-        function = _FUNCTIONS.get(getattr(call.op, "name", ""))
+        name = getattr(call.op, "name", "")
+        function = _FUNCTIONS.get(name)
         if function is None or str(call.ty.dtype) != "float32":
+            return call
+        if any(map(_is_spelled, call.args)):
             return call
         spelled = function(*call.args)
         return call if spelled is None else spelled
