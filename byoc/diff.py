@@ -81,8 +81,8 @@ class LockDiff:
         if slower is None:
             which = "old" if self.us[0] is None else "new"
             raise LockError(
-                f"the {which} lock has no estimate, so a regression cannot be judged; make it "
-                f"with sizes for symbolic dimensions, or drop --max-regression"
+                f"the {which} lock has no estimate, so a regression cannot be judged; make the "
+                f"lock again, or drop --max-regression"
             )
         return slower > percent + 1e-9
 
