@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import byoc
 from byoc.errors import ModelError
 from byoc.frontends import import_model
 
@@ -323,6 +324,6 @@ def test_refusals_name_the_node_and_the_reason(tools, made, reason):
         {"q": np.zeros(8, np.int64)},
     )
     with pytest.raises(ModelError, match=reason) as caught:
-        import_model(model)
+        byoc.compile(model)
     assert f"node '/block/op' (ai.onnx::{made.op_type}, opset 17)" in str(caught.value)
     assert "Traceback" not in str(caught.value)

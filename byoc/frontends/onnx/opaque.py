@@ -14,6 +14,7 @@ the results have is asked of onnx's shape inference, then of the model's own dec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,8 @@ DOMAINS = {"": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml", "com.microsoft": "com.micr
 
 MAX_NODES = 1000
 """Nodes of one region; a chain of values that never become tensors ends here."""
+
+_MAX_ELEMENTS = 1 << 46
 
 _INLINE = 1024
 """Constants up to this many bytes go into the region's model: shape inference looks at them."""
@@ -248,6 +251,8 @@ class OpaqueNodes:
         dims = [self._dim(choices) for choices in zip(*shapes, strict=True)]
         if any(d is None for d in dims):
             return None, f"{name!r}, whose shape depends on data"
+        if math.prod(d for d in dims if isinstance(d, int)) > _MAX_ELEMENTS:
+            return None, f"{name!r}, which no machine holds"
         return relax.TensorType(dims, dtype), ""
 
     def _dim(self, given: Sequence[Any]) -> Any:

@@ -67,6 +67,7 @@ def deciding_inputs(model: onnx.ModelProto) -> tuple[str, ...]:
         node = maker.get(name)
         if node is not None and node.op_type not in _ONLY_SHAPES:
             stack.extend(node.input)
+    seen -= {t.name for t in model.graph.initializer}  # known already
     return tuple(i.name for i in model.graph.input if i.name in seen and _is_small(i))
 
 

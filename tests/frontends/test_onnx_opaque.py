@@ -1,0 +1,114 @@
+"""Nodes kept whole for ONNX Runtime, and what is said without it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+import byoc
+from byoc.errors import ModelError
+from byoc.frontends import import_model
+
+ort = pytest.importorskip("onnxruntime")
+
+
+def node(op, inputs, outputs, name="", **attrs):
+    return helper.make_node(op, inputs.split(), outputs.split(), name=name, **attrs)
+
+
+def reference(model, feeds):
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, feeds)
+
+
+def det(tools):
+    nodes = [node("Relu", "x", "a"), node("Det", "a", "d", "det"), node("Sqrt", "d", "y")]
+    return tools.model(nodes, {"x": ("f4", [3, 4, 4])}, {"y": ("f4", [3])})
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_opaque_node_runs_on_onnxruntime_and_is_saved(tools, tmp_path, seed):
+    model = det(tools)
+    x = np.random.default_rng(seed).random((3, 4, 4), np.float32) + np.eye(4, dtype=np.float32) * 4
+    exe = byoc.compile(model, ["onnxruntime"])
+    (expected,) = reference(model, {"x": x})
+    np.testing.assert_allclose(exe(x), expected, rtol=1e-4)
+    assert "byoc.onnx" in exe.report.table(ops=True)
+    exe.save(tmp_path / "m.byoc")
+    np.testing.assert_array_equal(byoc.load(tmp_path / "m.byoc")(x), exe(x))
+
+
+def test_without_the_vendor_the_error_names_op_node_and_extra(tools):
+    with pytest.raises(
+        ModelError, match=r"node 'det' \(Det\).*no converter.*tvm-byoc\[onnxruntime"
+    ):
+        byoc.compile(det(tools))
+    report = byoc.partition_model(det(tools)).report  # a dry run shows it on the host
+    assert "byoc.onnx" in report.table(ops=True)
+
+
+def test_a_region_grows_until_its_result_is_a_tensor(tools):
+    nodes = [
+        node("SequenceConstruct", "x x", "s", "pair"),
+        node("SequenceAt", "s i", "a", "at"),
+        node("Neg", "a", "y", "neg"),
+    ]
+    model = tools.model(
+        nodes, {"x": ("f4", [2, 3])}, {"y": ("f4", [2, 3])}, {"i": np.array(1, np.int64)}
+    )
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(byoc.compile(model, ["onnxruntime"])(x), -x)
+
+
+def test_opsets_that_differ_run_one_after_the_other(tools):
+    nodes = [node("Relu", "x", "a"), node("Det", "a", "d"), node("Relu", "d", "y")]
+    model = tools.model(nodes, {"x": ("f4", [2, 2])}, {"y": ("f4", [])}, opset=22)
+    x = np.array([[2, 1], [0.5, 3]], np.float32)
+    np.testing.assert_allclose(byoc.compile(model, ["onnxruntime"])(x), 5.5, rtol=1e-6)
+
+
+def test_a_result_of_unknown_length_is_refused_by_name(tools):
+    nodes = [node("NonMaxSuppression", "b s k", "y", "nms")]
+    model = tools.model(
+        nodes,
+        {"b": ("f4", [1, 6, 4]), "s": ("f4", [1, 1, 6])},
+        {"y": ("i8", ["n", 3])},
+        {"k": np.array([2], np.int64)},
+    )
+    with pytest.raises(ModelError, match="'nms'.*known only at run time.*shape depends on data"):
+        import_model(model)
+
+
+def test_recurrent_layers_are_unrolled(tools):
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.standard_normal((2, 20, 3)).astype(np.float32),
+        "r": rng.standard_normal((2, 20, 5)).astype(np.float32),
+        "b": rng.standard_normal((2, 40)).astype(np.float32),
+    }
+    lstm = node("LSTM", "x w r b", "y h c", hidden_size=5, direction="bidirectional")
+    model = tools.model(
+        [lstm],
+        {"x": ("f4", [4, 2, 3])},
+        {"y": ("f4", [4, 2, 2, 5]), "h": ("f4", [2, 2, 5]), "c": ("f4", [2, 2, 5])},
+        weights,
+    )
+    x = rng.standard_normal((4, 2, 3)).astype(np.float32)
+    for found, expected in zip(byoc.compile(model)(x), reference(model, {"x": x}), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_of_minus_infinity_has_that_maximum(tools):
+    reduce = helper.make_node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=0)
+    model = tools.model([reduce], {"x": ("f4", [2, 3])}, {"y": ("f4", [2])}, opset=13)
+    x = np.array([[-np.inf] * 3, [1, -np.inf, 2]], np.float32)
+    np.testing.assert_array_equal(byoc.compile(model)(x), [-np.inf, 2])
+
+
+def test_small_floats_are_not_converted_by_tvm(tools):
+    cast = node("Cast", "x", "y", "small", to=TensorProto.FLOAT8E4M3FN)
+    back = node("Cast", "y", "z", "back", to=TensorProto.FLOAT)
+    model = tools.model([cast, back], {"x": ("f4", [3])}, {"z": ("f4", [3])}, opset=19)
+    with pytest.raises(ModelError, match="'small'.*no exact conversion"):
+        byoc.compile(model)
