@@ -253,11 +253,11 @@ class _Search:
             return False
 
     def finalists(self) -> list[_Plan]:
-        """The best predictions, then the plans of one place."""
+        """The plans of one place, which are what must not be beaten, then the best predictions."""
         plans = [replace(plan, parts=self.again(plan).parts) for plan in self.plans.values()]
         plans.sort(key=lambda plan: (plan.predicted, len(plan.parts.segments)))
         best = [p for p in plans if p.predicted < inf and not p.alone][:_FINALISTS]
-        return best + [p for p in plans if p.alone]
+        return [p for p in plans if p.alone] + best
 
     def again(self, plan: _Plan) -> _Plan:
         """The same placement, priced with what is known now."""
@@ -270,7 +270,7 @@ class _Search:
         contenders: list[tuple[_Plan, Contender]] = []
         skipped = []
         for plan in finalists:
-            if contenders and self.budget.left() <= 0:
+            if contenders and not plan.alone and self.budget.left() <= 0:
                 skipped.append(plan)
                 continue
             if self.build(plan) and plan.program is not None:
@@ -286,8 +286,8 @@ class _Search:
         if skipped:
             names = ", ".join(repr(plan.name) for plan in skipped)
             self.progress.say(
-                f"the budget of {self.budget.seconds:g} s was spent before {names} could be timed: "
-                f"whether the shipped plan beats them is not known; run again to go on"
+                f"the budget of {self.budget.seconds:g} s was spent before {names} could be timed; "
+                f"the shipped plan is the best of those that were; run again to go on"
             )
         racing = [contender for _, contender in contenders]
         seconds = min(_RACE_SECONDS, self.budget.left())
@@ -315,7 +315,7 @@ def measure_placement(
     """Place by measured time; the program that won, built, and the report of how.
 
     inputs: by name, for whole plans. budget: seconds that measuring may take, None: until nothing
-    changes. A plan that is being built or timed when they end is finished.
+    changes. The plans of one place are built and timed in any case: the promise costs that much.
     Raises CompileError when no placement can be built, OptionError when none obeys the policy.
     """
     run = _Search(
