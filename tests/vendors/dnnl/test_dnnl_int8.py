@@ -7,16 +7,17 @@ other, by one step for each.
 """
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from native_programs import load
 from onnx import TensorProto, helper, numpy_helper
 
 import byoc
 from byoc.vendor_templates.dnnl import lower
-
-KINDS = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
 
 
 class Qdq:
@@ -328,3 +329,89 @@ def test_several_scales_on_an_activation_are_refused():
     y = q.node("DequantizeLinear", [stored, scale, zero], axis=1)
     report = byoc.compile(q.model([y]), ["dnnl"]).report
     assert "only constants may have more than one" in str(report.to_json())
+
+
+def _small_net():
+    """conv, depthwise, residual sum, pools, dense: a float model."""
+    rng = np.random.default_rng(4)
+
+    def weight(name, *shape):
+        scale = np.sqrt(2 / max(1, np.prod(shape[1:])))
+        array = (rng.standard_normal(shape) * scale).astype(np.float32)
+        return numpy_helper.from_array(array, name)
+
+    constants = [weight("w0", 16, 3, 3, 3), weight("b0", 16), weight("w1", 16, 1, 3, 3),
+                 weight("w2", 16, 16, 1, 1), weight("w3", 16, 10), weight("b3", 10)]  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w0", "b0"], ["c0"], "c0", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c0"], ["r0"], "r0"),
+        helper.make_node("MaxPool", ["r0"], ["p0"], "p0", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["p0", "w1"], ["c1"], "c1", pads=[2, 1, 0, 1], group=16),
+        helper.make_node("Relu", ["c1"], ["r1"], "r1"),
+        helper.make_node("Conv", ["r1", "w2"], ["c2"], "c2"),
+        helper.make_node("Add", ["c2", "p0"], ["a2"], "a2"),
+        helper.make_node("Relu", ["a2"], ["r2"], "r2"),
+        helper.make_node("GlobalAveragePool", ["r2"], ["g"], "g"),
+        helper.make_node("Flatten", ["g"], ["f"], "f"),
+        helper.make_node("Gemm", ["f", "w3", "b3"], ["y"], "y"),
+    ]
+    shape = ["n", 3, 16, 12]
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])], constants,
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("activations", ["QUInt8", "QInt8"])
+def test_models_quantised_by_onnx_runtime(activations, tmp_path, monkeypatch):
+    from onnxruntime import quantization as ortq
+
+    class Samples(ortq.CalibrationDataReader):
+        def __init__(self):
+            rng = np.random.default_rng(1)
+            self.left = [rng.standard_normal((2, 3, 16, 12)).astype(np.float32) for _ in range(4)]
+
+        def get_next(self):
+            return {"x": self.left.pop()} if self.left else None
+
+    onnx.save(_small_net(), tmp_path / "net.onnx")
+    path = tmp_path / "q.onnx"
+    ortq.quantize_static(
+        tmp_path / "net.onnx", path, Samples(), quant_format=ortq.QuantFormat.QDQ, per_channel=True,
+        activation_type=getattr(ortq.QuantType, activations), weight_type=ortq.QuantType.QInt8,
+    )  # fmt: skip
+    found = programs(monkeypatch)
+    compiled = byoc.compile(path, ["dnnl"])
+    used = [op["kind"] for op in found[0]["ops"]]
+    assert used.count("qconvolution") == 3 and used.count("qmatmul") == 1
+    assert not {"convolution", "matmul", "binary"} & set(used), used
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    for batch in (1, 3):  # the batch is symbolic
+        x = np.random.default_rng(batch).standard_normal((batch, 3, 16, 12)).astype(np.float32)
+        want = session.run(None, {"x": x})[0]
+        got = np.asarray(compiled(x))
+        assert np.abs(got - want).max() <= 0.02 * np.abs(want).max()
+
+
+def test_a_damaged_grid_is_refused(monkeypatch):
+    q, y = _convolution(0)
+    artifacts = []
+    compile_segment = lower.compile_segment
+    monkeypatch.setattr(
+        lower, "compile_segment", lambda *a: artifacts.append(compile_segment(*a)) or artifacts[-1]
+    )
+    byoc.compile(q.model([y]), ["dnnl"])
+    text = artifacts[0].blob.decode()
+    for old, new, message in (
+        ('"y_scale":', '"y_scale":-', "y_scale is -"),
+        ('"x_zero":', '"zero_x":', "attribute 'x_zero' is missing"),
+    ):
+        assert old in text
+        broken = SimpleNamespace(
+            blob=text.replace(old, new, 1).encode(), constants=artifacts[0].constants
+        )
+        with pytest.raises(RuntimeError, match=message):
+            load(broken)
