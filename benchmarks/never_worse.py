@@ -125,8 +125,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.never_worse")
     parser.add_argument("--models", default=",".join(MODELS), help="of the zoo, with commas")
     parser.add_argument("--vendors", default="dnnl,onnxruntime")
-    parser.add_argument("--budget", type=float, default=30.0, help="seconds to measure, per model")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of the race, per model")
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds to measure, per model")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of the race, per model")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument(
         "--output", type=Path, help="default: benchmarks/results/never-worse-*.json"

@@ -88,10 +88,17 @@ def test_measurements_outlive_a_run_that_is_stopped(small, monkeypatch):
     assert kept.count("segment") >= 2
 
 
-def test_no_budget_still_ships_a_plan_and_says_what_is_not_known(small, reference, capsys):
-    executable = byoc.compile(small, VENDORS, placement="measured", budget=0)
-    check_right(executable, small, reference)
-    assert "the budget of 0 s was spent before" in capsys.readouterr().err
+def test_no_budget_still_times_every_single_place_and_says_what_is_not_known(reference, capsys):
+    model = build("bert_tiny")
+    executable = byoc.compile(model, VENDORS, placement="measured", budget=0)
+    check_right(executable, model, reference)
+    plans = {plan.name: plan for plan in executable.report.plans}
+    assert all(plans[name].measured for name in ("host", "dnnl only", "onnxruntime only"))
+    (untimed, *_) = [plan.name for plan in plans.values() if plan.measured is None]
+    assert not plans[untimed].shipped
+    said = capsys.readouterr().err
+    assert "the budget of 0 s was spent before" in said
+    assert repr(untimed) in said
     assert any("the budget of 0 s" in line for line in executable.report.warnings)
 
 
