@@ -263,13 +263,16 @@ class _Run:
         """Segments and records of one function."""
         graph, owner, composites = scene.graph, matches.owner, matches.composites
         recorder = Recorder(scene, matches, outlined)
+        records: list[SegmentRecord] = []
+        borders = recorder.borders()
         self.ops += recorder.ops()
         for at, o in enumerate(outlined):
             parts = [composites[c] for c in dict.fromkeys([owner[n] for n in o.nodes])]
             segment = build_segment(graph, o.name, o.vendor, o.nodes, parts, o.inputs, o.outputs)
             self.segments.append(segment)
-            self.records.append(recorder.segment(at, segment, len(parts)))
-        self.borders += recorder.borders()
+            records.append(recorder.segment(at, segment, len(parts)))
+        self.records += records
+        self.borders += borders
         self.splits += find_splits(graph, [(o.name, o.vendor, o.nodes) for o in outlined])
-        self.predicted += recorder.predicted()
+        self.predicted += recorder.predicted(records, borders)
         self.placed.append(Placed(scene, matches))

@@ -245,6 +245,8 @@ class Recorder:
                     else:
                         targets["output" if user == ESCAPE else HOST] = None
                 targets.pop(one.name, None)
+                if HOST in targets:  # results are on the host: it is there already
+                    targets.pop("output", None)
                 for target in targets:
                     crossing.setdefault((one.name, target), []).append(value)
         vendor = {one.name: one.vendor for one in self.outlined}
@@ -267,9 +269,14 @@ class Recorder:
             for (source, target), values in crossing.items()
         ]
 
-    def predicted(self) -> float:
-        """Seconds of one run of the function."""
+    def predicted(
+        self, segments: Sequence[SegmentRecord], borders: Sequence[BorderRecord]
+    ) -> float:
+        """Seconds of one run of the function, whose records these are."""
         graph, prices = self.graph, self.prices
+        if len({prices.processor(place) for place in (HOST, *self.vendors)}) == 1:
+            on_host = sum([at.cost for at in self.decided if at.segment is None])
+            return on_host + sum([r.predicted or 0.0 for r in (*segments, *borders)])
         owner, composites = self.matches.owner, self.matches.composites
         total = 0.0
         for index, scope in enumerate(graph.scopes):
