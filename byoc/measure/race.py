@@ -12,7 +12,7 @@ eat the time of the close ones::
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -52,9 +52,13 @@ def race(
     inputs: Mapping[str, Array],
     *,
     seconds: float,
+    keep: Collection[int] = (),
     done: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Run the contenders in turns for about `seconds`; a few rounds whatever it takes."""
+    """Run the contenders in turns for about `seconds`; a few rounds whatever it takes.
+
+    keep: positions of contenders that never drop out.
+    """
     if not contenders:
         return
     calls = []
@@ -72,9 +76,9 @@ def race(
         shift = number % len(racing)
         for k in (*racing[shift:], *racing[:shift]):
             _block(contenders[k], inputs, calls[k])
-        if number >= 1:
+        if number >= 2:
             best = min(median(contenders[k].rounds) for k in racing)
-            racing = [k for k in racing if min(contenders[k].rounds) <= _BEATEN * best]
+            racing = [k for k in racing if k in keep or min(contenders[k].rounds) <= _BEATEN * best]
             if len(racing) == 1 and number + 1 >= _LEAST_ROUNDS:
                 break
         done(1)
