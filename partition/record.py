@@ -269,24 +269,22 @@ class Recorder:
             for (source, target), values in crossing.items()
         ]
 
-    def predicted(
-        self, segments: Sequence[SegmentRecord], borders: Sequence[BorderRecord]
-    ) -> float:
+    def predicted(self, records: Sequence[SegmentRecord], borders: Sequence[BorderRecord]) -> float:
         """Seconds of one run of the function, whose records these are."""
         graph, prices = self.graph, self.prices
         if len({prices.processor(place) for place in (HOST, *self.vendors)}) == 1:
             on_host = sum([at.cost for at in self.decided if at.segment is None])
-            return on_host + sum([r.predicted or 0.0 for r in (*segments, *borders)])
+            return on_host + sum([r.predicted or 0.0 for r in (*records, *borders)])
         owner, composites = self.matches.owner, self.matches.composites
         total = 0.0
         for index, scope in enumerate(graph.scopes):
-            segments = [
+            grouped = [
                 (one.vendor, one.nodes)
                 for one in self.outlined
                 if graph.scope_of[one.nodes[0]] == index
             ]
-            kept = dict.fromkeys([owner[n] for _, nodes in segments for n in nodes])
-            tasks = make_tasks(graph, scope.nodes, prices, segments, [composites[k] for k in kept])
+            kept = dict.fromkeys([owner[n] for _, nodes in grouped for n in nodes])
+            tasks = make_tasks(graph, scope.nodes, prices, grouped, [composites[k] for k in kept])
             total += elapsed(tasks)
         return total
 
