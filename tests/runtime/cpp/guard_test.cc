@@ -1,5 +1,7 @@
 #include "guard.h"
 
+#include <tvm/ffi/container/tensor.h>
+
 #include <atomic>
 #include <stdexcept>
 #include <string>
