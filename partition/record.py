@@ -273,8 +273,10 @@ class Recorder:
         """Seconds of one run of the function, whose records these are."""
         graph, prices = self.graph, self.prices
         if len({prices.processor(place) for place in (HOST, *self.vendors)}) == 1:
-            on_host = sum([at.cost for at in self.decided if at.segment is None])
-            return on_host + sum([r.predicted or 0.0 for r in (*records, *borders)])
+            parts = [at.cost for at in self.decided if at.segment is None]
+            parts += [record.predicted or 0.0 for record in records]
+            parts += [border.predicted or 0.0 for border in borders]
+            return sum(parts)
         owner, composites = self.matches.owner, self.matches.composites
         total = 0.0
         for index, scope in enumerate(graph.scopes):
