@@ -92,7 +92,8 @@ def _softplus(value: Value) -> Value | None:
     """x for log(1 + exp(x)) or relu(x) + log(1 + exp(-|x|))."""
     if is_op(value, "log"):
         a, curve, b = affine(value.args[0])
-        return curve.args[0] if is_op(curve, "exp") and a == b == 1 else None
+        inner = curve.args[0] if is_op(curve, "exp") and a == b == 1 else None
+        return inner if isinstance(inner, Value) else None
     if not is_op(value, "add"):
         return None
     for high, rest in (tensors(value), tensors(value)[::-1]):
@@ -101,7 +102,8 @@ def _softplus(value: Value) -> Value | None:
             continue
         scale, size, shift = affine(inner)
         if is_op(size, "abs") and (scale, shift) == (-1, 0) and size.args[0] is high.args[0]:
-            return size.args[0]
+            found = size.args[0]
+            return found if isinstance(found, Value) else None
     return None
 
 
