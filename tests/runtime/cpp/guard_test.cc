@@ -69,8 +69,9 @@ TEST(BothMayFail) {
 }
 
 TEST(LateAnswersAreLeftBehind) {
-  std::atomic<bool> go{false};
-  std::atomic<int> calls{0};
+  // Static: the helper left behind reads them after this test has ended.
+  static std::atomic<bool> go{false};
+  static std::atomic<int> calls{0};
   Told told;
   {
     Guard guard(
