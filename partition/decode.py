@@ -162,7 +162,7 @@ class Decoder:
         """Spell the symbolic dimensions of type `inner` (of a called function's parameter) as
         those of `outer` (of the argument): each function has variables of its own.
         """
-        shapes = [getattr(ty, "shape", None) for ty in (inner, outer)]
+        shapes: list[Any] = [getattr(ty, "shape", None) for ty in (inner, outer)]
         if any(type(shape) is not relax.ShapeExpr for shape in shapes):
             return
         for dim, value in zip(*(items(shape.values) for shape in shapes), strict=False):

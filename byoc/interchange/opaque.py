@@ -81,7 +81,7 @@ def _cut(segment: Segment, parts: Sequence[tuple[int, list[Node]]]) -> Iterator[
         reads.append({v: None for v in values if v not in made and v not in segment.constants})
     for index, (opset, nodes) in enumerate(parts):
         later = {v for other in reads[index + 1 :] for v in other} | needed
-        made = [v for n in nodes for v in n.outputs if v in later]
+        given = [v for n in nodes for v in n.outputs if v in later]
         used = {v for n in nodes for v in n.inputs}
         held = {v: a for v, a in segment.constants.items() if v in used}
         part = replace(
@@ -89,7 +89,7 @@ def _cut(segment: Segment, parts: Sequence[tuple[int, list[Node]]]) -> Iterator[
             nodes=tuple(nodes),
             composites=(),
             inputs=tuple(reads[index]),
-            outputs=tuple(made),
+            outputs=tuple(given),
             constants=held,
         )
         yield Step(part, opset)
