@@ -13,7 +13,8 @@
 
 #if defined(BYOC_NPU_X86) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__)
-#define BYOC_NPU_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#define BYOC_NPU_CLONES \
+  __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
 #else
 #define BYOC_NPU_CLONES
 #endif

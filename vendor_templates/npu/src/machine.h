@@ -85,11 +85,11 @@ Cost CostOf(const Config& config, const Instruction& instruction);
 struct Memories {
   std::vector<int8_t> act, weight, work;
   std::vector<int32_t> acc;
-  std::vector<uint8_t> panel;   // rows of unfolded input
-  std::vector<int32_t> sums;    // column sums of weights
-  std::vector<int32_t> bias;    // of one requantisation
-  std::vector<float> scale;     // likewise
-  std::vector<int8_t> line;     // results of one pixel
+  std::vector<uint8_t> panel;  // rows of unfolded input
+  std::vector<int32_t> sums;   // column sums of weights
+  std::vector<int32_t> bias;   // of one requantisation
+  std::vector<float> scale;    // likewise
+  std::vector<int8_t> line;    // results of one pixel
   Memories(const Config& config, int64_t work_bytes);
   void Clear();
 };
