@@ -75,14 +75,11 @@ class Costs:
     def __init__(self, graph: OpGraph) -> None:
         self._graph = graph
         self._known: dict[tuple[object, ...], Cost] = {}
-        self._nodes: dict[int, Cost] = {}
         self._sizes: dict[int, int | None] = {}
+        self._nodes: list[Cost] = [self._cost(node) for node in range(len(graph))]
 
     def __getitem__(self, node: int) -> Cost:
-        found = self._nodes.get(node)
-        if found is None:
-            found = self._nodes[node] = self._cost(node)
-        return found
+        return self._nodes[node]
 
     def size(self, value: int) -> int | None:
         """Bytes of a value; None when it is symbolic or no tensor."""

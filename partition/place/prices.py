@@ -61,6 +61,7 @@ class Prices:
         self.whole_segments = False
         """Whether some segment's figure is not the sum of its composites."""
         self._composites: dict[int, tuple[MatchedComposite, float]] = {}
+        self._shares: dict[int, tuple[MatchedComposite, dict[int, float]]] = {}
         self._host: dict[int, tuple[float, float]] = {}
         self._nominal: dict[int, tuple[float, float]] = {}
         self._sizes: list[int] = [-1] * len(graph.types)
@@ -138,12 +139,18 @@ class Prices:
 
     def share(self, composite: MatchedComposite, node: int) -> float:
         """The part of a composite's seconds that is one op's: by work, 0..1."""
-        rates = self._rates[composite.vendor]
-        parts = [self._roofline(rates, (n,)) for n in composite.nodes]
-        whole = sum(parts)
-        if whole <= 0:
-            return 1 / len(parts)
-        return parts[composite.nodes.index(node)] / whole
+        found = self._shares.get(id(composite))
+        if found is None:
+            rates = self._rates[composite.vendor]
+            parts = [self._roofline(rates, (n,)) for n in composite.nodes]
+            whole = sum(parts)
+            even = 1 / len(parts)
+            shares = {
+                n: part / whole if whole > 0 else even
+                for n, part in zip(composite.nodes, parts, strict=True)
+            }
+            found = self._shares[id(composite)] = (composite, shares)  # kept: its id stays its own
+        return found[1][node]
 
     def _composite(self, composite: MatchedComposite) -> float:
         vendor, nodes = composite.vendor, composite.nodes
