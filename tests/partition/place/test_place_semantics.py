@@ -1,6 +1,7 @@
 """Whatever the graph, the vendors, the policy: same numbers, convex segments, one place per op."""
 
 import os
+import random
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tvm import relax
 
 from byoc.errors import OptionError
 from byoc.partition import partition_module
-from byoc.partition.place import fixed
+from byoc.partition.place import Strategy, fixed
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -54,6 +55,24 @@ def check(recipe, vendors, policy, placement):
         assert where == [(op.place, op.pattern, op.segment) for op in again.report.ops]
 
 
+def scattered(dice):
+    """A strategy that throws dice: meaning must not depend on how well ops are placed."""
+
+    def place(problem):
+        thrown = random.Random(dice)
+        legal, taken, chosen = list(problem.legal), set(), []
+        thrown.shuffle(legal)
+        # Those of a vendor that is forced come first, or the force could not be met.
+        legal.sort(key=lambda k: k not in problem.preferred)
+        for k in legal:
+            if taken.isdisjoint(problem[k].nodes) and thrown.random() < 0.9:
+                taken.update(problem[k].nodes)
+                chosen.append(k)
+        return chosen
+
+    return Strategy(f"scattered {dice}", place)
+
+
 def check_policy(result, policy, vendors):
     processor = {vendor.name: vendor.processor for vendor in vendors}
     if policy.max_segments is not None:
@@ -81,9 +100,17 @@ def test_placing_keeps_meaning(recipe, vendors, policy, placement):
     check(recipe, vendors, policy, placement)
 
 
+ANY_CASES = {
+    **CASES,
+    "placement": st.integers(0, 999).map(
+        lambda dice: ("model", "order")[dice % 10] if dice % 10 < 2 else scattered(dice)
+    ),
+}
+
+
 @pytest.mark.slow
 @seed(SEED)
 @settings(max_examples=BLOCK, **QUIET)
-@given(**CASES)
+@given(**ANY_CASES)
 def test_placing_keeps_meaning_ten_thousand_times(recipe, vendors, policy, placement):
     check(recipe, vendors, policy, placement)
