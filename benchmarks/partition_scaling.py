@@ -21,6 +21,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -117,26 +118,32 @@ def measure(ops: int, last: str, repeat: int) -> dict[str, Any]:
     from byoc.partition import partition_module
 
     mod, vendor = build_chain(ops, last), make_vendor()
+    found = best_of(ops, repeat, lambda: partition_module(mod, [vendor], min_segment_ops=1))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return {**found, "peak_mb": round(peak)}
+
+
+def best_of(ops: int, repeat: int, partition: Callable[[], Any]) -> dict[str, Any]:
+    """Best time of a few partitionings in this process, and how many segments came out."""
     best, least, segments = float("inf"), float("inf"), 0
     for _ in range(repeat):
         start, spent = time.perf_counter(), time.process_time()
-        result = partition_module(mod, [vendor], min_segment_ops=1)
+        result = partition()
         best = min(best, time.perf_counter() - start)
         least = min(least, time.process_time() - spent)
         segments = len(result.segments)
         del result
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     return {
         "ops": ops,
         "seconds": round(best, 3),
         "cpu_seconds": round(least, 3),
         "segments": segments,
-        "peak_mb": round(peak),
     }
 
 
-def _fresh(ops: int, last: str, repeat: int) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", last, "--ops", str(ops), "--repeat", str(repeat)]
+def fresh(script: str, one: str, ops: int, repeat: int) -> dict[str, Any]:
+    """What `script` measures of one case in a process of its own."""
+    command = [sys.executable, script, "--one", one, "--ops", str(ops), "--repeat", str(repeat)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -154,7 +161,7 @@ def main() -> None:
         return
     figures: dict[str, Any] = {}
     for shape, last in (("one", "sigmoid"), ("alternate", "tanh")):
-        at_n, at_2n = (_fresh(args.ops * k, last, args.repeat) for k in (1, 2))
+        at_n, at_2n = (fresh(__file__, last, args.ops * k, args.repeat) for k in (1, 2))
         ratio = at_2n["seconds"] / at_n["seconds"]
         figures[shape] = {"n": at_n, "2n": at_2n, "ratio": round(ratio, 2)}
     print(json.dumps(figures, indent=2))

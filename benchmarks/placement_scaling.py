@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+from benchmarks.partition_scaling import best_of, build_chain, fresh, make_vendor
+
 
 def three_vendors() -> list[Any]:
     """The vendor of `partition_scaling`, three times, at different speeds."""
-    from benchmarks.partition_scaling import make_vendor
     from byoc.vendor import Rates
 
     vendor = make_vendor()
@@ -36,32 +35,10 @@ def three_vendors() -> list[Any]:
 
 def measure(ops: int, last: str, placement: str, repeat: int) -> dict[str, Any]:
     """Best time in this process."""
-    from benchmarks.partition_scaling import build_chain
     from byoc.partition import partition_module
 
     mod, vendors = build_chain(ops, last), three_vendors()
-    best, least, segments = float("inf"), float("inf"), 0
-    for _ in range(repeat):
-        start, spent = time.perf_counter(), time.process_time()
-        result = partition_module(mod, vendors, placement=placement)
-        best = min(best, time.perf_counter() - start)
-        least = min(least, time.process_time() - spent)
-        segments = len(result.segments)
-        del result
-    return {
-        "ops": ops,
-        "seconds": round(best, 3),
-        "cpu_seconds": round(least, 3),
-        "segments": segments,
-    }
-
-
-def _fresh(ops: int, last: str, placement: str, repeat: int) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", f"{last},{placement}"]
-    command += ["--ops", str(ops), "--repeat", str(repeat)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return best_of(ops, repeat, lambda: partition_module(mod, vendors, placement=placement))
 
 
 def main() -> None:
@@ -78,7 +55,9 @@ def main() -> None:
     figures: dict[str, Any] = {}
     for shape, last in (("one", "sigmoid"), ("alternate", "tanh")):
         for placement in ("order", "model"):
-            at_n, at_2n = (_fresh(args.ops * k, last, placement, args.repeat) for k in (1, 2))
+            at_n, at_2n = (
+                fresh(__file__, f"{last},{placement}", args.ops * k, args.repeat) for k in (1, 2)
+            )
             ratio = at_2n["seconds"] / at_n["seconds"]
             figures[f"{shape} {placement}"] = {"n": at_n, "2n": at_2n, "ratio": round(ratio, 2)}
     print(json.dumps(figures, indent=2))

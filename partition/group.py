@@ -36,12 +36,12 @@ Vendors take turns on the contracted graph, which is again a DAG.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from byoc.partition.graph import OpGraph
 from byoc.partition.match import Matches
 
-__all__ = ["SEARCH_LIMIT", "group_scope"]
+__all__ = ["SEARCH_LIMIT", "group_scope", "topological_order"]
 
 SEARCH_LIMIT = 256
 """Edges looked at, per pair of groups, to prove that they may merge."""
@@ -105,23 +105,32 @@ class _Dag:
             for pred in self.preds[item]:
                 if root[pred] != at:
                     into[root[pred]] = None
-        succs: dict[int, list[int]] = {at: [] for at in members}
-        waiting = {at: len(into) for at, into in edges.items()}
-        for at, into in edges.items():
-            for pred in into:
-                succs[pred].append(at)
-        order = [at for at, count in waiting.items() if count == 0]
-        for at in order:
-            for succ in succs[at]:
-                waiting[succ] -= 1
-                if waiting[succ] == 0:
-                    order.append(succ)
+        order = topological_order(edges)
         if len(order) != len(members):
             raise AssertionError("grouping made a cycle; this is a bug in byoc.partition.group")
         number = {at: k for k, at in enumerate(order)}
         self.label = [self.label[at] for at in order]
         self.members = [sorted(members[at]) for at in order]
         self.preds = [[number[p] for p in edges[at]] for at in order]
+
+
+def topological_order(preds: Mapping[int, Collection[int]]) -> list[int]:
+    """Items so that each comes after all it needs; those on a cycle, or behind one, are left out.
+
+    preds: item → the items it needs, each of which is a key too.
+    """
+    succs: dict[int, list[int]] = {at: [] for at in preds}
+    waiting = {at: len(needed) for at, needed in preds.items()}
+    for at, needed in preds.items():
+        for pred in needed:
+            succs[pred].append(at)
+    order = [at for at, count in waiting.items() if count == 0]
+    for at in order:
+        for succ in succs[at]:
+            waiting[succ] -= 1
+            if waiting[succ] == 0:
+                order.append(succ)
+    return order
 
 
 class _Union:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from byoc.partition.graph import OpGraph
-from byoc.partition.group import SEARCH_LIMIT
+from byoc.partition.group import SEARCH_LIMIT, topological_order
 from byoc.partition.report import HOST, SplitRecord
 
 __all__ = ["find_splits"]
@@ -79,7 +79,7 @@ class _Splits:
                 at = unit.get(before)
                 if at is not None and at != unit[node]:
                     here.setdefault(at, (before, node))
-        order = _topological(edges)
+        order = topological_order(edges)
         number = {at: k for k, at in enumerate(order)}
         self.segment = [at if at < len(segments) else -1 for at in order]
         self.preds = [{number[p]: edge for p, edge in edges[at].items()} for at in order]
@@ -259,21 +259,6 @@ class _Splits:
                 return [], looked, False
         self.budget -= looked
         return [], looked, True
-
-
-def _topological(edges: dict[int, dict[int, tuple[int, int]]]) -> list[int]:
-    succs: dict[int, list[int]] = {at: [] for at in edges}
-    waiting = {at: len(into) for at, into in edges.items()}
-    for at, into in edges.items():
-        for before in into:
-            succs[before].append(at)
-    order = [at for at, count in waiting.items() if count == 0]
-    for at in order:
-        for succ in succs[at]:
-            waiting[succ] -= 1
-            if waiting[succ] == 0:
-                order.append(succ)
-    return order
 
 
 def _shown(step: Step) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from byoc.partition.place import Strategy
 
 if TYPE_CHECKING:
-    from byoc.partition.place.problem import Placed, Problem
+    from byoc.partition.place.problem import Problem
 
 __all__ = ["proposals"]
 
@@ -50,6 +50,8 @@ def _bent(number: int) -> Callable[[Problem], Iterable[int]]:
 
 def _best(problem: Problem) -> Iterable[int]:
     """The best of several starts, improved by whole segments."""
+    from byoc.partition.place.improve import segment_moves
+
     legal = frozenset(problem.legal)
     starts = [[], problem.greedy(), list(_narrow(problem))]
     starts += [problem.candidates.greedy([v], legal.__contains__) for v in problem.vendors]
@@ -58,7 +60,7 @@ def _best(problem: Problem) -> Iterable[int]:
     gained = True
     while gained and left > 0:
         gained = False
-        for chosen in _moves(problem, best):
+        for chosen in segment_moves(problem, best):
             placed = problem.evaluate(chosen)
             left -= 1
             if placed.rank < best.rank:
@@ -67,21 +69,3 @@ def _best(problem: Problem) -> Iterable[int]:
             if left <= 0:
                 break
     return best.chosen
-
-
-def _moves(problem: Problem, placed: Placed) -> Iterator[list[int]]:
-    """Give a whole segment to the host or to another vendor."""
-    found = problem.candidates.found
-    for vendor, nodes in placed.segments:
-        inside = frozenset(nodes)
-        rest = [k for k in placed.chosen if found[k].nodes[0] not in inside]
-        yield rest
-        for other in problem.vendors:
-            if other != vendor:
-                mine = frozenset(
-                    k
-                    for k in problem.legal
-                    if found[k].vendor == other and inside.issuperset(found[k].nodes)
-                )
-                if mine:
-                    yield problem.candidates.greedy([other], mine.__contains__, rest)

@@ -20,7 +20,7 @@ from byoc.partition.place.search import Found, search
 from byoc.partition.place.steps import Tweak
 from byoc.partition.report import HOST
 
-__all__ = ["SURE", "best_choice", "sure_choice", "trim", "tweaks"]
+__all__ = ["SURE", "best_choice", "segment_moves", "sure_choice", "trim", "tweaks"]
 
 SURE = 0.002
 """A gain below this share of the predicted time is none."""
@@ -164,11 +164,11 @@ def _kicked(problem: Problem, best: Placed, tries: _Tries) -> Placed:
     return best
 
 
-def _moves(problem: Problem, placed: Placed) -> Iterator[tuple[int, ...]]:
-    """Neighbours of a choice, large steps first."""
+def segment_moves(problem: Problem, placed: Placed) -> Iterator[tuple[int, ...]]:
+    """Give a whole segment to the host or to another vendor."""
     found = problem.candidates.found
     for vendor, nodes in placed.segments:
-        inside = set(nodes)
+        inside = frozenset(nodes)
         rest = [k for k in placed.chosen if found[k].nodes[0] not in inside]
         yield tuple(rest)
         for other in problem.vendors:
@@ -179,8 +179,13 @@ def _moves(problem: Problem, placed: Placed) -> Iterator[tuple[int, ...]]:
                     if found[k].vendor == other and inside.issuperset(found[k].nodes)
                 )
                 if mine:
-                    added = problem.candidates.greedy([other], mine.__contains__, rest)
-                    yield tuple(k for k in added if k in mine or k in rest)
+                    yield tuple(problem.candidates.greedy([other], mine.__contains__, rest))
+
+
+def _moves(problem: Problem, placed: Placed) -> Iterator[tuple[int, ...]]:
+    """Neighbours of a choice, large steps first."""
+    yield from segment_moves(problem, placed)
+    found = problem.candidates.found
     taken = {node: k for k in placed.chosen for node in found[k].nodes}
     for index in problem.legal:
         hit = {taken[n] for n in found[index].nodes if n in taken}

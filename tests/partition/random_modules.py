@@ -69,6 +69,11 @@ def build(recipe):
         chosen = [values[k % len(values)] for k in outputs]
         return chosen[0] if len(chosen) == 1 else relax.Tuple(chosen)
 
+    return finish(bb, params, dataflow, body)
+
+
+def finish(bb, params, dataflow, body):
+    """The module whose main(*params) is what `body` emits, in a dataflow block or not."""
     with bb.function("main", params):
         if dataflow:
             with bb.dataflow():

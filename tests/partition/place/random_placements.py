@@ -4,7 +4,7 @@ vendors that claim the same ops, random policies.
 
 import numpy as np
 from hypothesis import strategies as st
-from random_modules import BINARY, SHAPE, UNARY, _op
+from random_modules import BINARY, SHAPE, UNARY, _op, finish
 from toy_vendors import chain, single
 from tvm import relax
 
@@ -74,14 +74,7 @@ def build(recipe):
         chosen = [values[k % len(values)] for k in outputs]
         return chosen[0] if len(chosen) == 1 else relax.Tuple(chosen)
 
-    with bb.function("main", params):
-        if dataflow:
-            with bb.dataflow():
-                result = bb.emit_output(body())
-        else:
-            result = bb.emit(body())
-        bb.emit_func_output(result)
-    return bb.get()
+    return finish(bb, params, dataflow, body)
 
 
 def _vendor(name, rates, processor, ops, chains):
