@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "assemble.h"
 #include "byoc/vendor.h"
 #include "completions.h"
 #include "errors.h"
@@ -33,64 +34,7 @@ namespace ffi = tvm::ffi;
 using ffi::Any, ffi::Array, ffi::Bytes, ffi::Function, ffi::Map, ffi::Module, ffi::Optional;
 using ffi::PackedArgs, ffi::String, ffi::Tensor;
 
-template <typename M>
-std::string Names(const M& map) {
-  std::string text;
-  for (const auto& [name, value] : map) text += (text.empty() ? "" : ", ") + std::string(name);
-  return text.empty() ? "(none)" : text;
-}
-
-/*! \brief The function of each task, from the host library or the segments. */
-std::vector<Executor::Callee> Resolve(const Plan& plan, const Optional<Module>& host,
-                                      const Map<String, Function>& segments,
-                                      const Map<String, String>& vendors) {
-  std::vector<Executor::Callee> callees;
-  for (size_t id = 0; id < plan.tasks.size(); ++id) {
-    const PlanTask& task = plan.tasks[id];
-    Executor::Callee callee;
-    if (task.kind == TaskKind::kHost) {
-      auto function = host ? (*host)->GetFunction(task.function, true) : std::nullopt;
-      if (!function) {
-        ThrowArtifactError("plan: " + Describe(plan, id) + ": the host library has no such kernel");
-      }
-      callee.function = *std::move(function);
-    } else if (task.kind == TaskKind::kSegment) {
-      auto function = segments.Get(task.function);
-      if (!function) {
-        ThrowArtifactError("plan: " + Describe(plan, id) +
-                           ": no such segment; there are: " + Names(segments));
-      }
-      callee.function = *std::move(function);
-      if (auto vendor = vendors.Get(task.function)) callee.vendor = *vendor;
-    }
-    callees.push_back(std::move(callee));
-  }
-  return callees;
-}
-
-/*! \brief Addresses of tensors, or addresses themselves. */
-std::vector<void*> Pointers(PackedArgs args, int first) {
-  std::vector<void*> pointers(static_cast<size_t>(args.size() - first));
-  for (size_t i = 0; i < pointers.size(); ++i) {
-    const ffi::AnyView arg = args[first + static_cast<int>(i)];
-    if (arg.type_index() == ffi::TypeIndex::kTVMFFIInt) {
-      pointers[i] = reinterpret_cast<void*>(arg.cast<int64_t>());
-    } else {
-      const DLTensor* t = arg.cast<DLTensor*>();
-      pointers[i] = static_cast<char*>(t->data) + t->byte_offset;
-    }
-  }
-  return pointers;
-}
-
-void CheckCount(const Executor& executor, size_t count) {
-  const Plan& plan = executor.plan();
-  const size_t inputs = plan.inputs.size(), outputs = plan.outputs.size();
-  if (count != inputs + outputs) {
-    TVM_FFI_THROW(TypeError) << "expected " << inputs << " inputs and " << outputs
-                             << " outputs, got " << count << " arguments";
-  }
-}
+std::string Text(const Bytes& bytes) { return std::string(bytes.data(), bytes.size()); }
 
 /*!
  * \brief take(seconds) -> [[ticket, error kind, message, trace, results]...], kinds empty when all
@@ -169,29 +113,6 @@ Map<String, Function> OpenDesk(std::shared_ptr<Executor> executor, const Optiona
           {"wake", Function::FromTyped(wake)}};
 }
 
-/*! \brief Everything a plan needs, put together; `host` must outlive the executor. */
-std::shared_ptr<Executor> NewExecutor(const Bytes& plan_json, const Optional<Module>& host,
-                                      const Map<String, Function>& segments,
-                                      const Map<String, String>& vendors, Array<Tensor> constants) {
-  std::vector<int64_t> sizes;
-  for (const Tensor& t : constants) {
-    sizes.push_back(static_cast<int64_t>(ffi::GetDataSize(*t.GetDLTensorPtr())));
-  }
-  Plan plan = ParsePlan(std::string(plan_json.data(), plan_json.size()), sizes);
-  std::vector<Executor::Callee> callees = Resolve(plan, host, segments, vendors);
-  return std::make_shared<Executor>(std::move(plan), std::move(callees), std::move(constants));
-}
-
-/*! \brief run(inputs..., outputs...), each a tensor or an address. */
-Function RunFunction(std::shared_ptr<Executor> executor, const Optional<Module>& host) {
-  // A kernel's function does not keep its library alive: `host` is held here.
-  return Function::FromPacked([executor, host](PackedArgs args, Any*) {
-    CheckCount(*executor, static_cast<size_t>(args.size()));
-    std::vector<void*> pointers = Pointers(args, 0);
-    executor->Run(pointers.data(), pointers.data() + executor->plan().inputs.size());
-  });
-}
-
 /*!
  * \brief The executor as functions:
  *
@@ -201,7 +122,7 @@ Function RunFunction(std::shared_ptr<Executor> executor, const Optional<Module>&
 Map<String, Function> MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
                                    const Map<String, Function>& segments,
                                    const Map<String, String>& vendors, Array<Tensor> constants) {
-  auto executor = NewExecutor(plan_json, host, segments, vendors, std::move(constants));
+  auto executor = NewExecutor(Text(plan_json), host, segments, vendors, std::move(constants));
   return {{"run", RunFunction(executor, host)},
           {"open", Function::FromTyped([executor, host] { return OpenDesk(executor, host); })}};
 }
@@ -216,7 +137,7 @@ Function MakeGuard(String segment, Function execute, int64_t outputs, Bytes plan
                    Optional<Module> host, Array<Tensor> constants, int64_t failures,
                    double deadline, bool check_nan, Optional<Function> report) {
   const auto make_twin = [=] {
-    return RunFunction(NewExecutor(plan_json, host, {}, {}, constants), host);
+    return RunFunction(NewExecutor(Text(plan_json), host, {}, {}, constants), host);
   };
   Guard::Report tell;
   if (report) {
