@@ -18,6 +18,12 @@ namespace byoc {
   throw tvm::ffi::Error("byoc.ExecutionError", message, "");
 }
 
+/*! \brief Kinds of error of a vendor in a process of its own: it died; it was too slow and was
+ * killed; it is starting again. */
+inline constexpr const char* kCrash = "Crash";
+inline constexpr const char* kDeadline = "Deadline";
+inline constexpr const char* kRestarting = "Restarting";
+
 }  // namespace byoc
 
 #endif  // BYOC_RUNTIME_ERRORS_H_

@@ -186,6 +186,10 @@ void Guard::Call(ffi::PackedArgs args) {
   }
   std::string kind, message;
   if (TryVendor(args, &kind, &message)) return;
+  if (kind.empty()) {  // nothing failed: the vendor is not there yet
+    CallTwin(args);
+    return;
+  }
   const int64_t count = count_.fetch_add(1) + 1;
   if (report_) report_(kind, message, count, count >= limits_.failures);
   try {
@@ -218,6 +222,10 @@ bool Guard::TryVendor(ffi::PackedArgs args, std::string* kind, std::string* mess
     *message = "NaN in output " + std::to_string(found.output);
   } catch (const ffi::Error& error) {
     *message = Text(error);
+    const std::string found(error.kind());
+    if (found == kCrash) *kind = "crash";
+    if (found == kDeadline) *kind = "deadline";
+    if (found == kRestarting) kind->clear();
   } catch (const std::exception& error) {
     *message = error.what();
   } catch (...) {

@@ -27,7 +27,8 @@ class Guard {
     double deadline = 0;     // seconds of one call; 0: none
     bool check_nan = false;  // look for NaN in the outputs
   };
-  /*! \brief What is told of a failure: kind ("error", "deadline", "nan"), message, its number. */
+  /*! \brief What is told of a failure: kind ("error", "deadline", "nan", "crash"), message, its
+   * number. */
   using Report = std::function<void(const std::string& kind, const std::string& message,
                                     int64_t count, bool replaced)>;
 

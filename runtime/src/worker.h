@@ -1,0 +1,98 @@
+/*!
+ * \brief A vendor's segments in a process of their own: what breaks there does not break here.
+ *
+ *   this process                                    worker (a fresh program, not a fork)
+ *   thread of the processor ──"run 2"──▶ socket ──▶ Serve: segment 2
+ *     copies inputs ──▶ [   shared memory, no name   ] ◀── reads and writes in place
+ *     copies outputs ◀───────"done"──── socket ◀──
+ *
+ * Either end learns from the socket, at once, when the other is gone. A worker that does not answer
+ * in time is killed; the next call starts another one. When this process ends, however it ends, its
+ * workers end too, and their memory with them.
+ */
+#ifndef BYOC_RUNTIME_WORKER_H_
+#define BYOC_RUNTIME_WORKER_H_
+
+#include <sys/types.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/function.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace byoc {
+
+class Worker {
+ public:
+  struct Settings {
+    std::string vendor;
+    std::vector<std::string> argv;       // the program; finds kWorkerSocket … open
+    std::vector<tvm::ffi::Tensor> load;  // what it loads: dense, 64-byte aligned in kWorkerLoad
+    double start_seconds = 0;            // to load its segments
+  };
+
+  explicit Worker(Settings settings);
+  /*! \brief The process ends on its own, within seconds. */
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /*! \brief Start the process unless it runs; waits for nothing. */
+  void Start();
+  /*! \brief Wait until its segments are loaded. Throws as `Run`. */
+  void WaitUntilReady();
+
+  /*! \brief How a segment is called. */
+  struct Segment {
+    std::string name;
+    int64_t number = 0;   // in the worker
+    size_t outputs = 0;   // the last so many arguments are written
+    double deadline = 0;  // seconds of one call; 0: none
+    bool patient = true;  // wait for a worker that is starting, else throw kRestarting
+    std::string advice;   // appended to what is thrown when the worker breaks
+  };
+
+  /*!
+   * \brief Call a segment, one at a time. Throws what the segment threw, or an error of kind
+   * kCrash, kDeadline, kRestarting (errors.h).
+   */
+  void Run(const Segment& segment, tvm::ffi::PackedArgs args);
+
+  /*! \brief The process that runs, or 0; and how many were started. */
+  int64_t pid();
+  int64_t starts();
+
+ private:
+  struct Process;
+  struct State;
+
+  State* Here();
+  void Launch(State* state);
+  bool Ready(State* state, bool wait, const std::string& advice);
+  [[noreturn]] void ThrowGone(State* state, const std::string& during, const std::string& advice);
+
+  const Settings settings_;
+  /*! \brief Of this process: a forked child starts a worker of its own. */
+  std::atomic<State*> state_;
+};
+
+/*! \brief Open in the worker: its socket, the shared memory, what it is to load. */
+inline constexpr int kWorkerSocket = 3;
+inline constexpr int kWorkerMemory = 4;
+inline constexpr int kWorkerLoad = 5;
+
+/*! \brief In the worker: end it when the process that started it is gone, whatever else it does. */
+void WatchParent(int64_t parent);
+
+/*! \brief In the worker: say that loading failed. */
+void ReportFailure(const std::string& kind, const std::string& message);
+
+/*! \brief In the worker: say that it is ready, run what is asked for until nobody asks any more. */
+void Serve(const std::vector<tvm::ffi::Function>& segments);
+
+}  // namespace byoc
+
+#endif  // BYOC_RUNTIME_WORKER_H_
