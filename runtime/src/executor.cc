@@ -192,6 +192,7 @@ void Executor::BuildSteps() {
       if (steps_[dep].lane == lane) continue;  // the order of the lane sees to it
       steps_[dep].cross_lane.push_back(id);
       ++step.waits_for;
+      step.meets = true;
     }
     steps_.push_back(std::move(step));
   }
@@ -285,11 +286,31 @@ void Executor::RunLane(Context* context, size_t first) const {
       if (context->lanes_left.fetch_sub(1, std::memory_order_acq_rel) == 1) FinishLanes(context);
       return;
     }
-    // Where this lane has to wait, nothing of the context may be touched any more: the lane that
-    // ends the wait may end the whole run.
-    if (context->waits[step.next].fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     task = step.next;
+    // Where this lane has to pause, nothing of the context may be touched any more: the lane that
+    // ends the pause may end the whole run.
+    if (steps_[task].meets && !MayGoOn(context, task)) return;
   }
+}
+
+/*!
+ * \brief Whether all that `task` waits for is done; if not, the lane pauses before it.
+ *
+ * To look at the count costs two cache lines between cores when it changes; to be submitted again,
+ * seven. So the lane keeps looking as long as it would take the processor's thread to fall asleep.
+ */
+bool Executor::MayGoOn(Context* context, size_t task) const {
+  std::atomic<int>& waits = context->waits[task];
+  const Processor* processor = lanes_[steps_[task].lane];
+  constexpr int kMyself = 1;  // the task before in this lane, which is done
+  constexpr int kLooks = 16;
+  for (int i = 4 * SpinRounds(); i > 0 && !processor->HasWork(); --i) {
+    for (int look = 0; look < kLooks; ++look) {  // a pause takes as long as the news
+      if (waits.load(std::memory_order_acquire) == kMyself) return true;
+    }
+    CpuRelax();
+  }
+  return waits.fetch_sub(1, std::memory_order_acq_rel) == kMyself;
 }
 
 void Executor::FinishLanes(Context* context) const {

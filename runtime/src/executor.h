@@ -6,8 +6,9 @@
  * calls from several threads do not meet.
  *
  * A plan on one processor is one job: a loop over its tasks. Otherwise each processor is a *lane*
- * that runs its tasks in the order of the plan and pauses where a task of another lane is missing;
- * the lane that delivers it submits the paused one again:
+ * that runs its tasks in the order of the plan. Where a task of another lane is missing it looks
+ * out for some microseconds, unless another job waits, then pauses; the lane that delivers the
+ * task submits the paused one again:
  *
  *   lane cpu   t0 ─ t1 ─────────┐        t4
  *   lane npu         └▶ t2 ─ t3 ─┴──────▶┘
@@ -99,6 +100,7 @@ class Executor {
     size_t next;                     // next task of the same lane, or kNone
     std::vector<size_t> cross_lane;  // tasks of other lanes that wait for this one
     int waits_for;                   // tasks of other lanes, plus the one before in this lane
+    bool meets;                      // some of them are of other lanes
   };
   /*! \brief A tensor whose pointer each call sets. */
   struct Patch {
@@ -119,6 +121,7 @@ class Executor {
   void CallStep(Context* context, const Step& step) const;
   void RunSteps(Context* context) const;
   void RunLane(Context* context, size_t first) const;
+  bool MayGoOn(Context* context, size_t task) const;
   void SubmitLane(Context* context, size_t task) const;
   void StartLanes(Context* context) const;
   void FinishLanes(Context* context) const;

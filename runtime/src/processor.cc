@@ -253,6 +253,11 @@ void Processor::Wait(Event* event) {
   }
 }
 
+bool Processor::HasWork() const {
+  const State* state = state_.load(std::memory_order_relaxed);
+  return state->inbox.load(std::memory_order_relaxed) != nullptr || state->first != nullptr;
+}
+
 void Processor::Call(const std::function<void()>& work, Source* source) {
   if (current == this) {
     work();

@@ -101,6 +101,9 @@ class Processor {
    */
   static void Wait(Event* event);
 
+  /*! \brief Whether a job waits here. To be asked on this processor's own thread. */
+  bool HasWork() const;
+
   /*! \brief Run `work` on this processor's thread and wait; exceptions come back to the caller. */
   void Call(const std::function<void()>& work, Source* source = nullptr);
 
