@@ -11,7 +11,8 @@ from typing import Any
 
 import tvm_ffi
 
-from byoc.frontends.normalise.graph import Const, Graph, Leaf, Node, plain
+from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.values import Const, Leaf, Node, plain
 
 __all__ = ["merge_equal"]
 

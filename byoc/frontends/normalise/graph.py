@@ -3,10 +3,10 @@
 Relax functions are immutable: every rewrite through its visitors costs a walk of the whole
 function. Here a function is read once into nodes, edited in place, and written back once::
 
-    Relax function ──read──▶ Graph ──rules──▶ Graph ──write──▶ Relax function
+    Relax function ──reading.py──▶ Graph ──rules──▶ Graph ──writing.py──▶ Relax function
 
     Input ─┐            args, users: both directions of every edge
-    Const ─┴▶ Node ─▶ Node ─▶ result      (a tuple argument is a Python tuple)
+    Const ─┴▶ Node ─▶ Node ─▶ result      (values.py)
                 │
                 └ "if": two inner graphs, whose nodes may read values of the outer one
 
@@ -18,195 +18,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
-from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy.typing as npt
 import tvm
-import tvm_ffi
 from tvm import relax
-from tvm.ir import Call, GenericConst, Op
+from tvm.ir import Call, GenericConst
 
-from byoc.frontends.normalise.tensors import from_numpy, to_numpy
+from byoc.frontends.normalise.tensors import from_numpy
+from byoc.frontends.normalise.values import (
+    Arg,
+    Array,
+    Const,
+    Input,
+    Leaf,
+    Node,
+    Value,
+    expression,
+    flat_values,
+    swap,
+)
 
-__all__ = [
-    "Arg",
-    "Const",
-    "Graph",
-    "Input",
-    "Leaf",
-    "Node",
-    "NotReadableError",
-    "Value",
-    "expression",
-    "same_dims",
-    "swap",
-]
-
-Array = npt.NDArray[Any]
-Dims: TypeAlias = "tuple[Any, ...]"
+__all__ = ["Graph", "NotReadableError"]
 
 
 class NotReadableError(Exception):
     """The function holds a construct that graphs do not model; it is left as it is."""
 
 
-class Value:
-    """Something with a type that nodes can read.
-
-    expr: the Relax expression that stands for the value in expressions given to `emit`.
-    users: the nodes that read it, in the order they began to.
-    """
-
-    def __init__(self, expr: Any) -> None:
-        self.expr = expr
-        self.users: dict[Node, None] = {}
-
-    @cached_property
-    def shape(self) -> Dims | None:
-        """Dimensions as ints, or TVM expressions where symbolic; None when not a known shape."""
-        shape = getattr(self.expr.ty, "shape", None)
-        if shape is None or not isinstance(shape, relax.ShapeExpr):
-            return None
-        return tuple(_dim(d) for d in shape.values)
-
-    @cached_property
-    def static_shape(self) -> tuple[int, ...] | None:
-        """The shape when every dimension is an int, else None."""
-        if self.shape is None or not all(isinstance(d, int) for d in self.shape):
-            return None
-        return self.shape
-
-    @cached_property
-    def dtype(self) -> str:
-        """Element type as numpy spells it; empty when unknown or not a tensor."""
-        return str(getattr(self.expr.ty, "dtype", None) or "")
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions, -1 when unknown."""
-        return int(getattr(self.expr.ty, "ndim", -1))
-
-
-class Input(Value):
-    """A parameter of the function."""
-
-
-class Const(Value):
-    """A constant tensor."""
-
-    @cached_property
-    def array(self) -> Array:
-        """The data, not to be written to."""
-        return to_numpy(self.expr.value)
-
-    @cached_property
-    def size(self) -> int:
-        """Number of elements."""
-        return prod(self.static_shape or ())
-
-    @cached_property
-    def number(self) -> float | None:
-        """The number when there is one element, or a few thousand equal ones, else None."""
-        if not 0 < self.size <= 4096:
-            return None
-        flat = self.array.reshape(-1)
-        first: float = flat[0].item()
-        return first if self.size == 1 or bool((flat == flat[0]).all()) else None
-
-
-class Node(Value):
-    """One binding: an op call, or "tuple", "get", "if", "match_cast" and other plain bindings.
-
-    op: Relax name without prefix ("nn.conv2d"); "call" for anything that is no operator.
-    name: the source name, written to the binding's variable.
-    key: where the node stood, to keep the order of the source.
-    """
-
-    def __init__(
-        self, graph: Graph, op: str, call: Any, args: list[Any], expr: Any, name: str, key: int
-    ) -> None:
-        super().__init__(expr)
-        self.graph = graph
-        self.op = op
-        self.call = call
-        self.args = args
-        self.name = name
-        self.key = key
-        self.branches: tuple[Graph, ...] = ()
-        self.pure = True
-        self.dead = False
-        for value in self.inputs():
-            value.users[self] = None
-
-    @property
-    def attrs(self) -> Any:
-        """The op's attributes."""
-        return self.call.attrs
-
-    def inputs(self) -> Iterator[Value]:
-        """Every value the node reads, tuples flattened; inner graphs not included."""
-        return _values(self.args)
-
-    def leaf(self, index: int) -> Any:
-        """A non-tensor argument (a shape, a number, a tuple of them) as plain Python."""
-        return plain(self.args[index])
-
-
-@dataclass(frozen=True, eq=False)
-class Leaf:
-    """A non-tensor argument: a shape, a number, a dtype, a function."""
-
-    expr: Any
-
-
-Arg: TypeAlias = "Value | Leaf | tuple[Arg, ...]"
-
-
-def plain(arg: Any) -> Any:
-    """Python value of a non-tensor argument; symbolic dimensions stay TVM expressions."""
-    if isinstance(arg, tuple):
-        return tuple(plain(a) for a in arg)
-    expr = arg.expr
-    if isinstance(expr, relax.ShapeExpr):
-        return tuple(_dim(d) for d in expr.values)
-    if isinstance(expr, (tvm.tirx.IntImm, tvm.tirx.FloatImm, tvm.ir.StringImm)):
-        return expr.value
-    return expr
-
-
-def same_dims(a: Dims | None, b: Dims | None) -> bool:
-    """True when both shapes are known and equal, symbolic dimensions included."""
-    if a is None or b is None or len(a) != len(b):
-        return False
-    return all(_same_dim(x, y) for x, y in zip(a, b, strict=True))
-
-
-def _same_dim(a: Any, b: Any) -> bool:
-    if isinstance(a, int) or isinstance(b, int):
-        return isinstance(a, int) and isinstance(b, int) and a == b
-    return bool(a.same_as(b)) or bool(tvm_ffi.structural_equal(a, b))
-
-
-def _dim(d: Any) -> Any:
-    return int(d) if isinstance(d, tvm.tirx.IntImm) else d
-
-
-def _values(arg: Any) -> Iterator[Value]:
-    for a in arg:
-        if isinstance(a, Value):
-            yield a
-        elif isinstance(a, tuple):
-            yield from _values(a)
-
-
 @dataclass(eq=False)
 class Graph:
     """One function body, or one branch of an `if`.
 
-    result: what the body returns. pinned: nodes that stay though nobody reads them (effects).
-    names: variable → source name, for bindings whose own name says less.
+    result: what the body returns.
+    header: parameters, result type, purity and attributes of the function that was read.
     """
 
     result: Any = ()
@@ -215,90 +59,44 @@ class Graph:
     table: dict[Any, Value | Leaf | tuple[Any, ...]] = field(default_factory=dict)
     current: Node | None = None
     has_control_flow: bool = False
-    header: tuple[Any, ...] = ()  # parameters, result type, purity and attributes
+    header: tuple[Any, ...] = ()
     on_new: Callable[[Node], None] = lambda node: None
     _keys: list[int] = field(default_factory=lambda: [0])
     _results: dict[Value, int] = field(default_factory=dict)
     _builder: Any = field(default_factory=relax.BlockBuilder)
 
-    # -- reading
+    @staticmethod
+    def read(function: relax.Function, names: dict[Any, str] | None = None) -> Graph:
+        """The graph of a function (see `reading.read_function`)."""
+        from byoc.frontends.normalise.reading import read_function
 
-    @classmethod
-    def read(cls, function: relax.Function, names: dict[Any, str] | None = None) -> Graph:
-        """Read a function. names: variable → source name, where the variable's own says less.
+        return read_function(function, names)
 
-        The graph keeps no reference to the function, so that weights which rules replace are
-        freed at once. Raises NotReadableError for a function that defines functions inside.
-        """
-        graph = cls()
-        graph.header = (function.params, function.ret_ty, function.is_pure, function.attrs)
-        for param in function.params:
-            graph.params.append(Input(param))
-            graph.table[param] = graph.params[-1]
-        graph._read_body(function.body, names or {})
-        return graph
+    def write(self) -> relax.Function:
+        """The function of the graph (see `writing.write_function`)."""
+        from byoc.frontends.normalise.writing import write_function
 
-    def _read_body(self, body: Any, names: dict[Any, str]) -> None:
-        if not isinstance(body, relax.SeqExpr):
-            body = relax.SeqExpr([], body)
-        for block in body.blocks:
-            for binding in block.bindings:
-                self._read_binding(binding, names)
-        self.set_result(self._arg(body.body))
+        return write_function(self)
 
-    def _read_binding(self, binding: Any, names: dict[Any, str]) -> None:
-        var, value = binding.var, binding.value
-        name = names.get(var) or var.name
-        if isinstance(binding, relax.MatchCast):
-            node = self._add("match_cast", binding, [self._arg(value)], var, name)
-            node.pure = False
-        elif isinstance(value, relax.Function):
-            raise NotReadableError("a function inside the function")
-        elif isinstance(value, relax.If):
-            self.has_control_flow = True
-            branches = tuple(
-                self._branch(b, names) for b in (value.true_branch, value.false_branch)
-            )
-            # A branch may return a value of this graph; as an argument it is kept up to date.
-            passed = tuple(v for b in branches for v in _values((b.result,)) if _foreign(v, b))
-            node = self._add("if", value, [self._arg(value.cond), passed], var, name)
-            node.branches = branches
-            node.pure = all(n.pure for b in branches for n in b.nodes)
-        elif isinstance(value, relax.TupleGetItem):
-            source = self._arg(value.tuple_value)
-            if isinstance(source, tuple):
-                self.table[var] = source[value.index]
-            else:
-                self._add("get", value, [source], var, name)
-        elif isinstance(value, Call):
-            op = value.op
-            known = isinstance(op, Op)
-            if isinstance(op, relax.Var):
-                raise NotReadableError("a call of a closure")
-            node = self._add(
-                op.name.removeprefix("relax.") if known else "call",
-                value,
-                [self._arg(a) for a in value.args],
-                var,
-                name,
-            )
-            node.pure = bool(op.get_attr("FPurity")) if known else _is_pure_callee(op)
-        else:  # an alias of a value, a constant, a tuple, a shape
-            self.table[var] = self._arg(value)
+    # -- building
 
-    def _branch(self, body: Any, names: dict[Any, str]) -> Graph:
-        graph = Graph(table=self.table, _keys=self._keys, _builder=self._builder)
-        graph._read_body(body, names)
-        return graph
+    def typed(self, expr: Any) -> Any:
+        """The expression with its type inferred."""
+        return self._builder.normalize(expr)
 
-    def _add(self, op: str, call: Any, args: list[Any], var: Any, name: str) -> Node:
+    def add(self, op: str, call: Any, args: list[Any], var: Any, name: str) -> Node:
+        """Add a binding as it stands; `var` is its variable."""
         self._keys[0] += 1
         node = Node(self, op, call, args, var, name, self._keys[0])
         self.nodes.append(node)
         self.table[var] = node
         return node
 
-    def _arg(self, expr: Any) -> Any:
+    def arg(self, expr: Any) -> Any:
+        """The argument for an expression; calls in it become nodes.
+
+        Raises NotReadableError for functions and branches inside expressions.
+        """
         if isinstance(expr, relax.Var):
             # Variables of symbolic shapes are not values: they live in types.
             found = self.table.get(expr)
@@ -311,17 +109,21 @@ class Graph:
                 return found
             return Leaf(expr)
         if isinstance(expr, relax.Tuple):
-            return tuple(self._arg(f) for f in expr.fields)
+            return tuple(self.arg(f) for f in expr.fields)
         if isinstance(expr, Call) and not tvm.ir.is_prim_expr(expr):
             return self._emit_call(expr)
         if isinstance(expr, relax.TupleGetItem):
-            source = self._arg(expr.tuple_value)
+            source = self.arg(expr.tuple_value)
             if isinstance(source, tuple):
                 return source[expr.index]
             return self._emit_get(source, expr.index)
         if isinstance(expr, (relax.SeqExpr, relax.Function, relax.If)):
             raise NotReadableError(f"a nested {type(expr).__name__}")
         return Leaf(expr)
+
+    def branch(self) -> Graph:
+        """An empty graph inside this one: it sees the values of this one."""
+        return Graph(table=self.table, _keys=self._keys, _builder=self._builder)
 
     # -- editing
 
@@ -333,7 +135,7 @@ class Graph:
         """
         before, self._name = getattr(self, "_name", None), name
         try:
-            value = self._arg(expr)
+            value = self.arg(expr)
         finally:
             self._name = before
         assert isinstance(value, Value), "emit takes an expression of one tensor"
@@ -346,7 +148,7 @@ class Graph:
         return const
 
     def _emit_call(self, call: Any) -> Node:
-        args = [self._arg(a) for a in call.args]
+        args = [self.arg(a) for a in call.args]
         flat = Call(call.op, [expression(a) for a in args], call.attrs, call.ty_args)
         flat = self._builder.normalize(flat)
         return self._new(call.op.name.removeprefix("relax."), flat, args)
@@ -369,7 +171,7 @@ class Graph:
         """Declare what the body returns."""
         self.result = result
         self._results = {}
-        for value in _values((result,)):
+        for value in flat_values((result,)):
             self._results[value] = self._results.get(value, 0) + 1
 
     def is_result(self, value: Value) -> bool:
@@ -388,7 +190,7 @@ class Graph:
             user.args = [swap(a, old, new) for a in user.args]
             for branch in user.branches:
                 branch.set_result(swap(branch.result, old, new))
-            for value in _values((new,)):
+            for value in flat_values((new,)):
                 value.users[user] = None
         old.users.clear()
         if old in self._results:
@@ -451,7 +253,7 @@ class Graph:
 
     def _live(self, mine: set[Node]) -> set[Node]:
         stack = [n for n in mine if not n.pure]
-        stack += [v for v in _values((self.result,)) if isinstance(v, Node)]
+        stack += [v for v in flat_values((self.result,)) if isinstance(v, Node)]
         live: set[Node] = set()
         while stack:
             node = stack.pop()
@@ -476,74 +278,6 @@ class Graph:
             for branch in node.branches:
                 branch.sweep()
 
-    # -- writing
-
-    def write(self) -> relax.Function:
-        """The graph as a Relax function, with the parameters and attributes of the one read."""
-        params, result, pure, attrs = self.header
-        body = self._write_body({p: p.expr for p in self.params}, not self.has_control_flow)
-        return relax.Function(params, body, result, pure, attrs)
-
-    def _write_body(self, table: dict[Value, Any], dataflow: bool) -> Any:
-        dataflow = dataflow and all(n.pure or n.op == "match_cast" for n in self.nodes)
-        order = self.order()
-        returned = isinstance(self.result, Node)
-        bindings = []
-        for node in order:
-            last = returned and node is self.result
-            make = relax.Var if last or not dataflow else relax.DataflowVar
-            var = table[node] = make(node.name, node.expr.ty)
-            bindings.append(self._write_binding(node, var, table))
-        result = expression(self.result, table)
-        if not returned and bindings and dataflow:
-            # What leaves a dataflow block must be a plain variable.
-            out = relax.Var("output", self._builder.normalize(result).ty)
-            bindings.append(relax.VarBinding(out, result))
-            result = out
-        block = relax.DataflowBlock if dataflow else relax.BindingBlock
-        blocks = [block(bindings)] if bindings else []
-        seq = relax.SeqExpr(blocks, result)
-        if seq.body.ty is not None:
-            relax.expr._update_type(seq, seq.body.ty)
-        return seq
-
-    def _write_binding(self, node: Node, var: Any, table: dict[Value, Any]) -> Any:
-        args = [expression(a, table) for a in node.args]
-        call = node.call
-        if node.op == "match_cast":
-            return relax.MatchCast(var, args[0], call.ty)
-        if node.op == "if":
-            inner = [b._write_body(dict(table), False) for b in node.branches]
-            value = relax.If(args[0], *inner)
-            relax.expr._update_type(value, node.expr.ty)
-            return relax.VarBinding(var, value)
-        if node.op == "get":
-            return relax.VarBinding(var, relax.TupleGetItem(args[0], call.index))
-        value = Call(call.op, args, call.attrs, call.ty_args)
-        # Rules replace values by values of the same type, so nothing need be inferred again
-        # (inference of one convolution takes 0.2 ms).
-        relax.expr._update_type(value, call.ty)
-        return relax.VarBinding(var, value)
-
-
-def expression(arg: Any, table: dict[Value, Any] | None = None) -> Any:
-    """The Relax expression of an argument, values taken from `table` where given."""
-    if isinstance(arg, tuple):
-        fields = [expression(a, table) for a in arg]
-        return relax.Tuple(fields)
-    if table is not None and not isinstance(arg, (Leaf, Const)):
-        return table[arg]
-    return arg.expr
-
-
-def swap(arg: Any, old: Value, new: Any) -> Any:
-    """The argument with `new` for every `old` in it."""
-    if arg is old:
-        return new
-    if isinstance(arg, tuple):
-        return tuple(swap(a, old, new) for a in arg)
-    return arg
-
 
 def _reads(node: Node) -> Iterator[Value]:
     """Everything a node needs, values read by its branches included."""
@@ -551,7 +285,7 @@ def _reads(node: Node) -> Iterator[Value]:
     for branch in node.branches:
         for inner in branch.nodes:
             yield from _reads(inner)
-        yield from _values((branch.result,))
+        yield from flat_values((branch.result,))
 
 
 def _with_inner(node: Node) -> Iterator[Node]:
@@ -560,12 +294,3 @@ def _with_inner(node: Node) -> Iterator[Node]:
     for branch in node.branches:
         for inner in branch.nodes:
             yield from _with_inner(inner)
-
-
-def _foreign(value: Value, graph: Graph) -> bool:
-    """True for a value that the graph reads but does not compute."""
-    return not (isinstance(value, Node) and value.graph is graph)
-
-
-def _is_pure_callee(op: Any) -> bool:
-    return bool(getattr(getattr(op, "ty", None), "purity", False))

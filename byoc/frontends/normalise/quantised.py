@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from tvm.ir import Call
 
-from byoc.frontends.normalise.graph import Graph, Node, expression, swap
+from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.values import Node, expression, swap
 
 __all__ = ["spread_dequantize"]
 

@@ -6,7 +6,7 @@ weights.py   read them, from the file or from external data
 check.py     what a graph must be before it is walked
 symbols.py   shapes of inputs
 graph.py     the walk
-converters.py  operators that TVM's importer gets wrong
+converters/   operators that TVM's importer gets wrong
 opaque.py   nodes that Relax cannot express, kept whole
 """
 

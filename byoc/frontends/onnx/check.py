@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import onnx
 
 from byoc.errors import ModelError
-from byoc.frontends.onnx.graph import known_operator, opaque_operator
+from byoc.frontends.onnx.nodes import name_of
+from byoc.frontends.onnx.operators import known_operator, opaque_operator
 
 __all__ = ["check_operators", "check_opset", "sort_nodes"]
 
@@ -108,7 +109,7 @@ def sort_nodes(graph: onnx.GraphProto, where: str) -> None:
                 other = graph.node[maker[output]]
                 raise ModelError(
                     f"{where}: {output!r} is made by two nodes, "
-                    f"{_name(other)!r} and {_name(node)!r}"
+                    f"{name_of(other)!r} and {name_of(node)!r}"
                 )
             maker[output] = index
     needs = [{maker[i] for i in _reads(node) if i in maker} for node in graph.node]
@@ -129,7 +130,7 @@ def sort_nodes(graph: onnx.GraphProto, where: str) -> None:
             if not missing[user]:
                 ready.append(user)
     if len(order) < len(missing):
-        stuck = [_name(graph.node[i]) for i, n in enumerate(missing) if n]
+        stuck = [name_of(graph.node[i]) for i, n in enumerate(missing) if n]
         raise ModelError(
             f"{where} has a cycle through {len(stuck)} nodes, among them "
             f"{', '.join(map(repr, stuck[:3]))}"
@@ -147,7 +148,3 @@ def _reads(node: onnx.NodeProto) -> Iterator[str]:
             for inner in attr.g.node:
                 yield from _reads(inner)
             yield from (o.name for o in attr.g.output)
-
-
-def _name(node: onnx.NodeProto) -> str:
-    return str(node.name or next(iter(node.output), node.op_type))

@@ -15,7 +15,7 @@ the results have is asked of onnx's shape inference, then of the model's own dec
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,13 +28,11 @@ from tvm.ir import GenericConst
 
 from byoc.errors import ModelError
 from byoc.frontends.normalise.tensors import to_numpy
+from byoc.frontends.onnx.nodes import domains, name_of, operator_of, title_of
 from byoc.frontends.onnx.symbols import Symbols
 from byoc.opaque import opaque_call
 
-__all__ = ["DOMAINS", "OpaqueNodes", "Pending", "captured"]
-
-DOMAINS = {"": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml", "com.microsoft": "com.microsoft"}
-"""Domains whose operators ONNX Runtime knows without being told."""
+__all__ = ["OpaqueNodes", "Pending"]
 
 MAX_NODES = 1000
 """Nodes of one region; a chain of values that never become tensors ends here."""
@@ -109,7 +107,7 @@ class OpaqueNodes:
         for name in wanted:
             kind, why = self._relax_type(name, found.get(name))
             if kind is None:
-                pending[name] = Pending(name, region, f"{why}, made by {_title(node)}", origin)
+                pending[name] = Pending(name, region, f"{why}, made by {title_of(node)}", origin)
             else:
                 ready.append(name)
                 types.append(kind)
@@ -123,8 +121,8 @@ class OpaqueNodes:
             model,
             [v for n, v in region.inputs.items() if n in {i.name for i in model.graph.input}],
             types,
-            op=", ".join(dict.fromkeys(_operator(n) for n in nodes)),
-            node=", ".join(_name(n) for n in nodes),
+            op=", ".join(dict.fromkeys(operator_of(n) for n in nodes)),
+            node=", ".join(name_of(n) for n in nodes),
             reason=origin,
         )
         return call, ready, pending
@@ -148,7 +146,7 @@ class OpaqueNodes:
         nodes[self._count] = node
         if len(nodes) > MAX_NODES:
             raise ModelError(
-                f"{self.where}: {_title(node)} would be the last of {len(nodes)} nodes that must "
+                f"{self.where}: {title_of(node)} would be the last of {len(nodes)} nodes that must "
                 f"be kept whole together; byoc keeps up to {MAX_NODES}"
             )
         return _Region(dict(sorted(nodes.items())), values)
@@ -170,7 +168,7 @@ class OpaqueNodes:
             [self._declared_port(n) for n in wanted],
             stored,
         )
-        used = {d for n in region.nodes.values() for d in _domains(n)}
+        used = {d for n in region.nodes.values() for d in domains(n)}
         opsets = [helper.make_opsetid(d, self.opsets.get(d, 1)) for d in sorted(used | {""})]
         known = [o for o in opsets if o.domain != "com.microsoft"]
         version = helper.find_min_ir_version_for(known, True)
@@ -267,33 +265,13 @@ class OpaqueNodes:
         return None
 
 
-def captured(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that the node's inner graphs read from outside (some may be their own)."""
-    for attribute in node.attribute:
-        graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs
-        for graph in graphs:
-            own = {t.name for t in (*graph.initializer, *graph.input)}
-            for inner in graph.node:
-                yield from (n for n in (*inner.input, *captured(inner)) if n and n not in own)
-                own.update(inner.output)
-            yield from (o.name for o in graph.output if o.name not in own)
-
-
 def _foreign(node: onnx.NodeProto) -> bool:
-    return bool(set(_domains(node)) - {""})
+    return bool(set(domains(node)) - {""})
 
 
 def _line(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if len(text) < 300 else text[:300] + "…"
-
-
-def _domains(node: onnx.NodeProto) -> Iterator[str]:
-    yield "" if node.domain == "ai.onnx" else node.domain
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            for inner in attribute.g.node:
-                yield from _domains(inner)
 
 
 def _dtype(element: int) -> str:
@@ -302,15 +280,3 @@ def _dtype(element: int) -> str:
     except (KeyError, ValueError, TypeError):
         return "an unknown dtype"
     return "strings" if dtype == "object" else dtype
-
-
-def _operator(node: onnx.NodeProto) -> str:
-    return f"{node.domain}::{node.op_type}" if node.domain else str(node.op_type)
-
-
-def _name(node: onnx.NodeProto) -> str:
-    return str(node.name or next((o for o in node.output if o), node.op_type))
-
-
-def _title(node: onnx.NodeProto) -> str:
-    return f"node {_name(node)!r} ({_operator(node)})"

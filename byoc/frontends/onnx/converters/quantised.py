@@ -6,7 +6,6 @@ quantize.
 
     ConvInteger(x, w, zx, zw) = conv(int32(x) - zx, int32(w) - zw), exact in int32
 
-Same form as in `converters.py`.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.converters import (
-    CONVERTERS,
+from byoc.frontends.onnx.converters.tools import (
     Attributes,
     Converter,
     Inputs,
     const,
     stock_converter,
 )
+from byoc.frontends.onnx.converters.windows import conv
 
 __all__ = ["QUANTISED"]
 
@@ -82,7 +81,7 @@ def qlinear_conv(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int
             raise ValueError("its bias or scales are computed by the model")
         sx, sw, bias = (to_numpy(v.value) for v in (*scales, x[8]))
         inputs.append(const(bias * (sx * sw), np.float32))
-    result = CONVERTERS["", "Conv"](bb, Inputs(inputs), attrs, 11, 1)
+    result = conv(bb, Inputs(inputs), attrs, 11, 1)
     return _quantize(bb, result, x[6], x[7])
 
 
@@ -110,7 +109,7 @@ def matmul_integer(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: i
 def conv_integer(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """ConvInteger 10; what is padded counts as zero after the shift."""
     data, weight = _shifted(bb, x[0], x[2], 1), _shifted(bb, x[1], x[3], 0)
-    return CONVERTERS["", "Conv"](bb, Inputs([data, weight]), attrs, 11, 1)
+    return conv(bb, Inputs([data, weight]), attrs, 11, 1)
 
 
 QUANTISED: Mapping[tuple[str, str], Converter] = {

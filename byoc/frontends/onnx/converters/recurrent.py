@@ -18,7 +18,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.converters import (
+from byoc.frontends.onnx.converters.tools import (
     Attributes,
     Converter,
     Inputs,

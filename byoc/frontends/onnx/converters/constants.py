@@ -1,0 +1,63 @@
+"""Constants, and tensors filled with one number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from tvm import relax
+from tvm.ir import GenericConst
+
+from byoc.frontends.normalise.fold import MAX_BYTES
+from byoc.frontends.onnx.converters.tools import (
+    Attributes,
+    Converter,
+    Inputs,
+    array_of,
+    const,
+)
+
+__all__ = ["CONSTANTS"]
+
+
+def constant(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Constant 1 to 24, every form of value but strings and sparse tensors."""
+    for form, dtype in (("value_float", np.float32), ("value_floats", np.float32),
+                        ("value_int", np.int64), ("value_ints", np.int64)):  # fmt: skip
+        if form in attrs:
+            return const(attrs[form], dtype)
+    if "value" not in attrs:
+        raise ValueError(f"a constant given as {', '.join(attrs) or 'nothing'} is not supported")
+    array = onnx.numpy_helper.to_array(attrs["value"])
+    if array.dtype == object:
+        raise ValueError("a constant of strings is not supported")
+    return const(array)
+
+
+def constant_of_shape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """ConstantOfShape 9 to 24."""
+    value = attrs.get("value")
+    array = np.zeros(1, np.float32) if value is None else onnx.numpy_helper.to_array(value)
+    if not isinstance(x[0], GenericConst):
+        shape = x[0]
+        if not isinstance(shape.ty, relax.ShapeType):
+            shape = bb.normalize(relax.op.tensor_to_shape(shape))
+        return relax.op.full(shape, const(array.reshape(())), str(array.dtype))
+    dims = [int(d) for d in array_of(x[0], "shape").reshape(-1)]
+    if any(d < 0 for d in dims):
+        raise ValueError(f"the shape {dims} has a negative dimension")
+    if math.prod(dims) * array.itemsize > 1 << 46:
+        raise ValueError(f"the shape {dims} is larger than any machine holds")
+    if math.prod(dims) * array.itemsize <= MAX_BYTES:
+        return const(np.broadcast_to(array.reshape(()), dims))
+    return relax.op.full(dims, const(array.reshape(())), str(array.dtype))
+
+
+CONSTANTS: Mapping[tuple[str, str], Converter] = {
+    ("", "Constant"): constant,
+    ("", "ConstantOfShape"): constant_of_shape,
+}
+"""(domain, operator) → converter."""

@@ -1,0 +1,132 @@
+"""Element-wise operators that TVM's importer hides from patterns or reads by newer rules."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from tvm import relax
+from tvm.ir import GenericConst
+
+from byoc.frontends.onnx.converters.tools import (
+    Attributes,
+    Converter,
+    Inputs,
+    number_of,
+    scalar_like,
+    stock_converter,
+)
+
+__all__ = ["ELEMENTWISE"]
+
+
+def clip(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Clip 1, 6 (bounds as attributes), 11, 12, 13 (as inputs)."""
+    low, high = (attrs.get("min"), attrs.get("max")) if opset < 11 else (x[1], x[2])
+    data = x[0]
+    integer = np.dtype(str(data.ty.dtype)).kind in "iu"
+    if all(b is None or isinstance(b, (float, int, GenericConst)) for b in (low, high)):
+        bounds = []
+        for bound, default in ((low, -math.inf), (high, math.inf)):
+            number = bound if isinstance(bound, (float, int)) else number_of(bound, "bound")
+            if number is None or math.isnan(number):
+                number = default
+            bounds.append(number)
+        if bounds[0] == -math.inf and bounds[1] == math.inf:
+            return data
+        if not integer:
+            return relax.op.clip(data, *map(float, bounds))
+        low, high = (None if math.isinf(b) else scalar_like(int(b), data) for b in bounds)
+    if low is not None:
+        data = relax.op.maximum(data, low)
+    return data if high is None else relax.op.minimum(data, high)
+
+
+def _chain(op: Callable[[Any, Any], Any]) -> Converter:
+    """Sum, Max, Min 8, 12, 13: a chain of binary ops."""
+    return lambda bb, x, attrs, opset, outputs: functools.reduce(op, x)
+
+
+def mean(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Mean 8, 13: a chain of additions, then a factor."""
+    total = functools.reduce(relax.op.add, x)
+    return total if len(x) == 1 else relax.op.multiply(total, scalar_like(1 / len(x), x[0]))
+
+
+def identity(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Identity, all versions."""
+    return x[0]
+
+
+def dropout(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Dropout 7, 10, 12, 13, 22 at inference: the identity; the mask is all true."""
+    if x[2] is not None and number_of(x[2], "training_mode"):
+        raise ValueError("it runs in training mode; export the model for inference")
+    if outputs < 2:
+        return x[0]
+    mask = relax.op.full_like(x[0], relax.const(True, "bool"), "bool")
+    return [x[0], mask if opset >= 10 else relax.op.astype(mask, str(x[0].ty.dtype))]
+
+
+def hard_swish(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """HardSwish 14, 22: x · (clip(x + 3, 0, 6) / 6)."""
+    data = x[0]
+    gate = relax.op.clip(relax.op.add(data, scalar_like(3, data)), 0, 6)
+    return relax.op.multiply(data, relax.op.divide(gate, scalar_like(6, data)))
+
+
+def swish(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Swish 24: x · sigmoid(alpha · x)."""
+    alpha = attrs.get("alpha", 1.0)
+    if alpha == 1:
+        return relax.op.nn.silu(x[0])
+    gate = relax.op.sigmoid(relax.op.multiply(x[0], scalar_like(alpha, x[0])))
+    return relax.op.multiply(x[0], gate)
+
+
+def elu_like(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Celu 12: max(x, 0) + min(alpha · (exp(x / alpha) - 1), 0)."""
+    alpha = scalar_like(attrs.get("alpha", 1.0), x[0])
+    zero, one = scalar_like(0, x[0]), scalar_like(1, x[0])
+    curve = relax.op.subtract(relax.op.exp(relax.op.divide(x[0], alpha)), one)
+    return relax.op.add(
+        relax.op.nn.relu(x[0]), relax.op.minimum(relax.op.multiply(alpha, curve), zero)
+    )
+
+
+def fast_gelu(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """com.microsoft FastGelu 1: gelu_tanh(x + bias)."""
+    return relax.op.nn.gelu_tanh(x[0] if x[1] is None else relax.op.add(x[0], x[1]))
+
+
+def power(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Pow 7 to 15; whole numbers to a power go through float64, as TVM has no such power."""
+    if isinstance(x[0], GenericConst) or not isinstance(x[0].ty, relax.TensorType):
+        return stock_converter("Pow")(bb, x, attrs, opset, outputs)
+    dtype = str(x[0].ty.dtype)
+    wide = dtype if np.dtype(dtype).kind == "f" else "float64"
+    base, exponent = (
+        v if str(v.ty.dtype) == wide else relax.op.astype(v, wide) for v in (x[0], x[1])
+    )
+    result = relax.op.power(base, exponent)
+    return result if wide == dtype else relax.op.astype(result, dtype)
+
+
+ELEMENTWISE: Mapping[tuple[str, str], Converter] = {
+    ("", "Celu"): elu_like,
+    ("", "Clip"): clip,
+    ("", "Dropout"): dropout,
+    ("", "HardSwish"): hard_swish,
+    ("", "Identity"): identity,
+    ("", "Max"): _chain(relax.op.maximum),
+    ("", "Mean"): mean,
+    ("", "Min"): _chain(relax.op.minimum),
+    ("", "Pow"): power,
+    ("", "Sum"): _chain(relax.op.add),
+    ("", "Swish"): swish,
+    ("com.microsoft", "FastGelu"): fast_gelu,
+}
+"""(domain, operator) → converter."""

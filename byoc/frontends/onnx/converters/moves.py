@@ -1,0 +1,153 @@
+"""Operators that move data: pad, gather, slice, expand, tile, reshape."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tvm import relax
+from tvm.ir import GenericConst
+
+from byoc.frontends.normalise.tensors import to_numpy
+from byoc.frontends.onnx.converters.tools import (
+    Attributes,
+    Converter,
+    Inputs,
+    array_of,
+    axes_of,
+    const,
+    is_int,
+    number_of,
+    stock_converter,
+    text_of,
+)
+
+__all__ = ["MOVES"]
+
+
+def pad(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Pad 2 (attributes), 11, 13 (inputs), 18 (axes), 19 (wrap)."""
+    data = x[0]
+    pads = attrs.get("pads") if opset < 11 else array_of(x[1], "pads").tolist()
+    value = attrs.get("value", 0.0) if opset < 11 else number_of(x[2], "constant_value") or 0
+    rank = data.ty.ndim
+    axes = list(range(rank)) if x[3] is None else axes_of(array_of(x[3], "axes").tolist(), rank)
+    if pads is None or len(pads) != 2 * len(axes):
+        raise ValueError(f"pads {pads} do not fit {len(axes)} axes")
+    width = [0] * (2 * rank)
+    for i, axis in enumerate(axes):
+        width[2 * axis], width[2 * axis + 1] = int(pads[i]), int(pads[len(axes) + i])
+    mode = text_of(attrs.get("mode"), "constant")
+    names = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+    if mode not in names:
+        raise ValueError(f"mode {mode!r} is not one of {', '.join(names)}")
+    if min(width, default=0) < 0:
+        data, width = _crop(data, width)
+    if not any(width):
+        return data
+    return relax.op.nn.pad(data, width, names[mode], value)
+
+
+def _crop(data: Any, width: list[int]) -> tuple[Any, list[int]]:
+    """Negative padding cuts off."""
+    rank = len(width) // 2
+    begin = [max(0, -width[2 * i]) for i in range(rank)]
+    end = [-max(0, -width[2 * i + 1]) or np.iinfo(np.int64).max for i in range(rank)]
+    cut = relax.op.strided_slice(data, list(range(rank)), begin, end)
+    return cut, [max(0, w) for w in width]
+
+
+def gather(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Gather 1, 11, 13. One constant index is a slice; else negative indices count from the end,
+    which is `take` in mode "wrap".
+    """
+    data, indices, axis = x[0], x[1], int(attrs.get("axis", 0))
+    tensors = all(isinstance(v.ty, relax.TensorType) for v in (data, indices))
+    if not tensors or (isinstance(data, GenericConst) and isinstance(indices, GenericConst)):
+        return stock_converter("Gather")(bb, x, attrs, opset, outputs)
+    (axis,) = axes_of([axis], data.ty.ndim)
+    if isinstance(indices, GenericConst) and data.ty.shape is not None:
+        length, array = data.ty.shape[axis], to_numpy(indices.value)
+        if array.size == 1 and is_int(length) and -int(length) <= array.item() < int(length):
+            at = array.item() % int(length)
+            part = relax.op.strided_slice(data, [axis], [at], [at + 1])
+            dims = list(data.ty.shape.values)
+            return relax.op.reshape(part, [*dims[:axis], *array.shape, *dims[axis + 1 :]])
+    return relax.op.take(data, indices, axis, mode="wrap")
+
+
+def slice_(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Slice 1 (attributes); 10, 11, 13 (inputs) are TVM's."""
+    if opset < 10:
+        names = ("starts", "ends", "axes")
+        given = [None if attrs.get(n) is None else const(attrs[n], np.int64) for n in names]
+        x = Inputs([x[0], *given])
+    return stock_converter("Slice")(bb, x, {}, 13, outputs)
+
+
+def expand(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Expand 8, 13 to a constant shape: both are broadcast, a 1 in the shape keeps a dimension."""
+    data = x[0]
+    if not isinstance(x[1], GenericConst) or data.ty.shape is None:
+        if isinstance(x[1].ty, relax.TensorType) and data.ty.shape is not None:
+            x = Inputs([data, _at_least(bb, x[1], data)])
+        return stock_converter("Expand")(bb, x, attrs, opset, outputs)
+    have, want = list(data.ty.shape.values), array_of(x[1], "shape").tolist()
+    rank = max(len(have), len(want))
+    have, want = [1] * (rank - len(have)) + have, [1] * (rank - len(want)) + want
+    return relax.op.broadcast_to(
+        data, [h if w == 1 else w for h, w in zip(have, want, strict=True)]
+    )
+
+
+def _at_least(bb: Any, shape: Any, data: Any) -> Any:
+    """A shape computed by the model, raised to the dimensions of `data`, aligned at the end."""
+    length, rank = shape.ty.shape, data.ty.ndim
+    if length is None or not is_int(length[0]):
+        raise ValueError("the number of dimensions of its result is not known")
+    count = int(length[0])
+    have = relax.ShapeExpr([1] * max(0, count - rank) + list(data.ty.shape.values))
+    if count < rank:
+        shape = relax.op.concat([const(np.ones(rank - count, np.int64)), shape], 0)
+    return bb.emit(relax.op.maximum(shape, relax.op.shape_to_tensor(have)))
+
+
+def tile(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Tile 6, 13."""
+    return relax.op.tile(x[0], array_of(x[1], "repeats").tolist())
+
+
+def reshape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Reshape 1 (attribute); 5 to 24 (input) are TVM's."""
+    if opset < 5:
+        x = Inputs([x[0], const(attrs["shape"], np.int64)])
+    return stock_converter("Reshape")(bb, x, attrs, 13, outputs)
+
+
+def flatten(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Flatten 1 to 24."""
+    shape, rank = x[0].ty.shape, x[0].ty.ndim
+    if shape is None:
+        raise ValueError("its input has no known shape")
+    axis = int(attrs.get("axis", 1))
+    axis += rank if axis < 0 else 0
+    if not 0 <= axis <= rank:
+        raise ValueError(f"axis {axis} does not fit {rank} dimensions")
+    dims = list(shape.values)
+    return relax.op.reshape(
+        x[0], [functools.reduce(lambda a, b: a * b, part, 1) for part in (dims[:axis], dims[axis:])]
+    )
+
+
+MOVES: Mapping[tuple[str, str], Converter] = {
+    ("", "Expand"): expand,
+    ("", "Flatten"): flatten,
+    ("", "Gather"): gather,
+    ("", "Pad"): pad,
+    ("", "Reshape"): reshape,
+    ("", "Slice"): slice_,
+    ("", "Tile"): tile,
+}
+"""(domain, operator) → converter."""

@@ -1,0 +1,101 @@
+"""Operators that sample between the elements of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tvm import relax
+from tvm.ir import GenericConst
+
+from byoc.frontends.normalise.tensors import to_numpy
+from byoc.frontends.onnx.converters.tools import (
+    Attributes,
+    Converter,
+    Inputs,
+    array_of,
+    axes_of,
+    stock_converter,
+    text_of,
+)
+
+__all__ = ["SAMPLING"]
+
+
+def upsample(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Upsample 7 (attribute), 9 (input): Resize with asymmetric coordinates."""
+    data = x[0]
+    scales = attrs.get("scales") if opset < 9 else array_of(x[1], "scales").tolist()
+    mode = text_of(attrs.get("mode"), "nearest")
+    rank = data.ty.ndim
+    if scales is None or len(scales) != rank or rank not in (3, 4, 5):
+        raise ValueError(f"scales {scales} of {rank} dimensions are not supported")
+    if any(s != 1 for s in scales[:2]):
+        raise ValueError(f"scales {scales} resize batch or channels")
+    if mode not in ("nearest", "linear"):
+        raise ValueError(f"mode {mode!r} is not nearest or linear")
+    sizes = [int(int(d) * s) for d, s in zip(data.ty.shape.values, scales, strict=True)][2:]
+    layout, resize = {
+        3: ("NCW", relax.op.image.resize1d if hasattr(relax.op.image, "resize1d") else None),
+        4: ("NCHW", relax.op.image.resize2d),
+        5: ("NCDHW", relax.op.image.resize3d if hasattr(relax.op.image, "resize3d") else None),
+    }[rank]
+    if resize is None:
+        raise ValueError(f"TVM does not resize {rank - 2} dimensions")
+    return resize(
+        data,
+        tuple(sizes),
+        layout=layout,
+        method="nearest_neighbor" if mode == "nearest" else "linear",
+        coordinate_transformation_mode="asymmetric",
+        rounding_method="floor",
+    )
+
+
+def resize(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Resize 10 to 19 where TVM's kernels do as ONNX says.
+
+    They divide sizes where ONNX takes the scale it was given: both agree when the scale leads to
+    whole sizes.
+    """
+    mode = text_of(attrs.get("coordinate_transformation_mode"), "half_pixel")
+    if attrs.get("antialias", 0):
+        raise ValueError("antialias=1 is not supported")
+    if mode == "half_pixel_symmetric":
+        raise ValueError("coordinate_transformation_mode half_pixel_symmetric is not supported")
+    scales = x[1] if opset < 11 else x[2]
+    sizes = x[3] if opset >= 11 else None
+    dims = list(x[0].ty.shape.values) if isinstance(x[0].ty, relax.TensorType) else []
+    axes = attrs.get("axes")
+    if isinstance(scales, GenericConst) and to_numpy(scales.value).size:
+        factors = to_numpy(scales.value).tolist()
+        chosen = dims if axes is None else [dims[a] for a in axes_of(axes, len(dims))]
+        for dim, factor in zip(chosen, factors, strict=True):
+            wanted = int(dim) * factor
+            if abs(wanted - round(wanted)) > 1e-4 * max(1.0, wanted):
+                raise ValueError(f"a scale of {factor:g} makes {wanted:g} of {int(dim)} elements")
+            if mode == "align_corners" and round(wanted) == 1:
+                raise ValueError("align_corners to one element is not supported")
+    elif (
+        isinstance(sizes, GenericConst)
+        and mode == "align_corners"
+        and 1 in to_numpy(sizes.value).tolist()[-2:]
+    ):
+        raise ValueError("align_corners to one element is not supported")
+    return stock_converter("Resize")(bb, x, attrs, opset, outputs)
+
+
+def roi_align(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """RoiAlign 10, 16, 22 of averages; TVM takes maxima before it interpolates."""
+    mode = text_of(attrs.get("mode"), "avg")
+    if mode != "avg":
+        raise ValueError(f"mode {mode!r} is not supported, only avg")
+    return stock_converter("RoiAlign")(bb, x, attrs, opset, outputs)
+
+
+SAMPLING: Mapping[tuple[str, str], Converter] = {
+    ("", "Resize"): resize,
+    ("", "RoiAlign"): roi_align,
+    ("", "Upsample"): upsample,
+}
+"""(domain, operator) → converter."""

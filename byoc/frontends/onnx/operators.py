@@ -1,0 +1,70 @@
+"""Which operators have a converter, and which can be kept whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import onnx
+from tvm.relax.frontend.onnx import onnx_frontend as stock
+
+from byoc.frontends.onnx.converters import OWN
+from byoc.frontends.onnx.nodes import domain_of
+
+__all__ = [
+    "SEQUENCES",
+    "TAKES_NUMBERS",
+    "TAKES_SHAPES",
+    "known_operator",
+    "opaque_operator",
+    "stock_converters",
+]
+
+_ENGINE_DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
+"""Domains whose operators ONNX Runtime knows without being told."""
+
+# Operators of the contrib domain for which TVM has converters.
+_CONTRIB = {
+    "Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "Gelu", "MatMulInteger16",
+    "SkipLayerNormalization",
+}  # fmt: skip
+_CONTROL = {"If"}
+
+TAKES_SHAPES = {
+    "Cast", "CastLike", "Concat", "ConstantOfShape", "Equal", "Expand", "Gather", "Reshape",
+    "Resize", "Shape", "Slice", "Squeeze", "Unsqueeze", "Where",
+}  # fmt: skip
+"""Operators whose converters understand shapes of symbolic dimensions; others get a tensor."""
+
+TAKES_NUMBERS = TAKES_SHAPES | {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "Range"}
+
+SEQUENCES = {
+    "Optional", "OptionalGetElement", "SequenceConstruct", "SequenceEmpty", "SequenceErase",
+    "SequenceInsert", "SplitToSequence",
+}  # fmt: skip
+"""Operators whose result is one Relax tuple (a sequence), not one value per output."""
+
+
+@cache
+def stock_converters() -> Mapping[str, Any]:
+    """TVM's converters, by operator."""
+    return dict(stock._get_convert_map())
+
+
+def known_operator(node: onnx.NodeProto) -> bool:
+    """True when there is a converter for the node's operator."""
+    domain, op = domain_of(node), node.op_type
+    if (domain, op) in OWN or (not domain and op in _CONTROL):
+        return True
+    if domain == "com.microsoft":
+        return op in _CONTRIB
+    return not domain and op in stock_converters() and op != "Attention"
+
+
+def opaque_operator(node: onnx.NodeProto) -> bool:
+    """True when a node without a converter can be kept whole: ONNX Runtime may know it."""
+    domain = domain_of(node)
+    if domain == "com.microsoft":
+        return True
+    return domain in _ENGINE_DOMAINS and onnx.defs.has(node.op_type, domain)
