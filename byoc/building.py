@@ -57,11 +57,13 @@ def build_program(
     requests: Sequence[Requested],
     artifacts: tuple[Artifact, ...],
     heal: HealSpec = None,
+    refused: dict[str, str] | None = None,
 ) -> Program:
     """Compile what is left for the host and put the program together.
 
     heal: which segments get a host twin: None those not on processor "cpu", True or a `Healing`
-    all, False none. Raises CompileError.
+    all, False none. refused: takes up the segments that cannot have the twin they should have,
+    with the reason; without it they are an error. Raises CompileError.
     """
     from byoc import host
     from byoc.planning import make_plan, port_types
@@ -98,7 +100,7 @@ def build_program(
         for a in artifacts
         if (processors[a.segment] != "cpu" if heal is None else heal is not False)
     ]
-    twins = make_twins(parts.mod, artifacts, lowered.kernels, healed)
+    twins = make_twins(parts.mod, artifacts, lowered.kernels, healed, refused)
     library = host.build(twins.kernels) if len(twins.kernels.functions) else None
     return Program(
         body=planned.plan,

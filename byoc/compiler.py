@@ -22,6 +22,7 @@ from byoc.opaque import check_placed
 from byoc.policy_file import resolve_policy
 
 if TYPE_CHECKING:
+    from byoc.background import Background
     from byoc.frontends import Model
     from byoc.partition import PartitionReport, PartitionResult
     from byoc.partition.place import Costs, Strategy
@@ -87,6 +88,7 @@ def compile(
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
     heal: HealSpec = None,
+    background: bool | Background = False,
 ) -> Executable:
     """Compile a model for the host and the given vendors; arguments as `partition_model`.
 
@@ -107,6 +109,11 @@ def compile(
 
         if heal is not None:
             raise OptionError("heal cannot be chosen with placement='measured' yet; leave it out")
+        if background:
+            raise OptionError(
+                "placement='measured' builds every engine to time it: nothing is left to build in "
+                "the background; leave one of the two out"
+            )
         best = compile_measured(model, source, requests, budget=budget, dims=dims, **wishes)
         _write_lock(lock, source, best.report, requests)
         return best
@@ -114,6 +121,12 @@ def compile(
         raise OptionError("budget and dims belong to placement='measured'")
     parts = _partition(source, requests, placement, locked, **wishes)
     check_placed(parts.mod, source.name, [request.vendor.name for request in requests])
+    if background:
+        from byoc.background import compile_in_background
+
+        session, builds, report = compile_in_background(source, parts, requests, heal, background)
+        _write_lock(lock, source, report, requests)
+        return Executable(session.program, report, session=session, builds=builds)
     artifacts = tuple(compile_segment(segment, requests) for segment in parts.segments)
     program = build_program(source, parts, requests, artifacts, heal)
     _write_lock(lock, source, parts.report, requests)

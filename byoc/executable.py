@@ -6,6 +6,7 @@ Nothing here imports TVM: a deployed model needs tvm-ffi and byoc's runtime only
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -27,6 +28,7 @@ from byoc.segment import Array
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 if TYPE_CHECKING:
+    from byoc.background import Builds, Readiness
     from byoc.partition import PartitionReport
 
 __all__ = ["REPORT_MEMBER", "Executable", "load"]
@@ -41,10 +43,23 @@ class Executable:
     in flight, so that processors work at the same time.
     """
 
-    def __init__(self, program: Program, report: PartitionReport | None = None) -> None:
-        self._program = program
+    def __init__(
+        self,
+        program: Program,
+        report: PartitionReport | None = None,
+        *,
+        session: Session | None = None,
+        builds: Builds | None = None,
+    ) -> None:
         self._report = report
-        self._session = Session(program)
+        self._session = Session(program) if session is None else session
+        self._builds = builds
+        if builds is not None:
+            weakref.finalize(self, builds.close)
+
+    @property
+    def _program(self) -> Program:
+        return self._session.program
 
     @property
     def name(self) -> str:
@@ -122,6 +137,31 @@ class Executable:
         return self._session.faults
 
     @property
+    def ready(self) -> Readiness:
+        """Which segments run on their engines; true when no engine is being built any more.
+
+        Only ``byoc.compile(…, background=True)`` gives an executable that is not ready at once.
+        """
+        if self._builds is not None:
+            return self._builds.readiness()
+        from byoc.background import Readiness, SegmentState
+
+        artifacts = self._program.artifacts
+        return Readiness(tuple(SegmentState(a.segment, a.vendor, "ready") for a in artifacts))
+
+    def wait(self, timeout: float | None = None) -> Readiness:
+        """Wait until no engine is being built, `timeout` seconds at most; returns `ready`."""
+        return self.ready if self._builds is None else self._builds.wait(timeout)
+
+    def close(self) -> None:
+        """Stop what goes on in the background: engines still to come are not built any more.
+
+        The executable can be called on: segments without an engine stay on their host twins.
+        """
+        if self._builds is not None:
+            self._builds.close()
+
+    @property
     def max_in_flight(self) -> int:
         """Requests on their way at once; `submit` waits beyond. May be set before the first."""
         return self._session.max_in_flight
@@ -139,7 +179,20 @@ class Executable:
         return self._session.profile(*inputs, requests=requests, warmup=warmup)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model as one file, whole or not at all. Raises ArtifactError."""
+        """Write the model as one file, whole or not at all; waits for engines being built.
+
+        Raises ArtifactError, also when an engine is missing because it failed to build.
+        """
+        ready = self.wait()
+        missing = [s for s in ready.segments if s.state != "ready"]
+        if missing:
+            state = missing[0]
+            why = f"failed to build: {state.message}" if state.message else "was not built (closed)"
+            raise ArtifactError(
+                f"cannot save {self.name!r}: the engine of segment {state.name!r} of vendor "
+                f"{state.vendor!r} {why}; {len(missing)} of {len(ready.segments)} segments run on "
+                f"their host twins. Compile again, without the vendor if it fails again"
+            )
         save_program(self._program, Path(path))
 
     def __repr__(self) -> str:

@@ -37,12 +37,17 @@ class Twins:
 
 
 def make_twins(
-    mod: tvm.IRModule, artifacts: Sequence[Artifact], kernels: tvm.IRModule, names: Iterable[str]
+    mod: tvm.IRModule,
+    artifacts: Sequence[Artifact],
+    kernels: tvm.IRModule,
+    names: Iterable[str],
+    refused: dict[str, str] | None = None,
 ) -> Twins:
     """Lower the segments called `names` for the host.
 
     mod: the partitioned module, whose shapes are static. kernels: those of the host remainder.
-    Raises CompileError for a segment the host cannot run.
+    Raises CompileError for a segment the host cannot run; with `refused` (segment → why not) it is
+    put there instead.
     """
     import tvm
 
@@ -56,7 +61,17 @@ def make_twins(
         if getattr(func, "attrs", None) is not None and "Codegen" in func.attrs
     }
     known = {id(c): c for a in artifacts for c in a.constants}
-    plans = {name: _twin(name, functions[name], pool, list(known.values())) for name in names}
+    plans: dict[str, Twin] = {}
+    for name in names:
+        try:
+            plans[name] = _twin(name, functions[name], pool, list(known.values()))
+        except CompileError as error:
+            if refused is None:
+                raise CompileError(
+                    f"segment {name!r} can have no host twin: {error}; compile with heal=False to "
+                    f"do without"
+                ) from error
+            refused[name] = str(error)
     return Twins(plans, tvm.IRModule(pool.functions))
 
 
@@ -69,13 +84,7 @@ def _twin(name: str, func: Any, pool: _Pool, known: list[Any]) -> Twin:
         if attribute in func.attrs:
             func = func.without_attr(attribute)
     main = func.with_attr("global_symbol", "main")
-    try:
-        lowered = host.lower(tvm.IRModule({"main": main}))
-    except CompileError as error:
-        raise CompileError(
-            f"segment {name!r} can have no host twin: {error}; compile with heal=False to do "
-            f"without"
-        ) from error
+    lowered = host.lower(tvm.IRModule({"main": main}))
     fields = getattr(main.ret_ty, "fields", None)
     outputs = [f"y{i}" for i in range(1 if fields is None else len(fields))]
     planned = make_plan(

@@ -15,7 +15,7 @@ from .native import as_tensor, function
 from .plan import encode_plan
 from .program import Healing, Twin
 
-__all__ = ["Fault", "FaultLog", "guard"]
+__all__ = ["Fault", "FaultLog", "Slot", "check_limits", "guard"]
 
 _LOG = logging.getLogger("byoc.runtime")
 
@@ -24,8 +24,9 @@ _LOG = logging.getLogger("byoc.runtime")
 class Fault:
     """A call of a segment that failed and was made good by its host twin.
 
-    kind: "error", "deadline" or "nan". number: of the segment's failures, from 1. replaced: the
-    twin has taken over for good.
+    kind: "error", "deadline", "nan", or "build" for an engine that could not be built in the
+    background. number: of the segment's failures, from 1. replaced: the twin has taken over for
+    good.
     """
 
     segment: str
@@ -59,6 +60,29 @@ class FaultLog:
             return tuple(self._faults)
 
 
+class Slot:
+    """A segment whose engine is still to come: its host twin, until `set`."""
+
+    def __init__(self, twin: Twin, host: Any) -> None:
+        constants = [as_tensor(array) for array in twin.constants]
+        executor = function("Executor")(encode_plan(twin.plan), host, {}, {}, constants)
+        functions = function("Slot")(executor["run"])
+        self.call, self._set = functions["call"], functions["set"]
+
+    def set(self, execute: Any) -> None:
+        """From now on `execute` is called; calls on their way end where they began."""
+        self._set(execute)
+
+
+def check_limits(artifact: Artifact, healing: Healing, processor: str) -> None:
+    """Raises OptionError when calls of the segment cannot have the deadline asked for."""
+    if healing.deadline is not None and processor == "cpu":
+        raise OptionError(
+            f"segment {artifact.segment!r} of vendor {artifact.vendor!r} runs on processor 'cpu', "
+            f"where calls can have no deadline: all of OpenMP belongs to one thread"
+        )
+
+
 def guard(
     artifact: Artifact,
     execute: Any,
@@ -79,11 +103,7 @@ def guard(
         raise ArtifactError(
             f"segment {artifact.segment!r} has {outputs} outputs, its host twin {ports}"
         )
-    if healing.deadline is not None and processor == "cpu":
-        raise OptionError(
-            f"segment {artifact.segment!r} of vendor {artifact.vendor!r} runs on processor 'cpu', "
-            f"where calls can have no deadline: all of OpenMP belongs to one thread"
-        )
+    check_limits(artifact, healing, processor)
     return function("Guard")(
         artifact.segment,
         execute,

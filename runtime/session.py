@@ -6,15 +6,16 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from byoc.errors import ArtifactError, InputError, choices
-from byoc.segment import Array
+from byoc.segment import Array, Artifact
 from byoc.vendor import PythonRuntime
 
 from . import vendors
-from .healing import Fault, FaultLog, guard
+from .healing import Fault, FaultLog, Slot, check_limits, guard
 from .host import load_host
 from .native import (
     as_tensor,
@@ -45,12 +46,21 @@ class Session:
     stages of a plan on several processors overlap. max_in_flight: how many at most; `submit` waits
     when there are as many. Default: twice the number of processors, at least 2.
 
+    late: segments whose engines are still to come; their host twins answer until `install`.
+
     Raises VendorError when a vendor's runtime is missing or refuses a segment, ArtifactError
     when the program does not hold together.
     """
 
-    def __init__(self, program: Program, *, max_in_flight: int | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        *,
+        max_in_flight: int | None = None,
+        late: Collection[str] = (),
+    ) -> None:
         self.program = program
+        self._program_lock = threading.Lock()
         self._desk: Desk | None = None
         self._desk_lock = threading.Lock()
         self.max_in_flight = _default_in_flight(program) if max_in_flight is None else max_in_flight
@@ -60,7 +70,9 @@ class Session:
         body = program.body
         host = load_host(program.host, vm=not isinstance(body, Plan))
         self._faults = FaultLog()
-        segments = _bind_segments(program, host, self._faults)
+        self._host = host
+        self._slots: dict[str, Slot] = {}
+        segments = _bind_segments(program, host, self._faults, late, self._slots)
         constants = [as_tensor(array) for array in program.constants]
         owners = {a.segment: a.vendor for a in program.artifacts}
         if isinstance(body, Plan):
@@ -82,6 +94,29 @@ class Session:
     def faults(self) -> tuple[Fault, ...]:
         """Calls of segments that failed and were made good by their host twins."""
         return self._faults.all()
+
+    def install(self, artifact: Artifact, *, heal: bool = True) -> None:
+        """The engine of a late segment takes over from its host twin.
+
+        Calls that run end on the twin, those after this returns run on the engine. heal: the twin
+        stays behind it, for calls that fail. Raises VendorError when the vendor cannot load it.
+        """
+        outputs = _output_counts(self.program).get(artifact.segment)
+        execute = _bind(self.program, artifact, outputs, self._host, self._faults, heal=heal)
+        self._slots[artifact.segment].set(execute)
+        with self._program_lock:
+            old = self.program
+            twins = dict(old.twins)
+            if not heal:
+                del twins[artifact.segment]
+            artifacts = tuple(
+                artifact if a.segment == artifact.segment else a for a in old.artifacts
+            )
+            self.program = replace(old, artifacts=artifacts, twins=twins)
+
+    def give_up(self, segment: str, vendor: str, message: str) -> None:
+        """The engine of a late segment will not come: its host twin stays, and `faults` tells."""
+        self._faults.add(Fault(segment, vendor, "build", message, 1, True))
 
     @property
     def max_in_flight(self) -> int:
@@ -290,18 +325,21 @@ def _default_in_flight(program: Program) -> int:
     return max(2, 2 * len(processors))
 
 
-def _bind_segments(program: Program, host: Any, log: FaultLog) -> dict[str, Any]:
-    """Every segment as a function, by name, with its host twin where it has one."""
-    counts = dict(program.segment_outputs)
+def _bind_segments(
+    program: Program, host: Any, log: FaultLog, late: Collection[str], slots: dict[str, Slot]
+) -> dict[str, Any]:
+    """Every segment as a function, by name, with its host twin where it has one.
+
+    late: those that are twins behind a slot, which is put into `slots`.
+    """
+    counts = _output_counts(program)
     names = {artifact.segment for artifact in program.artifacts}
     for task in program.body.tasks if isinstance(program.body, Plan) else ():
-        if task.kind == "segment":
-            counts[task.function] = task.outputs
-            if task.function not in names:
-                raise ArtifactError(
-                    f"the plan calls segment {task.function!r}, which the program does not have; "
-                    f"{choices(task.function, names)}"
-                )
+        if task.kind == "segment" and task.function not in names:
+            raise ArtifactError(
+                f"the plan calls segment {task.function!r}, which the program does not have; "
+                f"{choices(task.function, names)}"
+            )
     segments: dict[str, Any] = {}
     for artifact in program.artifacts:
         use = program.vendors.get(artifact.vendor)
@@ -315,14 +353,39 @@ def _bind_segments(program: Program, host: Any, log: FaultLog) -> dict[str, Any]
         outputs = counts.get(artifact.segment)
         if outputs is None and isinstance(use.runtime, PythonRuntime) and program.is_static:
             continue  # never called
-        execute = vendors.bind(artifact, use, outputs)
-        twin = program.twins.get(artifact.segment)
-        if twin is not None:
-            execute = guard(
-                artifact, execute, twin, host, outputs, program.healing, use.processor, log
-            )
-        segments[artifact.segment] = execute
+        if artifact.segment in late:
+            check_limits(artifact, program.healing, use.processor)
+            slot = slots[artifact.segment] = Slot(program.twins[artifact.segment], host)
+            segments[artifact.segment] = slot.call
+        else:
+            segments[artifact.segment] = _bind(program, artifact, outputs, host, log)
     return segments
+
+
+def _output_counts(program: Program) -> dict[str, int]:
+    counts = dict(program.segment_outputs)
+    for task in program.body.tasks if isinstance(program.body, Plan) else ():
+        if task.kind == "segment":
+            counts[task.function] = task.outputs
+    return counts
+
+
+def _bind(
+    program: Program,
+    artifact: Artifact,
+    outputs: int | None,
+    host: Any,
+    log: FaultLog,
+    *,
+    heal: bool = True,
+) -> Any:
+    """A segment as a function, its host twin behind it where it has one (and `heal`)."""
+    use = program.vendors[artifact.vendor]
+    execute = vendors.bind(artifact, use, outputs)
+    twin = program.twins.get(artifact.segment) if heal else None
+    if twin is None:
+        return execute
+    return guard(artifact, execute, twin, host, outputs, program.healing, use.processor, log)
 
 
 def _check_ports(program: Program, plan: Plan) -> None:

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <memory>
-#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -56,7 +55,7 @@ TEST(WhatASlotLetGoIsFreed) {
 
 TEST(ErrorsComeThroughASlot) {
   Slot slot(ffi::Function::FromPacked(
-      [](ffi::PackedArgs, ffi::Any*) { throw std::runtime_error("on fire"); }));
+      [](ffi::PackedArgs, ffi::Any*) { TVM_FFI_THROW(RuntimeError) << "on fire"; }));
   CHECK_THROWS(Call(slot), "on fire");
 }
 
