@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tvm
 
@@ -24,7 +24,7 @@ class Model:
     mod: one `IRModule`; `main` takes the model's inputs only, weights are constants.
     name: short name for reports (the file's stem, or the graph's own name).
     inputs, outputs: names as the model file spells them, in `main`'s order.
-    source: what it was read from ("onnx", "relax").
+    source: what it was read from ("onnx", "tflite", "relax").
     """
 
     mod: tvm.IRModule
@@ -37,15 +37,23 @@ class Model:
 def import_model(model: str | Path | onnx.ModelProto | tvm.IRModule) -> Model:
     """Read a model and bring it into normal form.
 
-    model: path of an ONNX file, an `onnx.ModelProto`, or a Relax `IRModule` (not changed).
+    model: path of an ONNX or TFLite file, an `onnx.ModelProto`, the bytes of a TFLite file, a
+    `tflite.Model`, or a Relax `IRModule` (not changed).
     Raises ModelError when the model cannot be read or holds something unsupported.
     """
     if isinstance(model, tvm.IRModule):
         return _import_relax(model)
+    from byoc.frontends.tflite import is_tflite
+
     if isinstance(model, (str, Path)):
-        return _import_onnx(Path(model))
+        path = Path(model)
+        return _import_tflite(path) if is_tflite(path) else _import_onnx(path)
+    if is_tflite(model):
+        return _import_tflite(model)
     if type(model).__name__ == "ModelProto":
         return _import_onnx(model)
+    if type(model).__name__ == "ExportedProgram":
+        return _import_torch(model)
     raise ModelError(
         f"expected a path, an onnx.ModelProto or a tvm.IRModule as the model, "
         f"found {type(model).__name__}"
@@ -61,6 +69,28 @@ def _import_onnx(model: Path | onnx.ModelProto) -> Model:
         {"num_input": len(read.inputs), "global_symbol": "main"}
     )
     return Model(tvm.IRModule({"main": function}), read.name, read.inputs, read.outputs, "onnx")
+
+
+def _import_tflite(model: Any) -> Model:
+    from byoc.frontends.tflite import import_tflite
+
+    read = import_tflite(model)
+    normalise_graph(read.graph)
+    function = read.graph.write().with_attrs(
+        {"num_input": len(read.inputs), "global_symbol": "main"}
+    )
+    return Model(tvm.IRModule({"main": function}), read.name, read.inputs, read.outputs, "tflite")
+
+
+def _import_torch(program: Any) -> Model:
+    from byoc.frontends.torch import import_exported
+
+    read = import_exported(program)
+    normalise_graph(read.graph)
+    function = read.graph.write().with_attrs(
+        {"num_input": len(read.inputs), "global_symbol": "main"}
+    )
+    return Model(tvm.IRModule({"main": function}), read.name, read.inputs, read.outputs, "torch")
 
 
 def _import_relax(mod: tvm.IRModule) -> Model:

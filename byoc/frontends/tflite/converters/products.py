@@ -1,0 +1,174 @@
+"""Convolutions and matrix products: weights as PyTorch and ONNX keep them (OIHW, [K, N]).
+
+    CONV_2D             x NHWC, W OHWI        → transpose, conv2d NCHW, transpose
+    DEPTHWISE_CONV_2D   x NHWC, W 1HW(C·m)    → … with C groups
+    FULLY_CONNECTED     x […, K], W [N, K]    → matmul(x [M, K], Wᵀ)
+
+The transposes are cut to what is needed by `layout.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from tvm import relax
+
+from byoc.frontends.tflite.call import Call, Converter, InexpressibleError
+
+__all__ = ["CONVERTERS", "FIRST", "LAST", "same_padding"]
+
+FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)
+"""Axes from channels last to channels first, and back."""
+
+op = relax.op
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """Zeros before and after a dimension for ceil(size / stride) windows; the odd one behind."""
+    extent = (kernel - 1) * dilation + 1
+    total = max(0, (-(-size // stride) - 1) * stride + extent - size)
+    return total // 2, total - total // 2
+
+
+def padding(
+    code: int, size: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...],
+    dilation: tuple[int, ...] = (1, 1),
+) -> list[int]:  # fmt: skip
+    """Padding in Relax's order, begins then ends, for `Padding` SAME (0) or VALID (1)."""
+    if min((*strides, *dilation, *kernel)) < 1:
+        raise InexpressibleError(
+            f"strides {strides}, dilation {dilation} and window {kernel} must be 1 or more"
+        )
+    if code == 1:
+        return [0] * (2 * len(size))
+    if code != 0:
+        raise InexpressibleError(f"padding {code} is neither SAME nor VALID")
+    pairs = [
+        same_padding(*each) for each in zip(size, kernel, strides, dilation, strict=True)
+    ]  # fmt: skip
+    return [b for b, _ in pairs] + [e for _, e in pairs]
+
+
+def _image(x: Call, i: int) -> tuple[int, ...]:
+    shape = x.shape(i)
+    if len(shape) != 4:
+        raise InexpressibleError(f"its input has shape {shape}, expected 4 dimensions")
+    return shape
+
+
+def _kernel(x: Call, i: int) -> tuple[int, ...]:
+    shape = x.tensor(i).shape
+    if len(shape) != 4:
+        raise InexpressibleError(f"its weights have shape {shape}, expected 4 dimensions")
+    return shape
+
+
+def _biased(x: Call, result: Any, i: int, form: tuple[int, ...]) -> Any:
+    """Plus input i, where it is given, in the shape that vendors know as a bias."""
+    return op.add(result, x.formed(i, form)) if x.has(i) else result
+
+
+def conv2d(x: Call) -> Any:
+    """CONV_2D, grouped where the weights read fewer channels than there are."""
+    o = x.needed("Conv2DOptions")
+    _, *size, channels = _image(x, 0)
+    count, *window, fed = _kernel(x, 1)
+    if not fed or channels % fed or count % (channels // fed):
+        raise InexpressibleError(f"weights of {fed} channels do not divide {channels}")
+    return _conv(x, o, size, window, x.weight(1, FIRST), channels // fed, count)
+
+
+def depthwise(x: Call) -> Any:
+    """DEPTHWISE_CONV_2D."""
+    o = x.needed("DepthwiseConv2DOptions")
+    _, *size, channels = _image(x, 0)
+    one, *window, count = _kernel(x, 1)
+    if one != 1 or not channels or count % channels:
+        raise InexpressibleError(f"weights {_kernel(x, 1)} do not fit {channels} channels")
+    return _conv(x, o, size, window, x.weight(1, (3, 0, 1, 2)), channels, count)
+
+
+def _conv(
+    x: Call, o: Any, size: list[int], window: list[int], weight: Any, groups: int, count: int
+) -> Any:
+    strides = (o.StrideH(), o.StrideW())
+    dilation = (o.DilationHFactor(), o.DilationWFactor())
+    pads = padding(o.Padding(), tuple(size), tuple(window), strides, dilation)
+    data = op.permute_dims(x.real(0), list(FIRST))
+    result = op.nn.conv2d(data, weight, list(strides), pads, list(dilation), groups)
+    result = _biased(x, result, 2, (1, count, 1, 1))
+    return op.permute_dims(x.activation(result, o.FusedActivationFunction()), list(LAST))
+
+
+def transpose_conv(x: Call) -> Any:
+    """TRANSPOSE_CONV: (shape of the result, weights OHWI, data[, bias])."""
+    o = x.needed("TransposeConvOptions")
+    _, *size, _ = _image(x, 2)
+    count, *window, _ = _kernel(x, 1)
+    wanted = x.ints(0) if x.constant(0) is not None else list(x.out().shape)
+    if len(wanted) != 4 or min(wanted) < 1:
+        raise InexpressibleError(f"its result is to have shape {wanted}")
+    strides = (o.StrideH(), o.StrideW())
+    padding(o.Padding(), tuple(size), tuple(window), strides)
+    begins, ends, extra = [], [], []
+    for given, out, k, s in zip(size, wanted[1:3], window, strides, strict=True):
+        full = (given - 1) * s + k
+        total = max(0, full - out)
+        begins.append(total // 2)
+        ends.append(total - total // 2)
+        extra.append(max(0, out - full))
+        if extra[-1] >= s:
+            raise InexpressibleError(f"{given} positions of stride {s} do not make {out}")
+    result = op.nn.conv2d_transpose(
+        op.permute_dims(x.real(2), list(FIRST)),
+        x.weight(1, (3, 0, 1, 2)),
+        list(strides),
+        begins + ends,
+        extra,
+    )
+    result = _biased(x, result, 3, (1, count, 1, 1))
+    activation = getattr(o, "FusedActivationFunction", lambda: 0)()
+    return op.permute_dims(x.activation(result, activation), list(LAST))
+
+
+def fully_connected(x: Call) -> Any:
+    """FULLY_CONNECTED."""
+    o = x.needed("FullyConnectedOptions")
+    if o.WeightsFormat() != 0:
+        raise InexpressibleError("its weights are shuffled for another engine")
+    shape = x.shape(0)
+    if len(x.tensor(1).shape) != 2:
+        raise InexpressibleError(f"its weights have shape {x.tensor(1).shape}")
+    count, depth = x.tensor(1).shape
+    if not depth or prod(shape) % depth:
+        raise InexpressibleError(f"weights of depth {depth} do not fit {shape}")
+    data = x.real(0)
+    if o.KeepNumDims():
+        if shape[-1] != depth:
+            raise InexpressibleError(f"weights of depth {depth} do not fit {shape}")
+    elif len(shape) != 2 or shape[-1] != depth:
+        data = op.reshape(data, [prod(shape) // depth, depth])
+    result = _biased(x, op.matmul(data, x.weight(1, (1, 0))), 2, (count,))
+    return x.activation(result, o.FusedActivationFunction())
+
+
+def batch_matmul(x: Call) -> Any:
+    """BATCH_MATMUL."""
+    o = x.options("BatchMatMulOptions")
+    factors = []
+    for i, adjoint in enumerate((o.AdjX(), o.AdjY()) if o is not None else (False, False)):
+        rank = len(x.shape(i))
+        axes = [*range(rank - 2), rank - 1, rank - 2]
+        factors.append(x.weight(i, axes) if adjoint else x.real(i))
+    return op.matmul(*factors)
+
+
+CONVERTERS: Mapping[str, Converter] = {
+    "BATCH_MATMUL": batch_matmul,
+    "CONV_2D": conv2d,
+    "DEPTHWISE_CONV_2D": depthwise,
+    "FULLY_CONNECTED": fully_connected,
+    "TRANSPOSE_CONV": transpose_conv,
+}

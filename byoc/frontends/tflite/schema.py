@@ -1,0 +1,128 @@
+"""A TFLite model as plain values.
+
+The flatbuffer itself stays as it is: arrays are views into it, and an operator keeps its table,
+from which its options are read when a converter asks for them.
+
+Source: the TFLite schema, version 3 (`tensorflow/compiler/mlir/lite/schema/schema.fbs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DTYPES", "File", "Operator", "Quantisation", "Subgraph", "Tensor"]
+
+Array = npt.NDArray[Any]
+
+DTYPES: Mapping[int, str] = {
+    0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool",
+    7: "int16", 8: "complex64", 9: "int8", 10: "float64", 11: "complex128", 12: "uint64",
+    13: "resource", 14: "variant", 15: "uint32", 16: "uint16", 17: "int4", 18: "bfloat16",
+}  # fmt: skip
+"""TensorType → dtype as numpy spells it, where numpy has it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quantisation:
+    """real = scale · (stored - zero). scale: float32 [1] or [n]; zero: int64, as long.
+
+    axis: the dimension along which the n scales run.
+    """
+
+    scale: Array
+    zero: Array
+    axis: int
+
+    @property
+    def per_tensor(self) -> bool:
+        """True for one scale."""
+        return self.scale.size == 1
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """shape: as stored, with which LiteRT runs. open: dimensions that the model leaves open.
+
+    data: the bytes of a constant. ranked: False when the file says nothing of the shape.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    open: frozenset[int]
+    ranked: bool
+    dtype: str
+    data: memoryview | None
+    quantisation: Quantisation | None
+    sparse: bool
+    variable: bool
+
+    def array(self) -> Array:
+        """The constant's elements; int4 as int8. Raises ValueError when bytes and shape differ."""
+        assert self.data is not None
+        if self.sparse:
+            raise ValueError(f"tensor {self.name!r} is stored sparsely")
+        count = prod(self.shape)
+        if self.dtype == "int4":
+            packed = np.frombuffer(self.data, np.int8)
+            pairs = np.stack([np.left_shift(packed, 4) >> 4, packed >> 4], axis=-1).reshape(-1)
+            if packed.size != (count + 1) // 2:
+                raise ValueError(self._misfit(packed.size))
+            return pairs[:count].reshape(self.shape)
+        try:
+            kind = np.dtype(self.dtype)
+        except TypeError:
+            raise ValueError(f"tensor {self.name!r} holds {self.dtype}") from None
+        if len(self.data) != count * kind.itemsize:
+            raise ValueError(self._misfit(len(self.data)))
+        return np.frombuffer(self.data, kind).reshape(self.shape)
+
+    def _misfit(self, size: int) -> str:
+        return f"tensor {self.name!r} of {self} has {size} bytes of data"
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """name: the builtin operator's, or a custom operator's own. table: the `tflite.Operator`.
+
+    inputs, outputs: tensor indices, -1 for an input that is left out.
+    """
+
+    index: int
+    name: str
+    custom: bool
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    table: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Subgraph:
+    """tensors, operators: in the file's order; operators are sorted by dependency."""
+
+    index: int
+    name: str
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class File:
+    """where: the model, for messages. table: the `tflite.Model`."""
+
+    where: str
+    name: str
+    subgraphs: tuple[Subgraph, ...]
+    table: Any
