@@ -72,7 +72,7 @@ def build_program(
     used = {artifact.vendor for artifact in artifacts}
     vendors = {r.vendor.name: vendor_use(r) for r in requests if r.vendor.name in used}
     main = parts.mod["main"]
-    inputs, outputs = port_types(main, model.inputs, model.outputs)
+    inputs, outputs = port_types(main, model.inputs, model.outputs, model.values)
     shared: dict[str, Any] = {
         "name": model.name,
         "inputs": inputs,

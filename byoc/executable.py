@@ -196,7 +196,7 @@ class Executable:
         save_program(self._program, Path(path))
 
     def __repr__(self) -> str:
-        ports = ", ".join(f"{port.name}: {port.type}" for port in self.inputs)
+        ports = ", ".join(map(str, self.inputs))
         return f"<byoc.Executable {self.name}({ports}), {len(self._program.artifacts)} segments>"
 
 

@@ -9,7 +9,8 @@ Relax (sequences, strings, tensors whose shape depends on data). The call is an 
 
 Attributes (all text): op, the ONNX operators; node, their names; reason, why Relax cannot express
 them; model, a serialised `onnx.ModelProto` in base64 whose graph inputs and outputs are those of
-the call, in order. Types are declared (`ty_args`), not inferred.
+the call, in order; boxes, the ports that are no tensors ("i0 o1"), see `boxed_ports`. Types are
+declared (`ty_args`), not inferred.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from byoc.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OP", "check_placed", "model_of", "opaque_call", "register"]
+__all__ = ["OP", "boxed_ports", "check_placed", "model_of", "opaque_call", "register"]
 
 OP = "byoc.onnx"
 """The op's name, as `byoc.Node.op` spells it."""
@@ -61,17 +62,20 @@ def opaque_call(
     op: str,
     node: str,
     reason: str,
+    boxes: Sequence[str] = (),
 ) -> Any:
     """A Relax call of the nodes of `model`.
 
     inputs: Relax tensors, one per graph input. types: Relax tensor types, one per graph output.
+    boxes: the ports ("i0", "o0") that are no tensors; the tensor is a handle.
     The result is a tuple unless there is one output.
     """
     import tvm
     from tvm import relax
 
     text = base64.b64encode(model.SerializeToString(deterministic=True)).decode()
-    attrs = tvm.ir.make_node("ir.DictAttrs", op=op, node=node, reason=reason, model=text)
+    fields = {"op": op, "node": node, "reason": reason, "model": text, "boxes": " ".join(boxes)}
+    attrs = tvm.ir.make_node("ir.DictAttrs", **fields)
     return tvm.ir.Call(register(), [relax.Tuple(list(inputs))], attrs, list(types))
 
 
@@ -80,6 +84,17 @@ def model_of(attrs: Mapping[str, Any]) -> onnx.ModelProto:
     import onnx
 
     return onnx.ModelProto.FromString(base64.b64decode(attrs["model"]))
+
+
+def boxed_ports(attrs: Mapping[str, Any]) -> tuple[frozenset[int], frozenset[int]]:
+    """Positions of an opaque node's inputs and outputs that are no tensors of numbers.
+
+    The tensor there is a handle (`byoc.runtime.boxes`); the type is that of the model's port.
+    """
+    words = str(attrs["boxes"]).split()
+    return tuple(  # type: ignore[return-value]
+        frozenset(int(w[1:]) for w in words if w[0] == kind) for kind in "io"
+    )
 
 
 def check_placed(mod: Any, where: str, vendors: Sequence[str]) -> None:

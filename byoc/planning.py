@@ -302,9 +302,16 @@ def _assign_by_order(storages: list[_Storage], deps: list[list[int]]) -> int:
 
 
 def port_types(
-    main: relax.Function, inputs: Sequence[str], outputs: Sequence[str]
+    main: relax.Function,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    values: Mapping[str, str] | None = None,
 ) -> tuple[tuple[PortType, ...], tuple[PortType, ...]]:
-    """Names and types of a function's parameters and (flattened) results."""
+    """Names and types of a function's parameters and (flattened) results.
+
+    values: ports that are no tensors (see `byoc.frontends.Model`).
+    """
+    values = values or {}
 
     def flatten(ty: Any) -> list[Any]:
         fields = getattr(ty, "fields", None)
@@ -315,7 +322,9 @@ def port_types(
     decoder = Decoder()  # one for both: a dimension has one spelling
 
     def ports(names: Sequence[str], types: list[Any]) -> tuple[PortType, ...]:
-        return tuple(PortType(n, known(n, t)) for n, t in zip(names, types, strict=True))
+        return tuple(
+            PortType(n, known(n, t), values.get(n, "")) for n, t in zip(names, types, strict=True)
+        )
 
     def known(name: str, ty: Any) -> TensorType:
         found = decoder.tensor_type(ty)

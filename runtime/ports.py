@@ -11,6 +11,7 @@ import numpy as np
 from byoc.errors import InputError, choices
 from byoc.segment import Array, Dim
 
+from . import boxes
 from .native import function, numpy_dtype
 from .program import PortType
 
@@ -28,6 +29,7 @@ class _Port:
         self.shape = port.type.shape
         self.static = port.type.is_static
         self.dtype = numpy_dtype(port.type.dtype)
+        self.value = port.value
 
     def check_dtype(self, array: Array) -> None:
         if array.dtype != self.dtype:
@@ -69,6 +71,7 @@ class Inputs:
         self.input_names = tuple(p.name for p in inputs)
         self.output_names = tuple(p.name for p in outputs)
         self.output_dtypes = tuple(p.dtype for p in self._outputs)
+        self._boxed = tuple(i for i, p in enumerate(self._outputs) if p.value)
 
     def ordered(self, inputs: Mapping[str, Any]) -> list[Any]:
         """The values of a mapping in the order of the ports; all names must be there, no others."""
@@ -100,11 +103,22 @@ class Inputs:
         env: dict[str, tuple[int, str]] = {}
         arrays = []
         for port, value in zip(self._inputs, values, strict=True):
+            if port.value:
+                arrays.append(boxes.hold(_plain_value(value, port)))
+                continue
             array = value if isinstance(value, np.ndarray) else _import(value, port)
             port.check_dtype(array)
             port.check_shape(array, env)
             # ascontiguousarray would make a vector of a scalar
             arrays.append(array if array.flags.c_contiguous else array.copy(order="C"))
+        return arrays
+
+    def results(self, arrays: list[Array]) -> list[Any]:
+        """The outputs as callers see them: values instead of their handles."""
+        if self._boxed:
+            values = boxes.claim([arrays[i] for i in self._boxed])
+            for index, value in zip(self._boxed, values, strict=True):
+                arrays[index] = value
         return arrays
 
     def check_outputs(self, outputs: Mapping[str, Array]) -> list[Array | None]:
@@ -118,6 +132,10 @@ class Inputs:
         for port in self._outputs:
             array = outputs.get(port.name)
             if array is not None:
+                if port.value:
+                    raise InputError(
+                        f"{port.what} is a {port.value}: it cannot be written in place"
+                    )
                 if not isinstance(array, np.ndarray):
                     raise InputError(
                         f"{port.what} must be written to a numpy array, "
@@ -131,6 +149,16 @@ class Inputs:
                     )
             result.append(array)
         return result
+
+
+def _plain_value(value: Any, port: _Port) -> Any:
+    """A value that is no tensor of numbers; of strings, as an array of `str`."""
+    if port.value != "tensor(string)":
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "OUT":
+        raise InputError(f"{port.what} has dtype {array.dtype.name}, expected strings")
+    return array.astype(object)
 
 
 def _import(value: Any, port: _Port) -> Array:

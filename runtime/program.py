@@ -36,10 +36,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PortType:
-    """A named input or output of the model and its type (dims may be symbolic in a VM program)."""
+    """A named input or output of the model and its type (dims may be symbolic in a VM program).
+
+    value: empty for tensors. Else what callers give and get, as ONNX spells it ("tensor(string)",
+    "seq(tensor(float))"), while `type` is that of its handle (see `runtime/boxes.py`).
+    """
 
     name: str
     type: TensorType
+    value: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value or self.type}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,6 +280,7 @@ class Session:
                 results = [from_tensor(p, d) for p, d in zip(places, dtypes, strict=True)]
             else:
                 results = _results(done.results, dtypes, name)
+            results = self._ports.results(results)
             if named:
                 return dict(zip(names, results, strict=True))
             return results[0] if len(results) == 1 else tuple(results)
@@ -291,8 +292,8 @@ class Session:
         arrays = self._ports.check(values)
         given = self._ports.check_outputs(outputs) if outputs else None
         if self.program.is_static:
-            return self._run_plan(arrays, given)
-        return self._run_vm(arrays, given)
+            return self._ports.results(self._run_plan(arrays, given))
+        return self._ports.results(self._run_vm(arrays, given))
 
     def _run_plan(self, arrays: list[Array], given: list[Array | None] | None) -> list[Array]:
         given = given or self._nothing_given

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ class Model:
     name: short name for reports (the file's stem, or the graph's own name).
     inputs, outputs: names as the model file spells them, in `main`'s order.
     source: what it was read from ("onnx", "tflite", "relax").
+    values: ports that are no tensors → what they are ("seq(tensor(float))"); in `main` they are
+    handles (`byoc.runtime.boxes`).
     """
 
     mod: tvm.IRModule
@@ -32,6 +35,7 @@ class Model:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: str
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 def import_model(model: str | Path | onnx.ModelProto | tvm.IRModule) -> Model:
@@ -68,7 +72,8 @@ def _import_onnx(model: Path | onnx.ModelProto) -> Model:
     function = read.graph.write().with_attrs(
         {"num_input": len(read.inputs), "global_symbol": "main"}
     )
-    return Model(tvm.IRModule({"main": function}), read.name, read.inputs, read.outputs, "onnx")
+    mod = tvm.IRModule({"main": function})
+    return Model(mod, read.name, read.inputs, read.outputs, "onnx", read.values)
 
 
 def _import_tflite(model: Any) -> Model:

@@ -8,6 +8,14 @@ may take opaque nodes too (a pattern on `byoc.opaque.OP`); `steps_of` cuts a seg
 from __future__ import annotations
 
 from byoc.interchange.exporter import EXPORTABLE, OPSET, refusal, segment_to_onnx
-from byoc.interchange.opaque import Step, steps_of
+from byoc.interchange.opaque import Step, boxed_types, steps_of
 
-__all__ = ["EXPORTABLE", "OPSET", "Step", "refusal", "segment_to_onnx", "steps_of"]
+__all__ = [
+    "EXPORTABLE",
+    "OPSET",
+    "Step",
+    "boxed_types",
+    "refusal",
+    "segment_to_onnx",
+    "steps_of",
+]

@@ -13,7 +13,7 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.interchange.context import Context, Unsupported
-from byoc.interchange.opaque import embed
+from byoc.interchange.opaque import boxed_types, embed
 from byoc.interchange.ops import EXPORTS
 from byoc.opaque import OP
 from byoc.segment import Node, Segment, TensorType
@@ -74,14 +74,18 @@ def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
     for name, value in zip(outputs, segment.outputs, strict=True):
         context.nodes.append(helper.make_node("Identity", [names[value]], [name]))
 
+    boxed = boxed_types(segment)
     arrays = {f"w{value}": array for value, array in segment.constants.items()}
     arrays.update(context.initializers)
     read = {name for node in context.nodes for name in node.input}
     graph = helper.make_graph(
         context.nodes,
         segment.name,
-        [_port(f"i{k}", segment.type(v)) for k, v in enumerate(segment.inputs)],
-        [_port(n, segment.type(v)) for n, v in zip(outputs, segment.outputs, strict=True)],
+        [_port(f"i{k}", segment.type(v), boxed.get(v)) for k, v in enumerate(segment.inputs)],
+        [
+            _port(n, segment.type(v), boxed.get(v))
+            for n, v in zip(outputs, segment.outputs, strict=True)
+        ],
         [
             # ascontiguousarray makes a vector of a scalar
             numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
@@ -114,10 +118,13 @@ def _export(segment: Segment, context: Context, node: Node, inputs: list[str]) -
     raise CompileError(f"segment {segment.name!r}{where}: cannot be written as ONNX: {reason}")
 
 
-def _port(name: str, ty: TensorType) -> onnx.ValueInfoProto:
+def _port(name: str, ty: TensorType, boxed: onnx.TypeProto | None) -> onnx.ValueInfoProto:
+    import onnx
     from onnx import helper
 
     from byoc.interchange.ops.elementwise import numpy_dtype
 
+    if boxed is not None:
+        return onnx.ValueInfoProto(name=name, type=boxed)
     element = helper.np_dtype_to_tensor_dtype(numpy_dtype(ty.dtype))
     return helper.make_tensor_value_info(name, element, list(ty.shape))

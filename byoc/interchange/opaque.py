@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from byoc.interchange.context import Context
-from byoc.opaque import OP, model_of
+from byoc.opaque import OP, boxed_ports, model_of
 from byoc.segment import Node, Segment
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Step", "embed", "opsets_of", "steps_of"]
+__all__ = ["Step", "boxed_types", "embed", "opsets_of", "steps_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,18 @@ def embed(context: Context, node: Node, inputs: Sequence[str]) -> list[str]:
     context.tensors.extend(graph.initializer)
     context.opsets.update(opsets_of(model))
     return [port.name for port in graph.output]
+
+
+def boxed_types(segment: Segment) -> dict[int, onnx.TypeProto]:
+    """Value id → ONNX type of the segment's values that are no tensors (see `byoc.opaque`)."""
+    types: dict[int, onnx.TypeProto] = {}
+    for node in segment.nodes:
+        if node.op == OP and node.attrs["boxes"]:
+            graph = model_of(node.attrs).graph
+            inputs, outputs = boxed_ports(node.attrs)
+            types.update({node.inputs[i]: graph.input[i].type for i in inputs})
+            types.update({node.outputs[i]: graph.output[i].type for i in outputs})
+    return types
 
 
 def opsets_of(model: onnx.ModelProto) -> dict[str, int]:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from byoc.errors import CompileError
-from byoc.interchange import OPSET, Step, segment_to_onnx, steps_of
+from byoc.interchange import OPSET, Step, boxed_types, segment_to_onnx, steps_of
 from byoc.opaque import OP
 from byoc.segment import Artifact, Segment
 
@@ -30,12 +30,19 @@ def compile_segment(segment: Segment) -> Artifact:
     models = [segment_to_onnx(s.segment, s.opset).SerializeToString() for s in steps]
     for step, model in zip(steps, models, strict=True):
         _check(step, model)
+    boxed = boxed_types(segment)
     header: dict[str, Any] = {
         "inputs": segment.inputs,
         "outputs": segment.outputs,
+        "boxed": sorted(boxed),
         "steps": [
-            {"bytes": len(m), "inputs": s.segment.inputs, "outputs": s.segment.outputs}
-            for s, m in zip(steps, models, strict=True)
+            {
+                "bytes": len(model),
+                "inputs": step.segment.inputs,
+                "outputs": step.segment.outputs,
+                "boxed": sorted(boxed.keys() & {*step.segment.inputs, *step.segment.outputs}),
+            }
+            for step, model in zip(steps, models, strict=True)
         ],
     }
     text = json.dumps(header).encode()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from byoc.runtime import boxes
 from byoc.segment import Array
 
 __all__ = ["init"]
@@ -19,7 +20,7 @@ def init(
     """Build the sessions; they may be run from several threads at once.
 
     blob: 8 bytes, length of the header; a JSON header with the value ids that the segment and each
-    step reads and writes; the models of the steps.
+    step reads and writes, and which are no tensors; the models of the steps.
     """
     size = int.from_bytes(blob[:8], "little")
     header = json.loads(blob[8 : 8 + size])
@@ -28,12 +29,19 @@ def init(
         sessions.append(_session(blob[at : at + step["bytes"]], options))
         at += step["bytes"]
     steps = list(zip(sessions, header["steps"], strict=True))
+    boxed = frozenset(header["boxed"])
+    run = _run_values if boxed else _run
 
     def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        values = dict(zip(header["inputs"], inputs, strict=True))
+        values: dict[int, Any] = {
+            v: boxes.look_up(array) if v in boxed else array
+            for v, array in zip(header["inputs"], inputs, strict=True)
+        }
         wanted = dict(zip(header["outputs"], outputs, strict=True))
         for session, step in steps:
-            _run(session, step, values, wanted)
+            run(session, step, values, wanted)
+        for value in boxed & wanted.keys():
+            boxes.give(wanted[value], values[value])
 
     return execute
 
@@ -55,8 +63,8 @@ def _session(model: bytes, options: Mapping[str, Any]) -> Any:
 def _run(
     session: Any, step: Mapping[str, Any], values: dict[int, Any], wanted: Mapping[int, Array]
 ) -> None:
-    """Run one step. values: id → array, results for later steps are added; wanted: where
-    results of the segment go.
+    """Run one step over tensors. values: id → array, results for later steps are added; wanted:
+    where results of the segment go.
     """
     binding = session.io_binding()
     for index, value in enumerate(step["inputs"]):
@@ -82,6 +90,31 @@ def _run(
             values[value] = _plain(results[index])
 
 
+def _run_values(
+    session: Any, step: Mapping[str, Any], values: dict[int, Any], wanted: Mapping[int, Array]
+) -> None:
+    """Run one step of a segment that reads or makes values which are no tensors; these cannot be
+    bound, so results are copied.
+    """
+    feeds = {f"i{i}": _feed(values[v]) for i, v in enumerate(step["inputs"])}
+    boxed = set(step["boxed"])
+    for value, result in zip(step["outputs"], session.run(None, feeds), strict=True):
+        if value in wanted and value not in boxed:
+            place = wanted[value]
+            place[...] = result.view(place.dtype) if result.dtype != place.dtype else result
+            result = place
+        values[value] = result
+
+
+def _feed(value: Any) -> Any:
+    """A value as `session.run` takes it: arrays of dtypes that numpy lacks need telling."""
+    if isinstance(value, np.ndarray) and value.dtype.isbuiltin != 1:
+        import onnxruntime as ort
+
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(value, _element(value.dtype))
+    return value
+
+
 def _plain(value: Any) -> Array:
     """An OrtValue as an array; dtypes that numpy lacks keep their bits."""
     array = value.numpy()
@@ -90,7 +123,7 @@ def _plain(value: Any) -> Array:
 
 def _element(dtype: np.dtype[Any]) -> Any:
     """What ONNX Runtime calls a dtype: numpy's own, or ONNX's number for one numpy lacks."""
-    if dtype.kind != "V" and dtype.name != "bfloat16":
+    if dtype.isbuiltin == 1:
         return dtype.type
     from onnx import helper
 

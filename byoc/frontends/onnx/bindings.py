@@ -19,7 +19,7 @@ from tvm.ir import GenericConst
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.normalise.tensors import from_numpy
 from byoc.frontends.onnx.nodes import name_of
-from byoc.frontends.onnx.opaque import Pending
+from byoc.frontends.onnx.opaque import Boxed, Pending
 from byoc.frontends.onnx.operators import SEQUENCES, TAKES_NUMBERS, TAKES_SHAPES
 
 __all__ = ["Bindings"]
@@ -54,7 +54,7 @@ class Bindings:
     def keep(self, value: Any, name: str) -> Any:
         """The value in the form later nodes read it: calls become named variables."""
         value = _constant_shape(value)
-        if isinstance(value, Pending):
+        if isinstance(value, (Pending, Boxed)):
             return value
         if isinstance(value, (GenericConst, relax.ShapeExpr, relax.Var)):
             return value

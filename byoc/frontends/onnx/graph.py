@@ -17,8 +17,8 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
@@ -33,7 +33,7 @@ from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.onnx.bindings import Bindings
 from byoc.frontends.onnx.converters import OWN, Inputs
 from byoc.frontends.onnx.nodes import captured, domain_of, last_uses, name_of, read_names
-from byoc.frontends.onnx.opaque import OpaqueNodes, Pending
+from byoc.frontends.onnx.opaque import Boxed, OpaqueNodes, Pending, boxed_input
 from byoc.frontends.onnx.operators import (
     known_operator,
     opaque_operator,
@@ -50,8 +50,9 @@ Names = tuple[str, ...]
 
 def import_graph(
     model: onnx.ModelProto, weights: Weights, where: str
-) -> tuple[Graph, Names, Names]:
-    """The model's main graph as Relax ops, and the names of its inputs and outputs.
+) -> tuple[Graph, Names, Names, Mapping[str, str]]:
+    """The model's main graph as Relax ops, the names of its inputs and outputs, and which of them
+    are no tensors (name → what they are).
 
     where: the model, for messages. Raises ModelError naming the node that cannot be expressed.
     """
@@ -67,20 +68,27 @@ class _Importer:
     bindings: Bindings = field(default_factory=Bindings)
     symbols: Symbols = field(init=False)
     opaque: OpaqueNodes = field(init=False)
+    values: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.symbols = Symbols(self.where)
         self.opaque = OpaqueNodes(self.where, self.opsets, self.symbols)
 
-    def run(self, graph: onnx.GraphProto) -> tuple[Graph, Names, Names]:
+    def run(self, graph: onnx.GraphProto) -> tuple[Graph, Names, Names, Mapping[str, str]]:
         scope = Scope(self.weights, {t.name: t for t in graph.initializer})
         inputs = [i for i in graph.input if i.name not in scope]
-        params = [relax.Var(i.name, self.symbols.tensor_type(i)) for i in inputs]
-        scope.values.update(zip((i.name for i in inputs), params, strict=True))
+        params = []
+        for info in inputs:
+            boxed = boxed_input(info)
+            param = boxed.var if boxed else relax.Var(info.name, self.symbols.tensor_type(info))
+            params.append(param)
+            scope.values[info.name] = boxed or param
+            if boxed:
+                self.values[info.name] = boxed.kind
         with self.bindings.builder.function("main", params):
             try:
                 self._nodes(graph, scope)
-                results = [self._result(scope, o.name) for o in graph.output]
+                results = [self._port(scope, o.name) for o in graph.output]
             except BaseException:
                 self.bindings.builder._end_block()  # or TVM warns of it on stderr
                 raise
@@ -89,7 +97,8 @@ class _Importer:
         function = self.bindings.builder.get()["main"]
         self.bindings.spread_names(function.body)
         result = Graph.read(function, self.bindings.names)
-        return result, tuple(i.name for i in inputs), tuple(o.name for o in graph.output)
+        names = tuple(i.name for i in inputs), tuple(o.name for o in graph.output)
+        return result, *names, self.values
 
     # -- nodes
 
@@ -127,7 +136,7 @@ class _Importer:
     ) -> Sequence[Any]:
         """The node's outputs: expressed in Relax, or of an opaque call, or pending."""
         given = Inputs(inputs)
-        pending = next((v for v in given if isinstance(v, Pending)), None)
+        pending = next((v for v in given if isinstance(v, (Pending, Boxed))), None)
         try:
             if pending is not None:
                 raise _InexpressibleError(f"it reads {pending.reason}")
@@ -186,11 +195,7 @@ class _Importer:
                 named[name] = scope.lookup(name, reason)
         if node.input and len(node.input) > 1 and node.op_type == "Gemm":  # read transposed
             named[node.input[1]] = scope.lookup(node.input[1], reason)
-        tensors = {
-            name: self.bindings.tensor(value, "") if not isinstance(value, Pending) else value
-            for name, value in named.items()
-            if name
-        }
+        tensors = {name: self._readable(name, value) for name, value in named.items() if name}
         call, ready, pending = self.opaque.add(node, tensors, wanted, reason)
         found: dict[str, Any] = dict(pending)
         if call is not None:
@@ -284,6 +289,31 @@ class _Importer:
         return [relax.TupleGetItem(result, i) for i in range(len(node.output))]
 
     # -- values
+
+    def _readable(self, name: str, value: Any) -> Any:
+        """A value as opaque nodes read it: a tensor, or one that is none for Relax."""
+        if isinstance(value, (Pending, Boxed)):
+            return value
+        value = self.bindings.tensor(value, "")
+        if isinstance(value, relax.Expr) and isinstance(value.ty, relax.TupleType):
+            builder = self.bindings.builder
+            fields = [relax.TupleGetItem(value, i) for i in range(len(value.ty.fields))]
+            return self.opaque.sequence(name, [builder.emit(f, name) for f in fields])
+        return value
+
+    def _port(self, scope: Scope, name: str) -> Any:
+        """An output of the model; a handle where it is no tensor of known shape."""
+        value = scope.lookup(name, f"{self.where}: the graph's output")
+        value = self._readable(name, value)
+        if isinstance(value, Pending):
+            value = self.opaque.box(value)
+            var = self.bindings.builder.emit(value.var, name)
+            self.bindings.names[var] = name
+            value = replace(value, var=var)
+        if isinstance(value, Boxed):
+            self.values[name] = value.kind
+            return value.var
+        return self._result(scope, name)
 
     def _result(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +29,14 @@ class Imported:
     """An ONNX model as a graph of Relax ops.
 
     name: the file's stem, or the graph's name. inputs, outputs: names in the model file.
+    values: those that are no tensors → what they are.
     """
 
     name: str
     graph: Graph
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    values: Mapping[str, str]
 
 
 def import_onnx(model: Path | onnx.ModelProto) -> Imported:
@@ -53,8 +56,7 @@ def import_onnx(model: Path | onnx.ModelProto) -> Imported:
     proto = _inline(proto, where)
     check_operators(proto.graph, where)
     sort_nodes(proto.graph, where)
-    graph, inputs, outputs = import_graph(proto, weights, where)
-    return Imported(name, graph, inputs, outputs)
+    return Imported(name, *import_graph(proto, weights, where))
 
 
 def _own(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -32,10 +32,13 @@ from byoc.frontends.onnx.nodes import domains, name_of, operator_of, title_of
 from byoc.frontends.onnx.symbols import Symbols
 from byoc.opaque import opaque_call
 
-__all__ = ["OpaqueNodes", "Pending"]
+__all__ = ["Boxed", "OpaqueNodes", "Pending", "boxed_input"]
 
 MAX_NODES = 1000
 """Nodes of one region; a chain of values that never become tensors ends here."""
+
+HANDLE = relax.TensorType((), "int64")
+"""What stands in Relax for a value that is no tensor (see `byoc.runtime.boxes`)."""
 
 _MAX_ELEMENTS = 1 << 46
 
@@ -60,13 +63,63 @@ class _Region:
 class Pending:
     """A value that is none for Relax: `name` inside `region`.
 
-    reason: what it is. origin: why the first node of the region cannot be expressed.
+    reason: what it is. origin: why the first node of the region cannot be expressed. type: as far
+    as it is known.
     """
 
     name: str
     region: _Region
     reason: str
     origin: str
+    type: onnx.TypeProto | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Boxed:
+    """An input or output of the model that is no tensor of known shape.
+
+    var: its handle, a Relax value (see `byoc.runtime.boxes`); only opaque nodes read it.
+    """
+
+    name: str
+    var: Any
+    type: onnx.TypeProto | None
+
+    @property
+    def kind(self) -> str:
+        """What it is, as ONNX spells it: "seq(tensor(float))"."""
+        return "value" if self.type is None else spell(self.type)
+
+    @property
+    def reason(self) -> str:
+        """What it is, for messages."""
+        return f"{self.name!r}, a {self.kind}"
+
+    origin = reason
+
+
+def boxed_input(info: onnx.ValueInfoProto) -> Boxed | None:
+    """A graph input that is a sequence, an optional value, a map, or strings; else None."""
+    kind = info.type.WhichOneof("value")
+    strings = kind == "tensor_type" and info.type.tensor_type.elem_type == onnx.TensorProto.STRING
+    if strings or kind in ("sequence_type", "optional_type", "map_type"):
+        return Boxed(info.name, relax.Var(info.name, HANDLE), info.type)
+    return None
+
+
+def spell(ty: onnx.TypeProto) -> str:
+    """A type as ONNX Runtime spells it."""
+    kind = ty.WhichOneof("value")
+    if kind == "sequence_type":
+        return f"seq({spell(ty.sequence_type.elem_type)})"
+    if kind == "optional_type":
+        return f"optional({spell(ty.optional_type.elem_type)})"
+    if kind == "map_type":
+        key = onnx.TensorProto.DataType.Name(ty.map_type.key_type).lower()
+        return f"map({key},{spell(ty.map_type.value_type)})"
+    if kind == "tensor_type":
+        return f"tensor({onnx.TensorProto.DataType.Name(ty.tensor_type.elem_type).lower()})"
+    return str(kind or "value").removesuffix("_type")
 
 
 @dataclass
@@ -107,7 +160,10 @@ class OpaqueNodes:
         for name in wanted:
             kind, why = self._relax_type(name, found.get(name))
             if kind is None:
-                pending[name] = Pending(name, region, f"{why}, made by {title_of(node)}", origin)
+                made = found.get(name) or self.declared.get(name)
+                pending[name] = Pending(
+                    name, region, f"{why}, made by {title_of(node)}", origin, made
+                )
             else:
                 ready.append(name)
                 types.append(kind)
@@ -116,16 +172,50 @@ class OpaqueNodes:
         del model.graph.output[:]
         for name, kind in zip(ready, types, strict=True):
             model.graph.output.append(self._port(name, kind))
+        return self._call(model, region, types, origin), ready, pending
+
+    def sequence(self, name: str, parts: Sequence[Any]) -> Pending:
+        """A sequence of tensors as a value that opaque nodes can read. Raises ModelError."""
+        names = [f"{name}/{i}" for i in range(len(parts))]
+        if not parts:
+            raise ModelError(f"{self.where}: {name!r} is a sequence without elements")
+        node = helper.make_node("SequenceConstruct", names, [name], name=name)
+        region = self._grow(node, dict(zip(names, parts, strict=True)))
+        ty = helper.make_sequence_type_proto(self._port(name, parts[0].ty).type)
+        return Pending(name, region, f"{name!r}, a sequence", f"{name!r} is a sequence", ty)
+
+    def box(self, value: Pending) -> Boxed:
+        """A pending value as a result of the model: its `var` is a Relax call that makes it."""
+        model = self._model(value.region, [value.name])
+        del model.graph.output[:]
+        port = model.graph.output.add(name=value.name)
+        if value.type is not None:
+            port.type.CopyFrom(value.type)
+            if port.type.WhichOneof("value") == "tensor_type":
+                port.type.tensor_type.ClearField("shape")
+        call = self._call(model, value.region, [HANDLE], value.origin, boxed_result=True)
+        return Boxed(value.name, call, value.type)
+
+    def _call(
+        self,
+        model: onnx.ModelProto,
+        region: _Region,
+        types: Sequence[Any],
+        origin: str,
+        boxed_result: bool = False,
+    ) -> Any:
         nodes = list(region.nodes.values())
-        call = opaque_call(
+        values = [region.inputs[port.name] for port in model.graph.input]
+        boxes = [f"i{i}" for i, v in enumerate(values) if isinstance(v, Boxed)]
+        return opaque_call(
             model,
-            [v for n, v in region.inputs.items() if n in {i.name for i in model.graph.input}],
+            [v.var if isinstance(v, Boxed) else v for v in values],
             types,
             op=", ".join(dict.fromkeys(operator_of(n) for n in nodes)),
             node=", ".join(name_of(n) for n in nodes),
             reason=origin,
+            boxes=[*boxes, *(["o0"] if boxed_result else [])],
         )
-        return call, ready, pending
 
     def declared_type(self, name: str) -> Any:
         """The Relax type that the model declares for a value, None where it leaves it open."""
@@ -154,6 +244,9 @@ class OpaqueNodes:
     def _model(self, region: _Region, wanted: Sequence[str]) -> onnx.ModelProto:
         ports, stored = [], []
         for name, value in region.inputs.items():
+            if isinstance(value, Boxed):
+                ports.append(onnx.ValueInfoProto(name=name, type=value.type))
+                continue
             array = to_numpy(value.value) if isinstance(value, GenericConst) else None
             if array is not None and array.nbytes <= _INLINE:
                 stored.append(
