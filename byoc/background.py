@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 from byoc.build_process import BuildStoppedError, build_in_process, check_spawnable
 from byoc.building import HealSpec, build_program, compile_segment
 from byoc.errors import ByocError, CompileError, OptionError
-from byoc.runtime import Healing, Session
+from byoc.runtime import Healing, Isolation, Session
 from byoc.segment import Artifact, Segment
 
 if TYPE_CHECKING:
@@ -288,6 +288,7 @@ def compile_in_background(
     requests: Sequence[Requested],
     heal: HealSpec,
     background: bool | Background,
+    isolation: Isolation | None = None,
 ) -> tuple[Session, Builds, PartitionReport]:
     """A session that answers from host twins, the builds that replace them, and the report.
 
@@ -311,6 +312,7 @@ def compile_in_background(
     twins: HealSpec = heal if isinstance(heal, Healing) else True
     program = build_program(model, parts, requests, waiting, twins, refused)
     now = {s.name: compile_segment(s, requests) for s in parts.segments if s.name in refused}
+    program = replace(program, isolation=isolation)
     program = replace(program, artifacts=tuple(now.get(a.segment, a) for a in program.artifacts))
     late = [s.name for s in parts.segments if s.name not in refused]
     session = Session(program, late=late)

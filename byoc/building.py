@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from byoc.discovery import Requested
 from byoc.errors import ByocError, CompileError
@@ -15,10 +17,27 @@ if TYPE_CHECKING:
     from byoc.frontends import Model
     from byoc.partition import PartitionResult
 
-__all__ = ["HealSpec", "build_program", "compile_segment", "vendor_use"]
+__all__ = ["HealSpec", "build_program", "compile_segment", "compile_segments", "vendor_use"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+COMPILING = threading.RLock()
+"""Held by whoever uses TVM's compiler: it keeps its block builders in one list for all threads."""
 
 HealSpec = bool | Healing | None
 """None: host twins for segments off the CPU. True or a `Healing`: for all. False: for none."""
+
+
+def one_at_a_time(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """The function, whose calls hold `COMPILING`."""
+
+    @functools.wraps(function)
+    def alone(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with COMPILING:
+            return function(*args, **kwargs)
+
+    return alone
 
 
 def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact:
@@ -43,6 +62,27 @@ def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact
             f"segment {segment.name!r}, found {artifact!r:.80}"
         )
     return artifact
+
+
+def compile_segments(
+    segments: Sequence[Segment], requests: Sequence[Requested], heal: HealSpec = None
+) -> tuple[tuple[Artifact, ...], dict[str, str]]:
+    """All segments, and why some are not there: segment name → what its vendor said.
+
+    heal: where it asks for it (`Healing.refusals`), a segment that its vendor refuses is an empty
+    artifact, for its host twin to stand in; else `compile_segment` raises.
+    """
+    lenient = heal is True or (isinstance(heal, Healing) and heal.refusals)
+    artifacts, refused = [], {}
+    for segment in segments:
+        try:
+            artifacts.append(compile_segment(segment, requests))
+        except ByocError as error:
+            if not lenient:
+                raise
+            refused[segment.name] = str(error)
+            artifacts.append(Artifact(segment.name, segment.vendor, b""))
+    return tuple(artifacts), refused
 
 
 def vendor_use(request: Requested) -> VendorUse:
@@ -108,6 +148,7 @@ def build_program(
         target=library.target if library else None,
         constants=planned.constants,
         twins=twins.plans,
-        healing=heal if isinstance(heal, Healing) else Healing(),
+        # Unasked for, a vendor that is not there at all stays an error.
+        healing=heal if isinstance(heal, Healing) else Healing(refusals=heal is True),
         **shared,
     )

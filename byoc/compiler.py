@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from byoc.building import HealSpec, build_program, compile_segment
+from byoc.building import HealSpec, build_program, compile_segments, one_at_a_time
 from byoc.discovery import Requested, VendorSpec, resolve
 from byoc.errors import OptionError
 from byoc.executable import Executable
 from byoc.opaque import check_placed
 from byoc.policy_file import resolve_policy
+from byoc.runtime.isolation import IsolateSpec, resolve_isolation
 
 if TYPE_CHECKING:
     from byoc.background import Background
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from byoc.partition import PartitionReport, PartitionResult
     from byoc.partition.place import Costs, Strategy
     from byoc.partition.policy import Policy
+    from byoc.specialise import Specialise
 
 __all__ = ["MEASURED", "compile", "partition_model"]
 
@@ -37,6 +39,7 @@ ORDER = "order"
 """The name of the strategy that asks vendors in their order."""
 
 
+@one_at_a_time
 def partition_model(
     model: Any,
     vendors: VendorSpec = (),
@@ -74,6 +77,7 @@ def partition_model(
     return parts
 
 
+@one_at_a_time
 def compile(
     model: Any,
     vendors: VendorSpec = (),
@@ -88,7 +92,9 @@ def compile(
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
     heal: HealSpec = None,
+    isolate: IsolateSpec = None,
     background: bool | Background = False,
+    specialise: bool | Specialise = False,
 ) -> Executable:
     """Compile a model for the host and the given vendors; arguments as `partition_model`.
 
@@ -99,24 +105,42 @@ def compile(
     dimensions to measure with.
     heal: segments with a host twin, which answers when the vendor fails at run time: None those
     that run off the CPU, True or a `byoc.runtime.Healing` (limits) all, False none.
+    isolate: vendors that run out of process, where they can take nothing else down: True all, a
+    list of names these, a `byoc.runtime.Isolation` (limits).
+    background: return as soon as host twins can answer, build engines meanwhile (True, or a
+    `byoc.background.Background`); see `Executable.ready`. All segments have twins then.
+    specialise: for models with symbolic dimensions, plans of their own for shapes that come often
+    (True, or a `byoc.specialise.Specialise`); see `Executable.specialisations`.
     Raises ModelError, VendorError, OptionError, LockError, CompileError.
     """
     requests = resolve(vendors)
     wishes = _wishes(policy, costs, min_segment_ops, min_segment_flops)
+    isolation = resolve_isolation(isolate, [request.vendor.name for request in requests])
     source = _import(model)
     if placement == MEASURED and locked is None:
         from byoc.measure.strategy import compile_measured
 
-        if heal is not None:
-            raise OptionError("heal cannot be chosen with placement='measured' yet; leave it out")
+        if specialise:
+            raise OptionError(
+                "placement='measured' times one shape, specialise builds plans for others: leave "
+                "one of the two out"
+            )
         if background:
             raise OptionError(
                 "placement='measured' builds every engine to time it: nothing is left to build in "
                 "the background; leave one of the two out"
             )
-        best = compile_measured(model, source, requests, budget=budget, dims=dims, **wishes)
+        best = compile_measured(
+            model, source, requests, budget=budget, dims=dims, heal=heal, isolation=isolation,
+            **wishes,
+        )  # fmt: skip
         _write_lock(lock, source, best.report, requests)
         return best
+    if specialise and locked is not None:
+        raise OptionError(
+            "specialise places the ops of every shape anew, which a lock of the symbolic model "
+            "cannot tell: leave locked out"
+        )
     if budget is not None or dims is not None:
         raise OptionError("budget and dims belong to placement='measured'")
     parts = _partition(source, requests, placement, locked, **wishes)
@@ -124,13 +148,31 @@ def compile(
     if background:
         from byoc.background import compile_in_background
 
-        session, builds, report = compile_in_background(source, parts, requests, heal, background)
+        session, builds, report = compile_in_background(
+            source, parts, requests, heal, background, isolation
+        )
         _write_lock(lock, source, report, requests)
         return Executable(session.program, report, session=session, builds=builds)
-    artifacts = tuple(compile_segment(segment, requests) for segment in parts.segments)
+    artifacts, refused = compile_segments(parts.segments, requests, heal)
+    remarks = [f"segment {n!r} is left to its host twin: {why}" for n, why in refused.items()]
+    warnings = (*parts.report.warnings, *remarks)
+    parts = replace(parts, report=replace(parts.report, warnings=warnings))
     program = build_program(source, parts, requests, artifacts, heal)
     _write_lock(lock, source, parts.report, requests)
-    return Executable(program, parts.report)
+    program = replace(program, refused=refused, isolation=isolation)
+    if not specialise:
+        return Executable(program, parts.report)
+    from byoc.specialise_build import make_shapes
+
+    session, shapes = make_shapes(
+        source,
+        program,
+        requests,
+        lambda model: _partition(model, requests, placement, None, **wishes),
+        heal,
+        specialise,
+    )
+    return Executable(program, parts.report, session=session, shapes=shapes)
 
 
 def _import(model: Any) -> Model:

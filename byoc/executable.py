@@ -23,6 +23,7 @@ from byoc.runtime import (
     load_program,
     save_program,
 )
+from byoc.runtime.isolation import IsolateSpec, resolve_isolation
 from byoc.runtime.program import PortType, Program
 from byoc.segment import Array
 from byoc.vendor import NativeRuntime, PythonRuntime
@@ -30,6 +31,7 @@ from byoc.vendor import NativeRuntime, PythonRuntime
 if TYPE_CHECKING:
     from byoc.background import Builds, Readiness
     from byoc.partition import PartitionReport
+    from byoc.specialise import Shapes, Specialisations
 
 __all__ = ["REPORT_MEMBER", "Executable", "load"]
 
@@ -50,12 +52,16 @@ class Executable:
         *,
         session: Session | None = None,
         builds: Builds | None = None,
+        shapes: Shapes | None = None,
     ) -> None:
         self._report = report
         self._session = Session(program) if session is None else session
         self._builds = builds
         if builds is not None:
             weakref.finalize(self, builds.close)
+        self._shapes = shapes
+        if shapes is not None:
+            weakref.finalize(self, shapes.close)
 
     @property
     def _program(self) -> Program:
@@ -94,7 +100,10 @@ class Executable:
         Returns one array, or a tuple of them when the model has several outputs.
         Raises InputError, ExecutionError.
         """
-        results = self._session.run_positional(inputs)
+        if self._shapes is None:
+            results = self._session.run_positional(inputs)
+        else:
+            results = self._shapes.run(self._session.check_positional(inputs))
         return results[0] if len(results) == 1 else tuple(results)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
@@ -102,7 +111,10 @@ class Executable:
 
         Raises InputError on a wrong count, name, shape or dtype, ExecutionError when a task fails.
         """
-        return self._session.run(inputs)
+        if self._shapes is None:
+            return self._session.run(inputs)
+        results = self._shapes.run(self._session.check((inputs,))[0])
+        return dict(zip(self._session.output_names, results, strict=True))
 
     def submit(
         self, *inputs: Any, deadline: float | None = None, timeout: float | None = None
@@ -116,11 +128,23 @@ class Executable:
         way; `QueueFullError` then. ``future.cancel()`` drops a request.
         Raises InputError; the future raises ExecutionError.
         """
-        return self._session.submit(*inputs, deadline=deadline, timeout=timeout)
+        if self._shapes is None:
+            return self._session.submit(*inputs, deadline=deadline, timeout=timeout)
+        arrays, named = self._session.check(inputs)
+        choice = self._shapes.choose(arrays)
+        return choice.session.submit_checked(
+            choice.arrays, named, deadline=deadline, timeout=timeout, then=choice.then
+        )
 
     async def acall(self, *inputs: Any, deadline: float | None = None) -> Any:
         """`submit` for asyncio: waits for its turn and its answer without blocking the loop."""
-        return await self._session.acall(*inputs, deadline=deadline)
+        if self._shapes is None:
+            return await self._session.acall(*inputs, deadline=deadline)
+        arrays, named = self._session.check(inputs)
+        choice = self._shapes.choose(arrays)
+        return await choice.session.acall_checked(
+            choice.arrays, named, deadline=deadline, then=choice.then
+        )
 
     def map(
         self, inputs: Iterable[Any], *, deadline: float | None = None
@@ -129,7 +153,7 @@ class Executable:
 
         inputs: an array each (models with one input), a tuple of arrays, or a mapping by name.
         """
-        return self._session.map(inputs, deadline=deadline)
+        return self._session.map(inputs, deadline=deadline, submit=self.submit)
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -149,17 +173,43 @@ class Executable:
         artifacts = self._program.artifacts
         return Readiness(tuple(SegmentState(a.segment, a.vendor, "ready") for a in artifacts))
 
+    @property
+    def workers(self) -> tuple[tuple[str, int], ...]:
+        """Vendor and process id of every worker process that runs (see ``isolate``)."""
+        return self._session.workers
+
     def wait(self, timeout: float | None = None) -> Readiness:
-        """Wait until no engine is being built, `timeout` seconds at most; returns `ready`."""
+        """Wait until no engine or plan is being built, `timeout` seconds at most.
+
+        Returns `ready`: engines only. What became of plans is in `specialisations`.
+        """
+        if self._shapes is not None:
+            self._shapes.wait(timeout)
         return self.ready if self._builds is None else self._builds.wait(timeout)
+
+    @property
+    def specialisations(self) -> Specialisations:
+        """The plans for concrete shapes of a model with symbolic ones: hits, misses, evictions.
+
+        Empty unless it was compiled with ``specialise``.
+        """
+        if self._shapes is not None:
+            return self._shapes.statistics()
+        from byoc.specialise import Specialisations
+
+        return Specialisations()
 
     def close(self) -> None:
         """Stop what goes on in the background: engines still to come are not built any more.
 
-        The executable can be called on: segments without an engine stay on their host twins.
+        The executable can be called on: segments without an engine stay on their host twins, and
+        worker processes of vendors out of process, which end now, start again.
         """
         if self._builds is not None:
             self._builds.close()
+        if self._shapes is not None:
+            self._shapes.close()
+        self._session.close()
 
     @property
     def max_in_flight(self) -> int:
@@ -168,7 +218,8 @@ class Executable:
 
     @max_in_flight.setter
     def max_in_flight(self, limit: int) -> None:
-        self._session.max_in_flight = limit
+        for session in [self._session] if self._shapes is None else self._shapes.sessions():
+            session.max_in_flight = limit
 
     def profile(self, *inputs: Any, requests: int = 1, warmup: int = 1) -> Profile:
         """Run and keep the times of every task: ``print(exe.profile(x).table())``.
@@ -176,7 +227,10 @@ class Executable:
         requests: how many, `max_in_flight` on their way at a time: more than one shows the overlap.
         warmup: requests before, not counted. See `byoc.runtime.Profile` for JSON and Chrome trace.
         """
-        return self._session.profile(*inputs, requests=requests, warmup=warmup)
+        if self._shapes is None:
+            return self._session.profile(*inputs, requests=requests, warmup=warmup)
+        choice = self._shapes.choose(self._session.check(inputs)[0])
+        return choice.session.profile(*choice.arrays, requests=requests, warmup=warmup)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as one file, whole or not at all; waits for engines being built.
@@ -204,6 +258,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     heal: bool | Healing | None = None,
+    isolate: IsolateSpec = None,
     require_signature: str | os.PathLike[str] | None = None,
 ) -> Executable:
     """Load a model saved by `Executable.save`.
@@ -211,6 +266,8 @@ def load(
     Verifies every member and that the file fits this machine before anything of it runs.
     heal: None: host twins and their limits as the file says; False: no twins, a failing segment is
     an ExecutionError; a `byoc.runtime.Healing`: other limits.
+    isolate: vendors that run out of process: None as the file says; True all, False none, a list of
+    names these, a `byoc.runtime.Isolation` (limits).
     require_signature: PEM file of the ed25519 public key the file must be signed with.
     Raises ArtifactError, VendorError when a vendor of the file is not installed, OptionError when
     the key is none.
@@ -221,6 +278,8 @@ def load(
         program = replace(program, twins={})
     elif isinstance(heal, Healing):
         program = replace(program, healing=heal)
+    if isolate is not None:
+        program = replace(program, isolation=resolve_isolation(isolate, program.vendors))
     return Executable(program)
 
 

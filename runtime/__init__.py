@@ -12,6 +12,7 @@ from .profile import Profile, TaskTime
 from .program import (
     Healing,
     HostModule,
+    Isolation,
     PortType,
     Program,
     Target,
@@ -28,6 +29,7 @@ __all__ = [
     "Future",
     "Healing",
     "HostModule",
+    "Isolation",
     "Plan",
     "PortType",
     "Profile",

@@ -30,7 +30,14 @@ from .archive import (
     write_archive,
 )
 from .cpu import cpu_features
-from .manifest import Manifest, SegmentEntry, VendorEntry, installed
+from .manifest import (
+    FORMAT_VERSION,
+    NEWEST_FORMAT,
+    Manifest,
+    SegmentEntry,
+    VendorEntry,
+    installed,
+)
 from .plan import Plan, decode_plan, encode_plan
 from .program import Program, Target, Twin, VendorUse, VmProgram
 from .signing import check_signature, read_public_key, sign_manifest
@@ -172,6 +179,9 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
         extras=tuple(program.extras),
         twins=twins,
         healing=program.healing,
+        isolation=program.isolation,
+        refused=dict(program.refused),
+        format=NEWEST_FORMAT if program.isolation or program.refused else FORMAT_VERSION,
     )
 
 
@@ -269,6 +279,8 @@ def _load(fd: int, resolve_vendor: Resolver, trusted: bytes | None) -> Program:
             for name, numbers in manifest.twins.items()
         },
         healing=manifest.healing,
+        isolation=manifest.isolation,
+        refused=manifest.refused,
         extras={name: read(f"extras/{name}") for name in manifest.extras},
     )
 

@@ -19,7 +19,7 @@ from byoc.errors import ArtifactError
 from . import manifest as manifests
 from .archive import Signature, read_manifest, read_signature, verify
 from .artifact import check_cpu, check_tvm, check_tvm_ffi
-from .manifest import FORMAT_VERSION, Manifest
+from .manifest import NEWEST_FORMAT, Manifest
 from .signing import check_signature, read_public_key
 
 __all__ = ["Finding", "InstalledVendor", "check_file", "inspect_file", "signature_of"]
@@ -114,7 +114,7 @@ def check_file(
         if not look("file", "an artifact", lambda: data.append(read_manifest(fd))):
             return tuple(findings)
         found: list[Manifest] = []
-        fine = f"read by this byoc (format {FORMAT_VERSION})"
+        fine = f"read by this byoc (it reads formats 1 to {NEWEST_FORMAT})"
         if not look("format", fine, lambda: found.append(manifests.decode(data[0]))):
             return tuple(findings)
         (manifest,) = found

@@ -12,18 +12,27 @@ import pydantic
 from byoc.errors import ArtifactError
 
 from .archive import Member
-from .program import Healing, PortType, Target
+from .program import Healing, Isolation, PortType, Target
 from .weights import ArrayEntry
 
-__all__ = ["FORMAT_VERSION", "Manifest", "SegmentEntry", "VendorEntry", "decode", "encode"]
+__all__ = [
+    "FORMAT_VERSION",
+    "NEWEST_FORMAT",
+    "Manifest",
+    "SegmentEntry",
+    "VendorEntry",
+    "decode",
+    "encode",
+]
 
 FORMAT_VERSION = 2
-"""Version of the file format; files of a later version are refused with both numbers.
+"""Version of the file format that is written; files of a later one are refused with both numbers.
 
 1: no host twins; still read. 2: ``twins/<segment>.json``, `Manifest.twins`, `Manifest.healing`.
+3: `Manifest.isolation`, `Manifest.refused`; written only for a model that has one of them.
 """
 
-_READ = (1, FORMAT_VERSION)
+NEWEST_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,8 @@ class Manifest:
     extras: tuple[str, ...]
     twins: dict[str, tuple[int, ...]] = field(default_factory=dict)
     healing: Healing = field(default_factory=Healing)
+    isolation: Isolation | None = None
+    refused: dict[str, str] = field(default_factory=dict)
     members: tuple[Member, ...] = field(default=())
     format: int = FORMAT_VERSION
 
@@ -106,15 +117,16 @@ def decode(data: bytes) -> Manifest:
         version = document["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"manifest.json is no manifest: {error!r:.200}") from None
-    if version not in _READ:
+    if version not in range(1, NEWEST_FORMAT + 1):
         raise ArtifactError(
-            f"the file has format {version}, this byoc reads format {FORMAT_VERSION} "
+            f"the file has format {version}, this byoc reads format {NEWEST_FORMAT} "
             f"(it was written by byoc {document.get('byoc', '?')}); compile the model again, or "
             f"install that release"
         )
     try:
         for member in document["members"]:
             member["crc32"] = int(member["crc32"], 16)
+        document.get("healing", {}).setdefault("refusals", False)  # not known to older files
         return _ADAPTER.validate_python(document, strict=False)
     except (pydantic.ValidationError, ValueError, KeyError, TypeError) as error:
         lines = " ".join(str(error).split())

@@ -25,6 +25,7 @@ from .plan import Plan
 __all__ = [
     "Healing",
     "HostModule",
+    "Isolation",
     "PortType",
     "Program",
     "Target",
@@ -103,13 +104,16 @@ class Healing:
     """What counts as a failure of a segment that has a host twin.
 
     An error of the vendor always does. failures: so many, and the twin takes over for good.
-    deadline: seconds one call may take (on copies of its tensors, in a thread of its own); None: as
-    long as it likes. check_nan: NaN in an output is a failure.
+    deadline: seconds one call may take (on copies of its tensors, in a thread of its own; a vendor
+    out of process is killed); None: as long as it likes. check_nan: NaN in an output is a failure.
+    refusals: a segment that its vendor refuses to build or to load is left to its twin, which is
+    recorded, instead of an error.
     """
 
     failures: int = 3
     deadline: float | None = None
     check_nan: bool = False
+    refusals: bool = True
 
     def __post_init__(self) -> None:
         if self.failures < 1:
@@ -118,6 +122,30 @@ class Healing:
             raise OptionError(
                 f"Healing.deadline must be seconds above 0, or None, found {self.deadline!r}"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """Which vendors run out of process, each in one of its own per session, and within what limits.
+
+    vendors: their names; None: all. deadline: seconds one call may take before its process is
+    killed; None: as long as it likes (or as `Healing.deadline` says). memory: bytes of private
+    memory a process may take, beyond which it gets none; None: no limit. start: seconds a process
+    may take to load its segments.
+    """
+
+    vendors: tuple[str, ...] | None = None
+    deadline: float | None = None
+    memory: int | None = None
+    start: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name in ("deadline", "start"):
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 < seconds < 1e6:
+                raise OptionError(f"Isolation.{name} must be seconds above 0, found {seconds!r}")
+        if self.memory is not None and self.memory < 1:
+            raise OptionError(f"Isolation.memory must be bytes above 0, found {self.memory!r}")
 
 
 class HostModule(Protocol):
@@ -147,7 +175,9 @@ class Program:
     segment_outputs: segment name → number of its outputs; needed for segments of Python-hosted
         vendors in a VM program (a plan tells it anyway).
     target: what the host library needs; None when there is none.
-    twins: segment name → its host twin. healing: when they take over.
+    twins: segment name → its host twin. healing: when they take over. isolation: vendors out of
+        process; None: none.
+    refused: segment name → why its vendor did not build it; its twin is all there is.
     extras: further members of the artifact, carried and verified but not needed to run
         ("report.json" → bytes).
     """
@@ -164,9 +194,20 @@ class Program:
     target: Target | None = None
     twins: Mapping[str, Twin] = field(default_factory=dict)
     healing: Healing = field(default_factory=Healing)
+    isolation: Isolation | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
     extras: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def is_static(self) -> bool:
         """True when the body is a plan."""
         return isinstance(self.body, Plan)
+
+    @property
+    def output_counts(self) -> dict[str, int]:
+        """Number of outputs of every segment, as far as plan and `segment_outputs` tell."""
+        counts = dict(self.segment_outputs)
+        for task in self.body.tasks if isinstance(self.body, Plan) else ():
+            if task.kind == "segment":
+                counts[task.function] = task.outputs
+        return counts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -83,6 +85,21 @@ def use_name(artifact: Artifact) -> str:
     return f"{artifact.vendor!r}, segment {artifact.segment!r}"
 
 
+_THREAD = threading.local()
+
+
+def _keep_thread_state() -> None:
+    """Let what Python knows of a processor's thread outlive the call: its `threading.local`.
+
+    CPython gives a foreign thread a state when it enters and drops that when the outermost call
+    returns. One entry more than exits keeps it. Threads of processors live as long as the process,
+    so there is one state for each; at exit CPython drops them like those of daemon threads.
+    """
+    if function("on_processor")():
+        ctypes.pythonapi.PyGILState_Ensure()
+        _THREAD.kept = True
+
+
 def _host(
     artifact: Artifact, runtime: PythonRuntime, options: Mapping[str, Any], outputs: int
 ) -> Any:
@@ -94,6 +111,8 @@ def _host(
         )
 
     def call(tensors: Any, dtypes: Any) -> None:
+        if not hasattr(_THREAD, "kept"):
+            _keep_thread_state()
         arrays = from_tensors(tensors, dtypes)
         inputs = arrays[: len(arrays) - outputs]
         for array in inputs:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from math import inf
 from typing import TYPE_CHECKING
 
-from byoc.building import build_program
+from byoc.building import HealSpec, build_program
 from byoc.discovery import Requested
 from byoc.errors import ByocError, CompileError, ModelError
 from byoc.measure.budget import Budget
@@ -311,11 +311,13 @@ def measure_placement(
     policy: Policy | None = None,
     costs: Costs | None = None,
     limits: Limits | None = None,
+    heal: HealSpec = None,
 ) -> tuple[Program, PartitionReport]:
     """Place by measured time; the program that won, built, and the report of how.
 
     inputs: by name, for whole plans. budget: seconds that measuring may take, None: until nothing
     changes. The plans of one place are built and timed in any case: the promise costs that much.
+    heal: host twins of the winner, as `build_program` takes it; twins take no time of a call.
     Raises CompileError when no placement can be built, OptionError when none obeys the policy.
     """
     run = _Search(
@@ -336,7 +338,10 @@ def measure_placement(
         progress.notes,
     )
     assert shipped.program is not None
-    return shipped.program, report
+    if heal is None:
+        return shipped.program, report
+    artifacts = shipped.program.artifacts
+    return build_program(model, shipped.parts, requests, artifacts, heal), report
 
 
 def _places(report: PartitionReport) -> dict[int | str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from byoc.building import build_program, compile_segment
+from byoc.building import HealSpec, build_program, compile_segment
 from byoc.discovery import Requested
 from byoc.executable import REPORT_MEMBER, Executable
 from byoc.measure.budget import parse_budget
@@ -16,7 +16,7 @@ from byoc.measure.progress import Progress, show_progress
 from byoc.measure.store import Store
 from byoc.opaque import check_placed
 from byoc.partition import PartitionReport, partition_module
-from byoc.runtime.program import Program
+from byoc.runtime.program import Isolation, Program
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
@@ -37,6 +37,8 @@ def compile_measured(
     costs: Costs | None,
     min_segment_ops: int | None,
     min_segment_flops: float | None,
+    heal: HealSpec = None,
+    isolation: Isolation | None = None,
 ) -> Executable:
     """Measure, and ship the fastest. given: the model as the user has it; the rest as
     `byoc.compile`. A model with symbolic dimensions and no sizes for them is placed by `model`,
@@ -52,7 +54,8 @@ def compile_measured(
                 f"timed without its size; placed by predicted time instead. Give dims="
                 f"{{{missing[0]!r}: N}} to measure"
             )
-            return _predicted(model, requests, policy, costs, limits, progress)
+            program, report = _predicted(model, requests, policy, costs, limits, progress, heal)
+            return _executable(program, report, isolation)
         inputs = model_inputs(given, model, dims)
         with Store(say=progress.say) as store:
             program, report = measure_placement(
@@ -65,8 +68,9 @@ def compile_measured(
                 policy=policy,
                 costs=costs,
                 limits=limits,
+                heal=heal,
             )
-    return _executable(program, report)
+    return _executable(program, report, isolation)
 
 
 def _predicted(
@@ -76,7 +80,8 @@ def _predicted(
     costs: Costs | None,
     limits: Limits,
     progress: Progress,
-) -> Executable:
+    heal: HealSpec,
+) -> tuple[Program, PartitionReport]:
     vendors = [request.vendor for request in requests]
     parts = partition_module(
         model.mod,
@@ -89,9 +94,11 @@ def _predicted(
     check_placed(parts.mod, model.name, [vendor.name for vendor in vendors])
     artifacts = tuple(compile_segment(segment, requests) for segment in parts.segments)
     report = replace(parts.report, warnings=(*parts.report.warnings, *progress.notes))
-    return _executable(build_program(model, parts, requests, artifacts), report)
+    return build_program(model, parts, requests, artifacts, heal), report
 
 
-def _executable(program: Program, report: PartitionReport) -> Executable:
+def _executable(
+    program: Program, report: PartitionReport, isolation: Isolation | None
+) -> Executable:
     extras = {**program.extras, REPORT_MEMBER: report.to_json().encode()}
-    return Executable(replace(program, extras=extras), report)
+    return Executable(replace(program, extras=extras, isolation=isolation), report)

@@ -344,6 +344,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.SegmentModule", SegmentModule)
       .def("ffi.Module.load_from_bytes.byoc.segment", LoadSegmentModule)
       .def_packed("byoc.runtime.call_on", CallOn)
+      .def("byoc.runtime.on_processor", [] { return Processor::Current() != nullptr; })
       .def("byoc.runtime.shutdown", Processor::Shutdown)
       .def("byoc.runtime.install_thread_pool", thread_pool::Install)
       .def("byoc.runtime.num_threads", thread_pool::NumThreads)

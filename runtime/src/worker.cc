@@ -258,7 +258,13 @@ struct Worker::State {
   std::unique_ptr<Process> process;
   std::vector<int64_t> words;
   std::string packet;
-  int64_t starts = 0;
+  std::atomic<pid_t> pid{0};       // of the process, for who may not wait for the lock
+  std::atomic<bool> leave{false};  // the process is to end after the call that runs
+
+  void Forget() {
+    pid.store(0);
+    process.reset();
+  }
 };
 
 Worker::Worker(Settings settings) : settings_(std::move(settings)), state_(new State) {}
@@ -269,20 +275,25 @@ Worker::~Worker() {
     state.release();  // a parent's; its lock may be held
     return;
   }
-  if (state->process == nullptr) return;
-  shutdown(state->process->socket.get(), SHUT_RDWR);
+  LetGo(std::move(state->process));
+}
+
+/*! \brief Tell a process to end; waits for nothing. */
+void Worker::LetGo(std::unique_ptr<Process> process) {
+  if (process == nullptr) return;
+  shutdown(process->socket.get(), SHUT_RDWR);
   // It ends when it sees that; somebody has to ask how, or it stays as a zombie.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  Process* process = state->process.get();
+  Process* ending = process.get();
   try {
-    std::thread([process] {
-      const std::unique_ptr<Process> owned(process);
+    std::thread([ending] {
+      const std::unique_ptr<Process> owned(ending);
       if (!owned->Gone(SteadyNow() + kGrace)) owned->Kill();
       owned->Reap();
     }).detach();
-    state->process.release();
+    process.release();
   } catch (...) {
     process->Kill();
     process->Reap();
@@ -341,16 +352,16 @@ void Worker::Launch(State* state) {
   }
   process->pidfd = PidFd(process->pid);
   process->due = After(settings_.start_seconds);
+  state->pid.store(process->pid);
   state->process = std::move(process);
-  ++state->starts;
 }
 
 void Worker::ThrowGone(State* state, const std::string& during, const std::string& advice) {
-  const std::unique_ptr<Process> process = std::move(state->process);
-  const std::string how = process->Reap();
+  const std::string how = state->process->Reap(), pid = std::to_string(state->process->pid);
+  state->Forget();
   throw ffi::Error(kCrash,
-                   "the worker process (pid " + std::to_string(process->pid) + ") of vendor '" +
-                       settings_.vendor + "' " + how + " while it " + during + advice,
+                   "the worker process (pid " + pid + ") of vendor '" + settings_.vendor + "' " +
+                       how + " while it " + during + advice,
                    "");
 }
 
@@ -367,7 +378,7 @@ bool Worker::Ready(State* state, bool wait, const std::string& advice) {
       if (!wait && !overdue) return false;
       process->Kill();
       process->Reap();
-      state->process.reset();
+      state->Forget();
       throw ffi::Error(kDeadline,
                        "the worker process of vendor '" + settings_.vendor +
                            "' had not loaded its segments after " +
@@ -378,7 +389,7 @@ bool Worker::Ready(State* state, bool wait, const std::string& advice) {
   const std::string text = state->packet.substr(1);
   process->Kill();
   process->Reap();
-  state->process.reset();
+  state->Forget();
   const size_t end = std::min(text.find('\0'), text.size());
   throw ffi::Error(text.substr(0, end), text.substr(std::min(end + 1, text.size())), "");
 }
@@ -398,7 +409,17 @@ void Worker::WaitUntilReady() {
 
 void Worker::Run(const Segment& segment, ffi::PackedArgs args) {
   State* state = Here();
-  std::lock_guard<std::mutex> lock(state->mutex);
+  try {
+    std::lock_guard<std::mutex> lock(state->mutex);
+    RunLocked(state, segment, args);
+  } catch (...) {
+    Leave(state);
+    throw;
+  }
+  Leave(state);
+}
+
+void Worker::RunLocked(State* state, const Segment& segment, ffi::PackedArgs args) {
   if (state->process == nullptr) Launch(state);
   if (!Ready(state, segment.patient, segment.advice)) {
     throw ffi::Error(kRestarting, "the worker process is starting", "");
@@ -451,7 +472,7 @@ void Worker::Run(const Segment& segment, ffi::PackedArgs args) {
       process->Kill();
       process->Reap();
       const std::string pid = std::to_string(process->pid);
-      state->process.reset();
+      state->Forget();
       throw ffi::Error(kDeadline,
                        "no answer within " + std::to_string(segment.deadline) +
                            " s; the worker process (pid " + pid + ") of vendor '" +
@@ -468,17 +489,23 @@ void Worker::Run(const Segment& segment, ffi::PackedArgs args) {
   copy(count - segment.outputs, count, /*back=*/true);
 }
 
-int64_t Worker::pid() {
+void Worker::Stop() {
   State* state = Here();
-  std::lock_guard<std::mutex> lock(state->mutex);
-  return state->process == nullptr ? 0 : state->process->pid;
+  state->leave.store(true);
+  Leave(state);
 }
 
-int64_t Worker::starts() {
-  State* state = Here();
-  std::lock_guard<std::mutex> lock(state->mutex);
-  return state->starts;
+/*! \brief End the process if that is asked for; not while a call runs, which does it afterwards. */
+void Worker::Leave(State* state) {
+  while (state->leave.load() && state->mutex.try_lock()) {
+    std::lock_guard<std::mutex> lock(state->mutex, std::adopt_lock);
+    if (!state->leave.exchange(false)) continue;
+    state->pid.store(0);
+    LetGo(std::move(state->process));
+  }
 }
+
+int64_t Worker::pid() { return Here()->pid.load(); }
 
 // -- in the worker ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -61,15 +62,20 @@ class Worker {
    */
   void Run(const Segment& segment, tvm::ffi::PackedArgs args);
 
-  /*! \brief The process that runs, or 0; and how many were started. */
+  /*! \brief End the process, after the call that runs; the next one starts another. */
+  void Stop();
+
+  /*! \brief The process that runs, or 0. */
   int64_t pid();
-  int64_t starts();
 
  private:
   struct Process;
   struct State;
 
   State* Here();
+  static void LetGo(std::unique_ptr<Process> process);
+  static void Leave(State* state);
+  void RunLocked(State* state, const Segment& segment, tvm::ffi::PackedArgs args);
   void Launch(State* state);
   bool Ready(State* state, bool wait, const std::string& advice);
   [[noreturn]] void ThrowGone(State* state, const std::string& during, const std::string& advice);

@@ -19,7 +19,7 @@ namespace ffi = tvm::ffi;
 using ffi::Array, ffi::Function, ffi::Map, ffi::PackedArgs, ffi::String, ffi::Tensor;
 
 /*!
- * \brief start(), wait(), pid(), starts(), and segment(name, number, outputs, deadline, patient,
+ * \brief start(), wait(), stop(), pid(), and segment(name, number, outputs, deadline, patient,
  * advice) -> execute. The process ends when the last of these is gone.
  */
 Map<String, Function> MakeWorker(String vendor, const Array<String>& argv, Array<Tensor> load,
@@ -40,7 +40,7 @@ Map<String, Function> MakeWorker(String vendor, const Array<String>& argv, Array
   return {{"start", Function::FromTyped([worker] { worker->Start(); })},
           {"wait", Function::FromTyped([worker] { worker->WaitUntilReady(); })},
           {"pid", Function::FromTyped([worker] { return worker->pid(); })},
-          {"starts", Function::FromTyped([worker] { return worker->starts(); })},
+          {"stop", Function::FromTyped([worker] { worker->Stop(); })},
           {"segment", Function::FromTyped(segment)}};
 }
 

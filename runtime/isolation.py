@@ -1,0 +1,253 @@
+"""Vendors out of process: what they break, they break elsewhere.
+
+::
+
+    session ──▶ Workers ──spawn──▶ process of vendor "npu"   (byoc.runtime.isolation_worker)
+                   │                  its library, its segments, nothing else of the model
+                   └──spawn──▶ process of vendor "acme"
+
+Tensors go through shared memory, the rest through a socket: see runtime/src/worker.h.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from byoc.errors import OptionError, VendorError, choices
+from byoc.segment import Artifact
+from byoc.vendor import NativeRuntime, PythonRuntime
+
+from .native import as_tensor, dense, function, num_threads
+from .program import Isolation, Program, VendorUse
+from .weights import release
+
+__all__ = ["IsolateSpec", "Workers", "resolve_isolation"]
+
+IsolateSpec = bool | Sequence[str] | Isolation | None
+"""True: all vendors out of process. Names: these. An `Isolation`: with limits. False: none."""
+
+_BOOT = (
+    "import json, os, sys; os.closerange(6, os.sysconf('SC_OPEN_MAX')); "
+    "sys.path[:] = json.loads(sys.argv[1]); "
+    "from byoc.runtime.isolation_worker import main; main()"
+)
+
+
+def resolve_isolation(spec: IsolateSpec, vendors: Collection[str]) -> Isolation | None:
+    """What a user asks for, checked against the vendors there are. Raises OptionError."""
+    if spec is None or isinstance(spec, bool):
+        return Isolation() if spec else None
+    if isinstance(spec, str):
+        raise OptionError(
+            f"isolate must be True, a list of vendors or an Isolation, found the string {spec!r}; "
+            f"write isolate=[{spec!r}]"
+        )
+    isolation = spec if isinstance(spec, Isolation) else Isolation(tuple(spec))
+    for name in isolation.vendors or ():
+        if name not in vendors:
+            raise OptionError(
+                f"isolate names {name!r}, which is not among the vendors; "
+                f"{choices(str(name), vendors)}"
+            )
+    return isolation
+
+
+class _Process:
+    """One worker and the segments it serves."""
+
+    def __init__(
+        self, vendor: str, use: VendorUse, artifacts: Sequence[Artifact], program: Program
+    ) -> None:
+        isolation = program.isolation
+        assert isolation is not None
+        self.vendor = vendor
+        self._artifacts = artifacts
+        self._ready = False
+        self._failure: str | None = None
+        self._numbers = {artifact.segment: n for n, artifact in enumerate(artifacts)}
+        parts, described = [], []
+        for artifact in artifacts:
+            arrays = [dense(constant) for constant in artifact.constants]
+            blob = np.frombuffer(artifact.blob, np.uint8) if artifact.blob else np.empty(0, "uint8")
+            parts += [blob, *arrays]
+            described.append(
+                {
+                    "name": artifact.segment,
+                    "outputs": program.output_counts.get(artifact.segment),
+                    "blob": blob.nbytes,
+                    "constants": [[a.dtype.name, list(a.shape)] for a in arrays],
+                }
+            )
+        header = {
+            "parent": os.getpid(),
+            "threads": num_threads(),
+            "memory": isolation.memory,
+            "vendor": vendor,
+            "version": use.version,
+            "options": dict(use.options),
+            "processor": use.processor,
+            "runtime": _reference(vendor, use),
+            "segments": described,
+        }
+        try:
+            text = json.dumps(header).encode()
+        except TypeError as error:
+            raise VendorError(
+                f"vendor {vendor!r} cannot run out of process: its options cannot be written as "
+                f"JSON: {error}"
+            ) from None
+        text = len(text).to_bytes(8, "little") + text
+        parts.insert(0, np.frombuffer(text, np.uint8))
+        self._functions = function("Worker")(
+            vendor,
+            [_interpreter(vendor), "-c", _BOOT, json.dumps(sys.path)],
+            [as_tensor(part) for part in parts],
+            isolation.start,
+        )
+
+    def start(self) -> None:
+        """Begin to start it; waits for nothing."""
+        self._functions["start"]()
+
+    def stop(self) -> None:
+        """End it; the next call starts it again."""
+        self._functions["stop"]()
+
+    def wait(self) -> None:
+        """Raises VendorError when the vendor cannot load its segments."""
+        if self._ready:
+            return
+        if self._failure is not None:
+            raise VendorError(self._failure)
+        try:
+            self._functions["wait"]()
+        except Exception as error:
+            text = str(error)
+            if not text.startswith(f"vendor {self.vendor!r}"):
+                text = f"vendor {self.vendor!r} could not be loaded out of process: {text}"
+            self._failure = text
+            raise VendorError(text) from None
+        self._ready = True
+        for artifact in self._artifacts:
+            for constant in artifact.constants:
+                release(constant)
+
+    def segment(self, name: str, outputs: int, deadline: float | None, healed: bool) -> Any:
+        advice = "" if healed else (
+            "; the next call starts another one. Compile with heal=True, and the host answers "
+            "such calls"
+        )  # fmt: skip
+        return self._functions["segment"](
+            name, self._numbers[name], outputs, deadline or 0.0, not healed, advice
+        )
+
+    @property
+    def pid(self) -> int:
+        return int(self._functions["pid"]())
+
+
+class Workers:
+    """The processes of one session's isolated vendors; they end with the session's functions.
+
+    segments: those to load now; all their processes are started before the first is waited for.
+    Raises VendorError when a vendor cannot run out of process at all.
+    """
+
+    def __init__(self, program: Program, segments: Iterable[Artifact]) -> None:
+        self._program = program
+        self._processes: list[_Process] = []
+        self._of: dict[str, _Process] = {}
+        grouped: dict[str, list[Artifact]] = {}
+        for artifact in segments:
+            if self.isolates(artifact.vendor):
+                grouped.setdefault(artifact.vendor, []).append(artifact)
+        for artifacts in grouped.values():
+            self._make(artifacts).start()
+
+    def isolates(self, vendor: str) -> bool:
+        """Whether the vendor runs out of process."""
+        isolation = self._program.isolation
+        return isolation is not None and (isolation.vendors is None or vendor in isolation.vendors)
+
+    def _make(self, artifacts: Sequence[Artifact]) -> _Process:
+        vendor = artifacts[0].vendor
+        process = _Process(vendor, self._program.vendors[vendor], artifacts, self._program)
+        self._processes.append(process)
+        for artifact in artifacts:
+            self._of[artifact.segment] = process
+        return process
+
+    def bind(self, artifact: Artifact, healed: bool) -> Any:
+        """A segment as a function; one that came late gets a process of its own.
+
+        healed: a host twin stands behind it. Raises VendorError when the vendor does not load it.
+        """
+        process = self._of.get(artifact.segment) or self._make([artifact])
+        process.wait()
+        isolation, healing = self._program.isolation, self._program.healing
+        assert isolation is not None
+        limits = [isolation.deadline, healing.deadline if healed else None]
+        outputs = self._program.output_counts.get(artifact.segment)
+        if outputs is None:
+            raise VendorError(
+                f"vendor {artifact.vendor!r}, segment {artifact.segment!r}: the program does not "
+                f"say how many outputs it has, so it cannot run out of process"
+            )
+        deadline = min((limit for limit in limits if limit is not None), default=None)
+        return process.segment(artifact.segment, outputs, deadline, healed)
+
+    def stop(self) -> None:
+        """End the processes; the next call of a segment starts its own again."""
+        for process in self._processes:
+            process.stop()
+
+    @property
+    def pids(self) -> tuple[tuple[str, int], ...]:
+        """Vendor and process of every worker that runs."""
+        return tuple((p.vendor, pid) for p in self._processes if (pid := p.pid))
+
+
+def _interpreter(vendor: str) -> str:
+    if not sys.executable:
+        raise VendorError(
+            f"vendor {vendor!r} cannot run out of process: this program has no Python interpreter "
+            f"to start (sys.executable is empty)"
+        )
+    return sys.executable
+
+
+def _reference(vendor: str, use: VendorUse) -> dict[str, str]:
+    """A vendor's runtime as another process finds it again."""
+    runtime = use.runtime
+    if isinstance(runtime, NativeRuntime):
+        return {"library": runtime.library, "package": runtime.package}
+    module = getattr(runtime.init, "__module__", None) or ""
+    name = getattr(runtime.init, "__qualname__", "")
+    try:
+        found = reduce(getattr, name.split("."), sys.modules[module])
+    except (KeyError, AttributeError):
+        found = None
+    if found is not runtime.init or module == "__main__":
+        raise VendorError(
+            f"vendor {vendor!r} cannot run out of process: its init ({module}.{name}) cannot be "
+            f"imported there; make it a function of a module, not of the main script or of "
+            f"another function"
+        )
+    return {"module": module, "name": name}
+
+
+def find_runtime(reference: dict[str, str]) -> NativeRuntime | PythonRuntime:
+    """The runtime behind what `_reference` wrote, in another process."""
+    if "library" in reference:
+        return NativeRuntime(reference["library"], reference["package"])
+    from importlib import import_module
+
+    module = import_module(reference["module"])
+    return PythonRuntime(reduce(getattr, reference["name"].split("."), module))  # type: ignore[arg-type]

@@ -1,0 +1,103 @@
+"""The process of an isolated vendor: loads its segments, runs what it is asked, ends when nobody
+asks any more.
+
+It is started by runtime/src/worker.cc with the files of runtime/src/worker.h open. What it is to
+load is one piece of memory, every part at a multiple of 64 bytes::
+
+    │ 8 bytes: length │ header, JSON ...│ blob │ constant │ constant ...│ blob │ constant …
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from byoc.errors import ByocError
+from byoc.segment import Array, Artifact
+
+from . import vendors
+from .isolation import find_runtime
+from .native import call_on, function, numpy_dtype, set_num_threads
+from .program import VendorUse
+
+__all__ = ["main"]
+
+_LOAD = 5  # file number, see kWorkerLoad
+_EXPENDABLE = "500"  # of -1000 … 1000: when memory runs out, this process goes before its parent
+
+
+def main() -> None:
+    """Serve the segments that the process was given."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent decides
+    data = np.from_dlpack(function("MapFile")(_LOAD, 0, os.fstat(_LOAD).st_size))
+    data.flags.writeable = False
+    os.close(_LOAD)
+    size = int.from_bytes(data[:8].tobytes(), "little")
+    header = json.loads(data[8 : 8 + size].tobytes())
+    function("watch_parent")(header["parent"])
+    _limit(header["memory"])
+    try:
+        set_num_threads(header["threads"])
+        use = VendorUse(
+            header["version"],
+            header["options"],
+            find_runtime(header["runtime"]),
+            header["processor"],
+        )
+        segments = _load(header["vendor"], use, header["segments"], data, 8 + size)
+    except ByocError as error:
+        function("report_failure")(type(error).__name__, str(error))
+        return
+    except BaseException as error:
+        function("report_failure")(type(error).__name__, f"{type(error).__name__}: {error}")
+        return
+    del data  # a vendor that keeps a constant keeps it mapped
+    serve = function("serve")
+    if "library" in header["runtime"]:
+        call_on(use.processor, serve, segments)  # where its `init` ran, too
+    else:
+        serve(segments)  # Python's own thread: state that a thread keeps is kept
+
+
+def _limit(memory: int | None) -> None:
+    if memory is not None:
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        if hard != resource.RLIM_INFINITY:
+            memory = min(memory, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
+    with suppress(OSError):  # no /proc, or its parent is more expendable already
+        Path("/proc/self/oom_score_adj").write_text(_EXPENDABLE)
+
+
+def _load(
+    vendor: str, use: VendorUse, described: Sequence[Mapping[str, Any]], data: Array, end: int
+) -> list[Any]:
+    """The vendor's segments as functions."""
+    position = end
+
+    def take(nbytes: int) -> Array:
+        nonlocal position
+        start = -(-position // 64) * 64
+        position = start + nbytes
+        return data[start:position]
+
+    segments = []
+    for entry in described:
+        blob = take(entry["blob"]).tobytes()
+        constants = []
+        for name, shape in entry["constants"]:
+            dtype = numpy_dtype(name)
+            nbytes = prod(shape) * dtype.itemsize
+            constants.append(take(nbytes).view(dtype).reshape(shape))
+        artifact = Artifact(entry["name"], vendor, blob, tuple(constants))
+        segments.append(vendors.bind(artifact, use, entry["outputs"]))
+    return segments
