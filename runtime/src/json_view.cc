@@ -54,6 +54,25 @@ JsonView JsonView::operator[](const char* key) const {
   return JsonView((*found).second, path_ + "." + key);
 }
 
+std::optional<JsonView> JsonView::Find(const char* key) const {
+  auto object = value_.as<tvm::ffi::json::Object>();
+  if (!object) Fail("expected an object");
+  auto found = object->find(tvm::ffi::String(key));
+  if (found == object->end() || (*found).second == nullptr) return std::nullopt;
+  return JsonView((*found).second, path_ + "." + key);
+}
+
+std::vector<std::pair<std::string, JsonView>> JsonView::Fields() const {
+  auto object = value_.as<tvm::ffi::json::Object>();
+  if (!object) Fail("expected an object");
+  std::vector<std::pair<std::string, JsonView>> fields;
+  for (const auto& [key, value] : *object) {
+    const std::string name = key.cast<tvm::ffi::String>();
+    fields.emplace_back(name, JsonView(value, path_ + "." + name));
+  }
+  return fields;
+}
+
 std::vector<JsonView> JsonView::Items() const {
   auto array = value_.as<tvm::ffi::json::Array>();
   if (!array) Fail("expected an array");
@@ -74,6 +93,25 @@ int64_t JsonView::Int(int64_t low, int64_t high) const {
          std::to_string(high));
   }
   return number;
+}
+
+double JsonView::Double() const {
+  const int32_t type = value_.type_index();
+  if (type != tvm::ffi::TypeIndex::kTVMFFIInt && type != tvm::ffi::TypeIndex::kTVMFFIFloat) {
+    Fail("expected a number");
+  }
+  return value_.cast<double>();
+}
+
+bool JsonView::Bool() const {
+  if (value_.type_index() != tvm::ffi::TypeIndex::kTVMFFIBool) Fail("expected true or false");
+  return value_.cast<bool>();
+}
+
+bool JsonView::IsString() const { return value_.as<tvm::ffi::String>().has_value(); }
+
+std::string JsonView::Text() const {
+  return std::string(tvm::ffi::json::Stringify(value_, std::nullopt));
 }
 
 std::string JsonView::String() const {

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,13 +21,24 @@ class JsonView {
   static JsonView Parse(const std::string& text, std::string what);
 
   JsonView operator[](const char* key) const;
+  /*! \brief The value of a key, or nothing where it is missing or null. */
+  std::optional<JsonView> Find(const char* key) const;
+  /*! \brief Keys and values of an object, in order. */
+  std::vector<std::pair<std::string, JsonView>> Fields() const;
   /*! \brief Elements of an array. */
   std::vector<JsonView> Items() const;
   /*! \brief An integer within [low, high]. */
   int64_t Int(int64_t low, int64_t high) const;
+  /*! \brief A number, whole or not. */
+  double Double() const;
+  bool Bool() const;
   std::string String() const;
+  bool IsString() const;
   std::vector<int64_t> Ints(int64_t low, int64_t high) const;
   std::vector<std::string> Strings() const;
+
+  /*! \brief The value as JSON text. */
+  std::string Text() const;
 
   /*! \brief Throw byoc.ArtifactError: the document, this path, `problem`. */
   [[noreturn]] void Fail(const std::string& problem) const;

@@ -73,6 +73,12 @@ class Span {
  */
 using TensorSpan = Span<const DLTensor* const>;
 
+/*! \brief Memory a segment holds of its own; constants it reads in place are not counted. */
+struct SegmentMemory {
+  size_t packed = 0;    /*!< bytes for as long as the segment lives: packed constants */
+  size_t workspace = 0; /*!< bytes for each call that runs at the same time: intermediates */
+};
+
 /*!
  * \brief A segment ready to run: weights packed, primitives built.
  *
@@ -99,6 +105,9 @@ class SegmentRuntime {
    * (`TVM_FFI_THROW(ValueError) << ...` or any std::exception); byoc adds segment and vendor names.
    */
   virtual void Execute(TensorSpan inputs, TensorSpan outputs) const = 0;
+
+  /*! \brief What it holds once `init` is done; asked once, before the first call. */
+  virtual SegmentMemory Memory() const { return {}; }
 };
 
 /*! \brief What `init` receives. The views are valid during the call only. */
@@ -188,6 +197,12 @@ inline void CallSegment(const SegmentRuntime& segment, const char* vendor,
   }
 }
 
+/*! \brief Tell byoc, which has just called `init` on this thread. */
+inline void TellMemory(const SegmentMemory& memory) {
+  static const auto tell = tvm::ffi::Function::GetGlobal("byoc.runtime.tell_memory");
+  if (tell) (*tell)(static_cast<int64_t>(memory.packed), static_cast<int64_t>(memory.workspace));
+}
+
 inline void RegisterVendor(const char* name, SegmentFactory factory) {
   using tvm::ffi::Array, tvm::ffi::Bytes, tvm::ffi::Function, tvm::ffi::String, tvm::ffi::Tensor;
   const std::string prefix = std::string("byoc.vendor.") + name;
@@ -204,6 +219,7 @@ inline void RegisterVendor(const char* name, SegmentFactory factory) {
     if (segment == nullptr) {
       TVM_FFI_THROW(RuntimeError) << "vendor '" << name << "': init returned no segment";
     }
+    TellMemory(segment->Memory());
     return Function::FromPacked([name, segment](tvm::ffi::PackedArgs args, tvm::ffi::Any*) {
       CallSegment(*segment, name, args);
     });

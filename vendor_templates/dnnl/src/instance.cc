@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 
 #include "error.h"
 #include "memory_plan.h"
@@ -176,6 +177,16 @@ Instance::Instance(StepList list) : list_(std::move(list)) {
 }
 
 Instance::~Instance() = default;
+
+size_t Instance::packed_bytes() const {
+  std::map<const void*, size_t> owned;
+  for (const Buffer& buffer : list_.buffers) {
+    if (buffer.owner != nullptr) owned[buffer.owner.get()] = static_cast<size_t>(buffer.size);
+  }
+  size_t bytes = 0;
+  for (const auto& [memory, size] : owned) bytes += size;
+  return bytes;
+}
 
 std::unique_ptr<Instance::Context> Instance::TakeContext() const {
   {

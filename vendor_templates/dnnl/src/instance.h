@@ -106,6 +106,10 @@ class Instance {
   const std::vector<Step>& steps() const { return list_.steps; }
   const StepList& list() const { return list_; }
   int64_t arena_bytes() const { return arena_bytes_; }
+  /*! \brief Bytes that each call running at the same time needs. */
+  int64_t workspace_bytes() const { return arena_bytes_ + scratchpad_bytes_; }
+  /*! \brief Bytes of packed constants; equal ones of other instances may be the same memory. */
+  size_t packed_bytes() const;
 
  private:
   class Context;

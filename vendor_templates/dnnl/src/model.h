@@ -46,6 +46,14 @@ class Model {
   /*! \brief The steps for given values of the variables, as JSON. */
   std::string Describe(const Bindings& bindings) const;
 
+  /*! \brief Bytes of packed constants of a static program; 0 while shapes are open. */
+  size_t PackedBytes() const { return only_ == nullptr ? 0 : only_->packed_bytes(); }
+
+  /*! \brief Bytes of each call of a static program; 0 while shapes are open. */
+  size_t WorkspaceBytes() const {
+    return only_ == nullptr ? 0 : static_cast<size_t>(only_->workspace_bytes());
+  }
+
   /*! \brief Which constants a static program still reads where the artifact has them. */
   std::vector<bool> ConstantsInUse() const;
 

@@ -98,6 +98,9 @@ class DnnlSegment : public SegmentRuntime {
   void Execute(TensorSpan inputs, TensorSpan outputs) const final {
     loaded_.model->Run(ToRefs(inputs, "an input"), ToRefs(outputs, "an output"));
   }
+  SegmentMemory Memory() const final {
+    return {loaded_.model->PackedBytes(), loaded_.model->WorkspaceBytes()};
+  }
 
  private:
   Loaded loaded_;

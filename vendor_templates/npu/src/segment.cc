@@ -86,6 +86,7 @@ class NpuSegment final : public SegmentRuntime {
 
   size_t InputCount() const override { return static_cast<size_t>(program_.inputs); }
   size_t OutputCount() const override { return static_cast<size_t>(program_.outputs); }
+  SegmentMemory Memory() const override { return {0, static_cast<size_t>(program_.regions.work)}; }
 
   void Execute(TensorSpan inputs, TensorSpan outputs) const override {
     const Clock::time_point begin = Clock::now();

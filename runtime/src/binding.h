@@ -1,0 +1,37 @@
+/*! \brief From a vendor's `init` to a segment that runs, and the memory that it holds. */
+#ifndef BYOC_RUNTIME_BINDING_H_
+#define BYOC_RUNTIME_BINDING_H_
+
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/function.h>
+#include <tvm/ffi/string.h>
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace byoc {
+
+/*! \brief A segment ready to run. */
+struct Binding {
+  tvm::ffi::Function execute;
+  size_t packed = 0;           // bytes the vendor holds of its own, as far as it tells
+  size_t workspace = 0;        // bytes of each call, as far as it tells
+  std::vector<size_t> in_use;  // constants it goes on reading where they are
+};
+
+/*!
+ * \brief `init(blob, constants, options)` on the thread of a processor: libraries divide their work
+ * by what OpenMP says there. Pages of constants that are mapped are given back afterwards.
+ */
+Binding BindSegment(const std::string& processor, const tvm::ffi::Function& init,
+                    const tvm::ffi::Bytes& blob, const tvm::ffi::Array<tvm::ffi::Tensor>& constants,
+                    const tvm::ffi::String& options);
+
+/*! \brief What a vendor tells from within its `init`: see `SegmentRuntime::Memory`. */
+void TellMemory(int64_t packed, int64_t workspace);
+
+}  // namespace byoc
+
+#endif  // BYOC_RUNTIME_BINDING_H_
