@@ -15,7 +15,7 @@ from . import boxes
 from .native import function, numpy_dtype
 from .program import PortType
 
-__all__ = ["Inputs"]
+__all__ = ["Inputs", "size_of"]
 
 _CPU_DEVICES = (1, 3)  # DLPack: kDLCPU, kDLCUDAHost
 
@@ -215,6 +215,11 @@ def _because(dim: Dim, env: Mapping[str, tuple[int, str]]) -> str:
     used = [n.id for n in ast.walk(ast.parse(dim, mode="eval")) if isinstance(n, ast.Name)]
     facts = [f"{name} = {env[name][0]} in {env[name][1]}" for name in used if name in env]
     return f" ({', '.join(facts)})" if facts else ""
+
+
+def size_of(dim: Dim, sizes: Mapping[str, int]) -> int | None:
+    """A dimension for given sizes of the symbolic ones; None when one it needs is not given."""
+    return _value(dim, {name: (size, "") for name, size in sizes.items()})
 
 
 def _value(dim: Dim, env: Mapping[str, tuple[int, str]]) -> int | None:

@@ -1,0 +1,500 @@
+"""Models with symbolic dimensions at the speed of static ones: a plan per shape, kept by use.
+
+    call ─▶ sizes of the dims ─▶ a plan for them? ──yes──▶ its session                  (hit)
+                                       └──no──▶ the VM                                  (miss)
+                                                 └─ seen `after` times: build one meanwhile
+
+A plan is the whole model with its dimensions filled in: partitioned, compiled and planned like a
+static one, over the same weights. At most `limit` are kept, those used last. A call may also be
+padded up to a size that was named in `buckets`; the first padded answer of every plan is compared
+with the VM's, and padding is given up for good where they differ.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from byoc.errors import ByocError, OptionError, choices
+from byoc.runtime import Session
+from byoc.runtime.ports import size_of
+from byoc.runtime.program import PortType
+from byoc.segment import Array
+
+__all__ = ["PlanUse", "Shapes", "Specialisations", "Specialise", "symbolic_dims"]
+
+_LOG = logging.getLogger("byoc.runtime")
+
+Key = tuple[int, ...]
+"""Sizes of the symbolic dimensions, in the order of `symbolic_dims`."""
+
+_REMEMBERED = 1024  # shapes whose uses are counted
+_LOOSE, _TIGHT = 2e-2, 1e-3  # of the largest value: 16-bit floats, all others
+
+
+@dataclass(frozen=True)
+class Specialise:
+    """When a shape gets a plan of its own, and how many are kept.
+
+    limit: plans kept, besides those of `shapes`. after: calls that meet a shape before its plan is
+    built in the background. at_once: build in the first call instead, which waits. shapes: sizes by
+    dimension, built by `byoc.compile` itself, kept for good and saved with the model.
+    buckets: dimension → sizes; a call between two of them is padded to the larger. Only for
+    dimensions whose padding the model does not mind (rows of a batch; positions that a mask hides).
+    fill: input → what to pad it with (0). check: compare the first padded answer of each plan with
+    the VM's.
+    """
+
+    limit: int = 8
+    after: int = 3
+    at_once: bool = False
+    shapes: Sequence[Mapping[str, int]] = ()
+    buckets: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    fill: Mapping[str, float] = field(default_factory=dict)
+    check: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "after"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"Specialise.{name} must be 1 or more: {getattr(self, name)!r}")
+        for sizes in (*self.shapes, *({d: s} for d, all_ in self.buckets.items() for s in all_)):
+            for dim, size in sizes.items():
+                if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                    raise OptionError(
+                        f"Specialise: the size of dimension {dim!r} must be a whole number above "
+                        f"0, found {size!r}"
+                    )
+
+
+def symbolic_dims(inputs: Sequence[PortType]) -> dict[str, tuple[int, int]]:
+    """Dimension → input and axis that tell its size, for those an input has as they are."""
+    found: dict[str, tuple[int, int]] = {}
+    for number, port in enumerate(inputs):
+        for axis, dim in enumerate(port.type.shape):
+            if isinstance(dim, str) and dim.isidentifier():
+                found.setdefault(dim, (number, axis))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class PlanUse:
+    """One plan: the sizes it is for, and what became of it.
+
+    state: "ready", "building", "failed" (message: why; the VM answers) or "prepared" (ready, named
+    in `Specialise.shapes`, never given up). uses: calls it answered. padded: of these, with fewer
+    rows than it has. seconds: its compilation took.
+    """
+
+    sizes: Mapping[str, int]
+    state: Literal["ready", "building", "failed", "prepared"]
+    uses: int = 0
+    padded: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Specialisations:
+    """What the plans of an executable did so far.
+
+    hits: calls a plan answered. misses: calls the VM did. evictions: plans given up for others.
+    built: plans compiled, those given up included. padding: "" or why nothing is padded any more.
+    note: "" or why no further plan can be built.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    evictions: int = 0
+    built: int = 0
+    plans: tuple[PlanUse, ...] = ()
+    padding: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.hits} hits, {self.misses} misses, {self.built} built, "
+            f"{self.evictions} evictions"
+        ]
+        for plan in self.plans:
+            sizes = ", ".join(f"{dim} = {size}" for dim, size in plan.sizes.items())
+            told = f": {plan.message}" if plan.message else f", {plan.uses} uses"
+            lines.append(f"  {sizes}: {plan.state}{told}")
+        lines += [f"  {text}" for text in (self.padding, self.note) if text]
+        return "\n".join(lines)
+
+
+@dataclass(slots=True, eq=False)
+class _Plan:
+    session: Session
+    seconds: float
+    prepared: bool = False
+    uses: int = 0
+    padded: int = 0
+    checked: bool = False
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A shape without a plan."""
+
+    count: int = 0
+    wanted: int = 0  # calls to be met; doubled each time its plan was given up
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What answers a call: a plan's session with the inputs as it takes them, or the VM.
+
+    then: cuts the outputs back to what was asked for.
+    """
+
+    session: Session
+    arrays: list[Array]
+    then: Callable[[list[Array]], list[Array]] | None = None
+
+
+class Shapes:
+    """The plans of one executable; any thread, any number at once.
+
+    vm: answers what has no plan. build: sizes → a session, None where nothing can be compiled
+    (`note` says why). prepared: plans that are there from the start.
+    Raises OptionError for options that do not fit the model.
+    """
+
+    def __init__(
+        self,
+        vm: Session,
+        options: Specialise,
+        build: Callable[[Mapping[str, int]], Session] | None,
+        prepared: Sequence[tuple[Mapping[str, int], Session]] = (),
+        note: str = "",
+    ) -> None:
+        self.vm, self.options, self._build, self._note = vm, options, build, note
+        self._ports = vm.program.inputs, vm.program.outputs
+        dims = symbolic_dims(vm.program.inputs)
+        self.dims = tuple(dims)
+        self._where = tuple(dims.values())
+        self._buckets = tuple(tuple(sorted(options.buckets.get(d, ()))) for d in self.dims)
+        check_options(options, vm.program.inputs)
+        if options.buckets:
+            _check_outputs(vm.program.outputs, self.dims)
+        self._lock = threading.Lock()
+        self._plans: OrderedDict[Key, _Plan] = OrderedDict()  # the last was used last
+        self._fixed: dict[Key, _Plan] = {}
+        self._seen: OrderedDict[Key, _Seen] = OrderedDict()
+        self._waiting: deque[Key] = deque()
+        self._building: dict[Key, threading.Event] = {}
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._padding = ""
+        self._hits = self._misses = self._evictions = self._built = 0
+        for sizes, session in prepared:
+            self._fixed[self._key(sizes)] = _Plan(session, 0.0, prepared=True)
+
+    # -- for the executable ---------------------------------------------------------------------
+
+    def choose(self, arrays: list[Array]) -> Choice:
+        """Who answers inputs that the VM's session has checked."""
+        key = tuple([arrays[i].shape[axis] for i, axis in self._where])
+        plan, room = self._find(key)
+        if plan is None and self.options.at_once and self._build is not None:
+            self._build_now(room)
+            plan, room = self._find(key, again=True)
+        with self._lock:
+            if plan is None:
+                self._misses += 1
+                return Choice(self.vm, arrays)
+            self._hits += 1
+            plan.uses += 1
+            plan.padded += room != key
+        if room == key:
+            return Choice(plan.session, arrays)
+        return self._padded(plan, arrays, dict(zip(self.dims, key, strict=True)), room)
+
+    def run(self, arrays: list[Array]) -> list[Array]:
+        """The outputs, in order, for inputs that the VM's session has checked."""
+        choice = self.choose(arrays)
+        results = choice.session.run_checked(choice.arrays)
+        return results if choice.then is None else choice.then(results)
+
+    def sessions(self) -> Iterator[Session]:
+        """All sessions there are at the moment, the VM's first."""
+        with self._lock:
+            plans = (*self._fixed.values(), *self._plans.values())
+        yield self.vm
+        for plan in plans:
+            yield plan.session
+
+    def prepared(self) -> list[tuple[dict[str, int], Session]]:
+        """The plans of `Specialise.shapes`."""
+        return [(dict(zip(self.dims, k, strict=True)), p.session) for k, p in self._fixed.items()]
+
+    def statistics(self) -> Specialisations:
+        """What happened so far."""
+        with self._lock:
+            kept = itertools.chain(self._fixed.items(), self._plans.items())
+            plans = [
+                self._use(k, "prepared" if p.prepared else "ready", p.uses, p.padded, p.seconds)
+                for k, p in kept
+            ]
+            plans += [self._use(k, "building") for k in (*self._building, *self._waiting)]
+            plans += [
+                self._use(k, "failed", message=s.failure)
+                for k, s in self._seen.items()
+                if s.failure
+            ]
+            return Specialisations(
+                self._hits, self._misses, self._evictions, self._built, tuple(plans),
+                self._padding, self._note,
+            )  # fmt: skip
+
+    def _use(self, key: Key, state: Any, *rest: Any, **named: Any) -> PlanUse:
+        return PlanUse(dict(zip(self.dims, key, strict=True)), state, *rest, **named)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until no plan is being built; False when `timeout` seconds were not enough."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._lock:
+                if self._closed or not (self._waiting or self._building):
+                    return True
+            if end is not None and time.monotonic() >= end:
+                return False
+            time.sleep(0.005)
+
+    def close(self) -> None:
+        """Build no more plans; those there are go on."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+
+    # -- finding a plan -------------------------------------------------------------------------
+
+    def _key(self, sizes: Mapping[str, int]) -> Key:
+        return tuple([sizes[d] for d in self.dims])
+
+    def _find(self, key: Key, again: bool = False) -> tuple[_Plan | None, Key]:
+        """The plan for these sizes and the sizes it has; counts those that have none."""
+        with self._lock:
+            plan = self._get(key)
+            if plan is not None:
+                return plan, key
+            room = key if self._padding else self._room(key)
+            plan = self._get(room) if room != key else None
+            if plan is None and not again:
+                self._count(room)
+            return plan, room
+
+    def _get(self, key: Key) -> _Plan | None:
+        plan = self._fixed.get(key)
+        if plan is None and (plan := self._plans.get(key)) is not None:
+            self._plans.move_to_end(key)
+        return plan
+
+    def _room(self, key: Key) -> Key:
+        """The sizes of the smallest buckets that hold `key`; beyond the largest: as they are."""
+        return tuple(
+            [
+                next((b for b in buckets if b >= size), size) if buckets else size
+                for size, buckets in zip(key, self._buckets, strict=True)
+            ]
+        )
+
+    def _count(self, key: Key) -> None:
+        """A call has met sizes without a plan: build one when it was the last needed."""
+        if self._build is None or self._closed or 0 in key:
+            return
+        seen = self._seen.setdefault(key, _Seen(wanted=self.options.after))
+        self._seen.move_to_end(key)
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        seen.count += 1
+        busy = key in self._building or key in self._waiting
+        if seen.count < seen.wanted or seen.failure or busy or self.options.at_once:
+            return
+        if len(self._waiting) >= self.options.limit:
+            return  # there is more to build than could be kept; it will be met again
+        self._waiting.append(key)
+        if self._thread is None:
+            # Not a daemon: it would be torn down inside TVM when Python ends.
+            self._thread = threading.Thread(target=self._work, name="byoc:specialise")
+            self._thread.start()
+
+    # -- building -------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                over = self._closed or not threading.main_thread().is_alive()
+                if over or not self._waiting:
+                    self._waiting.clear()
+                    self._thread = None
+                    return
+                key = self._waiting.popleft()
+                self._building[key] = threading.Event()
+            self._make(key)
+
+    def _build_now(self, key: Key) -> None:
+        """Build in this thread, or wait for the one that does."""
+        with self._lock:
+            seen = self._seen.get(key)
+            if self._get(key) is not None or self._closed or seen is None or seen.failure:
+                return
+            event = self._building.get(key)
+            mine = event is None
+            if event is None:
+                event = self._building[key] = threading.Event()
+        if mine:
+            self._make(key)
+        else:
+            event.wait()
+
+    def _make(self, key: Key) -> None:
+        assert self._build is not None
+        begin = time.perf_counter()
+        failure = ""
+        session: Session | None = None
+        try:
+            session = self._build(dict(zip(self.dims, key, strict=True)))
+        except Exception as error:  # told in the statistics and the log; the VM goes on
+            failure = str(error) if isinstance(error, ByocError) else ""
+            failure = failure or f"{type(error).__name__}: {error}"
+        seconds = time.perf_counter() - begin
+        given_up: list[_Plan] = []  # let go outside the lock
+        with self._lock:
+            seen = self._seen.setdefault(key, _Seen(wanted=self.options.after))
+            if session is None:
+                seen.failure = failure
+            else:
+                session.max_in_flight = self.vm.max_in_flight
+                self._built += 1
+                seen.count = 0
+                self._plans[key] = _Plan(session, seconds)
+                while len(self._plans) > self.options.limit:
+                    old, plan = self._plans.popitem(last=False)
+                    given_up.append(plan)
+                    self._evictions += 1
+                    # One more than fit are in use: each further plan has to be worth more.
+                    last = self._seen.setdefault(old, _Seen(wanted=self.options.after))
+                    last.count, last.wanted = 0, 2 * last.wanted
+            self._building.pop(key).set()
+        if session is None:
+            _LOG.warning(
+                "model %r has no plan for %s, its VM goes on: %s",
+                self.vm.program.name, self._text(key), failure,
+            )  # fmt: skip
+        else:
+            _LOG.info(
+                "model %r: plan for %s, %.2f s", self.vm.program.name, self._text(key), seconds
+            )
+
+    def _text(self, key: Key) -> str:
+        return ", ".join(f"{d} = {n}" for d, n in zip(self.dims, key, strict=True))
+
+    # -- padding --------------------------------------------------------------------------------
+
+    def _padded(self, plan: _Plan, arrays: list[Array], sizes: dict[str, int], room: Key) -> Choice:
+        larger = dict(zip(self.dims, room, strict=True))
+        inputs, outputs = self._ports
+        padded = []
+        for port, array in zip(inputs, arrays, strict=True):
+            shape = tuple([_known(port, d, larger) for d in port.type.shape])
+            if shape != array.shape:
+                whole = np.full(shape, self.options.fill.get(port.name, 0), array.dtype)
+                whole[tuple([slice(n) for n in array.shape])] = array
+                array = whole
+            padded.append(array)
+        shapes = [tuple([_known(p, d, sizes) for d in p.type.shape]) for p in outputs]
+
+        def cut(results: list[Array]) -> list[Array]:
+            parts = []
+            for result, shape in zip(results, shapes, strict=True):
+                part = result[tuple([slice(n) for n in shape])]
+                parts.append(part if part.shape == result.shape else part.copy())
+            return parts
+
+        if not self.options.check or plan.checked:
+            return Choice(plan.session, padded, cut)
+        expected = self.vm.run_checked(arrays)
+        found = cut(plan.session.run_checked(padded))
+        why = _difference(outputs, found, expected)
+        if not why:
+            plan.checked = True
+            return Choice(plan.session, padded, cut)
+        with self._lock:
+            self._padding = (
+                f"nothing is padded any more: padded from {sizes} to {larger}, {why}; the model is "
+                f"not independent of what is added"
+            )
+            self._hits, self._misses = self._hits - 1, self._misses + 1
+            plan.uses, plan.padded = plan.uses - 1, plan.padded - 1
+        _LOG.warning("model %r: %s", self.vm.program.name, self._padding)
+        return Choice(self.vm, arrays)
+
+
+def _known(port: PortType, dim: int | str, sizes: Mapping[str, int]) -> int:
+    size = size_of(dim, sizes)
+    assert size is not None, (port, dim)  # see `check_options`
+    return size
+
+
+def _difference(ports: Sequence[PortType], found: list[Array], expected: list[Array]) -> str:
+    """Which output differs and by how much, or nothing."""
+    for port, a, b in zip(ports, found, expected, strict=True):
+        if a.shape != b.shape:
+            return f"output {port.name!r} has shape {a.shape}, not {b.shape}"
+        if a.dtype.kind in "biu":
+            if not np.array_equal(a, b):
+                return f"output {port.name!r} differs in {np.count_nonzero(a != b)} elements"
+            continue
+        wide_a, wide_b = a.astype("float64"), b.astype("float64")
+        same = (wide_a == wide_b) | (np.isnan(wide_a) & np.isnan(wide_b))
+        gap = np.where(same, 0.0, np.abs(wide_a - wide_b))
+        finite = np.abs(wide_b[np.isfinite(wide_b)])
+        scale = max(float(finite.max(initial=0.0)), 1e-6)
+        limit = _LOOSE if a.dtype.itemsize == 2 else _TIGHT
+        if not np.all(gap <= limit * scale):
+            return f"output {port.name!r} differs by {float(gap.max()) / scale:.1e} of its range"
+    return ""
+
+
+def _check_outputs(outputs: Sequence[PortType], dims: Sequence[str]) -> None:
+    """Padded outputs can only be cut when their shapes follow from the inputs'."""
+    for port in outputs:
+        for dim in port.type.shape:
+            if size_of(dim, dict.fromkeys(dims, 1)) is None:
+                raise OptionError(
+                    f"buckets: output {port.name!r} is {port.type}, and dimension {dim!r} does not "
+                    f"follow from the inputs' ({', '.join(dims)}): nothing can be padded"
+                )
+
+
+def check_options(options: Specialise, inputs: Sequence[PortType]) -> None:
+    """Raises OptionError for dimensions or inputs the model does not have."""
+    dims = symbolic_dims(inputs)
+    for sizes in options.shapes:
+        for dim in sizes:
+            if dim not in dims:
+                raise OptionError(f"shapes: no symbolic dimension {dim!r}: {choices(dim, dims)}")
+        missing = [d for d in dims if d not in sizes]
+        if missing:
+            raise OptionError(
+                f"shapes: {dict(sizes)} has no size for {', '.join(missing)}; a plan needs all of "
+                f"{', '.join(dims)}"
+            )
+    for dim in options.buckets:
+        if dim not in dims:
+            raise OptionError(f"buckets: no symbolic dimension {dim!r}: {choices(dim, dims)}")
+    names = [port.name for port in inputs]
+    for name in options.fill:
+        if name not in names:
+            raise OptionError(f"fill: the model has no input {name!r}; {choices(name, names)}")
