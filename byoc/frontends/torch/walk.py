@@ -1,0 +1,418 @@
+"""Walk a graph of ATen operators and write it down in Relax.
+
+torch has worked out the type of every value (fake tensors), so a converter only says what to
+compute; the walk checks what came of it against what torch says::
+
+    node ──converter──▶ Relax expression ──check type──▶ binding, under the module's path
+
+    encoder.layer.0.attention.query.linear        path of the module, then the operator
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import tvm
+from tvm import relax
+from tvm.ir import GenericConst
+
+from byoc.errors import ModelError
+from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.tensors import from_numpy
+from byoc.frontends.torch.context import Context, dtype_name, is_tensor
+from byoc.frontends.torch.converters import OPERATORS
+from byoc.frontends.torch.symbols import Symbols
+
+__all__ = ["Opened", "constant_of", "own_decompositions", "read_graph"]
+
+# Arguments that do not change values.
+_IGNORED = {"layout", "device", "pin_memory", "memory_format", "non_blocking", "generator"}
+
+# Checks that torch's tracing leaves behind; sizes are checked again when a model is called.
+_CHECKS = {
+    "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range",
+    "sym_constrain_range_for_size",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A torch graph in Relax.
+
+    graph: takes the placeholders that were no constants. inputs: their names, in order.
+    results: what the torch graph returns, in order: the index of one of `graph`'s results, or a
+    value that needs no computing: ("value", number or None), ("size", torch.SymInt),
+    ("input", name of a placeholder).
+    """
+
+    graph: Graph
+    inputs: tuple[str, ...]
+    results: tuple[int | tuple[str, Any], ...]
+
+
+def own_decompositions(table: Any) -> Any:
+    """torch's table of decompositions without the operators that byoc imports whole."""
+    for op in list(table.keys()):
+        if getattr(op, "namespace", "") == "aten" and op.__name__ in OPERATORS:
+            del table[op]
+    return table
+
+
+def constant_of(tensor: torch.Tensor, what: str) -> Any:
+    """A tensor of torch as a constant of Relax over the same memory.
+
+    Copied where kernels cannot read it in place: not dense, not aligned, bool. Raises ModelError
+    for a tensor that is not plain memory of the CPU.
+    """
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
+        raise ModelError(
+            f"{what} is a {type(tensor).__name__}, expected a plain torch.Tensor that holds values"
+        )
+    if tensor.device.type != "cpu":
+        raise ModelError(
+            f"{what} is on {str(tensor.device)!r}; byoc compiles for the CPU: call .cpu() first"
+        )
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise ModelError(f"{what} is {tensor.layout} {tensor.dtype}; expected a dense tensor")
+    try:
+        dtype = dtype_name(tensor.dtype)
+    except ValueError as error:
+        raise ModelError(f"{what}: {error}") from None
+    plain = tensor.detach().resolve_neg().contiguous()
+    if dtype == "bfloat16" or dtype.startswith("float8"):
+        return relax.const(tvm.runtime.from_dlpack(plain.clone()))
+    return relax.const(from_numpy(plain.numpy()))
+
+
+def read_graph(
+    module: torch.fx.GraphModule,
+    where: str,
+    symbols: Symbols,
+    constants: Mapping[str, torch.Tensor],
+    names: Mapping[str, str] | None = None,
+    wanted: Iterable[int] | None = None,
+    keep_inputs: bool = False,
+) -> Opened:
+    """A graph of ATen operators as Relax ops.
+
+    where: the model, for messages. constants: placeholder → its tensor; the others become inputs.
+    names: placeholder → name of the input, where it is not the placeholder's own. wanted: which
+    results to give (None: all). keep_inputs: inputs that are returned are results like others.
+    Raises ModelError naming the node, its operator and the line of the model's source.
+    """
+    return _Walk(where, symbols).run(module, constants, names or {}, wanted, keep_inputs)
+
+
+@dataclass
+class _Later:
+    """A value that cannot be had; the reason is told to whoever reads it."""
+
+    reason: str
+
+
+@dataclass
+class _Walk:
+    where: str
+    symbols: Symbols
+    builder: Any = field(default_factory=relax.BlockBuilder)
+    env: dict[Any, Any] = field(default_factory=dict)
+    names: dict[Any, str] = field(default_factory=dict)
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def run(
+        self,
+        module: torch.fx.GraphModule,
+        constants: Mapping[str, torch.Tensor],
+        names: Mapping[str, str],
+        wanted: Iterable[int] | None,
+        keep_inputs: bool,
+    ) -> Opened:
+        nodes = list(module.graph.nodes)
+        self._check_known(module)
+        params: dict[str, Any] = {}
+        for node in nodes:
+            fake = node.meta.get("val")
+            free = node.op == "placeholder" and node.name not in constants
+            if free and isinstance(fake, torch.Tensor):
+                name = names.get(node.name, node.name)
+                params[node.name] = self.env[node] = self._parameter(node, name)
+        with self.builder.function("main", list(params.values())):
+            try:
+                for node in nodes:
+                    if node.op == "placeholder" and node.name in constants and node.users:
+                        what = f"{self.where}: {names.get(node.name, node.name)!r}"
+                        self.env[node] = constant_of(constants[node.name], what)
+                given = self._nodes(module)
+                picked = range(len(given)) if wanted is None else list(wanted)
+                tensors: list[Any] = []
+                results = [self._result(given[i], tensors, keep_inputs) for i in picked]
+                if not tensors:
+                    raise ModelError(f"{self.where}: it computes no tensor")
+            except BaseException:
+                self.builder._end_block()  # or TVM warns of it on stderr
+                raise
+            body = tensors[0] if len(tensors) == 1 else relax.Tuple(tensors)
+            self.builder.emit_func_output(body)
+        function = self.builder.get()["main"]
+        self._spread_names(function.body)
+        graph = Graph.read(function, self.names)
+        inputs = tuple(names.get(n, n) for n in params)
+        return Opened(graph, inputs, tuple(results))
+
+    # -- before
+
+    def _check_known(self, module: torch.fx.GraphModule) -> None:
+        """All operators without a converter at once, with where the first of each comes from."""
+        unknown: dict[str, Any] = {}
+        for node in module.graph.nodes:
+            if node.op == "call_function" and not self._is_known(node):
+                unknown.setdefault(str(node.target), node)
+        if unknown:
+            listed = "; ".join(f"{op} ({_place(n)})" for op, n in unknown.items())
+            raise ModelError(
+                f"{self.where}: no converter for {len(unknown)} of its operators: {listed}"
+            )
+
+    def _is_known(self, node: Any) -> bool:
+        if not isinstance(node.target, torch._ops.OpOverload):
+            return node.target is operator.getitem or _inlined(node) or not _is_tensor_node(node)
+        name = node.target.__name__
+        aten = node.target.namespace in ("aten", "prims")
+        if not node.users and (name.split(".")[0] in _CHECKS or not node.is_impure()):
+            return True
+        return (aten and name in OPERATORS) or not _is_tensor_node(node)
+
+    def _parameter(self, node: Any, name: str) -> Any:
+        fake = node.meta["val"]
+        what = f"{self.where}: input {name!r}"
+        if fake.device.type not in ("cpu", "meta"):
+            raise ModelError(
+                f"{what} is on {str(fake.device)!r}; byoc compiles for the CPU: export the model "
+                f"with inputs and weights there"
+            )
+        if fake.layout != torch.strided:
+            raise ModelError(f"{what} is {fake.layout}; expected a dense tensor")
+        try:
+            shape = self.symbols.shape(fake.shape, define=True)
+            return relax.Var(name, relax.TensorType(shape, dtype_name(fake.dtype)))
+        except ValueError as error:
+            raise ModelError(f"{what}: {error}") from None
+
+    # -- nodes
+
+    def _nodes(self, module: torch.fx.GraphModule) -> list[Any]:
+        for node in module.graph.nodes:
+            if node.op == "get_attr":
+                value = _attribute(module, node.target)
+                if isinstance(value, torch.Tensor):
+                    value = constant_of(value, f"{self.where}: the constant {node.target!r}")
+                self.env[node] = value
+            elif node.op == "call_function":
+                if node.users or (node.is_impure() and not self._is_check(node)):
+                    self.env[node] = self._call(node)
+            elif node.op == "output":
+                flat: list[Any] = []
+                torch.fx.map_arg(node.args[0], flat.append)
+                outputs = node.args[0]
+                return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+        raise ModelError(f"{self.where}: the graph has no output")
+
+    def _is_check(self, node: Any) -> bool:
+        return str(getattr(node.target, "__name__", "")).split(".")[0] in _CHECKS
+
+    def _call(self, node: Any) -> Any:
+        what = f"{self.where}: node {self._name(node)!r} ({node.target}, {_place(node)})"
+        meta = node.meta.get("val")
+        try:
+            if not _is_tensor_node(node):
+                return self._number(meta)
+            if node.target is operator.getitem:
+                source = self._value(node.args[0])
+                part = source[node.args[1]]
+                if part is None:
+                    raise ValueError(f"result {node.args[1]} of {node.args[0].target} is not "
+                                     f"computed")  # fmt: skip
+                return part
+            if _inlined(node):
+                return self._inline(node)
+            convert = OPERATORS[node.target.__name__]
+            result = convert(Context(node, self.builder, self.symbols), **self._arguments(node))
+            name = self._unique(node)
+            if isinstance(result, tuple):
+                parts = zip(result, meta, strict=True)
+                return tuple(None if r is None else self._checked(r, m, name) for r, m in parts)
+            if isinstance(meta, (tuple, list)):
+                (meta,) = meta
+            return self._checked(result, meta, name)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(f"{what} cannot be imported: {_sentence(error)}") from error
+
+    def _number(self, meta: Any) -> Any:
+        """A size or a number that torch knows; a reason why not for what depends on data."""
+        if meta is None or isinstance(meta, (bool, int, float, str)):
+            return meta
+        try:
+            return self.symbols.size(meta)
+        except (ValueError, AttributeError) as error:
+            return _Later(str(error))
+
+    def _inline(self, node: Any) -> Any:
+        """Regions of another mode (no_grad, autocast): their operators, here."""
+        inner = self.env[_region(node)]
+        taken = [a for a in node.args if isinstance(a, torch.fx.Node)]
+        taken.remove(_region(node))
+        holders = [n for n in inner.graph.nodes if n.op == "placeholder"]
+        for holder, argument in zip(holders, taken, strict=True):
+            self.env[holder] = self._value(argument)
+        return tuple(self._value(r) for r in self._nodes(inner))
+
+    def _arguments(self, node: Any) -> dict[str, Any]:
+        """The arguments by the names of the schema, defaults included."""
+        found = {}
+        position = 0
+        for argument in node.target._schema.arguments:
+            name = argument.name
+            if not argument.kwarg_only and position < len(node.args):
+                value = node.args[position]
+                position += 1
+            elif name in node.kwargs:
+                value = node.kwargs[name]
+            else:
+                value = argument.default_value
+            if name not in _IGNORED:
+                found[name] = self._value(value)
+        return found
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, torch.fx.Node):
+            if value not in self.env and value.op == "placeholder":
+                self.env[value] = self._number(value.meta.get("val"))
+            found = self.env[value]
+            if isinstance(found, _Later):
+                raise ValueError(found.reason)
+            return found
+        if isinstance(value, (list, tuple)):
+            return [self._value(v) for v in value]
+        if isinstance(value, torch.dtype):
+            return dtype_name(value)
+        return value
+
+    def _checked(self, value: Any, fake: Any, name: str) -> Any:
+        """The value under its name, after a look at its type. Raises ValueError."""
+        if fake.device.type not in ("cpu", "meta"):
+            raise ValueError(f"its result is on {str(fake.device)!r}; byoc compiles for the CPU")
+        expected = self.symbols.shape(fake.shape)
+        dtype = dtype_name(fake.dtype)
+        value = self.builder.normalize(value)
+        if not isinstance(value, (relax.Var, GenericConst)):
+            value = Context(None, self.builder, self.symbols).emit(value)
+            if isinstance(value, relax.Var):
+                self.names[value] = name
+        if not is_tensor(value):
+            raise ValueError(f"TVM makes {value.ty} of it, expected a tensor")
+        if str(value.ty.dtype) != dtype:
+            raise ValueError(f"TVM makes {value.ty.dtype} of it, torch {dtype}")
+        shape = value.ty.shape
+        if not isinstance(shape, relax.ShapeExpr):
+            cast = relax.TensorType(expected, dtype)
+            value = self.builder.match_cast(value, cast, name)
+            self.names[value] = name
+            return value
+        found = [int(d) if isinstance(d, tvm.tirx.IntImm) else d for d in shape.values]
+        sizes = zip(found, expected, strict=False)
+        if len(found) != len(expected) or any(
+            isinstance(a, int) and isinstance(b, int) and a != b for a, b in sizes
+        ):
+            raise ValueError(f"TVM makes the shape {found} of it, torch {expected}")
+        return value
+
+    # -- results and names
+
+    def _result(self, given: Any, tensors: list[Any], keep_inputs: bool) -> int | tuple[str, Any]:
+        if not isinstance(given, torch.fx.Node):
+            return "value", given
+        meta = given.meta.get("val")
+        if not isinstance(meta, torch.Tensor):
+            return "size", meta
+        if given.op == "placeholder" and not keep_inputs:
+            return "input", given.name
+        tensors.append(self._value(given))
+        return len(tensors) - 1
+
+    def _name(self, node: Any) -> str:
+        target = getattr(node.target, "__name__", str(node.target)).split(".")[0].strip("_")
+        target = re.sub(r"^native_|_legit\w*$|_for_cpu$|_with_indices$", "", target)
+        path = _module_path(node)
+        return f"{path}.{target}" if path else target
+
+    def _unique(self, node: Any) -> str:
+        name = self._name(node)
+        self.seen[name] += 1
+        return name if self.seen[name] == 1 else f"{name}_{self.seen[name] - 1}"
+
+    def _spread_names(self, body: Any) -> None:
+        """Give the bindings that a converter made on its way the name of its node."""
+        name = ""
+        for block in reversed(body.blocks):
+            for binding in reversed(block.bindings):
+                name = self.names.get(binding.var, name)
+                if name:
+                    self.names[binding.var] = name
+
+
+def _is_tensor_node(node: Any) -> bool:
+    meta = node.meta.get("val")
+    if isinstance(meta, (tuple, list)):
+        return any(isinstance(m, torch.Tensor) for m in meta)
+    return isinstance(meta, torch.Tensor)
+
+
+def _inlined(node: Any) -> bool:
+    return getattr(node.target, "__name__", "") in (
+        "wrap_with_set_grad_enabled",
+        "wrap_with_autocast",
+    )
+
+
+def _region(node: Any) -> Any:
+    return next(a for a in node.args if isinstance(a, torch.fx.Node) and a.op == "get_attr")
+
+
+def _attribute(module: Any, target: str) -> Any:
+    for part in target.split("."):
+        module = getattr(module, part)
+    return module
+
+
+def _module_path(node: Any) -> str:
+    """``encoder.layer.0``; torch.compile spells it ``L['self'].encoder.layer.0``."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = str(list(stack.values())[-1][0]) if stack else ""
+    path = re.sub(r"^L(\[['\"]\w+['\"]\]|__\w+?__)\.?", "", path)
+    path = re.sub(r"\.?(_modules)?\[['\"]?(\w+)['\"]?\]", r".\2", path)
+    return "" if path.startswith("_empty_nn_module_stack") else path.strip(".")
+
+
+def _place(node: Any) -> str:
+    """The line of the model's source that the node comes from."""
+    lines = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
+    if not lines:
+        return "of unknown origin"
+    file, line = lines[-1]
+    return f"{'/'.join(file.split('/')[-2:])}:{line}"
+
+
+def _sentence(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    if isinstance(error, TypeError) and "unexpected keyword argument" in text:
+        text = f"the argument {text.rsplit(' ', 1)[-1]} is not supported"
+    return text if len(text) < 400 else text[:400] + "…"
