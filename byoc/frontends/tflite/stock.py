@@ -14,12 +14,8 @@ __all__ = ["STOCK"]
 
 _PROVED = (
     "CONV_3D",
-    "MATRIX_DIAG",
-    "MATRIX_SET_DIAG",
     "REVERSE_SEQUENCE",
-    "SCATTER_ND",
     "SEGMENT_SUM",
-    "SPARSE_TO_DENSE",
 )
 
 

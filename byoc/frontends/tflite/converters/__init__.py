@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from byoc.frontends.tflite.call import Converter
-from byoc.frontends.tflite.converters import elementwise, images, moves, products, reductions
+from byoc.frontends.tflite.converters import (
+    elementwise,
+    images,
+    indexing,
+    moves,
+    products,
+    reductions,
+)
 from byoc.frontends.tflite.stock import STOCK
 
 __all__ = ["CONVERTERS", "REFUSED"]
@@ -14,6 +21,7 @@ CONVERTERS: Mapping[str, Converter] = {
     **STOCK,
     **elementwise.CONVERTERS,
     **images.CONVERTERS,
+    **indexing.CONVERTERS,
     **moves.CONVERTERS,
     **products.CONVERTERS,
     **reductions.CONVERTERS,

@@ -11,7 +11,7 @@ from tvm import relax
 
 from byoc.frontends.tflite.call import Call, Converter, InexpressibleError, const
 
-__all__ = ["CONVERTERS"]
+__all__ = ["CONVERTERS", "scalar"]
 
 op = relax.op
 _MOST = 1 << 24
@@ -177,13 +177,14 @@ def strided_slice(x: Call) -> Any:
 def pad(x: Call) -> Any:
     """PAD, PADV2."""
     widths = x.ints(1)
-    value = float(_scalar(x, 2)) if x.has(2) else 0.0
+    value = float(scalar(x, 2)) if x.has(2) else 0.0
     if len(widths) != 2 * len(x.shape(0)) or min(widths, default=0) < 0:
         raise InexpressibleError(f"widths {widths} on {x.shape(0)}")
     return op.nn.pad(x.real(0), widths, pad_value=value)
 
 
-def _scalar(x: Call, i: int) -> Any:
+def scalar(x: Call, i: int) -> Any:
+    """The number in input i, which must be a constant of one; a real one where quantised."""
     array, found = x.array(i), x.tensor(i).quantisation
     if array.size != 1:
         raise InexpressibleError(f"its input {i} holds {array.size} numbers, expected one")
@@ -210,25 +211,6 @@ def mirror_pad(x: Call) -> Any:
     return result
 
 
-def gather(x: Call) -> Any:
-    """GATHER: a lookup along an axis."""
-    o, rank = x.options("GatherOptions"), len(x.shape(0))
-    if o is not None and o.BatchDims():
-        raise InexpressibleError(f"batch_dims {o.BatchDims()}")
-    axis = x.axis(int(o.Axis()) if o is not None else 0, rank)
-    return op.take(x.real(0), x.raw(1), axis, mode="wrap")
-
-
-def embedding_lookup(x: Call) -> Any:
-    """EMBEDDING_LOOKUP: (rows, table)."""
-    return op.take(x.real(1), x.raw(0), 0, mode="wrap")
-
-
-def gather_nd(x: Call) -> Any:
-    """GATHER_ND."""
-    return op.gather_nd(x.real(0), op.astype(x.raw(1), "int64"))
-
-
 def tile(x: Call) -> Any:
     """TILE."""
     repeats = x.ints(1)
@@ -251,7 +233,7 @@ def fill(x: Call) -> Any:
     """FILL: (shape, value)."""
     shape = x.ints(0)
     _made(shape)
-    return np.full(shape, _scalar(x, 1), x.out().dtype)
+    return np.full(shape, scalar(x, 1), x.out().dtype)
 
 
 def zeros_like(x: Call) -> Any:
@@ -262,7 +244,7 @@ def zeros_like(x: Call) -> Any:
 
 def range_(x: Call) -> Any:
     """RANGE of constants."""
-    start, limit, step = (_scalar(x, i) for i in range(3))
+    start, limit, step = (scalar(x, i) for i in range(3))
     if step == 0 or not abs((limit - start) / step) <= _MOST:
         raise InexpressibleError(f"a range from {start} to {limit} by {step}")
     return np.arange(start, limit, step).astype(x.out().dtype)
@@ -278,17 +260,6 @@ def rank(x: Call) -> Any:
     return np.array(len(x.shape(0)), x.out().dtype)
 
 
-def one_hot(x: Call) -> Any:
-    """ONE_HOT: (indices, depth, on, off)."""
-    o, count = x.options("OneHotOptions"), len(x.shape(0))
-    depth = int(_scalar(x, 1))
-    _made([depth])
-    axis = x.axis(int(o.Axis()) if o is not None else -1, count + 1)
-    steps = np.arange(depth).reshape([-1 if i == axis else 1 for i in range(count + 1)])
-    index = x.emit(op.expand_dims(op.astype(x.raw(0), "int64"), [axis]))
-    return op.where(op.equal(index, const(steps, np.int64)), x.raw(2), x.raw(3))
-
-
 def reverse(x: Call) -> Any:
     """REVERSE_V2."""
     result, count = x.real(0), len(x.shape(0))
@@ -297,25 +268,12 @@ def reverse(x: Call) -> Any:
     return result
 
 
-def topk(x: Call) -> Any:
-    """TOPK_V2: values and positions, the greatest first."""
-    depth = int(_scalar(x, 1))
-    if not 1 <= depth <= x.shape(0)[-1]:
-        raise InexpressibleError(f"the {depth} greatest of {x.shape(0)[-1]}")
-    both = x.emit(op.topk(x.real(0), depth, -1, "both", True, x.out(1).dtype))
-    return [relax.TupleGetItem(both, i) for i in range(2)]
-
-
 CONVERTERS: Mapping[str, Converter] = {
     "BROADCAST_TO": broadcast_to,
     "CONCATENATION": concatenation,
-    "EMBEDDING_LOOKUP": embedding_lookup,
     "EXPAND_DIMS": expand_dims,
     "FILL": fill,
-    "GATHER": gather,
-    "GATHER_ND": gather_nd,
     "MIRROR_PAD": mirror_pad,
-    "ONE_HOT": one_hot,
     "PACK": pack,
     "PAD": pad,
     "PADV2": pad,
@@ -330,7 +288,6 @@ CONVERTERS: Mapping[str, Converter] = {
     "SQUEEZE": squeeze,
     "STRIDED_SLICE": strided_slice,
     "TILE": tile,
-    "TOPK_V2": topk,
     "TRANSPOSE": transpose,
     "UNPACK": unpack,
     "ZEROS_LIKE": zeros_like,
