@@ -1,0 +1,614 @@
+"""Walk a Relay module and write it down in Relax.
+
+Relay is a small functional language; models use it as a notation for graphs. The walk evaluates
+it: a variable is what it was bound to, a call of a function is its body with the arguments in
+place, and what is left are calls of operators, one Relax binding each::
+
+    def @f(%a) { nn.relu(%a) }                        %1 = nn.conv2d(%x, w)
+    def @main(%x) { %1 = nn.conv2d(%x, w); @f(%1) }   f/relu = nn.relu(%1)
+
+Values are Relax expressions, Python tuples of values, closures, and quantised numbers that wait
+for their scale (`ops/qnn.py`). An `if` whose condition is known is taken; others become Relax's.
+Functions made for a vendor (attributes Compiler, Composite) are inlined as well; which operators
+they held is noted in `forced`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import ChainMap, Counter
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm import relax, tirx
+
+from byoc.errors import ModelError, choices
+from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.tensors import from_numpy
+from byoc.frontends.relay.ops.base import MAX_ELEMENTS, Context, is_const, scalar_like
+from byoc.frontends.relay.ops.qnn import Accumulator, Rounded
+from byoc.frontends.relay.ops.table import convert, settle
+from byoc.frontends.relay.syntax import (
+    Absent,
+    At,
+    Binding,
+    Block,
+    Call,
+    Constant,
+    Expr,
+    Function,
+    Global,
+    If,
+    Local,
+    Meta,
+    Module,
+    Operator,
+    Param,
+    PlaceError,
+    Project,
+    TensorType,
+    Tuple,
+    TupleType,
+    Type,
+)
+
+__all__ = ["Built", "Force", "build"]
+
+Array = npt.NDArray[Any]
+Scope = MutableMapping[str, Any]
+
+_LEVELS = 120
+"""How deep expressions may be nested while functions are inlined."""
+
+_INLINED = 50_000
+"""Operators that inlining may add to those that are written in the file."""
+
+_RECURSIONS = 60
+"""Calls of a function within itself; more is a loop, not a repetition."""
+
+
+@dataclass(frozen=True)
+class Force:
+    """Operators that the file places: on a vendor, those with these source names."""
+
+    vendor: str
+    names: tuple[str, ...]
+    at: At
+
+
+@dataclass(frozen=True)
+class Built:
+    """A module as one graph of Relax ops. inputs, outputs: names as the file spells them.
+
+    operators: operator → how often it is called, functions inlined.
+    """
+
+    graph: Graph
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    forced: tuple[Force, ...]
+    operators: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Closure:
+    """A function, the scope it was written in, and a name for it."""
+
+    function: Function
+    scope: Scope
+    name: str
+
+
+def build(module: Module, arrays: Mapping[str, Array]) -> Built:
+    """Evaluate `main`. arrays: parameters of `main` that are known, by name.
+
+    Raises ModelError as ``where:line:column: what``.
+    """
+    builder = _Builder(module)
+    try:
+        return builder.run(arrays)
+    except PlaceError as error:
+        raise error.at_file(module.where) from None
+    except RecursionError:
+        raise ModelError(f"{module.where}:1:1: its functions call each other too deep") from None
+
+
+@dataclass
+class _Builder:
+    module: Module
+    builder: Any = field(default_factory=relax.BlockBuilder)
+    names: dict[Any, str] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
+    path: list[str] = field(default_factory=list)
+    active: list[Function] = field(default_factory=list)
+    open_ifs: list[int] = field(default_factory=list)
+    placed: list[tuple[str, At, list[str]]] = field(default_factory=list)
+    vendor: list[int] = field(default_factory=list)
+    globals: dict[str, _Closure] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    level: int = 0
+    inlined: int = 0
+
+    def __post_init__(self) -> None:
+        self.context = Context(self.builder)
+        for name, function in self.module.functions.items():
+            self.globals[name] = _Closure(function, {}, name)
+
+    def run(self, arrays: Mapping[str, Array]) -> Built:
+        main = self.module.functions.get("main")
+        if main is None:
+            raise PlaceError(
+                At(1, 1),
+                f"there is no function @main, only "
+                f"{', '.join(f'@{name}' for name in self.module.functions)}",
+            )
+        scope: Scope = {}
+        inputs: list[tuple[str, Any]] = []
+        known = match_params(main, arrays)
+        for param in main.params:
+            if param.name in known:
+                scope[param.name] = relax.const(from_numpy(known[param.name]))
+            else:
+                scope[param.name] = self._input(param.label[1:], param.type, param.at, inputs)
+        with self.builder.function("main", [variable for _, variable in inputs]):
+            try:
+                value = self._body(main, scope)
+                results = [self._output(v, main.body.result.at) for v in _flat(value)]
+                if not results:
+                    raise PlaceError(main.at, "@main returns an empty tuple: nothing to compute")
+            except BaseException:
+                self.builder._end_block()  # or TVM warns of it on stderr
+                raise
+            body = relax.Tuple(results) if isinstance(value, tuple) else results[0]
+            self.builder.emit_func_output(body)
+        function = self.builder.get()["main"]
+        _spread_names(function.body, self.names)
+        count = len(results)
+        outputs = (
+            tuple(f"output_{i}" for i in range(count)) if isinstance(value, tuple) else ("output",)
+        )
+        return Built(
+            Graph.read(function, self.names),
+            tuple(name for name, _ in inputs),
+            outputs,
+            tuple(Force(vendor, tuple(names), at) for vendor, at, names in self.placed),
+            dict(self.counts.most_common()),
+        )
+
+    # -- inputs and outputs
+
+    def _input(self, name: str, kind: Type, at: At, inputs: list[tuple[str, Any]]) -> Any:
+        if isinstance(kind, TupleType):
+            return tuple(
+                self._input(f"{name}_{i}", part, at, inputs) for i, part in enumerate(kind.fields)
+            )
+        if not isinstance(kind, TensorType):
+            what = "has no type" if kind is None else f"is a {kind.text}, no tensor"
+            raise PlaceError(
+                at,
+                f"the parameter %{name} of @main {what}; write one, or give its value by params=",
+            )
+        if name in (other for other, _ in inputs):
+            raise PlaceError(at, f"two inputs are called {name!r}")
+        _check_shape(kind.shape, at)
+        shape = [
+            tirx.Var(f"{name}_d{i}", "int64") if d is None else d for i, d in enumerate(kind.shape)
+        ]
+        variable = relax.Var(name, relax.TensorType(shape, kind.dtype))
+        inputs.append((name, variable))
+        return variable
+
+    def _output(self, value: Any, at: At) -> Any:
+        value = self._settled(value, "output", at)
+        if not isinstance(value, relax.Expr):
+            raise PlaceError(at, "a result of @main is a function, no tensor")
+        return value
+
+    # -- blocks and functions
+
+    def _body(self, function: Function, scope: Scope) -> Any:
+        self.active.append(function)
+        try:
+            return self._block(function.body, scope, "")
+        finally:
+            self.active.pop()
+
+    def _block(self, block: Block, scope: Scope, label: str) -> Any:
+        for binding in block.bindings:
+            self._binding(binding, scope)
+        return self._expr(block.result, scope, label)
+
+    def _binding(self, binding: Binding, scope: Scope) -> None:
+        if isinstance(binding.value, Function):
+            # Visible in its own body: that is how Relay writes loops.
+            scope[binding.name] = _Closure(binding.value, scope, binding.label[1:])
+        else:
+            scope[binding.name] = self._expr(binding.value, scope, binding.label)
+
+    def _call_closure(self, closure: _Closure, args: list[Any], at: At, label: str) -> Any:
+        function = closure.function
+        if len(args) != len(function.params):
+            raise PlaceError(
+                at, f"{closure.name or 'the function'} at {function.at} takes "
+                f"{len(function.params)} arguments, found {len(args)}"
+            )  # fmt: skip
+        again = self.active.count(function)
+        if again and self.open_ifs and self.open_ifs[-1] > self.active.index(function):
+            raise PlaceError(
+                at, f"{closure.name} at {function.at} calls itself while data decides: "
+                f"a loop, which byoc does not read"
+            )  # fmt: skip
+        if again > _RECURSIONS:
+            raise PlaceError(
+                at, f"{closure.name} at {function.at} calls itself more than {_RECURSIONS} times"
+            )
+        scope: Scope = ChainMap({}, closure.scope)
+        for param, value in zip(function.params, args, strict=True):
+            self._check_argument(param, value, at)
+            scope[param.name] = value
+        vendor = _vendor_of(function)
+        outermost = bool(vendor) and not self.vendor
+        if outermost:
+            self.vendor.append(len(self.placed))
+            self.placed.append((vendor, function.at, []))
+        self.path.append(closure.name or label.lstrip("%"))
+        try:
+            return self._body(function, scope)
+        finally:
+            self.path.pop()
+            if outermost:
+                self.vendor.pop()
+
+    def _check_argument(self, param: Param, value: Any, at: At) -> None:
+        kind = param.type
+        if not isinstance(kind, TensorType):
+            return
+        value = value.real if isinstance(value, Rounded) else value
+        if isinstance(value, Accumulator) or not isinstance(value, relax.Expr):
+            return
+        found = value.ty
+        shape = getattr(found, "shape", None)
+        if not isinstance(found, relax.TensorType) or shape is None:
+            return
+        sizes = [int(d) if isinstance(d, tirx.IntImm) else None for d in shape]
+        fits = len(sizes) == len(kind.shape) and all(
+            a is None or b is None or a == b for a, b in zip(sizes, kind.shape, strict=True)
+        )
+        if not fits:
+            raise PlaceError(
+                at, f"{param.label} at {param.at} is declared with shape {kind.shape}, the "
+                f"argument has {tuple(sizes)}"
+            )  # fmt: skip
+
+    # -- expressions
+
+    def _expr(self, expr: Expr, scope: Scope, label: str) -> Any:
+        """The value of an expression. label: the variable it is bound to, if any."""
+        self.level += 1
+        if self.level > _LEVELS:
+            raise PlaceError(expr.at, "expressions and functions are nested too deep here")
+        try:
+            return self._value(expr, scope, label)
+        finally:
+            self.level -= 1
+
+    def _value(self, expr: Expr, scope: Scope, label: str) -> Any:
+        if isinstance(expr, Call):
+            return self._call(expr, scope, label)
+        if isinstance(expr, Local):
+            if expr.name not in scope:
+                raise PlaceError(
+                    expr.at, f"{expr.name} is read, and nothing before binds it in this scope"
+                )
+            return scope[expr.name]
+        if isinstance(expr, Constant):
+            return relax.const(from_numpy(expr.array))
+        if isinstance(expr, Meta):
+            return relax.const(from_numpy(self._meta_array(expr)))
+        if isinstance(expr, Tuple):
+            return tuple(self._expr(f, scope, "") for f in expr.fields)
+        if isinstance(expr, Project):
+            return self._project(expr, scope)
+        if isinstance(expr, Function):
+            return _Closure(expr, scope, label[1:])
+        if isinstance(expr, Global):
+            if expr.name not in self.globals:
+                raise PlaceError(
+                    expr.at,
+                    f"@{expr.name} is no Relay function of this module; "
+                    f"{choices(expr.name, self.globals)}",
+                )
+            return self.globals[expr.name]
+        if isinstance(expr, Block):
+            return self._block(expr, ChainMap({}, scope), label)
+        if isinstance(expr, If):
+            return self._if(expr, scope, label)
+        if isinstance(expr, Operator):
+            return expr
+        assert isinstance(expr, Absent)
+        raise PlaceError(expr.at, expr.reason)
+
+    def _project(self, expr: Project, scope: Scope) -> Any:
+        value = self._expr(expr.value, scope, "")
+        if not isinstance(value, tuple):
+            raise PlaceError(expr.at, "a field of what is no tuple")
+        if expr.index >= len(value):
+            raise PlaceError(expr.at, f"field {expr.index} of a tuple of {len(value)}")
+        return value[expr.index]
+
+    def _call(self, expr: Call, scope: Scope, label: str) -> Any:
+        callee = self._expr(expr.callee, scope, "")
+        args = [self._expr(a, scope, "") for a in expr.args]
+        if isinstance(callee, _Closure):
+            if expr.attrs:
+                raise PlaceError(
+                    expr.at, f"a function takes no attributes: {', '.join(expr.attrs)}"
+                )
+            return self._call_closure(callee, args, expr.at, label)
+        if not isinstance(callee, Operator):
+            raise PlaceError(expr.at, "a call of what is no function")
+        return self._operator(callee.name, args, expr, label)
+
+    def _operator(self, name: str, args: list[Any], expr: Call, label: str) -> Any:
+        if self.path:
+            self.inlined += 1
+            if self.inlined > _INLINED:
+                raise PlaceError(
+                    expr.at, f"inlining functions adds more than {_INLINED} operators here"
+                )
+        self.counts[name] += 1
+        source = self._name(label, name, expr)
+        for value in args:
+            for part in _flat(value):
+                if isinstance(part, (_Closure, Operator)):
+                    raise PlaceError(expr.at, f"{name}: an argument is a function, no tensor")
+        args = [self._settled(a, source, expr.at) if isinstance(a, tuple) else a for a in args]
+        attrs = {key: self._attribute(value, expr.at) for key, value in expr.attrs.items()}
+        try:
+            found = convert(self.context, name, args, attrs)
+            return self._kept(found, source, expr.at)
+        except (PlaceError, RecursionError, MemoryError):
+            raise
+        except Exception as error:
+            raise PlaceError(expr.at, f"{name}: {_sentence(error)}") from error
+
+    def _kept(self, value: Any, name: str, at: At) -> Any:
+        """The value as later expressions read it: calls are variables called `name`."""
+        if isinstance(value, (Accumulator, Rounded)):
+            return value
+        if isinstance(value, tuple):
+            return tuple(self._kept(v, name, at) for v in value)
+        value = self.context.typed(value)
+        if is_const(value) or isinstance(value, relax.Var):
+            return value
+        if isinstance(value.ty, relax.TupleType):
+            whole = self._bound(value, name)
+            fields = len(value.ty.fields)
+            parts = (relax.TupleGetItem(whole, i) for i in range(fields))
+            return tuple(self._kept(part, name, at) for part in parts)
+        if not isinstance(value.ty, relax.TensorType):
+            raise PlaceError(at, f"the result is of type {value.ty}, no tensor")
+        shape = value.ty.shape
+        if not isinstance(shape, relax.ShapeExpr):
+            if value.ty.ndim < 0:
+                raise PlaceError(at, "the number of dimensions of the result is not known")
+            dims = [tirx.Var(f"d{len(self.names)}_{i}", "int64") for i in range(value.ty.ndim)]
+            kind = relax.TensorType(dims, str(value.ty.dtype))
+            cast = self.builder.match_cast(self._bound(value, name), kind, name)
+            self.names[cast] = name
+            return cast
+        sizes = [int(d) if isinstance(d, tirx.IntImm) else None for d in shape.values]
+        _check_shape(tuple(sizes), at)
+        return self._bound(value, name)
+
+    def _bound(self, value: Any, name: str) -> Any:
+        variable = self.builder.emit(value, name)
+        self.names[variable] = name
+        if self.vendor:
+            names = self.placed[self.vendor[-1]][2]
+            if not names or names[-1] != name:
+                names.append(name)
+        return variable
+
+    def _settled(self, value: Any, name: str, at: At) -> Any:
+        """The value without lazy parts."""
+        if isinstance(value, tuple):
+            return tuple(self._settled(v, name, at) for v in value)
+        if isinstance(value, (Accumulator, Rounded)):
+            try:
+                return self._kept(settle(self.context, value), name, at)
+            except PlaceError:
+                raise
+            except Exception as error:
+                raise PlaceError(at, f"integers of {name}: {_sentence(error)}") from error
+        return value
+
+    # -- attributes and constants
+
+    def _meta_entry(self, meta: Meta) -> Any:
+        table = self.module.metadata
+        if table is None:
+            raise PlaceError(
+                meta.at, f"meta[{meta.key}][{meta.index}], and the file has no "
+                f"#[metadata] section; print the module with show_meta_data=True, or save it with tvm.ir.save_json"
+            )  # fmt: skip
+        entries = table.get(meta.key, [])
+        if meta.index >= len(entries):
+            raise PlaceError(
+                meta.at, f"meta[{meta.key}][{meta.index}], and the section has {len(entries)} such"
+            )
+        return entries[meta.index]
+
+    def _meta_array(self, meta: Meta) -> Array:
+        entry = self._meta_entry(meta)
+        if not isinstance(entry, np.ndarray):
+            raise PlaceError(meta.at, f"meta[{meta.key}][{meta.index}] is no constant")
+        return entry
+
+    def _attribute(self, value: Any, at: At) -> Any:
+        if isinstance(value, Meta):
+            return self._meta_entry(value)
+        if isinstance(value, list):
+            return [self._attribute(v, at) for v in value]
+        return value
+
+    # -- branches
+
+    def _if(self, expr: If, scope: Scope, label: str) -> Any:
+        condition = self._settled(self._expr(expr.condition, scope, ""), "condition", expr.at)
+        if not isinstance(condition, relax.Expr):
+            raise PlaceError(expr.at, "the condition is no tensor")
+        if is_const(condition):
+            taken = expr.then if bool(np.asarray(condition.value.numpy()).all()) else expr.other
+            return self._expr(taken, scope, label)
+        if condition.ty.ndim != 0:
+            raise PlaceError(expr.at, f"the condition has {condition.ty.ndim} dimensions, not 0")
+        name = self._name(label, "if", expr)
+        if str(condition.ty.dtype) != "bool":
+            condition = self._bound(relax.op.not_equal(condition, scalar_like(0, condition)), name)
+        shapes, branches = [], []
+        self.open_ifs.append(len(self.active))
+        try:
+            for part in (expr.then, expr.other):
+                self.builder._begin_binding_block()
+                try:
+                    value = self._settled(self._expr(part, scope, ""), name, part.at)
+                    shapes.append(_structure(value, part.at))
+                    packed = _packed(value)
+                    result = self.builder.emit(self.builder.normalize(packed), name)
+                finally:
+                    block = self.builder._end_block()
+                branches.append(relax.SeqExpr([block], result))
+        finally:
+            self.open_ifs.pop()
+        if shapes[0] != shapes[1]:
+            raise PlaceError(expr.at, "the two branches return tuples of different form")
+        try:
+            whole = self._bound(relax.If(condition, *branches), name)
+        except Exception as error:
+            raise PlaceError(expr.at, f"if: {_sentence(error)}") from error
+        return self._unpacked(whole, shapes[0], name, expr.at)
+
+    def _unpacked(self, whole: Any, form: Any, name: str, at: At) -> Any:
+        if form is None:
+            if not isinstance(whole.ty, relax.TensorType):
+                raise PlaceError(at, f"the branches return different types: {whole.ty}")
+            return self._kept(whole, name, at)
+        parts = [self.builder.normalize(relax.TupleGetItem(whole, i)) for i in range(len(form))]
+        return tuple(self._unpacked(p, f, name, at) for p, f in zip(parts, form, strict=True))
+
+    # -- names
+
+    def _name(self, label: str, what: str, expr: Call | If) -> str:
+        """A source name that no other operator has: the framework's, or path and variable."""
+        source = getattr(expr, "source", "")
+        own = label or what.rpartition(".")[2]
+        name = source or "/".join([*self.path, own])
+        count = self.taken.get(name, 0)
+        self.taken[name] = count + 1
+        return name if not count else f"{name}#{count + 1}"
+
+
+def match_params(main: Function, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Parameter → its array. Raises PlaceError when an array does not fit, or when none has a
+    parameter: then the file belongs to another model.
+
+    Printing changes names (dots become underscores), so these count as equal. Arrays that no
+    parameter asks for are left: importers keep constants that they folded.
+    """
+    spelled = {_plain(name): array for name, array in arrays.items()}
+    found: dict[str, Array] = {}
+    for param in main.params:
+        name = param.label[1:]
+        array = arrays.get(name)
+        array = spelled.get(_plain(name)) if array is None else array
+        if array is None:
+            continue
+        kind = param.type
+        if isinstance(kind, TensorType) and not _fits(array, kind):
+            raise PlaceError(
+                param.at, f"{param.label} is declared as {kind.dtype}{list(kind.shape)}, "
+                f"params= has {array.dtype}{list(array.shape)}"
+            )  # fmt: skip
+        found[param.name] = array
+    if arrays and not found:
+        given = ", ".join(sorted(arrays)[:5])
+        wanted = ", ".join(p.label for p in main.params[:5])
+        raise PlaceError(
+            main.at,
+            f"params= has none of @main's parameters: it has {given}, …; @main has {wanted}",
+        )
+    return found
+
+
+def _plain(name: str) -> str:
+    plain = "".join(c if c.isalnum() else "_" for c in name)
+    return plain if plain[:1].isalpha() else f"v{plain}"
+
+
+def _fits(array: Array, kind: TensorType) -> bool:
+    same = len(kind.shape) == array.ndim and all(
+        d is None or d == n for d, n in zip(kind.shape, array.shape, strict=True)
+    )
+    return same and str(array.dtype) == kind.dtype
+
+
+def _check_shape(shape: tuple[int | None, ...], at: At) -> None:
+    sizes = [d for d in shape if d is not None]
+    if len(shape) > 16:
+        raise PlaceError(at, f"a tensor of {len(shape)} dimensions; byoc takes up to 16")
+    if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
+        raise PlaceError(at, f"a tensor of shape {list(shape)} is larger than any machine holds")
+
+
+def _vendor_of(function: Function) -> str:
+    """The vendor that a function was made for: its Compiler, or the head of its Composite."""
+    compiler = function.attrs.get("Compiler")
+    if isinstance(compiler, str) and compiler not in ("", "default"):
+        return compiler
+    composite = function.attrs.get("Composite")
+    return composite.partition(".")[0] if isinstance(composite, str) else ""
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple):
+        for part in value:
+            yield from _flat(part)
+    else:
+        yield value
+
+
+def _structure(value: Any, at: At) -> Any:
+    """The form of nested tuples, None for a tensor."""
+    if isinstance(value, tuple):
+        return tuple(_structure(v, at) for v in value)
+    if not isinstance(value, relax.Expr):
+        raise PlaceError(at, "a branch returns a function, no tensor")
+    return None
+
+
+def _packed(value: Any) -> Any:
+    return relax.Tuple([_packed(v) for v in value]) if isinstance(value, tuple) else value
+
+
+def _spread_names(body: Any, names: dict[Any, str]) -> None:
+    """Give the bindings that a converter made on its way the name of its call."""
+    name = ""
+    for block in reversed(body.blocks):
+        for binding in reversed(block.bindings):
+            name = names.get(binding.var, name)
+            if name:
+                names[binding.var] = name
+            if isinstance(binding.value, relax.If):
+                _spread_names(binding.value.true_branch, names)
+                _spread_names(binding.value.false_branch, names)
+
+
+def _sentence(error: Exception) -> str:
+    """What an exception says, in one line."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    return text if len(text) < 400 else text[:400] + "…"

@@ -1,0 +1,1 @@
+"""Relay operators in Relax, by family; `table.OPERATORS` is all of them."""

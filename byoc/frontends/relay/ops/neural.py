@@ -1,0 +1,397 @@
+"""Convolutions, products, pooling, padding, normalisation.
+
+Relax's patterns know channels-first; other layouts are transposed before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tvm import relax
+
+from byoc.frontends.onnx.converters.tools import Inputs, stock_converter
+from byoc.frontends.relay.ops.base import (
+    Context,
+    Converter,
+    array_of,
+    axes_of,
+    const,
+    dims,
+    dtype_of,
+    integers,
+    inverse,
+    letters,
+    rank,
+    scalar_like,
+    static_dims,
+    transpose,
+    unless,
+)
+from byoc.frontends.relay.syntax import known_dtype
+
+__all__ = ["NEURAL", "conv_weight", "dense_weight"]
+
+op = relax.op
+_SPACE = {1: "W", 2: "HW", 3: "DHW"}
+
+
+def _pads(padding: Any, count: int) -> list[int]:
+    """Begin of every dimension, then the ends."""
+    given = [padding] if isinstance(padding, int) else [int(p) for p in padding]
+    if len(given) == 1:
+        given *= 2 * count
+    elif len(given) == count and count > 1:
+        given *= 2
+    if len(given) != 2 * count:
+        raise ValueError(f"padding {given} does not fit {count} dimensions")
+    return given
+
+
+def _out_dtype(data: Any, out_dtype: Any) -> str | None:
+    wanted = known_dtype(unless(out_dtype, None))
+    return None if wanted in (None, dtype_of(data)) else wanted
+
+
+def conv_weight(c: Context, weight: Any, layout: str, expected: str, channels: Any,
+                kernel_size: Any, groups: int, depth: Any) -> Any:  # fmt: skip
+    """The weight of a convolution as OI…, checked against what the call says of it.
+
+    Relay shapes the weight of a depthwise convolution [channels, multiplier, …].
+    """
+    weight = kernel_weight(c, weight, layout, expected, kernel_size)
+    shape = dims(weight)
+    if groups > 1 and groups == depth == shape[0] and shape[1] != 1:
+        weight = c.typed(op.reshape(weight, [shape[0] * shape[1], 1, *shape[2:]]))
+        shape = dims(weight)
+    if channels is not None and int(channels) != shape[0]:
+        raise ValueError(f"channels={channels} and a weight of shape {shape}")
+    if isinstance(depth, int) and shape[1] * groups != depth:
+        raise ValueError(f"{depth} channels, and a weight of shape {shape} in {groups} groups")
+    return weight
+
+
+def kernel_weight(c: Context, weight: Any, layout: str, expected: str, kernel_size: Any) -> Any:
+    """A weight in the layout `expected`, its spatial size checked."""
+    count = len(expected) - 2
+    if rank(weight) != count + 2:
+        raise ValueError(f"its weight has {rank(weight)} dimensions, not {count + 2}")
+    weight = c.typed(transpose(weight, letters(layout, expected, "kernel_layout")))
+    shape = dims(weight)
+    if kernel_size is not None and integers(kernel_size, count, "kernel_size") != shape[2:]:
+        raise ValueError(f"kernel_size {kernel_size} and a weight of shape {shape}")
+    return weight
+
+
+def _conv(count: int) -> Converter:
+    """nn.conv1d, 2d, 3d."""
+    space = _SPACE[count]
+    function = {1: op.nn.conv1d, 2: op.nn.conv2d, 3: op.nn.conv3d}[count]
+    first, kernel = f"NC{space}", f"OI{space}"
+
+    def convert(c: Context, data: Any, weight: Any, *, strides: Any = 1, padding: Any = 0,
+                dilation: Any = 1, groups: int = 1, channels: Any = None, kernel_size: Any = None,
+                data_layout: str = first, kernel_layout: str = kernel, out_layout: str = "",
+                out_dtype: Any = None) -> Any:  # fmt: skip
+        order = letters(data_layout, first, "data_layout")
+        data = c.typed(transpose(data, order))
+        depth = dims(data)[1]
+        weight = conv_weight(
+            c, weight, kernel_layout, kernel, channels, kernel_size, int(groups), depth
+        )
+        result = function(
+            data,
+            weight,
+            strides=integers(strides, count, "strides"),
+            padding=_pads(padding, count),
+            dilation=integers(dilation, count, "dilation"),
+            groups=int(groups),
+            out_dtype=_out_dtype(data, out_dtype),
+        )
+        back = letters(first, unless(out_layout, data_layout), "out_layout")
+        return transpose(c.typed(result), back)
+
+    return convert
+
+
+def _conv_transpose(count: int) -> Converter:
+    """nn.conv1d_transpose, 2d, 3d."""
+    space = _SPACE[count]
+    function = {1: op.nn.conv1d_transpose, 2: op.nn.conv2d_transpose,
+                3: op.nn.conv3d_transpose}[count]  # fmt: skip
+    first, kernel = f"NC{space}", f"IO{space}"
+
+    def convert(c: Context, data: Any, weight: Any, *, channels: Any = None,
+                kernel_size: Any = None, strides: Any = 1, padding: Any = 0,
+                output_padding: Any = 0, dilation: Any = 1, groups: int = 1,
+                data_layout: str = first, kernel_layout: str = kernel, out_layout: str = "",
+                out_dtype: Any = None) -> Any:  # fmt: skip
+        data = c.typed(transpose(data, letters(data_layout, first, "data_layout")))
+        if kernel_layout == f"OI{space}":
+            # TVM 0.8 and before wrote OIHW and meant IOHW.
+            o, i = dims(weight)[:2]
+            meant = i * int(groups) == channels and o == dims(data)[1]
+            if meant and o == i:
+                raise ValueError(
+                    f"kernel_layout {kernel_layout} of a square weight can be meant in two ways "
+                    f"(TVM before 0.9 wrote it for IO{space}); write IO{space}"
+                )
+            kernel_layout = kernel if meant else kernel_layout
+        weight = kernel_weight(c, weight, kernel_layout, kernel, kernel_size)
+        if channels is not None and dims(weight)[1] * int(groups) != int(channels):
+            raise ValueError(f"channels={channels} and a weight of shape {dims(weight)}")
+        result = function(
+            data,
+            weight,
+            strides=integers(strides, count, "strides"),
+            padding=_pads(padding, count),
+            output_padding=integers(output_padding, count, "output_padding"),
+            dilation=integers(dilation, count, "dilation"),
+            groups=int(groups),
+            out_dtype=_out_dtype(data, out_dtype),
+        )
+        back = letters(first, unless(out_layout, data_layout), "out_layout")
+        return transpose(c.typed(result), back)
+
+    return convert
+
+
+# -- products
+
+
+def dense_weight(weight: Any, units: Any) -> Any:
+    """nn.dense keeps [units, inputs]; Relax multiplies by [inputs, units]."""
+    if rank(weight) != 2 or (units is not None and int(units) != dims(weight)[0]):
+        raise ValueError(f"units={units} and a weight of shape {dims(weight)}")
+    return transpose(weight, [1, 0])
+
+
+def dense(c: Context, data: Any, weight: Any, *, units: Any = None, out_dtype: Any = None) -> Any:
+    """nn.dense."""
+    weight = c.typed(dense_weight(weight, units))
+    return op.matmul(data, weight, _out_dtype(data, out_dtype))
+
+
+def _flip(value: Any, flag: Any) -> Any:
+    count = rank(value)
+    return transpose(value, [*range(count - 2), count - 1, count - 2]) if flag else value
+
+
+def matmul(c: Context, a: Any, b: Any, *, units: Any = None, out_dtype: Any = None,
+           transpose_a: Any = False, transpose_b: Any = False) -> Any:  # fmt: skip
+    """nn.matmul."""
+    left, right = c.typed(_flip(a, transpose_a)), c.typed(_flip(b, transpose_b))
+    return op.matmul(left, right, _out_dtype(a, out_dtype))
+
+
+def batch_matmul(c: Context, a: Any, b: Any, *, out_dtype: Any = None, transpose_a: Any = False,
+                 transpose_b: Any = True) -> Any:  # fmt: skip
+    """nn.batch_matmul."""
+    return matmul(c, a, b, out_dtype=out_dtype, transpose_a=transpose_a, transpose_b=transpose_b)
+
+
+# -- pooling
+
+
+def _pool(kind: str, count: int) -> Converter:
+    space = _SPACE[count]
+    first = f"NC{space}"
+    function = getattr(op.nn, f"{kind}_pool{count}d")
+
+    def convert(c: Context, data: Any, *, pool_size: Any, strides: Any = 1, dilation: Any = 1,
+                padding: Any = 0, layout: str = first, out_layout: str = "",
+                ceil_mode: Any = False, count_include_pad: Any = False) -> Any:  # fmt: skip
+        data = c.typed(transpose(data, letters(layout, first, "layout")))
+        given = {"count_include_pad": bool(count_include_pad)} if kind == "avg" else {}
+        result = function(
+            data,
+            integers(pool_size, count, "pool_size"),
+            integers(strides, count, "strides"),
+            _pads(padding, count),
+            integers(dilation, count, "dilation"),
+            ceil_mode=bool(ceil_mode),
+            **given,
+        )
+        return transpose(c.typed(result), letters(first, unless(out_layout, layout), "layout"))
+
+    return convert
+
+
+def _global_pool(kind: str, count: int) -> Converter:
+    first = f"NC{_SPACE[count]}"
+    function = op.mean if kind == "avg" else op.max
+
+    def convert(c: Context, data: Any, *, layout: str = first, out_layout: str = "") -> Any:
+        where = letters(layout, first, "layout")
+        if rank(data) != len(first):
+            raise ValueError(f"it takes {len(first)} dimensions, found {rank(data)}")
+        return function(data, sorted(where[2:]), keepdims=True)
+
+    return convert
+
+
+def _adaptive(kind: str, count: int) -> Converter:
+    first = f"NC{_SPACE[count]}"
+
+    def convert(c: Context, data: Any, *, output_size: Any = None, layout: str = first,
+                out_layout: str = "") -> Any:  # fmt: skip
+        order = letters(layout, first, "layout")
+        data = c.typed(transpose(data, order))
+        sizes = dims(data)[2:]
+        wanted = sizes if not output_size else integers(output_size, count, "output_size")
+        if wanted == [1] * count:
+            result = (op.mean if kind == "avg" else op.max)(
+                data, list(range(2, 2 + count)), keepdims=True
+            )
+        elif kind == "avg":
+            result = getattr(op.nn, f"adaptive_avg_pool{count}d")(data, tuple(wanted))
+        else:
+            result = _even_max_pool(data, wanted, count)
+        return transpose(c.typed(result), inverse(order))
+
+    return convert
+
+
+def _even_max_pool(data: Any, wanted: list[int], count: int) -> Any:
+    sizes = static_dims(data)[2:]
+    if any(w < 1 or s % w for s, w in zip(sizes, wanted, strict=True)):
+        raise ValueError(f"output_size {wanted} does not divide {sizes}")
+    steps = [s // w for s, w in zip(sizes, wanted, strict=True)]
+    return getattr(op.nn, f"max_pool{count}d")(data, steps, steps)
+
+
+# -- padding
+
+
+def pad(c: Context, data: Any, value: Any = None, *, pad_width: Any, pad_value: float = 0.0,
+        pad_mode: str = "constant") -> Any:  # fmt: skip
+    """nn.pad, dyn.nn.pad with a constant width."""
+    if value is not None:
+        pad_value = array_of(value, "pad_value").item()
+    modes = {"constant": "constant", "edge": "replicate", "reflect": "reflect"}
+    if pad_mode not in modes:
+        raise ValueError(f"pad_mode {pad_mode!r} is not one of {', '.join(modes)}")
+    width = [int(v) for pair in pad_width for v in pair]
+    if len(width) != 2 * rank(data) or min(width, default=0) < 0:
+        raise ValueError(f"pad_width {pad_width} does not fit {rank(data)} dimensions")
+    if not any(width):
+        return data
+    return op.nn.pad(data, width, modes[pad_mode], float(pad_value))
+
+
+def dynamic_pad(c: Context, data: Any, pad_width: Any, pad_value: Any, *,
+                pad_mode: str = "constant") -> Any:  # fmt: skip
+    """dyn.nn.pad with a constant width."""
+    width = array_of(pad_width, "pad_width").reshape(-1, 2).tolist()
+    return pad(c, data, pad_value, pad_width=width, pad_mode=pad_mode)
+
+
+def mirror_pad(c: Context, data: Any, *, mode: str = "SYMMETRIC", pad_width: Any) -> Any:
+    """nn.mirror_pad."""
+    if mode != "REFLECT":
+        raise ValueError(f"mode {mode!r} is not REFLECT")
+    return pad(c, data, pad_width=pad_width, pad_mode="reflect")
+
+
+# -- normalisation
+
+
+def batch_norm(c: Context, data: Any, gamma: Any, beta: Any, mean: Any, var: Any, *,
+               axis: int = 1, epsilon: float = 1e-5, center: Any = True,
+               scale: Any = True) -> Any:  # fmt: skip
+    """nn.batch_norm at inference: the result, and the statistics as they are."""
+    (axis,) = axes_of(axis, rank(data))
+    whole = op.nn.batch_norm(data, gamma, beta, mean, var, axis, float(epsilon), bool(center),
+                             bool(scale), training=False)  # fmt: skip
+    return relax.TupleGetItem(c.typed(whole), 0), mean, var
+
+
+def _affine(gamma: Any, beta: Any, center: Any, scale: Any) -> tuple[Any, Any]:
+    size = [int(d) for d in static_dims(gamma)]
+    gamma = gamma if scale else const(np.ones(size), dtype_of(gamma))
+    return gamma, beta if center else const(np.zeros(size), dtype_of(gamma))
+
+
+def layer_norm(c: Context, data: Any, gamma: Any, beta: Any, *, axis: int = -1,
+               epsilon: float = 1e-5, center: Any = True, scale: Any = True) -> Any:  # fmt: skip
+    """nn.layer_norm."""
+    (axis,) = axes_of(axis, rank(data))
+    gamma, beta = _affine(gamma, beta, center, scale)
+    return op.nn.layer_norm(data, gamma, beta, [axis - rank(data)], float(epsilon))
+
+
+def instance_norm(c: Context, data: Any, gamma: Any, beta: Any, *, axis: int = 1,
+                  epsilon: float = 1e-5, center: Any = True, scale: Any = True) -> Any:  # fmt: skip
+    """nn.instance_norm."""
+    (axis,) = axes_of(axis, rank(data))
+    gamma, beta = _affine(gamma, beta, center, scale)
+    over = [a for a in range(1, rank(data)) if a != axis]
+    return op.nn.instance_norm(data, gamma, beta, axis, over, float(epsilon))
+
+
+def group_norm(c: Context, data: Any, gamma: Any, beta: Any, *, num_groups: int, axis: int = 1,
+               epsilon: float = 1e-5, center: Any = True, scale: Any = True) -> Any:  # fmt: skip
+    """nn.group_norm."""
+    (axis,) = axes_of(axis, rank(data))
+    gamma, beta = _affine(gamma, beta, center, scale)
+    over = [a for a in range(1, rank(data)) if a != axis]
+    return op.nn.group_norm(data, gamma, beta, int(num_groups), axis, over, float(epsilon))
+
+
+def l2_normalize(c: Context, data: Any, *, eps: float, axis: Any = None) -> Any:
+    """nn.l2_normalize: x / sqrt(max(sum(x²), eps))."""
+    over = axes_of(axis, rank(data)) if axis else list(range(rank(data)))
+    total = op.sum(op.square(data), over, keepdims=True)
+    return op.divide(data, op.sqrt(op.maximum(total, scalar_like(float(eps), data))))
+
+
+def lrn(c: Context, data: Any, *, size: int = 5, axis: int = 1, bias: float = 2.0,
+        alpha: float = 1e-5, beta: float = 0.75) -> Any:  # fmt: skip
+    """nn.lrn over channels, in the spelling that patterns know."""
+    if axis != 1 or rank(data) != 4:
+        raise ValueError(f"axis {axis} of {rank(data)} dimensions; byoc reads axis 1 of 4")
+    attrs = {"size": int(size), "bias": float(bias), "alpha": float(alpha), "beta": float(beta)}
+    return stock_converter("LRN")(c.builder, Inputs([data]), attrs, 13, 1)
+
+
+def dilate(c: Context, data: Any, *, strides: Any, dilation_value: float = 0.0) -> Any:
+    """nn.dilate: `strides - 1` fillers between elements."""
+    steps = integers(strides, rank(data), "strides")
+    sizes = static_dims(data)
+    if min(steps, default=1) < 1:
+        raise ValueError(f"strides {steps}")
+    spread = [v for s, t in zip(sizes, steps, strict=True) for v in (s, t)]
+    thin = op.reshape(data, [v for s in sizes for v in (s, 1)])
+    width = [v for t in steps for v in (0, 0, 0, t - 1)]
+    wide = op.reshape(
+        op.nn.pad(thin, width, "constant", float(dilation_value)),
+        [a * b for a, b in zip(spread[::2], spread[1::2], strict=True)],
+    )
+    ends = [(s - 1) * t + 1 for s, t in zip(sizes, steps, strict=True)]
+    return op.strided_slice(wide, list(range(len(sizes))), [0] * len(sizes), ends)
+
+
+NEURAL: Mapping[str, Converter] = {
+    **{f"nn.conv{n}d": _conv(n) for n in (1, 2, 3)},
+    **{f"nn.conv{n}d_transpose": _conv_transpose(n) for n in (1, 2, 3)},
+    **{f"nn.{kind}_pool{n}d": _pool(kind, n) for kind in ("avg", "max") for n in (1, 2, 3)},
+    **{f"nn.global_{kind}_pool{n}d": _global_pool(kind, n)
+       for kind in ("avg", "max") for n in (1, 2, 3)},
+    **{f"nn.adaptive_{kind}_pool{n}d": _adaptive(kind, n)
+       for kind in ("avg", "max") for n in (1, 2, 3)},
+    "dyn.nn.pad": dynamic_pad,
+    "nn.batch_matmul": batch_matmul,
+    "nn.batch_norm": batch_norm,
+    "nn.dense": dense,
+    "nn.dilate": dilate,
+    "nn.group_norm": group_norm,
+    "nn.instance_norm": instance_norm,
+    "nn.l2_normalize": l2_normalize,
+    "nn.layer_norm": layer_norm,
+    "nn.lrn": lrn,
+    "nn.matmul": matmul,
+    "nn.mirror_pad": mirror_pad,
+    "nn.pad": pad,
+}  # fmt: skip
+"""Operator → converter."""

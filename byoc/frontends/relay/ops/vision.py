@@ -1,0 +1,129 @@
+"""vision.*: boxes, as far as Relax has words for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tvm import relax
+
+from byoc.frontends.relay.ops.base import (
+    Context,
+    Converter,
+    array_of,
+    const,
+    integers,
+    is_const,
+    limited,
+    static_dims,
+)
+
+__all__ = ["VISION"]
+
+op = relax.op
+
+
+def _number(given: Any, default: Any, what: str) -> Any:
+    """A number that is an argument in newer versions and an attribute in older ones."""
+    return default if given is None else array_of(given, what).item()
+
+
+def non_max_suppression(c: Context, data: Any, valid_count: Any, indices: Any,
+                        max_output: Any = None, iou: Any = None, *, max_output_size: int = -1,
+                        iou_threshold: float = 0.5, force_suppress: Any = False, top_k: int = -1,
+                        coord_start: int = 2, score_index: int = 1, id_index: int = 0,
+                        return_indices: Any = True,
+                        invalid_to_bottom: Any = False) -> Any:  # fmt: skip
+    """vision.non_max_suppression."""
+    return op.vision.non_max_suppression(
+        data,
+        valid_count,
+        indices,
+        int(_number(max_output, max_output_size, "max_output_size")),
+        float(_number(iou, iou_threshold, "iou_threshold")),
+        bool(force_suppress),
+        int(top_k),
+        int(coord_start),
+        int(score_index),
+        int(id_index),
+        bool(return_indices),
+        bool(invalid_to_bottom),
+    )
+
+
+def get_valid_counts(c: Context, data: Any, threshold: Any = None, *,
+                     score_threshold: float = 0.0, id_index: int = 0,
+                     score_index: int = 1) -> Any:  # fmt: skip
+    """vision.get_valid_counts."""
+    least = float(_number(threshold, score_threshold, "score_threshold"))
+    return op.vision.get_valid_counts(data, least, int(id_index), int(score_index))
+
+
+def roi_align(c: Context, data: Any, rois: Any, *, pooled_size: Any, spatial_scale: float,
+              sample_ratio: int = -1, layout: str = "NCHW", mode: str = "avg") -> Any:  # fmt: skip
+    """vision.roi_align."""
+    size = tuple(integers(pooled_size, 2, "pooled_size"))
+    return op.vision.roi_align(
+        data, rois, size, float(spatial_scale), int(sample_ratio), False, str(layout), _mode(mode)
+    )
+
+
+def _mode(mode: Any) -> str:
+    text = {0: "avg", 1: "max"}.get(mode, mode)
+    if text not in ("avg", "max"):
+        raise ValueError(f"mode {mode!r} is neither 'avg' nor 'max'")
+    return str(text)
+
+
+def roi_pool(c: Context, data: Any, rois: Any, *, pooled_size: Any, spatial_scale: float,
+             layout: str = "NCHW") -> Any:  # fmt: skip
+    """vision.roi_pool."""
+    size = tuple(integers(pooled_size, 2, "pooled_size"))
+    return op.vision.roi_pool(data, rois, size, float(spatial_scale), str(layout))
+
+
+def multibox_prior(c: Context, data: Any, *, sizes: Any = (1.0,), ratios: Any = (1.0,),
+                   steps: Any = (-1.0, -1.0), offsets: Any = (0.5, 0.5),
+                   clip: Any = False) -> Any:  # fmt: skip
+    """vision.multibox_prior: depends on the shape alone, so it is a constant.
+
+    For each pixel a box of every size with the first ratio, then of the first size with each
+    other ratio, as corners [left, top, right, bottom] in parts of the image.
+    """
+    _, _, height, width = static_dims(data)
+    step_y, step_x = (1 / n if s <= 0 else s for s, n in zip(steps, (height, width), strict=True))
+    half = [(s * height / width / 2, s / 2) for s in sizes]
+    first = sizes[0]
+    half += [(first * height / width * r**0.5 / 2, first / r**0.5 / 2) for r in ratios[1:]]
+    limited([height, width, len(half), 4])
+    y = (np.arange(height) + offsets[0]) * step_y
+    x = (np.arange(width) + offsets[1]) * step_x
+    boxes = np.empty((height, width, len(half), 4), np.float32)
+    for i, (w, h) in enumerate(half):
+        boxes[:, :, i, 0], boxes[:, :, i, 2] = x[None] - w, x[None] + w
+        boxes[:, :, i, 1], boxes[:, :, i, 3] = y[:, None] - h, y[:, None] + h
+    if clip:
+        boxes = np.clip(boxes, 0, 1)
+    return const(boxes.reshape(1, -1, 4))
+
+
+def all_class_non_max_suppression(c: Context, boxes: Any, scores: Any, per_class: Any, iou: Any,
+                                  score: Any, *, output_format: str = "onnx") -> Any:  # fmt: skip
+    """vision.all_class_non_max_suppression."""
+    if not all(map(is_const, (per_class, iou, score))):
+        raise ValueError("its limits are computed by the model; byoc needs constants")
+    return op.vision.all_class_non_max_suppression(
+        boxes, scores, per_class, iou, score, str(output_format)
+    )
+
+
+VISION: Mapping[str, Converter] = {
+    "vision.all_class_non_max_suppression": all_class_non_max_suppression,
+    "vision.get_valid_counts": get_valid_counts,
+    "vision.multibox_prior": multibox_prior,
+    "vision.non_max_suppression": non_max_suppression,
+    "vision.roi_align": roi_align,
+    "vision.roi_pool": roi_pool,
+}
+"""Operator → converter."""
