@@ -14,7 +14,7 @@ again, as the matcher may then choose another alternative of the pattern.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from byoc.partition.graph import OpGraph
 from byoc.partition.match import (
@@ -32,8 +32,7 @@ from byoc.vendor import Pattern
 __all__ = ["Candidates", "find_candidates"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Try:
+class _Try(NamedTuple):
     """A pattern that fits at a node: its index, the nodes, the candidate or -1 when refused."""
 
     pattern: int
@@ -53,22 +52,29 @@ class Candidates:
         self.found: list[MatchedComposite] = []
         self.covering: list[list[int]] = [[] for _ in range(len(graph))]
         self.matches = Matches(len(graph))
-        self._known: dict[tuple[str, str, tuple[int, ...]], int] = {}
         self._tries: dict[str, dict[int, list[_Try]]] = {}
 
     def __len__(self) -> int:
         return len(self.found)
 
-    def add(self, composite: MatchedComposite) -> int:
-        """The index of a candidate; the same for the same pattern on the same nodes."""
-        key = (composite.vendor, composite.pattern, composite.nodes)
-        index = self._known.get(key)
-        if index is None:
-            index = self._known[key] = len(self.found)
-            self.found.append(composite)
-            for node in composite.nodes:
-                self.covering[node].append(index)
+    def _add(self, composite: MatchedComposite) -> int:
+        index = len(self.found)
+        self.found.append(composite)
+        for node in composite.nodes:
+            self.covering[node].append(index)
         return index
+
+    def _same(self, composite: MatchedComposite) -> int | None:
+        """The index of the candidate of the same pattern on the same nodes."""
+        for index in self.covering[composite.nodes[0]]:
+            other = self.found[index]
+            if (
+                other.nodes == composite.nodes
+                and other.pattern == composite.pattern
+                and other.vendor == composite.vendor
+            ):
+                return index
+        return None
 
     def collect(self, entry: VendorPatterns, by_op: Mapping[str, list[int]]) -> None:
         """Find the candidates of one vendor."""
@@ -81,21 +87,30 @@ class Candidates:
             found = []
             for pattern, compiled in likely(node):
                 if compiled.match(state, node):
-                    index, nodes = self._judge(entry, pattern, compiled, state)
+                    nodes = tuple(compiled.nodes(state))
+                    passed = self._judge(entry, pattern, compiled, state, nodes)
+                    # Each pattern is tried once at each op: what passes is new.
+                    index = -1 if passed is None else self._add(passed)
                     found.append(_Try(position[id(compiled)], nodes, index))
             if found:
                 tries[node] = found
         self._tries[vendor.name] = tries
 
     def _judge(
-        self, entry: VendorPatterns, pattern: Pattern, compiled: CompiledPattern, state: MatchState
-    ) -> tuple[int, tuple[int, ...]]:
-        nodes, parts = tuple(compiled.nodes(state)), compiled.parts(state)
+        self,
+        entry: VendorPatterns,
+        pattern: Pattern,
+        compiled: CompiledPattern,
+        state: MatchState,
+        nodes: tuple[int, ...],
+    ) -> MatchedComposite | None:
+        """The match that `state` holds as a composite; None when it is refused."""
+        parts = compiled.parts(state)
         reason = judge(self.graph, entry.vendor, pattern, nodes, parts)
         if reason is not None:
             self.matches.refuse(nodes, Refusal(entry.vendor.name, pattern.name, reason))
-            return -1, nodes
-        return self.add(MatchedComposite(entry.vendor.name, pattern.name, nodes, parts)), nodes
+            return None
+        return MatchedComposite(entry.vendor.name, pattern.name, nodes, parts)
 
     def greedy(
         self,
@@ -138,7 +153,11 @@ class Candidates:
         pattern, compiled = entry.patterns[one.pattern]
         if not compiled.match(state, node):
             return -1
-        return self._judge(entry, pattern, compiled, state)[0]
+        passed = self._judge(entry, pattern, compiled, state, tuple(compiled.nodes(state)))
+        if passed is None:
+            return -1
+        index = self._same(passed)
+        return self._add(passed) if index is None else index
 
 
 def find_candidates(graph: OpGraph, vendors: Sequence[VendorPatterns]) -> Candidates:

@@ -87,19 +87,6 @@ class Decoder:
         self._taken: set[str] = set()
         self._arrays: dict[int, Array] = {}
         self._attr_fields: dict[type, tuple[str, ...]] = {}
-        self._special: dict[type, Callable[[Any], Attr]] = {
-            type(None): lambda v: v,
-            bool: lambda v: v,
-            int: lambda v: v,
-            float: lambda v: v,
-            prim.IntImm: self._int_imm,
-            prim.FloatImm: lambda v: float(v.value),
-            tvm_ffi.Array: lambda v: tuple([self.attr(x) for x in items(v)]),
-            tvm.ir.Tuple: lambda v: tuple([self.attr(x) for x in items(v.fields)]),
-            relax.ShapeExpr: lambda v: self.dims(v),
-            tvm.ir.StringImm: lambda v: str(v.value),
-            tvm.ir.GenericConst: lambda v: self.array(v).tolist(),
-        }
 
     # -- dimensions and types ------------------------------------------------------------------
 
@@ -226,9 +213,9 @@ class Decoder:
 
     def attr(self, value: Any) -> Attr:
         """One attribute or non-tensor argument as plain Python."""
-        special = self._special.get(type(value))
+        special = _SPECIAL.get(type(value))
         if special is not None:
-            return special(value)
+            return special(self, value)
         if isinstance(value, str):
             return str(value)
         if isinstance(value, tvm_ffi.Map):
@@ -267,3 +254,20 @@ class Decoder:
             self._arrays[key] = found
             self._keep.append(const)
         return found
+
+
+# A table of the module and not of a decoder: bound to one, it would be a cycle that keeps every
+# constant of the model until the collector's next full run.
+_SPECIAL: dict[type, Callable[[Decoder, Any], Attr]] = {
+    type(None): lambda _, v: v,
+    bool: lambda _, v: v,
+    int: lambda _, v: v,
+    float: lambda _, v: v,
+    prim.IntImm: Decoder._int_imm,
+    prim.FloatImm: lambda _, v: float(v.value),
+    tvm_ffi.Array: lambda d, v: tuple([d.attr(x) for x in items(v)]),
+    tvm.ir.Tuple: lambda d, v: tuple([d.attr(x) for x in items(v.fields)]),
+    relax.ShapeExpr: lambda d, v: d.dims(v),
+    tvm.ir.StringImm: lambda _, v: str(v.value),
+    tvm.ir.GenericConst: lambda d, v: d.array(v).tolist(),
+}

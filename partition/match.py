@@ -15,8 +15,7 @@ Which patterns can fit is looked up by the op and the ops before it: most tries 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from byoc.errors import VendorError, choices
 from byoc.partition.compile import compile_pattern
@@ -38,8 +37,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class MatchedComposite:
+class MatchedComposite(NamedTuple):
     """A taken match: nodes of the graph, topological; parts as value ids of the graph."""
 
     vendor: str

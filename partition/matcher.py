@@ -89,6 +89,9 @@ class CompiledPattern:
     def nodes(self, state: MatchState) -> list[int]:
         """The matched nodes, topological."""
         producer = state.graph.producer
+        if len(self.call_slots) == 1:
+            ref = state.slots[self.call_slots[0]]
+            return [producer[ref]] if type(ref) is int else []
         bound = (state.slots[k] for k in self.call_slots)
         return sorted({producer[ref] for ref in bound if type(ref) is int})
 

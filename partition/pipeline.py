@@ -156,13 +156,20 @@ def _compile_patterns(vendors: Sequence[Vendor]) -> list[VendorPatterns]:
 
 @contextmanager
 def _no_cycles_collected() -> Iterator[None]:
-    """The tables hold many objects and no cycles: collector runs would cost a third of the time."""
+    """The tables hold many objects and no cycles: collector runs would cost a third of the time.
+
+    What was made meanwhile then goes to the oldest generation unseen (`gc.freeze` moves it out of
+    all of them, `gc.unfreeze` into the last), or the first allocation would make a run over it.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            if gc.get_freeze_count() == 0:  # what the user froze stays frozen
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from byoc.partition.explain import Explainer
 from byoc.partition.graph import ESCAPE
@@ -35,8 +36,7 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
-@dataclass(frozen=True, slots=True)
-class _Decided:
+class _Decided(NamedTuple):
     """Where an op is: place, segment, pattern, and the seconds that are its part."""
 
     place: str
@@ -151,14 +151,23 @@ class Recorder:
             return {}
         best: dict[str, tuple[int, float]] = {}
         share: dict[str, float] = {}
+        priced = self._priced
         for index in self.candidates.covering[node]:
-            composite = self.candidates.found[index]
-            seconds = self.prices.composite(composite)
-            part = seconds / len(composite.nodes)
-            if composite.vendor not in share or part < share[composite.vendor]:
-                share[composite.vendor] = part
-                best[composite.vendor] = (index, seconds)
+            vendor, seconds, part = priced[index]
+            if vendor not in share or part < share[vendor]:
+                share[vendor] = part
+                best[vendor] = (index, seconds)
         return best
+
+    @cached_property
+    def _priced(self) -> list[tuple[str, float, float]]:
+        """Per candidate: vendor, seconds, seconds per op."""
+        assert self.candidates is not None
+        found = []
+        for composite in self.candidates.found:
+            seconds = self.prices.composite(composite)
+            found.append((composite.vendor, seconds, seconds / len(composite.nodes)))
+        return found
 
     def _lost(self, vendor: str, index: int, seconds: float, at: _Decided) -> Verdict:
         """A vendor that would have taken the op."""

@@ -37,7 +37,10 @@ def sure_choice(problem: Problem) -> Placed:
     served; else that: predictions are not better than they are.
     """
     found = best_choice(problem).placed
-    ordered = problem.evaluate(problem.greedy())
+    greedy = sorted(problem.greedy())
+    if greedy == list(found.chosen):
+        return found
+    ordered = problem.evaluate(greedy)
     if ordered.excess > found.excess or ordered.penalty > found.penalty:
         return found
     return ordered if ordered.seconds <= found.seconds * (1 + SURE) else found

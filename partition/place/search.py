@@ -121,7 +121,7 @@ class _Walk:
         limit = most or min(_MOST, max(least, _WORK // max(1, len(steps) + width // 2)))
         complete = True
         known: dict[Step, int] = {}
-        reach: list[dict[State, list[tuple[State, float, int]]]] = []
+        reach: list[dict[State, list[tuple[State, float, tuple[State, int]]]]] = []
         frontier: dict[State, float] = {((), (), ()): 0.0}
         trail: list[dict[State, tuple[State, int]]] = []
         for step in steps:
@@ -135,12 +135,12 @@ class _Walk:
                 found = moves.get(state)
                 if found is None:
                     found = moves[state] = self._best(step, state)
-                for target, seconds, taken in found:
+                for target, seconds, move in found:
                     total = cost + seconds
                     known_cost = following.get(target)
                     if known_cost is None or total < known_cost:
                         following[target] = total
-                        came[target] = (state, taken)
+                        came[target] = move
             if len(following) > limit:
                 complete = False
                 # By cost, then by when it was met: the same in every run.
@@ -156,14 +156,16 @@ class _Walk:
             chosen.append(last)
         return (chosen[::-1], cost), complete and not self.skipped
 
-    def _best(self, step: Step, state: State) -> list[tuple[State, float, int]]:
-        """The moves from a state, the cheapest to each target."""
+    def _best(self, step: Step, state: State) -> list[tuple[State, float, tuple[State, int]]]:
+        """The moves from a state, the cheapest to each target: (target, seconds, (state, number of
+        the offer taken)).
+        """
         best: dict[State, tuple[float, int]] = {}
         for target, seconds, taken in self._moves(step, state):
             found = best.get(target)
             if found is None or seconds < found[0]:
                 best[target] = (seconds, taken)
-        return [(target, seconds, taken) for target, (seconds, taken) in best.items()]
+        return [(target, seconds, (state, taken)) for target, (seconds, taken) in best.items()]
 
     def _moves(self, step: Step, state: State) -> Iterator[tuple[State, float, int]]:
         pending, units, live = state

@@ -7,7 +7,7 @@ equal steps, and what was worked out for one of them serves all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -158,11 +158,23 @@ class _Builder:
         last, number = self.tag[index]
         return last - step, number
 
-    def _clash(self, index: int, step: int) -> frozenset[tuple[int, int]]:
-        """The other candidates of several ops that share an op with this one."""
-        steps = [self.at[node] for node in self.problem[index].nodes]
-        others = {i for s in steps for i in self.covering.get(s, ())} - {index}
-        return frozenset([self._ahead(i, step) for i in others])
+    def _begins(
+        self, step: int, starting: Sequence[int]
+    ) -> tuple[tuple[tuple[int, int], frozenset[tuple[int, int]]], ...]:
+        """The candidates of several ops that begin here, each with those that share an op with it;
+        of those with the same ops (several vendors' mostly) the sharing is worked out once.
+        """
+        found = []
+        sharing: dict[tuple[int, ...], frozenset[tuple[int, int]]] = {}
+        for index in starting:
+            nodes = self.problem[index].nodes
+            others = sharing.get(nodes)
+            if others is None:
+                indices = {i for node in nodes for i in self.covering.get(self.at[node], ())}
+                others = sharing[nodes] = frozenset([self._ahead(i, step) for i in indices])
+            me = self._ahead(index, step)
+            found.append((me, others - {me}))
+        return tuple(found)
 
     def _step(
         self,
@@ -189,9 +201,7 @@ class _Builder:
             fed=where.get(graph.outs[fed][0], -1) if fed in self.at else -1,
             reads=reads,
             offers=self._offers(self.ending[step], reads, where, readers),
-            begins=tuple(
-                [(self._ahead(i, step), self._clash(i, step)) for i in starting.get(step, ())]
-            ),
+            begins=self._begins(step, starting.get(step, ())),
             covers=frozenset([self._ahead(i, step) for i in self.covering.get(step, ())]),
             outs=tuple([(prices.size(v), self._leaves(v)) for v in graph.outs[node]]),
             keep=tuple(
@@ -232,8 +242,9 @@ class _Builder:
         problem, prices, tweak = self.problem, self.problem.prices, self.tweak
         found = []
         known: dict[tuple[int, ...], tuple[Value, ...]] = {}
+        candidates = problem.candidates.found
         for number, index in enumerate(ending):
-            composite = problem[index]
+            composite = candidates[index]
             nodes, vendor = composite.nodes, composite.vendor
             if len(nodes) == 1:
                 reads = own
