@@ -16,6 +16,7 @@ from byoc.cli import (
     cache,
     check,
     compare,
+    config,
     inspect,
     npu,
     partition,
@@ -66,6 +67,7 @@ app.command("inspect")(inspect.inspect)
 app.command("check")(check.check)
 app.command("sign")(sign.sign)
 app.command("compare")(compare.compare)
+app.command("config")(config.config)
 app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)
 app.add_typer(cache.app, name="cache")

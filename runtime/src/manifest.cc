@@ -77,6 +77,23 @@ void ReadHealing(const JsonView& json, Manifest* manifest) {
     if (!(manifest->deadline > 0 && manifest->deadline < 1e6)) deadline->Fail("not above 0");
   }
   manifest->check_nan = healing["check_nan"].Bool();
+  const std::optional<JsonView> refusals = healing.Find("refusals");  // not known to older files
+  manifest->refusals = refusals && refusals->Bool();
+}
+
+void ReadIsolation(const JsonView& json, Manifest* manifest) {
+  if (const std::optional<JsonView> refused = json.Find("refused")) {
+    for (const auto& [name, why] : refused->Fields()) manifest->refused[name] = why.String();
+  }
+  const std::optional<JsonView> isolation = json.Find("isolation");
+  if (!isolation) return;
+  if (const std::optional<JsonView> names = isolation->Find("vendors")) {
+    manifest->isolated = names->Strings();
+  } else {
+    for (const ManifestVendor& vendor : manifest->vendors) {
+      manifest->isolated.push_back(vendor.name);
+    }
+  }
 }
 
 }  // namespace
@@ -91,10 +108,10 @@ const ManifestVendor* Manifest::Vendor(const std::string& wanted) const {
 Manifest ParseManifest(const std::string& text) {
   const JsonView json = JsonView::Parse(text, "manifest.json is no manifest");
   const int64_t format = json["format"].Int(INT64_MIN, INT64_MAX);
-  if (format != kFormatVersion && format != 1) {
+  if (format < 1 || format > kNewestFormat) {
     const std::optional<JsonView> writer = json.Find("byoc");
     ThrowArtifactError("the file has format " + std::to_string(format) +
-                       ", this byoc reads format " + std::to_string(kFormatVersion) +
+                       ", this byoc reads format " + std::to_string(kNewestFormat) +
                        " (it was written by byoc " + (writer ? writer->String() : "?") +
                        "); compile the model again, or install that release");
   }
@@ -127,7 +144,8 @@ Manifest ParseManifest(const std::string& text) {
     manifest.arrays.push_back({item["dtype"].String(), item["shape"].Ints(0, kMaxBytes),
                                item["offset"].Int(0, kMaxBytes)});
   }
-  if (format != 1) ReadHealing(json, &manifest);
+  if (format >= 2) ReadHealing(json, &manifest);
+  if (format >= 3) ReadIsolation(json, &manifest);
   for (const JsonView& item : json["members"].Items()) {
     manifest.members.push_back(ReadMember(item));
   }

@@ -14,8 +14,8 @@
 
 namespace byoc {
 
-/*! \brief Version of the file format; must equal FORMAT_VERSION of runtime/manifest.py. */
-inline constexpr int64_t kFormatVersion = 2;
+/*! \brief The newest format that is read; must equal NEWEST_FORMAT of runtime/manifest.py. */
+inline constexpr int64_t kNewestFormat = 3;
 
 /*! \brief A named input or output; a symbolic dimension is -1. */
 struct ManifestPort {
@@ -67,6 +67,9 @@ struct Manifest {
   int64_t failures = 3;
   double deadline = 0;  // seconds; 0: none
   bool check_nan = false;
+  bool refusals = false;                       // a segment that does not load is left to its twin
+  std::map<std::string, std::string> refused;  // segment -> why its vendor did not build it
+  std::vector<std::string> isolated;           // vendors that run in a process of their own
   std::vector<Member> members;
 
   const ManifestVendor* Vendor(const std::string& name) const;

@@ -105,6 +105,11 @@ std::shared_ptr<const Model> Model::Load(const std::string& path, const Options&
     CheckMachine(manifest);
     const std::vector<std::string> folders = LibraryFolders(options.library_path);
     for (const ManifestVendor& vendor : manifest.vendors) CheckVendor(vendor, folders);
+    if (options.isolation && !manifest.isolated.empty()) {
+      ThrowVendorError("vendor '" + manifest.isolated[0] + "' is to run in a process of its own, " +
+                       "which only Python starts; set byoc_options.no_isolation to run it in " +
+                       "this process, or load the file in Python");
+    }
     const std::map<std::string, uint64_t> offsets = Verify(file, data, manifest.members);
     // The manifest holds the hash of all the rest: equal manifests are equal files.
     const std::string key = Sha256Hex(data.data(), data.size()) + " threads " +
@@ -157,32 +162,25 @@ void Model::Read(const ArchiveFile& file, const std::map<std::string, uint64_t>&
   }
   std::set<size_t> in_use(manifest_.constants.begin(), manifest_.constants.end());
   for (const ManifestSegment& segment : manifest_.segments) {
-    const ManifestVendor* vendor = manifest_.Vendor(segment.vendor);
-    if (vendor == nullptr) {
+    if (manifest_.Vendor(segment.vendor) == nullptr) {
       ThrowArtifactError("segment '" + segment.name + "' needs vendor '" + segment.vendor +
                          "', which the program does not list");
     }
-    if (segments_.count(segment.name) != 0) {
+    if (vendors_.count(segment.name) != 0) {
       ThrowArtifactError("two segments are called '" + segment.name + "'");
     }
-    const ffi::Function init = LoadVendor(*vendor, folders);
+    vendors_.Set(segment.name, segment.vendor);
     const std::string blob = read("segments/" + segment.name + ".bin");
-    const std::string who = "vendor '" + vendor->name + "', segment '" + segment.name + "'";
-    const ffi::Array<ffi::Tensor> constants =
-        Pick(segment.constants, "segment '" + segment.name + "'");
+    const auto refused = manifest_.refused.find(segment.name);
+    if (refused != manifest_.refused.end()) {
+      missing_[segment.name] = {"build", refused->second};
+      continue;
+    }
     try {
-      Binding binding = BindSegment(vendor->processor, init, ffi::Bytes(blob.data(), blob.size()),
-                                    constants, vendor->options);
-      segments_.Set(segment.name, std::move(binding.execute));
-      vendors_.Set(segment.name, vendor->name);
-      memory_.packed += binding.packed;
-      memory_.workspace += binding.workspace;
-      memory_.code += blob.size();
-      for (size_t i : binding.in_use) in_use.insert(segment.constants[i]);
+      segments_.Set(segment.name, BindVendor(segment, blob, folders, &in_use));
     } catch (const ffi::Error& error) {
-      ThrowVendorError(Message(who + " could not be loaded", error));
-    } catch (const std::exception& error) {
-      ThrowVendorError(who + " could not be loaded: " + error.what());
+      if (!manifest_.refusals || twins_.count(segment.name) == 0) throw;
+      missing_[segment.name] = {"load", std::string(error.message())};
     }
   }
   std::map<int64_t, size_t> weight_bytes;  // by offset: equal arrays are one
@@ -204,35 +202,72 @@ ffi::Array<ffi::Tensor> Model::Pick(const std::vector<size_t>& numbers,
   return picked;
 }
 
+ffi::Function Model::BindVendor(const ManifestSegment& segment, const std::string& blob,
+                                const std::vector<std::string>& folders, std::set<size_t>* in_use) {
+  const ManifestVendor& vendor = *manifest_.Vendor(segment.vendor);
+  const ffi::Function init = LoadVendor(vendor, folders);
+  const ffi::Array<ffi::Tensor> constants =
+      Pick(segment.constants, "segment '" + segment.name + "'");
+  const std::string who = "vendor '" + vendor.name + "', segment '" + segment.name + "'";
+  try {
+    Binding binding = BindSegment(vendor.processor, init, ffi::Bytes(blob.data(), blob.size()),
+                                  constants, vendor.options);
+    memory_.packed += binding.packed;
+    memory_.workspace += binding.workspace;
+    memory_.code += blob.size();
+    for (size_t i : binding.in_use) in_use->insert(segment.constants[i]);
+    return std::move(binding.execute);
+  } catch (const ffi::Error& error) {
+    ThrowVendorError(Message(who + " could not be loaded", error));
+  } catch (const std::exception& error) {
+    ThrowVendorError(who + " could not be loaded: " + error.what());
+  }
+}
+
+/*! \brief A segment with its host twin behind it, or the twin alone. */
+ffi::Function Model::Healed(const std::string& segment, size_t outputs,
+                            const OnFault& on_fault) const {
+  const Twin& twin = twins_.at(segment);
+  const std::string vendor = *vendors_.Get(segment);
+  const auto make_twin = [plan = twin.plan, constants = twin.constants, host = host_] {
+    return RunFunction(NewExecutor(plan, host, {}, {}, constants), host);
+  };
+  const auto missing = missing_.find(segment);
+  if (missing != missing_.end()) {
+    const auto& [kind, why] = missing->second;
+    if (on_fault) on_fault(segment, vendor, kind, why, 1, true);
+    return make_twin();
+  }
+  if (manifest_.deadline > 0 && manifest_.Vendor(vendor)->processor == "cpu") {
+    ThrowArtifactError("segment '" + segment + "' of vendor '" + vendor +
+                       "' runs on processor 'cpu', where calls can have no deadline");
+  }
+  Guard::Report report;
+  if (on_fault) {
+    report = [=](const std::string& kind, const std::string& message, int64_t number,
+                 bool replaced) { on_fault(segment, vendor, kind, message, number, replaced); };
+  }
+  auto guard = std::make_shared<Guard>(
+      segment, *segments_.Get(segment), outputs, make_twin,
+      Guard::Limits{manifest_.failures, manifest_.deadline, manifest_.check_nan}, report);
+  return ffi::Function::FromPacked([guard](ffi::PackedArgs args, ffi::Any*) { guard->Call(args); });
+}
+
 std::shared_ptr<Executor> Model::NewSession(bool heal, const OnFault& on_fault) const {
   ffi::Map<ffi::String, ffi::Function> segments = segments_;
   std::map<std::string, size_t> outputs_of_twins;
-  if (heal) {
-    for (const auto& [name, twin] : twins_) {
-      const auto execute = segments_.Get(name);
-      if (!execute) ThrowArtifactError("there is a host twin of '" + name + "', but no segment");
-      const std::string vendor = *vendors_.Get(name);
-      if (manifest_.deadline > 0 && manifest_.Vendor(vendor)->processor == "cpu") {
-        ThrowArtifactError("segment '" + name + "' of vendor '" + vendor + "' runs on processor " +
-                           "'cpu', where calls can have no deadline");
-      }
-      const auto make_twin = [plan = twin.plan, constants = twin.constants, host = host_] {
-        return RunFunction(NewExecutor(plan, host, {}, {}, constants), host);
-      };
-      Guard::Report report;
-      if (on_fault) {
-        report = [on_fault, name = name, vendor](
-                     const std::string& kind, const std::string& message, int64_t number,
-                     bool replaced) { on_fault(name, vendor, kind, message, number, replaced); };
-      }
-      const size_t outputs = OutputsOf(twin.plan, name);
-      outputs_of_twins[name] = outputs;
-      auto guard = std::make_shared<Guard>(
-          name, *execute, outputs, make_twin,
-          Guard::Limits{manifest_.failures, manifest_.deadline, manifest_.check_nan}, report);
-      segments.Set(name, ffi::Function::FromPacked(
-                             [guard](ffi::PackedArgs args, ffi::Any*) { guard->Call(args); }));
+  for (const auto& [name, twin] : twins_) {
+    if (!heal) break;
+    if (vendors_.count(name) == 0) {
+      ThrowArtifactError("there is a host twin of '" + name + "', but no segment");
     }
+    outputs_of_twins[name] = OutputsOf(twin.plan, name);
+    segments.Set(name, Healed(name, outputs_of_twins[name], on_fault));
+  }
+  for (const auto& [name, what] : missing_) {
+    if (segments.count(name) != 0) continue;
+    ThrowVendorError("segment '" + name + "' of vendor '" + std::string(*vendors_.Get(name)) +
+                     "' was not built, and there is no host twin to run instead: " + what.second);
   }
   auto executor = NewExecutor(plan_, host_, segments, vendors_, constants_);
   for (const PlanTask& task : executor->plan().tasks) {

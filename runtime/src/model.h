@@ -19,7 +19,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "executor.h"
@@ -37,6 +39,7 @@ class Model {
   struct Options {
     const char* library_path = nullptr;
     const char* require_signature = nullptr;
+    bool isolation = true;  // false: run vendors here that were to run in a process of their own
   };
   /*! \brief segment, vendor, kind, message, number, replaced: see Guard::Report. */
   using OnFault = std::function<void(const std::string&, const std::string&, const std::string&,
@@ -62,6 +65,11 @@ class Model {
   tvm::ffi::Array<tvm::ffi::Tensor> Pick(const std::vector<size_t>& numbers,
                                          const std::string& what) const;
 
+  tvm::ffi::Function BindVendor(const ManifestSegment& segment, const std::string& blob,
+                                const std::vector<std::string>& folders, std::set<size_t>* in_use);
+  tvm::ffi::Function Healed(const std::string& segment, size_t outputs,
+                            const OnFault& on_fault) const;
+
   struct Twin {
     std::string plan;
     tvm::ffi::Array<tvm::ffi::Tensor> constants;
@@ -75,6 +83,7 @@ class Model {
   tvm::ffi::Optional<tvm::ffi::Module> host_;
   tvm::ffi::Map<tvm::ffi::String, tvm::ffi::Function> segments_;
   tvm::ffi::Map<tvm::ffi::String, tvm::ffi::String> vendors_;
+  std::map<std::string, std::pair<std::string, std::string>> missing_;  // segment -> kind, why
   ModelMemory memory_;
 };
 

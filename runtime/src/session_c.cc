@@ -178,7 +178,8 @@ byoc_status byoc_open(const char* path, const byoc_options* given, byoc_session*
     const byoc_options options = byoc::ReadOptions(given);
     byoc::StopAtExit();
     auto opened = std::make_unique<byoc_session>();
-    opened->model = byoc::Model::Load(path, {options.library_path, options.require_signature});
+    opened->model = byoc::Model::Load(
+        path, {options.library_path, options.require_signature, options.no_isolation == 0});
     byoc::Model::OnFault on_fault;
     if (options.on_fault != nullptr) {
       on_fault = [tell = options.on_fault, user = options.user](

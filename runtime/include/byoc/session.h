@@ -59,7 +59,7 @@ typedef struct byoc_buffer {
 typedef struct byoc_fault {
   const char* segment;
   const char* vendor;
-  const char* kind; /* "error", "deadline", "nan" */
+  const char* kind; /* "error", "deadline", "nan"; "build", "load": the vendor refused it */
   const char* message;
   int64_t number; /* of the segment's failures, from 1 */
   int replaced;   /* 1: the twin has taken over for good */
@@ -75,6 +75,8 @@ typedef struct byoc_options {
   const char* require_signature;
   /*! 1: no host twins; a vendor's failure is an error of the call. */
   int no_healing;
+  /*! 1: vendors that were to run in processes of their own (which needs Python) run in this one. */
+  int no_isolation;
   /*! Told of every fault, on a thread of the runtime. */
   void (*on_fault)(const byoc_fault* fault, void* user);
   void* user;
