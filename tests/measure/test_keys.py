@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from byoc.compiler import _import
 from byoc.discovery import resolve
+from byoc.frontends import import_model
 from byoc.measure.extract import segment_of_match
 from byoc.measure.figures import _Part
 from byoc.measure.keys import match_content, segment_content
@@ -44,7 +44,7 @@ def model(prefix="", seed=0, channels=8, scale=2.0, padding=1, dtype=np.float32)
 
 def segment(proto):
     vendors = [request.vendor for request in resolve(["onnxruntime"])]
-    (found,) = partition_module(_import(proto).mod, vendors).segments
+    (found,) = partition_module(import_model(proto).mod, vendors).segments
     return found
 
 
