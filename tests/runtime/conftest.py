@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from runtime_modules import branching, kernels
 from runtime_programs import NUMPY, elementwise, use_numpy
 
 from byoc.runtime import Plan, PortType, Program, VmProgram
@@ -27,24 +28,10 @@ def resolver() -> Callable[[str], PythonRuntime]:
 
 @pytest.fixture(scope="session")
 def kernel_library() -> bytes:
-    """add_one: B = A + 1 on float32[64, 16], parallel and vectorised, as a shared object."""
+    """`kernels` as a shared object."""
     import tvm
-    from tvm.script import ir as I
-    from tvm.script import tirx as T
 
-    @I.ir_module(s_tir=True)
-    class Kernels:
-        @T.prim_func(s_tir=True)
-        def add_one(a: T.handle, b: T.handle):
-            A = T.match_buffer(a, (64, 16), "float32")
-            B = T.match_buffer(b, (64, 16), "float32")
-            for i in T.parallel(64):
-                for j in T.vectorized(16):
-                    with T.sblock("b"):
-                        vi, vj = T.axis.remap("SS", [i, j])
-                        B[vi, vj] = A[vi, vj] + T.float32(1)
-
-    return _export(tvm.compile(Kernels, target=tvm.target.Target.from_device("cpu")))
+    return _export(tvm.compile(kernels(), target=tvm.target.Target.from_device("cpu")))
 
 
 def _export(executable: Any) -> bytes:
@@ -93,29 +80,10 @@ def kernel_program(kernel_library: bytes) -> Program:
 
 @pytest.fixture(scope="session")
 def vm_executable() -> Any:
-    """main(x: [n, 4], y: [n, 4], c: bool): s = seg(x); c ? (s + y, s) : (s * y, s)."""
+    """`branching`, compiled for the VM."""
     import tvm
-    from tvm.script import ir as I
-    from tvm.script import relax as R
-    from tvm.script import tirx as T
 
-    @I.ir_module
-    class Module:
-        @R.function
-        def main(
-            x: R.Tensor(("n", 4), "float32"),
-            y: R.Tensor(("n", 4), "float32"),
-            c: R.Tensor((), "bool"),
-        ) -> R.Tuple(R.Tensor(("n", 4), "float32"), R.Tensor(("n", 4), "float32")):
-            n = T.int64()
-            s = R.call_dps_packed("numpy_0", (x,), out_ty=R.Tensor((n, 4), "float32"))
-            if c:  # noqa: SIM108
-                z = R.add(s, y)
-            else:
-                z = R.multiply(s, y)
-            return (z, s)
-
-    return tvm.compile(Module, tvm.target.Target.from_device("cpu"))
+    return tvm.compile(branching(), tvm.target.Target.from_device("cpu"))
 
 
 @pytest.fixture(scope="session")
