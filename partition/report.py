@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from byoc.runtime.profile import Profile
 
 __all__ = [
     "HOST",
@@ -288,14 +291,15 @@ class PartitionReport:
 
         return render_json(self, indent=indent)
 
-    def to_html(self, path: str | PathLike[str]) -> None:
+    def to_html(self, path: str | PathLike[str], profile: Profile | None = None) -> None:
         """Write the report as one self-contained page.
 
+        profile: (optional) of a run of the model, `Executable.profile`: adds its timeline.
         Raises ArtifactError when the file cannot be written; no half-written file is left.
         """
         from byoc.report import write_html
 
-        write_html(self, path)
+        write_html(self, path, profile)
 
     def __str__(self) -> str:
         return self.table()

@@ -5,21 +5,32 @@
     cpu  │ t0 ██ t1 █████ ........... t4 ███ │      .. idle      a task *waits* when all it reads is
     npu  │ ......... t2 ████ t3 █████ ...... │                   there but its queue is busy
 
+The critical path goes back from the last end of all: from each task to what ended last of all that
+it had to wait for, be it a task it reads, the task before it on its queue (of another request,
+perhaps), or, for a task that reads only inputs, the request whose end let this one begin. Here:
+t4, t3, t2, t1, t0. What is not on it could take longer without being noticed.
+
 Times are those of the executor's own threads; see `Session.profile`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import prod
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .files import write_text
 from .native import numpy_dtype
 from .plan import Plan, PlanTensor
 from .program import Program
+
+if TYPE_CHECKING:
+    from byoc.partition.report import PartitionReport
 
 __all__ = ["Profile", "TaskTime", "make_profile"]
 
@@ -33,6 +44,7 @@ class TaskTime:
     task: its number in the plan. kind: "host", "segment", "copy", or "vm" for a whole run of a VM.
     waited: ns between the moment all it reads was there and its start. border_bytes: read from
     tasks of another vendor or processor. nbytes: read and written. critical: on the critical path.
+    deps: the tasks of the same request it reads from or must not overtake.
     """
 
     request: int
@@ -48,6 +60,7 @@ class TaskTime:
     border_bytes: int
     nbytes: int
     critical: bool
+    deps: tuple[int, ...] = ()
 
     @property
     def duration(self) -> int:
@@ -84,6 +97,10 @@ class Profile:
         whole = max(end for _, _, end in self.requests) or 1
         return {name: ns / whole for name, ns in sorted(total.items())}
 
+    def critical_path(self) -> tuple[TaskTime, ...]:
+        """The tasks that held up the last end, in the order they ran."""
+        return tuple(sorted((t for t in self.tasks if t.critical), key=lambda t: (t.start, t.task)))
+
     def table(self, limit: int | None = None) -> str:
         """The tasks as text, in plan order (`limit`: the longest ones only); medians of requests.
 
@@ -102,11 +119,18 @@ class Profile:
                 f"  {name}: busy {share:.1%}, idle {max(0.0, 1 - share):.1%}, tasks waited "
                 f"{waited / 1e6:.3f} ms, {border / len(self.requests):,.0f} bytes at borders"
             )
+        path = self.critical_path()
+        marked = {t.task for t in path}
+        if path:
+            lines.append(
+                f"  critical path: {len(path)} tasks (*), {sum(t.duration for t in path) / 1e6:.3f}"
+                f" ms of work"
+            )
         head = ("task", "ms", "share", "wait ms", "border B", "queue", "vendor", "what")
         whole = sum(r[0] for r in rows) or 1
         body = [
             (
-                f"{'*' if first.critical else ' '}{first.task}",
+                f"{'*' if first.task in marked else ' '}{first.task}",
                 f"{ns / 1e6:.4f}",
                 f"{ns / whole:.1%}",
                 f"{wait / 1e6:.4f}",
@@ -124,8 +148,6 @@ class Profile:
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             ]
             lines.append("  ".join(cells).rstrip())
-        if any(t.critical for t in self.tasks):
-            lines.append("* on the critical path of the first request")
         return "\n".join(lines)
 
     def _medians(self) -> list[tuple[int, int, TaskTime]]:
@@ -162,7 +184,8 @@ class Profile:
     def to_chrome(self) -> str:
         """A trace for Perfetto (ui.perfetto.dev) or chrome://tracing: a track per processor.
 
-        Format: Trace Event Format, complete ("X") and metadata ("M") events, times in µs.
+        Format: Trace Event Format. Tasks are complete events ("X"), requests asynchronous ones
+        ("b", "e"), dependencies flows ("s", "f"), names metadata ("M"). Times in µs.
         """
         names = sorted({task.processor for task in self.tasks})
         rows = {name: number + 1 for number, name in enumerate(names)}
@@ -201,17 +224,52 @@ class Profile:
                     },
                 }
             )
+        events += self._flows(rows)
         return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"})
 
-    def save(self, path: str | Path) -> None:
-        """Write a Chrome trace to ``*.trace.json``, JSON to ``*.json``, else the table."""
+    def _flows(self, rows: dict[str, int]) -> Iterator[dict[str, Any]]:
+        """An arrow per dependency, from the last ns of one task to the first of the other."""
+        found = {(t.request, t.task): t for t in self.tasks}
+        number = 0
+        for task in self.tasks:
+            for dep in task.deps:
+                before = found[task.request, dep]
+                for phase, end, at in (
+                    ("s", before, max(before.start, before.stop - 1)),
+                    ("f", task, task.start),
+                ):
+                    event = {
+                        "ph": phase, "cat": "dependency", "name": "dependency", "id": number,
+                        "pid": 1, "tid": rows[end.processor], "ts": at / 1e3,
+                    }  # fmt: skip
+                    yield event if phase == "s" else {**event, "bp": "e"}
+                number += 1
+
+    def to_html(self, path: str | PathLike[str], report: PartitionReport | None = None) -> None:
+        """Write a page with the timeline; needs no network.
+
+        report: (optional) `Executable.report`, whose graph and tables are then on the page as well.
+        Raises ArtifactError when the file cannot be written.
+        """
+        from byoc.partition.report import PartitionReport
+        from byoc.report import write_html
+
+        write_html(report or PartitionReport((), (), ()), path, profile=self)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write a Chrome trace to ``*.trace.json``, JSON to ``*.json``, a page to ``*.html``, else
+        the table. Raises ArtifactError when the file cannot be written.
+        """
         path = Path(path)
+        if path.suffix == ".html":
+            self.to_html(path)
+            return
         text = self.table()
         if path.name.endswith(".trace.json"):
             text = self.to_chrome()
         elif path.suffix == ".json":
             text = self.to_json()
-        path.write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n", "the profile")
 
 
 def _what(task: TaskTime) -> str:
@@ -222,7 +280,8 @@ def _what(task: TaskTime) -> str:
 def make_profile(program: Program, traces: Sequence[Any]) -> Profile:
     """Profile from the executor's traces (see executor.h), one int64 array per request."""
     origin = min(int(trace[0]) for trace in traces)
-    requests, tasks = [], []
+    requests: list[tuple[int, int, int]] = []
+    tasks: list[TaskTime] = []
     facts = _Facts(program)
     for number, trace in enumerate(traces):
         times = [int(t) - origin if t else 0 for t in trace]
@@ -235,8 +294,47 @@ def make_profile(program: Program, traces: Sequence[Any]) -> Profile:
                          begin - submitted, 0, 0, False)
             )  # fmt: skip
             continue
-        tasks += facts.tasks(number, times, critical=number == 0)
-    return Profile(program.name, tuple(requests), tuple(tasks))
+        tasks += facts.tasks(number, times)
+    path = _critical(tasks, requests)
+    marked = (replace(t, critical=True) if k in path else t for k, t in enumerate(tasks))
+    return Profile(program.name, tuple(requests), tuple(marked))
+
+
+def _critical(tasks: Sequence[TaskTime], requests: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Indices of the tasks on the critical path (see above)."""
+    if not tasks:
+        return set()
+    index = {(t.request, t.task): k for k, t in enumerate(tasks)}
+    queues: dict[str, list[int]] = {}
+    before: dict[int, int] = {}
+    for k in sorted(range(len(tasks)), key=lambda k: (tasks[k].start, k)):
+        queue = queues.setdefault(tasks[k].processor, [])
+        if queue:
+            before[k] = queue[-1]
+        queue.append(k)
+    last: dict[int, int] = {}  # the task of each request that ended last
+    for k, task in enumerate(tasks):
+        if task.request not in last or task.stop >= tasks[last[task.request]].stop:
+            last[task.request] = k
+    ends = sorted((end, number) for number, (_, _, end) in enumerate(requests) if number in last)
+
+    def held_by(k: int) -> Iterator[int]:
+        task = tasks[k]
+        yield from (index[task.request, dep] for dep in task.deps)
+        if k in before and tasks[before[k]].stop <= task.start:
+            yield before[k]
+        if not task.deps:
+            submitted = requests[task.request][0]
+            ended = bisect_right(ends, (submitted, len(requests)))
+            if ended:
+                yield last[ends[ended - 1][1]]
+
+    path: set[int] = set()
+    at: int | None = max(range(len(tasks)), key=lambda k: tasks[k].stop)
+    while at is not None and at not in path:
+        path.add(at)
+        at = max(held_by(at), key=lambda k: tasks[k].stop, default=None)
+    return path
 
 
 class _Facts:
@@ -279,10 +377,9 @@ class _Facts:
             and y.offset < x.offset + self.bytes[a]
         )
 
-    def tasks(self, request: int, times: list[int], critical: bool) -> list[TaskTime]:
+    def tasks(self, request: int, times: list[int]) -> list[TaskTime]:
         assert isinstance(self.plan, Plan)
         starts, stops = times[_HEAD::2], times[_HEAD + 1 :: 2]
-        path = self._critical(stops) if critical else set()
         result = []
         for number, task in enumerate(self.plan.tasks):
             ready = max([times[1], *(stops[dep] for dep in task.deps)])
@@ -301,29 +398,11 @@ class _Facts:
                     max(0, starts[number] - ready),
                     self.border[number],
                     sum(self.bytes[arg] for arg in task.args),
-                    number in path,
+                    False,
+                    tuple(sorted(set(task.deps))),
                 )
             )
         return result
-
-    def _critical(self, stops: list[int]) -> set[int]:
-        """Back from the last task to end: each time what ended last of all it had to wait for."""
-        assert isinstance(self.plan, Plan)
-        if not stops:
-            return set()
-        before: list[int | None] = []
-        last: dict[str, int] = {}
-        for number, task in enumerate(self.plan.tasks):
-            before.append(last.get(task.processor))
-            last[task.processor] = number
-        path: set[int] = set()
-        at: int | None = max(range(len(stops)), key=stops.__getitem__)
-        while at is not None:
-            path.add(at)
-            previous = before[at]
-            held_by = [*self.plan.tasks[at].deps, *([] if previous is None else [previous])]
-            at = max(held_by, key=stops.__getitem__, default=None)
-        return path
 
 
 def _nbytes(tensor: PlanTensor) -> int:

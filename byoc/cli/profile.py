@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +21,11 @@ from byoc.cli.common import (
     set_threads,
 )
 from byoc.cli.run import read_arrays
-from byoc.errors import ByocError
+from byoc.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from byoc.executable import Executable
+    from byoc.partition import PartitionReport
 
 __all__ = ["profile"]
 
@@ -61,6 +65,15 @@ def profile(
             show_default=False,
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="R.html",
+            help="Write a page with the timeline and the partition report.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Threads = None,
     dim: Dims = None,
     json: Json = False,
@@ -74,6 +87,7 @@ def profile(
     feeds = read_arrays(inputs) if inputs else None
 
     import byoc
+    from byoc.runtime.files import write_text
 
     set_threads(threads)
     with progress(f"{'loading' if compiled else 'compiling'} {model}"):
@@ -83,9 +97,16 @@ def profile(
     with progress(f"running {model}"):
         result = executable.profile(feeds, requests=requests, warmup=warmup)
     if trace:
-        try:
-            trace.write_text(result.to_chrome(), encoding="utf-8")
-        except OSError as error:
-            raise ByocError(f"cannot write the trace {trace}: {error.strerror}") from error
+        write_text(trace, result.to_chrome(), "the trace")
         say(f"trace written to {trace}; open it at ui.perfetto.dev")
+    if html:
+        result.to_html(html, _report(executable))
+        say(f"timeline written to {html}")
     print(result.to_json() if json else result.table(top))
+
+
+def _report(executable: Executable) -> PartitionReport | None:
+    try:
+        return executable.report
+    except ArtifactError:
+        return None  # a file saved without one: the page has the timeline alone

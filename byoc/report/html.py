@@ -7,28 +7,31 @@ packed as columns, and with the layout of the graph.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from importlib import resources
 from os import PathLike
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from byoc.errors import ArtifactError
 from byoc.partition.report import PartitionReport
 from byoc.report.json import to_dict
 from byoc.report.layout import OP_HEIGHT, OP_WIDTH, layout
 from byoc.report.pack import pack
+from byoc.report.timeline import timeline_data
+from byoc.runtime.files import write_text
+
+if TYPE_CHECKING:
+    from byoc.runtime.profile import Profile
 
 __all__ = ["page_data", "render_html", "write_html"]
 
-_SCRIPTS = ("data.js", "graph.js", "panel.js", "tables.js", "main.js")
+_SCRIPTS = (
+    "data.js", "graph.js", "panel.js", "tables.js", "times.js", "timeline.js", "main.js"
+)  # fmt: skip
 _TABLES = ("ops", "segments", "reasons", "borders", "plans", "splits", "counterfactuals")
 
 
-def page_data(report: PartitionReport) -> dict[str, Any]:
-    """What the page embeds: the report of `to_dict` with its lists packed, and the layout."""
+def page_data(report: PartitionReport, profile: Profile | None = None) -> dict[str, Any]:
+    """What the page embeds: the report of `to_dict`, lists packed; layout; profile, or None."""
     data = to_dict(report)
     for split in data["splits"]:
         if split["path"]:  # the page draws the path; the sentence says the same
@@ -46,12 +49,14 @@ def page_data(report: PartitionReport) -> dict[str, Any]:
         "blocks": pack(boxes), "owner": owner, "x": made.x, "y": made.y, "width": made.width,
         "height": made.height, "op_width": OP_WIDTH, "op_height": OP_HEIGHT,
     }  # fmt: skip
-    return {**data, "tables": tables, "layout": drawn}
+    run = None if profile is None else timeline_data(profile)
+    return {**data, "tables": tables, "layout": drawn, "profile": run}
 
 
-def render_html(report: PartitionReport) -> str:
+def render_html(report: PartitionReport, profile: Profile | None = None) -> str:
     """The page as text."""
-    text = json.dumps(page_data(report), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    data = page_data(report, profile)
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Inside <script>, "</" and "<!" could end or hide it; as escapes they are plain JSON.
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     style, script = _read("page.css"), "".join(map(_read, _SCRIPTS))
@@ -65,28 +70,12 @@ def _read(name: str) -> str:
     return resources.files("byoc.report").joinpath("page", name).read_text(encoding="utf-8")
 
 
-def write_html(report: PartitionReport, path: str | PathLike[str]) -> None:
+def write_html(
+    report: PartitionReport, path: str | PathLike[str], profile: Profile | None = None
+) -> None:
     """Write the page to `path`, whole or not at all.
 
+    profile: (optional) of a run of the same model; the page then opens on its timeline.
     Raises ArtifactError when the file cannot be written.
     """
-    target = Path(path)
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
-        ) as aside:
-            try:
-                aside.write(render_html(report))
-                aside.close()
-                mask = os.umask(0)
-                os.umask(mask)
-                Path(aside.name).chmod(0o666 & ~mask)  # as open() would have made it
-                Path(aside.name).replace(target)
-            except BaseException:
-                Path(aside.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot write the report to {target}: {error.strerror or error}; "
-            f"choose a path in a folder that exists and is writable"
-        ) from error
+    write_text(path, render_html(report, profile), "the report")

@@ -91,5 +91,12 @@ def test_profile(cli, artifact, onnx_file, tmp_path):
     assert any(e["ph"] == "X" for e in json.loads(trace.read_text())["traceEvents"])
     document = cli("profile", onnx_file, "--requests", 2, "--warmup", 0, "--json").json()
     assert len(document["requests"]) == 2 and document["tasks"][0]["kind"] == "host"
+    page = tmp_path / "r.html"
+    shown = cli("profile", artifact, "--html", page, "--top", 1)
+    assert shown.status == 0 and "timeline written to" in shown.err
+    text = page.read_text(encoding="utf-8")
+    assert '"profile":{' in text and '"ops":{"n":0' not in text  # the report as well
+    lost = cli("profile", artifact, "--html", tmp_path / "absent" / "r.html")
+    assert lost.status == 1 and "cannot write the report" in lost.err
     refused = cli("profile", artifact, "--vendors", "dnnl")
     assert refused.status == 2 and "is compiled" in refused.err

@@ -86,10 +86,12 @@ const tensorBytes = (type) => {
 const LIGHT = ["#2b6fd6", "#0f8a6a", "#8148c8", "#c23b78", "#0784a8", "#6f7d12"];
 const DARK = ["#6ea4ff", "#3fcf9f", "#b98cff", "#ff86b8", "#4cc9ec", "#c2d04a"];
 const HOST = { light: "#b8741a", dark: "#f0b25a" };
+const places = [...new Set([...report.vendors,
+  ...(data.profile ? unpack(data.profile.tasks).map((t) => t.vendor).filter(Boolean) : [])])];
 const isDark = () => document.documentElement.dataset.theme === "dark";
 const colour = (place) => {
   if (place === "host") return isDark() ? HOST.dark : HOST.light;
-  const k = report.vendors.indexOf(place), list = isDark() ? DARK : LIGHT;
+  const k = places.indexOf(place), list = isDark() ? DARK : LIGHT;
   if (k >= 0 && k < list.length) return list[k];
   return `hsl(${(k * 137 + 20 + 360) % 360} 60% ${isDark() ? 70 : 42}%)`;
 };

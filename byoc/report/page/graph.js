@@ -3,7 +3,7 @@
 
 const canvas = byId("canvas"), ctx = canvas.getContext("2d");
 const view = { x: 0, y: 0, s: 1, w: 1, h: 1 };      // world point at the upper left, pixels per unit
-const state = { block: -1, op: -1, hits: null, hover: null };
+const state = { block: -1, op: -1, hits: null, tasks: null, span: null, hover: null };
 let theme = {};
 const readTheme = () => {
   const css = getComputedStyle(document.documentElement);
@@ -11,7 +11,7 @@ const readTheme = () => {
   for (const name of ["ink", "dim", "faint", "line", "paper", "back", "hit", "edge", "focus"])
     theme[name] = css.getPropertyValue(`--${name}`).trim();
   theme.of = {};
-  for (const place of [...report.vendors, "host"]) theme.of[place] = colour(place);
+  for (const place of [...places, "host"]) theme.of[place] = colour(place);
 };
 
 // Edges between blocks: one per pair, with the bytes of the results that cross.

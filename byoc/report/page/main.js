@@ -1,10 +1,13 @@
-// What is shown is in the address: #tab=ops&find=resize, #segment=dnnl_0, #op=17, #block=host 3.
+// What is shown is in the address: #tab=ops&find=resize, #segment=dnnl_0, #op=17, #block=host 3,
+// #tab=timeline&request=0&task=12.
 
-const VIEWS = [["graph", "Graph", null], ["segments", "Segments", report.segments.length],
+const VIEWS = [["timeline", "Timeline", null], ["tasks", "Tasks", taskRows.length], ["graph", "Graph", null], ["segments", "Segments", report.segments.length],
   ["ops", "Ops", ops.length], ["reasons", "Reasons", report.reasons.length],
   ["borders", "Borders", report.borders.length], ["splits", "Apart", report.splits.length],
-  ["plans", "Plans", report.plans.length], ["counterfactuals", "What if", report.counterfactuals.length]];
-let tab = "graph";
+  ["plans", "Plans", report.plans.length], ["counterfactuals", "What if", report.counterfactuals.length]]
+  .filter(([name]) => name === "timeline" || name === "tasks" ? run : !run || ops.length);
+const FIRST = run ? "timeline" : "graph";
+let tab = FIRST;
 const go = (where) => {
   const old = new URLSearchParams(location.hash.slice(1)), next = new URLSearchParams();
   for (const key of ["find", "place"])
@@ -31,15 +34,18 @@ const search = (words, place) => {
 
 const follow = () => {
   const at = new URLSearchParams(location.hash.slice(1));
-  tab = TABLES[at.get("tab")] ? at.get("tab") : "graph";
+  const inGraph = ["op", "segment", "block"].some((key) => at.has(key));
+  tab = VIEWS.some(([name]) => name === at.get("tab")) ? at.get("tab") : inGraph ? "graph" : FIRST;
   const find = at.get("find") || "", place = at.get("place") || "";
   if (byId("find").value !== find) byId("find").value = find;
   byId("place").value = place;
   const before = `${state.find}|${state.place}`;
   search(find, place);
+  searchTasks(find, place);
   state.find = find;
   state.place = place;
-  byId("hits").textContent = state.hits ? `${state.hits.ops.size.toLocaleString("en")} found` : "";
+  const hits = tab === "timeline" || tab === "tasks" ? state.tasks : state.hits && state.hits.ops;
+  byId("hits").textContent = hits ? `${hits.size.toLocaleString("en")} found` : "";
   const op = at.has("op") ? position.get(Number(at.get("op"))) : undefined;
   const block = blockOf.get(at.get("segment") || at.get("block"));
   const moved = state.op !== (op ?? -1) || state.block !== (block ? block.k : -1);
@@ -47,7 +53,8 @@ const follow = () => {
   state.block = op !== undefined ? ops[op].block : block ? block.k : -1;
   for (const node of byId("tabs").children) node.setAttribute("aria-selected", String(node.dataset.tab === tab));
   byId("view-graph").hidden = tab !== "graph";
-  byId("view-table").hidden = tab === "graph";
+  byId("view-timeline").hidden = tab !== "timeline";
+  byId("view-table").hidden = tab === "graph" || tab === "timeline";
   if (tab === "graph") {
     resize();
     if (state.op >= 0) { if (moved && !inSight(ops[op], OP_W, OP_H)) showOp(ops[op]); }
@@ -55,7 +62,8 @@ const follow = () => {
     else if (state.hits && before !== `${find}|${place}` && state.hits.ops.size) showHits();
     fillPanel();
     redraw();
-  } else fillTable(tab);
+  } else if (tab === "timeline") followTimes(at);
+  else fillTable(tab);
   leaveCheck();
 };
 const inSight = (o, w, h) => view.s >= OP_BOX && o.x >= view.x && o.y >= view.y &&
@@ -144,7 +152,8 @@ canvas.addEventListener("keydown", (event) => {
 document.addEventListener("keydown", (event) => {
   const typing = ["INPUT", "SELECT"].includes(document.activeElement.tagName);
   if (event.key === "Escape") {
-    if (typing) { byId("find").value = ""; go({ tab: tab === "graph" ? null : tab, find: null, place: null }); canvas.focus(); }
+    if (typing) { byId("find").value = ""; go({ tab, find: null, place: null }); (tab === "timeline" ? strip : canvas).focus(); }
+    else if (tab === "timeline") go({ tab });
     else if (state.op >= 0) select({ op: null, block: blocks[state.block] });
     else go({ find: null, place: null });
   } else if (event.key === "/" && !typing) {
@@ -157,12 +166,13 @@ byId("zoom-out").addEventListener("click", KEYS["-"]);
 byId("zoom-all").addEventListener("click", showAll);
 
 let timer = 0;
-const searched = () => go({ tab: tab === "graph" ? null : tab, find: byId("find").value, place: byId("place").value });
+const searched = () => go({ tab: tab === FIRST ? null : tab, find: byId("find").value, place: byId("place").value });
 byId("find").addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(searched, 150); });
 byId("place").addEventListener("change", searched);
 byId("search").addEventListener("submit", (event) => {
   event.preventDefault();
   if (tab === "graph") step(1);
+  else if (tab === "timeline") stepSpan(1);
 });
 
 const setTheme = (name) => {
@@ -170,6 +180,7 @@ const setTheme = (name) => {
   readTheme();
   for (const node of document.querySelectorAll("[data-place]")) node.style.background = colour(node.dataset.place);
   redraw();
+  redrawTimes();
 };
 byId("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
 const prefers = window.matchMedia("(prefers-color-scheme: dark)");
@@ -178,19 +189,24 @@ prefers.addEventListener("change", () => setTheme(prefers.matches ? "dark" : "li
 // What this page did, for tests: written when all that the address asks for is drawn.
 const leaveCheck = () => {
   if (tab === "graph") draw();
+  if (tab === "timeline") drawTimes();
   byId("check").textContent = JSON.stringify({ tab, drawn, errors, zoom: view.s, ops: ops.length,
     blocks: blocks.length, links: links.length, op: state.op, block: state.block,
-    hits: state.hits ? state.hits.ops.size : null, ms: Math.round(performance.now()) });
+    hits: state.hits ? state.hits.ops.size : null, lit, task: state.span ? state.span.task.task : null, ms: Math.round(performance.now()) });
 };
 
+if (run && !ops.length) {
+  document.title = document.querySelector("h1").textContent = "Profile";
+  byId("find").placeholder = "Find: task, place, source ( / )";
+}
 for (const [name, title, n] of VIEWS) {
-  const node = button(title, () => go({ tab: name === "graph" ? null : name }), "");
+  const node = button(title, () => go({ tab: name === FIRST ? null : name }), "");
   node.dataset.tab = name;
   node.setAttribute("role", "tab");
   if (n !== null) node.append(el("span", "n", n.toLocaleString("en")));
   byId("tabs").append(node);
 }
-for (const place of ["", ...report.vendors, "host"]) {
+for (const place of ["", ...places, "host"]) {
   const option = el("option", "", place || "everywhere");
   option.value = place;
   byId("place").append(option);
