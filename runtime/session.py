@@ -10,12 +10,11 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping, 
 from dataclasses import replace
 from typing import Any
 
-from byoc.errors import ArtifactError, InputError, choices
+from byoc.errors import ArtifactError, InputError
 from byoc.segment import Array, Artifact
-from byoc.vendor import PythonRuntime
 
-from . import vendors
-from .healing import Fault, FaultLog, Slot, check_limits, guard
+from .binding import Binder
+from .healing import Fault, FaultLog
 from .host import load_host
 from .native import (
     as_tensor,
@@ -33,6 +32,8 @@ from .requests import Desk, Done, Future
 
 __all__ = ["Session"]
 
+Then = Callable[[list[Array]], list[Array]]
+
 
 class Session:
     """Holds the vendors' segments and the host library in memory, and runs the model.
@@ -47,6 +48,7 @@ class Session:
     when there are as many. Default: twice the number of processors, at least 2.
 
     late: segments whose engines are still to come; their host twins answer until `install`.
+    log: where faults go (several sessions of one model share one).
 
     Raises VendorError when a vendor's runtime is missing or refuses a segment, ArtifactError
     when the program does not hold together.
@@ -58,6 +60,7 @@ class Session:
         *,
         max_in_flight: int | None = None,
         late: Collection[str] = (),
+        log: FaultLog | None = None,
     ) -> None:
         self.program = program
         self._program_lock = threading.Lock()
@@ -69,10 +72,9 @@ class Session:
         num_threads()  # a bad environment variable is reported here
         body = program.body
         host = load_host(program.host, vm=not isinstance(body, Plan))
-        self._faults = FaultLog()
-        self._host = host
-        self._slots: dict[str, Slot] = {}
-        segments = _bind_segments(program, host, self._faults, late, self._slots)
+        self._faults = FaultLog() if log is None else log
+        self._binder = Binder(program, host, self._faults, late)
+        segments = self._binder.all()
         constants = [as_tensor(array) for array in program.constants]
         owners = {a.segment: a.vendor for a in program.artifacts}
         if isinstance(body, Plan):
@@ -91,9 +93,26 @@ class Session:
         self._execute, self._open = executor["run"], executor["open"]
 
     @property
+    def log(self) -> FaultLog:
+        """Where this session's faults go."""
+        return self._faults
+
+    @property
     def faults(self) -> tuple[Fault, ...]:
         """Calls of segments that failed and were made good by their host twins."""
         return self._faults.all()
+
+    @property
+    def workers(self) -> tuple[tuple[str, int], ...]:
+        """Vendor and process id of every worker process that runs (`Program.isolation`)."""
+        return self._binder.workers.pids
+
+    def close(self) -> None:
+        """End the worker processes of vendors out of process; the next call starts them again.
+
+        Waits for nothing: a process ends after the call that runs in it.
+        """
+        self._binder.workers.stop()
 
     def install(self, artifact: Artifact, *, heal: bool = True) -> None:
         """The engine of a late segment takes over from its host twin.
@@ -101,9 +120,7 @@ class Session:
         Calls that run end on the twin, those after this returns run on the engine. heal: the twin
         stays behind it, for calls that fail. Raises VendorError when the vendor cannot load it.
         """
-        outputs = _output_counts(self.program).get(artifact.segment)
-        execute = _bind(self.program, artifact, outputs, self._host, self._faults, heal=heal)
-        self._slots[artifact.segment].set(execute)
+        self._binder.slots[artifact.segment].set(self._binder.bind(artifact, heal=heal))
         with self._program_lock:
             old = self.program
             twins = dict(old.twins)
@@ -172,16 +189,52 @@ class Session:
         `max_in_flight` requests are on their way, `timeout` seconds at most (QueueFullError).
         deadline: seconds from now; then the future raises DeadlineError. Raises InputError.
         """
-        arrays, named = self._checked(inputs)
-        desk = self._get_desk()
-        desk.wait_for_slot(timeout)
-        return self._start(desk, arrays, named, deadline)
+        arrays, named = self.check(inputs)
+        return self.submit_checked(arrays, named, deadline=deadline, timeout=timeout)
 
     async def acall(self, *inputs: Any, deadline: float | None = None) -> Any:
         """`submit` and await; waits for its slot without blocking the event loop."""
+        arrays, named = self.check(inputs)
+        return await self.acall_checked(arrays, named, deadline=deadline)
+
+    def check(self, inputs: Sequence[Any]) -> tuple[list[Array], bool]:
+        """Inputs in order, or one mapping by name, as arrays that fit; and whether by name.
+
+        Raises InputError.
+        """
+        named = len(inputs) == 1 and isinstance(inputs[0], Mapping)
+        values = self._ports.ordered(inputs[0]) if named else inputs
+        return self._ports.check(values), named
+
+    def check_positional(self, values: Sequence[Any]) -> list[Array]:
+        """Inputs in order as arrays that fit. Raises InputError."""
+        return self._ports.check(values)
+
+    def submit_checked(
+        self,
+        arrays: list[Array],
+        named: bool,
+        *,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        then: Then | None = None,
+    ) -> Future:
+        """`submit` of what `check` gave. then: what to make of the outputs, in order."""
+        desk = self._get_desk()
+        desk.wait_for_slot(timeout)
+        return self._start(desk, arrays, named, deadline, then=then)
+
+    async def acall_checked(
+        self,
+        arrays: list[Array],
+        named: bool,
+        *,
+        deadline: float | None = None,
+        then: Then | None = None,
+    ) -> Any:
+        """`acall` of what `check` gave."""
         import asyncio
 
-        arrays, named = self._checked(inputs)
         desk = self._get_desk()
         slot = desk.slot()
         try:
@@ -190,23 +243,29 @@ class Session:
             if not slot.cancelled() and not slot.cancel():
                 desk.release()
             raise
-        return await self._start(desk, arrays, named, deadline)
+        return await self._start(desk, arrays, named, deadline, then=then)
 
     def map(
-        self, inputs: Iterable[Any], *, deadline: float | None = None
+        self,
+        inputs: Iterable[Any],
+        *,
+        deadline: float | None = None,
+        submit: Callable[..., Future] | None = None,
     ) -> Generator[Any, None, None]:
         """Answers to many inputs, in order, `max_in_flight` of them on their way at a time.
 
         inputs: an array each (models with one input), a tuple of arrays, or a mapping by name;
-        taken from the iterable as slots become free. deadline: of each request.
+        taken from the iterable as slots become free. deadline: of each request. submit: what
+        begins a request, by default this session's.
         """
+        submit = submit or self.submit
         waiting: deque[Future] = deque()
         try:
             for item in inputs:
                 if len(waiting) >= self.max_in_flight:
                     yield waiting.popleft().result()
                 values = item if isinstance(item, (tuple, list)) else (item,)
-                waiting.append(self.submit(*values, deadline=deadline))
+                waiting.append(submit(*values, deadline=deadline))
             while waiting:
                 yield waiting.popleft().result()
         finally:
@@ -221,7 +280,7 @@ class Session:
         """
         if requests < 1 or warmup < 0:
             raise InputError(f"profile takes requests >= 1, warmup >= 0: {requests}, {warmup}")
-        arrays, named = self._checked(inputs)
+        arrays, named = self.check(inputs)
         desk = self._get_desk()
         traces: list[Any] = []
         waiting: deque[Future] = deque()
@@ -235,11 +294,6 @@ class Session:
         while waiting:
             waiting.popleft().result()
         return make_profile(self.program, traces)
-
-    def _checked(self, inputs: Sequence[Any]) -> tuple[list[Array], bool]:
-        named = len(inputs) == 1 and isinstance(inputs[0], Mapping)
-        values = self._ports.ordered(inputs[0]) if named else inputs
-        return self._ports.check(values), named
 
     def _get_desk(self) -> Desk:
         desk = self._desk
@@ -259,6 +313,7 @@ class Session:
         named: bool,
         deadline: float | None,
         keep: Callable[[Any], None] | None = None,
+        then: Then | None = None,
     ) -> Future:
         dtypes, names = self._ports.output_dtypes, self._ports.output_names
         static, name = self.program.is_static, self.program.name
@@ -281,6 +336,8 @@ class Session:
             else:
                 results = _results(done.results, dtypes, name)
             results = self._ports.results(results)
+            if then is not None:
+                results = then(results)
             if named:
                 return dict(zip(names, results, strict=True))
             return results[0] if len(results) == 1 else tuple(results)
@@ -291,6 +348,12 @@ class Session:
     def _run(self, values: Sequence[Any], outputs: Mapping[str, Array] | None) -> list[Array]:
         arrays = self._ports.check(values)
         given = self._ports.check_outputs(outputs) if outputs else None
+        return self.run_checked(arrays, given)
+
+    def run_checked(
+        self, arrays: list[Array], given: list[Array | None] | None = None
+    ) -> list[Array]:
+        """Run on what `check` gave. given: arrays to write outputs to, None for fresh ones."""
         if self.program.is_static:
             return self._ports.results(self._run_plan(arrays, given))
         return self._ports.results(self._run_vm(arrays, given))
@@ -324,69 +387,6 @@ def _default_in_flight(program: Program) -> int:
     body = program.body
     processors = {t.processor for t in body.tasks} if isinstance(body, Plan) else {"cpu"}
     return max(2, 2 * len(processors))
-
-
-def _bind_segments(
-    program: Program, host: Any, log: FaultLog, late: Collection[str], slots: dict[str, Slot]
-) -> dict[str, Any]:
-    """Every segment as a function, by name, with its host twin where it has one.
-
-    late: those that are twins behind a slot, which is put into `slots`.
-    """
-    counts = _output_counts(program)
-    names = {artifact.segment for artifact in program.artifacts}
-    for task in program.body.tasks if isinstance(program.body, Plan) else ():
-        if task.kind == "segment" and task.function not in names:
-            raise ArtifactError(
-                f"the plan calls segment {task.function!r}, which the program does not have; "
-                f"{choices(task.function, names)}"
-            )
-    segments: dict[str, Any] = {}
-    for artifact in program.artifacts:
-        use = program.vendors.get(artifact.vendor)
-        if use is None:
-            raise ArtifactError(
-                f"segment {artifact.segment!r} needs vendor {artifact.vendor!r}, "
-                f"which the program does not list"
-            )
-        if artifact.segment in segments:
-            raise ArtifactError(f"two segments are called {artifact.segment!r}")
-        outputs = counts.get(artifact.segment)
-        if outputs is None and isinstance(use.runtime, PythonRuntime) and program.is_static:
-            continue  # never called
-        if artifact.segment in late:
-            check_limits(artifact, program.healing, use.processor)
-            slot = slots[artifact.segment] = Slot(program.twins[artifact.segment], host)
-            segments[artifact.segment] = slot.call
-        else:
-            segments[artifact.segment] = _bind(program, artifact, outputs, host, log)
-    return segments
-
-
-def _output_counts(program: Program) -> dict[str, int]:
-    counts = dict(program.segment_outputs)
-    for task in program.body.tasks if isinstance(program.body, Plan) else ():
-        if task.kind == "segment":
-            counts[task.function] = task.outputs
-    return counts
-
-
-def _bind(
-    program: Program,
-    artifact: Artifact,
-    outputs: int | None,
-    host: Any,
-    log: FaultLog,
-    *,
-    heal: bool = True,
-) -> Any:
-    """A segment as a function, its host twin behind it where it has one (and `heal`)."""
-    use = program.vendors[artifact.vendor]
-    execute = vendors.bind(artifact, use, outputs)
-    twin = program.twins.get(artifact.segment) if heal else None
-    if twin is None:
-        return execute
-    return guard(artifact, execute, twin, host, outputs, program.healing, use.processor, log)
 
 
 def _check_ports(program: Program, plan: Plan) -> None:
