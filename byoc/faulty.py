@@ -26,7 +26,7 @@ from byoc.segment import Array, Artifact, Segment
 from byoc.synthetic import synthetic
 from byoc.vendor import PythonRuntime, Vendor
 
-__all__ = ["DEADLY", "FAULTS", "faulty"]
+__all__ = ["DEADLY", "FAULTS", "Counter", "fail", "faulty"]
 
 FAULTS = {
     "throw": "raises RuntimeError",
@@ -107,7 +107,7 @@ def _init(
     if header["faults"].get("0") == "refuse to load":
         raise RuntimeError("the device is not there")
     compute = init_synthetic(blob[end:], constants, options)
-    count = _Counter(header["counter"])
+    count = Counter(header["counter"])
 
     def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         number = count()
@@ -123,7 +123,7 @@ def _init(
     return execute
 
 
-class _Counter:
+class Counter:
     """Numbers of calls, from 1; exact over processes that share a file."""
 
     def __init__(self, path: str | None) -> None:
@@ -131,6 +131,7 @@ class _Counter:
         self._calls = 0
 
     def __call__(self) -> int:
+        """One call more: its number."""
         if self._path is None:
             self._calls += 1
             return self._calls

@@ -12,7 +12,6 @@ Tensors go through shared memory, the rest through a socket: see runtime/src/wor
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from functools import reduce
@@ -33,10 +32,11 @@ __all__ = ["IsolateSpec", "Workers", "resolve_isolation"]
 IsolateSpec = bool | Sequence[str] | Isolation | None
 """True: all vendors out of process. Names: these. An `Isolation`: with limits. False: none."""
 
+# tvm-ffi imports PyTorch where there is one, which takes seconds; a vendor that needs it still can.
 _BOOT = (
     "import json, os, sys; os.closerange(6, os.sysconf('SC_OPEN_MAX')); "
-    "sys.path[:] = json.loads(sys.argv[1]); "
-    "from byoc.runtime.isolation_worker import main; main()"
+    "sys.path[:] = json.loads(sys.argv[1]); sys.modules['torch'] = None; "
+    "from byoc.runtime.isolation_worker import main; del sys.modules['torch']; main()"
 )
 
 
@@ -86,7 +86,6 @@ class _Process:
                 }
             )
         header = {
-            "parent": os.getpid(),
             "threads": num_threads(),
             "memory": isolation.memory,
             "vendor": vendor,

@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import prod
@@ -43,7 +44,7 @@ def main() -> None:
     os.close(_LOAD)
     size = int.from_bytes(data[:8].tobytes(), "little")
     header = json.loads(data[8 : 8 + size].tobytes())
-    function("watch_parent")(header["parent"])
+    function("watch_parent")(int(sys.argv[-1]))
     _limit(header["memory"])
     try:
         set_num_threads(header["threads"])

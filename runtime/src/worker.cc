@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -132,6 +133,12 @@ void Fill(int fd, const std::vector<ffi::Tensor>& parts) {
     }
     offset = RoundUp(offset + size);
   }
+}
+
+std::string Seconds(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%g s", seconds);
+  return text;
 }
 
 std::string SignalName(int signal) {
@@ -339,8 +346,10 @@ void Worker::Launch(State* state) {
   posix_spawnattr_setpgroup(&how, 0);  // Ctrl-C is for this program; and it ends with its children
   posix_spawnattr_setflags(&how,
                            POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  const std::string parent = std::to_string(getpid());
   std::vector<char*> argv;
   for (const std::string& arg : settings_.argv) argv.push_back(const_cast<char*>(arg.c_str()));
+  argv.push_back(const_cast<char*>(parent.c_str()));
   argv.push_back(nullptr);
   const int error = posix_spawn(&process->pid, argv[0], &files, &how, argv.data(), environ);
   posix_spawn_file_actions_destroy(&files);
@@ -382,7 +391,7 @@ bool Worker::Ready(State* state, bool wait, const std::string& advice) {
       throw ffi::Error(kDeadline,
                        "the worker process of vendor '" + settings_.vendor +
                            "' had not loaded its segments after " +
-                           std::to_string(settings_.start_seconds) + " s and was killed" + advice,
+                           Seconds(settings_.start_seconds) + " and was killed" + advice,
                        "");
   }
   if (state->packet[0] == 'R') return process->ready = true;
@@ -474,9 +483,9 @@ void Worker::RunLocked(State* state, const Segment& segment, ffi::PackedArgs arg
       const std::string pid = std::to_string(process->pid);
       state->Forget();
       throw ffi::Error(kDeadline,
-                       "no answer within " + std::to_string(segment.deadline) +
-                           " s; the worker process (pid " + pid + ") of vendor '" +
-                           settings_.vendor + "' was killed while it " + during + segment.advice,
+                       "no answer within " + Seconds(segment.deadline) +
+                           "; the worker process (pid " + pid + ") of vendor '" + settings_.vendor +
+                           "' was killed while it " + during + segment.advice,
                        "");
     }
   }

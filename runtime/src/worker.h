@@ -30,7 +30,7 @@ class Worker {
  public:
   struct Settings {
     std::string vendor;
-    std::vector<std::string> argv;       // the program; finds kWorkerSocket … open
+    std::vector<std::string> argv;       // the program; its last argument will be our process id
     std::vector<tvm::ffi::Tensor> load;  // what it loads: dense, 64-byte aligned in kWorkerLoad
     double start_seconds = 0;            // to load its segments
   };
