@@ -12,6 +12,7 @@ weights are wherever they are needed.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -103,6 +104,7 @@ class Problem:
         self.stable = stable
         self.first = first
         self._explain = explain
+        self._settled: deque[tuple[list[int], Segments]] = deque(maxlen=2)
         found: dict[int, None] = {}
         for node in nodes:
             found.update(dict.fromkeys(candidates.covering[node]))
@@ -191,6 +193,10 @@ class Problem:
         kept = list(chosen)
         for index in kept:
             matches.take(found[index])
+        whole = sorted(kept)
+        for before, segments in self._settled:
+            if before == whole:
+                return kept, segments
         while True:
             groups = group_scope(self.graph, self.nodes, matches, self.vendors)
             segments = prune_scope(
@@ -203,6 +209,8 @@ class Problem:
                 exempt=self.exempt,
             )
             if len(segments) == len(groups):
+                if len(kept) == len(whole):  # nothing fell: grouping again would say the same
+                    self._settled.append((whole, segments))
                 return kept, segments
             kept = [k for k in kept if matches.owner[found[k].nodes[0]] >= 0]
             if not self.stable:

@@ -7,7 +7,7 @@ equal steps, and what was worked out for one of them serves all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -96,10 +96,13 @@ class _Builder:
         self.tag: dict[int, tuple[int, int]] = {}  # candidate → (step of its last op, number)
         self.latest = list(range(count))  # step → last step at which its op may run
         self.places = [0] * count  # step → mask of the vendors that may take its op
+        self.seconds: dict[int, float] = {}
+        price = problem.prices.composite
         for index in problem.legal:
             if index in tweak.banned:
                 continue
             composite = problem[index]
+            self.seconds[index] = price(composite)
             last = self.at[composite.nodes[-1]]
             self.tag[index] = (last, len(self.ending[last]))
             self.ending[last].append(index)
@@ -158,6 +161,10 @@ class _Builder:
         last, number = self.tag[index]
         return last - step, number
 
+    def _aheads(self, indices: Iterable[int], step: int) -> frozenset[tuple[int, int]]:
+        tag = self.tag
+        return frozenset([(tag[i][0] - step, tag[i][1]) for i in indices])
+
     def _begins(
         self, step: int, starting: Sequence[int]
     ) -> tuple[tuple[tuple[int, int], frozenset[tuple[int, int]]], ...]:
@@ -171,7 +178,7 @@ class _Builder:
             others = sharing.get(nodes)
             if others is None:
                 indices = {i for node in nodes for i in self.covering.get(self.at[node], ())}
-                others = sharing[nodes] = frozenset([self._ahead(i, step) for i in indices])
+                others = sharing[nodes] = self._aheads(indices, step)
             me = self._ahead(index, step)
             found.append((me, others - {me}))
         return tuple(found)
@@ -202,7 +209,7 @@ class _Builder:
             reads=reads,
             offers=self._offers(self.ending[step], reads, where, readers),
             begins=self._begins(step, starting.get(step, ())),
-            covers=frozenset([self._ahead(i, step) for i in self.covering.get(step, ())]),
+            covers=self._aheads(self.covering.get(step, ()), step),
             outs=tuple([(prices.size(v), self._leaves(v)) for v in graph.outs[node]]),
             keep=tuple(
                 [
@@ -229,7 +236,7 @@ class _Builder:
         if steps[-1] > now:
             return None
         found = {i for s in steps for i in self.covering.get(s, ()) if self.tag[i][0] > now}
-        return frozenset([self._ahead(i, now) for i in found])
+        return self._aheads(found, now)
 
     def _offers(
         self,
@@ -252,7 +259,7 @@ class _Builder:
                 reads = known.get(nodes) or known.setdefault(
                     nodes, self._reads(nodes, where, readers)
                 )
-            seconds = prices.composite(composite)
+            seconds = self.seconds[index]
             if tweak.scale:
                 seconds *= tweak.scale.get(vendor, 1.0)
             if problem.wishes:
