@@ -8,9 +8,11 @@ alone (each compiled afresh, as a user of that vendor has it), and beside itself
     round 2   host · dnnl only · …                                               ratios per round
 
 The ratio of two plans is the median of their ratios round by round. That of the shipped plan to
-itself (A/A) tells what the machine's noise alone would give. One line per model on stdout, all
-figures as JSON in benchmarks/results/. Exit status 1 when a shipped plan is slower than `LIMIT`
-times the best single one. Use a quiet machine.
+itself (A/A) tells what the machine's noise alone would give. While the ratio is above `LIMIT`, the
+shipped and the best single plan run on, twice as long each time, `PATIENCE` times at most. Where
+both have every op in the same place and the same segments, the line says so: they are one plan,
+built twice. One line per model on stdout, all figures as JSON in benchmarks/results/. Exit status
+1 when a shipped plan is slower than `LIMIT` times the best single one. Use a quiet machine.
 """
 
 from __future__ import annotations
@@ -26,12 +28,15 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 1.02
+PATIENCE = 4
 MIX_GAIN = 0.99
 """Below this share of the best single plan's time, a mix is said to win."""
 
 
 def _contenders(name: str, vendors: list[str], budget: float) -> tuple[list[Any], dict[str, Any]]:
-    """The shipped plan first, then every single plan, then the shipped one again."""
+    """The shipped plan first, then every single plan, then the shipped one again; the facts hold
+    which single plans are the shipped one.
+    """
     import byoc
     from benchmarks.zoo import model_path
     from byoc.errors import ByocError
@@ -42,7 +47,7 @@ def _contenders(name: str, vendors: list[str], budget: float) -> tuple[list[Any]
     shipped = byoc.compile(path, vendors, placement="measured", budget=budget)
     seconds = time.perf_counter() - start
     found = [Contender("shipped", shipped.run, len(shipped.report.segments))]
-    refused = {}
+    refused, same = {}, []
     for only in ("host", *vendors):
         try:
             single = byoc.compile(path, [] if only == "host" else [only])
@@ -50,11 +55,14 @@ def _contenders(name: str, vendors: list[str], budget: float) -> tuple[list[Any]
             refused[only] = str(error)
             continue
         found.append(Contender(only, single.run, len(single.report.segments)))
+        if _plan(single.report) == _plan(shipped.report):
+            same.append(only)
     found.append(Contender("shipped again", shipped.run, len(shipped.report.segments)))
     report = shipped.report
     facts = {
         "seconds": seconds,
         "refused": refused,
+        "same": same,
         "places": sorted({op.place for op in report.ops}),
         "segments": len(report.segments),
         "plans": [
@@ -71,6 +79,12 @@ def _contenders(name: str, vendors: list[str], budget: float) -> tuple[list[Any]
         "warnings": list(report.warnings),
     }
     return found, facts
+
+
+def _plan(report: Any) -> tuple[Any, ...]:
+    """Where every op is, and in which segment, whatever segments are called."""
+    number = {segment.name: k for k, segment in enumerate(report.segments)}
+    return tuple((op.place, number.get(op.segment)) for op in report.ops)
 
 
 def _ratio(one: Any, other: Any) -> float:
@@ -91,6 +105,11 @@ def check(name: str, vendors: list[str], budget: float, seconds: float) -> dict[
     race(contenders, inputs, seconds=seconds, keep=(0, len(contenders) - 1))
     shipped, *singles, again = contenders
     best = min(singles, key=lambda one: median(one.rounds))
+    for more in range(PATIENCE):
+        if _ratio(shipped, best) <= LIMIT:
+            break
+        longer = seconds * 2**more
+        race([shipped, best, again], inputs, seconds=longer, keep=(0, 1, 2), most=1000)
     ratio = _ratio(shipped, best)
     # Both runs of the shipped plan are the same code: what they differ by is noise.
     control = _ratio(again, shipped)
@@ -99,6 +118,7 @@ def check(name: str, vendors: list[str], budget: float, seconds: float) -> dict[
         "ratio": ratio,
         "ok": ratio <= LIMIT,
         "control": control,
+        "same_plan": best.name in facts["same"],
         "best": best.name,
         "mix_wins": len(facts["places"]) > 1 and ratio < MIX_GAIN,
         "medians_ms": {one.name: median(one.rounds) * 1e3 for one in contenders},
@@ -111,9 +131,10 @@ def _line(row: dict[str, Any]) -> str:
     mark = "ok  " if row["ok"] else "FAIL"
     won = f", a mix wins by {1 - row['ratio']:.1%}" if row["mix_wins"] else ""
     places = "+".join(row["places"])
+    same = ", the same plan" if row["same_plan"] else ""
     return (
         f"{mark} {row['model']:<14} shipped {row['medians_ms']['shipped']:8.3f} ms = "
-        f"{row['ratio']:.3f} of {row['best']} (A/A {row['control']:.3f}), {places}, "
+        f"{row['ratio']:.3f} of {row['best']}{same} (A/A {row['control']:.3f}), {places}, "
         f"{row['segments']} segments{won}; {row['seconds']:.0f} s to place"
     )
 

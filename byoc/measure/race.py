@@ -53,9 +53,11 @@ def race(
     *,
     seconds: float,
     keep: Collection[int] = (),
+    most: int = _MOST_ROUNDS,
     done: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Run the contenders in turns for about `seconds`; a few rounds whatever it takes.
+    """Run the contenders in turns for about `seconds`; a few rounds whatever it takes, `most` at
+    most. Run again, it adds to what was found.
 
     keep: positions of contenders that never drop out.
     """
@@ -69,7 +71,7 @@ def race(
         calls.append(max(1, min(20, int(_BLOCK_SECONDS / max(time.perf_counter() - start, 1e-6)))))
     racing = list(range(len(contenders)))
     end = time.perf_counter() + seconds
-    for number in range(_MOST_ROUNDS):
+    for number in range(most):
         if number >= _LEAST_ROUNDS and time.perf_counter() > end:
             break
         # Everyone goes first in turn: who follows a slow plan finds cold caches.
