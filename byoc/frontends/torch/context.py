@@ -89,7 +89,9 @@ class Context:
         return self.builder.emit(expr)
 
     def const(self, value: Any, dtype: str) -> Any:
-        """A constant of a number or an array."""
+        """A constant of a number or an array; ValueError for a fraction as a whole number."""
+        if isinstance(value, float) and "int" in dtype and not value.is_integer():
+            raise ValueError(f"{value} among numbers of the dtype {dtype}")
         return relax.const(from_numpy(np.asarray(value, _numpy_dtype(dtype))))
 
     def cast(self, value: Any, dtype: str) -> Any:

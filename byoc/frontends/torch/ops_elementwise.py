@@ -76,6 +76,11 @@ def sign(c: Context, /, self: Any) -> Any:
     return R.subtract(c.cast(up, dtype), c.cast(down, dtype))
 
 
+@op("exp2.default")
+def exp2(c: Context, /, self: Any) -> Any:
+    return R.exp(c.emit(R.multiply(c.cast(self, c.dtype), c.const(math.log(2), c.dtype))))
+
+
 @op("log2.default")
 def log2(c: Context, /, self: Any) -> Any:
     return R.multiply(c.emit(R.log(c.cast(self, c.dtype))), c.const(1 / math.log(2), c.dtype))
@@ -196,13 +201,20 @@ def prelu(c: Context, /, self: Any, weight: Any) -> Any:
 
 @op("_softmax.default")
 def softmax(c: Context, /, self: Any, dim: int, half_to_float: bool) -> Any:
-    return R.nn.softmax(c.cast(self, c.dtype), dim)
+    return _along(c, R.nn.softmax, c.cast(self, c.dtype), dim)
+
+
+def _along(c: Context, function: Any, x: Any, dim: int) -> Any:
+    """A function along an axis; scalars have one of length 1."""
+    if x.ty.ndim:
+        return function(x, dim)
+    return R.reshape(c.emit(function(c.emit(R.reshape(x, [1])), 0)), [])
 
 
 @op("softmax.int", "_safe_softmax.default")
 def softmax_int(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
     x = c.cast(self, c.dtype)
-    result = R.nn.softmax(x, dim)
+    result = _along(c, R.nn.softmax, x, dim)
     if c.node.target.__name__.startswith("softmax"):
         return result
     hidden = c.emit(R.equal(x, c.const(-np.inf, c.dtype)))
@@ -213,12 +225,12 @@ def softmax_int(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
 
 @op("_log_softmax.default")
 def log_softmax(c: Context, /, self: Any, dim: int, half_to_float: bool) -> Any:
-    return R.nn.log_softmax(c.cast(self, c.dtype), dim)
+    return _along(c, R.nn.log_softmax, c.cast(self, c.dtype), dim)
 
 
 @op("log_softmax.int")
 def log_softmax_int(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
-    return R.nn.log_softmax(c.cast(self, c.dtype), dim)
+    return _along(c, R.nn.log_softmax, c.cast(self, c.dtype), dim)
 
 
 @op("native_dropout.default", "dropout.default")
@@ -246,7 +258,21 @@ def _clip(c: Context, x: Any, low: Any, high: Any) -> Any:
 
 
 def _extreme(c: Context, function: Any, a: Any, b: Any) -> Any:
+    if c.dtype == "bool":
+        function = R.logical_or if function is R.maximum else R.logical_and
     return function(a, b)
+
+
+@op("fmax.default", "fmin.default")
+def extreme_of_numbers(c: Context, /, self: Any, other: Any) -> Any:
+    """The number, where the other one is none."""
+    a, b = c.cast(self, c.dtype), c.cast(other, c.dtype)
+    function = R.maximum if c.node.target.__name__.startswith("fmax") else R.minimum
+    both = c.emit(_extreme(c, function, a, b))
+    if "float" not in c.dtype:
+        return both
+    known = c.emit(R.where(c.emit(R.not_equal(b, b)), a, both))
+    return R.where(c.emit(R.not_equal(a, a)), b, known)
 
 
 @op("clamp.default", "clamp.Tensor", "clamp_min.default", "clamp_min.Tensor", "clamp_max.default",
@@ -318,7 +344,7 @@ def div_mode(c: Context, /, self: Any, other: Any, rounding_mode: str | None = "
     rest = c.emit(R.subtract(a, R.multiply(down, b)))
     zero = c.const(0, c.dtype)
     inexact = c.emit(R.not_equal(rest, zero))
-    negative = c.emit(R.not_equal(R.less(a, zero), R.less(b, zero)))
+    negative = c.emit(R.logical_xor(R.less(a, zero), R.less(b, zero)))
     return R.add(down, c.cast(c.emit(R.logical_and(inexact, negative)), c.dtype))
 
 
@@ -327,7 +353,7 @@ def _floor_quotient(c: Context, a: Any, b: Any, quotient: Any) -> Any:
     zero, one = c.const(0, c.dtype), c.const(1, c.dtype)
     rest = c.emit(_remainder_of_trunc(c, a, b))
     whole = c.emit(R.divide(R.subtract(a, rest), b))
-    apart = c.emit(R.logical_and(R.not_equal(rest, zero), R.not_equal(
+    apart = c.emit(R.logical_and(R.not_equal(rest, zero), R.logical_xor(
         R.less(rest, zero), R.less(b, zero))))  # fmt: skip
     whole = c.emit(R.where(apart, c.emit(R.subtract(whole, one)), whole))
     near = c.emit(R.floor(R.add(whole, c.const(0.5, c.dtype))))

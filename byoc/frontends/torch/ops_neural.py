@@ -93,6 +93,12 @@ def linear(c: Context, /, input: Any, weight: Any, bias: Any) -> Any:  # noqa: A
     return result if bias is None else R.add(c.emit(result), bias)
 
 
+@op("addbmm.default")
+def addbmm(c: Context, /, self: Any, batch1: Any, batch2: Any, beta: float, alpha: float) -> Any:
+    whole = c.emit(R.sum(c.emit(R.matmul(batch1, batch2)), [0]))
+    return _weighted(c, self, whole, beta, alpha)
+
+
 @op("addmm.default", "baddbmm.default")
 def addmm(
     c: Context,
@@ -106,14 +112,18 @@ def addmm(
     batch2: Any = None,
 ) -> Any:
     a, b = (mat1, mat2) if mat1 is not None else (batch1, batch2)
-    result = c.emit(R.matmul(a, b))
+    return _weighted(c, self, c.emit(R.matmul(a, b)), beta, alpha)
+
+
+def _weighted(c: Context, x: Any, product: Any, beta: float, alpha: float) -> Any:
+    """beta · x + alpha · product; with beta 0 what x holds does not matter."""
     if alpha != 1:
-        result = c.emit(R.multiply(result, c.const(alpha, c.dtype)))
+        product = c.emit(R.multiply(product, c.const(alpha, c.dtype)))
     if beta == 0:
-        return result
+        return product
     if beta != 1:
-        self = c.emit(R.multiply(self, c.const(beta, c.dtype)))
-    return R.add(result, self)
+        x = c.emit(R.multiply(x, c.const(beta, c.dtype)))
+    return R.add(product, x)
 
 
 # -- norms
@@ -276,6 +286,8 @@ def avg_pool(
     rank = _spatial(c.node.target.__name__)
     x, alone = _batched(c, self, rank)
     args = _pool_args(rank, kernel_size, stride, padding)
+    if "float" not in c.dtype:
+        raise ValueError(f"average pooling of whole numbers ({c.dtype})")
     if ceil_mode and _hangs_over(c, x, args, [1] * rank):
         raise ValueError("average pooling with ceil_mode whose last window hangs over the border")
     include = count_include_pad or divisor_override is not None
@@ -311,6 +323,19 @@ def _check_ceil(
         count = -(-(whole + 2 * pad - reach) // stride) + 1
         if (count - 1) * stride >= whole + pad:
             raise ValueError("max pooling with ceil_mode whose last window begins in the padding")
+
+
+@op("adaptive_max_pool1d.default", "adaptive_max_pool2d.default", "adaptive_max_pool3d.default")
+def adaptive_max_pool(c: Context, /, self: Any, output_size: Any) -> Any:
+    rank = _spatial(c.node.target.__name__)
+    wanted = [c.static(s, "the size that adaptive pooling gives") for s in output_size]
+    x, alone = _batched(c, self, rank)
+    sizes = [c.static(s, "the size that adaptive pooling takes") for s in c.dims(x)[-rank:]]
+    if any(s % w for s, w in zip(sizes, wanted, strict=True)):
+        raise ValueError(f"adaptive max pooling from {sizes} to {wanted}: no multiple")
+    window = [s // w for s, w in zip(sizes, wanted, strict=True)]
+    result = _MAX_POOL[rank](x, **_pool_args(rank, window, window, [0]))
+    return R.squeeze(c.emit(result), [0]) if alone else result, None
 
 
 @op("adaptive_avg_pool1d.default", "adaptive_avg_pool2d.default", "adaptive_avg_pool3d.default",

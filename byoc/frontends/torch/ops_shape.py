@@ -214,6 +214,20 @@ def roll(c: Context, /, self: Any, shifts: Any, dims: Any) -> Any:
     return x
 
 
+@op("as_strided.default", "as_strided_copy.default")
+def as_strided(c: Context, /, self: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
+    """Any view of dense memory, as a lookup in it."""
+    fake = c.node.args[0].meta["val"]
+    if not fake.is_contiguous():
+        raise ValueError("a view by strides of memory that is not dense")
+    sizes = [c.static(s, "the size of a view by strides") for s in c.shape]
+    places = np.full((), int(storage_offset or 0), np.int64)
+    for length, step in zip(sizes, stride, strict=True):
+        places = places[..., None] + np.arange(length) * c.static(step, "a stride")
+    flat = c.emit(R.reshape(self, [math.prod(c.dims(self))]))
+    return R.take(flat, c.const(places, "int64"), 0, mode="wrap")
+
+
 @op("unfold.default")
 def unfold(c: Context, /, self: Any, dimension: int, size: int, step: int) -> Any:
     axis = dimension % self.ty.ndim
@@ -514,7 +528,12 @@ def _reduction(function: Any) -> Any:
         c: Context, /, self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None
     ) -> Any:
         x = c.cast(self, c.dtype)
-        return function(x, _axes(dim, x), keepdims=keepdim) if x.ty.ndim else x
+        if not x.ty.ndim:
+            return x
+        if c.dtype != "bool":
+            return function(x, _axes(dim, x), keepdims=keepdim)
+        whole = c.emit(R.astype(x, "int8"))
+        return c.cast(c.emit(function(whole, _axes(dim, x), keepdims=keepdim)), "bool")
 
     return convert
 
@@ -551,9 +570,10 @@ def max_dim(c: Context, /, self: Any, dim: int, keepdim: bool) -> Any:
     most = c.node.target.__name__.startswith("max")
     if not self.ty.ndim:
         return self, c.const(0, "int64")
-    axis = dim % self.ty.ndim
-    value = (R.max if most else R.min)(self, [axis], keepdims=keepdim)
-    return value, (R.argmax if most else R.argmin)(self, axis, keepdim)
+    axis, dtype = dim % self.ty.ndim, str(self.ty.dtype)
+    x = c.emit(R.astype(self, "int8")) if dtype == "bool" else self
+    value = c.emit((R.max if most else R.min)(x, [axis], keepdims=keepdim))
+    return c.cast(value, dtype), (R.argmax if most else R.argmin)(x, axis, keepdim)
 
 
 @op("var.correction", "std.correction", "var_mean.correction")
