@@ -433,7 +433,8 @@ class _Builder:
         if table is None:
             raise PlaceError(
                 meta.at, f"meta[{meta.key}][{meta.index}], and the file has no "
-                f"#[metadata] section; print the module with show_meta_data=True, or save it with tvm.ir.save_json"
+                f"#[metadata] section; print the module with show_meta_data=True, or save it by "
+                f"tvm.ir.save_json"
             )  # fmt: skip
         entries = table.get(meta.key, [])
         if meta.index >= len(entries):

@@ -45,6 +45,13 @@ _AXIS_REFERENCES = frozenset({
     "ScatterElementsAttrs", "ScanopAttrs", "StackAttrs", "L2NormalizeAttrs",
 })  # fmt: skip
 
+# Texts, which a number in place would be mistaken for.
+_TEXT_FIELDS = frozenset({
+    "mode", "method", "rounding", "compute_dtype", "equation", "indexing", "reduction", "pad_mode",
+    "slice_mode", "ret_type", "padding_mode", "coordinate_transformation_mode", "rounding_method",
+    "output_format", "interpolation_method", "compiler",
+})  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Opaque:
@@ -165,9 +172,8 @@ class JsonGraph:
             return self.value(self.reference(index, name), depth + 1)
         if text == "null":
             return None
-        found = self.text(index, name)
-        if found is not text:
-            return found
+        if name in _TEXT_FIELDS or name.endswith("layout"):
+            return self.text(index, name)
         try:
             return _number(index, text)
         except PlaceError:
