@@ -28,6 +28,7 @@ __all__ = [
     "LockedFile",
     "ModelPath",
     "OptionsFile",
+    "ParamsFile",
     "Placement",
     "PolicyFile",
     "Threads",
@@ -64,6 +65,15 @@ OptionsFile = Annotated[
         "--options",
         metavar="FILE",
         help="YAML: `vendors: {name: {option: value}}`, min_segment_ops, min_segment_flops.",
+        show_default=False,
+    ),
+]
+ParamsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--params",
+        metavar="FILE",
+        help="Parameters of a Relay model, as TVM's save_param_dict wrote them.",
         show_default=False,
     ),
 ]
@@ -254,9 +264,12 @@ def print_table(table: Table) -> None:
 
 
 def warn(report: PartitionReport) -> None:
-    """What a report warns of, on stderr, one line each."""
+    """What a report warns of, on stderr, one line each; what measuring has said is not repeated."""
+    from byoc.measure.progress import was_said
+
     for warning in report.warnings:
-        say(f"warning: {warning}")
+        if not was_said(warning):
+            say(f"warning: {warning}")
 
 
 def say(text: str) -> None:

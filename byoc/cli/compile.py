@@ -17,6 +17,7 @@ from byoc.cli.common import (
     LockFile,
     ModelPath,
     OptionsFile,
+    ParamsFile,
     Placement,
     PolicyFile,
     Vendors,
@@ -42,6 +43,7 @@ def compile_model(
     ],
     vendors: Vendors = None,
     options: OptionsFile = None,
+    params: ParamsFile = None,
     placement: Placement = None,
     policy: PolicyFile = None,
     budget: Budget = None,
@@ -63,7 +65,7 @@ def compile_model(
     start = time.perf_counter()
     # Measuring shows a bar of its own.
     with nullcontext() if placement == "measured" else progress(f"compiling {model}"):
-        executable = byoc.compile(model, **arguments, **chosen)
+        executable = byoc.compile(model, params=params, **arguments, **chosen)
     compiled = time.perf_counter()
     with progress(f"saving {output}"):
         executable.save(output)

@@ -13,6 +13,7 @@ from byoc.cli.common import (
     LockedFile,
     LockFile,
     OptionsFile,
+    ParamsFile,
     Placement,
     PolicyFile,
     Vendors,
@@ -36,6 +37,7 @@ def partition(
     ] = None,
     vendors: Vendors = None,
     options: OptionsFile = None,
+    params: ParamsFile = None,
     placement: Placement = None,
     policy: PolicyFile = None,
     why: Annotated[
@@ -85,7 +87,7 @@ def partition(
     With --diff, compare two locks instead.
     """
     if diff is not None:
-        others = (model, vendors, options, placement, policy, why, lock, locked, html)
+        others = (model, vendors, options, params, placement, policy, why, lock, locked, html)
         if any(value is not None for value in others) or what_if or ops:
             raise typer.BadParameter("--diff compares two locks: only --max-regression and --json")
         _diff(*diff, max_regression, json)
@@ -100,7 +102,7 @@ def partition(
     import byoc
 
     with progress(f"partitioning {model}"):
-        result = byoc.partition_model(model, **arguments, **chosen)
+        result = byoc.partition_model(model, params=params, **arguments, **chosen)
     report = result.report
     if what_if or html is not None:
         from byoc.partition import what_if as suppose
