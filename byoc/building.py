@@ -120,7 +120,7 @@ def build_program(
         "artifacts": artifacts,
         "vendors": vendors,
         "segment_outputs": {s.name: len(s.outputs) for s in parts.segments},
-        "extras": {REPORT_MEMBER: parts.report.to_json().encode()},
+        "extras": {REPORT_MEMBER: parts.report.to_json(indent=None).encode()},
     }
     if host.needs_vm(parts.mod):
         if heal:

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Progress", "show_progress"]
+__all__ = ["Progress", "show_progress", "was_said"]
+
+_SAID: set[str] = set()
+
+
+def was_said(line: str) -> bool:
+    """Whether this process has shown a line while it measured: reports hold it too."""
+    return line in _SAID
 
 
 class Progress:
@@ -31,6 +38,7 @@ class Progress:
     def say(self, line: str) -> None:
         """One line on stderr, kept for the report."""
         self.notes.append(line)
+        _SAID.add(line)
         text = f"byoc: {line}"
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)

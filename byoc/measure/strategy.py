@@ -100,5 +100,5 @@ def _predicted(
 def _executable(
     program: Program, report: PartitionReport, isolation: Isolation | None
 ) -> Executable:
-    extras = {**program.extras, REPORT_MEMBER: report.to_json().encode()}
+    extras = {**program.extras, REPORT_MEMBER: report.to_json(indent=None).encode()}
     return Executable(replace(program, extras=extras, isolation=isolation), report)

@@ -207,6 +207,76 @@ def test_a_click_on_an_op_shows_every_verdict(page):
     assert "v refused" in panel and "no pattern of v covers exp" in panel
 
 
+def acted(page, tmp_path, script):
+    """The page after a script of a person's doings: `at` tells where an op or block is drawn."""
+    helper = """
+    canvas.setPointerCapture = () => {};  // no real pointer is down
+    const at = (o, w, h) => {
+      const box = canvas.getBoundingClientRect();
+      return { bubbles: true, cancelable: true,
+               clientX: box.left + (o.x + w / 2 - view.x) * view.s,
+               clientY: box.top + (o.y + h / 2 - view.y) * view.s };
+    };
+    const point = (name, where) => canvas.dispatchEvent(new PointerEvent(name, where));
+    const click = (where) => { point("pointerdown", where); point("pointerup", where); };
+    const key = (k, node = canvas) =>
+      node.dispatchEvent(new KeyboardEvent("keydown", { key: k, bubbles: true, cancelable: true }));
+    """
+    path = tmp_path / "acted.html"
+    end = f"<script>{helper}{script}; follow(); leaveCheck();</script></body>"
+    text = page.read_text(encoding="utf-8")
+    assert text.count("</body>") == 1
+    path.write_text(text.replace("</body>", end), encoding="utf-8")
+    return open_page(path)
+
+
+@browser
+def test_the_wheel_zooms_where_the_pointer_is(page, tmp_path):
+    before = open_page(page).check["zoom"]
+    script = """const where = { ...at(blocks[0], 0, 0), deltaY: %s };
+    canvas.dispatchEvent(new WheelEvent("wheel", where))"""
+    near = acted(page, tmp_path, script % -300).check
+    far = acted(page, tmp_path, script % 300).check
+    assert near["errors"] == far["errors"] == []
+    assert far["zoom"] < before < near["zoom"]
+
+
+@browser
+def test_clicks_choose_blocks_and_ops_and_escape_leaves_them(page, tmp_path):
+    block = "click(at(blocks[1], blocks[1].width, 6))"
+    shown = acted(page, tmp_path, block)
+    assert (shown.check["errors"], shown.check["block"], shown.check["op"]) == ([], 1, -1)
+    op = "showOp(ops[2]); click(at(ops[2], OP_W, OP_H))"
+    shown = acted(page, tmp_path, op)
+    assert (shown.check["errors"], shown.check["op"]) == ([], 2)
+    assert "no pattern of v covers exp" in shown.part("panel")
+    shown = acted(page, tmp_path, f"{op}; follow(); key('Escape', document.body); follow()")
+    assert (shown.check["op"], shown.check["block"] >= 0) == (-1, True)
+
+
+@browser
+def test_a_drag_moves_and_chooses_nothing(page, tmp_path):
+    script = """
+    const p = at(blocks[1], blocks[1].width, 6), x = view.x;
+    point("pointerdown", p);
+    point("pointermove", { ...p, clientX: p.clientX + 50 });
+    point("pointerup", { ...p, clientX: p.clientX + 50 });
+    document.title = `moved ${Math.round((x - view.x) * view.s)}`"""
+    shown = acted(page, tmp_path, script)
+    assert (shown.check["errors"], shown.check["block"]) == ([], -1)
+    assert "<title>moved 50</title>" in shown.dom
+
+
+@browser
+def test_keys_zoom_and_step_through_what_was_found(page, tmp_path):
+    before = open_page(page).check["zoom"]
+    assert acted(page, tmp_path, "key('+'); key('+')").check["zoom"] > before
+    assert acted(page, tmp_path, "key('+'); key('-'); key('0')").check["zoom"] == before
+    find = "byId('find').value = 'relu'; searched(); follow(); "
+    steps = [acted(page, tmp_path, find + "key('n'); follow();" * n).check["op"] for n in (1, 2, 3)]
+    assert len(set(steps)) == 3 and -1 not in steps
+
+
 @browser
 def test_search_finds_ops_by_name_and_by_reason(page):
     assert open_page(page, "find=covers%20exp").check["hits"] == 1
