@@ -126,6 +126,39 @@ double MedianNs(int rounds, F body) {
   return times[times.size() / 2];
 }
 
+/*! \brief One request, waited for. */
+void Request(const std::shared_ptr<Executor>& executor, bool traced) {
+  alignas(64) float x = 1, y = 0;
+  byoc::Event done;
+  auto request = std::make_shared<Executor::Request>();
+  request->ports = {&x, &y};
+  request->traced = traced;
+  request->done = [&done](std::exception_ptr) { done.Set(); };
+  Executor::Start(executor, std::move(request));
+  done.Wait();
+}
+
+/*! \brief Some arithmetic on 16 KiB. */
+ffi::Function Work() {
+  auto values = std::make_shared<std::vector<float>>(4096, 1.0f);
+  return ffi::Function::FromPacked([values](ffi::PackedArgs, ffi::Any*) {
+    for (int round = 0; round < 64; ++round) {
+      for (float& value : *values) value = value * 0.5f + 0.5f;
+    }
+  });
+}
+
+/*! \brief The tasks of a plan by hand: no queue, no thread, no context. */
+void Walk(const ffi::Function& function, size_t tasks) {
+  DLTensor from{}, to{};
+  const ffi::AnyView args[] = {&from, &to};
+  const auto* object = static_cast<const ffi::FunctionObj*>(function.get());
+  for (size_t i = 0; i < tasks; ++i) {
+    ffi::Any result;
+    object->CallPacked(args, 2, &result);
+  }
+}
+
 /*! \brief Requests one after the other, at most `limit` on their way. */
 void Stream(const std::shared_ptr<Executor>& executor, int count, size_t limit) {
   alignas(64) static float x = 1;
@@ -159,6 +192,25 @@ int main() {
   auto many = Maker().Chain(kTasks, Nothing(), cpu);
   const double call = MedianNs(kRounds, [&] { Run(one.get()); });
   const double same = (MedianNs(kRounds, [&] { Run(many.get()); }) - call) / (kTasks - 1);
+
+  // The same as a request, which may be stopped and may keep its times.
+  const auto request = [&](const std::shared_ptr<Executor>& executor, bool traced) {
+    return MedianNs(kRounds, [&] { Request(executor, traced); });
+  };
+  const double untraced = (request(many, false) - request(one, false)) / (kTasks - 1);
+  const double traced = (request(many, true) - request(one, true)) / (kTasks - 1);
+
+  // A plan of some 10 ms, run, and called by this thread as a plain loop. In turns.
+  constexpr size_t kWalk = 500;
+  const ffi::Function work = Work();
+  auto worked = Maker().Chain(kWalk, work, cpu);
+  std::vector<double> ratios;
+  for (int i = 0; i < 20; ++i) {
+    const double run = MedianNs(3, [&] { Run(worked.get()); });
+    ratios.push_back(run / MedianNs(3, [&] { Walk(work, kWalk); }));
+  }
+  std::sort(ratios.begin(), ratios.end());
+  const double over_walk = ratios[ratios.size() / 2];
 
   // The same on a plan of two lanes, where tasks are counted down.
   const auto beside = [](size_t tasks) {
@@ -216,11 +268,24 @@ int main() {
   const double alone = MedianNs(5, [&] { Stream(stages, 40, 1); });
   const double piped = MedianNs(5, [&] { Stream(stages, 40, 4); });
 
-  std::printf(
-      "{\"call_ns\": %.0f, \"same_queue_task_ns\": %.1f, \"same_queue_task_in_lanes_ns\": %.1f, "
-      "\"cross_queue_hop_ns\": %.0f, \"cross_queue_hop_p10_ns\": %.0f, \"two_chains_speedup\": "
-      "%.3f, \"pipeline_speedup\": %.3f, "
-      "\"spin_rounds\": %d}\n",
-      call, same, same_lane, hop, quiet_hop, overlap, alone / piped, byoc::SpinRounds());
+  const std::pair<const char*, double> figures[] = {
+      {"call_ns", call},
+      {"same_queue_task_ns", same},
+      {"same_queue_task_in_lanes_ns", same_lane},
+      {"request_task_ns", untraced},
+      {"traced_task_ns", traced},
+      {"plan_over_walk", over_walk},
+      {"cross_queue_hop_ns", hop},
+      {"cross_queue_hop_p10_ns", quiet_hop},
+      {"two_chains_speedup", overlap},
+      {"pipeline_speedup", alone / piped},
+      {"spin_rounds", static_cast<double>(byoc::SpinRounds())},
+  };
+  const char* separator = "{";
+  for (const auto& [name, value] : figures) {
+    std::printf("%s\"%s\": %.4g", separator, name, value);
+    separator = ", ";
+  }
+  std::printf("}\n");
   return 0;
 }

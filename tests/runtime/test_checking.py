@@ -144,11 +144,12 @@ def _saver(path: Path, value: int, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
-def test_killed_while_saving(make, resolver, tmp_path):
+def test_killed_while_saving(make, resolver, tmp_path, request):
     path = tmp_path / "m.byoc"
     save_program(make("x[0] * 7"), path)
     old = path.read_bytes()
-    for pause in (0.0, 0.005, 0.02):
+    slow = request.config.getoption("--slow")
+    for pause in np.linspace(0, 0.05, 60) if slow else (0.0, 0.005, 0.02):
         child = _saver(path, 3, 1000)
         assert child.stdout.readline() == "ready\n"
         time.sleep(pause)
@@ -172,6 +173,36 @@ def test_two_processes_save_one_path(resolver, tmp_path):
         assert child.returncode == 0
     assert seen <= {2, 5} and seen
     assert [p.name for p in tmp_path.iterdir()] == ["m.byoc"]  # nothing left behind
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MiB; needs the right to mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        pytest.skip(f"no program to mount with: {error}")
+    if mounted.returncode:
+        pytest.skip(f"may not mount a file system: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full(make, resolver, small_disk):
+    path = small_disk / "m.byoc"
+    save_program(make("x[0] * 7"), path)
+    old = path.read_bytes()
+    big = make("x[0]", constants=(np.ones(1_000_000, "float32"),))
+    with pytest.raises(ArtifactError, match=r"cannot write .*m\.byoc: No space left on device"):
+        save_program(big, path)
+    assert path.read_bytes() == old and [p.name for p in small_disk.iterdir()] == ["m.byoc"]
+    y = Session(load_program(path, resolver))(np.ones((2, 3), "float32"))
+    assert (y == 7).all()
+    save_program(make("x[0] * 8"), path)  # what there was room for before, there is again
+    assert (Session(load_program(path, resolver))(np.ones((2, 3), "float32")) == 8).all()
 
 
 def test_disk_full(make, resolver, tmp_path):
