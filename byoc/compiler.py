@@ -25,6 +25,7 @@ from byoc.runtime.isolation import IsolateSpec, resolve_isolation
 if TYPE_CHECKING:
     from byoc.background import Background
     from byoc.frontends import Model
+    from byoc.frontends.relay import Params
     from byoc.partition import PartitionReport, PartitionResult
     from byoc.partition.place import Costs, Strategy
     from byoc.partition.policy import Policy
@@ -51,10 +52,12 @@ def partition_model(
     locked: str | os.PathLike[str] | None = None,
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
+    params: Params | None = None,
 ) -> PartitionResult:
     """Split a model without building anything.
 
-    model: path of an ONNX file, `onnx.ModelProto`, `tvm.IRModule`. vendors: names or `Vendor`
+    model: what `byoc.frontends.import_model` reads: the path of an ONNX, TFLite or Relay file, an
+    `onnx.ModelProto`, a `tvm.IRModule`, … vendors: names or `Vendor`
     values, or a mapping of these to options.
     placement: who gets an op that several could take: "order" (the earlier vendor), "model" (least
     predicted time), or a `byoc.partition.place.Strategy`. policy: wishes to obey, or the YAML
@@ -62,6 +65,7 @@ def partition_model(
     lock: a file to write the placement to. locked: such a file, to be obeyed: it is the placement.
     min_segment_ops, min_segment_flops: smaller segments stay on the host (None: the default of
     `byoc.partition.partition_module`).
+    params: parameters of a Relay model, name → array or the path of a `.params` file.
     Raises ModelError, VendorError, OptionError, LockError when `locked` does not fit the model.
     """
     if placement == MEASURED:
@@ -71,7 +75,8 @@ def partition_model(
         )
     requests = resolve(vendors)
     wishes = _wishes(policy, costs, min_segment_ops, min_segment_flops)
-    source = _import(model)
+    source = _import(model, params)
+    wishes["policy"] = _with_rules_of(source, wishes["policy"], requests)
     parts = _partition(source, requests, placement, locked, **wishes)
     _write_lock(lock, source, parts.report, requests)
     return parts
@@ -95,6 +100,7 @@ def compile(
     isolate: IsolateSpec = None,
     background: bool | Background = False,
     specialise: bool | Specialise = False,
+    params: Params | None = None,
 ) -> Executable:
     """Compile a model for the host and the given vendors; arguments as `partition_model`.
 
@@ -116,7 +122,8 @@ def compile(
     requests = resolve(vendors)
     wishes = _wishes(policy, costs, min_segment_ops, min_segment_flops)
     isolation = resolve_isolation(isolate, [request.vendor.name for request in requests])
-    source = _import(model)
+    source = _import(model, params)
+    wishes["policy"] = _with_rules_of(source, wishes["policy"], requests)
     if placement == MEASURED and locked is None:
         from byoc.measure.strategy import compile_measured
 
@@ -175,10 +182,31 @@ def compile(
     return Executable(program, parts.report, session=session, shapes=shapes)
 
 
-def _import(model: Any) -> Model:
+def _import(model: Any, params: Params | None) -> Model:
     from byoc.frontends import import_model
 
-    return import_model(model)
+    return import_model(model, params)
+
+
+def _with_rules_of(
+    model: Model, policy: Policy | None, requests: Sequence[Requested]
+) -> Policy | None:
+    """The policy, after the wishes that the model's file holds: the user's come later and win."""
+    if not model.rules:
+        return policy
+    from byoc.partition.policy import Policy
+
+    names = [request.vendor.name for request in requests]
+    for rule in model.rules:
+        if rule.place not in names:
+            raise OptionError(
+                f"{rule.at}the model places operators on {rule.place!r}, which is not among the "
+                f"vendors of this run ({', '.join(names) or 'none'}): add it to vendors=, or "
+                f"ignore what the file says with byoc.frontends.read_relay(…, placement=False)"
+            )
+    if policy is None:
+        return Policy(rules=model.rules)
+    return replace(policy, rules=(*model.rules, *policy.rules))
 
 
 def _wishes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,11 @@ from byoc.frontends.normalise import normalise_graph, normalise_module
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Model", "import_model"]
+    from byoc.frontends.normalise.graph import Graph
+    from byoc.frontends.relay import Params, RelayModel
+    from byoc.partition.policy import Rule
+
+__all__ = ["Model", "finish", "import_model"]
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,12 @@ class Model:
     mod: one `IRModule`; `main` takes the model's inputs only, weights are constants.
     name: short name for reports (the file's stem, or the graph's own name).
     inputs, outputs: names as the model file spells them, in `main`'s order.
-    source: what it was read from ("onnx", "tflite", "relax").
+    source: what it was read from ("onnx", "tflite", "torch", "relay", "relax").
     values: ports that are no tensors → what they are ("seq(tensor(float))"); in `main` they are
     handles (`byoc.runtime.boxes`).
+    versions: operator set → its version, where the source has any. operators: operator as the
+    source spells it → how often it stands there, where a frontend tells.
+    rules: wishes for the placement that the source holds; they come before the user's.
     """
 
     mod: tvm.IRModule
@@ -36,15 +43,30 @@ class Model:
     outputs: tuple[str, ...]
     source: str
     values: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    operators: Mapping[str, int] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
 
 
-def import_model(model: str | Path | onnx.ModelProto | tvm.IRModule) -> Model:
+def import_model(
+    model: str | Path | onnx.ModelProto | tvm.IRModule | RelayModel, params: Params | None = None
+) -> Model:
     """Read a model and bring it into normal form.
 
-    model: path of an ONNX or TFLite file, an `onnx.ModelProto`, the bytes of a TFLite file, a
-    `tflite.Model`, or a Relax `IRModule` (not changed).
+    model: path of an ONNX, TFLite or Relay file, an `onnx.ModelProto`, the bytes of a TFLite file,
+    a `tflite.Model`, a `torch.export.ExportedProgram`, what `read_relay` returns, or a Relax
+    `IRModule` (not changed); a `Model` is returned as it is.
+    params: parameters of a Relay file, as `read_relay` takes them.
     Raises ModelError when the model cannot be read or holds something unsupported.
     """
+    from byoc.frontends.relay import is_relay, read_relay
+
+    if is_relay(model):
+        return _import_relay(read_relay(model, params))
+    if params is not None:
+        raise ModelError("params= are those of a Relay file; the model holds its own")
+    if isinstance(model, Model):
+        return model
     if isinstance(model, tvm.IRModule):
         return _import_relax(model)
     from byoc.frontends.tflite import is_tflite
@@ -91,11 +113,30 @@ def _import_torch(program: Any) -> Model:
     from byoc.frontends.torch import import_exported
 
     read = import_exported(program)
-    normalise_graph(read.graph)
-    function = read.graph.write().with_attrs(
-        {"num_input": len(read.inputs), "global_symbol": "main"}
+    return finish(read.graph, read.name, read.inputs, read.outputs, "torch")
+
+
+def _import_relay(model: RelayModel) -> Model:
+    from byoc.frontends.relay import import_relay, placement_rules
+
+    read = import_relay(model)
+    plain = finish(read.graph, model.name, read.inputs, read.outputs, "relay")
+    version = model.module.version
+    return replace(
+        plain,
+        versions={"tvm": version} if version else {},
+        operators=read.operators,
+        rules=placement_rules(model, read),
     )
-    return Model(tvm.IRModule({"main": function}), read.name, read.inputs, read.outputs, "torch")
+
+
+def finish(
+    graph: Graph, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], source: str
+) -> Model:
+    """The model of a graph that a frontend has read, brought into normal form."""
+    normalise_graph(graph)
+    function = graph.write().with_attrs({"num_input": len(inputs), "global_symbol": "main"})
+    return Model(tvm.IRModule({"main": function}), name, inputs, outputs, source)
 
 
 def _import_relax(mod: tvm.IRModule) -> Model:

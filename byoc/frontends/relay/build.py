@@ -30,7 +30,7 @@ from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.tensors import from_numpy
 from byoc.frontends.relay.ops.base import MAX_ELEMENTS, Context, is_const, scalar_like
 from byoc.frontends.relay.ops.qnn import Accumulator, Rounded
-from byoc.frontends.relay.ops.table import convert, settle
+from byoc.frontends.relay.ops.table import OPERATORS, convert, settle
 from byoc.frontends.relay.syntax import (
     Absent,
     At,
@@ -359,6 +359,10 @@ class _Builder:
                 raise PlaceError(
                     expr.at, f"inlining functions adds more than {_INLINED} operators here"
                 )
+        if name not in OPERATORS:
+            raise PlaceError(
+                expr.at, f"{name}: byoc does not read this operator; {choices(name, OPERATORS)}"
+            )
         self.counts[name] += 1
         source = self._name(label, name, expr)
         for value in args:

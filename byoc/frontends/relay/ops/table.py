@@ -40,14 +40,11 @@ _TUNING = {"auto_scheduler_rewritten_layout", "meta_schedule_original_shape"}
 
 
 def convert(c: Context, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
-    """The value of a call: a Relax expression, a tuple, or a lazy one.
+    """The value of a call of one of `OPERATORS`: a Relax expression, a tuple, or a lazy one.
 
-    Raises ValueError for an operator that is not covered, and for arguments and attributes that
-    do not fit it.
+    Raises ValueError for arguments and attributes that do not fit it.
     """
-    converter = OPERATORS.get(name)
-    if converter is None:
-        raise ValueError(f"byoc does not read it; {choices(name, OPERATORS)}")
+    converter = OPERATORS[name]
     given = {key: value for key, value in attrs.items() if key not in _TUNING}
     _check(name, converter, args, given)
     if any(isinstance(a, (Accumulator, Rounded)) for a in args):
