@@ -79,13 +79,17 @@ def what_if(result: PartitionResult, *, trials: int = TRIALS) -> PartitionReport
         after = _sum([scopes.outcome(vendor, kinds) for scopes in tables])
         gain = before.seconds - after.seconds
         if after.count and (gain > 0 or after.segments < before.segments):
-            found.append(_counterfactual(vendor, kinds, before, after))
+            found.append(_counterfactual(report, vendor, kinds, before, after))
     found.sort(key=lambda c: (-(c.gain or 0.0), c.segments_after, c.vendor, c.op))
     return replace(report, counterfactuals=tuple(found))
 
 
 def _counterfactual(
-    vendor: str, kinds: tuple[str, ...], before: _Outcome, after: _Outcome
+    report: PartitionReport,
+    vendor: str,
+    kinds: tuple[str, ...],
+    before: _Outcome,
+    after: _Outcome,
 ) -> Counterfactual:
     from byoc.report.units import change
 
@@ -97,13 +101,29 @@ def _counterfactual(
         else f"still {before.segments} segment{'s' * (before.segments != 1)}"
     )
     text = (
-        f"if {were} were supported by {vendor}: {changed}, est. {change(-gain)} "
+        f"{_condition(report, vendor, kinds, were)}: {changed}, est. {change(-gain)} "
         f"({after.count} op{'s' * (after.count != 1)})"
     )
     return Counterfactual(
         vendor, ", ".join(kinds), after.count, before.segments, after.segments, gain, text,
         before.border, after.border,
     )  # fmt: skip
+
+
+def _condition(report: PartitionReport, vendor: str, kinds: tuple[str, ...], were: str) -> str:
+    """What would have to change, by what keeps these ops on the host now."""
+    told = [
+        verdict
+        for op in report.host_ops
+        if op.op in kinds
+        for verdict in op.verdicts
+        if verdict.vendor == vendor
+    ]
+    if told and all(verdict.reason.startswith("policy: ") for verdict in told):
+        return f"if the policy let {were} go to {vendor}"
+    if told and all(verdict.kind == "offered" for verdict in told):
+        return f"if {were} were on {vendor}, which would take {'it' if len(kinds) == 1 else 'them'}"
+    return f"if {were} were supported by {vendor}"
 
 
 def _suppositions(report: PartitionReport) -> list[tuple[str, tuple[str, ...]]]:

@@ -9,7 +9,8 @@ from toy_vendors import chain, toy
 from byoc.errors import OptionError
 from byoc.partition import partition_module, what_if
 from byoc.partition.advice import advise, warn
-from byoc.partition.place import Costs
+from byoc.partition.place import Costs, fixed
+from byoc.partition.policy import Policy, Rule
 from byoc.vendor import Pattern, Rates, Reject
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -42,6 +43,22 @@ def test_one_kind_between_all_segments():
     assert texts(mod, toy("v", "nn.relu")) == [
         f"if exp were supported by v: 3 segments → 1, est. {MINUS}26 µs (2 ops)"
     ]
+
+
+def test_what_a_policy_keeps_away_is_not_called_unsupported():
+    mod = graph("a = relu(x)\ne = exp(a)\nb = relu(e)")
+    policy = Policy(rules=(Rule("force", "host", op=("exp",)),))
+    vendor = toy("v", "nn.relu", "exp")
+    assert texts(mod, vendor, policy=policy) == [
+        f"if the policy let exp go to v: 2 segments → 1, est. {MINUS}13 µs (1 op)"
+    ]
+
+
+def test_what_a_strategy_keeps_away_is_not_called_unsupported():
+    mod = graph("a = relu(x)\ne = exp(a)\nb = relu(e)")
+    placed = fixed({0: "v", 2: "v"})
+    (text,) = texts(mod, toy("v", "nn.relu", "exp"), placement=placed)
+    assert text.startswith("if exp were on v, which would take it: 2 segments → 1, est. ")
 
 
 def test_kinds_on_one_path_are_supposed_together():
