@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,12 +40,15 @@ class Imported:
     """A TFLite model as a graph of Relax ops, convolutions in NCHW.
 
     name: the file's stem. inputs, outputs: the names of the tensors, in the file's order.
+    versions: of the schema. operators: operator → how often the file has it.
     """
 
     name: str
     graph: Graph
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    versions: Mapping[str, str]
+    operators: Mapping[str, int]
 
 
 def import_tflite(model: Any) -> Imported:
@@ -61,7 +64,9 @@ def import_tflite(model: Any) -> Imported:
     graph = walk.run()
     to_channels_first(graph)
     inputs, outputs = (_names(main, indices) for indices in (main.inputs, main.outputs))
-    return Imported(file.name, graph, inputs, outputs)
+    counts = Counter(operator.name for operator in main.operators)
+    versions = {"tflite": str(file.table.Version())}
+    return Imported(file.name, graph, inputs, outputs, versions, dict(counts.most_common()))
 
 
 def _names(subgraph: Subgraph, indices: Sequence[int]) -> tuple[str, ...]:

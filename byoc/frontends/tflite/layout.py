@@ -20,7 +20,7 @@ import numpy as np
 from tvm import relax
 from tvm.ir import Call
 
-from byoc.frontends.normalise import fold, identities, shapes
+from byoc.frontends.normalise import fold, identities
 from byoc.frontends.normalise.cse import merge_equal
 from byoc.frontends.normalise.engine import Rule, Rules, apply, merge
 from byoc.frontends.normalise.graph import Graph
@@ -70,6 +70,22 @@ def _again(node: Node, args: list[Any], axes: Sequence[int]) -> Any:
     """The op on other arguments, and then the transpose, as an expression."""
     call = Call(node.call.op, [expression(a) for a in args], node.attrs, node.call.ty_args)
     return relax.op.permute_dims(call, list(axes))
+
+
+def _compose(graph: Graph, node: Node) -> Value | None:
+    """Of two transposes one, of inverse ones none.
+
+    One that only moves axes of length 1 is a reshape, but becomes one later: a reshape would stay
+    where it is, between an op and its quantisation.
+    """
+    axes, found = permutation(node), _below(node.args[0])
+    value: Value = node.args[0]
+    if found is not None:
+        value, inner = found
+        axes = tuple(inner[a] for a in axes)
+    if axes == tuple(range(len(axes))):
+        return value
+    return None if found is None else graph.emit(relax.op.permute_dims(value.expr, list(axes)))
 
 
 def _unary(graph: Graph, node: Node) -> Value | None:
@@ -223,7 +239,8 @@ _SINKS: dict[str, Sequence[Rule]] = {
     **dict.fromkeys(("nn.softmax", "nn.log_softmax"), (_softmax,)),
     "concat": (_concat,),
     "nn.pad": (_pad,),
+    "permute_dims": (_compose,),
     "strided_slice": (_slice,),
 }
-_SINK: Rules = merge([_SINKS, fold.RULES, identities.RULES, shapes.RULES])
+_SINK: Rules = merge([_SINKS, fold.RULES, identities.RULES])
 _RISE: Rules = {"permute_dims": [_rise]}

@@ -28,9 +28,7 @@ def positive(code):
 
 
 def binary(code, other, options="", out=SHAPE, dtype="float32", **values):
-    return lambda b, x: b.op(
-        code, [x, b.const(other)], [b.tensor(out, dtype)], options, **values
-    )
+    return lambda b, x: b.op(code, [x, b.const(other)], [b.tensor(out, dtype)], options, **values)
 
 
 def conv(kernel, stride=1, dilation=1, padding=0, act=0, count=6, fed=4):
@@ -136,9 +134,7 @@ def with_ints(code, out, *ints, options="", dtype="float32", **values):
 
 
 def strided(begin, end, step, out, **masks):
-    return with_ints(
-        "STRIDED_SLICE", out, begin, end, step, options="StridedSliceOptions", **masks
-    )
+    return with_ints("STRIDED_SLICE", out, begin, end, step, options="StridedSliceOptions", **masks)
 
 
 def split(axis, count):
@@ -247,9 +243,7 @@ def lookup(b, x):
 def one_hot(b, x):
     index = b.const(np.array([0, 2, 5], np.int32))
     depth, on, off = (b.const(np.array(v, t)) for v, t in ((4, "int32"), (2, "f4"), (-1, "f4")))
-    return b.op(
-        "ONE_HOT", [index, depth, on, off], [b.tensor((3, 4))], "OneHotOptions", axis=-1
-    )
+    return b.op("ONE_HOT", [index, depth, on, off], [b.tensor((3, 4))], "OneHotOptions", axis=-1)
 
 
 def topk(b, x):
@@ -433,7 +427,7 @@ CASES = {
     "pad": with_ints("PAD", (2, 7, 11, 4), [[0, 0], [0, 1], [1, 2], [0, 0]]),
     "pad_value": pad_value,
     "power": lambda b, x: b.op(
-        "POW", b.op("EXP", [x], [b.tensor(SHAPE)]) + [b.const(weights(4))], [b.tensor(SHAPE)]
+        "POW", [*b.op("EXP", [x], [b.tensor(SHAPE)]), b.const(weights(4))], [b.tensor(SHAPE)]
     ),
     "prelu": binary("PRELU", weights(1, 1, 4)),
     "reduce_max": reduce("REDUCE_MAX", [2], (2, 6, 4)),
