@@ -13,7 +13,7 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.interchange.context import Context, Unsupported
-from byoc.interchange.opaque import boxed_types, embed
+from byoc.interchange.opaque import boxed_types, embed, rename_value
 from byoc.interchange.ops import EXPORTS
 from byoc.opaque import OP
 from byoc.segment import Node, Segment, TensorType
@@ -71,10 +71,13 @@ def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
         made = _export(segment, context, node, [names[value] for value in node.inputs])
         names.update(zip(node.outputs, made, strict=True))
     outputs = [f"o{k}" for k in range(len(segment.outputs))]
-    for name, value in zip(outputs, segment.outputs, strict=True):
-        context.nodes.append(helper.make_node("Identity", [names[value]], [name]))
-
     boxed = boxed_types(segment)
+    for name, value in zip(outputs, segment.outputs, strict=True):
+        if value in boxed:  # Identity takes sequences from opset 14, optional values from 16
+            rename_value(context.nodes, names[value], name)
+        else:
+            context.nodes.append(helper.make_node("Identity", [names[value]], [name]))
+
     arrays = {f"w{value}": array for value, array in segment.constants.items()}
     arrays.update(context.initializers)
     read = {name for node in context.nodes for name in node.input}

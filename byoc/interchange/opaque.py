@@ -20,7 +20,7 @@ from byoc.segment import Node, Segment
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Step", "boxed_types", "embed", "opsets_of", "steps_of"]
+__all__ = ["Step", "boxed_types", "embed", "opsets_of", "rename_value", "steps_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,45 @@ class Step:
 
 def embed(context: Context, node: Node, inputs: Sequence[str]) -> list[str]:
     """Write the nodes of an opaque node into the context's model; the names of its outputs."""
-    from onnx import compose, helper
-
     model = model_of(node.attrs)
-    prefix = context.fresh("opaque") + "/"
-    graph = compose.add_prefix(model, prefix).graph
-    for name, port in zip(inputs, graph.input, strict=True):
-        context.nodes.append(helper.make_node("Identity", [name], [port.name]))
+    graph = model.graph
+    ports = [port.name for port in graph.input]
+    rename = _Renaming(context.fresh("opaque") + "/", dict(zip(ports, inputs, strict=True)))
+    rename.graph(graph)
     context.nodes.extend(graph.node)
     context.tensors.extend(graph.initializer)
     context.opsets.update(opsets_of(model))
     return [port.name for port in graph.output]
+
+
+@dataclass(frozen=True)
+class _Renaming:
+    """New names for the values of a graph and of its inner graphs: those in `table` have one, all
+    others get the prefix. Inner graphs may not use a name of an outer one for something else, so
+    one table serves all.
+    """
+
+    prefix: str
+    table: Mapping[str, str]
+
+    def _name(self, name: str) -> str:
+        return self.table.get(name, self.prefix + name) if name else ""
+
+    def graph(self, graph: onnx.GraphProto) -> None:
+        """Rename in place."""
+        for holder in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+            holder.name = self._name(holder.name)
+        for tensor in graph.sparse_initializer:
+            tensor.values.name = self._name(tensor.values.name)
+        for node in graph.node:
+            node.name = self._name(node.name)
+            node.input[:] = [self._name(n) for n in node.input]
+            node.output[:] = [self._name(n) for n in node.output]
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    self.graph(attribute.g)
+                for inner in attribute.graphs:
+                    self.graph(inner)
 
 
 def boxed_types(segment: Segment) -> dict[int, onnx.TypeProto]:
@@ -59,6 +87,18 @@ def boxed_types(segment: Segment) -> dict[int, onnx.TypeProto]:
             types.update({node.inputs[i]: graph.input[i].type for i in inputs})
             types.update({node.outputs[i]: graph.output[i].type for i in outputs})
     return types
+
+
+def rename_value(nodes: Sequence[onnx.NodeProto], old: str, new: str) -> None:
+    """Give a value another name, also where inner graphs read it."""
+    for node in nodes:
+        node.input[:] = [new if n == old else n for n in node.input]
+        node.output[:] = [new if n == old else n for n in node.output]
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                rename_value(graph.node, old, new)
+                for port in graph.output:
+                    port.name = new if port.name == old else port.name
 
 
 def opsets_of(model: onnx.ModelProto) -> dict[str, int]:

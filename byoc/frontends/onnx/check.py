@@ -4,17 +4,53 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import islice
 
 import onnx
 
 from byoc.errors import ModelError
-from byoc.frontends.onnx.nodes import name_of
+from byoc.frontends.onnx.nodes import all_nodes, name_of
 from byoc.frontends.onnx.operators import known_operator, opaque_operator
+from byoc.frontends.onnx.wire import MAX_NODES
 
-__all__ = ["check_operators", "check_opset", "sort_nodes"]
+__all__ = [
+    "check_names",
+    "check_operators",
+    "check_opset",
+    "check_size",
+    "sort_nodes",
+    "unknown_nodes",
+]
 
 OLDEST_OPSET = 7
 """Before opset 7, arithmetic broadcast by attributes; no exporter of the last years writes it."""
+
+
+def check_size(graph: onnx.GraphProto, where: str) -> None:
+    """Raise ModelError for more nodes than byoc reads, inner graphs included."""
+    count = sum(1 for _ in islice(all_nodes(graph), MAX_NODES + 1))
+    if count > MAX_NODES:
+        raise ModelError(f"{where} has more than {MAX_NODES:,} nodes; byoc reads up to so many")
+
+
+def check_names(graph: onnx.GraphProto, where: str) -> None:
+    """Raise ModelError when two inputs, or two stored tensors, have one name, or a node makes what
+    is an input or stored.
+    """
+    kinds = {"input": graph.input, "initializer": graph.initializer}
+    given: dict[str, str] = {}
+    for kind, holders in kinds.items():
+        for name, count in Counter(holder.name for holder in holders).items():
+            if count > 1:
+                raise ModelError(f"{where}: the {kind} {name!r} is there twice")
+            given[name] = kind
+    for node in graph.node:
+        for output in filter(None, node.output):
+            if output in given:
+                raise ModelError(
+                    f"{where}: {output!r} is an {given[output]}, yet it is made by node "
+                    f"{name_of(node)!r}"
+                )
 
 
 def check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:

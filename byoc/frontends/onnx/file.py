@@ -40,6 +40,10 @@ def open_model(path: Path) -> tuple[onnx.ModelProto, Weights]:
     try:
         small, payloads = wire.split(data)
         model = onnx.ModelProto.FromString(small)
+    except wire.TooManyNodesError:
+        raise ModelError(
+            f"{path} has more than {wire.MAX_NODES:,} nodes; byoc reads up to so many"
+        ) from None
     except (wire.BadWireError, DecodeError) as error:
         raise _not_onnx(path, data, str(error)) from None
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):

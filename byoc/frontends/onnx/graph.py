@@ -31,7 +31,7 @@ from tvm.relax.frontend.onnx import onnx_frontend as stock
 from byoc.errors import ByocError, ModelError
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.onnx.bindings import Bindings
-from byoc.frontends.onnx.converters import OWN, Inputs
+from byoc.frontends.onnx.converters import OWN, Inputs, RefusedError
 from byoc.frontends.onnx.nodes import captured, domain_of, last_uses, name_of, read_names
 from byoc.frontends.onnx.opaque import Boxed, OpaqueNodes, Pending, boxed_input
 from byoc.frontends.onnx.operators import (
@@ -69,6 +69,10 @@ class _Importer:
     symbols: Symbols = field(init=False)
     opaque: OpaqueNodes = field(init=False)
     values: dict[str, str] = field(default_factory=dict)
+    empty: dict[str, onnx.NodeProto] = field(default_factory=dict)
+    """Name of an empty sequence → the node that made it, which knows the type of its elements."""
+    inside: int = 0
+    """How many branches of `If`, taken or not at run time, are around the node."""
 
     def __post_init__(self) -> None:
         self.symbols = Symbols(self.where)
@@ -143,12 +147,16 @@ class _Importer:
             if not known_operator(node):
                 raise _InexpressibleError("it has no converter")
             outputs = self._node(node, inputs, scope, transposed)
+            if node.op_type == "SequenceEmpty":
+                self.empty[node.output[0]] = node
             if len(outputs) < len(node.output) and any(node.output[len(outputs) :]):
                 raise _InexpressibleError(
                     f"it has {len(node.output)} outputs, byoc imports the first {len(outputs)}"
                 )
             return [self._typed(v, n) for v, n in zip(outputs, node.output, strict=False)]
         except Exception as error:
+            if isinstance(error, RefusedError):
+                raise ModelError(f"{what} is refused: {error}") from None
             reason = _sentence(error)
             if not isinstance(error, ByocError):
                 reason = f"{what} cannot be imported: {reason}"
@@ -195,6 +203,8 @@ class _Importer:
                 named[name] = scope.lookup(name, reason)
         if node.input and len(node.input) > 1 and node.op_type == "Gemm":  # read transposed
             named[node.input[1]] = scope.lookup(node.input[1], reason)
+        if self.inside:
+            raise _InexpressibleError(reason)  # segments do not stand inside branches
         tensors = {name: self._readable(name, value) for name, value in named.items() if name}
         call, ready, pending = self.opaque.add(node, tensors, wanted, reason)
         found: dict[str, Any] = dict(pending)
@@ -274,12 +284,14 @@ class _Importer:
             graph = attrs[key]
             inner = scope.inner(graph)
             self.bindings.builder._begin_binding_block()
+            self.inside += 1
             try:
                 self._nodes(graph, inner)
                 results = [self._result(inner, o.name) for o in graph.output]
                 body = results[0] if len(results) == 1 else relax.Tuple(results)
                 var = self.bindings.builder.emit(self.bindings.builder.normalize(body), name)
             finally:
+                self.inside -= 1
                 block = self.bindings.builder._end_block()
             branches.append(relax.SeqExpr([block], var))
         result = self.bindings.builder.emit(relax.If(condition, *branches), name)
@@ -297,6 +309,8 @@ class _Importer:
         value = self.bindings.tensor(value, "")
         if isinstance(value, relax.Expr) and isinstance(value.ty, relax.TupleType):
             builder = self.bindings.builder
+            if name in self.empty and not value.ty.fields:
+                return self.opaque.add(self.empty[name], {}, [name], "it is a sequence")[2][name]
             fields = [relax.TupleGetItem(value, i) for i in range(len(value.ty.fields))]
             return self.opaque.sequence(name, [builder.emit(f, name) for f in fields])
         return value

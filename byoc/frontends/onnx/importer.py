@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,17 @@ import onnx.version_converter
 
 from byoc.errors import ModelError
 from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.onnx.check import check_operators, check_opset, sort_nodes, unknown_nodes
+from byoc.frontends.onnx.check import (
+    check_names,
+    check_operators,
+    check_opset,
+    check_size,
+    sort_nodes,
+    unknown_nodes,
+)
 from byoc.frontends.onnx.file import open_model
 from byoc.frontends.onnx.graph import import_graph
+from byoc.frontends.onnx.nodes import all_nodes, operator_of
 from byoc.frontends.onnx.weights import Weights
 
 __all__ = ["Imported", "import_onnx"]
@@ -29,7 +38,8 @@ class Imported:
     """An ONNX model as a graph of Relax ops.
 
     name: the file's stem, or the graph's name. inputs, outputs: names in the model file.
-    values: those that are no tensors → what they are.
+    values: those that are no tensors → what they are. versions: domain → opset. operators: how
+    often each stands in the file, inner graphs included.
     """
 
     name: str
@@ -37,6 +47,8 @@ class Imported:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     values: Mapping[str, str]
+    versions: Mapping[str, str]
+    operators: Mapping[str, int]
 
 
 def import_onnx(model: Path | onnx.ModelProto) -> Imported:
@@ -52,11 +64,22 @@ def import_onnx(model: Path | onnx.ModelProto) -> Imported:
         name = model.graph.name or "model"
         where = f"model {name!r}"
         proto, weights = _own(model), Weights(where)
+    try:
+        check_size(proto.graph, where)
+        check_names(proto.graph, where)
+        return _imported(proto, name, weights, where)
+    except RecursionError:
+        raise ModelError(f"{where}: its graphs are nested too deeply within each other") from None
+
+
+def _imported(proto: onnx.ModelProto, name: str, weights: Weights, where: str) -> Imported:
+    versions = {o.domain or "ai.onnx": str(o.version) for o in proto.opset_import}
+    operators = Counter(map(operator_of, all_nodes(proto.graph)))
     proto = check_opset(proto, where)
     proto = _inline(proto, where)
     check_operators(proto.graph, where)
     sort_nodes(proto.graph, where)
-    return Imported(name, *import_graph(proto, weights, where))
+    return Imported(name, *import_graph(proto, weights, where), versions, operators)
 
 
 def _own(model: onnx.ModelProto) -> onnx.ModelProto:

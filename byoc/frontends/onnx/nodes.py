@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import onnx
 
 __all__ = [
+    "all_nodes",
     "captured",
     "domain_of",
     "domains",
@@ -16,6 +17,14 @@ __all__ = [
     "read_names",
     "title_of",
 ]
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph, those of inner graphs after the node that holds them."""
+    for node in graph.node:
+        yield node
+        for inner in _inner_graphs(node):
+            yield from all_nodes(inner)
 
 
 def domain_of(node: onnx.NodeProto) -> str:

@@ -175,17 +175,25 @@ class OpaqueNodes:
         return self._call(model, region, types, origin), ready, pending
 
     def sequence(self, name: str, parts: Sequence[Any]) -> Pending:
-        """A sequence of tensors as a value that opaque nodes can read. Raises ModelError."""
+        """A sequence of tensors as a value that opaque nodes can read. parts: at least one."""
         names = [f"{name}/{i}" for i in range(len(parts))]
-        if not parts:
-            raise ModelError(f"{self.where}: {name!r} is a sequence without elements")
         node = helper.make_node("SequenceConstruct", names, [name], name=name)
         region = self._grow(node, dict(zip(names, parts, strict=True)))
         ty = helper.make_sequence_type_proto(self._port(name, parts[0].ty).type)
         return Pending(name, region, f"{name!r}, a sequence", f"{name!r} is a sequence", ty)
 
     def box(self, value: Pending) -> Boxed:
-        """A pending value as a result of the model: its `var` is a Relax call that makes it."""
+        """A pending value as a result of the model: its `var` is a Relax call that makes it.
+
+        Raises ModelError for a dtype that no result can have.
+        """
+        if value.type is not None and value.type.WhichOneof("value") == "tensor_type":
+            dtype = _dtype(value.type.tensor_type.elem_type)
+            if dtype not in _DTYPES and dtype != "strings":
+                raise ModelError(
+                    f"{value.origin}; it cannot be kept whole for another engine either, since "
+                    f"the output {value.name!r} would be {value.reason}"
+                )
         model = self._model(value.region, [value.name])
         del model.graph.output[:]
         port = model.graph.output.add(name=value.name)

@@ -16,12 +16,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["BadWireError", "split"]
+__all__ = ["MAX_NODES", "BadWireError", "TooManyNodesError", "split"]
 
 LARGE = 4096
 """Payloads from this many bytes on stay in the file."""
 
+MAX_NODES = 200_000
+"""Graphs of more nodes are refused before anything is parsed: they would take hours, and gigabytes.
+
+The largest models of the ONNX model zoo have some ten thousand."""
+
 _GRAPH = 7
+_NODE = 1
 _INITIALIZER = 5
 _NAME = 8
 _RAW_DATA = 9
@@ -29,6 +35,10 @@ _RAW_DATA = 9
 
 class BadWireError(Exception):
     """The bytes do not follow the protobuf wire format."""
+
+
+class TooManyNodesError(Exception):
+    """The graph has more than `MAX_NODES` nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +52,17 @@ class _Field:
 def split(data: memoryview) -> tuple[bytes, dict[str, memoryview]]:
     """Return the model without its large weights, and these by tensor name.
 
-    Raises BadWireError on bytes that are no protobuf message.
+    Raises BadWireError on bytes that are no protobuf message, TooManyNodesError.
     """
     payloads: dict[str, memoryview] = {}
     model = bytearray()
     for field in _fields(data, 0, len(data)):
         if field.number == _GRAPH:
-            graph = bytearray()
+            graph, nodes = bytearray(), 0
             for inner in _fields(data, field.data, field.end):
+                nodes += inner.number == _NODE
+                if nodes > MAX_NODES:
+                    raise TooManyNodesError
                 if inner.number == _INITIALIZER and inner.end - inner.data >= LARGE:
                     _append(graph, _INITIALIZER, _without_raw(data, inner, payloads))
                 else:

@@ -12,6 +12,6 @@ table.py        all of them
 """
 
 from byoc.frontends.onnx.converters.table import OWN
-from byoc.frontends.onnx.converters.tools import Inputs
+from byoc.frontends.onnx.converters.tools import Inputs, RefusedError
 
-__all__ = ["OWN", "Inputs"]
+__all__ = ["OWN", "Inputs", "RefusedError"]

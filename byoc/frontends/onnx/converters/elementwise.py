@@ -15,6 +15,7 @@ from byoc.frontends.onnx.converters.tools import (
     Attributes,
     Converter,
     Inputs,
+    RefusedError,
     number_of,
     scalar_like,
     stock_converter,
@@ -63,8 +64,16 @@ def identity(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) ->
 
 def dropout(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Dropout 7, 10, 12, 13, 22 at inference: the identity; the mask is all true."""
-    if x[2] is not None and number_of(x[2], "training_mode"):
-        raise ValueError("it runs in training mode; export the model for inference")
+    given = [v for v in (x[1], x[2]) if v is not None]
+    constant = all(isinstance(v, GenericConst) for v in given)
+    if x[2] is not None and not constant:
+        raise RefusedError(
+            "whether it trains is computed by the model; byoc needs it as a constant"
+        )
+    if x[2] is not None and number_of(x[2], "training_mode") and number_of(x[1], "ratio") != 0:
+        raise RefusedError(
+            "it draws random numbers (training mode); export the model for inference"
+        )
     if outputs < 2:
         return x[0]
     mask = relax.op.full_like(x[0], relax.const(True, "bool"), "bool")

@@ -15,6 +15,7 @@ from byoc.frontends.onnx.converters.tools import (
     Attributes,
     Converter,
     Inputs,
+    RefusedError,
     axes_of,
     const,
     dtype_of,
@@ -182,6 +183,16 @@ def eye_like(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) ->
     return const(np.eye(rows, columns, int(attrs.get("k", 0))), dtype)
 
 
+def max_unpool(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """MaxUnpool 9 to 22: TVM has no such op, and not every form of it means one thing."""
+    if x[2] is not None:
+        raise RefusedError(
+            "with output_shape, engines read the indices in the shape before it, ONNX in that "
+            "shape; leave output_shape out"
+        )
+    raise ValueError("TVM has no such op")
+
+
 def refuse(why: str) -> Converter:
     """A converter that says why there is none."""
 
@@ -197,6 +208,7 @@ NUMERIC: Mapping[tuple[str, str], Converter] = {
     ("", "EyeLike"): eye_like,
     ("", "IsInf"): is_inf,
     ("", "LpNormalization"): lp_normalization,
+    ("", "MaxUnpool"): max_unpool,
     ("", "Mish"): mish,
     ("", "Mod"): mod,
     ("", "NonMaxSuppression"): refuse("how many boxes it keeps is known only at run time"),

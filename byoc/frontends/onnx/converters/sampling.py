@@ -13,6 +13,7 @@ from byoc.frontends.onnx.converters.tools import (
     Attributes,
     Converter,
     Inputs,
+    RefusedError,
     array_of,
     axes_of,
     stock_converter,
@@ -65,14 +66,24 @@ def resize(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
         raise ValueError("coordinate_transformation_mode half_pixel_symmetric is not supported")
     scales = x[1] if opset < 11 else x[2]
     sizes = x[3] if opset >= 11 else None
+    between = mode == "align_corners" and text_of(attrs.get("mode"), "nearest") != "nearest"
+    if between and scales is not None and not isinstance(scales, GenericConst):
+        raise RefusedError("align_corners with scales that the model computes; give sizes")
     dims = list(x[0].ty.shape.values) if isinstance(x[0].ty, relax.TensorType) else []
     axes = attrs.get("axes")
     if isinstance(scales, GenericConst) and to_numpy(scales.value).size:
         factors = to_numpy(scales.value).tolist()
         chosen = dims if axes is None else [dims[a] for a in axes_of(axes, len(dims))]
         for dim, factor in zip(chosen, factors, strict=True):
+            if factor == 1:
+                continue
             wanted = int(dim) * factor
             if abs(wanted - round(wanted)) > 1e-4 * max(1.0, wanted):
+                if between:
+                    raise RefusedError(
+                        f"align_corners with a scale of {factor:g}, which makes {wanted:g} of "
+                        f"{int(dim)} elements: engines round where ONNX does not; give sizes"
+                    )
                 raise ValueError(f"a scale of {factor:g} makes {wanted:g} of {int(dim)} elements")
             if mode == "align_corners" and round(wanted) == 1:
                 raise ValueError("align_corners to one element is not supported")

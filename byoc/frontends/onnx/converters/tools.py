@@ -20,6 +20,7 @@ __all__ = [
     "Attributes",
     "Converter",
     "Inputs",
+    "RefusedError",
     "array_of",
     "axes_of",
     "const",
@@ -30,6 +31,14 @@ __all__ = [
     "stock_converter",
     "text_of",
 ]
+
+
+class RefusedError(Exception):
+    """No engine may run the node: what it would answer is not what ONNX says.
+
+    Any other exception of a converter says that Relax cannot express the node; then it is kept
+    whole for an engine that runs ONNX.
+    """
 
 
 class Inputs(list[Any]):
