@@ -95,7 +95,16 @@ def _import_onnx(model: Path | onnx.ModelProto) -> Model:
         {"num_input": len(read.inputs), "global_symbol": "main"}
     )
     mod = tvm.IRModule({"main": function})
-    return Model(mod, read.name, read.inputs, read.outputs, "onnx", read.values)
+    return Model(
+        mod,
+        read.name,
+        read.inputs,
+        read.outputs,
+        "onnx",
+        values=read.values,
+        versions=read.versions,
+        operators=read.operators,
+    )
 
 
 def _import_tflite(model: Any) -> Model:
