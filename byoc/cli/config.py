@@ -9,7 +9,7 @@ import typer
 
 from byoc.cli.common import Json, print_json
 
-__all__ = ["config"]
+__all__ = ["config", "folders"]
 
 
 def config(
@@ -25,20 +25,21 @@ def config(
     json: Json = False,
 ) -> None:
     """Tell where headers, libraries and CMake files are: all of them, or the one asked for."""
-    folders = _folders()
+    places = folders()
     if json:
-        print_json({name: str(path) for name, path in folders.items()})
+        print_json({name: str(path) for name, path in places.items()})
         return
     wanted = {"cmake_dir": cmake_dir, "include_dir": include_dir, "lib_dir": lib_dir}
     chosen = [name for name, flag in wanted.items() if flag]
     for name in chosen:
-        print(folders[name])
+        print(places[name])
     if not chosen:
-        for name, path in folders.items():
+        for name, path in places.items():
             print(f"{name:<12} {path}")
 
 
-def _folders() -> dict[str, Path]:
+def folders() -> dict[str, Path]:
+    """The folders by name: cmake_dir, include_dir, lib_dir. Raises VendorError where none is."""
     from byoc.runtime.native import find_library
 
     lib = find_library("byoc_runtime").parent
