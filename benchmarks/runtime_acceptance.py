@@ -104,9 +104,9 @@ def check_profile() -> Iterator[Claim]:
         tasks = len(executable.profile(x).tasks)
         begin = time.monotonic()
         executable(x)
-        count = max(3, int(0.25 / (time.monotonic() - begin)))
+        count = max(2, int(0.1 / (time.monotonic() - begin)))
         ratios, noise = [], []
-        for _ in range(25):
+        for _ in range(41):
             one, traced, two = (
                 _untraced(executable, x, count),
                 executable.profile(x, requests=count, warmup=0).seconds,

@@ -149,10 +149,12 @@ def stress_sessions(file: Path, at_once: int, rounds: int) -> Sessions:
 
 
 def models(names: Sequence[str] = MODELS) -> list[byoc.Executable]:
-    """The first with dnnl where it is there, the others on the host."""
+    """Files, loaded; or models of the zoo, the first with dnnl where it is, others on the host."""
     from benchmarks.zoo import model_path
     from byoc.discovery import vendors
 
+    if all(name.endswith(".byoc") for name in names):
+        return [byoc.load(name) for name in names]
     there = {vendor.name for vendor in vendors() if vendor.available}
     return [
         byoc.compile(model_path(name), vendors=["dnnl"] if k == 0 and "dnnl" in there else [])
@@ -178,14 +180,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0, help="of shared (default 5)")
     parser.add_argument("--sessions", type=int, default=64, help="opened at once (default 64)")
     parser.add_argument("--rounds", type=int, default=200, help="of sessions (default 200)")
-    parser.add_argument("--models", nargs="*", default=list(MODELS), help="of shared")
+    parser.add_argument(
+        "--models", nargs="*", default=list(MODELS), help="of shared: names, or compiled files"
+    )
+    parser.add_argument("--file", type=Path, help="of sessions: a compiled file")
     arguments = parser.parse_args()
     found: dict[str, Any] = {}
     if "shared" in arguments.what or not arguments.what:
         found["shared"] = asdict(stress_shared(models(arguments.models), arguments.minutes * 60))
     if "sessions" in arguments.what or not arguments.what:
         with tempfile.TemporaryDirectory() as folder:
-            file = small_file(Path(folder))
+            file = arguments.file or small_file(Path(folder))
             found["sessions"] = asdict(stress_sessions(file, arguments.sessions, arguments.rounds))
     print(json.dumps(found))
     if any(figures["wrong"] for figures in found.values()):

@@ -152,8 +152,8 @@ const drawSpan = (span, x, w, y, chosen) => {
   pen.beginPath();
   pen.roundRect(left, y, width > 3 ? width - 1 : width, bar, Math.min(4, width / 3));
   pen.fill();
-  if (span.critical && width > 3) {
-    pen.lineWidth = 2;
+  if (span.critical && width > 4) {
+    pen.lineWidth = width > 14 ? 2 : 1;
     pen.strokeStyle = theme.ink;
     pen.stroke();
   }
