@@ -167,7 +167,9 @@ class _Walk:
             return found
         tensor = self.subgraph.tensors[index]
         if tensor.data is None:
-            state = "keeps a state between runs" if tensor.variable else "nothing before it makes"
+            state = (
+                "keeps a state between runs" if tensor.variable else "nothing before it makes it"
+            )
             raise ModelError(f"{self.where}: tensor {tensor.name!r} is read, but {state}")
         try:
             array = tensor.array()
