@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Budget",
     "Dims",
+    "Isolate",
     "Json",
     "LockFile",
     "LockedFile",
@@ -35,6 +36,7 @@ __all__ = [
     "TrustedKey",
     "Vendors",
     "compile_options",
+    "isolated",
     "names",
     "parse_dims",
     "placement_options",
@@ -88,6 +90,15 @@ TrustedKey = Annotated[
         "--require-signature",
         metavar="PUB.pem",
         help="Refuse the file unless it is signed with this ed25519 key.",
+        show_default=False,
+    ),
+]
+Isolate = Annotated[
+    str | None,
+    typer.Option(
+        "--isolate",
+        metavar="A,B",
+        help="Vendors to run out of process, where a crash takes nothing else down; `all`, `none`.",
         show_default=False,
     ),
 ]
@@ -147,6 +158,13 @@ _LIMITS = {"min_segment_ops": int, "min_segment_flops": (int, float)}
 def names(text: str) -> list[str]:
     """Split ``a,b``."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def isolated(text: str | None) -> bool | list[str] | None:
+    """``--isolate`` as `byoc.compile` and `byoc.load` take it."""
+    if text in ("all", "none"):
+        return text == "all"
+    return None if text is None else names(text)
 
 
 def parse_dims(dims: list[str] | None) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 from byoc.cli.common import (
     Budget,
     Dims,
+    Isolate,
     Json,
     LockedFile,
     LockFile,
@@ -22,6 +24,7 @@ from byoc.cli.common import (
     PolicyFile,
     Vendors,
     compile_options,
+    isolated,
     parse_dims,
     placement_options,
     print_json,
@@ -50,6 +53,17 @@ def compile_model(
     dim: Dims = None,
     lock: LockFile = None,
     locked: LockedFile = None,
+    isolate: Isolate = None,
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shapes",
+            metavar="NAME=N,N",
+            help="Sizes of a symbolic dimension to put a plan of their own for into the file "
+            "(one option per dimension; all combinations).",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compile MODEL for the host and the vendors, into one file that runs without the compiler."""
@@ -59,13 +73,22 @@ def compile_model(
         placement, policy, budget=budget, dims=parse_dims(dim), lock=lock, locked=locked
     )
     arguments = compile_options(vendors, options, locked)
+    sizes = _combinations(shapes)
 
     import byoc
+    from byoc.specialise import Specialise
 
     start = time.perf_counter()
     # Measuring shows a bar of its own.
     with nullcontext() if placement == "measured" else progress(f"compiling {model}"):
-        executable = byoc.compile(model, params=params, **arguments, **chosen)
+        executable = byoc.compile(
+            model,
+            params=params,
+            **arguments,
+            **chosen,
+            isolate=isolated(isolate),
+            specialise=Specialise(shapes=sizes) if sizes else False,
+        )
     compiled = time.perf_counter()
     with progress(f"saving {output}"):
         executable.save(output)
@@ -82,6 +105,7 @@ def compile_model(
                 "bytes": size,
                 "placement": report.placement,
                 "segments": len(report.segments),
+                "shapes": sizes,
                 "coverage": {"flops": report.coverage.flops, "ops": report.coverage.ops},
                 "compile_seconds": round(compiled - start, 3),
                 "save_seconds": round(saved - compiled, 3),
@@ -95,5 +119,22 @@ def compile_model(
     count = len(report.segments)
     print(
         f"{output}: {size / 1e6:.1f} MB, {count} segment{'' if count == 1 else 's'}, "
-        f"{share} offloaded"
+        f"{share} offloaded" + (f", plans for {len(sizes)} shapes" if sizes else "")
     )
+
+
+def _combinations(shapes: list[str] | None) -> list[dict[str, int]]:
+    """``["batch=1,8", "sequence=16"]`` as all their combinations, in order.
+
+    Raises typer.BadParameter (usage, exit 2).
+    """
+    found: dict[str, list[int]] = {}
+    for text in shapes or []:
+        name, _, sizes = text.partition("=")
+        parts = sizes.split(",")
+        if not name or name in found or not all(p.isdecimal() and int(p) > 0 for p in parts):
+            raise typer.BadParameter(
+                f"--shapes takes NAME=N,N with N > 0, once per dimension, found {text!r}"
+            )
+        found[name] = list(dict.fromkeys(map(int, parts)))
+    return [dict(zip(found, sizes, strict=True)) for sizes in product(*found.values()) if sizes]

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from byoc.cli.common import Json, Threads, TrustedKey, print_json, progress, set_threads
+from byoc.cli.common import (
+    Isolate,
+    Json,
+    Threads,
+    TrustedKey,
+    isolated,
+    print_json,
+    progress,
+    set_threads,
+)
 from byoc.errors import ByocError, InputError
 
 if TYPE_CHECKING:
@@ -37,6 +46,7 @@ def run(
             "--outputs", metavar="Y.npz", help="Where the outputs go.", show_default=False
         ),
     ] = None,
+    isolate: Isolate = None,
     require_signature: TrustedKey = None,
     threads: Threads = None,
     json: Json = False,
@@ -47,7 +57,9 @@ def run(
     feeds = read_arrays(inputs)
     set_threads(threads)
     with progress(f"loading {model}"):
-        executable = byoc.load(model, require_signature=require_signature)
+        executable = byoc.load(
+            model, isolate=isolated(isolate), require_signature=require_signature
+        )
     start = time.perf_counter()
     with progress(f"running {model}"):
         results = executable.run(feeds)

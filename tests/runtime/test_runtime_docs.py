@@ -13,10 +13,11 @@ def test_the_python_shown_runs(zoo, tmp_path, monkeypatch, capsys):
     (tmp_path / "models" / "squeezenet.onnx").symlink_to(zoo("squeezenet"))
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", DOC.read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(DOC), "exec"), names)
     out = capsys.readouterr().out
-    assert "3 request(s)" in out and out.rstrip().endswith("()")
+    assert "3 request(s)" in out and "\n()\n(('dnnl', " in out
+    assert out.rstrip().endswith("['error', 'nan']")
     assert (tmp_path / "squeezenet.trace.json").stat().st_size > 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -222,3 +223,53 @@ def test_importing_the_runtime_brings_no_compiler():
 
 def test_public_names():
     assert all(hasattr(byoc.runtime, name) for name in byoc.runtime.__all__)
+
+
+def test_a_processors_thread_keeps_its_python_state(make):
+    """`threading.local` of a Python-hosted vendor lives from call to call."""
+    kept = threading.local()
+
+    def count(x):
+        kept.calls = getattr(kept, "calls", 0) + 1
+        return x + kept.calls
+
+    session = Session(make("o['f'](x[0])", (2,), f=count))
+    zeros = np.zeros(2, "float32")
+    assert [int(session(zeros)[0]) for _ in range(4)] == [1, 2, 3, 4]
+    assert [int(session.submit(zeros).result(30)[0]) for _ in range(2)] == [5, 6]
+
+
+EXIT = """
+import sys, threading, time
+sys.path.insert(0, {folder!r})
+import numpy as np
+from runtime_programs import elementwise
+from byoc.runtime import Session
+
+class Kept:
+    def __del__(self):
+        print("dropped", flush=True)
+
+local = threading.local()
+
+def slow(x):
+    local.kept = Kept()
+    begun.set()
+    time.sleep(0.2)
+    return x
+
+begun = threading.Event()
+session = Session(elementwise("o['f'](x[0])", (2,), f=slow))
+x = np.zeros(2, "float32")
+session(x)
+begun.clear()
+session.submit(x)
+begun.wait()
+"""
+
+
+def test_kept_state_and_the_end_of_the_process():
+    """Python ends while a processor's thread holds state of its own, in the middle of a call."""
+    code = EXIT.format(folder=str(Path(__file__).parent))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (run.returncode, run.stderr) == (0, "")
