@@ -63,7 +63,7 @@ class Tools:
     def run(mod, *arrays, function="main"):
         """The module's outputs by TVM's own lowering, as a list of arrays."""
         vm = relax.VirtualMachine(tvm.compile(mod, tvm.target.Target({"kind": "llvm"})), tvm.cpu())
-        result = vm[function](*(tvm.runtime.tensor(np.ascontiguousarray(a)) for a in arrays))
+        result = vm[function](*(tvm.runtime.tensor(np.array(a, order="C")) for a in arrays))
         return [r.numpy() for r in result] if not hasattr(result, "numpy") else [result.numpy()]
 
     @staticmethod
