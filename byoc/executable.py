@@ -247,7 +247,19 @@ class Executable:
                 f"{state.vendor!r} {why}; {len(missing)} of {len(ready.segments)} segments run on "
                 f"their host twins. Compile again, without the vendor if it fails again"
             )
-        save_program(self._program, Path(path))
+        save_program(self._whole_program(), Path(path))
+
+    def _whole_program(self) -> Program:
+        """The program with the plans that are saved with it."""
+        if self._shapes is None:
+            return self._program
+        options = self._shapes.options
+        return replace(
+            self._program,
+            shapes=tuple((sizes, s.program) for sizes, s in self._shapes.prepared()),
+            buckets={dim: tuple(sizes) for dim, sizes in options.buckets.items()},
+            fill=options.fill,
+        )
 
     def __repr__(self) -> str:
         ports = ", ".join(map(str, self.inputs))
@@ -273,14 +285,24 @@ def load(
     the key is none.
     """
     key = None if require_signature is None else Path(require_signature)
-    program = load_program(Path(path), _find_runtime, require_signature=key)
-    if heal is False:
-        program = replace(program, twins={})
-    elif isinstance(heal, Healing):
-        program = replace(program, healing=heal)
-    if isolate is not None:
-        program = replace(program, isolation=resolve_isolation(isolate, program.vendors))
-    return Executable(program)
+    whole = load_program(Path(path), _find_runtime, require_signature=key)
+
+    def adapted(program: Program) -> Program:
+        if heal is False:
+            program = replace(program, twins={})
+        elif isinstance(heal, Healing):
+            program = replace(program, healing=heal)
+        if isolate is not None:
+            program = replace(program, isolation=resolve_isolation(isolate, program.vendors))
+        return program
+
+    if not whole.shapes:
+        return Executable(adapted(whole))
+    from byoc.specialise import saved_shapes
+
+    vm = Session(replace(adapted(whole), shapes=()))
+    plans = [(sizes, Session(adapted(program), log=vm.log)) for sizes, program in whole.shapes]
+    return Executable(vm.program, session=vm, shapes=saved_shapes(vm, plans))
 
 
 def _find_runtime(vendor: str) -> NativeRuntime | PythonRuntime:

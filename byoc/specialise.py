@@ -23,13 +23,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from byoc.errors import ByocError, OptionError, choices
+from byoc.errors import ArtifactError, ByocError, OptionError, choices
 from byoc.runtime import Session
 from byoc.runtime.ports import size_of
 from byoc.runtime.program import PortType
 from byoc.segment import Array
 
-__all__ = ["PlanUse", "Shapes", "Specialisations", "Specialise", "symbolic_dims"]
+__all__ = [
+    "PlanUse",
+    "Shapes",
+    "Specialisations",
+    "Specialise",
+    "check_options",
+    "saved_shapes",
+    "symbolic_dims",
+]
 
 _LOG = logging.getLogger("byoc.runtime")
 
@@ -465,6 +473,25 @@ def _difference(ports: Sequence[PortType], found: list[Array], expected: list[Ar
         if not np.all(gap <= limit * scale):
             return f"output {port.name!r} differs by {float(gap.max()) / scale:.1e} of its range"
     return ""
+
+
+def saved_shapes(vm: Session, plans: Sequence[tuple[Mapping[str, int], Session]]) -> Shapes:
+    """The plans of a loaded file: those it holds, and no others.
+
+    Raises ArtifactError when they do not fit the model.
+    """
+    program = vm.program
+    try:
+        options = Specialise(
+            shapes=[sizes for sizes, _ in plans], buckets=program.buckets, fill=program.fill
+        )
+        return Shapes(
+            vm, options, None, plans,
+            note="loaded from a file: other shapes run on the VM. Plans for them need the "
+            "compiler: byoc.compile(…, specialise=…), or name them in byoc compile --shapes",
+        )  # fmt: skip
+    except OptionError as error:
+        raise ArtifactError(f"model {program.name!r}: its plans do not fit it: {error}") from error
 
 
 def _check_outputs(outputs: Sequence[PortType], dims: Sequence[str]) -> None:

@@ -2,19 +2,25 @@
 
     Model ──dims filled in──▶ Model ──normal form──▶ partition ─▶ build ─▶ Program ─▶ Session
 
-Weights are the module's own arrays in every plan: they are not copied.
+Weights are in memory once for all plans, as far as their layouts agree: what one plan has made of
+them (packed for a kernel, handed to a vendor) is what the next one gets, found by its bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from byoc.building import COMPILING, HealSpec, build_program, compile_segments
 from byoc.errors import CompileError
 from byoc.opaque import check_placed
 from byoc.runtime import Session
+from byoc.segment import Array
 from byoc.specialise import Shapes, Specialise, check_options, symbolic_dims
 
 if TYPE_CHECKING:
@@ -74,13 +80,14 @@ def make_shapes(
     """
     options = specialise if isinstance(specialise, Specialise) else Specialise()
     check_options(options, program.inputs)
+    weights = _Weights()
     vm = Session(program)
     if not symbolic_dims(program.inputs):
         return vm, None
 
     def build(sizes: Mapping[str, int]) -> Session:
         found = _specialised_program(model, sizes, requests, partition, heal)
-        return Session(replace(found, isolation=program.isolation), log=vm.log)
+        return Session(weights.share(replace(found, isolation=program.isolation)), log=vm.log)
 
     prepared = [(sizes, build(sizes)) for sizes in options.shapes]
     return vm, Shapes(vm, options, build, prepared)
@@ -108,3 +115,38 @@ def _specialised_program(
         artifacts, refused = compile_segments(parts.segments, requests, heal)
         program = build_program(bound, parts, requests, artifacts, heal)
         return replace(program, refused=refused)
+
+
+class _Weights:
+    """The arrays of all plans; equal ones are one while any plan holds it."""
+
+    _SMALL = 1024  # bytes: not worth looking up
+
+    def __init__(self) -> None:
+        self._known: weakref.WeakValueDictionary[tuple[Any, ...], Array] = (
+            weakref.WeakValueDictionary()
+        )
+
+    def share(self, program: Program) -> Program:
+        """The program over arrays that are known already, where it has equal ones."""
+        return replace(
+            program,
+            constants=self._all(program.constants),
+            artifacts=tuple(
+                replace(a, constants=self._all(a.constants)) for a in program.artifacts
+            ),
+            twins={
+                name: replace(twin, constants=self._all(twin.constants))
+                for name, twin in program.twins.items()
+            },
+        )
+
+    def _all(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        return tuple(map(self._one, arrays))
+
+    def _one(self, array: Array) -> Array:
+        if array.nbytes < self._SMALL or not array.flags.c_contiguous:
+            return array
+        data = array.reshape(-1).view(np.uint8)
+        key = (array.dtype.str, array.shape, hashlib.blake2b(data, digest_size=24).digest())
+        return self._known.setdefault(key, array)

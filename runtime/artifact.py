@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import pydantic
 
@@ -32,9 +32,9 @@ from .archive import (
 from .cpu import cpu_features
 from .manifest import (
     FORMAT_VERSION,
-    NEWEST_FORMAT,
     Manifest,
     SegmentEntry,
+    ShapeEntry,
     VendorEntry,
     installed,
 )
@@ -128,9 +128,44 @@ def _sync_folder(folder: Path) -> None:
 def _contents(program: Program) -> tuple[list[Content], Manifest]:
     """The members of a program's file and its manifest, still without their hashes."""
     contents: list[Content] = []
+    weights = WeightsWriter()
+    parts = _parts(program, "", contents, weights)
+    shapes = tuple(
+        ShapeEntry(sizes=dict(sizes), **_parts(inner, f"shapes/{number}/", contents, weights))
+        for number, (sizes, inner) in enumerate(program.shapes)
+    )
+    for name, data in program.extras.items():
+        contents.append((f"extras/{name}", len(data), [data]))
+    contents.append(("weights.bin", weights.size, weights.chunks()))
+    for name, _, _ in contents:
+        check_name(name)
+    newer = 4 if shapes else 3 if program.isolation or program.refused else FORMAT_VERSION
+    uses = {name: use for _, inner in program.shapes for name, use in inner.vendors.items()}
+    return contents, Manifest(
+        byoc=installed("tvm-byoc"),
+        tvm=installed("apache-tvm"),
+        tvm_ffi=installed("apache-tvm-ffi"),
+        name=program.name,
+        body="plan" if program.is_static else "vm",
+        vendors={name: _vendor_entry(use) for name, use in {**uses, **program.vendors}.items()},
+        arrays=tuple(weights.entries),
+        extras=tuple(program.extras),
+        isolation=program.isolation,
+        shapes=shapes,
+        buckets={dim: tuple(sizes) for dim, sizes in program.buckets.items()},
+        fill={name: repr(float(value)) for name, value in program.fill.items()},
+        format=newer,
+        **parts,
+    )
+
+
+def _parts(
+    program: Program, folder: str, contents: list[Content], weights: WeightsWriter
+) -> dict[str, Any]:
+    """Append a program's own members, and tell what a manifest says of it."""
 
     def add(name: str, data: bytes) -> None:
-        contents.append((name, len(data), [data]))
+        contents.append((folder + name, len(data), [data]))
 
     body = program.body
     if isinstance(body, Plan):
@@ -139,9 +174,6 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
         add("vm.json", _VM.dump_json(body))
     if program.host is not None:
         add("host.so", program.host if isinstance(program.host, bytes) else program.host.export())
-    for name, data in program.extras.items():
-        add(f"extras/{name}", data)
-    weights = WeightsWriter()
     segments = []
     for artifact in program.artifacts:
         add(f"segments/{artifact.segment}.bin", artifact.blob)
@@ -159,30 +191,17 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
     for name, twin in program.twins.items():
         add(f"twins/{name}.json", encode_plan(twin.plan))
         twins[name] = tuple(weights.add(c) for c in twin.constants)
-    contents.append(("weights.bin", weights.size, weights.chunks()))
-    for name, _, _ in contents:
-        check_name(name)
-    return contents, Manifest(
-        byoc=installed("tvm-byoc"),
-        tvm=installed("apache-tvm"),
-        tvm_ffi=installed("apache-tvm-ffi"),
-        name=program.name,
-        inputs=program.inputs,
-        outputs=program.outputs,
-        body="plan" if program.is_static else "vm",
-        has_host=program.host is not None,
-        target=program.target,
-        vendors={name: _vendor_entry(use) for name, use in program.vendors.items()},
-        segments=tuple(segments),
-        constants=constants,
-        arrays=tuple(weights.entries),
-        extras=tuple(program.extras),
-        twins=twins,
-        healing=program.healing,
-        isolation=program.isolation,
-        refused=dict(program.refused),
-        format=NEWEST_FORMAT if program.isolation or program.refused else FORMAT_VERSION,
-    )
+    return {
+        "inputs": program.inputs,
+        "outputs": program.outputs,
+        "has_host": program.host is not None,
+        "target": program.target,
+        "segments": tuple(segments),
+        "constants": constants,
+        "twins": twins,
+        "healing": program.healing,
+        "refused": dict(program.refused),
+    }
 
 
 def _vendor_entry(use: VendorUse) -> VendorEntry:
@@ -249,45 +268,68 @@ def _load(fd: int, resolve_vendor: Resolver, trusted: bytes | None) -> Program:
             raise ArtifactError(f"{what} refers to an array that is not in the table")
         return tuple(arrays[n] for n in numbers)
 
-    return Program(
-        name=manifest.name,
-        inputs=manifest.inputs,
-        outputs=manifest.outputs,
-        body=_body(manifest, read),
-        host=read("host.so") if manifest.has_host else None,
-        artifacts=tuple(
-            Artifact(
-                s.name,
-                s.vendor,
-                read(f"segments/{s.name}.bin"),
-                pick(s.constants, f"segment {s.name!r}"),
-                s.notes,
-            )
-            for s in manifest.segments
-        ),
-        vendors={
-            name: VendorUse(entry.version, entry.options, runtimes[name], entry.processor)
-            for name, entry in manifest.vendors.items()
-        },
-        constants=pick(manifest.constants, "the plan"),
-        segment_outputs={s.name: s.outputs for s in manifest.segments if s.outputs is not None},
-        target=manifest.target,
-        twins={
-            name: Twin(
-                _plan(f"twins/{name}.json", read), pick(numbers, f"the twin of segment {name!r}")
-            )
-            for name, numbers in manifest.twins.items()
-        },
-        healing=manifest.healing,
-        isolation=manifest.isolation,
-        refused=manifest.refused,
+    vendors = {
+        name: VendorUse(entry.version, entry.options, runtimes[name], entry.processor)
+        for name, entry in manifest.vendors.items()
+    }
+
+    def program(entry: Manifest | ShapeEntry, folder: str) -> Program:
+        return Program(
+            name=manifest.name,
+            inputs=entry.inputs,
+            outputs=entry.outputs,
+            body=_body(entry, folder, read),
+            host=read(f"{folder}host.so") if entry.has_host else None,
+            artifacts=tuple(
+                Artifact(
+                    s.name,
+                    s.vendor,
+                    read(f"{folder}segments/{s.name}.bin"),
+                    pick(s.constants, f"segment {s.name!r}"),
+                    s.notes,
+                )
+                for s in entry.segments
+            ),
+            vendors=vendors,
+            constants=pick(entry.constants, "the plan"),
+            segment_outputs={s.name: s.outputs for s in entry.segments if s.outputs is not None},
+            target=entry.target,
+            twins={
+                name: Twin(
+                    _plan(f"{folder}twins/{name}.json", read),
+                    pick(numbers, f"the twin of segment {name!r}"),
+                )
+                for name, numbers in entry.twins.items()
+            },
+            healing=entry.healing,
+            isolation=manifest.isolation,
+            refused=entry.refused,
+        )
+
+    return replace(
+        program(manifest, ""),
         extras={name: read(f"extras/{name}") for name in manifest.extras},
+        shapes=tuple(
+            (entry.sizes, program(entry, f"shapes/{number}/"))
+            for number, entry in enumerate(manifest.shapes)
+        ),
+        buckets=manifest.buckets,
+        fill={name: _number(text) for name, text in manifest.fill.items()},
     )
 
 
-def _body(manifest: Manifest, read: Callable[[str], bytes]) -> Plan | VmProgram:
-    if manifest.body == "plan":
-        return _plan("plan.json", read)
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArtifactError(f"manifest.json: {text!r:.40} is no number to pad with") from None
+
+
+def _body(
+    entry: Manifest | ShapeEntry, folder: str, read: Callable[[str], bytes]
+) -> Plan | VmProgram:
+    if entry.body == "plan":
+        return _plan(f"{folder}plan.json", read)
     return _decode(_VM.validate_json, "vm.json", read)
 
 
@@ -309,8 +351,9 @@ def _check_machine(manifest: Manifest) -> None:
         check_tvm(manifest)
     if manifest.has_host:
         check_tvm_ffi(manifest)
-        if manifest.target is not None:
-            check_cpu(manifest.target)
+        for entry in (manifest, *manifest.shapes):
+            if entry.target is not None:
+                check_cpu(entry.target)
 
 
 def check_tvm(manifest: Manifest) -> None:

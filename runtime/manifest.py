@@ -20,6 +20,7 @@ __all__ = [
     "NEWEST_FORMAT",
     "Manifest",
     "SegmentEntry",
+    "ShapeEntry",
     "VendorEntry",
     "decode",
     "encode",
@@ -30,9 +31,10 @@ FORMAT_VERSION = 2
 
 1: no host twins; still read. 2: ``twins/<segment>.json``, `Manifest.twins`, `Manifest.healing`.
 3: `Manifest.isolation`, `Manifest.refused`; written only for a model that has one of them.
+4: `Manifest.shapes`; likewise.
 """
 
-NEWEST_FORMAT = 3
+NEWEST_FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,31 @@ class SegmentEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ShapeEntry:
+    """A static program for given sizes of the symbolic dimensions; its members lie under
+    ``shapes/<number>/``. Fields as in `Manifest`.
+    """
+
+    sizes: dict[str, int]
+    inputs: tuple[PortType, ...]
+    outputs: tuple[PortType, ...]
+    has_host: bool
+    target: Target | None
+    segments: tuple[SegmentEntry, ...]
+    constants: tuple[int, ...]
+    twins: dict[str, tuple[int, ...]]
+    healing: Healing
+    refused: dict[str, str]
+    body: Literal["plan"] = "plan"
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """All of ``manifest.json``.
 
     twins: segment name → array numbers of its twin's constants; the plan is the member
-    ``twins/<name>.json``.
+    ``twins/<name>.json``. shapes: programs for some sizes of symbolic dimensions. fill: numbers as
+    Python spells them ("-inf").
     """
 
     byoc: str
@@ -84,6 +106,9 @@ class Manifest:
     healing: Healing = field(default_factory=Healing)
     isolation: Isolation | None = None
     refused: dict[str, str] = field(default_factory=dict)
+    shapes: tuple[ShapeEntry, ...] = ()
+    buckets: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    fill: dict[str, str] = field(default_factory=dict)
     members: tuple[Member, ...] = field(default=())
     format: int = FORMAT_VERSION
 

@@ -180,6 +180,9 @@ class Program:
     refused: segment name → why its vendor did not build it; its twin is all there is.
     extras: further members of the artifact, carried and verified but not needed to run
         ("report.json" → bytes).
+    shapes: of a VM program: sizes of its symbolic dimensions → a static program for them.
+    buckets, fill: dimension → sizes that calls may be padded to, input → what with; see
+        `byoc.specialise.Specialise`.
     """
 
     name: str
@@ -197,6 +200,9 @@ class Program:
     isolation: Isolation | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
     extras: Mapping[str, bytes] = field(default_factory=dict)
+    shapes: tuple[tuple[Mapping[str, int], Program], ...] = ()
+    buckets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    fill: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_static(self) -> bool:
