@@ -212,8 +212,8 @@ def _rise(graph: Graph, node: Node) -> Value | None:
     chain: list[Node] = []
     value = node.args[0]
     while isinstance(value, Node) and value.op in _RISING and _is_plain(value):
-        if graph.only_user(value) is None:
-            return None
+        if value.op not in _QUANTISATION and graph.only_user(value) is None:
+            return None  # it would be computed twice
         chain.append(value)
         value = value.args[0]
     if not chain or not isinstance(value, Input):
@@ -229,13 +229,14 @@ def _is_plain(node: Node) -> bool:
     return all(not isinstance(a, Value) or a.ndim == 0 for a in node.args[1:])
 
 
-_RISING = frozenset({*_UNARY, "quantize", "dequantize"})
+_QUANTISATION = ("quantize", "dequantize")
+_RISING = frozenset({*_UNARY, *_QUANTISATION})
 
 _SINKS: dict[str, Sequence[Rule]] = {
     **dict.fromkeys(_UNARY, (_unary,)),
     **dict.fromkeys(_BINARY, (_elementwise,)),
     **dict.fromkeys(_REDUCTIONS, (_reduction,)),
-    **dict.fromkeys(("quantize", "dequantize"), (_quantisation,)),
+    **dict.fromkeys(_QUANTISATION, (_quantisation,)),
     **dict.fromkeys(("nn.softmax", "nn.log_softmax"), (_softmax,)),
     "concat": (_concat,),
     "nn.pad": (_pad,),
