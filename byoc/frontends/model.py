@@ -111,11 +111,8 @@ def _import_tflite(model: Any) -> Model:
     from byoc.frontends.tflite import import_tflite
 
     read = import_tflite(model)
-    normalise_graph(read.graph)
-    function = read.graph.write().with_attrs(
-        {"num_input": len(read.inputs), "global_symbol": "main"}
-    )
-    return Model(tvm.IRModule({"main": function}), read.name, read.inputs, read.outputs, "tflite")
+    plain = finish(read.graph, read.name, read.inputs, read.outputs, "tflite")
+    return replace(plain, versions=read.versions, operators=read.operators)
 
 
 def _import_torch(program: Any) -> Model:
