@@ -148,5 +148,5 @@ class _Weights:
         if array.nbytes < self._SMALL or not array.flags.c_contiguous:
             return array
         data = array.reshape(-1).view(np.uint8)
-        key = (array.dtype.str, array.shape, hashlib.blake2b(data, digest_size=24).digest())
+        key = (array.dtype.str, array.shape, hashlib.blake2b(data.data, digest_size=24).digest())
         return self._known.setdefault(key, array)

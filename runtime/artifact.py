@@ -351,9 +351,9 @@ def _check_machine(manifest: Manifest) -> None:
         check_tvm(manifest)
     if manifest.has_host:
         check_tvm_ffi(manifest)
-        for entry in (manifest, *manifest.shapes):
-            if entry.target is not None:
-                check_cpu(entry.target)
+        for target in (manifest.target, *(entry.target for entry in manifest.shapes)):
+            if target is not None:
+                check_cpu(target)
 
 
 def check_tvm(manifest: Manifest) -> None:
