@@ -547,6 +547,34 @@ for _name, _reduce, _overloads in (
         TABLE[f"{_name}.{_overload}"] = _reduction(_reduce)
 
 
+@op("linalg_vector_norm.default")
+def vector_norm(
+    c: Context,
+    /,
+    self: Any,
+    ord: Any,  # noqa: A002
+    dim: Any = None,
+    keepdim: bool = False,
+    dtype: Any = None,
+) -> Any:
+    size = c.emit(R.abs(c.cast(self, c.dtype)))
+    if not size.ty.ndim:
+        return size
+    axes = _axes(dim, size)
+    if ord in (np.inf, -np.inf):
+        return (R.max if ord > 0 else R.min)(size, axes, keepdims=keepdim)
+    if ord == 0:
+        size = c.cast(c.emit(R.not_equal(size, c.const(0, c.dtype))), c.dtype)
+    elif ord == 2:
+        size = c.emit(R.multiply(size, size))
+    elif ord != 1:
+        size = c.emit(R.power(size, c.const(ord, c.dtype)))
+    whole = c.emit(R.sum(size, axes, keepdims=keepdim))
+    if ord in (0, 1):
+        return whole
+    return R.sqrt(whole) if ord == 2 else R.power(whole, c.const(1 / ord, c.dtype))
+
+
 @op("any.default", "any.dim", "any.dims", "all.default", "all.dim", "all.dims")
 def any_all(c: Context, /, self: Any, dim: Any = None, keepdim: bool = False) -> Any:
     function = R.max if c.node.target.__name__.startswith("any") else R.min

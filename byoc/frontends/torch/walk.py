@@ -124,6 +124,7 @@ class _Walk:
     env: dict[Any, Any] = field(default_factory=dict)
     names: dict[Any, str] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
+    params: set[Any] = field(default_factory=set)
 
     def run(
         self,
@@ -142,6 +143,7 @@ class _Walk:
             if free and isinstance(fake, torch.Tensor):
                 name = names.get(node.name, node.name)
                 params[node.name] = self.env[node] = self._parameter(node, name)
+        self.params.update(params.values())
         with self.builder.function("main", list(params.values())):
             try:
                 for node in nodes:
@@ -314,8 +316,8 @@ class _Walk:
         value = self.builder.normalize(value)
         if not isinstance(value, (relax.Var, GenericConst)):
             value = Context(None, self.builder, self.symbols).emit(value)
-            if isinstance(value, relax.Var):
-                self.names[value] = name
+        if isinstance(value, relax.Var) and value not in self.params:
+            self.names.setdefault(value, name)
         if not is_tensor(value):
             raise ValueError(f"TVM makes {value.ty} of it, expected a tensor")
         if str(value.ty.dtype) != dtype:
