@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.ir import GenericConst
 
+from byoc.errors import ModelError
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.normalise.tensors import from_numpy
 from byoc.frontends.onnx.nodes import name_of
@@ -23,6 +25,8 @@ from byoc.frontends.onnx.opaque import Boxed, Pending
 from byoc.frontends.onnx.operators import SEQUENCES, TAKES_NUMBERS, TAKES_SHAPES
 
 __all__ = ["Bindings"]
+
+MAX_ELEMENTS = 1 << 46
 
 
 @dataclass
@@ -64,6 +68,7 @@ class Bindings:
         if folded is not None:
             return relax.const(from_numpy(folded))
         var = self.builder.emit(value, name)
+        _check_size(var, name)
         self.names[var] = name
         return var
 
@@ -95,6 +100,16 @@ class Bindings:
                 if isinstance(binding.value, relax.If):
                     self.spread_names(binding.value.true_branch)
                     self.spread_names(binding.value.false_branch)
+
+
+def _check_size(var: Any, name: str) -> None:
+    shape = getattr(var.ty, "shape", None)
+    if isinstance(shape, relax.ShapeExpr):
+        dims = [int(d) for d in shape.values if isinstance(d, tirx.IntImm)]
+        if prod(dims) > MAX_ELEMENTS or min(dims, default=0) < 0:
+            raise ModelError(
+                f"node {name!r} makes a tensor of shape {dims}; no machine holds such a tensor"
+            )
 
 
 def _constant_shape(value: Any) -> Any:

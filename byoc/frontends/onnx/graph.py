@@ -47,6 +47,10 @@ __all__ = ["import_graph"]
 
 Names = tuple[str, ...]
 
+_POSITIVE = {"blocksize", "dilations", "group", "kernel_shape", "strides"}
+_VALUES = {"value_int", "value_ints"}
+"""Attributes that hold data."""
+
 
 def import_graph(
     model: onnx.ModelProto, weights: Weights, where: str
@@ -228,6 +232,7 @@ class _Importer:
     ) -> Sequence[Any]:
         op, domain = node.op_type, domain_of(node)
         attrs = {a.name: self._attribute(a) for a in node.attribute}
+        _check_numbers(attrs)
         if transposed:
             attrs["transB"] = 0
         if not domain and op == "If":
@@ -368,6 +373,16 @@ def numpy_tensor(weights: Weights, tensor: onnx.TensorProto) -> onnx.TensorProto
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return tensor
     return onnx.numpy_helper.from_array(weights.read(tensor), tensor.name)
+
+
+def _check_numbers(attrs: Mapping[str, Any]) -> None:
+    """Raise RefusedError for numbers that no attribute can be: TVM cuts them to 32 bits."""
+    for name, value in attrs.items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        least = 1 if name in _POSITIVE else -(1 << 31)
+        for number in numbers if name not in _VALUES else ():
+            if isinstance(number, int) and not least <= number < 1 << 31:
+                raise RefusedError(f"its attribute {name!r} is {number}")
 
 
 class _InexpressibleError(Exception):

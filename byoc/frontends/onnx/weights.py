@@ -138,7 +138,12 @@ class Weights:
             )
         relative = Path(location)
         path = self.folder / relative
-        inside = location and not relative.is_absolute() and ".." not in relative.parts
+        inside = (
+            location
+            and "\0" not in location
+            and not relative.is_absolute()
+            and ".." not in relative.parts
+        )
         if not inside or self.folder.resolve() not in path.resolve().parents:
             raise ModelError(
                 f"{what} asks for the file {location!r}; "

@@ -16,8 +16,11 @@ from byoc.frontends.onnx.converters.tools import (
     Attributes,
     Converter,
     Inputs,
+    RefusedError,
     array_of,
     const,
+    number_of,
+    stock_converter,
 )
 
 __all__ = ["CONSTANTS"]
@@ -31,7 +34,10 @@ def constant(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) ->
             return const(attrs[form], dtype)
     if "value" not in attrs:
         raise ValueError(f"a constant given as {', '.join(attrs) or 'nothing'} is not supported")
-    array = onnx.numpy_helper.to_array(attrs["value"])
+    try:
+        array = onnx.numpy_helper.to_array(attrs["value"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise RefusedError(f"its value does not hold what its type says: {error}") from None
     if array.dtype == object:
         raise ValueError("a constant of strings is not supported")
     return const(array)
@@ -56,8 +62,20 @@ def constant_of_shape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs
     return relax.op.full(dims, const(array.reshape(())), str(array.dtype))
 
 
+def range_(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Range 11 to 27; TVM's, after a look at how long it gets."""
+    if all(isinstance(v, GenericConst) for v in x):
+        start, limit, delta = (number_of(v, "operand") or 0 for v in x)
+        if not delta or not math.isfinite(start + limit + delta):
+            raise RefusedError(f"it counts from {start} to {limit} by {delta}")
+        if (limit - start) / delta > MAX_BYTES / 8:
+            raise RefusedError(f"it counts from {start} to {limit} by {delta}: too many elements")
+    return stock_converter("Range")(bb, x, attrs, opset, outputs)
+
+
 CONSTANTS: Mapping[tuple[str, str], Converter] = {
     ("", "Constant"): constant,
     ("", "ConstantOfShape"): constant_of_shape,
+    ("", "Range"): range_,
 }
 """(domain, operator) → converter."""

@@ -87,6 +87,12 @@ def hard_swish(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) 
     return relax.op.multiply(data, relax.op.divide(gate, scalar_like(6, data)))
 
 
+def thresholded_relu(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """ThresholdedRelu 10, 22: x where it is above alpha, else 0; TVM's is for float32 alone."""
+    above = relax.op.greater(x[0], scalar_like(attrs.get("alpha", 1.0), x[0]))
+    return relax.op.where(above, x[0], scalar_like(0, x[0]))
+
+
 def swish(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Swish 24: x · sigmoid(alpha · x)."""
     alpha = attrs.get("alpha", 1.0)
@@ -136,6 +142,7 @@ ELEMENTWISE: Mapping[tuple[str, str], Converter] = {
     ("", "Pow"): power,
     ("", "Sum"): _chain(relax.op.add),
     ("", "Swish"): swish,
+    ("", "ThresholdedRelu"): thresholded_relu,
     ("com.microsoft", "FastGelu"): fast_gelu,
 }
 """(domain, operator) → converter."""

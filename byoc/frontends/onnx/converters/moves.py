@@ -11,13 +11,16 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.normalise.tensors import to_numpy
+from byoc.frontends.normalise.values import same_dims
 from byoc.frontends.onnx.converters.tools import (
     Attributes,
     Converter,
     Inputs,
+    RefusedError,
     array_of,
     axes_of,
     const,
+    dtype_of,
     is_int,
     number_of,
     stock_converter,
@@ -39,6 +42,9 @@ def pad(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     width = [0] * (2 * rank)
     for i, axis in enumerate(axes):
         width[2 * axis], width[2 * axis + 1] = int(pads[i]), int(pads[len(axes) + i])
+    for dim, before, after in zip(data.ty.shape.values, width[::2], width[1::2], strict=True):
+        if is_int(dim) and not 0 <= int(dim) + before + after < 1 << 46:
+            raise RefusedError(f"it pads {int(dim)} elements by {before} and {after}")
     mode = text_of(attrs.get("mode"), "constant")
     names = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     if mode not in names:
@@ -70,12 +76,45 @@ def gather(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
     (axis,) = axes_of([axis], data.ty.ndim)
     if isinstance(indices, GenericConst) and data.ty.shape is not None:
         length, array = data.ty.shape[axis], to_numpy(indices.value)
+        low, high = (array.min(), array.max()) if array.size else (0, -1)
+        if is_int(length) and not (-int(length) <= low and high < int(length)):
+            raise RefusedError(f"it reads elements {low} to {high} of {int(length)}")
         if array.size == 1 and is_int(length) and -int(length) <= array.item() < int(length):
             at = array.item() % int(length)
             part = relax.op.strided_slice(data, [axis], [at], [at + 1])
             dims = list(data.ty.shape.values)
             return relax.op.reshape(part, [*dims[:axis], *array.shape, *dims[axis + 1 :]])
     return relax.op.take(data, indices, axis, mode="wrap")
+
+
+def one_hot(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """OneHot 9, 11: TVM makes 64-bit numbers of the two values, whatever their type."""
+    result = bb.normalize(stock_converter("OneHot")(bb, x, attrs, opset, outputs))
+    wanted = dtype_of(x[2])
+    return result if dtype_of(result) == wanted else relax.op.astype(result, wanted)
+
+
+def scatter_elements(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Scatter 9, ScatterElements 11 to 18 where indices span all dimensions but the axis.
+
+    TVM 0.27 takes the places of others from the flattened indices: it writes elsewhere.
+    """
+    (axis,) = axes_of([attrs.get("axis", 0)], x[0].ty.ndim)
+    shapes = [v.ty.shape for v in x[:2]]
+    if any(s is None for s in shapes):
+        raise ValueError("the number of dimensions of its operands is not known")
+    data, indices = (tuple(_dims(s)) for s in shapes)
+    if not same_dims(_without(data, axis), _without(indices, axis)):
+        raise ValueError(f"indices of shape {list(indices)} span part of {list(data)}")
+    return stock_converter("ScatterElements")(bb, x, attrs, max(opset, 11), outputs)
+
+
+def _dims(shape: Any) -> list[Any]:
+    return [int(d) if is_int(d) else d for d in shape.values]
+
+
+def _without(dims: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
+    return dims[:axis] + dims[axis + 1 :]
 
 
 def slice_(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
@@ -145,8 +184,11 @@ MOVES: Mapping[tuple[str, str], Converter] = {
     ("", "Expand"): expand,
     ("", "Flatten"): flatten,
     ("", "Gather"): gather,
+    ("", "OneHot"): one_hot,
     ("", "Pad"): pad,
     ("", "Reshape"): reshape,
+    ("", "Scatter"): scatter_elements,
+    ("", "ScatterElements"): scatter_elements,
     ("", "Slice"): slice_,
     ("", "Tile"): tile,
 }

@@ -19,6 +19,7 @@ from byoc.frontends.onnx.converters.tools import (
     axes_of,
     const,
     dtype_of,
+    is_int,
     number_of,
     scalar_like,
     stock_converter,
@@ -183,6 +184,18 @@ def eye_like(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) ->
     return const(np.eye(rows, columns, int(attrs.get("k", 0))), dtype)
 
 
+def top_k(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """TopK 1, 10, 11, 24: TVM's, for a k that is not too large."""
+    k = attrs.get("k") if opset < 10 else number_of(x[1], "k")
+    (axis,) = axes_of([attrs.get("axis", -1)], x[0].ty.ndim)
+    shape = x[0].ty.shape
+    if k is not None and shape is not None and is_int(shape[axis]):
+        length = int(shape[axis])
+        if not 0 <= int(k) <= length:
+            raise RefusedError(f"it takes the {int(k)} largest of {length} elements")
+    return stock_converter("TopK")(bb, x, attrs, opset, outputs)
+
+
 def max_unpool(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """MaxUnpool 9 to 22: TVM has no such op, and not every form of it means one thing."""
     if x[2] is not None:
@@ -216,5 +229,6 @@ NUMERIC: Mapping[tuple[str, str], Converter] = {
     ("", "ReduceMax"): extreme_of_truths("ReduceMax"),
     ("", "ReduceMin"): extreme_of_truths("ReduceMin"),
     ("", "SpaceToDepth"): space_to_depth,
+    ("", "TopK"): top_k,
 }
 """(domain, operator) → converter."""

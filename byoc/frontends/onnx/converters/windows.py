@@ -13,6 +13,7 @@ from byoc.frontends.onnx.converters.tools import (
     Attributes,
     Converter,
     Inputs,
+    RefusedError,
     const,
     is_int,
     stock_converter,
@@ -58,6 +59,9 @@ def _explicit_pads(x: Inputs, attrs: Attributes, kernel: list[int]) -> None:
 def conv(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """Conv 1, 11, 22: explicit padding, the bias as a constant [1, C, 1, …]."""
     kernel = attrs.get("kernel_shape") or [int(d) for d in list(x[1].ty.shape)[2:]]
+    found = [int(d) for d in list(x[1].ty.shape)[2:]]
+    if list(kernel) != found:
+        raise RefusedError(f"its kernel_shape is {list(kernel)}, its weight has {found}")
     _explicit_pads(x, attrs, list(kernel))
     bias, rank = x[2], len(kernel)
     result = stock_converter("Conv")(bb, Inputs(x[:2]), attrs, 11, outputs)
