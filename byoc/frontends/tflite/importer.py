@@ -65,7 +65,7 @@ def import_tflite(model: Any) -> Imported:
     to_channels_first(graph)
     inputs, outputs = (_names(main, indices) for indices in (main.inputs, main.outputs))
     counts = Counter(operator.name for operator in main.operators)
-    versions = {"tflite": str(file.table.Version())}
+    versions = {"schema": str(file.table.Version())}
     return Imported(file.name, graph, inputs, outputs, versions, dict(counts.most_common()))
 
 
