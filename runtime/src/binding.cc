@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "checked.h"
 #include "mapping.h"
 #include "processor.h"
 
@@ -46,7 +47,7 @@ Binding BindSegment(const std::string& processor, const ffi::Function& init, con
       Binding* before;
     } scope(&binding);
     const ffi::Array<ffi::Tensor> given(lent.begin(), lent.end());
-    binding.execute = init(blob, given, options).cast<ffi::Function>();
+    binding.execute = Checked(init(blob, given, options).cast<ffi::Function>());
   });
   for (size_t i = 0; i < lent.size(); ++i) {
     if (lent[i].use_count() > 1) binding.in_use.push_back(i);
