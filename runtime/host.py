@@ -33,7 +33,9 @@ def load_host(host: bytes | HostModule | None, *, vm: bool) -> Any:
         return None
     if not isinstance(host, bytes):
         module = host.module
-        return getattr(module, "mod", module)  # a tvm.runtime.Executable holds its module there
+        if isinstance(module, tvm_ffi.Module):  # no getattr: a kernel may be called "mod"
+            return module
+        return module.mod  # a tvm.runtime.Executable holds its module there
     with tempfile.TemporaryDirectory(prefix="byoc-") as folder:
         path = Path(folder) / "host.so"
         try:
