@@ -6,6 +6,7 @@ Needs tvm-ffi and byoc's own library, never TVM's compiler.
 from .artifact import load_program, save_program
 from .cpu import cpu_features
 from .healing import Fault
+from .memory import Memory
 from .native import num_threads, set_num_threads
 from .plan import Plan
 from .profile import Profile, TaskTime
@@ -30,6 +31,7 @@ __all__ = [
     "Healing",
     "HostModule",
     "Isolation",
+    "Memory",
     "Plan",
     "PortType",
     "Profile",

@@ -38,6 +38,7 @@ class Binder:
         self._program, self._host, self._log, self._late = program, host, log, late
         self._outputs = program.output_counts
         self.slots: dict[str, Slot] = {}
+        self.bounds: list[vendors.Bound] = []
         self._check_names()
         alone = {*late, *program.refused}
         self.workers = Workers(
@@ -76,7 +77,7 @@ class Binder:
             execute = self.workers.bind(artifact, healed=twin is not None)
             healing = replace(healing, deadline=None)  # kept by the worker
         else:
-            execute = vendors.bind(artifact, use, outputs)
+            execute = vendors.bind(artifact, use, outputs, self.bounds.append)
         if twin is None:
             return execute
         return guard(

@@ -16,9 +16,12 @@ order that respects `deps`; tasks of one processor run in that order.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import pydantic
+
+from .native import numpy_dtype
 
 __all__ = ["PLAN_VERSION", "Plan", "PlanTensor", "Port", "Task", "decode_plan", "encode_plan"]
 
@@ -36,6 +39,11 @@ class PlanTensor:
     place: Place
     index: int = 0
     offset: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the window."""
+        return prod(self.shape) * numpy_dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True)

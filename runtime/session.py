@@ -16,6 +16,7 @@ from byoc.segment import Array, Artifact
 from .binding import Binder
 from .healing import Fault, FaultLog
 from .host import load_host
+from .memory import Memory, account
 from .native import (
     as_tensor,
     from_tensor,
@@ -101,6 +102,11 @@ class Session:
     def faults(self) -> tuple[Fault, ...]:
         """Calls of segments that failed and were made good by their host twins."""
         return self._faults.all()
+
+    @property
+    def memory(self) -> Memory:
+        """What the session's memory consists of; known before the first run."""
+        return account(self.program, self._binder.bounds)
 
     @property
     def workers(self) -> tuple[tuple[str, int], ...]:

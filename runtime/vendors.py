@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 import tvm_ffi
 from pydantic_core import to_json
@@ -15,11 +16,11 @@ from byoc.errors import VendorError
 from byoc.segment import Artifact
 from byoc.vendor import API_VERSION, NativeRuntime, PythonRuntime
 
-from .native import as_tensor, call_on, find_library, from_tensors, function
+from .native import as_tensor, find_library, from_tensors, function, num_threads
 from .program import VendorUse
 from .weights import release
 
-__all__ = ["bind", "load_native"]
+__all__ = ["Bound", "bind", "load_native"]
 
 
 @cache
@@ -53,21 +54,58 @@ def load_native(vendor: str, runtime: NativeRuntime) -> Any:
     return init
 
 
-def bind(artifact: Artifact, use: VendorUse, outputs: int | None) -> Any:
+class Bound:
+    """A segment of a native vendor, loaded: all sessions of one program share it.
+
+    packed: bytes of constants the vendor holds of its own. workspace: bytes of each call. Both as
+    far as it tells. in_use: numbers of the constants that it goes on reading where they are.
+    """
+
+    __slots__ = ("__weakref__", "artifact", "execute", "in_use", "packed", "workspace")
+
+    def __init__(self, artifact: Artifact, told: Any) -> None:
+        self.artifact = artifact  # held: its id is part of the key
+        self.execute = told[0]
+        self.packed, self.workspace = int(told[1]), int(told[2])
+        self.in_use = tuple(int(number) for number in told[3])
+
+
+_shared: WeakValueDictionary[tuple[object, ...], Bound] = WeakValueDictionary()
+
+
+def _bind_native(artifact: Artifact, use: VendorUse, runtime: NativeRuntime) -> Bound:
+    init = load_native(artifact.vendor, runtime)
+    options = to_json(dict(use.options)).decode()
+    # Vendors divide their work when they load, so the number of threads matters.
+    key = (id(artifact), use.processor, options, num_threads())
+    bound = _shared.get(key)
+    if bound is None:
+        constants = [as_tensor(c) for c in artifact.constants]
+        # On the processor's thread: libraries divide their work by what OpenMP says there.
+        told = function("bind")(use.processor, init, artifact.blob, constants, options)
+        bound = _shared[key] = Bound(artifact, told)
+    return bound
+
+
+def bind(
+    artifact: Artifact,
+    use: VendorUse,
+    outputs: int | None,
+    keep: Callable[[Bound], object] | None = None,
+) -> Any:
     """The segment as a tvm-ffi function ``execute(inputs..., outputs...)``.
 
     outputs: how many of the arguments are written; a Python-hosted vendor cannot do without.
+    keep: receives what a native vendor loaded; it is shared for as long as somebody holds it.
     Raises VendorError when the vendor cannot load the segment.
     """
     who = f"vendor {use_name(artifact)}"
     try:
         if isinstance(use.runtime, NativeRuntime):
-            init = load_native(artifact.vendor, use.runtime)
-            constants = [as_tensor(c) for c in artifact.constants]
-            # On the processor's thread: libraries divide their work by what OpenMP says there.
-            return call_on(
-                use.processor, init, artifact.blob, constants, to_json(dict(use.options)).decode()
-            )
+            bound = _bind_native(artifact, use, use.runtime)
+            if keep is not None:
+                keep(bound)
+            return bound.execute
         if outputs is None:
             raise VendorError(f"{who}: the program does not say how many outputs it has")
         return _host(artifact, use.runtime, use.options, outputs)

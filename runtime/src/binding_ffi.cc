@@ -7,6 +7,7 @@
 #include <string>
 
 #include "binding.h"
+#include "mapping.h"
 
 namespace byoc {
 namespace {
@@ -28,6 +29,7 @@ ffi::Array<ffi::Any> Bind(const ffi::String& processor, const ffi::Function& ini
 TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
       .def("byoc.runtime.bind", Bind)
+      .def("byoc.runtime.is_mapped", IsMapped)
       .def("byoc.runtime.tell_memory", TellMemory);
 }
 

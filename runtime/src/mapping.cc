@@ -79,4 +79,12 @@ void DropPages(int64_t address, int64_t size) {
   madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
+bool IsMapped(int64_t address) {
+  const auto at = static_cast<uintptr_t>(address);
+  Table& table = Mappings();
+  std::lock_guard<std::mutex> lock(table.mutex);
+  const auto region = table.regions.upper_bound(at);
+  return region != table.regions.begin() && at < std::prev(region)->second;
+}
+
 }  // namespace byoc

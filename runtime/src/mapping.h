@@ -25,6 +25,9 @@ tvm::ffi::Tensor MapFile(int64_t fd, int64_t offset, int64_t size);
  */
 void DropPages(int64_t address, int64_t size);
 
+/*! \brief True when an address lies in a mapped file. */
+bool IsMapped(int64_t address);
+
 }  // namespace byoc
 
 #endif  // BYOC_RUNTIME_MAPPING_H_

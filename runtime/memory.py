@@ -1,0 +1,87 @@
+"""What a session's memory consists of, told before its first run.
+
+::
+
+    of the session    weights, mapped from the file │ packed by vendors │ code
+    of each request   workspace: plan's arena + what vendors need meanwhile │ inputs, outputs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from byoc.segment import Array
+
+from .native import function
+from .plan import Plan
+from .program import Program
+from .vendors import Bound
+
+__all__ = ["Memory", "account"]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of memory of a session.
+
+    weights: constants read as the file has them (mapped, shared between processes); of a program
+        that was never saved also those that vendors have packed.
+    packed: constants that vendors packed for themselves, as far as they tell
+        (`SegmentRuntime::Memory` of byoc/vendor.h).
+    workspace: intermediates of one request: the plan's arena, and what vendors tell of theirs.
+    ports: inputs and outputs of one request. code: host library and vendors' blobs.
+    """
+
+    weights: int
+    packed: int
+    workspace: int
+    ports: int
+    code: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """Of one request at a time."""
+        return self.at(1)
+
+    def at(self, requests: int) -> int:
+        """Bytes with so many requests in flight."""
+        each = self.workspace + self.ports
+        return self.weights + self.packed + self.code + requests * each
+
+
+def account(program: Program, bounds: Iterable[Bound]) -> Memory:
+    """The memory of a program whose native segments are bound so; of a VM program what is known:
+    neither its intermediates nor ports of symbolic shape are.
+    """
+    arrays: dict[tuple[int, int], int] = {}
+
+    def add(array: Array, used: bool) -> None:
+        address = array.__array_interface__["data"][0]
+        if array.nbytes and (used or not function("is_mapped")(address)):
+            arrays[address, array.nbytes] = array.nbytes
+
+    packed = workspace = 0
+    native: set[str] = set()
+    for bound in bounds:
+        native.add(bound.artifact.segment)
+        packed += bound.packed
+        workspace += bound.workspace
+        for number in bound.in_use:
+            add(bound.artifact.constants[number], True)
+    for artifact in program.artifacts:  # what a Python-hosted vendor keeps, nobody knows
+        for array in artifact.constants:
+            add(array, artifact.segment not in native)
+    for array in program.constants:
+        add(array, True)
+    for twin in program.twins.values():
+        for array in twin.constants:
+            add(array, False)
+    ports = 0
+    if isinstance(program.body, Plan):
+        plan = program.body
+        workspace += plan.arena_bytes
+        ports = sum(plan.tensors[p.tensor].nbytes for p in (*plan.inputs, *plan.outputs))
+    code = len(program.host) if isinstance(program.host, bytes) else 0
+    code += sum(len(artifact.blob) for artifact in program.artifacts)
+    return Memory(sum(arrays.values()), packed, workspace, ports, code)
