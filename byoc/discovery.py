@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -188,7 +188,14 @@ def resolve(spec: VendorSpec) -> tuple[Requested, ...]:
                 f"options of vendor {vendor.name!r} must be a mapping, "
                 f"found {type(options).__name__}"
             )
-        requests.append(
-            Requested(vendor, validate_options(vendor, options), check_patterns(vendor))
-        )
+        requests.append(_requested(vendor, validate_options(vendor, options)))
     return tuple(requests)
+
+
+def _requested(vendor: Vendor, options: Any) -> Requested:
+    """The vendor with the patterns that its options leave in force."""
+    offered = check_patterns(vendor)
+    chosen = tuple(vendor.choose(options, offered))
+    if len(chosen) < len(offered):
+        vendor = replace(vendor, patterns=lambda: chosen)
+    return Requested(vendor, options, chosen)

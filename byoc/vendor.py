@@ -189,6 +189,10 @@ class NoOptions(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
+def _all_patterns(options: Any, patterns: Sequence[Pattern]) -> Sequence[Pattern]:
+    return patterns
+
+
 @dataclass(frozen=True)
 class Vendor:
     """One backend, as a value.
@@ -204,6 +208,8 @@ class Vendor:
     rates: (optional) how fast it is. Default: `Rates()`.
     estimate: (optional) (Match) -> seconds of one composite inside a segment, or None to go by
         `rates`. Default: None for all.
+    choose: (optional) (options, patterns) -> those of the patterns that these options leave in
+        force. Default: all.
     api_version: version of this contract the vendor was written for.
     """
 
@@ -217,6 +223,7 @@ class Vendor:
     processor: str = "cpu"
     rates: Rates = field(default_factory=Rates)
     estimate: Callable[[Match], float | None] = _no_estimate
+    choose: Callable[[Any, Sequence[Pattern]], Sequence[Pattern]] = _all_patterns
     api_version: int = API_VERSION
 
 
@@ -249,7 +256,8 @@ def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
         )
     if not (isinstance(vendor.name, str) and vendor.name.isidentifier() and vendor.name.islower()):
         raise VendorError(f"{who}: name must be a lower-case identifier, found {vendor.name!r}")
-    for hook, count in (("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1)):
+    hooks = (("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1), ("choose", 2))
+    for hook, count in hooks:
         function = getattr(vendor, hook)
         if not callable(function):
             found = type(function).__name__

@@ -139,7 +139,9 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
     contents.append(("weights.bin", weights.size, weights.chunks()))
     for name, _, _ in contents:
         check_name(name)
-    newer = 4 if shapes else 3 if program.isolation or program.refused else FORMAT_VERSION
+    values = any(port.value for port in (*program.inputs, *program.outputs))
+    third = program.isolation or program.refused or values
+    newer = 4 if shapes else 3 if third else FORMAT_VERSION
     uses = {name: use for _, inner in program.shapes for name, use in inner.vendors.items()}
     return contents, Manifest(
         byoc=installed("tvm-byoc"),

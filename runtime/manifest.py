@@ -30,7 +30,8 @@ FORMAT_VERSION = 2
 """Version of the file format that is written; files of a later one are refused with both numbers.
 
 1: no host twins; still read. 2: ``twins/<segment>.json``, `Manifest.twins`, `Manifest.healing`.
-3: `Manifest.isolation`, `Manifest.refused`; written only for a model that has one of them.
+3: `Manifest.isolation`, `Manifest.refused`, `PortType.value`; written only for a model that has one
+   of them.
 4: `Manifest.shapes`; likewise.
 """
 

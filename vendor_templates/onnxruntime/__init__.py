@@ -40,6 +40,10 @@ def _patterns() -> Sequence[Pattern]:
     return patterns()
 
 
+def _choose(options: OnnxRuntimeOptions, patterns: Sequence[Pattern]) -> Sequence[Pattern]:
+    return [p for p in patterns if p.name == "opaque"] if options.only_opaque else patterns
+
+
 def _compile(segment: Segment, options: Any) -> Artifact:
     from .lower import compile_segment
 
@@ -54,6 +58,7 @@ VENDOR = Vendor(
     runtime=PythonRuntime(init),
     status=_status,
     options=OnnxRuntimeOptions,
+    choose=_choose,
     # One core with AVX-512; every run goes through Python, but shares its arrays.
     rates=Rates(flops=38e9, bytes=12e9, launch=25e-6, border=2e-6, border_bytes=8e9),
 )
