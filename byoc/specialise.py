@@ -206,6 +206,7 @@ class Shapes:
         self._padding = ""
         self._hits = self._misses = self._evictions = self._built = 0
         for sizes, session in prepared:
+            _check_plan(self._ports, sizes, session)
             self._fixed[self._key(sizes)] = _Plan(session, 0.0, prepared=True)
 
     # -- for the executable ---------------------------------------------------------------------
@@ -370,12 +371,15 @@ class Shapes:
         assert self._build is not None
         begin = time.perf_counter()
         failure = ""
-        session: Session | None = None
+        session: Session | None
         try:
-            session = self._build(dict(zip(self.dims, key, strict=True)))
+            sizes = dict(zip(self.dims, key, strict=True))
+            session = self._build(sizes)
+            _check_plan(self._ports, sizes, session)
         except Exception as error:  # told in the statistics and the log; the VM goes on
             failure = str(error) if isinstance(error, ByocError) else ""
             failure = failure or f"{type(error).__name__}: {error}"
+            session = None
         seconds = time.perf_counter() - begin
         given_up: list[_Plan] = []  # let go outside the lock
         with self._lock:
@@ -453,6 +457,26 @@ def _known(port: PortType, dim: int | str, sizes: Mapping[str, int]) -> int:
     size = size_of(dim, sizes)
     assert size is not None, (port, dim)  # see `check_options`
     return size
+
+
+def _check_plan(
+    ports: tuple[Sequence[PortType], Sequence[PortType]], sizes: Mapping[str, int], session: Session
+) -> None:
+    """Inputs are checked against the VM's ports only: a plan's must be these, for its sizes.
+
+    Raises ArtifactError.
+    """
+    program = session.program
+    for wanted, found in zip(ports, (program.inputs, program.outputs), strict=True):
+        types = [
+            (p.name, tuple([size_of(d, sizes) for d in p.type.shape]), p.type.dtype) for p in wanted
+        ]
+        if not program.is_static or types != [(p.name, p.type.shape, p.type.dtype) for p in found]:
+            raise ArtifactError(
+                f"model {program.name!r}: the plan for {dict(sizes)} has the ports "
+                f"{', '.join(map(str, found))}, expected "
+                + ", ".join(f"{name}: {dtype}{list(shape)}" for name, shape, dtype in types)
+            )
 
 
 def _difference(ports: Sequence[PortType], found: list[Array], expected: list[Array]) -> str:

@@ -134,8 +134,6 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
         ShapeEntry(sizes=dict(sizes), **_parts(inner, f"shapes/{number}/", contents, weights))
         for number, (sizes, inner) in enumerate(program.shapes)
     )
-    for name, data in program.extras.items():
-        contents.append((f"extras/{name}", len(data), [data]))
     contents.append(("weights.bin", weights.size, weights.chunks()))
     for name, _, _ in contents:
         check_name(name)
@@ -176,6 +174,8 @@ def _parts(
         add("vm.json", _VM.dump_json(body))
     if program.host is not None:
         add("host.so", program.host if isinstance(program.host, bytes) else program.host.export())
+    for name, data in program.extras.items() if not folder else ():
+        add(f"extras/{name}", data)
     segments = []
     for artifact in program.artifacts:
         add(f"segments/{artifact.segment}.bin", artifact.blob)

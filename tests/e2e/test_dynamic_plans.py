@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 import byoc
 from benchmarks.zoo import build, random_inputs
 from byoc.bench import difference
+from byoc.discovery import find
 from byoc.specialise import Specialise
 from byoc.specialise_build import bind_dims
 
@@ -421,6 +423,21 @@ class TestFiles:
         damaged.write_bytes(data)
         with pytest.raises(byoc.ArtifactError, match="shapes/1/plan.json"):
             byoc.load(damaged)
+
+    def test_a_plan_of_another_shape_than_it_says_is_refused(self, saved, tmp_path):
+        """Inputs are not checked again by a plan: what a file says of it must be true."""
+        from byoc.runtime.artifact import load_program, save_program
+
+        program = load_program(saved, lambda name: find(name).runtime)
+        (_, small), (_, large) = program.shapes
+        for wrong in (({"n": 8}, small), ({"n": 2}, large)):
+            save_program(dataclasses.replace(program, shapes=(wrong,)), tmp_path / "m.byoc")
+            with pytest.raises(byoc.ArtifactError, match=r"the plan for .*has the ports"):
+                byoc.load(tmp_path / "m.byoc")
+        odd = dataclasses.replace(program, shapes=(({"m": 2}, small),))
+        save_program(odd, tmp_path / "m.byoc")
+        with pytest.raises(byoc.ArtifactError, match="no symbolic dimension 'm'"):
+            byoc.load(tmp_path / "m.byoc")
 
     def test_a_file_without_plans_keeps_its_old_format(self, tmp_path):
         exe = byoc.compile(rows(), specialise=True)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -27,13 +28,30 @@ const dnnl::engine& Engine() {
   return engine;
 }
 
+bool ConstantStore::IsConstant(const void* data) const {
+  return std::any_of(constants_.begin(), constants_.end(),
+                     [data](const Constant& c) { return c.data == data; });
+}
+
 std::shared_ptr<const void> ConstantStore::Pack(const void* data, const Desc& from,
                                                 const Desc& to) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  std::vector<Packed>& known = packed_[data];
-  known.erase(std::remove_if(known.begin(), known.end(),
-                             [](const Packed& p) { return p.memory.expired(); }),
-              known.end());
+  static Table* shared = new Table;  // never torn down: models may outlive static destruction
+  Table& table = IsConstant(data) ? *shared : own_;
+  std::lock_guard<std::mutex> lock(table.mutex);
+  const auto drop_dead = [](std::vector<Packed>* known) {
+    known->erase(std::remove_if(known->begin(), known->end(),
+                                [](const Packed& p) { return p.memory.expired(); }),
+                 known->end());
+  };
+  if (table.packed.size() > 2 * table.swept + 64) {
+    for (auto it = table.packed.begin(); it != table.packed.end();) {
+      drop_dead(&it->second);
+      it = it->second.empty() ? table.packed.erase(it) : std::next(it);
+    }
+    table.swept = table.packed.size();
+  }
+  std::vector<Packed>& known = table.packed[data];
+  drop_dead(&known);
   for (const Packed& packed : known) {
     if (packed.from != from || packed.to != to) continue;
     if (std::shared_ptr<const void> memory = packed.memory.lock()) return memory;

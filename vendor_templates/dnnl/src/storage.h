@@ -28,9 +28,11 @@ struct Constant {
 };
 
 /*!
- * \brief Packs constants, each wanted layout once for all instances that live at the same time.
+ * \brief Packs constants, each wanted layout once for all instances that live at the same time, of
+ * all models in the process: plans of one model for several shapes share their weights.
  *
- * A packed copy belongs to the instances that use it and dies with the last of them.
+ * A packed copy belongs to the instances that use it and dies with the last of them. While it
+ * lives, so does a model that holds the constant: no other array can come to lie at its address.
  */
 class ConstantStore {
  public:
@@ -50,10 +52,16 @@ class ConstantStore {
     Desc from, to;
     std::weak_ptr<const void> memory;
   };
+  /*! \brief What was packed, by the address of its source. */
+  struct Table {
+    std::mutex mutex;
+    std::map<const void*, std::vector<Packed>> packed;
+    size_t swept = 0;  // entries left when those of the dead were last removed
+  };
+  bool IsConstant(const void* data) const;
   std::vector<Constant> constants_;
   const Release release_;
-  std::mutex mutex_;
-  std::map<const void*, std::vector<Packed>> packed_;
+  Table own_;  // of copies that live only as long as this model
 };
 
 }  // namespace byoc::onednn
