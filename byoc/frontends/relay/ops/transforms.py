@@ -226,7 +226,10 @@ def _index_last(indices: Any) -> Any:
 def gather_nd(c: Context, data: Any, indices: Any, *, batch_dims: int = 0,
               index_rank: Any = None) -> Any:  # fmt: skip
     """gather_nd."""
-    return op.gather_nd(data, c.typed(_index_last(indices)), int(batch_dims))
+    last = c.typed(_index_last(indices))
+    if dtype_of(last) != "int64":
+        last = c.typed(op.astype(last, "int64"))
+    return op.gather_nd(data, last, int(batch_dims))
 
 
 def scatter_nd(c: Context, data: Any, indices: Any, updates: Any, *, mode: str = "update") -> Any:
