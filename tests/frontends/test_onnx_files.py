@@ -234,10 +234,8 @@ def test_absurd_dimensions(tools):
 
 def test_inputs_that_are_no_numeric_tensors(tools):
     model = tools.model([node("Identity", "x", "y")], {"x": ("f4", [1])}, {"y": ("f4", [1])})
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
-    refused(model, "input 'x' is a tensor of strings")
-    model.graph.input[0].type.sequence_type.elem_type.tensor_type.elem_type = TensorProto.FLOAT
-    refused(model, "input 'x' has the type sequence_type")
+    model.graph.input[0].type.sparse_tensor_type.elem_type = TensorProto.FLOAT
+    refused(model, "input 'x' has the type sparse_tensor_type")
 
 
 def test_opsets_out_of_range(tools):
