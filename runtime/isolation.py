@@ -229,10 +229,9 @@ def _reference(vendor: str, use: VendorUse) -> dict[str, str]:
         return {"library": runtime.library, "package": runtime.package}
     module = getattr(runtime.init, "__module__", None) or ""
     name = getattr(runtime.init, "__qualname__", "")
-    try:
-        found = reduce(getattr, name.split("."), sys.modules[module])
-    except (KeyError, AttributeError):
-        found = None
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
     if found is not runtime.init or module == "__main__":
         raise VendorError(
             f"vendor {vendor!r} cannot run out of process: its init ({module}.{name}) cannot be "

@@ -84,7 +84,9 @@ def test_every_fault_is_answered_by_the_twin(kernel_library, tmp_path, caplog):
     faults = {2 * i + 2: kind for i, kind in enumerate(kinds)}
     segment = {"faults": faults, "counter": str(tmp_path / "calls")}
     healing = Healing(failures=len(kinds) + 1, check_nan=True)
-    session = Session(chain(kernel_library, segment, healing=healing, deadline=3.0, memory=1 << 30))
+    session = Session(
+        chain(kernel_library, segment, healing=healing, deadline=8.0, memory=700 << 20)
+    )
     end = time.monotonic() + 4 * PATIENCE
     while len(session.faults) < len(kinds):
         np.testing.assert_array_equal(session(X), X + 1)  # also while a process is starting
@@ -93,7 +95,7 @@ def test_every_fault_is_answered_by_the_twin(kernel_library, tmp_path, caplog):
     np.testing.assert_array_equal(session(X), X + 1)
     expected = [
         ("crash", r"was killed by SIGSEGV \(invalid memory access\) while it ran segment 's0'"),
-        ("deadline", r"no answer within 3 s; the worker process \(pid \d+\) of vendor 'numpy'"),
+        ("deadline", r"no answer within 8 s; the worker process \(pid \d+\) of vendor 'numpy'"),
         ("error", r"RuntimeError: the device is on fire"),
         ("error", r"status 7 \(DEVICE_LOST\)"),
         ("error", r"Unable to allocate 16\.0 MiB"),
@@ -177,6 +179,30 @@ def test_processes_end_with_their_session_and_when_closed():
     del future
     gc.collect()
     wait_until(lambda: not Path(f"/proc/{pid}").exists())  # not even a zombie
+
+
+def test_nothing_is_left_of_closed_sessions():
+    """No open file, no thread and no child per session."""
+
+    def held() -> tuple[int, int]:
+        return len(list(Path("/proc/self/fd").iterdir())), len(children())
+
+    def children() -> list[str]:
+        return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+    def use() -> None:
+        session = Session(one())
+        np.testing.assert_array_equal(session(X), X + 1)
+
+    use()  # what is made once per process is there now
+    gc.collect()
+    wait_until(lambda: not children())
+    before = held()
+    for _ in range(3):
+        use()
+    gc.collect()
+    wait_until(lambda: not children())
+    wait_until(lambda: held() == before)
 
 
 def test_killed_from_outside_and_while_idle(kernel_library):

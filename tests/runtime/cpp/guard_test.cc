@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "errors.h"
 
 namespace byoc {
 namespace {
@@ -44,6 +45,25 @@ struct Told {
     };
   }
 };
+
+TEST(AVendorInAProcessOfItsOwn) {
+  // It crashes, starts again (the twin answers, nothing is counted), is too slow, is well.
+  int calls = 0;
+  const char* const kinds[] = {kCrash, kRestarting, kRestarting, kDeadline};
+  Told told;
+  Guard guard(
+      "s",
+      Add(1,
+          [&] {
+            if (calls < 4) throw ffi::Error(kinds[calls++], "gone", "");
+          }),
+      1, [] { return Add(10, [] {}); }, {3, 0, false}, told.report());
+  for (int i = 0; i < 4; ++i) CHECK_EQ(Call(&guard, 1), 11.0f);
+  CHECK_EQ(Call(&guard, 1), 2.0f);
+  CHECK_EQ(told.lines.size(), size_t{2});
+  CHECK_EQ(told.lines[0], std::string("crash 1"));
+  CHECK_EQ(told.lines[1], std::string("deadline 2"));
+}
 
 TEST(TheTwinAnswersForAVendorThatThrows) {
   std::atomic<int> calls{0};
