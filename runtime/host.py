@@ -8,6 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import tvm_ffi
 
@@ -16,7 +17,7 @@ from byoc.errors import ArtifactError
 from .native import function
 from .program import HostModule
 
-__all__ = ["load_host", "load_vm_runtime"]
+__all__ = ["SharedHost", "load_host", "load_vm_runtime", "share_host"]
 
 
 def load_host(host: bytes | HostModule | None, *, vm: bool) -> Any:
@@ -44,6 +45,28 @@ def load_host(host: bytes | HostModule | None, *, vm: bool) -> Any:
             return tvm_ffi.load_module(str(path), keep_module_alive=False)
         except Exception as error:
             raise ArtifactError(f"the host library does not load: {error}") from error
+
+
+class SharedHost:
+    """A host library that all sessions of one program share for as long as one of them lives."""
+
+    __slots__ = ("__weakref__", "data", "module")
+
+    def __init__(self, data: object, module: Any) -> None:
+        self.data, self.module = data, module  # data is held: its id is the key
+
+
+_shared: WeakValueDictionary[int, SharedHost] = WeakValueDictionary()
+
+
+def share_host(host: bytes | HostModule | None, *, vm: bool) -> SharedHost:
+    """`load_host`, or what it gave for the same bytes. Raises ArtifactError."""
+    if vm or not isinstance(host, bytes):
+        return SharedHost(host, load_host(host, vm=vm))
+    shared = _shared.get(id(host))
+    if shared is None:
+        shared = _shared[id(host)] = SharedHost(host, load_host(host, vm=vm))
+    return shared
 
 
 @cache

@@ -15,7 +15,7 @@ from byoc.segment import Array, Artifact
 
 from .binding import Binder
 from .healing import Fault, FaultLog
-from .host import load_host
+from .host import share_host
 from .memory import Memory, account
 from .native import (
     as_tensor,
@@ -72,7 +72,8 @@ class Session:
         self._nothing_given: list[Array | None] = [None] * len(program.outputs)
         num_threads()  # a bad environment variable is reported here
         body = program.body
-        host = load_host(program.host, vm=not isinstance(body, Plan))
+        self._host = share_host(program.host, vm=not isinstance(body, Plan))
+        host = self._host.module
         self._faults = FaultLog() if log is None else log
         self._binder = Binder(program, host, self._faults, late)
         segments = self._binder.all()
