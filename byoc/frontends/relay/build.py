@@ -15,9 +15,8 @@ they held is noted in `forced`.
 
 from __future__ import annotations
 
-import math
 from collections import ChainMap, Counter
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,9 +27,10 @@ from tvm import relax, tirx
 from byoc.errors import ModelError, choices
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.tensors import from_numpy
-from byoc.frontends.relay.ops.base import MAX_ELEMENTS, Context, is_const, scalar_like
+from byoc.frontends.relay.ops.base import Context, is_const, scalar_like
 from byoc.frontends.relay.ops.qnn import Accumulator, Rounded
 from byoc.frontends.relay.ops.table import OPERATORS, convert, settle
+from byoc.frontends.relay.parameters import match_params
 from byoc.frontends.relay.syntax import (
     Absent,
     At,
@@ -53,6 +53,14 @@ from byoc.frontends.relay.syntax import (
     Tuple,
     TupleType,
     Type,
+)
+from byoc.frontends.relay.values import (
+    check_shape,
+    flat,
+    packed,
+    sentence,
+    spread_names,
+    structure,
 )
 
 __all__ = ["Built", "Force", "build"]
@@ -156,7 +164,7 @@ class _Builder:
         with self.builder.function("main", [variable for _, variable in inputs]):
             try:
                 value = self._body(main, scope)
-                results = [self._output(v, main.body.result.at) for v in _flat(value)]
+                results = [self._output(v, main.body.result.at) for v in flat(value)]
                 if not results:
                     raise PlaceError(main.at, "@main returns an empty tuple: nothing to compute")
             except BaseException:
@@ -165,7 +173,7 @@ class _Builder:
             body = relax.Tuple(results) if isinstance(value, tuple) else results[0]
             self.builder.emit_func_output(body)
         function = self.builder.get()["main"]
-        _spread_names(function.body, self.names)
+        spread_names(function.body, self.names)
         count = len(results)
         outputs = (
             tuple(f"output_{i}" for i in range(count)) if isinstance(value, tuple) else ("output",)
@@ -193,7 +201,7 @@ class _Builder:
             )
         if name in (other for other, _ in inputs):
             raise PlaceError(at, f"two inputs are called {name!r}")
-        _check_shape(kind.shape, at)
+        check_shape(kind.shape, at)
         shape = [
             tirx.Var(f"{name}_d{i}", "int64") if d is None else d for i, d in enumerate(kind.shape)
         ]
@@ -366,7 +374,7 @@ class _Builder:
         self.counts[name] += 1
         source = self._name(label, name, expr)
         for value in args:
-            for part in _flat(value):
+            for part in flat(value):
                 if isinstance(part, (_Closure, Operator)):
                     raise PlaceError(expr.at, f"{name}: an argument is a function, no tensor")
         args = [self._settled(a, source, expr.at) if isinstance(a, tuple) else a for a in args]
@@ -377,7 +385,7 @@ class _Builder:
         except (PlaceError, RecursionError, MemoryError):
             raise
         except Exception as error:
-            raise PlaceError(expr.at, f"{name}: {_sentence(error)}") from error
+            raise PlaceError(expr.at, f"{name}: {sentence(error)}") from error
 
     def _kept(self, value: Any, name: str, at: At) -> Any:
         """The value as later expressions read it: calls are variables called `name`."""
@@ -405,7 +413,7 @@ class _Builder:
             self.names[cast] = name
             return cast
         sizes = [int(d) if isinstance(d, tirx.IntImm) else None for d in shape.values]
-        _check_shape(tuple(sizes), at)
+        check_shape(tuple(sizes), at)
         return self._bound(value, name)
 
     def _bound(self, value: Any, name: str) -> Any:
@@ -427,7 +435,7 @@ class _Builder:
             except PlaceError:
                 raise
             except Exception as error:
-                raise PlaceError(at, f"integers of {name}: {_sentence(error)}") from error
+                raise PlaceError(at, f"integers of {name}: {sentence(error)}") from error
         return value
 
     # -- attributes and constants
@@ -481,9 +489,9 @@ class _Builder:
                 self.builder._begin_binding_block()
                 try:
                     value = self._settled(self._expr(part, scope, ""), name, part.at)
-                    shapes.append(_structure(value, part.at))
-                    packed = _packed(value)
-                    result = self.builder.emit(self.builder.normalize(packed), name)
+                    shapes.append(structure(value, part.at))
+                    whole = self.builder.normalize(packed(value))
+                    result = self.builder.emit(whole, name)
                 finally:
                     block = self.builder._end_block()
                 branches.append(relax.SeqExpr([block], result))
@@ -494,7 +502,7 @@ class _Builder:
         try:
             whole = self._bound(relax.If(condition, *branches), name)
         except Exception as error:
-            raise PlaceError(expr.at, f"if: {_sentence(error)}") from error
+            raise PlaceError(expr.at, f"if: {sentence(error)}") from error
         return self._unpacked(whole, shapes[0], name, expr.at)
 
     def _unpacked(self, whole: Any, form: Any, name: str, at: At) -> Any:
@@ -517,58 +525,6 @@ class _Builder:
         return name if not count else f"{name}#{count + 1}"
 
 
-def match_params(main: Function, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Parameter → its array. Raises PlaceError when an array does not fit, or when none has a
-    parameter: then the file belongs to another model.
-
-    Printing changes names (dots become underscores), so these count as equal. Arrays that no
-    parameter asks for are left: importers keep constants that they folded.
-    """
-    spelled = {_plain(name): array for name, array in arrays.items()}
-    found: dict[str, Array] = {}
-    for param in main.params:
-        name = param.label[1:]
-        array = arrays.get(name)
-        array = spelled.get(_plain(name)) if array is None else array
-        if array is None:
-            continue
-        kind = param.type
-        if isinstance(kind, TensorType) and not _fits(array, kind):
-            raise PlaceError(
-                param.at, f"{param.label} is declared as {kind.dtype}{list(kind.shape)}, "
-                f"params= has {array.dtype}{list(array.shape)}"
-            )  # fmt: skip
-        found[param.name] = array
-    if arrays and not found:
-        given = ", ".join(sorted(arrays)[:5])
-        wanted = ", ".join(p.label for p in main.params[:5])
-        raise PlaceError(
-            main.at,
-            f"params= has none of @main's parameters: it has {given}, …; @main has {wanted}",
-        )
-    return found
-
-
-def _plain(name: str) -> str:
-    plain = "".join(c if c.isalnum() else "_" for c in name)
-    return plain if plain[:1].isalpha() else f"v{plain}"
-
-
-def _fits(array: Array, kind: TensorType) -> bool:
-    same = len(kind.shape) == array.ndim and all(
-        d is None or d == n for d, n in zip(kind.shape, array.shape, strict=True)
-    )
-    return same and str(array.dtype) == kind.dtype
-
-
-def _check_shape(shape: tuple[int | None, ...], at: At) -> None:
-    sizes = [d for d in shape if d is not None]
-    if len(shape) > 16:
-        raise PlaceError(at, f"a tensor of {len(shape)} dimensions; byoc takes up to 16")
-    if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
-        raise PlaceError(at, f"a tensor of shape {list(shape)} is larger than any machine holds")
-
-
 def _vendor_of(function: Function) -> str:
     """The vendor that a function was made for: its Compiler, or the head of its Composite."""
     compiler = function.attrs.get("Compiler")
@@ -576,44 +532,3 @@ def _vendor_of(function: Function) -> str:
         return compiler
     composite = function.attrs.get("Composite")
     return composite.partition(".")[0] if isinstance(composite, str) else ""
-
-
-def _flat(value: Any) -> Iterator[Any]:
-    if isinstance(value, tuple):
-        for part in value:
-            yield from _flat(part)
-    else:
-        yield value
-
-
-def _structure(value: Any, at: At) -> Any:
-    """The form of nested tuples, None for a tensor."""
-    if isinstance(value, tuple):
-        return tuple(_structure(v, at) for v in value)
-    if not isinstance(value, relax.Expr):
-        raise PlaceError(at, "a branch returns a function, no tensor")
-    return None
-
-
-def _packed(value: Any) -> Any:
-    return relax.Tuple([_packed(v) for v in value]) if isinstance(value, tuple) else value
-
-
-def _spread_names(body: Any, names: dict[Any, str]) -> None:
-    """Give the bindings that a converter made on its way the name of its call."""
-    name = ""
-    for block in reversed(body.blocks):
-        for binding in reversed(block.bindings):
-            name = names.get(binding.var, name)
-            if name:
-                names[binding.var] = name
-            if isinstance(binding.value, relax.If):
-                _spread_names(binding.value.true_branch, names)
-                _spread_names(binding.value.false_branch, names)
-
-
-def _sentence(error: Exception) -> str:
-    """What an exception says, in one line."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    text = lines[-1] if lines else type(error).__name__
-    return text if len(text) < 400 else text[:400] + "…"

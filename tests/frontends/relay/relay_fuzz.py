@@ -155,7 +155,9 @@ def _head(rng, data):
 def damaged(number, pool):
     """File `number`: kind, content as bytes, bytes of its .params file or None."""
     rng = np.random.default_rng([11, number])
-    kind, text, params = pool[int(rng.integers(0, len(pool)))]
+    wanted = str(rng.choice(["text", "json", "params"], p=[0.55, 0.28, 0.17]))
+    several = [seed for seed in pool if seed[0] == wanted]
+    kind, text, params = several[int(rng.integers(0, len(several)))]
     if kind == "params":
         return kind, text.encode(), (_head if rng.random() < 0.6 else _bytes)(rng, params)
     if rng.random() < 0.25:

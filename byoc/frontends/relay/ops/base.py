@@ -31,8 +31,11 @@ __all__ = [
     "dims",
     "dtype_of",
     "integers",
+    "inverse",
     "is_const",
     "letters",
+    "limited",
+    "list_of",
     "rank",
     "scalar_like",
     "static_dims",
@@ -134,6 +137,17 @@ def axes_of(axes: Any, count: int) -> list[int]:
     if any(not 0 <= a < count for a in out) or len(set(out)) != len(out):
         raise ValueError(f"axes {given} do not fit {count} dimensions")
     return out
+
+
+def list_of(value: Any, what: str) -> list[Any]:
+    """A shape or list: an attribute, or a constant tensor."""
+    if is_const(value):
+        return [int(v) for v in array_of(value, what).reshape(-1)]
+    if isinstance(value, (int, str)):
+        return [value]
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{what} is computed by the model; byoc needs it as a constant")
+    return [None if v is None else int(v) for v in value]
 
 
 def letters(layout: Any, expected: str, what: str) -> list[int]:

@@ -9,8 +9,10 @@ from typing import Any
 
 from byoc.errors import choices
 from byoc.frontends.relay.ops.base import Context, Converter
+from byoc.frontends.relay.ops.blocks import BLOCKS
 from byoc.frontends.relay.ops.elementwise import ELEMENTWISE
 from byoc.frontends.relay.ops.image import IMAGE
+from byoc.frontends.relay.ops.indexing import INDEXING
 from byoc.frontends.relay.ops.neural import NEURAL
 from byoc.frontends.relay.ops.qnn import AWARE, QNN, Accumulator, Rounded, settle
 from byoc.frontends.relay.ops.reductions import REDUCTIONS
@@ -23,7 +25,9 @@ FAMILIES: Mapping[str, Mapping[str, Converter]] = {
     "element by element": ELEMENTWISE,
     "convolutions, products, pooling, normalisation": NEURAL,
     "reductions and orders": REDUCTIONS,
-    "transforms": TRANSFORMS,
+    "shapes": TRANSFORMS,
+    "parts of tensors": INDEXING,
+    "blocks": BLOCKS,
     "images": IMAGE,
     "vision": VISION,
     "quantised": QNN,

@@ -1,4 +1,4 @@
-"""Moving data: shapes, slices, gathers, constants made from shapes."""
+"""Shapes: reshaping, joining and splitting, constants made from shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.relay.ops.base import (
-    Array,
     Context,
     Converter,
     array_of,
@@ -18,31 +17,18 @@ from byoc.frontends.relay.ops.base import (
     const,
     dims,
     dtype_of,
-    integers,
     is_const,
     limited,
+    list_of,
     rank,
-    scalar_like,
     static_dims,
     transpose,
-    unless,
 )
 from byoc.frontends.relay.syntax import known_dtype, numpy_dtype
 
 __all__ = ["TRANSFORMS"]
 
 op = relax.op
-
-
-def _list(value: Any, what: str) -> list[Any]:
-    """A shape or list: an attribute, or a constant tensor."""
-    if is_const(value):
-        return [int(v) for v in array_of(value, what).reshape(-1)]
-    if isinstance(value, (int, str)):
-        return [value]
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{what} is computed by the model; byoc needs it as a constant")
-    return [None if v is None else int(v) for v in value]
 
 
 def reshape_to(have: list[Any], want: list[int], allowzero: bool = False) -> list[Any]:
@@ -90,13 +76,13 @@ def reshape_to(have: list[Any], want: list[int], allowzero: bool = False) -> lis
 def reshape(c: Context, data: Any, shape: Any = None, *, newshape: Any = None,
             allowzero: Any = False) -> Any:  # fmt: skip
     """reshape, dyn.reshape with a constant shape."""
-    want = _list(newshape if shape is None else shape, "newshape")
+    want = list_of(newshape if shape is None else shape, "newshape")
     return op.reshape(data, reshape_to(dims(data), want, bool(allowzero)))
 
 
 def reverse_reshape(c: Context, data: Any, *, newshape: Any) -> Any:
     """reverse_reshape: codes are read from the back."""
-    want = _list(newshape, "newshape")
+    want = list_of(newshape, "newshape")
     if any(code < -1 for code in want):
         raise ValueError(f"newshape {want}: only 0 and -1 are read from the back")
     return op.reshape(data, reshape_to(dims(data)[::-1], want[::-1])[::-1])
@@ -122,7 +108,7 @@ def transpose_(c: Context, data: Any, *, axes: Any = None) -> Any:
 def expand_dims(c: Context, data: Any, at: Any = None, *, axis: Any = None,
                 num_newaxis: int = 1) -> Any:  # fmt: skip
     """expand_dims, dyn.expand_dims with a constant axis."""
-    axis = _list(axis if at is None else at, "axis")[0]
+    axis = list_of(axis if at is None else at, "axis")[0]
     count = int(num_newaxis)
     if not 0 <= count <= 16 or not -rank(data) - 1 <= axis <= rank(data):
         raise ValueError(f"axis {axis} and {count} new dimensions of {rank(data)}")
@@ -132,7 +118,7 @@ def expand_dims(c: Context, data: Any, at: Any = None, *, axis: Any = None,
 
 def squeeze(c: Context, data: Any, at: Any = None, *, axis: Any = None) -> Any:
     """squeeze, dyn.squeeze with constant axes."""
-    axis = axis if at is None else _list(at, "axis")
+    axis = axis if at is None else list_of(at, "axis")
     return op.squeeze(data, None if axis is None else axes_of(axis, rank(data)))
 
 
@@ -158,101 +144,13 @@ def split(c: Context, data: Any, *, indices_or_sections: Any, axis: int = 0) -> 
         if length % indices_or_sections:
             raise ValueError(f"a dimension of {length} has no {indices_or_sections} equal parts")
         return op.split(data, indices_or_sections, axis)
-    return op.split(data, _list(indices_or_sections, "indices_or_sections"), axis)
-
-
-def _ends(begin: list[int], end: list[Any], mode: str) -> list[Any]:
-    if mode == "end":
-        return end
-    if mode != "size":
-        raise ValueError(f"slice_mode {mode!r} is neither 'end' nor 'size'")
-    return [None if e is None or e < 0 else b + e for b, e in zip(begin, end, strict=True)]
-
-
-def strided_slice(c: Context, data: Any, first: Any = None, last: Any = None, step: Any = None, *,
-                  begin: Any = None, end: Any = None, strides: Any = None,
-                  slice_mode: str = "end", axes: Any = None) -> Any:  # fmt: skip
-    """strided_slice, dyn.strided_slice with constant bounds."""
-    starts = _list(begin if first is None else first, "begin")
-    ends = _list(unless(end, []) if last is None else last, "end")
-    steps = _list(unless(strides, [1]) if step is None else step, "strides")
-    count = len(starts)
-    over = axes_of(axes, rank(data)) if axes else list(range(count))
-    if len(over) != count or count > rank(data) or len(steps) not in (1, count):
-        raise ValueError(f"begin {starts} and strides {steps} for {len(over)} axes")
-    ends = _ends(starts, ends + [None] * (count - len(ends)), slice_mode)
-    steps = [1] * count if slice_mode == "size" else steps * (count if len(steps) == 1 else 1)
-    if 0 in steps:
-        raise ValueError("a stride of 0")
-    limit = np.iinfo(np.int64)
-    starts = [(0 if t > 0 else limit.max) if s is None else s
-              for s, t in zip(starts, steps, strict=True)]  # fmt: skip
-    ends = [(limit.max if t > 0 else limit.min) if e is None else e
-            for e, t in zip(ends, steps, strict=True)]  # fmt: skip
-    return op.strided_slice(data, over, starts, ends, steps)
-
-
-def slice_like(c: Context, data: Any, like: Any, *, axes: Any = None) -> Any:
-    """slice_like."""
-    over = axes_of(axes, rank(data)) if axes else list(range(min(rank(data), rank(like))))
-    ends = [static_dims(like)[a] for a in over]
-    return op.strided_slice(data, over, [0] * len(over), ends)
-
-
-def take(c: Context, data: Any, indices: Any, *, batch_dims: int = 0, axis: Any = None,
-         mode: str = "clip") -> Any:  # fmt: skip
-    """take."""
-    if batch_dims:
-        raise ValueError(f"batch_dims={batch_dims} is not read")
-    if mode not in ("clip", "wrap", "fast"):
-        raise ValueError(f"mode {mode!r} is not one of clip, wrap, fast")
-    if axis is None:
-        data, axis = c.typed(op.reshape(data, [-1])), 0
-    (axis,) = axes_of(axis, rank(data))
-    return op.take(data, indices, axis, mode)
-
-
-def gather(c: Context, data: Any, indices: Any, *, axis: int) -> Any:
-    """gather."""
-    (axis,) = axes_of(axis, rank(data))
-    return op.gather_elements(data, indices, axis)
-
-
-def _index_last(indices: Any) -> Any:
-    """Relay keeps an index's parts in the first dimension, Relax in the last."""
-    return transpose(indices, [*range(1, rank(indices)), 0])
-
-
-def gather_nd(c: Context, data: Any, indices: Any, *, batch_dims: int = 0,
-              index_rank: Any = None) -> Any:  # fmt: skip
-    """gather_nd."""
-    last = c.typed(_index_last(indices))
-    if dtype_of(last) != "int64":
-        last = c.typed(op.astype(last, "int64"))
-    return op.gather_nd(data, last, int(batch_dims))
-
-
-def scatter_nd(c: Context, data: Any, indices: Any, updates: Any, *, mode: str = "update") -> Any:
-    """scatter_nd."""
-    return op.scatter_nd(data, c.typed(_index_last(indices)), updates, str(mode))
-
-
-def scatter_elements(c: Context, data: Any, indices: Any, updates: Any, *, axis: int = 0,
-                     reduction: str = "update") -> Any:  # fmt: skip
-    """scatter_elements, scatter."""
-    (axis,) = axes_of(axis, rank(data))
-    return op.scatter_elements(data, indices, updates, axis, str(reduction))
-
-
-def scatter_add(c: Context, data: Any, indices: Any, updates: Any, *, axis: int = 0) -> Any:
-    """scatter_add."""
-    return scatter_elements(c, data, indices, updates, axis=axis, reduction="add")
+    return op.split(data, list_of(indices_or_sections, "indices_or_sections"), axis)
 
 
 def broadcast_to(c: Context, data: Any, to: Any = None, *, shape: Any = None,
                  dtype: Any = None) -> Any:  # fmt: skip
     """broadcast_to, dyn.broadcast_to with a constant shape."""
-    return op.broadcast_to(data, _list(shape if to is None else to, "shape"))
+    return op.broadcast_to(data, list_of(shape if to is None else to, "shape"))
 
 
 def broadcast_to_like(c: Context, data: Any, like: Any) -> Any:
@@ -262,41 +160,13 @@ def broadcast_to_like(c: Context, data: Any, like: Any) -> Any:
 
 def tile(c: Context, data: Any, given: Any = None, *, reps: Any = None) -> Any:
     """tile, dyn.tile with constant repetitions."""
-    return op.tile(data, _list(reps if given is None else given, "reps"))
+    return op.tile(data, list_of(reps if given is None else given, "reps"))
 
 
 def repeat(c: Context, data: Any, *, repeats: int, axis: Any = 0) -> Any:
     """repeat."""
     (axis,) = axes_of(0 if axis is None else axis, rank(data))
     return op.repeat(data, int(repeats), axis)
-
-
-def reverse(c: Context, data: Any, *, axis: int) -> Any:
-    """reverse."""
-    (axis,) = axes_of(axis, rank(data))
-    return op.flip(data, axis)
-
-
-def reverse_sequence(c: Context, data: Any, lengths: Any, *, seq_axis: int = 1,
-                     batch_axis: int = 0) -> Any:  # fmt: skip
-    """reverse_sequence."""
-    axes_of([seq_axis, batch_axis], rank(data))
-    return op.reverse_sequence(data, lengths, int(seq_axis), int(batch_axis))
-
-
-def one_hot(c: Context, indices: Any, on: Any, off: Any, count: Any = None, *, depth: Any = None,
-            axis: int = -1, dtype: Any = None) -> Any:  # fmt: skip
-    """one_hot, dyn.one_hot with a constant depth: a comparison with 0, 1, ..."""
-    length = _list(depth if count is None else count, "depth")[0]
-    (axis,) = axes_of(axis, rank(indices) + 1)
-    shape = [1] * (rank(indices) + 1)
-    shape[axis] = length
-    limited(shape)
-    steps = const(np.arange(length).reshape(shape), dtype_of(indices))
-    hit = op.equal(c.typed(op.expand_dims(indices, axis)), steps)
-    chosen = c.typed(op.where(hit, on, off))
-    to = known_dtype(dtype) or dtype_of(on)
-    return chosen if dtype_of(chosen) == to else op.astype(chosen, to)
 
 
 def arange(c: Context, first: Any = None, last: Any = None, by: Any = None, *, start: Any = None,
@@ -316,7 +186,7 @@ def arange(c: Context, first: Any = None, last: Any = None, by: Any = None, *, s
 
 def full(c: Context, value: Any, size: Any = None, *, shape: Any = None, dtype: Any = None) -> Any:
     """full, dyn.full with a constant shape."""
-    want = _list(shape if size is None else size, "shape")
+    want = list_of(shape if size is None else size, "shape")
     return op.full(want, value, known_dtype(dtype) or dtype_of(value))
 
 
@@ -327,7 +197,7 @@ def full_like(c: Context, data: Any, value: Any) -> Any:
 
 def _filled(number: int) -> Converter:
     def convert(c: Context, size: Any = None, *, shape: Any = None, dtype: str = "float32") -> Any:
-        want = _list(shape if size is None else size, "shape")
+        want = list_of(shape if size is None else size, "shape")
         kind = known_dtype(dtype) or "float32"
         return op.full(want, const(number, numpy_dtype(kind)), kind)
 
@@ -372,121 +242,6 @@ def einsum(c: Context, data: Any, *, equation: str) -> Any:
     return op.einsum(list(data), str(equation).replace(" ", ""))
 
 
-def _blocks(data: Any, layout: str) -> tuple[Any, list[int], bool]:
-    last = layout == "NHWC"
-    if layout not in ("NCHW", "NHWC"):
-        raise ValueError(f"layout {layout!r} is neither NCHW nor NHWC")
-    data = transpose(data, [0, 3, 1, 2]) if last else data
-    return data, [], last
-
-
-def depth_to_space(c: Context, data: Any, *, block_size: int, layout: str = "NCHW",
-                   mode: str = "DCR") -> Any:  # fmt: skip
-    """nn.depth_to_space."""
-    data, _, last = _blocks(data, layout)
-    n, depth, h, w = dims(c.typed(data))
-    (b,) = integers(block_size, 1, "block_size")
-    if mode == "DCR":
-        cut = op.reshape(data, [n, b, b, depth // (b * b), h, w])
-        moved = op.permute_dims(cut, [0, 3, 4, 1, 5, 2])
-    elif mode == "CDR" or mode == "CRD":
-        cut = op.reshape(data, [n, depth // (b * b), b, b, h, w])
-        moved = op.permute_dims(cut, [0, 1, 4, 2, 5, 3])
-    else:
-        raise ValueError(f"mode {mode!r} is neither DCR nor CDR")
-    result = op.reshape(moved, [n, depth // (b * b), h * b, w * b])
-    return op.permute_dims(result, [0, 2, 3, 1]) if last else result
-
-
-def space_to_depth(c: Context, data: Any, *, block_size: int, layout: str = "NCHW") -> Any:
-    """nn.space_to_depth."""
-    data, _, last = _blocks(data, layout)
-    n, depth, h, w = dims(c.typed(data))
-    (b,) = integers(block_size, 1, "block_size")
-    cut = op.reshape(data, [n, depth, h // b, b, w // b, b])
-    moved = op.permute_dims(cut, [0, 3, 5, 1, 2, 4])
-    result = op.reshape(moved, [n, depth * b * b, h // b, w // b])
-    return op.permute_dims(result, [0, 2, 3, 1]) if last else result
-
-
-def _pairs(value: Any, count: int, what: str) -> list[list[int]]:
-    found = [[int(v) for v in pair] for pair in value]
-    if len(found) != count or any(len(pair) != 2 for pair in found):
-        raise ValueError(f"{what} {found} do not fit {count} dimensions")
-    return found
-
-
-def space_to_batch_nd(c: Context, data: Any, *, block_shape: Any, paddings: Any,
-                      pad_value: float = 0.0) -> Any:  # fmt: skip
-    """nn.space_to_batch_nd."""
-    blocks = _list(block_shape, "block_shape")
-    pads = _pairs(paddings, len(blocks), "paddings")
-    rest = rank(data) - 1 - len(blocks)
-    width = [0, 0, *(v for pair in pads for v in pair), *[0, 0] * rest]
-    if any(width):
-        data = c.typed(op.nn.pad(data, width, "constant", float(pad_value)))
-    n, *sizes = dims(data)
-    inner, tail = sizes[: len(blocks)], sizes[len(blocks) :]
-    cut: list[Any] = [n]
-    for size, block in zip(inner, blocks, strict=True):
-        cut += [size // block, block]
-    m = len(blocks)
-    order = [*(2 + 2 * i for i in range(m)), 0, *(1 + 2 * i for i in range(m)),
-             *range(1 + 2 * m, 1 + 2 * m + rest)]  # fmt: skip
-    moved = op.permute_dims(op.reshape(data, [*cut, *tail]), order)
-    out = [s // b for s, b in zip(inner, blocks, strict=True)]
-    return op.reshape(moved, [n * math.prod(blocks), *out, *tail])
-
-
-def batch_to_space_nd(c: Context, data: Any, *, block_shape: Any, crops: Any) -> Any:
-    """nn.batch_to_space_nd."""
-    blocks = _list(block_shape, "block_shape")
-    cuts = _pairs(crops, len(blocks), "crops")
-    n, *sizes = static_dims(data)
-    m = len(blocks)
-    inner, tail = sizes[:m], sizes[m:]
-    batch = n // math.prod(blocks)
-    split_ = op.reshape(data, [*blocks, batch, *inner, *tail])
-    order = [m]
-    for i in range(m):
-        order += [m + 1 + i, i]
-    order += range(2 * m + 1, 2 * m + 1 + len(tail))
-    whole = [s * b for s, b in zip(inner, blocks, strict=True)]
-    result = op.reshape(op.permute_dims(split_, order), [batch, *whole, *tail])
-    if not any(v for pair in cuts for v in pair):
-        return result
-    ends = [w - pair[1] for w, pair in zip(whole, cuts, strict=True)]
-    return op.strided_slice(result, list(range(1, m + 1)), [p[0] for p in cuts], ends)
-
-
-def batch_flatten(c: Context, data: Any) -> Any:
-    """nn.batch_flatten."""
-    n, *rest = dims(data)
-    return op.reshape(data, [n, math.prod(rest)])
-
-
-def sequence_mask(c: Context, data: Any, lengths: Any, *, mask_value: float = 0.0,
-                  axis: int = 0) -> Any:  # fmt: skip
-    """sequence_mask: what lies behind each sequence's length becomes mask_value."""
-    if axis not in (0, 1):
-        raise ValueError(f"axis {axis} is neither 0 nor 1")
-    count = rank(data)
-    steps = [1] * count
-    steps[axis] = static_dims(data)[axis]
-    ends = [1] * count
-    ends[1 - axis] = -1
-    at = const(np.arange(steps[axis]).reshape(steps), dtype_of(lengths))
-    inside = op.less(at, c.typed(op.reshape(lengths, ends)))
-    return op.where(inside, data, scalar_like(mask_value, data))
-
-
-def unravel_index(c: Context, indices: Any, shape: Any) -> Any:
-    """unravel_index of constants."""
-    flat: Array = array_of(indices, "indices")
-    sizes = _list(shape, "shape")
-    return const(np.array(np.unravel_index(flat, sizes)), dtype_of(indices))
-
-
 def collapse_sum(c: Context, data: Any, like: Any) -> Any:
     """collapse_sum_like."""
     return op.collapse_sum_like(data, like)
@@ -502,51 +257,30 @@ TRANSFORMS: Mapping[str, Converter] = {
     "dyn.broadcast_to": broadcast_to,
     "dyn.expand_dims": expand_dims,
     "dyn.full": full,
-    "dyn.one_hot": one_hot,
     "dyn.ones": _filled(1),
     "dyn.reshape": reshape,
     "dyn.squeeze": squeeze,
-    "dyn.strided_slice": strided_slice,
     "dyn.tile": tile,
     "dyn.zeros": _filled(0),
     "einsum": einsum,
     "expand_dims": expand_dims,
     "full": full,
     "full_like": full_like,
-    "gather": gather,
-    "gather_nd": gather_nd,
     "layout_transform": layout_transform,
     "meshgrid": meshgrid,
     "ndarray_size": ndarray_size,
-    "nn.batch_flatten": batch_flatten,
-    "nn.batch_to_space_nd": batch_to_space_nd,
-    "nn.depth_to_space": depth_to_space,
-    "nn.space_to_batch_nd": space_to_batch_nd,
-    "nn.space_to_depth": space_to_depth,
-    "one_hot": one_hot,
     "ones": _filled(1),
     "repeat": repeat,
     "reshape": reshape,
     "reshape_like": reshape_like,
-    "reverse": reverse,
     "reverse_reshape": reverse_reshape,
-    "reverse_sequence": reverse_sequence,
-    "scatter": scatter_elements,
-    "scatter_add": scatter_add,
-    "scatter_elements": scatter_elements,
-    "scatter_nd": scatter_nd,
-    "sequence_mask": sequence_mask,
     "shape_of": shape_of,
-    "slice_like": slice_like,
     "split": split,
     "squeeze": squeeze,
     "stack": stack,
-    "strided_slice": strided_slice,
-    "take": take,
     "tile": tile,
     "transpose": transpose_,
     "trilu": trilu,
-    "unravel_index": unravel_index,
     "zeros": _filled(0),
 }
 """Operator → converter."""

@@ -1,0 +1,314 @@
+"""The nodes of the syntax tree, made while lark reduces the rules of `grammar.lark`."""
+
+# ruff: noqa: D102  one method for each rule of the grammar; lark finds them by name
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from byoc.frontends.relay.syntax import (
+    At,
+    Binding,
+    Block,
+    Call,
+    Constant,
+    Expr,
+    Function,
+    Global,
+    If,
+    Local,
+    Meta,
+    Operator,
+    OtherType,
+    Param,
+    PlaceError,
+    Project,
+    TensorType,
+    Tuple,
+    TupleType,
+    Type,
+    known_dtype,
+    nested,
+    numpy_dtype,
+)
+
+__all__ = ["WORDS", "Nodes"]
+
+_NUMBER = re.compile(r"(inf|nan|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)([iuf]\d*)?")
+_INFIX = {
+    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "<": "less", "<=": "less_equal",
+    ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal",
+}  # fmt: skip
+WORDS = {
+    "match": "algebraic data types (`match`) have no place in Relax",
+    "type": "algebraic data types (`type`) have no place in Relax",
+    "extern": "extern types have no place in Relax",
+    "free_var": "an expression with free variables is no model; print the function around it",
+}
+"""Words that begin what is not read → why."""
+
+
+class _Attr(tuple[str, Any, At]):
+    """An attribute: name, value, place."""
+
+
+class _Result(tuple[Type]):
+    """The type after `->`."""
+
+
+def _at(token: Any) -> At:
+    return At(token.line, token.column)
+
+
+def _attrs(pairs: list[_Attr]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value, at in pairs:
+        if name in found:
+            raise PlaceError(at, f"the attribute {name!r} is given twice")
+        found[name] = value
+    return found
+
+
+def _number(text: str, at: At, negative: bool = False) -> Any:
+    """A literal as a numpy scalar: 1 (int32), 1f, 2i64, 1e-5f16; Python's float for `1.5`."""
+    found = _NUMBER.fullmatch(text)
+    assert found is not None, "the lexer's NUMBER"
+    digits, suffix = found[1], found[2] or ""
+    name = {"i": "int", "u": "uint", "f": "float"}.get(suffix[:1], "")
+    dtype = f"{name}{suffix[1:] or 32}" if suffix else ""
+    whole = digits.isdecimal()
+    if not dtype:
+        dtype = "int32" if whole else "float64"
+    if known_dtype(dtype) is None:
+        raise PlaceError(at, f"{text!r} is of no dtype that byoc has")
+    kind = numpy_dtype(dtype)
+    if kind.kind in "iu":
+        if not whole:
+            raise PlaceError(at, f"{text!r} is no whole number")
+        if len(digits) > 20:
+            raise PlaceError(at, f"{digits[:20]}… does not fit {dtype}")
+        value = -int(digits) if negative else int(digits)
+        limits = np.iinfo(kind)
+        if not suffix and not limits.min <= value <= limits.max:
+            kind = np.dtype(np.int64)
+            limits = np.iinfo(kind)
+        if not limits.min <= value <= limits.max:
+            raise PlaceError(at, f"{value} does not fit {kind}")
+        return kind.type(value)
+    with np.errstate(over="ignore"):
+        return kind.type(-float(digits) if negative else float(digits))
+
+
+class Nodes:
+    """One method for each rule of the grammar; arguments are the rule's parts."""
+
+    # -- modules and functions
+
+    def start(self, parts: list[Any]) -> list[Any]:
+        return [("main", p) if isinstance(p, Function) else p for p in parts]
+
+    def definition(self, parts: list[Any]) -> tuple[str, Function]:
+        _, name, *rest = parts
+        return str(name)[1:], self._make_function(rest, _at(name))
+
+    def function(self, parts: list[Any]) -> Function:
+        return self._make_function(parts[1:], _at(parts[0]))
+
+    def _make_function(self, parts: list[Any], at: At) -> Function:
+        params = tuple(p for p in parts if isinstance(p, Param))
+        seen: set[str] = set()
+        for param in params:
+            if param.name in seen:
+                raise PlaceError(param.at, f"two parameters are called {param.label}")
+            seen.add(param.name)
+        attrs = _attrs([p for p in parts if isinstance(p, _Attr)])
+        body = parts[-1]
+        return Function(params, body, attrs, at, nested([body], at))
+
+    def param(self, parts: list[Any]) -> Param:
+        token = parts[0]
+        return Param(str(token), parts[1] if len(parts) > 1 else None, _at(token), str(token))
+
+    def result(self, parts: list[Any]) -> _Result:
+        return _Result((parts[0],))
+
+    def block(self, parts: list[Any]) -> Block:
+        bindings = tuple(p for p in parts[1:-1] if isinstance(p, Binding))
+        seen: dict[str, At] = {}
+        for binding in bindings:
+            if binding.once and binding.name in seen:
+                raise PlaceError(
+                    binding.at, f"{binding.label} is bound twice, first at {seen[binding.name]}"
+                )
+            seen[binding.name] = binding.at
+        at = _at(parts[0])
+        depth = nested([*(b.value for b in bindings), parts[-1]], at)
+        return Block(bindings, parts[-1], at, depth)
+
+    def let(self, parts: list[Any]) -> Binding:
+        name = parts[1]
+        return Binding(str(name), parts[-1], _at(name), str(name), once=False)
+
+    def bind(self, parts: list[Any]) -> Binding:
+        name = parts[0]
+        return Binding(str(name), parts[-1], _at(name), str(name))
+
+    def run(self, parts: list[Any]) -> Binding:
+        return Binding("", parts[0], parts[0].at, "", once=False)
+
+    # -- expressions
+
+    def local(self, parts: list[Any]) -> Local:
+        return Local(str(parts[0]), _at(parts[0]))
+
+    def global_name(self, parts: list[Any]) -> Global:
+        return Global(str(parts[0])[1:], _at(parts[0]))
+
+    def operator(self, parts: list[Any]) -> Expr:
+        name, at = str(parts[0]), _at(parts[0])
+        if name in ("True", "False"):
+            return Constant(np.array(name == "True"), at)
+        if name in WORDS:
+            raise PlaceError(at, WORDS[name])
+        return Operator(name, at)
+
+    def number(self, parts: list[Any]) -> Constant:
+        at = _at(parts[0])
+        return Constant(np.asarray(_number(str(parts[0]), at)), at)
+
+    def meta(self, parts: list[Any]) -> Meta:
+        key, index = re.findall(r"\[([^\]]*)\]", parts[0])
+        at = _at(parts[0])
+        if len(index) > 9:
+            raise PlaceError(at, f"meta[{key}] has no entry {index[:9]}…")
+        return Meta(key, int(index), at)
+
+    def branch(self, parts: list[Any]) -> If:
+        token, condition, then, _, other = parts
+        at = _at(token)
+        if isinstance(other, If):
+            other = Block((), other, other.at, nested([other], other.at))
+        return If(condition, then, other, at, nested([condition, then, other], at))
+
+    def paren(self, parts: list[Any]) -> Expr:
+        if len(parts) == 2:
+            inner: Expr = parts[1]
+            return inner
+        return self.block(parts)
+
+    def empty_tuple(self, parts: list[Any]) -> Tuple:
+        return Tuple((), _at(parts[0]), 1)
+
+    def tuple_of(self, parts: list[Any]) -> Tuple:
+        at = _at(parts[0])
+        return Tuple(tuple(parts[1:]), at, nested(parts[1:], at))
+
+    def project(self, parts: list[Any]) -> Project:
+        value, index = parts
+        at = _at(index)
+        if len(index) > 9:
+            raise PlaceError(at, f"no tuple has a field {str(index)[1:10]}…")
+        return Project(value, int(index[1:]), at, nested([value], at))
+
+    def call(self, parts: list[Any]) -> Expr:
+        callee = parts[0]
+        args = tuple(p for p in parts[1:] if not isinstance(p, _Attr))
+        attrs = _attrs([p for p in parts[1:] if isinstance(p, _Attr)])
+        dtype = known_dtype(callee.name) if isinstance(callee, Operator) else None
+        if dtype and len(args) == 1 and isinstance(args[0], Constant) and not attrs:
+            with np.errstate(all="ignore"):
+                return Constant(args[0].array.astype(numpy_dtype(dtype)), callee.at)
+        return Call(callee, args, attrs, callee.at, nested([callee, *args], callee.at))
+
+    def infix(self, parts: list[Any]) -> Call:
+        left, token, right = parts
+        at = _at(token)
+        return Call(
+            Operator(_INFIX[str(token)], at), (left, right), {}, at, nested([left, right], at)
+        )
+
+    def prefix(self, parts: list[Any]) -> Expr:
+        token, value = parts
+        at = _at(token)
+        if token == "+":
+            return value  # type: ignore[no-any-return]
+        if isinstance(value, Constant) and value.array.dtype.kind in "if":
+            with np.errstate(over="ignore"):
+                return Constant(-value.array, at)
+        return Call(Operator("negative", at), (value,), {}, at, nested([value], at))
+
+    # -- attributes
+
+    def attr(self, parts: list[Any]) -> _Attr:
+        return _Attr((str(parts[0]), parts[1], _at(parts[0])))
+
+    def attr_number(self, parts: list[Any]) -> Any:
+        token = parts[-1]
+        negative = len(parts) == 2 and parts[0] == "-"
+        return _number(str(token), _at(token), negative).item()
+
+    def attr_text(self, parts: list[Any]) -> str:
+        return re.sub(r"\\(.)", r"\1", str(parts[0])[1:-1])
+
+    def attr_word(self, parts: list[Any]) -> Any:
+        word = str(parts[0])
+        return {"True": True, "False": False, "None": None, "nullptr": None}.get(word, word)
+
+    def attr_meta(self, parts: list[Any]) -> Meta:
+        return self.meta(parts)
+
+    def attr_list(self, parts: list[Any]) -> list[Any]:
+        return [p for p in parts if getattr(p, "type", "") != "LPAR"]
+
+    def attr_entry(self, parts: list[Any]) -> _Attr:
+        return _Attr((self.attr_text(parts), parts[1], _at(parts[0])))
+
+    def attr_dict(self, parts: list[Any]) -> dict[str, Any]:
+        return _attrs(parts[1:])
+
+    # -- types
+
+    def type_name(self, parts: list[Any]) -> Type:
+        name = str(parts[0])
+        if name == "_":
+            return None
+        dtype = known_dtype(name)
+        return OtherType(name) if dtype is None else TensorType((), dtype)
+
+    def type_number(self, parts: list[Any]) -> Any:
+        value = _number(str(parts[0]), _at(parts[0]))
+        if not isinstance(value, np.integer):
+            raise PlaceError(_at(parts[0]), f"a dimension of {parts[0]}")
+        return int(value)
+
+    def type_any(self, parts: list[Any]) -> Any:
+        return "?"
+
+    def type_tuple(self, parts: list[Any]) -> Any:
+        fields = tuple(parts[1:])
+        if fields and all(isinstance(f, int) or f == "?" for f in fields):
+            return fields
+        if any(isinstance(f, (int, str, tuple)) for f in fields):
+            raise PlaceError(_at(parts[0]), "a tuple of dimensions and types")
+        return TupleType(fields)
+
+    def type_of(self, parts: list[Any]) -> Type:
+        token, *given = parts
+        if token != "Tensor":
+            return OtherType(str(token))
+        at = _at(token)
+        shape = () if given[0] == TupleType(()) else given[0]
+        if len(given) != 2 or not isinstance(shape, tuple):
+            raise PlaceError(at, "expected Tensor[(dimensions), dtype]")
+        if not isinstance(given[1], TensorType) or given[1].shape:
+            raise PlaceError(at, "the dtype of this tensor type is none that byoc has")
+        return TensorType(tuple(None if d == "?" else d for d in shape), given[1].dtype)
+
+    def type_function(self, parts: list[Any]) -> Type:
+        return OtherType("fn")
+
+    def type_meta(self, parts: list[Any]) -> Type:
+        raise PlaceError(_at(parts[0]), "a type taken from the metadata section")

@@ -1,0 +1,66 @@
+"""What the walk does with values: nested tuples, shapes, names, messages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from tvm import relax
+
+from byoc.frontends.relay.ops.base import MAX_ELEMENTS
+from byoc.frontends.relay.syntax import At, PlaceError
+
+__all__ = ["check_shape", "flat", "packed", "sentence", "spread_names", "structure"]
+
+
+def check_shape(shape: tuple[int | None, ...], at: At) -> None:
+    """Raise PlaceError for a tensor that no machine holds."""
+    sizes = [d for d in shape if d is not None]
+    if len(shape) > 16:
+        raise PlaceError(at, f"a tensor of {len(shape)} dimensions; byoc takes up to 16")
+    if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
+        raise PlaceError(at, f"a tensor of shape {list(shape)} is larger than any machine holds")
+
+
+def flat(value: Any) -> Iterator[Any]:
+    """The parts of nested tuples."""
+    if isinstance(value, tuple):
+        for part in value:
+            yield from flat(part)
+    else:
+        yield value
+
+
+def structure(value: Any, at: At) -> Any:
+    """The form of nested tuples, None for a tensor."""
+    if isinstance(value, tuple):
+        return tuple(structure(v, at) for v in value)
+    if not isinstance(value, relax.Expr):
+        raise PlaceError(at, "a branch returns a function, no tensor")
+    return None
+
+
+def packed(value: Any) -> Any:
+    """Nested tuples as one of Relax."""
+    return relax.Tuple([packed(v) for v in value]) if isinstance(value, tuple) else value
+
+
+def spread_names(body: Any, names: dict[Any, str]) -> None:
+    """Give the bindings that a converter made on its way the name of its call."""
+    name = ""
+    for block in reversed(body.blocks):
+        for binding in reversed(block.bindings):
+            name = names.get(binding.var, name)
+            if name:
+                names[binding.var] = name
+            if isinstance(binding.value, relax.If):
+                spread_names(binding.value.true_branch, names)
+                spread_names(binding.value.false_branch, names)
+
+
+def sentence(error: Exception) -> str:
+    """What an exception says, in one line."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    return text if len(text) < 400 else text[:400] + "…"
