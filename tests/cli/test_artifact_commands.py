@@ -48,6 +48,37 @@ def test_inspect(cli, artifact):
     assert missing.status == 1 and "No such file" in missing.err
 
 
+def test_inspect_a_source_file(cli, onnx_file):
+    shown = cli("inspect", onnx_file)
+    assert shown.status == 0, shown.err
+    for part in ("onnx, ai.onnx 17", "x: float32[2, 8]", "y: float32[2, 4]", "parameters  "):
+        assert part in shown.out
+    document = cli("inspect", onnx_file, "--json").json()
+    assert document["inputs"] == {"x": "float32[2, 8]"} and document["opaque"] == []
+    assert document["versions"] == {"ai.onnx": "17"}
+    assert sum(document["operators"].values()) >= sum(document["ops"].values()) > 0
+    assert document["parameter_bytes"] == 4 * document["parameters"] > 0
+
+
+def test_inspect_tells_what_is_opaque_and_names_dimensions(cli, tmp_path):
+    graph = helper.make_graph(
+        [helper.make_node("Det", ["x"], ["y"], name="det")],
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 4, 4])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch"])],
+    )
+    path = tmp_path / "det.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    document = cli("inspect", path, "--json").json()
+    assert document["inputs"] == {"x": "float32[batch, 4, 4]"}
+    (opaque,) = document["opaque"]
+    assert (opaque["op"], opaque["node"]) == ("Det", "det") and "no converter" in opaque["reason"]
+    assert "--vendors onnxruntime" in cli("inspect", path).out
+    (tmp_path / "text.onnx").write_text("hello")
+    bad = cli("inspect", tmp_path / "text.onnx")
+    assert bad.status == 1 and "is not an ONNX model" in bad.err
+
+
 def test_check(cli, artifact, tmp_path):
     fine = cli("check", artifact)
     assert fine.status == 0 and "runs here" in fine.out
