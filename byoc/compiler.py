@@ -143,6 +143,11 @@ def compile(
         )  # fmt: skip
         _write_lock(lock, source, best.report, requests)
         return best
+    if specialise and background:
+        raise OptionError(
+            "background is for models of fixed shapes, specialise for symbolic ones, whose plans "
+            "it builds in the background anyway: leave one of the two out"
+        )
     if specialise and locked is not None:
         raise OptionError(
             "specialise places the ops of every shape anew, which a lock of the symbolic model "

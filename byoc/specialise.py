@@ -195,7 +195,7 @@ class Shapes:
         check_options(options, vm.program.inputs)
         if options.buckets:
             _check_outputs(vm.program.outputs, self.dims)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may call `close` wherever we allocate
         self._plans: OrderedDict[Key, _Plan] = OrderedDict()  # the last was used last
         self._fixed: dict[Key, _Plan] = {}
         self._seen: OrderedDict[Key, _Seen] = OrderedDict()

@@ -328,6 +328,19 @@ def test_options_that_do_not_fit(options, message):
         byoc.compile(rows(), specialise=Specialise(**options))
 
 
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ({"background": True}, "background is for models of fixed shapes"),
+        ({"placement": "measured"}, "placement='measured' times one shape"),
+        ({"locked": "no.lock"}, "places the ops of every shape anew"),
+    ],
+)
+def test_what_does_not_go_together(others, message):
+    with pytest.raises(byoc.OptionError, match=message):
+        byoc.compile(rows(), specialise=True, **others)
+
+
 def test_shapes_named_are_there_from_the_start_and_stay():
     exe = byoc.compile(
         rows(), specialise=Specialise(limit=1, at_once=True, shapes=[{"n": 1}, {"n": 2}])
@@ -379,6 +392,30 @@ def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("plans") / "m.byoc"
     exe.save(path)
     return path
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (None, []),
+        (["n=1,8"], [{"n": 1}, {"n": 8}]),
+        (["a=1,2", "b=3"], [{"a": 1, "b": 3}, {"a": 2, "b": 3}]),
+    ],
+)
+def test_sizes_on_the_command_line(given, found):
+    from byoc.cli.compile import _combinations
+
+    assert _combinations(given) == found
+
+
+@pytest.mark.parametrize("given", ["n", "n=", "=3", "n=0", "n=1,x", "n=-2"])
+def test_wrong_sizes_on_the_command_line(given):
+    import typer
+
+    from byoc.cli.compile import _combinations
+
+    with pytest.raises(typer.BadParameter, match="--shapes takes NAME=N,N"):
+        _combinations([given])
 
 
 class TestFiles:
