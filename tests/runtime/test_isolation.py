@@ -181,6 +181,14 @@ def test_processes_end_with_their_session_and_when_closed():
     wait_until(lambda: not Path(f"/proc/{pid}").exists())  # not even a zombie
 
 
+def test_children_of_a_worker_end_with_it():
+    session = Session(one("x[0] * 0 + __import__('subprocess').Popen(['sleep', '300']).pid"))
+    child = int(session(X)[0, 0])
+    assert not gone(child)
+    session.close()
+    wait_until(lambda: gone(child))
+
+
 def test_nothing_is_left_of_closed_sessions():
     """No open file, no thread and no child per session."""
 
