@@ -62,6 +62,17 @@ def _below(value: Arg) -> tuple[Value, tuple[int, ...]] | None:
     return value.args[0], permutation(value)
 
 
+def _may_mix(axes: Sequence[int]) -> bool:
+    """Whether operands that are not transposed may be brought before such a transpose.
+
+    That makes an inverse transpose of them, which must not sink in its turn, or the two would
+    chase each other: one direction only, from channels first to last. (Of three dimensions both
+    directions are the same.)
+    """
+    rank = len(axes)
+    return rank > 3 and tuple(axes) == (0, *range(2, rank), 1)
+
+
 def _inverse(axes: Sequence[int]) -> list[int]:
     return [axes.index(i) for i in range(len(axes))]
 
@@ -94,6 +105,20 @@ def _unary(graph: Graph, node: Node) -> Value | None:
         return None
     x, axes = found
     return graph.emit(_again(node, [x, *node.args[1:]], axes))
+
+
+def _same_grid(graph: Graph, node: Node) -> Value | None:
+    """quantize(dequantize(q)) on one grid, left between two moves, is q."""
+    inner = node.args[0]
+    if not is_op(inner, "dequantize") or inner.args[0].dtype != node.dtype:
+        return None
+    pairs = list(zip(node.args[1:], inner.args[1:], strict=True))
+    if not all(isinstance(a, Const) and isinstance(b, Const) and a.size == 1 for a, b in pairs):
+        return None
+    if any(a.size != b.size or a.array.item() != b.array.item() for a, b in pairs):
+        return None
+    value: Value = inner.args[0]
+    return value
 
 
 def _quantisation(graph: Graph, node: Node) -> Value | None:
@@ -134,6 +159,8 @@ def _aligned(
     if isinstance(value, Const):
         array = np.ascontiguousarray(value.array.reshape(wide).transpose(back))
         return graph.constant(array)
+    if not _may_mix(axes):
+        return None
     expr = value.expr if wide == shape else relax.op.reshape(value.expr, list(wide))
     return graph.emit(relax.op.permute_dims(expr, back))
 
@@ -236,7 +263,8 @@ _SINKS: dict[str, Sequence[Rule]] = {
     **dict.fromkeys(_UNARY, (_unary,)),
     **dict.fromkeys(_BINARY, (_elementwise,)),
     **dict.fromkeys(_REDUCTIONS, (_reduction,)),
-    **dict.fromkeys(_QUANTISATION, (_quantisation,)),
+    "quantize": (_same_grid, _quantisation),
+    "dequantize": (_quantisation,),
     **dict.fromkeys(("nn.softmax", "nn.log_softmax"), (_softmax,)),
     "concat": (_concat,),
     "nn.pad": (_pad,),

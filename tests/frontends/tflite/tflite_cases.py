@@ -305,6 +305,22 @@ def residual(b, x):
     return b.op("MUL", [total, gate], [b.tensor(SHAPE)], "MulOptions")
 
 
+def mixed(b, x):
+    """Sums of transposed values with values that are not: transposes must not chase each other."""
+    w = b.const(weights(4, 3, 3, 4))
+    (y,) = b.op(
+        "CONV_2D", [x, w, b.const(weights(4))], [b.tensor(SHAPE)], "Conv2DOptions",
+        strideH=1, strideW=1,
+    )  # fmt: skip
+    (y,) = b.op("SUB", [x, y], [b.tensor(SHAPE)], "SubOptions")
+    rows = {"a": [12, 8, 4], "b": [12, 4, 8]}
+    (r,) = b.op("RESHAPE", [y, b.const(np.array(rows["a"], np.int32))], [b.tensor((12, 8, 4))])
+    axes = b.const(np.array([0, 2, 1], np.int32))
+    (r,) = b.op("TRANSPOSE", [r, axes], [b.tensor((12, 4, 8))])
+    (z,) = b.op("RESHAPE", [x, b.const(np.array(rows["b"], np.int32))], [b.tensor((12, 4, 8))])
+    return [y, *b.op("MAXIMUM", [r, z], [b.tensor((12, 4, 8))])]
+
+
 def scatter(b, x):
     index, update = np.array([[0], [2], [0]], np.int32), weights(3, 4)
     shape = b.const(np.array([4, 4], np.int32))
@@ -420,6 +436,7 @@ CASES = {
         "MIRROR_PAD", (2, 6, 12, 4), [[0, 0], [0, 0], [2, 2], [0, 0]], options="MirrorPadOptions",
         mode=1,
     ),
+    "mixed": mixed,
     "multiply": binary("MUL", weights(6, 1, 4), "MulOptions"),
     "negative": unary("NEG"),
     "one_hot": one_hot,
