@@ -18,6 +18,7 @@ from byoc.runtime import (
     Fault,
     Future,
     Healing,
+    Memory,
     Profile,
     Session,
     load_program,
@@ -85,14 +86,22 @@ class Executable:
     @cached_property
     def report(self) -> PartitionReport:
         """Place, segment and reasons of every op (also of a loaded artifact)."""
-        if self._report is not None:
-            return self._report
-        from byoc.report import report_from_json
+        report = self._report
+        if report is None:
+            from byoc.report import report_from_json
 
-        data = self._program.extras.get(REPORT_MEMBER)
-        if data is None:
-            raise ArtifactError(f"model {self.name!r}: this artifact carries no partition report")
-        return report_from_json(data.decode())
+            data = self._program.extras.get(REPORT_MEMBER)
+            if data is None:
+                raise ArtifactError(
+                    f"model {self.name!r}: this artifact carries no partition report"
+                )
+            report = report_from_json(data.decode())
+        return replace(report, peak_bytes=self.memory.peak_bytes)
+
+    @property
+    def memory(self) -> Memory:
+        """Bytes of weights, packed weights, workspace, inputs and outputs; known before a run."""
+        return self._session.memory
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
         """Run on inputs given in order (numpy arrays or anything that speaks DLPack).

@@ -6,7 +6,7 @@ How it looks (table, JSON, page) is the business of `byoc.report`.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -222,6 +222,8 @@ class PartitionReport:
     counterfactuals: tuple[Counterfactual, ...] = ()
     advice: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    peak_bytes: int | None = field(default=None, compare=False)
+    """Memory of one request at a time, all told; None until the model is loaded somewhere."""
 
     @property
     def coverage(self) -> Coverage:
