@@ -44,7 +44,7 @@ def refused(path, *words):
         (b"", "is empty"),
         (b"PK\x03\x04rest", "zip archive"),
         (b"\x80\x02}q\x00", "pickle"),
-        (b"\x00\x00\x00\x00TFL3rest", "TFLite"),
+        (b"\x00\x00\x00\x00TFL3rest", "schema version"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"<html><body>404</body></html>", "failed download"),
         (b"GGUF\x03\x00", "GGUF"),

@@ -189,7 +189,8 @@ class OpaqueNodes:
         """
         if value.type is not None and value.type.WhichOneof("value") == "tensor_type":
             dtype = _dtype(value.type.tensor_type.elem_type)
-            if dtype not in _DTYPES and dtype != "strings":
+            dims = [max(1, d.dim_value) for d in value.type.tensor_type.shape.dim]
+            if (dtype not in _DTYPES and dtype != "strings") or math.prod(dims) > _MAX_ELEMENTS:
                 raise ModelError(
                     f"{value.origin}; it cannot be kept whole for another engine either, since "
                     f"the output {value.name!r} would be {value.reason}"

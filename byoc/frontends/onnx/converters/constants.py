@@ -54,9 +54,9 @@ def constant_of_shape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs
         return relax.op.full(shape, const(array.reshape(())), str(array.dtype))
     dims = [int(d) for d in array_of(x[0], "shape").reshape(-1)]
     if any(d < 0 for d in dims):
-        raise ValueError(f"the shape {dims} has a negative dimension")
+        raise RefusedError(f"the shape {dims} has a negative dimension")
     if math.prod(dims) * array.itemsize > 1 << 46:
-        raise ValueError(f"the shape {dims} is larger than any machine holds")
+        raise RefusedError(f"the shape {dims} is larger than any machine holds")
     if math.prod(dims) * array.itemsize <= MAX_BYTES:
         return const(np.broadcast_to(array.reshape(()), dims))
     return relax.op.full(dims, const(array.reshape(())), str(array.dtype))
