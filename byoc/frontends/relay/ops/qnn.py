@@ -370,8 +370,11 @@ def _aware_cast(c: Context, data: Any, *, dtype: str) -> Any:
         if scale.ndim:
             return None
         step = np.float32(scale)
-        real = c.typed(op.clip(real, float((data.low - data.zero) * step),
-                               float((data.high - data.zero) * step)))  # fmt: skip
+        if data.low == data.zero and data.high == limits.max:  # the grid saturates above
+            real = c.typed(op.nn.relu(real))
+        else:
+            low, high = ((bound - data.zero) * step for bound in (data.low, data.high))
+            real = c.typed(op.clip(real, float(low), float(high)))
     return quantize_(c, real, data.scale, const(data.zero, np.int32), data.axis, to)
 
 
