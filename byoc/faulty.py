@@ -3,8 +3,8 @@
     bad = faulty("bad", {1: "throw", 3: "segfault"}, ops=["nn.relu"])
     exe = byoc.compile(model, vendors=[bad], heal=True, isolate=True)
 
-Apart from its faults it computes as `byoc.synthetic` does: slow and right. Calls are counted over
-all its segments and all processes it runs in, by the length of a file::
+Apart from its faults it computes as `byoc.synthetic` does: slow and right. Calls are counted by
+each segment in each process, or over all of them by the length of a file::
 
     call ──▶ one byte more in the file ──▶ call n ──▶ fault n, if there is one ──▶ compute
 """
@@ -61,7 +61,7 @@ def faulty(
 
     faults: number of a call, from 1, → what goes wrong then (`FAULTS`); or one fault for every
     call, or for building or loading. ops: kinds of op that it takes ("nn.relu"). counter: a file
-    that counts calls; without one every process counts for itself, from 1 when it starts.
+    that counts calls; without one every segment counts for itself, from 1 when it is loaded.
     processor: the queue of its segments. seconds: how long "sleep" sleeps.
 
     Raises OptionError for an unknown fault.
