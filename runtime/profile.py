@@ -251,10 +251,9 @@ class Profile:
         report: (optional) `Executable.report`, whose graph and tables are then on the page as well.
         Raises ArtifactError when the file cannot be written.
         """
-        from byoc.partition.report import PartitionReport
-        from byoc.report import write_html
+        from byoc.report import write_profile
 
-        write_html(report or PartitionReport((), (), ()), path, profile=self)
+        write_profile(self, path, report)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a Chrome trace to ``*.trace.json``, JSON to ``*.json``, a page to ``*.html``, else

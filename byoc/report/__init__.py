@@ -1,6 +1,6 @@
 """A partition report as terminal table, JSON, rows, words, and as a self-contained page."""
 
-from byoc.report.html import render_html, write_html
+from byoc.report.html import render_html, write_html, write_profile
 from byoc.report.json import READ_VERSIONS, SCHEMA_VERSION, render_json, report_from_json, to_dict
 from byoc.report.rows import rows
 from byoc.report.table import render_table
@@ -18,4 +18,5 @@ __all__ = [
     "to_dict",
     "why",
     "write_html",
+    "write_profile",
 ]

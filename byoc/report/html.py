@@ -22,7 +22,7 @@ from byoc.runtime.files import write_text
 if TYPE_CHECKING:
     from byoc.runtime.profile import Profile
 
-__all__ = ["page_data", "render_html", "write_html"]
+__all__ = ["page_data", "render_html", "write_html", "write_profile"]
 
 _SCRIPTS = (
     "data.js", "graph.js", "panel.js", "tables.js", "times.js", "timeline.js", "main.js"
@@ -79,3 +79,13 @@ def write_html(
     Raises ArtifactError when the file cannot be written.
     """
     write_text(path, render_html(report, profile), "the report")
+
+
+def write_profile(
+    profile: Profile, path: str | PathLike[str], report: PartitionReport | None = None
+) -> None:
+    """Write the page of a profile, with the graph and tables of `report` where there is one.
+
+    Raises ArtifactError when the file cannot be written.
+    """
+    write_html(report or PartitionReport((), (), ()), path, profile)
