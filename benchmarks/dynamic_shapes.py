@@ -2,7 +2,7 @@
 
 The three take turns, call by call; figures are medians in milliseconds. Usage::
 
-    OMP_NUM_THREADS=2 python benchmarks/dynamic_shapes.py mobilenet_v2 bert_tiny --batch 1 4 --json d.json
+    OMP_NUM_THREADS=2 python benchmarks/dynamic_shapes.py bert mobilenet_v2 --batch 1 4 --json d
 """
 
 from __future__ import annotations

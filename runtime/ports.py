@@ -52,10 +52,11 @@ class _Port:
                 f"expected {_show(self.shape)} ({len(self.shape)} dims)"
             )
         for axis, (found, dim) in enumerate(zip(array.shape, self.shape, strict=True)):
-            expected = _value(dim, env)
-            if expected is None and isinstance(dim, str) and dim.isidentifier():
+            if isinstance(dim, str) and dim not in env and dim.isidentifier():
                 env[dim] = (found, f"{self.what} axis {axis}")
-            elif expected is not None and found != expected:
+                continue
+            expected = _value(dim, env)
+            if expected is not None and found != expected:
                 raise InputError(
                     f"{self.what} has shape {array.shape}, expected {_show(self.shape)}: axis "
                     f"{axis} is {found}, expected {expected}{_because(dim, env)}"
