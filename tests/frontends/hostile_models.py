@@ -126,7 +126,7 @@ def an_input_whose_product_overflows(folder):
     return _model([helper.make_node("Relu", ["x"], ["y"])], [_port("x", [2**32, 2**32, 2**32])])
 
 
-@case("bytes")
+@case("'w'")
 def a_weight_of_2_63_elements(folder):
     return _one("Add", "w", stored=[_claims("w", [HUGE])])
 
