@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import byoc
 from byoc.cli.config import folders
+from byoc.runtime import num_threads
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cpp"
 TOOLS = all(shutil.which(tool) for tool in ("cmake", "c++", "cc"))
@@ -84,6 +86,24 @@ def test_plain_c(programs, model):
     folder, _ = model
     out = run(programs / "run_c", folder / "m.byoc")
     assert "602112 bytes" in out and out.endswith("squeezenet has run\n")
+
+
+def test_the_program_of_the_documentation(model, tmp_path):
+    text = (EXAMPLE.parents[1] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```cpp\n(.*?)^```", text, re.M | re.S)
+    (tmp_path / "main.cc").write_text(program)
+    places = folders()
+    run(
+        "c++", "-std=c++17", tmp_path / "main.cc", "-o", tmp_path / "app",
+        f"-I{places['include_dir']}", f"-L{places['lib_dir']}", "-lbyoc_runtime",
+        f"-Wl,-rpath,{places['lib_dir']}", "-Wl,--allow-shlib-undefined",
+        PATH=os.environ["PATH"],
+    )  # fmt: skip
+    # oneDNN's scratch memory depends on the number of threads
+    out = run(tmp_path / "app", model[0] / "m.byoc", BYOC_NUM_THREADS=str(num_threads()))
+    found = re.fullmatch(r"squeezenet: 1000 numbers, peak (\d+) bytes\n", out)
+    memory = byoc.load(model[0] / "m.byoc").memory
+    assert found is not None and int(found[1]) == memory.peak_bytes
 
 
 def test_a_bad_file_is_one_message(programs, model):
