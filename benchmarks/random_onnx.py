@@ -71,10 +71,11 @@ def difference(found: np.ndarray, expected: np.ndarray) -> str | None:
     a, b = found.astype(np.float64), expected.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore", over="ignore"):
-        far = ~same & ~(np.abs(a - b) <= tolerance * np.maximum(1, np.abs(b)))
+        gap = np.abs(a - b)
+        far = ~same & ~(gap <= tolerance * np.maximum(1, np.abs(b)))
     if not far.any():
         return None
-    index = np.unravel_index(int(np.argmax(np.where(far, np.abs(a - b), -1))), a.shape)
+    index = np.unravel_index(int(np.argmax(np.where(far, gap, -1))), a.shape)
     return f"{int(far.sum())} of {far.size} elements differ: {a[index]!r}, expected {b[index]!r}"
 
 
