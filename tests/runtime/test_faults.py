@@ -134,7 +134,7 @@ def run_one(seed: int, tmp_path) -> list[str]:
 
 
 def test_random_plans_and_faults(request, tmp_path):
-    count = 200 if request.config.getoption("--slow") else 4
+    count = 200 if request.config.getoption("--slow") else 2
     met: set[str] = set()
     for seed in range(count):
         met |= set(run_one(seed, tmp_path))
