@@ -233,10 +233,20 @@ def _onnx(module: Any, feed: dict[str, Any], names: tuple[str, ...], dynamo: boo
 
     import byoc
 
+    class Positional(torch.nn.Module):
+        """The legacy exporter passes arguments by position."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *values: Any) -> Any:
+            return self.inner(**dict(zip(feed, values, strict=True)))
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         options = {"input_names": list(feed), "output_names": list(names), "dynamo": dynamo}
-        torch.onnx.export(module, (), str(path), kwargs=feed, **options)
+        torch.onnx.export(Positional().eval(), tuple(feed.values()), str(path), **options)
         return byoc.compile(path, vendors=["dnnl"])
 
 
