@@ -244,7 +244,9 @@ class Twin:
         xs, xz = self._grid(in_scale, in_zero)
         bias, real = self._qbias(channels, in_scale, scales)
         ws, wz = self.constant(scales), self.constant(np.array(0, np.int32))
-        attrs = {"strides": [stride] * 2, "padding": [pad] * 4, "groups": groups}
+        attrs: dict[str, Any] = {
+            "strides": [stride] * 2, "padding": [pad] * 4, "groups": groups
+        }  # fmt: skip
         y = self.relay("qnn.conv2d", x, weight, xz[0], wz, xs, ws, **attrs, channels=channels,
                        kernel_size=[kernel] * 2, out_dtype="int32")  # fmt: skip
         y = self.relay("nn.bias_add", y, bias)
@@ -532,8 +534,8 @@ def write_json(graph: Graph, version: str = "0.12.0", weights: str = "meta") -> 
         "relay.Function", params=str(nodes.array(params)), body=str(made[graph.output]),
         ret_type="0", type_params=str(nodes.array([])), attrs="0",
     )  # fmt: skip
-    name = nodes.expr("GlobalVar", name_hint=str(nodes.text("main")))
-    table = nodes.add("Map", data=[name, main])
+    symbol = nodes.expr("GlobalVar", name_hint=str(nodes.text("main")))
+    table = nodes.add("Map", data=[symbol, main])
     root = nodes.add(
         "IRModule",
         attrs={"functions": str(table), "global_type_var_map_": "0", "global_var_map_": "0",
