@@ -398,8 +398,10 @@ def _cell(row: Result | None) -> str:
         return "not run"
     if row["outcome"] not in ("right", "wrong"):
         return str(row["outcome"])
+    from byoc.report.units import percent
+
     share = row.get("coverage")
-    covered = "?" if share is None else f"{share * 100:.1f} %"
+    covered = percent(share)  # never rounded up to 100
     prefix = "" if row["outcome"] == "right" else "WRONG, "
     return f"{prefix}{covered}, {row['error']:.0e}"
 
