@@ -6,6 +6,8 @@ calls them: bytecode that computes shapes and allocates as it goes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import tvm
 from tvm import relax
 from tvm.relax import transform
@@ -27,12 +29,15 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
     """
     machine = host_machine(threads)
     lowered, _, _ = lower_module(mod, machine)
+    # Planned by TVM 0.27, functions with branches were seen to crash when they allocate a tensor
+    # in storage planned across an `If`; without a plan every tensor has storage of its own.
+    plan = [] if _has_branches(lowered) else [transform.StaticPlanBlockMemory()]
     pipeline = tvm.transform.Sequential(
         [
             transform.ToNonDataflow(),
             transform.RemovePurityChecking(),
             transform.CallTIRRewrite(),
-            transform.StaticPlanBlockMemory(),
+            *plan,
             transform.LowerAllocTensor(),
             transform.KillAfterLastUse(),
             transform.LowerRuntimeBuiltin(),
@@ -47,3 +52,17 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
         detail = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise CompileError(f"TVM could not compile the dynamic part: {detail[0][:300]}") from error
     return library_of(executable, machine)
+
+
+def _has_branches(mod: tvm.IRModule) -> bool:
+    """Whether a Relax function of the module holds an `If`."""
+    found: list[bool] = []
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, relax.If):
+            found.append(True)
+
+    for func in mod.functions.values():
+        if isinstance(func, relax.Function):
+            relax.analysis.post_order_visit(func, visit)
+    return bool(found)
