@@ -4,6 +4,7 @@
  */
 #include <tvm/ffi/reflection/registry.h>
 
+#include <algorithm>
 #include <cstring>
 #include <exception>
 #include <map>
@@ -58,7 +59,7 @@ Function MakeTake(std::shared_ptr<Completions> completions) {
         }
       }
       Tensor trace = NewTensor({static_cast<int64_t>(item.trace.size())}, {kDLInt, 64, 1});
-      std::memcpy(trace.data_ptr(), item.trace.data(), item.trace.size() * sizeof(int64_t));
+      std::copy(item.trace.begin(), item.trace.end(), static_cast<int64_t*>(trace.data_ptr()));
       Array<Any> fields{item.ticket, kind, message, trace, item.results};
       all.push_back(std::move(fields));
     }
