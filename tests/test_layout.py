@@ -84,6 +84,7 @@ def test_a_vendor_imports_the_contract_only(vendor):
         "byoc.opaque",
         "byoc.patterns",
         "byoc.quantize",
+        "byoc.runtime.boxes",
         "byoc.runtime.native.find_library",
         "byoc.runtime.num_threads",
     }
