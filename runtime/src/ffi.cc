@@ -253,39 +253,6 @@ Map<String, Function> MakeSlot(Function first) {
           {"set", Function::FromTyped([slot](Function next) { slot->Set(std::move(next)); })}};
 }
 
-/*!
- * \brief A function of a VM executable as execute(inputs..., outputs...): the host twin of a
- * segment whose shapes are symbolic.
- */
-Function MakeVmSegment(Module executable, const String& entry, int64_t outputs) {
-  auto executor =
-      std::make_shared<VmExecutor>(std::move(executable), FunctionModule({}), std::string(entry));
-  return Function::FromPacked([executor, outputs, entry](PackedArgs args, Any*) {
-    const int count = args.size() - static_cast<int>(outputs);
-    Array<Tensor> inputs;
-    for (int i = 0; i < count; ++i) {
-      const DLTensor* t = args[i].cast<DLTensor*>();
-      inputs.push_back(WrapMemory(static_cast<char*>(t->data) + t->byte_offset,
-                                  ffi::ShapeView(t->shape, static_cast<size_t>(t->ndim)), t->dtype,
-                                  nullptr));
-    }
-    const Array<Tensor> results = executor->Run(inputs);
-    for (int i = 0; i < static_cast<int>(outputs); ++i) {
-      const DLTensor* to = args[count + i].cast<DLTensor*>();
-      const DLTensor* from =
-          i < static_cast<int>(results.size()) ? results[i].GetDLTensorPtr() : nullptr;
-      if (from == nullptr || ffi::GetDataSize(*from) != ffi::GetDataSize(*to)) {
-        ThrowExecutionError("VM function '" + std::string(entry) + "': output " +
-                            std::to_string(i) + " is not of the size the segment has");
-      }
-      if (const size_t size = ffi::GetDataSize(*to)) {
-        std::memcpy(static_cast<char*>(to->data) + to->byte_offset,
-                    static_cast<const char*>(from->data) + from->byte_offset, size);
-      }
-    }
-  });
-}
-
 /*! \brief A fresh, 64-byte aligned copy of a dense tensor. */
 Tensor Copy(const Tensor& t) {
   if (!t.IsContiguous()) TVM_FFI_THROW(ValueError) << "expected a dense tensor";
@@ -334,7 +301,6 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.Guard", MakeGuard)
       .def("byoc.runtime.Allocator", MakeAllocator)
       .def("byoc.runtime.VmExecutor", MakeVmExecutor)
-      .def("byoc.runtime.VmSegment", MakeVmSegment)
       .def("byoc.runtime.Slot", MakeSlot)
       .def("byoc.runtime.Tensor", MakeTensor)
       .def("byoc.runtime.MapFile", MapFile)
