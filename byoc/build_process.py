@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from byoc.errors import ByocError, CompileError, OptionError
+from byoc.lean import leave_torch_out
 from byoc.segment import Artifact, Segment
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def _main() -> None:
     # What the vendor prints must not get among the answer.
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    leave_torch_out()
     from byoc.building import compile_segment
     from byoc.discovery import resolve
 

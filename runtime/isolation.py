@@ -32,11 +32,11 @@ __all__ = ["IsolateSpec", "Workers", "resolve_isolation"]
 IsolateSpec = bool | Sequence[str] | Isolation | None
 """True: all vendors out of process. Names: these. An `Isolation`: with limits. False: none."""
 
-# tvm-ffi imports PyTorch where there is one, which takes seconds; a vendor that needs it still can.
 _BOOT = (
     "import json, os, sys; os.closerange(6, os.sysconf('SC_OPEN_MAX')); "
-    "sys.path[:] = json.loads(sys.argv[1]); sys.modules['torch'] = None; "
-    "from byoc.runtime.isolation_worker import main; del sys.modules['torch']; main()"
+    "sys.path[:] = json.loads(sys.argv[1]); "
+    "from byoc.lean import leave_torch_out; leave_torch_out(); "
+    "from byoc.runtime.isolation_worker import main; main()"
 )
 
 

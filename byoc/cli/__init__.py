@@ -28,6 +28,7 @@ from byoc.cli import (
 )
 from byoc.cli import compile as compile_
 from byoc.errors import ByocError
+from byoc.lean import leave_torch_out
 
 __all__ = ["app", "main"]
 
@@ -79,6 +80,7 @@ def main() -> None:
 
     ``BYOC_TRACEBACK=1`` shows where they came from.
     """
+    leave_torch_out()
     try:
         app()
     except ByocError as error:
