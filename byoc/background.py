@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 from byoc.build_process import BuildStoppedError, build_in_process, check_spawnable
 from byoc.building import HealSpec, build_program, compile_segment
-from byoc.errors import ByocError, CompileError, OptionError
+from byoc.errors import ByocError, OptionError
 from byoc.runtime import Healing, Isolation, Session
 from byoc.segment import Artifact, Segment
 
@@ -294,19 +294,11 @@ def compile_in_background(
 
     heal: as for `byoc.compile`, None as True: the twins are there. Segments the host cannot run
     have no twin: their engines are built before this returns, and the report's warnings name them.
-    Raises CompileError for a model that runs on the VM, and what vendors of such segments raise.
+    Raises what vendors of such segments raise.
     """
-    from byoc import host
-
     options = background if isinstance(background, Background) else Background()
     if options.processes:
         check_spawnable(requests)
-    if host.needs_vm(parts.mod):
-        raise CompileError(
-            f"model {model.name!r} has symbolic shapes or control flow: its segments have no host "
-            f"twins to answer with meanwhile; compile without background (specialise=True builds "
-            f"plans of fixed shapes in the background)"
-        )
     waiting = tuple(Artifact(s.name, s.vendor, b"") for s in parts.segments)
     refused: dict[str, str] = {}
     twins: HealSpec = heal if isinstance(heal, Healing) else True

@@ -122,24 +122,24 @@ def build_program(
         "segment_outputs": {s.name: len(s.outputs) for s in parts.segments},
         "extras": {REPORT_MEMBER: parts.report.to_json(indent=None).encode()},
     }
-    if host.needs_vm(parts.mod):
-        if heal:
-            raise CompileError(
-                f"model {model.name!r} has symbolic shapes or control flow: its segments can have "
-                f"no host twins yet; compile without heal"
-            )
-        whole = host.build_vm(parts.mod)
-        return Program(body=VmProgram(), host=whole, target=whole.target, **shared)
-    lowered = host.lower(parts.mod)
     processors = {a.segment: vendors[a.vendor].processor for a in artifacts}
-    planned = make_plan(
-        lowered.main, model.inputs, model.outputs, processors, sources=lowered.sources
-    )
     healed = [
         a.segment
         for a in artifacts
         if (processors[a.segment] != "cpu" if heal is None else heal is not False)
     ]
+    # Unasked for, a vendor that is not there at all stays an error.
+    shared["healing"] = heal if isinstance(heal, Healing) else Healing(refusals=heal is True)
+    if host.needs_vm(parts.mod):
+        from byoc.vm_twins import with_vm_twins
+
+        mod, vm_twins = with_vm_twins(parts.mod, artifacts, healed, refused)
+        whole = host.build_vm(mod)
+        return Program(body=VmProgram(), host=whole, target=whole.target, twins=vm_twins, **shared)
+    lowered = host.lower(parts.mod)
+    planned = make_plan(
+        lowered.main, model.inputs, model.outputs, processors, sources=lowered.sources
+    )
     twins = make_twins(parts.mod, artifacts, lowered.kernels, healed, refused)
     library = host.build(twins.kernels) if len(twins.kernels.functions) else None
     return Program(
@@ -148,7 +148,5 @@ def build_program(
         target=library.target if library else None,
         constants=planned.constants,
         twins=twins.plans,
-        # Unasked for, a vendor that is not there at all stays an error.
-        healing=heal if isinstance(heal, Healing) else Healing(refusals=heal is True),
         **shared,
     )

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from byoc.constants import as_numpy
 from byoc.errors import CompileError, ModelError
 from byoc.runtime.plan import Place, Plan, PlanTensor, Port, Task
 from byoc.runtime.program import PortType
-from byoc.segment import TensorType
+from byoc.segment import Array, TensorType
 
 if TYPE_CHECKING:
     from tvm import relax
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Planned", "make_plan", "port_types"]
 
 ALIGNMENT = 64  # bytes; TVM's kernels assume it and do not check
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ class _Walk:
         # An array may be read-only here: the constants of a model are never written to.
         key = int(tensor.__chandle__()) if hasattr(tensor, "__chandle__") else id(tensor)
         if key not in self._constant_ids:
-            array = _as_numpy(tensor)
+            array = as_numpy(tensor)
             storage = _Storage("constant", len(self.constants), array.nbytes)
             self.constants.append(array)
             self._constant_ids[key] = _Window(array.shape, str(array.dtype), storage)
@@ -223,13 +222,6 @@ class _Walk:
         source.storage.readers.append(number)
         target.storage.writer = number
         self.tasks.append((Task("copy", "copy", (), 1), [source, target]))
-
-
-def _as_numpy(tensor: Any) -> Array:
-    try:
-        return np.asarray(np.from_dlpack(tensor))
-    except (BufferError, RuntimeError, TypeError):  # dtypes DLPack of numpy does not know
-        return np.asarray(tensor.numpy())
 
 
 def _name(var: Any) -> str:

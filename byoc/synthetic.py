@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byoc.errors import CompileError, OptionError
+from byoc.errors import OptionError
 from byoc.segment import Array, Artifact, Node, Segment
 from byoc.vendor import Match, Pattern, PythonRuntime, Rates, Reject, Vendor
 
@@ -121,11 +121,6 @@ def _compile(
     """8 bytes, length of the header; the header as JSON; the segment as ONNX."""
     from byoc.interchange import segment_to_onnx
 
-    if not segment.is_static:
-        raise CompileError(
-            f"segment {segment.name!r}: synthetic vendors compute static shapes only; give the "
-            f"model fixed dimensions"
-        )
     pace = 0.0
     if seconds_of is not None:
         parts = [[segment.nodes[n] for n in c.nodes] for c in segment.composites]

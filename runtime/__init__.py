@@ -20,6 +20,7 @@ from .program import (
     Twin,
     VendorUse,
     VmProgram,
+    VmTwin,
 )
 from .requests import DeadlineError, Future, QueueFullError
 from .session import Session
@@ -43,6 +44,7 @@ __all__ = [
     "Twin",
     "VendorUse",
     "VmProgram",
+    "VmTwin",
     "cpu_features",
     "load_program",
     "num_threads",

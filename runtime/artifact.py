@@ -41,7 +41,7 @@ from .manifest import (
     installed,
 )
 from .plan import Plan, decode_plan, encode_plan
-from .program import Program, Target, Twin, VendorUse, VmProgram
+from .program import Program, Target, Twin, VendorUse, VmProgram, VmTwin
 from .signing import check_signature, read_public_key, sign_manifest
 from .weights import WeightsWriter, map_member, view_array
 
@@ -59,6 +59,7 @@ Resolver = Callable[[str], NativeRuntime | PythonRuntime]
 
 _T = TypeVar("_T")
 _VM = pydantic.TypeAdapter(VmProgram)
+_VM_TWIN = pydantic.TypeAdapter(tuple[str, int])  # entry, outputs
 
 
 def save_program(program: Program, path: Path) -> None:
@@ -141,7 +142,8 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
         check_name(name)
     values = any(port.value for port in (*program.inputs, *program.outputs))
     third = program.isolation or program.refused or values
-    newer = 4 if shapes else 3 if third else FORMAT_VERSION
+    vm_twins = any(isinstance(twin, VmTwin) for twin in program.twins.values())
+    newer = 5 if vm_twins else 4 if shapes else 3 if third else FORMAT_VERSION
     uses = {name: use for _, inner in program.shapes for name, use in inner.vendors.items()}
     return contents, Manifest(
         byoc=installed("tvm-byoc"),
@@ -193,7 +195,10 @@ def _parts(
     constants = tuple(weights.add(c) for c in program.constants)
     twins = {}
     for name, twin in program.twins.items():
-        add(f"twins/{name}.json", encode_plan(twin.plan))
+        if isinstance(twin, Twin):
+            add(f"twins/{name}.json", encode_plan(twin.plan))
+        else:
+            add(f"twins/{name}.json", _VM_TWIN.dump_json((twin.entry, twin.outputs)))
         twins[name] = tuple(weights.add(c) for c in twin.constants)
     return {
         "inputs": program.inputs,
@@ -307,8 +312,10 @@ def _load(fd: int, resolve_vendor: Resolver, trusted: bytes | None) -> Program:
             segment_outputs={s.name: s.outputs for s in entry.segments if s.outputs is not None},
             target=entry.target,
             twins={
-                name: Twin(
-                    _plan(f"{folder}twins/{name}.json", read),
+                name: _twin(
+                    entry,
+                    f"{folder}twins/{name}.json",
+                    read,
                     pick(numbers, f"the twin of segment {name!r}"),
                 )
                 for name, numbers in entry.twins.items()
@@ -344,6 +351,17 @@ def _body(
     if entry.body == "plan":
         return _plan(f"{folder}plan.json", read)
     return _decode(_VM.validate_json, "vm.json", read)
+
+
+def _twin(
+    entry: Manifest | ShapeEntry,
+    member: str,
+    read: Callable[[str], bytes],
+    constants: tuple[Array, ...],
+) -> Twin | VmTwin:
+    if entry.body == "plan":
+        return Twin(_plan(member, read), constants)
+    return VmTwin(*_decode(_VM_TWIN.validate_json, member, read), constants)
 
 
 def _plan(member: str, read: Callable[[str], bytes]) -> Plan:

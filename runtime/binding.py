@@ -18,7 +18,7 @@ from byoc.segment import Artifact
 from byoc.vendor import PythonRuntime
 
 from . import vendors
-from .healing import Fault, FaultLog, Slot, check_limits, guard
+from .healing import Fault, FaultLog, Slot, check_limits, guard, twin_function
 from .isolation import Workers
 from .plan import Plan
 from .program import Program
@@ -60,7 +60,7 @@ class Binder:
                 if not self.workers.isolates(artifact.vendor):
                     processor = program.vendors[artifact.vendor].processor
                     check_limits(artifact, program.healing, processor)
-                slot = self.slots[name] = Slot(program.twins[name], self._host)
+                slot = self.slots[name] = Slot(self._twin(name))
                 segments[name] = slot.call
             else:
                 segments[name] = self._bind_or_give_up(artifact)
@@ -81,8 +81,13 @@ class Binder:
         if twin is None:
             return execute
         return guard(
-            artifact, execute, twin, self._host, outputs, healing, use.processor, self._log
-        )
+            artifact, execute, self._twin(artifact.segment), twin.outputs, outputs, healing,
+            use.processor, self._log,
+        )  # fmt: skip
+
+    def _twin(self, segment: str) -> Any:
+        names = [artifact.segment for artifact in self._program.artifacts]
+        return twin_function(self._program.twins[segment], self._host, names)
 
     def _bind_or_give_up(self, artifact: Artifact) -> Any:
         try:
@@ -102,7 +107,7 @@ class Binder:
                 f"there is no host twin to run instead: {message}"
             )
         self._log.add(Fault(artifact.segment, artifact.vendor, kind, message, 1, True))
-        return Slot(twin, self._host).call
+        return self._twin(artifact.segment)
 
     def _idle(self, artifact: Artifact) -> bool:
         """Whether a segment is never called."""

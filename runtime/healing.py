@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ from byoc.segment import Artifact
 
 from .native import as_tensor, function
 from .plan import encode_plan
-from .program import Healing, Twin
+from .program import Healing, Twin, VmTwin
 
-__all__ = ["Fault", "FaultLog", "Slot", "check_limits", "guard"]
+__all__ = ["Fault", "FaultLog", "Slot", "check_limits", "guard", "twin_function"]
 
 _LOG = logging.getLogger("byoc.runtime")
 
@@ -60,13 +60,22 @@ class FaultLog:
             return tuple(self._faults)
 
 
+def twin_function(twin: Twin | VmTwin, host: Any, segments: Collection[str]) -> Any:
+    """A host twin as ``execute(inputs..., outputs...)``; it takes memory when it is first called.
+
+    segments: of the whole program: an executable of the VM is not loaded without their names.
+    """
+    constants = [as_tensor(array) for array in twin.constants]
+    if isinstance(twin, Twin):
+        return function("PlanTwin")(encode_plan(twin.plan), host, constants)
+    return function("VmTwin")(host, twin.entry, twin.outputs, constants, list(segments))
+
+
 class Slot:
     """A segment whose engine is still to come: its host twin, until `set`."""
 
-    def __init__(self, twin: Twin, host: Any) -> None:
-        constants = [as_tensor(array) for array in twin.constants]
-        executor = function("Executor")(encode_plan(twin.plan), host, {}, {}, constants)
-        functions = function("Slot")(executor["run"])
+    def __init__(self, twin: Any) -> None:
+        functions = function("Slot")(twin)
         self.call, self._set = functions["call"], functions["set"]
 
     def set(self, execute: Any) -> None:
@@ -86,19 +95,18 @@ def check_limits(artifact: Artifact, healing: Healing, processor: str) -> None:
 def guard(
     artifact: Artifact,
     execute: Any,
-    twin: Twin,
-    host: Any,
+    twin: Any,
+    ports: int,
     outputs: int | None,
     healing: Healing,
     processor: str,
     log: FaultLog,
 ) -> Any:
-    """The segment's function with its twin behind it.
+    """The segment's function with its twin (a `twin_function` of `ports` outputs) behind it.
 
     Raises ArtifactError when the twin does not fit the segment, OptionError when it cannot have a
     deadline.
     """
-    ports = len(twin.plan.outputs)
     if outputs is not None and outputs != ports:
         raise ArtifactError(
             f"segment {artifact.segment!r} has {outputs} outputs, its host twin {ports}"
@@ -108,9 +116,7 @@ def guard(
         artifact.segment,
         execute,
         ports,
-        encode_plan(twin.plan),
-        host,
-        [as_tensor(array) for array in twin.constants],
+        twin,
         healing.failures,
         healing.deadline or 0.0,
         healing.check_nan,

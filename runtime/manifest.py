@@ -33,9 +33,10 @@ FORMAT_VERSION = 2
 3: `Manifest.isolation`, `Manifest.refused`, `PortType.value`; written only for a model that has one
    of them.
 4: `Manifest.shapes`; likewise.
+5: twins of a model on the VM (``twins/<segment>.json`` is an entry and its outputs); likewise.
 """
 
-NEWEST_FORMAT = 4
+NEWEST_FORMAT = 5
 
 
 @dataclass(frozen=True, slots=True)

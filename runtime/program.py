@@ -32,6 +32,7 @@ __all__ = [
     "Twin",
     "VendorUse",
     "VmProgram",
+    "VmTwin",
 ]
 
 
@@ -96,6 +97,23 @@ class Twin:
     """
 
     plan: Plan
+    constants: tuple[Array, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """How many tensors it writes."""
+        return len(self.plan.outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class VmTwin:
+    """The twin of a segment of a VM program: a function of the same executable.
+
+    entry: ``entry(*inputs, *constants)`` returns `outputs` tensors, of any shape the segment has.
+    """
+
+    entry: str
+    outputs: int
     constants: tuple[Array, ...] = ()
 
 
@@ -195,7 +213,7 @@ class Program:
     constants: tuple[Array, ...] = ()
     segment_outputs: Mapping[str, int] = field(default_factory=dict)
     target: Target | None = None
-    twins: Mapping[str, Twin] = field(default_factory=dict)
+    twins: Mapping[str, Twin | VmTwin] = field(default_factory=dict)
     healing: Healing = field(default_factory=Healing)
     isolation: Isolation | None = None
     refused: Mapping[str, str] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from .library import HostLibrary, library_of
 from .lower import lower_module
 from .target import host_machine
 
-__all__ = ["build_vm"]
+__all__ = ["build_vm", "check_vm"]
 
 
 def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
@@ -52,6 +52,11 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
         detail = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise CompileError(f"TVM could not compile the dynamic part: {detail[0][:300]}") from error
     return library_of(executable, machine)
+
+
+def check_vm(mod: tvm.IRModule) -> None:
+    """Raises CompileError for a module whose functions the host cannot run."""
+    lower_module(mod, host_machine())
 
 
 def _has_branches(mod: tvm.IRModule) -> bool:

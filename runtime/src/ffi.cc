@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -129,18 +130,58 @@ Map<String, Function> MakeExecutor(const Bytes& plan_json, const Optional<Module
           {"open", Function::FromTyped([executor, host] { return OpenDesk(executor, host); })}};
 }
 
+/*! \brief What `make` gives, made when it is first called: most twins never are. */
+Function Lazy(std::function<Function()> make) {
+  struct State {
+    std::function<Function()> make;
+    std::once_flag once;
+    Function function;
+  };
+  auto state = std::make_shared<State>();
+  state->make = std::move(make);
+  return Function::FromPacked([state](PackedArgs args, Any* result) {
+    std::call_once(state->once, [&] { state->function = state->make(); });
+    state->function.CallPacked(args, result);
+  });
+}
+
+/*! \brief A host twin, execute(inputs..., outputs...), from a plan that calls host kernels only. */
+Function MakePlanTwin(Bytes plan_json, Optional<Module> host, Array<Tensor> constants) {
+  return Lazy(
+      [=] { return RunFunction(NewExecutor(Text(plan_json), host, {}, {}, constants), host); });
+}
+
 /*!
- * \brief `execute` with a host twin: see guard.h. The twin's plan calls host kernels only.
+ * \brief A host twin, execute(inputs..., outputs...), from a function of a VM executable.
+ *
+ * segments: all that the executable calls; it is not loaded without them. The twin calls none.
+ */
+Function MakeVmTwin(Module executable, String entry, int64_t outputs, Array<Tensor> constants,
+                    Array<String> segments) {
+  Map<String, Function> none;
+  for (const String& name : segments) {
+    none.Set(name, Function::FromPacked([entry](PackedArgs, Any*) {
+               ThrowExecutionError("host twin '" + std::string(entry) + "' calls a segment");
+             }));
+  }
+  return Lazy([=] {
+    auto executor =
+        std::make_shared<VmExecutor>(executable, FunctionModule(none), std::string(entry));
+    return Function::FromPacked([executor, outputs, constants](PackedArgs args, Any*) {
+      RunInto(executor.get(), args, static_cast<size_t>(outputs), constants);
+    });
+  });
+}
+
+/*!
+ * \brief `execute` with a host twin, a function of the same arguments: see guard.h.
  *
  * limits: failures, seconds of a call (0: no deadline), look for NaN. report(kind, message, number,
  * replaced) may be null.
  */
-Function MakeGuard(String segment, Function execute, int64_t outputs, Bytes plan_json,
-                   Optional<Module> host, Array<Tensor> constants, int64_t failures,
-                   double deadline, bool check_nan, Optional<Function> report) {
-  const auto make_twin = [=] {
-    return RunFunction(NewExecutor(Text(plan_json), host, {}, {}, constants), host);
-  };
+Function MakeGuard(String segment, Function execute, int64_t outputs, Function twin,
+                   int64_t failures, double deadline, bool check_nan, Optional<Function> report) {
+  const auto make_twin = [twin = std::move(twin)] { return twin; };
   Guard::Report tell;
   if (report) {
     tell = [told = *report](const std::string& kind, const std::string& message, int64_t count,
@@ -299,6 +340,8 @@ TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
       .def("byoc.runtime.Executor", MakeExecutor)
       .def("byoc.runtime.Guard", MakeGuard)
+      .def("byoc.runtime.PlanTwin", MakePlanTwin)
+      .def("byoc.runtime.VmTwin", MakeVmTwin)
       .def("byoc.runtime.Allocator", MakeAllocator)
       .def("byoc.runtime.VmExecutor", MakeVmExecutor)
       .def("byoc.runtime.Slot", MakeSlot)

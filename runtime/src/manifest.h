@@ -15,7 +15,7 @@
 namespace byoc {
 
 /*! \brief The newest format that is read; must equal NEWEST_FORMAT of runtime/manifest.py. */
-inline constexpr int64_t kNewestFormat = 4;
+inline constexpr int64_t kNewestFormat = 5;
 
 /*! \brief A named input or output; a symbolic dimension is -1. */
 struct ManifestPort {

@@ -48,6 +48,14 @@ ffi::Tensor Own(ffi::Tensor t, const ffi::Array<ffi::Tensor>& args) {
   return copy;
 }
 
+/*! \brief An argument of a segment as the VM takes it. */
+ffi::Tensor AsTensor(ffi::AnyView arg) {
+  if (auto tensor = arg.try_cast<ffi::Tensor>()) return *std::move(tensor);
+  const DLTensor* t = arg.cast<DLTensor*>();
+  return WrapMemory(static_cast<char*>(t->data) + t->byte_offset,
+                    ffi::ShapeView(t->shape, static_cast<size_t>(t->ndim)), t->dtype, nullptr);
+}
+
 }  // namespace
 
 VmExecutor::VmExecutor(ffi::Module executable, ffi::Module segments, std::string entry)
@@ -103,6 +111,33 @@ ffi::Array<ffi::Tensor> VmExecutor::Run(const ffi::Array<ffi::Tensor>& args) {
       },
       &source_);
   return results;
+}
+
+void RunInto(VmExecutor* executor, ffi::PackedArgs args, size_t outputs,
+             const ffi::Array<ffi::Tensor>& constants) {
+  const size_t inputs = static_cast<size_t>(args.size()) - outputs;
+  ffi::Array<ffi::Tensor> given;
+  for (size_t i = 0; i < inputs; ++i) given.push_back(AsTensor(args[static_cast<int>(i)]));
+  for (const ffi::Tensor& constant : constants) given.push_back(constant);
+  const ffi::Array<ffi::Tensor> results = executor->Run(given);
+  if (results.size() != outputs) {
+    ThrowExecutionError("the host twin returned " + std::to_string(results.size()) +
+                        " tensors, expected " + std::to_string(outputs));
+  }
+  for (size_t i = 0; i < outputs; ++i) {
+    const DLTensor& from = *results[i].GetDLTensorPtr();
+    const DLTensor* to = args[static_cast<int>(inputs + i)].cast<DLTensor*>();
+    const size_t size = ffi::GetDataSize(from);
+    if (size != ffi::GetDataSize(*to)) {
+      ThrowExecutionError("output " + std::to_string(i) + " of the host twin has " +
+                          std::to_string(size) + " bytes, expected " +
+                          std::to_string(ffi::GetDataSize(*to)));
+    }
+    if (size != 0) {
+      std::memcpy(static_cast<char*>(to->data) + to->byte_offset,
+                  static_cast<const char*>(from.data) + from.byte_offset, size);
+    }
+  }
 }
 
 }  // namespace byoc

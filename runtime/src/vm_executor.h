@@ -57,6 +57,13 @@ class VmExecutor {
   std::vector<std::unique_ptr<Vm>> idle_;  // touched on the processor's thread only
 };
 
+/*!
+ * \brief `executor`'s entry as a segment is called: the last `outputs` of `args` are written, the
+ * others are read, and followed by `constants`. Throws byoc.ExecutionError.
+ */
+void RunInto(VmExecutor* executor, tvm::ffi::PackedArgs args, size_t outputs,
+             const tvm::ffi::Array<tvm::ffi::Tensor>& constants);
+
 }  // namespace byoc
 
 #endif  // BYOC_RUNTIME_VM_EXECUTOR_H_
