@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from .files import write_text
 from .native import numpy_dtype
 from .plan import Plan, PlanTensor
-from .program import Program
+from .program import Program, VmProgram
 
 if TYPE_CHECKING:
     from byoc.partition.report import PartitionReport
@@ -41,7 +41,8 @@ _HEAD = 3  # of a trace: submitted, begin, end
 class TaskTime:
     """One task of one request; times in ns since the first request was submitted.
 
-    task: its number in the plan. kind: "host", "segment", "copy", or "vm" for a whole run of a VM.
+    task: its number in the plan, or in the order of a VM's run, where borders are not known.
+    kind: "host", "segment", "copy", or "vm" for what a VM does before, between, after segments.
     waited: ns between the moment all it reads was there and its start. border_bytes: read from
     tasks of another vendor or processor. nbytes: read and written. critical: on the critical path.
     deps: the tasks of the same request it reads from or must not overtake.
@@ -152,9 +153,9 @@ class Profile:
 
     def _medians(self) -> list[tuple[int, int, TaskTime]]:
         """(duration, waited, first occurrence) per task."""
-        groups: dict[int, list[TaskTime]] = {}
-        for task in self.tasks:
-            groups.setdefault(task.task, []).append(task)
+        groups: dict[tuple[int, str], list[TaskTime]] = {}
+        for task in self.tasks:  # one number can be two segments where there is control flow
+            groups.setdefault((task.task, task.name), []).append(task)
         rows = []
         for _, group in sorted(groups.items()):
             middle = len(group) // 2
@@ -288,15 +289,39 @@ def make_profile(program: Program, traces: Sequence[Any]) -> Profile:
         submitted, begin, end = times[:_HEAD]
         requests.append((submitted, begin, end))
         if not isinstance(program.body, Plan):
-            tasks.append(
-                TaskTime(number, 0, program.body.entry, "vm", "", "cpu", (), begin, end,
-                         begin - submitted, 0, 0, False)
-            )  # fmt: skip
+            tasks += _vm_tasks(program, program.body, number, [int(t) for t in trace], origin)
             continue
         tasks += facts.tasks(number, times)
     path = _critical(tasks, requests)
     marked = (replace(t, critical=True) if k in path else t for k, t in enumerate(tasks))
     return Profile(program.name, tuple(requests), tuple(marked))
+
+
+def _vm_tasks(
+    program: Program, body: VmProgram, request: int, trace: list[int], origin: int
+) -> list[TaskTime]:
+    """The run of a VM: what it does itself, and the segments that it calls, one after the other."""
+    submitted, begin, end = trace[:_HEAD]
+    tasks: list[TaskTime] = []
+
+    def add(name: str, kind: str, vendor: str, start: int, stop: int, nbytes: int) -> None:
+        k = len(tasks)
+        waited = start - submitted if k == 0 else 0
+        deps = (k - 1,) if k else ()
+        tasks.append(
+            TaskTime(request, k, name, kind, vendor, "cpu", (), start - origin, stop - origin,
+                     waited, 0, nbytes, False, deps)
+        )  # fmt: skip
+
+    at = begin
+    for k in range(_HEAD, len(trace), 4):
+        number, start, stop, nbytes = trace[k : k + 4]
+        artifact = program.artifacts[number]
+        add(body.entry, "vm", "", at, start, 0)
+        add(artifact.segment, "segment", artifact.vendor, start, stop, nbytes)
+        at = stop
+    add(body.entry, "vm", "", at, end, 0)
+    return tasks
 
 
 def _critical(tasks: Sequence[TaskTime], requests: Sequence[tuple[int, int, int]]) -> set[int]:

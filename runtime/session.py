@@ -91,7 +91,8 @@ class Session:
                     f"model {program.name!r} runs on the VM but has no host library"
                 )
             self._constants = constants
-            executor = function("VmExecutor")(host, segments, owners, body.entry)
+            names = [name for name in owners if name in segments]
+            executor = function("VmExecutor")(host, segments, names, owners, body.entry)
         self._execute, self._open = executor["run"], executor["open"]
 
     @property

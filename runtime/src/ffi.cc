@@ -210,10 +210,48 @@ Tensor Exchange(const Tensor& t) {
   return WrapMemory(static_cast<char*>(t.data_ptr()) + t.byte_offset(), t.shape(), dtype, t);
 }
 
-/*! \brief `function`, whose errors name the segment: the VM knows only its own entry. */
-Function Named(const std::string& segment, const std::string& vendor, Function function) {
+/*!
+ * \brief Where the VM's run on this thread notes its segments: number, begin, end, bytes of the
+ * arguments, for each call. Null when nobody looks, and inside a segment.
+ */
+thread_local std::vector<int64_t>* segment_times = nullptr;
+
+class NoteSegment {
+ public:
+  NoteSegment(int64_t number, PackedArgs args)
+      : times_(std::exchange(segment_times, nullptr)), number_(number), args_(args) {
+    if (times_ != nullptr) begin_ = SteadyNow();
+  }
+  NoteSegment(const NoteSegment&) = delete;
+  NoteSegment& operator=(const NoteSegment&) = delete;
+  ~NoteSegment() {
+    segment_times = times_;
+    if (times_ == nullptr) return;
+    const int64_t end = SteadyNow();
+    int64_t bytes = 0;
+    for (int i = 0; i < args_.size(); ++i) {
+      if (auto t = args_[i].try_cast<DLTensor*>()) bytes += ffi::GetDataSize(**t);
+    }
+    times_->insert(times_->end(), {number_, begin_, end, bytes});
+  }
+
+ private:
+  std::vector<int64_t>* const times_;
+  const int64_t number_;
+  const PackedArgs args_;
+  int64_t begin_ = 0;
+};
+
+/*!
+ * \brief `function`, whose errors name the segment: the VM knows only its own entry. number: what
+ * it is called in `segment_times`.
+ */
+Function Named(const std::string& segment, const std::string& vendor, int64_t number,
+               Function function) {
   const std::string who = "segment '" + segment + "' of vendor '" + vendor + "' failed: ";
-  return Function::FromPacked([who, function = std::move(function)](PackedArgs args, Any* result) {
+  return Function::FromPacked([who, number, function = std::move(function)](PackedArgs args,
+                                                                            Any* result) {
+    const NoteSegment note(number, args);
     try {
       function.CallPacked(args, result);
     } catch (const ffi::Error& error) {
@@ -231,15 +269,18 @@ struct VmFlight final : Job {
   Array<Tensor> tensors;
   int64_t ticket = 0;
   int64_t submitted = 0;
+  bool traced = false;
 
   void Run() noexcept override {
     const std::unique_ptr<VmFlight> self(this);
     Completions::Item item{ticket, nullptr, {submitted, SteadyNow(), 0}, {}};
+    segment_times = traced ? &item.trace : nullptr;
     try {
       for (const Tensor& t : executor->Run(tensors)) item.results.push_back(Exchange(t));
     } catch (...) {
       item.error = std::current_exception();
     }
+    segment_times = nullptr;
     item.trace[2] = SteadyNow();
     completions->Push(std::move(item));
   }
@@ -253,6 +294,7 @@ Map<String, Function> OpenVmDesk(std::shared_ptr<VmExecutor> executor) {
     flight->completions = completions;
     flight->ticket = args[0].cast<int64_t>();
     flight->submitted = SteadyNow();
+    flight->traced = args[1].cast<bool>();
     for (int i = 2; i < args.size(); ++i) flight->tensors.push_back(args[i].cast<Tensor>());
     executor->processor()->Submit(flight.get(), executor->source());
     flight.release();
@@ -263,13 +305,19 @@ Map<String, Function> OpenVmDesk(std::shared_ptr<VmExecutor> executor) {
           {"wake", Function::FromTyped([completions] { completions->Wake(); })}};
 }
 
-/*! \brief The VM as functions: run(tensors...) -> Array of its results, for numpy to take; open().
+/*!
+ * \brief The VM as functions: run(tensors...) -> Array of its results, for numpy to take; open().
+ *
+ * names: of `segments`, in the order of their numbers in traces: after submitted, begin and end
+ * come four numbers for each call of a segment (see `segment_times`).
  */
 Map<String, Function> MakeVmExecutor(Module executable, const Map<String, Function>& segments,
-                                     const Map<String, String>& vendors, const String& entry) {
+                                     const Array<String>& names, const Map<String, String>& vendors,
+                                     const String& entry) {
   Map<String, Function> named;
-  for (const auto& [name, function] : segments) {
-    named.Set(name, Named(name, vendors.Get(name).value_or("?"), function));
+  int64_t number = 0;
+  for (const String& name : names) {
+    named.Set(name, Named(name, vendors.Get(name).value_or("?"), number++, segments[name]));
   }
   auto executor = std::make_shared<VmExecutor>(std::move(executable), FunctionModule(named),
                                                std::string(entry));

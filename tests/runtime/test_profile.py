@@ -203,8 +203,14 @@ def test_a_plan_on_one_processor(kernel_program):
 def test_the_vm(vm_program):
     x = np.ones((5, 4), "float32")
     profile = Session(vm_program).profile(x, x, np.True_)
-    (task,) = profile.tasks
-    assert task.kind == "vm" and task.duration > 0 and "main" in profile.table()
+    assert [(t.name, t.kind, t.vendor, t.deps) for t in profile.tasks] == [
+        ("main", "vm", "", ()), ("numpy_0", "segment", "numpy", (0,)), ("main", "vm", "", (1,)),
+    ]  # fmt: skip
+    before, segment, after = profile.tasks
+    assert before.stop == segment.start < segment.stop == after.start <= after.stop
+    assert segment.nbytes == 2 * x.nbytes and "numpy_0" in profile.table()
+    assert [t.task for t in profile.critical_path()] == [0, 1, 2]
+    assert json.loads(profile.to_chrome())["traceEvents"]
 
 
 def test_wrong_use(make):
