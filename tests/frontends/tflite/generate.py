@@ -121,7 +121,7 @@ def main() -> None:
         models, "mobilenet_v2",
         lambda: mobilenet(0.1, 48, "block_6_project_BN", 10), ("float", "int8", "int16x8"),
     )  # fmt: skip
-    write(models, "ds_cnn", ds_cnn, ("dynamic", "int8"))
+    write(models, "ds_cnn", ds_cnn, ("dynamic", "int8", "int16x8"))
     if large is not None:
         write(large, "mobilenet_v2", lambda: mobilenet(1.0, 224, None, 1000), QUANTISATIONS)
         write(large, "ds_cnn", ds_cnn, QUANTISATIONS)

@@ -47,6 +47,8 @@ RUNS = [
     slow("mobilenet_v2_int8", ""),
     slow("mobilenet_v2_int8", "npu"),
     slow("mobilenet_v2_int16x8", ""),
+    ("ds_cnn_int16x8", ""),
+    slow("ds_cnn_int16x8", "dnnl"),
 ]
 
 

@@ -177,8 +177,9 @@ def data(dtype):
     return np.random.default_rng(1).integers(low, high + 1, SHAPE).astype(dtype)
 
 
-STEPS = {"int8": 1, "uint8": 1, "int16": 2}
-"""Of the result's grid. LiteRT's own int16 multiplies by 16 bits of a scale."""
+STEPS = {("int16", "multiply"): 2, ("int16", "softmax"): 2}
+"""Of the result's grid, where it is not 1: LiteRT looks tanh and exp of int16 up in tables."""
+PRODUCTS = ("conv", "conv_relu6", "depthwise", "dense")
 
 
 @pytest.mark.parametrize("dtype", NAMES)
@@ -190,7 +191,10 @@ def test_quantised_operators_are_a_step_from_litert(dtype):
             value = next(found)
             assert (value.dtype, value.shape) == (wanted.dtype, wanted.shape), name
             distance = np.abs(value.astype(np.float64) - wanted).max()
-            assert distance <= STEPS[dtype], f"{name}: {distance} steps"
+            assert distance <= STEPS.get((dtype, name), 1), f"{name}: {distance} steps"
+            if dtype == "int16" and name in PRODUCTS:  # with LiteRT's own factors
+                apart = (value != wanted).mean()
+                assert apart < 0.005, f"{name}: {apart:.3%} of values differ"
 
 
 @pytest.mark.parametrize("vendor", ["dnnl", "npu"])

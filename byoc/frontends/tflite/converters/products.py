@@ -73,6 +73,7 @@ def _biased(x: Call, result: Any, i: int, form: tuple[int, ...]) -> Any:
 def conv2d(x: Call) -> Any:
     """CONV_2D, grouped where the weights read fewer channels than there are."""
     o = x.needed("Conv2DOptions")
+    x.convolved(0, 1, 2)
     _, *size, channels = _image(x, 0)
     count, *window, fed = _kernel(x, 1)
     if not fed or channels % fed or count % (channels // fed):
@@ -83,6 +84,7 @@ def conv2d(x: Call) -> Any:
 def depthwise(x: Call) -> Any:
     """DEPTHWISE_CONV_2D."""
     o = x.needed("DepthwiseConv2DOptions")
+    x.convolved(0, 1, 2)
     _, *size, channels = _image(x, 0)
     one, *window, count = _kernel(x, 1)
     if one != 1 or not channels or count % channels:
@@ -105,6 +107,7 @@ def _conv(
 def transpose_conv(x: Call) -> Any:
     """TRANSPOSE_CONV: (shape of the result, weights OHWI, data[, bias])."""
     o = x.needed("TransposeConvOptions")
+    x.convolved(2, 1, 3)
     _, *size, _ = _image(x, 2)
     count, *window, _ = _kernel(x, 1)
     wanted = x.ints(0) if x.constant(0) is not None else list(x.out().shape)
