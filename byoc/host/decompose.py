@@ -3,39 +3,47 @@
 attention(q, k, v, bias):   [B, S, H, D] each
     s = (q as [B, H, S, D]) @ (k as [B, H, D, T]) * scale + bias, masked
     y = softmax(s) @ (v as [B, H, T, E]), back to [B, S, H, E]
+
+group_norm(x, g, b), instance_norm(x, g, b), layer_norm(x, g, b) over several axes:
+    layer_norm of rows, each what is normalised together; then · g + b, where those go by channel.
+    TOPI's kernels take E[x²] - E[x]² for the variance, which cancels where a row hardly varies.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
 from math import sqrt
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relax, te, tirx
 
 __all__ = ["decompose"]
 
 _ATTENTION = ("relax.nn.attention", "relax.nn.attention_bias")
+_NORMS = ("relax.nn.group_norm", "relax.nn.instance_norm", "relax.nn.layer_norm")
 
 
 def decompose(mod: tvm.IRModule) -> tvm.IRModule:
-    """Replace attention by products and a softmax, wherever it stands."""
+    """Replace attention by products and a softmax, norms by those of rows, wherever they stand."""
     mutator = _Decompose(mod)
     found = False
     for gv, func in mod.functions_items():
-        if isinstance(func, relax.Function) and _has_attention(func):
+        if isinstance(func, relax.Function) and _has_any(func):
             found = True
             mutator.builder_.update_func(gv, mutator.visit_expr(func))
     return mutator.builder_.finalize() if found else mod
 
 
-def _has_attention(func: relax.Function) -> bool:
+def _has_any(func: relax.Function) -> bool:
     found = False
 
     def visit(expr: Any) -> None:
         nonlocal found
         if isinstance(expr, tvm.ir.Call):
-            found = found or getattr(expr.op, "name", "") in _ATTENTION
+            found = found or getattr(expr.op, "name", "") in (*_ATTENTION, *_NORMS)
 
     relax.analysis.post_order_visit(func, visit)
     return found
@@ -48,6 +56,8 @@ class _Decompose(relax.PyExprMutator):  # type: ignore[misc]
 
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
+        if getattr(call.op, "name", "") in _NORMS:
+            return self._norm(call)
         if getattr(call.op, "name", "") not in _ATTENTION or call.attrs.window_size is not None:
             return call
         return self._attention(call)
@@ -75,6 +85,52 @@ class _Decompose(relax.PyExprMutator):  # type: ignore[misc]
         weights = emit(op.nn.softmax(score, -1))
         y = emit(op.matmul(weights, v))
         return op.permute_dims(y, [0, 2, 1, 3])
+
+    def _norm(self, call: Any) -> Any:
+        op, emit, attrs = relax.op, self.builder_.emit, call.attrs
+        x, *weights = call.args
+        dims, dtype = list(x.ty.shape.values), str(x.ty.dtype)
+        axes = sorted(int(axis) % len(dims) for axis in attrs.axes)
+        own = call.op.name == "relax.nn.layer_norm"
+        first = len(dims) - len(axes)
+        if dtype not in ("float32", "float16", "bfloat16") or axes != list(range(first, len(dims))):
+            return call
+        if own and (len(axes) == 1 < len(dims) or not (attrs.center and attrs.scale)):
+            return call
+        channel = 1 if own or "instance" in call.op.name else int(attrs.channel_axis) % len(dims)
+        if not own and not (channel == 1 and first == 2):
+            return call
+        length, lead = _product(dims[first:]), dims[:first]
+        if own:
+            row = [emit(op.reshape(w, [length])) for w in weights]
+        else:
+            groups = dims[1] if "instance" in call.op.name else int(attrs.num_groups)
+            length, lead = dims[1] // groups * length, [dims[0], groups]
+            row = [_filled(value, length, dtype) for value in (1, 0)]
+        rows = emit(op.reshape(x, [*lead, length] if lead else [1, length]))
+        y = emit(op.nn.layer_norm(rows, *row, axes=[-1], epsilon=float(attrs.epsilon)))
+        y = emit(op.reshape(y, dims))
+        if own:
+            return y
+        shape = [1, dims[1], *[1] * (len(dims) - 2)]
+        scale, shift = (emit(op.reshape(w, shape)) for w in weights)
+        if getattr(attrs, "scale", True):
+            y = emit(op.multiply(y, scale))
+        return op.add(y, shift) if getattr(attrs, "center", True) else y
+
+
+def _product(dims: Sequence[Any]) -> Any:
+    """The number of elements; an int where it is known."""
+    known = [int(d) if isinstance(d, tirx.IntImm) else d for d in dims]
+    return reduce(lambda a, b: a * b, known, 1)
+
+
+def _filled(value: int, length: Any, dtype: str) -> Any:
+    if isinstance(length, tirx.IntImm):
+        length = int(length)
+    if isinstance(length, int) and dtype != "bfloat16":
+        return relax.const(np.full(length, value, dtype))
+    return relax.op.full([length], relax.const(value, "float32"), dtype)
 
 
 def _causal(score: te.Tensor, bottom_right: bool) -> te.Tensor:

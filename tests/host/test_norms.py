@@ -1,0 +1,70 @@
+"""Group, instance and layer norms over several axes, of rows that hardly vary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from host_runner import Compiled, module
+from tvm import relax
+
+op = relax.op
+SHAPE = (2, 8, 5, 6)
+RNG = np.random.default_rng(3)
+GAMMA, BETA = (RNG.standard_normal(8).astype("float32") for _ in range(2))
+WIDE_GAMMA, WIDE_BETA = (RNG.standard_normal((5, 6)).astype("float32") for _ in range(2))
+
+
+def normalised(x, axes):
+    x = x.astype("float64")
+    mean = x.mean(axes, keepdims=True)
+    return (x - mean) / np.sqrt(((x - mean) ** 2).mean(axes, keepdims=True) + 1e-5)
+
+
+def by_channel(y):
+    return y * GAMMA[:, None, None] + BETA[:, None, None]
+
+
+def grouped(x):
+    return by_channel(normalised(x.reshape(2, 4, -1), -1).reshape(SHAPE))
+
+
+CASES = {
+    "group_norm": (
+        lambda x: op.nn.group_norm(
+            x, relax.const(GAMMA), relax.const(BETA), 4, channel_axis=1, axes=[2, 3], epsilon=1e-5
+        ),
+        grouped,
+    ),
+    "instance_norm": (
+        lambda x: op.nn.instance_norm(
+            x, relax.const(GAMMA), relax.const(BETA), channel_axis=1, axes=[2, 3], epsilon=1e-5
+        ),
+        lambda x: by_channel(normalised(x, (2, 3))),
+    ),
+    "layer_norm": (
+        lambda x: op.nn.layer_norm(
+            x, relax.const(WIDE_GAMMA), relax.const(WIDE_BETA), axes=[-2, -1], epsilon=1e-5
+        ),
+        lambda x: normalised(x, (2, 3)) * WIDE_GAMMA + WIDE_BETA,
+    ),
+    "layer_norm of all": (
+        lambda x: op.nn.layer_norm(
+            x,
+            relax.const(np.ones(SHAPE, "float32")),
+            relax.const(np.zeros(SHAPE, "float32")),
+            axes=[0, 1, 2, 3],
+            epsilon=1e-5,
+        ),
+        lambda x: normalised(x, (0, 1, 2, 3)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_norms_of_rows_that_hardly_vary(name):
+    """Mean 100, deviation 0.05: E[x²] - E[x]² in float32 would leave no digit of the variance."""
+    build, reference = CASES[name]
+    run = Compiled(module(lambda b, x: b.emit(build(x)), (SHAPE, "float32")))
+    for mean, spread in ((0, 1), (100, 0.05)):
+        x = (mean + spread * RNG.standard_normal(SHAPE)).astype("float32")
+        np.testing.assert_allclose(run(x), reference(x), atol=2e-3 if mean else 1e-5, rtol=1e-4)
