@@ -8,6 +8,7 @@ import tvm
 from tvm import relax
 from tvm.relax import op as R
 
+import byoc
 from byoc.frontends import import_model
 
 
@@ -65,6 +66,23 @@ def test_dropout_vanishes(case):
 )
 def test_clips_and_powers(case, body, expected):
     case.check([f32(3, 4)], body, expected)
+
+
+@pytest.mark.parametrize(
+    ("compare", "expected"),
+    [
+        (R.not_equal, {"isnan": 1}),
+        (R.equal, {"isnan": 1, "logical_not": 1}),
+        (R.less_equal, {"isnan": 1, "logical_not": 1}),
+        (R.greater_equal, {"isnan": 1, "logical_not": 1}),
+    ],
+)
+def test_a_comparison_with_itself_asks_for_nan(case, compare, expected):
+    mod = case.build([f32(3)], lambda x: R.where(compare(x, x), R.add(x, const(1)), const(0)))
+    assert case.tools.ops(import_model(mod).mod) == {"where": 1, "add": 1} | expected
+    x = np.array([np.nan, 1, np.inf], "float32")
+    wanted = [np.nan, 0, 0] if compare is R.not_equal else [0, 2, np.inf]
+    np.testing.assert_array_equal(byoc.compile(mod)(x), np.array(wanted, "float32"))
 
 
 def test_roots(case):

@@ -8,6 +8,7 @@ max(x, 0), min(max(x, a), b)                 → relu(x), clip(x, a, b)
 x ** 2, x ** 3, x ** 0.5, x ** -0.5          → square(x), x · square(x), sqrt(x), rsqrt(x)
 concat([x])                                  → x
 cast(cast(x, wider), type of x)              → x
+x ≠ x; x = x, x ≤ x, x ≥ x of floats         → isnan(x); ¬ isnan(x)
 sum / max / min / mean(stack([x, y, …]))     → x + y + …
 """
 
@@ -176,6 +177,17 @@ def _constant_choice(graph: Graph, node: Node) -> Arg | None:
     return chosen if isinstance(chosen, Value) and _same_type(chosen, node) else None
 
 
+def _with_itself(graph: Graph, node: Node) -> Value | None:
+    """How exporters ask for NaN. TVM's simplifier takes x ≠ x for false, of floats, too."""
+    a: Value
+    b: Value
+    a, b = tensors(node)
+    if a is not b or "float" not in a.dtype:
+        return None
+    unknown = relax.op.isnan(a.expr)
+    return graph.emit(unknown if node.op == "not_equal" else relax.op.logical_not(unknown))
+
+
 RULES: Rules = {
     "reshape": [_no_change],
     "flatten": [_no_change],
@@ -204,4 +216,8 @@ RULES: Rules = {
     "min": [_stacked],
     "mean": [_stacked],
     "where": [_constant_choice],
+    "equal": [_with_itself],
+    "not_equal": [_with_itself],
+    "less_equal": [_with_itself],
+    "greater_equal": [_with_itself],
 }
