@@ -174,7 +174,7 @@ def compile(
     program = replace(program, refused=refused, isolation=isolation)
     if not specialise:
         return Executable(program, parts.report)
-    from byoc.specialise_build import make_shapes
+    from byoc.specialise.build import make_shapes
 
     session, shapes = make_shapes(
         source,

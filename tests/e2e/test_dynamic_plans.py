@@ -21,7 +21,7 @@ from benchmarks.zoo import build, random_inputs
 from byoc.bench import difference
 from byoc.discovery import find
 from byoc.specialise import Specialise
-from byoc.specialise_build import bind_dims
+from byoc.specialise.build import bind_dims
 
 SMALL = {"batch": "batch", "features": 16, "hidden": 32, "classes": 8}
 
@@ -114,7 +114,7 @@ def test_the_vm_answers_until_the_plan_is_there(reference):
 
 def test_calls_do_not_wait_for_a_plan_that_is_being_built(monkeypatch):
     gate, begun = threading.Event(), threading.Event()
-    from byoc import specialise_build
+    from byoc.specialise import build as specialise_build
 
     bind = specialise_build.bind_dims
 

@@ -1,13 +1,9 @@
-"""Models with symbolic dimensions at the speed of static ones: a plan per shape, kept by use.
+"""The plans of one executable: which there are, which call gets which, when one is built.
 
-    call ─▶ sizes of the dims ─▶ a plan for them? ──yes──▶ its session                  (hit)
-                                       └──no──▶ the VM                                  (miss)
-                                                 └─ seen `after` times: build one meanwhile
+::
 
-A plan is the whole model with its dimensions filled in: partitioned, compiled and planned like a
-static one, over the same weights. At most `limit` are kept, those used last. A call may also be
-padded up to a size that was named in `buckets`; the first padded answer of every plan is compared
-with the VM's, and padding is given up for good where they differ.
+    sizes ─▶ _find ──plan, of these sizes or of a bucket──▶ Choice(session, inputs, cut back)
+               └─ none: _count ── the `after`-th time ──▶ _waiting ─▶ _work ─▶ _make ─▶ _plans
 """
 
 from __future__ import annotations
@@ -18,26 +14,25 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
-from byoc.errors import ArtifactError, ByocError, OptionError, choices
+from byoc.errors import ArtifactError, ByocError, OptionError
 from byoc.runtime import Session
 from byoc.runtime.ports import size_of
 from byoc.runtime.program import PortType
 from byoc.segment import Array
+from byoc.specialise.options import (
+    PlanUse,
+    Specialisations,
+    Specialise,
+    check_options,
+    check_outputs,
+    symbolic_dims,
+)
+from byoc.specialise.padding import cut, difference, pad
 
-__all__ = [
-    "PlanUse",
-    "Shapes",
-    "Specialisations",
-    "Specialise",
-    "check_options",
-    "saved_shapes",
-    "symbolic_dims",
-]
+__all__ = ["Choice", "Shapes", "saved_shapes"]
 
 _LOG = logging.getLogger("byoc.runtime")
 
@@ -45,98 +40,6 @@ Key = tuple[int, ...]
 """Sizes of the symbolic dimensions, in the order of `symbolic_dims`."""
 
 _REMEMBERED = 1024  # shapes whose uses are counted
-_LOOSE, _TIGHT = 2e-2, 1e-3  # of the largest value: 16-bit floats, all others
-
-
-@dataclass(frozen=True)
-class Specialise:
-    """When a shape gets a plan of its own, and how many are kept.
-
-    limit: plans kept, besides those of `shapes`. after: calls that meet a shape before its plan is
-    built in the background. at_once: build in the first call instead, which waits. shapes: sizes by
-    dimension, built by `byoc.compile` itself, kept for good and saved with the model.
-    buckets: dimension → sizes; a call between two of them is padded to the larger. Only for
-    dimensions whose padding the model does not mind (rows of a batch; positions that a mask hides).
-    fill: input → what to pad it with (0). check: compare the first padded answer of each plan with
-    the VM's.
-    """
-
-    limit: int = 8
-    after: int = 3
-    at_once: bool = False
-    shapes: Sequence[Mapping[str, int]] = ()
-    buckets: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    fill: Mapping[str, float] = field(default_factory=dict)
-    check: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("limit", "after"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"Specialise.{name} must be 1 or more: {getattr(self, name)!r}")
-        for sizes in (*self.shapes, *({d: s} for d, all_ in self.buckets.items() for s in all_)):
-            for dim, size in sizes.items():
-                if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                    raise OptionError(
-                        f"Specialise: the size of dimension {dim!r} must be a whole number above "
-                        f"0, found {size!r}"
-                    )
-
-
-def symbolic_dims(inputs: Sequence[PortType]) -> dict[str, tuple[int, int]]:
-    """Dimension → input and axis that tell its size, for those an input has as they are."""
-    found: dict[str, tuple[int, int]] = {}
-    for number, port in enumerate(inputs):
-        for axis, dim in enumerate(port.type.shape):
-            if isinstance(dim, str) and dim.isidentifier():
-                found.setdefault(dim, (number, axis))
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class PlanUse:
-    """One plan: the sizes it is for, and what became of it.
-
-    state: "ready", "building", "failed" (message: why; the VM answers) or "prepared" (ready, named
-    in `Specialise.shapes`, never given up). uses: calls it answered. padded: of these, with fewer
-    rows than it has. seconds: its compilation took.
-    """
-
-    sizes: Mapping[str, int]
-    state: Literal["ready", "building", "failed", "prepared"]
-    uses: int = 0
-    padded: int = 0
-    seconds: float = 0.0
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Specialisations:
-    """What the plans of an executable did so far.
-
-    hits: calls a plan answered. misses: calls the VM did. evictions: plans given up for others.
-    built: plans compiled, those given up included. padding: "" or why nothing is padded any more.
-    note: "" or why no further plan can be built.
-    """
-
-    hits: int = 0
-    misses: int = 0
-    evictions: int = 0
-    built: int = 0
-    plans: tuple[PlanUse, ...] = ()
-    padding: str = ""
-    note: str = ""
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.hits} hits, {self.misses} misses, {self.built} built, "
-            f"{self.evictions} evictions"
-        ]
-        for plan in self.plans:
-            sizes = ", ".join(f"{dim} = {size}" for dim, size in plan.sizes.items())
-            told = f": {plan.message}" if plan.message else f", {plan.uses} uses"
-            lines.append(f"  {sizes}: {plan.state}{told}")
-        lines += [f"  {text}" for text in (self.padding, self.note) if text]
-        return "\n".join(lines)
 
 
 @dataclass(slots=True, eq=False)
@@ -194,7 +97,7 @@ class Shapes:
         self._buckets = tuple(tuple(sorted(options.buckets.get(d, ()))) for d in self.dims)
         check_options(options, vm.program.inputs)
         if options.buckets:
-            _check_outputs(vm.program.outputs, self.dims)
+            check_outputs(vm.program.outputs, self.dims)
         self._lock = threading.RLock()  # the collector may call `close` wherever we allocate
         self._plans: OrderedDict[Key, _Plan] = OrderedDict()  # the last was used last
         self._fixed: dict[Key, _Plan] = {}
@@ -417,31 +320,19 @@ class Shapes:
     def _padded(self, plan: _Plan, arrays: list[Array], sizes: dict[str, int], room: Key) -> Choice:
         larger = dict(zip(self.dims, room, strict=True))
         inputs, outputs = self._ports
-        padded = []
-        for port, array in zip(inputs, arrays, strict=True):
-            shape = tuple([_known(port, d, larger) for d in port.type.shape])
-            if shape != array.shape:
-                whole = np.full(shape, self.options.fill.get(port.name, 0), array.dtype)
-                whole[tuple([slice(n) for n in array.shape])] = array
-                array = whole
-            padded.append(array)
-        shapes = [tuple([_known(p, d, sizes) for d in p.type.shape]) for p in outputs]
+        padded = pad(inputs, arrays, larger, self.options.fill)
 
-        def cut(results: list[Array]) -> list[Array]:
-            parts = []
-            for result, shape in zip(results, shapes, strict=True):
-                part = result[tuple([slice(n) for n in shape])]
-                parts.append(part if part.shape == result.shape else part.copy())
-            return parts
+        def back(results: list[Array]) -> list[Array]:
+            return cut(outputs, results, sizes)
 
         if not self.options.check or plan.checked:
-            return Choice(plan.session, padded, cut)
+            return Choice(plan.session, padded, back)
         expected = self.vm.run_checked(arrays)
-        found = cut(plan.session.run_checked(padded))
-        why = _difference(outputs, found, expected)
+        found = back(plan.session.run_checked(padded))
+        why = difference(outputs, found, expected)
         if not why:
             plan.checked = True
-            return Choice(plan.session, padded, cut)
+            return Choice(plan.session, padded, back)
         with self._lock:
             self._padding = (
                 f"nothing is padded any more: padded from {sizes} to {larger}, {why}; the model is "
@@ -451,12 +342,6 @@ class Shapes:
             plan.uses, plan.padded = plan.uses - 1, plan.padded - 1
         _LOG.warning("model %r: %s", self.vm.program.name, self._padding)
         return Choice(self.vm, arrays)
-
-
-def _known(port: PortType, dim: int | str, sizes: Mapping[str, int]) -> int:
-    size = size_of(dim, sizes)
-    assert size is not None, (port, dim)  # see `check_options`
-    return size
 
 
 def _check_plan(
@@ -479,26 +364,6 @@ def _check_plan(
             )
 
 
-def _difference(ports: Sequence[PortType], found: list[Array], expected: list[Array]) -> str:
-    """Which output differs and by how much, or nothing."""
-    for port, a, b in zip(ports, found, expected, strict=True):
-        if a.shape != b.shape:
-            return f"output {port.name!r} has shape {a.shape}, not {b.shape}"
-        if a.dtype.kind in "biu":
-            if not np.array_equal(a, b):
-                return f"output {port.name!r} differs in {np.count_nonzero(a != b)} elements"
-            continue
-        wide_a, wide_b = a.astype("float64"), b.astype("float64")
-        same = (wide_a == wide_b) | (np.isnan(wide_a) & np.isnan(wide_b))
-        gap = np.where(same, 0.0, np.abs(wide_a - wide_b))
-        finite = np.abs(wide_b[np.isfinite(wide_b)])
-        scale = max(float(finite.max(initial=0.0)), 1e-6)
-        limit = _LOOSE if a.dtype.itemsize == 2 else _TIGHT
-        if not np.all(gap <= limit * scale):
-            return f"output {port.name!r} differs by {float(gap.max()) / scale:.1e} of its range"
-    return ""
-
-
 def saved_shapes(vm: Session, plans: Sequence[tuple[Mapping[str, int], Session]]) -> Shapes:
     """The plans of a loaded file: those it holds, and no others.
 
@@ -516,36 +381,3 @@ def saved_shapes(vm: Session, plans: Sequence[tuple[Mapping[str, int], Session]]
         )  # fmt: skip
     except OptionError as error:
         raise ArtifactError(f"model {program.name!r}: its plans do not fit it: {error}") from error
-
-
-def _check_outputs(outputs: Sequence[PortType], dims: Sequence[str]) -> None:
-    """Padded outputs can only be cut when their shapes follow from the inputs'."""
-    for port in outputs:
-        for dim in port.type.shape:
-            if size_of(dim, dict.fromkeys(dims, 1)) is None:
-                raise OptionError(
-                    f"buckets: output {port.name!r} is {port.type}, and dimension {dim!r} does not "
-                    f"follow from the inputs' ({', '.join(dims)}): nothing can be padded"
-                )
-
-
-def check_options(options: Specialise, inputs: Sequence[PortType]) -> None:
-    """Raises OptionError for dimensions or inputs the model does not have."""
-    dims = symbolic_dims(inputs)
-    for sizes in options.shapes:
-        for dim in sizes:
-            if dim not in dims:
-                raise OptionError(f"shapes: no symbolic dimension {dim!r}: {choices(dim, dims)}")
-        missing = [d for d in dims if d not in sizes]
-        if missing:
-            raise OptionError(
-                f"shapes: {dict(sizes)} has no size for {', '.join(missing)}; a plan needs all of "
-                f"{', '.join(dims)}"
-            )
-    for dim in options.buckets:
-        if dim not in dims:
-            raise OptionError(f"buckets: no symbolic dimension {dim!r}: {choices(dim, dims)}")
-    names = [port.name for port in inputs]
-    for name in options.fill:
-        if name not in names:
-            raise OptionError(f"fill: the model has no input {name!r}; {choices(name, names)}")

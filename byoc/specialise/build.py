@@ -21,7 +21,8 @@ from byoc.errors import CompileError
 from byoc.opaque import check_placed
 from byoc.runtime import Session
 from byoc.segment import Array
-from byoc.specialise import Shapes, Specialise, check_options, symbolic_dims
+from byoc.specialise.options import Specialise, check_options, symbolic_dims
+from byoc.specialise.shapes import Shapes
 
 if TYPE_CHECKING:
     from byoc.discovery import Requested

@@ -1,0 +1,78 @@
+"""Inputs padded up to a larger size, outputs cut back, and whether the model minded.
+
+::
+
+    x [5, 3] ──pad──▶ [8, 3] ──plan for 8──▶ y [8, 2] ──cut──▶ [5, 2]  ==?  the VM's y [5, 2]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from byoc.runtime.ports import size_of
+from byoc.runtime.program import PortType
+from byoc.segment import Array
+
+__all__ = ["cut", "difference", "pad"]
+
+_LOOSE, _TIGHT = 2e-2, 1e-3  # of the largest value: 16-bit floats, all others
+
+
+def pad(
+    ports: Sequence[PortType],
+    arrays: Sequence[Array],
+    sizes: Mapping[str, int],
+    fill: Mapping[str, float],
+) -> list[Array]:
+    """The inputs with the shapes they have for `sizes`; new rows hold `fill` (0)."""
+    padded = []
+    for port, array in zip(ports, arrays, strict=True):
+        shape = _shape(port, sizes)
+        if shape != array.shape:
+            whole = np.full(shape, fill.get(port.name, 0), array.dtype)
+            whole[tuple([slice(n) for n in array.shape])] = array
+            array = whole
+        padded.append(array)
+    return padded
+
+
+def cut(
+    ports: Sequence[PortType], arrays: Sequence[Array], sizes: Mapping[str, int]
+) -> list[Array]:
+    """The outputs with the shapes they have for `sizes`."""
+    parts = []
+    for port, array in zip(ports, arrays, strict=True):
+        part = array[tuple([slice(n) for n in _shape(port, sizes)])]
+        parts.append(part if part.shape == array.shape else part.copy())
+    return parts
+
+
+def _shape(port: PortType, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    shape = []
+    for dim in port.type.shape:
+        size = size_of(dim, sizes)
+        assert size is not None, (port, dim)  # see `check_outputs`
+        shape.append(size)
+    return tuple(shape)
+
+
+def difference(ports: Sequence[PortType], found: list[Array], expected: list[Array]) -> str:
+    """Which output differs and by how much, or nothing."""
+    for port, a, b in zip(ports, found, expected, strict=True):
+        if a.shape != b.shape:
+            return f"output {port.name!r} has shape {a.shape}, not {b.shape}"
+        if a.dtype.kind in "biu":
+            if not np.array_equal(a, b):
+                return f"output {port.name!r} differs in {np.count_nonzero(a != b)} elements"
+            continue
+        wide_a, wide_b = a.astype("float64"), b.astype("float64")
+        same = (wide_a == wide_b) | (np.isnan(wide_a) & np.isnan(wide_b))
+        gap = np.where(same, 0.0, np.abs(wide_a - wide_b))
+        finite = np.abs(wide_b[np.isfinite(wide_b)])
+        scale = max(float(finite.max(initial=0.0)), 1e-6)
+        limit = _LOOSE if a.dtype.itemsize == 2 else _TIGHT
+        if not np.all(gap <= limit * scale):
+            return f"output {port.name!r} differs by {float(gap.max()) / scale:.1e} of its range"
+    return ""
