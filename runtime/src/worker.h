@@ -26,6 +26,8 @@
 
 namespace byoc {
 
+struct WorkerAnswer;
+
 class Worker {
  public:
   struct Settings {
@@ -69,16 +71,18 @@ class Worker {
   int64_t pid();
 
  private:
-  struct Process;
   struct State;
 
   State* Here();
-  static void LetGo(std::unique_ptr<Process> process);
   static void Leave(State* state);
   void RunLocked(State* state, const Segment& segment, tvm::ffi::PackedArgs args);
   void Launch(State* state);
   bool Ready(State* state, bool wait, const std::string& advice);
+  WorkerAnswer Understand(State* state, int64_t number, const std::string& during,
+                          const std::string& advice);
+  std::string Who(State* state) const;
   [[noreturn]] void ThrowGone(State* state, const std::string& during, const std::string& advice);
+  [[noreturn]] static void ThrowKilled(State* state, const char* kind, const std::string& text);
 
   const Settings settings_;
   /*! \brief Of this process: a forked child starts a worker of its own. */
@@ -89,15 +93,6 @@ class Worker {
 inline constexpr int kWorkerSocket = 3;
 inline constexpr int kWorkerMemory = 4;
 inline constexpr int kWorkerLoad = 5;
-
-/*! \brief In the worker: end it when the process that started it is gone, whatever else it does. */
-void WatchParent(int64_t parent);
-
-/*! \brief In the worker: say that loading failed. */
-void ReportFailure(const std::string& kind, const std::string& message);
-
-/*! \brief In the worker: say that it is ready, run what is asked for until nobody asks any more. */
-void Serve(const std::vector<tvm::ffi::Function>& segments);
 
 }  // namespace byoc
 

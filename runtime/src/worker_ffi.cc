@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "worker.h"
+#include "worker_serve.h"
 
 namespace byoc {
 namespace {

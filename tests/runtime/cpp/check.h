@@ -23,6 +23,14 @@ inline std::vector<std::pair<const char*, Body>>& Tests() {
   return tests;
 }
 
+/*! \brief What this program does when a test starts it once more, with "--child" and arguments. */
+using Child = int (*)(int argc, char** argv);
+
+inline Child& TheChild() {
+  static Child child = nullptr;
+  return child;
+}
+
 struct Register {
   Register(const char* name, Body body) { Tests().emplace_back(name, body); }
 };

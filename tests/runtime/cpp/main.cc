@@ -6,6 +6,7 @@
 
 /*! \brief Run all tests, or those whose name contains the first argument. */
 int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "--child") == 0) return check::TheChild()(argc, argv);
   int failed = 0, run = 0;
   for (const auto& [name, body] : check::Tests()) {
     if (argc > 1 && std::strstr(name, argv[1]) == nullptr) continue;
