@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,12 +38,13 @@ FAULTS = {
     "segfault": "reads from address 0",
     "abort": "calls abort()",
     "exit": "ends its process with status 3",
+    "kill": "is killed, as by a system that has run out of memory",
     "refuse": "refuses to build the segment",
     "refuse to load": "refuses to load what it has built",
 }
 """What can go wrong; the last two not in calls, but when building and loading."""
 
-DEADLY = frozenset({"segfault", "abort", "exit"})
+DEADLY = frozenset({"segfault", "abort", "exit", "kill"})
 """Faults that end the process they happen in: only for vendors out of process."""
 
 _BUILDING = frozenset({"refuse", "refuse to load"})
@@ -162,6 +164,8 @@ def fail(fault: str, seconds: float = 30.0) -> None:
             os.abort()
         case "exit":
             os._exit(3)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _exhaust() -> None:

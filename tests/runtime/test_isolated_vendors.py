@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from native_vendor import as_distribution, build_vendor
 from runtime_programs import elementwise
 from tvm import relax
 
@@ -27,9 +25,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SOURCE = """
 #include <byoc/vendor.h>
 #include <cstdlib>
+#include <cstring>
+#include <memory>
 #include <new>
+#include <signal.h>
 #include <stdexcept>
 #include <unistd.h>
+#include <vector>
 // x * 2, unless x[0] says what is to break.
 struct Brittle : byoc::SegmentRuntime {
   size_t InputCount() const override { return 1; }
@@ -41,8 +43,13 @@ struct Brittle : byoc::SegmentRuntime {
       case 2: std::abort();
       case 3: _exit(7);
       case 4: for (;;) pause();
-      case 5: throw std::bad_alloc();
-      case 6: throw 42;
+      case 5: {
+        std::vector<std::unique_ptr<char[]>> taken;
+        for (;;) std::memset(taken.emplace_back(new char[1 << 24]).get(), 1, 1 << 24);
+      }
+      case 6: for (;;) std::memset(std::malloc(1 << 24), 1, 1 << 24);  // looks at nothing
+      case 7: raise(SIGKILL);
+      case 8: throw 42;
     }
     for (int64_t i = 0; i < in[0]->shape[0]; ++i) static_cast<float*>(out[0]->data)[i] = x[i] * 2;
   }
@@ -68,24 +75,8 @@ TVM_FFI_STATIC_INIT_BLOCK() {
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     """A distribution, as pip leaves it, with the library of vendors "brittle" and "mute"."""
-    import tvm_ffi.libinfo
-
     folder = tmp_path_factory.mktemp("site")
-    (folder / "brittle.cc").write_text(SOURCE)
-    include = Path(__file__).parents[2] / "runtime" / "include"
-    subprocess.run(
-        [
-            os.environ.get("CXX", "g++"), "-std=c++17", "-fPIC", "-shared", "-O0",
-            f"-I{include}", f"-I{tvm_ffi.libinfo.find_include_path()}",
-            f"-I{tvm_ffi.libinfo.find_dlpack_include_path()}",
-            "brittle.cc", "-o", "libbrittle.so", tvm_ffi.libinfo.find_libtvm_ffi(),
-        ],
-        cwd=folder, check=True,
-    )  # fmt: skip
-    info = folder / "byoc_brittle-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: byoc-brittle\nVersion: 1.0\n")
-    (info / "RECORD").write_text("libbrittle.so,,\n")
+    as_distribution(build_vendor(folder, "brittle", SOURCE), "byoc-brittle")
     sys.path.insert(0, str(folder))
     yield NativeRuntime("brittle", "byoc-brittle")
     sys.path.remove(str(folder))
@@ -110,14 +101,27 @@ def test_a_native_library_that_breaks(package):
         (1, r"Crash: the worker process \(pid \d+\) of vendor 'brittle' was killed by SIGSEGV"),
         (3, "Crash: .* exited with status 7 while it ran segment 'numpy_0'"),
         (4, "Deadline: no answer within 3 s; the worker process .* was killed"),
-        (5, r"RuntimeError: vendor 'brittle': std::bad_alloc"),
-        (6, "RuntimeError: unknown C\\+\\+ exception"),
+        (8, "RuntimeError: unknown C\\+\\+ exception"),
     ):
         with pytest.raises(ExecutionError, match=message):
             session(np.float32([what, 0, 0, 0]))
         np.testing.assert_array_equal(session(good), good * 2)
     with pytest.raises(VendorError, match=r"killed by SIGABRT \(abort\) while it loaded its"):
         Session(native(package, blob="break"))
+
+
+def test_a_native_library_that_runs_out_of_memory(package):
+    """One that throws, one that does not look at what it gets, one the system kills."""
+    session = Session(native(package, memory=600 << 20))
+    good = np.float32([0, 1, 2, 3])
+    for what, message in (
+        (5, r"of vendor 'brittle' failed: RuntimeError: vendor 'brittle': std::bad_alloc"),
+        (6, r"Crash: the worker process \(pid \d+\) of vendor 'brittle' was killed by SIGSEGV"),
+        (7, r"was killed by SIGKILL \(out of memory, perhaps: see the system's log\) while it ran"),
+    ):
+        with pytest.raises(ExecutionError, match=message):
+            session(np.float32([what, 0, 0, 0]))
+        np.testing.assert_array_equal(session(good), good * 2)
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["in process", "out of process"])

@@ -80,7 +80,7 @@ def test_dynamic_shapes_and_memory_that_grows(vm_program):
 
 def test_every_fault_is_answered_by_the_twin(kernel_library, tmp_path, caplog):
     """The vendor's process dies, hangs, throws …: the answer is right, this process goes on."""
-    kinds = ["segfault", "sleep", "throw", "status", "memory", "nan"]
+    kinds = ["segfault", "sleep", "throw", "status", "memory", "kill", "nan"]
     faults = {2 * i + 2: kind for i, kind in enumerate(kinds)}
     segment = {"faults": faults, "counter": str(tmp_path / "calls")}
     healing = Healing(failures=len(kinds) + 1, check_nan=True)
@@ -99,6 +99,7 @@ def test_every_fault_is_answered_by_the_twin(kernel_library, tmp_path, caplog):
         ("error", r"RuntimeError: the device is on fire"),
         ("error", r"status 7 \(DEVICE_LOST\)"),
         ("error", r"Unable to allocate 16\.0 MiB"),
+        ("crash", r"was killed by SIGKILL \(out of memory, perhaps: see the system's log\) while"),
         ("nan", r"NaN in output 0"),
     ]
     assert [f.kind for f in session.faults] == [kind for kind, _ in expected]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from native_vendor import build_vendor
 
 import byoc.runtime
 from byoc.errors import VendorError
@@ -46,21 +47,7 @@ BYOC_REGISTER_VENDOR(scale, Init)
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory) -> Path:
-    import tvm_ffi.libinfo
-
-    folder = tmp_path_factory.mktemp("vendor")
-    (folder / "scale.cc").write_text(SOURCE)
-    include = Path(__file__).parents[2] / "runtime" / "include"
-    subprocess.run(
-        [
-            os.environ.get("CXX", "g++"), "-std=c++17", "-fPIC", "-shared", "-O0",
-            f"-I{include}", f"-I{tvm_ffi.libinfo.find_include_path()}",
-            f"-I{tvm_ffi.libinfo.find_dlpack_include_path()}",
-            "scale.cc", "-o", "libscale.so", tvm_ffi.libinfo.find_libtvm_ffi(),
-        ],
-        cwd=folder, check=True,
-    )  # fmt: skip
-    return folder / "libscale.so"
+    return build_vendor(tmp_path_factory.mktemp("vendor"), "scale", SOURCE)
 
 
 @pytest.fixture
