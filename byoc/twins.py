@@ -7,7 +7,8 @@ same library::
     main          ──▶ host.lower ──▶ kernels …                     ─┴─▶ one library
                                 └──▶ plan of the twin: tasks over those kernels
 
-Its constants are the segment's own arrays, so an artifact holds them once.
+Its kernels take weights as the segment has them and pack them in every call (`pack=False`): so the
+constants are the very arrays that the vendor got, and an artifact holds them once.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _twin(name: str, func: Any, pool: _Pool, known: list[Any]) -> Twin:
         if attribute in func.attrs:
             func = func.without_attr(attribute)
     main = func.with_attr("global_symbol", "main")
-    lowered = host.lower(tvm.IRModule({"main": main}))
+    lowered = host.lower(tvm.IRModule({"main": main}), pack=False)
     fields = getattr(main.ret_ty, "fields", None)
     outputs = [f"y{i}" for i in range(1 if fields is None else len(fields))]
     planned = make_plan(

@@ -1,4 +1,8 @@
-"""Emit byoc's own kernels into a Relax function: choose tiles, pack constants, call TE."""
+"""Emit byoc's own kernels into a Relax function: choose tiles, pack constants, call TE.
+
+Constant weights are packed at compile time, or (`pack=False`) left as they are and packed by a
+stage of the kernel: that costs time in every call, and lets others share the arrays.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,15 @@ from tvm.ir import GenericConst
 
 from .kernels import matmul as mm
 from .kernels import rows
-from .kernels.conv import ConvShape, Tile, choose_tile, conv, pack_weight
+from .kernels.conv import (
+    ConvShape,
+    Tile,
+    choose_tile,
+    conv,
+    pack_weight,
+    turn_weight,
+    turn_weight_te,
+)
 from .schedule.kernel import extent_of
 from .target import Machine
 
@@ -41,7 +53,7 @@ def _dtype(expr: Any) -> str:
     return str(expr.ty.dtype)
 
 
-def emit_conv(builder: Any, call: Any, machine: Machine) -> Any | None:
+def emit_conv(builder: Any, call: Any, machine: Machine, *, pack: bool = True) -> Any | None:
     """A convolution as `kernels.conv`; None for layouts and shapes it does not know.
 
     Channel-last data is turned around on the way in and out.
@@ -55,7 +67,7 @@ def emit_conv(builder: Any, call: Any, machine: Machine) -> Any | None:
     if sorted(layouts[0]) != sorted("NC" + spatial):
         return None
     x = _permute(builder, x, layouts[0], "NC" + spatial)
-    weight = _permute(builder, weight, layouts[1], "OI" + spatial)
+    weight = _permute(builder, weight, layouts[1], "OI" + spatial, fold=pack)
     rank = len(spatial)
     pads = [int(p) for p in attrs.padding]
     sizes = [extent_of(d) for d in _dims(weight)]
@@ -72,13 +84,15 @@ def emit_conv(builder: Any, call: Any, machine: Machine) -> Any | None:
         pads_end=tuple(pads[rank:]),
         groups=int(attrs.groups),
     )
-    y = _tiled_conv(builder, x, weight, shape, _dtype(call), machine)
+    y = _tiled_conv(builder, x, weight, shape, _dtype(call), machine, pack)
     if layouts[0] == "NC" + spatial:
         return y
     return _permute(builder, builder.emit(y), "NC" + spatial, layouts[0])
 
 
-def emit_transposed_conv(builder: Any, call: Any, machine: Machine) -> Any | None:
+def emit_transposed_conv(
+    builder: Any, call: Any, machine: Machine, *, pack: bool = True
+) -> Any | None:
     """A transposed convolution with constant weights: zeros between pixels, then a convolution.
 
     ::
@@ -104,24 +118,36 @@ def emit_transposed_conv(builder: Any, call: Any, machine: Machine) -> Any | Non
     end = [r - p + e for r, p, e in zip(reach, pads[rank:], extra, strict=True)]
     if min(begin + end) < 0:
         return None
-    outputs = values.shape[1] * groups
-    grouped = values.reshape(groups, channels // groups, values.shape[1], *kernel).swapaxes(1, 2)
-    reversed_ = np.flip(grouped, axis=tuple(range(3, 3 + rank)))
-    flipped = np.ascontiguousarray(reversed_).reshape(outputs, channels // groups, *kernel)
+    ones = (1,) * rank
+    shape = ConvShape(
+        in_channels=channels,
+        out_channels=values.shape[1] * groups,
+        kernel=tuple(kernel),
+        strides=ones,
+        dilations=tuple(dilations),
+        pads_begin=tuple(begin),
+        pads_end=tuple(end),
+        groups=groups,
+    )
+    if pack:
+        turned = relax.const(turn_weight(values, shape), _dtype(weight))
+    else:
+        turn = partial(turn_weight_te, shape=shape)
+        turned = builder.emit(builder.call_te(turn, weight, primfunc_name_hint="turn"))
     if any(s > 1 for s in strides):
         spread = partial(topi.nn.dilate, strides=[1, 1, *strides], name="dilate")
         x = builder.emit(builder.call_te(spread, x, primfunc_name_hint="dilate"))
-    ones = (1,) * rank
-    shape = ConvShape(
-        channels, outputs, tuple(kernel), ones, tuple(dilations), tuple(begin), tuple(end), groups
-    )
-    return _tiled_conv(
-        builder, x, relax.const(flipped, _dtype(weight)), shape, _dtype(call), machine
-    )
+    return _tiled_conv(builder, x, turned, shape, _dtype(call), machine, pack)
 
 
 def _tiled_conv(
-    builder: Any, x: Any, weight: Any, shape: ConvShape, out_dtype: str, machine: Machine
+    builder: Any,
+    x: Any,
+    weight: Any,
+    shape: ConvShape,
+    out_dtype: str,
+    machine: Machine,
+    pack: bool,
 ) -> Any:
     """Call `kernels.conv` on channel-major operands."""
     lanes = machine.lanes("float32")
@@ -132,7 +158,7 @@ def _tiled_conv(
     if shape.pointwise and len(space) > 1 and None not in sizes:
         view = tuple(s or 0 for s in sizes)
         tile = choose_tile(shape, prod(view), lanes, machine.registers, row=view[-1])
-    values = _constant(weight)
+    values = _constant(weight) if pack else None
     if tile is not None and view is not None:
         one = (1,)
         flat = ConvShape(
@@ -164,19 +190,19 @@ def _tiled_conv(
     return builder.call_te(compute, x, weight, primfunc_name_hint="conv", primfunc_attrs=_FUSABLE)
 
 
-def _permute(builder: Any, x: Any, source: str, target: str) -> Any:
+def _permute(builder: Any, x: Any, source: str, target: str, *, fold: bool = True) -> Any:
     """`x` with its axes, named by the letters of `source`, in the order of `target`."""
     if source == target:
         return x
     axes = [source.index(letter) for letter in target]
-    values = _constant(x)
+    values = _constant(x) if fold else None
     if values is not None:
         return relax.const(np.ascontiguousarray(values.transpose(axes)), _dtype(x))
     turn = partial(topi.transpose, axes=axes)
     return builder.emit(builder.call_te(turn, x, primfunc_name_hint="transpose"))
 
 
-def emit_matmul(builder: Any, call: Any, machine: Machine) -> Any | None:
+def emit_matmul(builder: Any, call: Any, machine: Machine, *, pack: bool = True) -> Any | None:
     """A matrix product as `kernels.matmul`; None for vectors, which TOPI serves."""
     a, b = call.args
     if min(len(_dims(a)), len(_dims(b))) < 2:
@@ -192,7 +218,7 @@ def emit_matmul(builder: Any, call: Any, machine: Machine) -> Any | None:
     lanes = machine.lanes("float32")
     width = extent_of(_dims(b)[-1])
     tile = mm.choose_tile(extent_of(rows), width, lanes, machine.registers, unit)
-    values = _constant(b)
+    values = _constant(b) if pack else None
     if values is not None:
         b = relax.const(mm.pack_columns(values, tile.columns), _dtype(b))
     out_dtype = _dtype(call)
@@ -204,6 +230,7 @@ def emit_matmul(builder: Any, call: Any, machine: Machine) -> Any | None:
             dtype=_sum_dtype(out_dtype),
             out_dtype=out_dtype,
             packed=None if values is None else width,
+            copy=len(_dims(b)) == 2 and (extent_of(rows) or 64) > 2 * tile.rows,
             view=view,
         ),
         a,

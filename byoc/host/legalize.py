@@ -48,7 +48,7 @@ def _stock(op: str) -> Legalizer:
     return function
 
 
-_EMITTERS: Mapping[str, Emitter] = {
+_WEIGHTED: Mapping[str, Callable[..., Any]] = {
     "relax.matmul": emit_matmul,
     "relax.nn.conv1d": emit_conv,
     "relax.nn.conv1d_transpose": emit_transposed_conv,
@@ -56,6 +56,10 @@ _EMITTERS: Mapping[str, Emitter] = {
     "relax.nn.conv2d_transpose": emit_transposed_conv,
     "relax.nn.conv3d": emit_conv,
     "relax.nn.conv3d_transpose": emit_transposed_conv,
+}
+"""Emitters that pack constant weights, unless told ``pack=False``."""
+
+_EMITTERS: Mapping[str, Emitter] = {
     "relax.nn.layer_norm": emit_layer_norm,
     "relax.nn.log_softmax": partial(emit_softmax, log=True),
     "relax.nn.rms_norm": emit_rms_norm,
@@ -83,8 +87,13 @@ def _take(builder: Any, call: Any) -> Any:
     return builder.call_te(topi.take, table, indices, call.attrs.axis, mode=mode)
 
 
-def legalize(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
-    """Replace every op by a call of a PrimFunc, except `relax.reshape`, which stays a view."""
-    own = {op: _with_fallback(op, emit, machine) for op, emit in _EMITTERS.items()}
+def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.IRModule:
+    """Replace every op by a call of a PrimFunc, except `relax.reshape`, which stays a view.
+
+    pack: lay constant weights out anew at compile time; else kernels do, in every call.
+    """
+    weighted = {op: partial(emit, pack=pack) for op, emit in _WEIGHTED.items()}
+    emitters = {**_EMITTERS, **weighted}
+    own = {op: _with_fallback(op, emit, machine) for op, emit in emitters.items()}
     table = {**_VIEWS, **SPELLED, **EXTREMES, **own, "relax.take": _take}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

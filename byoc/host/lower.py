@@ -59,10 +59,12 @@ def needs_vm(mod: tvm.IRModule) -> bool:
     return len(host) != 1 or not _is_straight_line(host[0])
 
 
-def lower(mod: tvm.IRModule, *, threads: int | None = None) -> Lowered:
+def lower(mod: tvm.IRModule, *, threads: int | None = None, pack: bool = True) -> Lowered:
     """Lower a module whose only host function is `main`, with static shapes.
 
-    mod: `PartitionResult.mod`. threads: as for `byoc.host.build`.
+    mod: `PartitionResult.mod`. threads: as for `byoc.host.build`. pack: constant weights may be
+    laid out anew; else they stay as they are in `mod`, and kernels that want another layout copy
+    them in every call.
     Raises CompileError for an op that has no kernel.
     """
     if needs_vm(mod):
@@ -70,7 +72,7 @@ def lower(mod: tvm.IRModule, *, threads: int | None = None) -> Lowered:
             "lower() takes a module with static shapes, without control flow, and with one host "
             "function `main`; use build_vm() for this one (needs_vm() tells which)"
         )
-    lowered, notes, sources = lower_module(mod, host_machine(threads))
+    lowered, notes, sources = lower_module(mod, host_machine(threads), pack=pack)
     main = lowered["main"]
     _check_lowered(main)
     kernels = {gv: f for gv, f in lowered.functions_items() if isinstance(f, tirx.PrimFunc)}
@@ -78,14 +80,14 @@ def lower(mod: tvm.IRModule, *, threads: int | None = None) -> Lowered:
 
 
 def lower_module(
-    mod: tvm.IRModule, machine: Machine
+    mod: tvm.IRModule, machine: Machine, *, pack: bool = True
 ) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
     """Lower every host function of `mod`; returns the module, notes and sources (see `Lowered`).
 
     Raises CompileError for what TVM cannot lower.
     """
     try:
-        return _lower_module(mod, machine)
+        return _lower_module(mod, machine, pack)
     except ByocError:
         raise
     except Exception as error:
@@ -98,12 +100,12 @@ def lower_module(
 
 
 def _lower_module(
-    mod: tvm.IRModule, machine: Machine
+    mod: tvm.IRModule, machine: Machine, pack: bool
 ) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
     mod = decompose(externalize_segments(mod))
     with machine.target:
         mod = relax.backend.DispatchSortScan()(mod)
-    mod = legalize(mod, machine)
+    mod = legalize(mod, machine, pack=pack)
     mod = transform.AnnotateTIROpPattern()(mod)
     mod = transform.FuseOps()(transform.Normalize()(tag(mod)))
     mod, sources = restore(mod)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import byoc
+from byoc.runtime import Session
 
 WIDTH, LAYERS = 512, 3
 WEIGHTS = LAYERS * WIDTH * WIDTH * 4
@@ -17,7 +20,7 @@ WEIGHTS = LAYERS * WIDTH * WIDTH * 4
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
-    """Dense layers on dnnl, each with a host twin."""
+    """Dense layers on dnnl, with host twins."""
     rng = np.random.default_rng(0)
     nodes, weights, last = [], [], "x"
     for i in range(LAYERS):
@@ -34,7 +37,7 @@ def file(tmp_path_factory) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     path = tmp_path_factory.mktemp("memory") / "m.byoc"
-    byoc.compile(model, vendors=["dnnl"]).save(path)
+    byoc.compile(model, vendors=["dnnl"], heal=True).save(path)
     return path
 
 
@@ -78,3 +81,68 @@ def test_sessions_of_equal_files_share(file, tmp_path):
 
 def test_the_file_holds_each_weight_once(file):
     assert WEIGHTS < file.stat().st_size < 1.1 * WEIGHTS
+
+
+def _convolutions() -> onnx.ModelProto:
+    """Every way that weights come: plain, pointwise, grouped, transposed, a product of few rows
+    (whose columns are no whole vectors) and one of many."""
+    rng = np.random.default_rng(1)
+    nodes, weights = [], []
+
+    def constant(name: str, *shape: int) -> str:
+        values = (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype("float32")
+        weights.append(numpy_helper.from_array(values, name))
+        return name
+
+    def node(op: str, x: str, weight: str, y: str, **attrs: object) -> None:
+        nodes.append(helper.make_node(op, [x, weight], [y], **attrs))
+
+    node("Conv", "x", constant("w0", 128, 64, 3, 3), "c0", pads=[1] * 4)
+    nodes.append(helper.make_node("Relu", ["c0"], ["r0"]))
+    node("Conv", "r0", constant("w1", 256, 128, 1, 1), "c1")
+    node("Conv", "c1", constant("w2", 256, 64, 3, 3), "c2", group=4, strides=[2, 2])
+    node("ConvTranspose", "c2", constant("w3", 256, 48, 3, 3), "c3", strides=[2, 2])
+    node("Conv", "c3", constant("w4", 96, 48, 5, 5), "c4")
+    nodes.append(helper.make_node("Reshape", ["c4", "rows"], ["m0"]))
+    node("MatMul", "m0", constant("w5", 96, 512), "m1")
+    node("MatMul", "m1", constant("w6", 512, 1000), "m2")
+    nodes.append(helper.make_node("ReduceMean", ["m2"], ["m3"], axes=[1]))
+    node("MatMul", "m3", constant("w7", 1000, 500), "y")
+    weights.append(numpy_helper.from_array(np.array([1, -1, 96]), "rows"))
+    kind = TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes, "convolutions", [helper.make_tensor_value_info("x", kind, [1, 64, 14, 14])],
+        [helper.make_tensor_value_info("y", kind, None)], weights,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def test_twins_share_the_weights_of_vendors(tmp_path):
+    model = _convolutions()
+    weights = sum(numpy_helper.to_array(w).nbytes for w in model.graph.initializer)
+    sizes, members, exes = [], [], []
+    for heal in (False, True):
+        exe = byoc.compile(model, vendors=["dnnl"], heal=heal)
+        assert bool(exe._program.twins) is heal
+        exe.save(tmp_path / f"{heal}.byoc")
+        sizes.append((tmp_path / f"{heal}.byoc").stat().st_size)
+        with zipfile.ZipFile(tmp_path / f"{heal}.byoc") as file:
+            members.append(file.getinfo("weights.bin").file_size)
+        exes.append(exe)
+    assert 0.99 * weights < members[0] and members[1] < 1.005 * members[0]
+    assert sizes[1] < 1.1 * sizes[0]
+    # In memory, too: a twin holds the arrays of its vendor.
+    assert exes[1].memory.weights < 1.005 * exes[0].memory.weights
+    loaded = byoc.load(tmp_path / "True.byoc")
+    assert mapped(tmp_path / "True.byoc") == 1
+    twins = list(loaded._program.twins.values())
+    addresses = {a.ctypes.data for t in twins for a in t.constants if a.nbytes > 4096}
+    vendors = {a.ctypes.data for s in loaded._program.artifacts for a in s.constants}
+    assert addresses and addresses <= vendors
+    # They compute the same: a program whose vendor is gone runs on its twins.
+    gone = dict.fromkeys(loaded._program.twins, "gone")
+    alone = Session(dataclasses.replace(loaded._program, refused=gone))
+    x = np.random.default_rng(2).standard_normal((1, 64, 14, 14), "float32")
+    np.testing.assert_allclose(alone(x), exes[0](x), rtol=1e-4, atol=1e-5)
+    assert [fault.kind for fault in alone.faults] == ["build"] * len(gone)

@@ -26,7 +26,15 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
-__all__ = ["ConvShape", "Tile", "choose_tile", "conv", "pack_weight"]
+__all__ = [
+    "ConvShape",
+    "Tile",
+    "choose_tile",
+    "conv",
+    "pack_weight",
+    "turn_weight",
+    "turn_weight_te",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +177,28 @@ def pack_weight(
         split = np.pad(split, [(0, 0), (0, 0), (0, width - tile.channels), (0, 0), *rest])
     order = (0, 1, 3, *range(5, split.ndim), 4, 2)
     return np.ascontiguousarray(split.transpose(order))
+
+
+def turn_weight(weight: npt.NDArray[Any], shape: ConvShape) -> npt.NDArray[Any]:
+    """Of a transposed convolution: [C, O / g, *k] → [O, C / g, *k], kernel reversed."""
+    groups, inputs, outputs = shape.groups, shape.group_inputs, shape.group_outputs
+    grouped = weight.reshape(groups, inputs, outputs, *shape.kernel).swapaxes(1, 2)
+    turned = np.flip(grouped, axis=tuple(range(3, grouped.ndim)))
+    return np.ascontiguousarray(turned).reshape(shape.out_channels, inputs, *shape.kernel)
+
+
+def turn_weight_te(weight: te.Tensor, shape: ConvShape) -> te.Tensor:
+    """`turn_weight` at run time."""
+
+    def element(o: Any, c: Any, *k: Any) -> Any:
+        back = [size - 1 - i for size, i in zip(shape.kernel, k, strict=True)]
+        if shape.groups == 1:
+            return weight(c, o, *back)
+        g = o // shape.group_outputs
+        return weight(g * shape.group_inputs + c, o % shape.group_outputs, *back)
+
+    full = (shape.out_channels, shape.group_inputs, *shape.kernel)
+    return te.compute(full, element, name="turn")
 
 
 def _pack(weight: te.Tensor, shape: ConvShape, tile: Tile, lanes: int) -> te.Tensor:

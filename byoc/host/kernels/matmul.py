@@ -3,8 +3,9 @@
 The picture of `kernels.conv` with rows in place of pixels: a tile of `rows` x `columns` sums
 stays in registers over all of K. The right side lies in panels of `columns`, so that it is read
 front to back; a constant one is packed at compile time, another is copied by a stage ``pack``,
-or read in place when its rows are whole vectors. A product with one row (a dense layer at batch
-one) is a walk over the weights at memory speed.
+or read in place when its rows are whole panels (and `copy` is not asked for: where many tiles read
+it, a copy pays). A product with one row (a dense layer at batch one) is a walk over the weights at
+memory speed.
 """
 
 from __future__ import annotations
@@ -80,17 +81,18 @@ def matmul(
     dtype: str,
     out_dtype: str,
     packed: int | None = None,
+    copy: bool = False,
     view: Sequence[Any] | None = None,
 ) -> te.Tensor:
     """TE of the product; sums are made in `dtype`, the result is `out_dtype`.
 
-    packed: N when `b` comes from `pack_columns`. view: `a` is one flat matrix; the result
-    has these axes in place of its rows.
+    packed: N when `b` comes from `pack_columns`. copy: never read `b` in place. view: `a` is one
+    flat matrix; the result has these axes in place of its rows.
     """
     *batch_a, rows, depth = a.shape
     columns = _static(b.shape[-1]) if packed is None else packed
     panels = (columns + tile.columns - 1) // tile.columns
-    read_b, batch_b = _panels(b, tile, columns, panels, packed is not None)
+    read_b, batch_b = _panels(b, tile, columns, panels, packed is not None, copy)
     batch = _broadcast(batch_a, batch_b)
     padded = (rows + tile.rows - 1) // tile.rows * tile.rows
     source = _pad_rows(a, rows, padded)
@@ -128,13 +130,13 @@ def matmul(
 
 
 def _panels(
-    b: te.Tensor, tile: MatmulTile, columns: Any, panels: Any, packed: bool
+    b: te.Tensor, tile: MatmulTile, columns: Any, panels: Any, packed: bool, copy: bool
 ) -> tuple[Any, list[Any]]:
     """A reader (batch, panel, k, column) of the right side, and its batch axes."""
     if packed:
         return (lambda n, p, k, j: b(*n, p, k, j)), list(b.shape[:-3])
     batch, depth = list(b.shape[:-2]), b.shape[-2]
-    if isinstance(columns, int) and columns % tile.columns == 0:
+    if isinstance(columns, int) and columns % tile.columns == 0 and not copy:
         return (lambda n, p, k, j: b(*n, k, p * tile.columns + j)), batch
 
     def element(*index: Any) -> Any:
