@@ -11,6 +11,7 @@ import tvm
 
 from byoc.errors import ModelError
 from byoc.frontends.normalise import normalise_graph, normalise_module
+from byoc.frontends.pt2 import is_pt2, load_pt2
 
 if TYPE_CHECKING:
     import onnx
@@ -53,9 +54,10 @@ def import_model(
 ) -> Model:
     """Read a model and bring it into normal form.
 
-    model: path of an ONNX, TFLite or Relay file, an `onnx.ModelProto`, the bytes of a TFLite file,
-    a `tflite.Model`, a `torch.export.ExportedProgram`, what `read_relay` returns, or a Relax
-    `IRModule` (not changed); a `Model` is returned as it is.
+    model: path of an ONNX, TFLite or Relay file or of one of `torch.export.save`, an
+    `onnx.ModelProto`, the bytes of a TFLite file, a `tflite.Model`, a
+    `torch.export.ExportedProgram`, what `read_relay` returns, or a Relax `IRModule` (not changed);
+    a `Model` is returned as it is.
     params: parameters of a Relay file, as `read_relay` takes them.
     Raises ModelError when the model cannot be read or holds something unsupported.
     """
@@ -73,6 +75,8 @@ def import_model(
 
     if isinstance(model, (str, Path)):
         path = Path(model)
+        if is_pt2(path):
+            return _import_torch(load_pt2(path))
         return _import_tflite(path) if is_tflite(path) else _import_onnx(path)
     if is_tflite(model):
         return _import_tflite(model)
