@@ -53,14 +53,16 @@ def logical_not(c: Context, /, self: Any) -> Any:
 
 @op("isnan.default")
 def isnan(c: Context, /, self: Any) -> Any:
-    return R.not_equal(self, self)
+    if "float" in str(self.ty.dtype):
+        return R.isnan(self)  # not x != x, which TVM's simplifier takes for false
+    return R.full(c.shape, c.const(False, "bool"), "bool")
 
 
 @op("isinf.default")
 def isinf(c: Context, /, self: Any) -> Any:
     dtype = str(self.ty.dtype)
     if "float" not in dtype:
-        return R.not_equal(self, self)
+        return R.full(c.shape, c.const(False, "bool"), "bool")
     return R.equal(c.emit(R.abs(self)), c.const(np.inf, dtype))
 
 
@@ -271,8 +273,8 @@ def extreme_of_numbers(c: Context, /, self: Any, other: Any) -> Any:
     both = c.emit(_extreme(c, function, a, b))
     if "float" not in c.dtype:
         return both
-    known = c.emit(R.where(c.emit(R.not_equal(b, b)), a, both))
-    return R.where(c.emit(R.not_equal(a, a)), b, known)
+    known = c.emit(R.where(c.emit(R.isnan(b)), a, both))
+    return R.where(c.emit(R.isnan(a)), b, known)
 
 
 @op("clamp.default", "clamp.Tensor", "clamp_min.default", "clamp_min.Tensor", "clamp_max.default",
@@ -296,13 +298,21 @@ def minimum(c: Context, /, self: Any, other: Any) -> Any:
 
 def _scaled(c: Context, x: Any, alpha: Any) -> Any:
     x = c.cast(x, c.dtype)
-    return x if alpha == 1 else c.emit(R.multiply(x, c.cast(alpha, c.dtype)))
+    return x if alpha == 1 else c.emit(R.multiply(x, _factor(c, alpha, x)))
+
+
+def _factor(c: Context, value: Any, x: Any) -> Any:
+    """A number to multiply x by. Zero is a vector: TVM takes x · 0 for 0, also where x is NaN."""
+    if isinstance(value, (int, float)) and value == 0 and "float" in c.dtype and x.ty.ndim:
+        return c.const(np.zeros(1), c.dtype)
+    return c.cast(value, c.dtype)
 
 
 @op("add.Tensor", "add.Scalar")
 def add(c: Context, /, self: Any, other: Any, alpha: Any = 1) -> Any:
     if c.dtype == "bool":
-        return R.logical_or(c.cast(self, "bool"), c.cast(other, "bool"))
+        added = c.cast(other, "bool") if alpha else c.const(False, "bool")
+        return R.logical_or(c.cast(self, "bool"), added)
     return R.add(c.cast(self, c.dtype), _scaled(c, other, alpha))
 
 
@@ -320,7 +330,8 @@ def rsub(c: Context, /, self: Any, other: Any, alpha: Any = 1) -> Any:
 def mul(c: Context, /, self: Any, other: Any) -> Any:
     if c.dtype == "bool":
         return R.logical_and(c.cast(self, "bool"), c.cast(other, "bool"))
-    return R.multiply(c.cast(self, c.dtype), c.cast(other, c.dtype))
+    x = c.cast(self, c.dtype)
+    return R.multiply(x, _factor(c, other, x))
 
 
 @op("div.Tensor", "div.Scalar")

@@ -192,6 +192,33 @@ def test_operators(kind):
             close(a, b, 2e-5)
 
 
+NAN = float("nan")
+SPECIAL = {
+    "x != x": (lambda x: torch.where(x != x, 0.0, x).sum(), [NAN, 2.0]),
+    "nanmean": (lambda x: torch.nanmean(x, 0, keepdim=True), [NAN, 2.0, 3.0]),
+    "fmax": (lambda x: torch.fmax(x, x.flip(0)), [NAN, 2.0, NAN]),
+    "zero times": (lambda x: x * 0 + 1, [NAN, float("inf"), 2.0]),
+    "addr": (lambda x: torch.addr(x, x, x, beta=0, alpha=0), [NAN]),
+    "addr of a NaN": (lambda x: torch.addr(x[:1], x[1:], x[1:], beta=0), [NAN, 2.0]),
+    "bools": (lambda x: torch.add(x > 1, x > 0, alpha=False), [1.0, 2.0]),
+    "near-equal groups": (lambda x: F.group_norm(x.reshape(1, 4, 2), 2),
+                          [50.0, 50.01, 50.02, 50.03, 50.01, 50.0, 50.02, 49.99]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_values_that_are_no_ordinary_numbers(name):
+    function, values = SPECIAL[name]
+
+    class Model(nn.Module):
+        def forward(self, x):
+            return function(x)
+
+    x = torch.tensor(values)
+    found, expected = byoc.compile(export(Model(), (x,)))(x), Model()(x).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-3, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"groups": 2, "bias": False}, {"stride": 2, "dilation": 2, "padding": (2, 1)},
