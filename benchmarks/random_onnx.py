@@ -1,11 +1,11 @@
-"""Random ONNX graphs (`onnx_grammar.py`) on byoc and on ONNX Runtime: equal, or refused by name.
+"""Random ONNX graphs (`onnx_grammar/`) on byoc and on ONNX Runtime: equal, or refused by name.
 
-    python benchmarks/random_onnx.py --graphs 2000                         everything on the host
-    python benchmarks/random_onnx.py --graphs 2000 --vendors dnnl,onnxruntime
+    python benchmarks/random_onnx.py --graphs 2000                      three sets of vendors
+    python benchmarks/random_onnx.py --graphs 2000 --vendors host       everything on the host
     python benchmarks/random_onnx.py --first 1234 --graphs 1 --keep /tmp   one graph, model kept
 
-Graphs run in a worker process, which is replaced when one crashes it or takes over a minute. A
-graph ends as one of
+Graphs run in a worker process, which is replaced when one crashes it or hangs. A graph is imported
+once and then compiled and run for each set of vendors; there it ends as one of
 
     equal     every output has the numbers, shape and dtype of ONNX Runtime (no graph optimisation)
     refused   byoc raised one of its own errors
@@ -19,11 +19,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +36,19 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.onnx_grammar import Case, make_case
 
-__all__ = ["BAD", "difference", "reference", "try_case"]
+__all__ = ["BAD", "SETS", "difference", "reference", "try_case", "try_sets"]
 
 BAD = ("wrong", "error", "crash", "timeout")
+SETS = ("host", "dnnl", "dnnl,onnxruntime")
 _SECONDS = 300
 # |a - b| ≤ tolerance · max(1, |b|): chains of a dozen operators, sums of some hundred products.
 _TOLERANCE = {"float64": 2e-5, "float32": 1e-3, "float16": 4e-2}
 
 
-def reference(case: Case) -> list[np.ndarray] | None:
-    """What ONNX Runtime computes, node by node; None when it does not run the graph."""
+def reference(case: Case) -> list[list[np.ndarray]] | None:
+    """What ONNX Runtime computes, node by node, for each set of inputs; None when it does not run
+    the graph.
+    """
     import onnxruntime as ort
 
     settings = ort.SessionOptions()
@@ -52,7 +58,7 @@ def reference(case: Case) -> list[np.ndarray] | None:
     try:
         data = case.model.SerializeToString()
         session = ort.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
-        return list(session.run(None, case.inputs))
+        return [list(session.run(None, inputs)) for inputs in (case.inputs, *case.more)]
     except Exception:
         return None
 
@@ -79,63 +85,152 @@ def difference(found: np.ndarray, expected: np.ndarray) -> str | None:
     return f"{int(far.sum())} of {far.size} elements differ: {a[index]!r}, expected {b[index]!r}"
 
 
-def try_case(case: Case, vendors: tuple[str, ...]) -> tuple[str, str]:
+def try_case(case: Case, vendors: Sequence[Any]) -> tuple[str, str]:
     """How a graph ends, and why: "equal", "refused", "skip", "wrong", "error"."""
+    return next(try_sets(case, {"": vendors}))[1]
+
+
+def try_sets(
+    case: Case, sets: Mapping[str, Sequence[Any]]
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    """How a graph ends with each set of vendors, as `try_case`.
+
+    Two sets that take the same ops make the same program, which is built and run once.
+    """
+    from tvm_ffi import structural_equal
+
     import byoc
     from byoc.errors import ByocError
+    from byoc.frontends import import_model
 
     expected = reference(case)
-    try:
-        results = byoc.compile(case.model, vendors).run(case.inputs)
-    except ByocError as error:
-        return "refused", f"{type(error).__name__}: {error}"
-    except Exception as error:
-        return "error", f"{type(error).__name__}: {error}"
-    if expected is None:
-        return "skip", ""
-    for port, array in zip(case.model.graph.output, expected, strict=True):
-        why = difference(np.asarray(results[port.name]), np.asarray(array))
-        if why:
-            return "wrong", f"output {port.name!r}: {why}"
+    model: Any = None
+    made: list[tuple[Any, tuple[str, str]]] = []
+    for name, vendors in sets.items():
+        try:
+            model = import_model(case.model) if model is None else model
+            parts = byoc.partition_model(model, vendors).mod
+            same = [end for mod, end in made if structural_equal(mod, parts)]
+            if same:
+                yield name, same[0]
+                continue
+            program = byoc.compile(model, vendors)
+            found = [program.run(inputs) for inputs in (case.inputs, *case.more)]
+        except ByocError as error:
+            yield name, ("refused", f"{type(error).__name__}: {error}")
+        except Exception as error:
+            yield name, ("error", f"{type(error).__name__}: {error}")
+        else:
+            end = ("skip", "") if expected is None else _compare(case, found, expected)
+            made.append((parts, end))
+            yield name, end
+
+
+def _compare(
+    case: Case, found: Sequence[Mapping[str, Any]], expected: Sequence[Sequence[Any]]
+) -> tuple[str, str]:
+    for results, arrays in zip(found, expected, strict=True):
+        for port, array in zip(case.model.graph.output, arrays, strict=True):
+            why = difference(np.asarray(results[port.name]), np.asarray(array))
+            if why:
+                return "wrong", f"output {port.name!r}: {why}"
     return "equal", ""
 
 
-def _work(vendors: tuple[str, ...], keep: Path | None) -> None:
+# -- the worker
+
+
+def _vendors(names: Sequence[str]) -> dict[str, list[Any]]:
+    """The vendors of each set; their patterns are read once, not once for every graph."""
+    from dataclasses import replace
+
+    from byoc.discovery import find
+    from byoc.partition import pipeline
+    from byoc.vendor import check_patterns
+
+    known: dict[str, Any] = {}
+    read: dict[str, Any] = {}
+    for name in {v for s in names if s != "host" for v in s.split(",")}:
+        vendor = find(name)
+        patterns = check_patterns(vendor)
+        known[name] = replace(vendor, patterns=lambda kept=patterns: kept)
+    make = pipeline.VendorPatterns
+
+    def once(vendor: Any) -> Any:
+        if vendor.name not in read:
+            read[vendor.name] = make(vendor)
+        return read[vendor.name]
+
+    pipeline.VendorPatterns = once  # type: ignore[assignment,misc]
+    return {s: [] if s == "host" else [known[v] for v in s.split(",")] for s in names}
+
+
+def _work(names: Sequence[str], keep: Path | None) -> None:
     import os
 
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    sets = _vendors(names)
     for line in sys.stdin:
-        case = make_case(int(line))
-        outcome, why = try_case(case, vendors)
-        if keep and outcome in BAD:
-            (keep / f"random_{case.seed}.onnx").write_bytes(case.model.SerializeToString())
-        ops = sorted({n.op_type for n in case.model.graph.node})
-        print(json.dumps([outcome, why[:500], ops]), file=out)
+        seed, wanted = json.loads(line)
+        case = make_case(seed)
+        if keep:  # written first: it may crash
+            path = keep / f"random_{seed}.onnx"
+            path.write_bytes(case.model.SerializeToString())
+        good = True
+        for name, (outcome, why) in try_sets(case, {n: sets[n] for n in wanted}):
+            good = good and outcome not in BAD
+            print(json.dumps([name, outcome, why[:600]]), file=out)
+        if keep and good:
+            path.unlink()
 
 
 class _Worker:
     def __init__(self, command: list[str]) -> None:
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `end`)
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, bufsize=0
         )
 
-    def run(self, seed: int) -> list[Any]:
+    def run(self, seed: int, names: Sequence[str]) -> list[tuple[str, str, str]]:
+        """(set, how the graph ends with it, why), up to the first set that ends the worker."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(f"{seed}\n".encode())
-        self.process.stdin.flush()
-        if not select.select([self.process.stdout], [], [], _SECONDS)[0]:
-            self.end()
-            return ["timeout", f"over {_SECONDS} s", []]
-        line = self.process.stdout.readline()
-        if line:
-            return list(json.loads(line))
-        return ["crash", f"exit status {self.process.wait()}", []]
+        self.process.stdin.write(f"{json.dumps([seed, names])}\n".encode())
+        ends: list[tuple[str, str, str]] = []
+        for name in names:
+            if not select.select([self.process.stdout], [], [], _SECONDS)[0]:
+                self.end()
+                return [*ends, (name, "timeout", f"over {_SECONDS} s")]
+            line = self.process.stdout.readline()
+            if not line:
+                status = self.process.wait()
+                self.log.seek(0)
+                last = self.log.read().decode(errors="replace").strip().splitlines()[-1:]
+                self.end()
+                return [*ends, (name, "crash", f"exit status {status}: {''.join(last)[:300]}")]
+            ends.append(tuple(json.loads(line)))
+        return ends
 
     def end(self) -> None:
+        """Stop the process."""
         self.process.kill()
         self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.log):
+            if stream is not None:
+                stream.close()
+
+
+# -- the count
+
+
+def _reason(why: str) -> str:
+    """A refusal without the names and numbers of its graph."""
+    inner = why.split(" cannot be imported: ")
+    operator = re.search(r"ai\.onnx::(\w+)", why)
+    text = inner[1] if len(inner) > 1 else why
+    text = re.sub(r"'[^']*'", "'…'", text.split(") and stays opaque")[0])
+    return (f"{operator[1]}: " if operator else "") + re.sub(r"\d+", "#", text)[:100]
 
 
 def main() -> None:
@@ -143,39 +238,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--graphs", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="seed of the first graph")
-    parser.add_argument("--vendors", default="", help="by commas; none: all on the host")
+    parser.add_argument(
+        "--vendors", nargs="+", default=SETS, help="sets; in each by commas; 'host': no vendors"
+    )
     parser.add_argument("--keep", type=Path, help="folder for the models that do not end well")
     parser.add_argument("--json", type=Path, help="file to write the result to")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    vendors = tuple(v for v in args.vendors.split(",") if v)
+    sets = tuple(args.vendors)
     if args.work:
-        _work(vendors, args.keep)
+        _work(sets, args.keep)
         return
-    command = [sys.executable, __file__, "--work", "--vendors", args.vendors]
+    command = [sys.executable, __file__, "--work", "--vendors", *sets]
     command += ["--keep", str(args.keep)] if args.keep else []
     worker, began = _Worker(command), time.monotonic()
-    counts: Counter[str] = Counter()
+    counts: dict[str, Counter[str]] = {name: Counter() for name in sets}
+    refusals: dict[str, Counter[str]] = {name: Counter() for name in sets}
     operators: Counter[str] = Counter()
-    refusals: Counter[str] = Counter()
-    for seed in range(args.first, args.first + args.graphs):
-        outcome, why, ops = worker.run(seed)
-        counts[outcome] += 1
-        operators.update(ops)
-        if outcome == "refused":
-            refusals[why.split(" (", 1)[-1][:90]] += 1
-        if outcome in BAD:
-            print(f"{seed}: {outcome}: {why}", flush=True)
-        if worker.process.poll() is not None:
-            worker = _Worker(command)
+    for done, seed in enumerate(range(args.first, args.first + args.graphs), 1):
+        operators.update({n.op_type for n in make_case(seed).model.graph.node})
+        left = list(sets)
+        while left:
+            for name, outcome, why in worker.run(seed, left):
+                left.remove(name)
+                counts[name][outcome] += 1
+                if outcome == "refused":
+                    refusals[name][_reason(why)] += 1
+                if outcome in BAD:
+                    print(f"{seed}: {name}: {outcome}: {why}", flush=True)
+            if worker.process.poll() is not None:
+                worker = _Worker(command)
+        if done % 100 == 0:
+            seconds = time.monotonic() - began
+            print(f"{done} graphs, {seconds:.0f} s: {counts}", file=sys.stderr, flush=True)
     worker.end()
-    seconds = time.monotonic() - began
-    print(f"{args.vendors or 'host'}: {dict(counts)}, {len(operators)} operators, {seconds:.0f} s")
-    for why, count in refusals.most_common(10):
-        print(f"  refused {count}: {why}")
+    print(f"{args.graphs} graphs from seed {args.first}, {len(operators)} operators")
+    for name in sets:
+        print(f"{name}: {dict(counts[name])}")
+        for why, count in refusals[name].most_common(25):
+            print(f"  refused {count}: {why}")
     if args.json:
-        args.json.write_text(json.dumps({"counts": counts, "operators": sorted(operators)}))
-    sys.exit(any(counts[outcome] for outcome in BAD))
+        result = {"counts": counts, "refusals": refusals, "operators": operators}
+        args.json.write_text(json.dumps(result, indent=1))
+    sys.exit(any(counts[name][outcome] for name in sets for outcome in BAD))
 
 
 if __name__ == "__main__":

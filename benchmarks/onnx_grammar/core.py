@@ -1,0 +1,211 @@
+"""Values of known shape and dtype, and the builder that rules add nodes with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+__all__ = ["ANY", "FLOATS", "INTS", "MAX_ELEMENTS", "MAX_SIZE", "Builder", "Case", "Value", "port"]
+
+
+FLOATS = ("float32", "float32", "float32", "float16", "float64")
+INTS = ("int64", "int32", "int8", "uint8")
+ANY = (*FLOATS, *INTS, "bool")
+MAX_ELEMENTS = 4096
+MAX_SIZE = 50.0
+
+
+@dataclass(frozen=True)
+class Value:
+    """name, dtype, shape of a value; exact: the same in every right engine; size: |x| at most."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    exact: bool = False
+    size: float = 4.0
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and values for its inputs; more: other values, of other sizes where symbolic."""
+
+    seed: int
+    model: onnx.ModelProto
+    inputs: dict[str, np.ndarray]
+    rules: tuple[str, ...]
+    more: tuple[dict[str, np.ndarray], ...] = ()
+
+
+@dataclass
+class Builder:
+    """One graph in the making."""
+
+    rng: np.random.Generator
+    opset: int
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list)
+    stored: list[onnx.TensorProto] = field(default_factory=list)
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    prefix: str = ""
+    count: list[int] = field(default_factory=lambda: [0])
+
+    def fresh(self, hint: str) -> str:
+        """A name that nothing has."""
+        self.count[0] += 1
+        return f"{self.prefix}{hint}_{self.count[0]}"
+
+    def chance(self, p: float) -> bool:
+        """True with probability p."""
+        return bool(self.rng.random() < p)
+
+    def pick(self, items: Sequence[Any]) -> Any:
+        """One of the items."""
+        return items[int(self.rng.integers(len(items)))]
+
+    def dim(self, low: int = 1, high: int = 6) -> int:
+        """A number, both ends included."""
+        return int(self.rng.integers(low, high + 1))
+
+    def array(self, shape: Sequence[int], dtype: str) -> np.ndarray:
+        """Values of a dtype; floats are multiples of 1/64 below 4, which every float holds."""
+        dims = tuple(shape)
+        if dtype == "bool":
+            return np.asarray(self.rng.random(dims) < 0.5)
+        kind = np.dtype(dtype).kind
+        if kind == "f":
+            steps = np.round(self.rng.standard_normal(dims) * 64)
+            return np.asarray(np.clip(steps, -250, 250) / 64, dtype)
+        low, high = (0, 10) if kind == "u" else (-9, 10)
+        return np.asarray(self.rng.integers(low, high, dims), dtype)
+
+    def input(self, shape: Sequence[int], dtype: str) -> Value:
+        """A new input of the graph; inside a branch, a constant."""
+        array = self.array(shape, dtype)
+        if self.prefix:
+            return self.const(array)
+        name = self.fresh("x")
+        self.inputs[name] = array
+        value = Value(name, dtype, tuple(shape), True, _size(array))
+        self.values.append(value)
+        return value
+
+    def const(self, array: Any, dtype: str | None = None) -> Value:
+        """A stored tensor; some as a Constant node."""
+        array = np.asarray(array, dtype)
+        name = self.fresh("w")
+        tensor = numpy_helper.from_array(array, name)
+        if self.chance(0.08):
+            self.nodes.append(helper.make_node("Constant", [], [name], name=name, value=tensor))
+        else:
+            self.stored.append(tensor)
+        return Value(name, str(array.dtype), array.shape, True, _size(array))
+
+    def tensor(self, shape: Sequence[int], dtype: str) -> Value:
+        """A constant or a new input."""
+        if self.chance(0.3) and len(self.inputs) < 8:
+            return self.input(shape, dtype)
+        return self.const(self.array(shape, dtype))
+
+    def find(
+        self,
+        fits: Callable[[Value], bool],
+        shape: Sequence[int] | None = None,
+        dtype: str | None = None,
+    ) -> Value:
+        """A value that fits; where there is none, a new input."""
+        found = [v for v in self.values[-12:] if fits(v)]
+        if found and self.chance(0.9):
+            return self.pick(found)
+        new = shape or [self.dim() for _ in range(self.dim(1, 4))]
+        return self.input(new, dtype or self.pick(FLOATS))
+
+    def float(
+        self, ranks: Sequence[int] = (1, 2, 3, 4), exact: bool = False, **kwargs: Any
+    ) -> Value:
+        """A float value of one of the ranks."""
+        rank = self.pick(ranks)
+        return self.find(
+            lambda v: v.dtype.startswith("float") and v.rank in ranks and (v.exact or not exact),
+            [self.dim() for _ in range(rank)],
+            **kwargs,
+        )
+
+    def exact(self) -> Value:
+        """An exact value of any dtype."""
+        return self.find(lambda v: v.exact and v.rank > 0 and v.count > 0, dtype=self.pick(ANY))
+
+    def any(self) -> Value:
+        """A value of any dtype."""
+        return self.find(lambda v: v.rank > 0 and v.count > 0, dtype=self.pick(ANY))
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[Value | None],
+        shape: Sequence[int],
+        dtype: str | None = None,
+        *,
+        exact: bool = False,
+        size: float | None = None,
+        **attrs: Any,
+    ) -> Value:
+        """A node of one output."""
+        known = [v for v in inputs if v is not None]
+        out = Value(
+            self.fresh(op.lower()),
+            dtype or known[0].dtype,
+            tuple(int(d) for d in shape),
+            exact and all(v.exact for v in known),
+            max((v.size for v in known), default=1.0) if size is None else size,
+        )
+        names = [v.name if v else "" for v in inputs]
+        self.nodes.append(helper.make_node(op, names, [out.name], name=out.name, **attrs))
+        return self.keep(out)
+
+    def keep(self, value: Value) -> Value:
+        """Note a new value; one that grows goes through Tanh."""
+        if value.size > MAX_SIZE and value.dtype.startswith("float"):
+            return self.emit("Tanh", [value], value.shape, size=1.0)
+        self.values.append(value)
+        return value
+
+    def many(
+        self, op: str, inputs: Sequence[Value], outs: Sequence[Value], **attrs: Any
+    ) -> list[Value]:
+        """A node of several outputs."""
+        names = [v.name for v in inputs]
+        self.nodes.append(
+            helper.make_node(op, names, [o.name for o in outs], name=outs[0].name, **attrs)
+        )
+        return [self.keep(o) for o in outs]
+
+    def ints(self, values: Sequence[int]) -> Value:
+        """A vector of constants."""
+        return self.const(np.array(values, np.int64))
+
+
+def _size(array: np.ndarray) -> float:
+    return float(np.abs(array.astype(np.float64)).max(initial=0.0))
+
+
+def port(value: Value, shape: Sequence[int | str] | None = None) -> onnx.ValueInfoProto:
+    """A value as a graph declares it; shape: with symbolic dimensions."""
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
+    dims = list(value.shape if shape is None else shape)
+    return helper.make_tensor_value_info(value.name, element, dims)
