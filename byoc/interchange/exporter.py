@@ -7,6 +7,8 @@ constants; weights become initialisers, inline or as external data beside the mo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +38,10 @@ _DTYPES = frozenset(
 )
 
 
+_ELEMENTS = {"float32": "float", "float64": "double"}
+"""Dtypes that ONNX spells in its own way."""
+
+
 def refusal(match: Match) -> str | None:
     """Why a match cannot be written as ONNX, or None. Looks at metadata only."""
     for node in match.nodes:
@@ -51,7 +57,32 @@ def refusal(match: Match) -> str | None:
             return f"{node.op}: {reason}"
         except KeyError as missing:
             return f"{node.op}: attribute {missing} is not known"
+        types = {f"v{value}": match.type(value).dtype for value in node.inputs}
+        for made in scratch.nodes:
+            reason = _wrong_type(made, types)
+            if reason is not None:
+                return f"{node.op}: {reason}"
     return None
+
+
+def _wrong_type(node: onnx.NodeProto, types: Mapping[str, str]) -> str | None:
+    """Why ONNX does not allow one of the node's inputs, where their dtypes are known."""
+    for index, name in enumerate(node.input):
+        dtype = types.get(name)
+        allowed = _allowed(node.op_type, index)
+        if dtype is not None and allowed and _ELEMENTS.get(dtype, dtype) not in allowed:
+            return f"ONNX has no {node.op_type} of {dtype}"
+    return None
+
+
+@cache
+def _allowed(op: str, index: int) -> frozenset[str]:
+    """Element types that an operator of `OPSET` takes as an input."""
+    import onnx
+
+    ports = onnx.defs.get_schema(op, OPSET, "").inputs
+    types = ports[min(index, len(ports) - 1)].types if ports else ()
+    return frozenset(t.removeprefix("tensor(").removesuffix(")") for t in types)
 
 
 def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:

@@ -27,6 +27,7 @@ _RESHAPES = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 
 
 def _reshape(x: Any, shape: tuple[Any, ...]) -> Any:
+    """A reshape; never to a dimension of 0, which Relax reads as "the dimension of x"."""
     return relax.op.reshape(x, list(shape))
 
 
@@ -37,12 +38,16 @@ def _merge_reshapes(graph: Graph, node: Node) -> Value | None:
     x: Value = inner.args[0]
     if same_dims(x.shape, node.shape):
         return x
-    return graph.emit(_reshape(x.expr, node.shape)) if x.shape is not None else None
+    if x.shape is None or _empty(node.shape):
+        return None
+    return graph.emit(_reshape(x.expr, node.shape))
 
 
 def _as_reshape(graph: Graph, node: Node) -> Value | None:
     x = node.args[0]
     if not isinstance(x, Value) or x.static_shape is None or node.shape is None:
+        return None
+    if _empty(node.shape):
         return None
     return graph.emit(_reshape(x.expr, node.shape))
 
@@ -65,7 +70,7 @@ def _merge_transposes(graph: Graph, node: Node) -> Value | None:
         x = x.args[0]
     if axes == tuple(range(len(axes))):
         return x
-    if x.static_shape is not None and node.shape is not None:
+    if x.static_shape is not None and node.shape is not None and not _empty(node.shape):
         moved = [a for a in axes if x.static_shape[a] != 1]
         if moved == sorted(moved):
             return graph.emit(_reshape(x.expr, node.shape))
@@ -88,7 +93,7 @@ def _unflatten(graph: Graph, node: Node) -> Value | None:
     if x.shape is None or shape is None or weight.static_shape is None:
         return None
     depth, width = weight.static_shape
-    if len(shape) < 2 or not same_dims(shape[-1:], (width,)):
+    if len(shape) < 2 or not same_dims(shape[-1:], (width,)) or _empty((*shape, depth)):
         return None
     if not same_dims(x.shape, (*shape[:-1], depth)):
         x = graph.emit(_reshape(x.expr, (*shape[:-1], depth)), rows.name)
@@ -98,6 +103,10 @@ def _unflatten(graph: Graph, node: Node) -> Value | None:
         return graph.emit(product, name)
     flat = graph.constant(bias.array.reshape(-1)) if bias.ndim > 1 else bias
     return graph.emit(relax.op.add(graph.emit(product, name).expr, flat.expr), name)
+
+
+def _empty(shape: tuple[Any, ...]) -> bool:
+    return any(isinstance(d, int) and d == 0 for d in shape)
 
 
 def _alone(node: Node) -> bool:

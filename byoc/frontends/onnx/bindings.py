@@ -67,6 +67,10 @@ class Bindings:
         folded = fold_expression(value, self.builder.lookup_binding)
         if folded is not None:
             return relax.const(from_numpy(folded))
+        value = self.builder.normalize(value)
+        nothing = _nothing(value)
+        if nothing is not None:
+            return nothing
         var = self.builder.emit(value, name)
         _check_size(var, name)
         self.names[var] = name
@@ -80,7 +84,8 @@ class Bindings:
             if op in TAKES_SHAPES:
                 return value
             return self.builder.emit(relax.op.shape_to_tensor(value))
-        if value is not None and not isinstance(value, (GenericConst, relax.Var)):
+        number = tvm.ir.is_prim_expr(value)
+        if value is not None and (number or not isinstance(value, (GenericConst, relax.Var))):
             if not tvm.ir.is_prim_expr(value):
                 return value
             if op in TAKES_NUMBERS:
@@ -110,6 +115,17 @@ def _check_size(var: Any, name: str) -> None:
             raise ModelError(
                 f"node {name!r} makes a tensor of shape {dims}; no machine holds such a tensor"
             )
+
+
+def _nothing(value: Any) -> Any:
+    """A tensor without elements is a constant: Relax reads a 0 in some shapes as something else."""
+    shape = getattr(value.ty, "shape", None)
+    if not isinstance(shape, relax.ShapeExpr):
+        return None
+    if not all(isinstance(d, tirx.IntImm) for d in shape.values):
+        return None
+    dims = [int(d) for d in shape.values]
+    return None if 0 not in dims else relax.const(from_numpy(np.zeros(dims, str(value.ty.dtype))))
 
 
 def _constant_shape(value: Any) -> Any:

@@ -16,6 +16,7 @@ from byoc.frontends.onnx.converters.tools import (
     Converter,
     Inputs,
     RefusedError,
+    dtype_of,
     number_of,
     scalar_like,
     stock_converter,
@@ -112,6 +113,26 @@ def elu_like(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) ->
     )
 
 
+def elu(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Elu 6, 22: x where it is above 0, else alpha · (exp(x) - 1), of every type."""
+    if dtype_of(x[0]) == "float32":
+        return stock_converter("Elu")(bb, x, attrs, opset, outputs)
+    alpha, zero, one = (scalar_like(v, x[0]) for v in (attrs.get("alpha", 1.0), 0, 1))
+    curve = relax.op.multiply(
+        alpha, relax.op.subtract(relax.op.exp(relax.op.minimum(x[0], zero)), one)
+    )
+    return relax.op.where(relax.op.greater(x[0], zero), x[0], curve)
+
+
+def selu(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+    """Selu 6, 22: gamma · x above 0, else gamma · alpha · (exp(x) - 1), of every type."""
+    if dtype_of(x[0]) == "float32":
+        return stock_converter("Selu")(bb, x, attrs, opset, outputs)
+    gamma = scalar_like(attrs.get("gamma", 1.0507009873554805), x[0])
+    curve = elu(bb, x, {"alpha": attrs.get("alpha", 1.6732632423543772)}, opset, outputs)
+    return relax.op.multiply(gamma, curve)
+
+
 def fast_gelu(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """com.microsoft FastGelu 1: gelu_tanh(x + bias)."""
     return relax.op.nn.gelu_tanh(x[0] if x[1] is None else relax.op.add(x[0], x[1]))
@@ -134,12 +155,14 @@ ELEMENTWISE: Mapping[tuple[str, str], Converter] = {
     ("", "Celu"): elu_like,
     ("", "Clip"): clip,
     ("", "Dropout"): dropout,
+    ("", "Elu"): elu,
     ("", "HardSwish"): hard_swish,
     ("", "Identity"): identity,
     ("", "Max"): _chain(relax.op.maximum),
     ("", "Mean"): mean,
     ("", "Min"): _chain(relax.op.minimum),
     ("", "Pow"): power,
+    ("", "Selu"): selu,
     ("", "Sum"): _chain(relax.op.add),
     ("", "Swish"): swish,
     ("", "ThresholdedRelu"): thresholded_relu,

@@ -70,6 +70,11 @@ def gather(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
     which is `take` in mode "wrap".
     """
     data, indices, axis = x[0], x[1], int(attrs.get("axis", 0))
+    if isinstance(data, relax.ShapeExpr) and isinstance(indices, GenericConst):
+        at = to_numpy(indices.value)
+        if at.ndim < 2 and all(-len(data) <= i < len(data) for i in at.reshape(-1)):
+            dims = [data[int(i) % len(data)] for i in at.reshape(-1)]
+            return relax.ShapeExpr(dims) if at.ndim else dims[0]
     tensors = all(isinstance(v.ty, relax.TensorType) for v in (data, indices))
     if not tensors or (isinstance(data, GenericConst) and isinstance(indices, GenericConst)):
         return stock_converter("Gather")(bb, x, attrs, opset, outputs)
@@ -95,9 +100,10 @@ def one_hot(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> 
 
 
 def scatter_elements(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
-    """Scatter 9, ScatterElements 11 to 18 where indices span all dimensions but the axis.
+    """Scatter 9, ScatterElements 11 to 18.
 
-    TVM 0.27 takes the places of others from the flattened indices: it writes elsewhere.
+    Where indices span a part of the other dimensions, TVM 0.27 takes the places of others from the
+    flattened indices and writes elsewhere: there every place is spelled out.
     """
     (axis,) = axes_of([attrs.get("axis", 0)], x[0].ty.ndim)
     shapes = [v.ty.shape for v in x[:2]]
@@ -105,8 +111,36 @@ def scatter_elements(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs:
         raise ValueError("the number of dimensions of its operands is not known")
     data, indices = (tuple(_dims(s)) for s in shapes)
     if not same_dims(_without(data, axis), _without(indices, axis)):
-        raise ValueError(f"indices of shape {list(indices)} span part of {list(data)}")
+        return _scatter_places(bb, x, axis, attrs)
     return stock_converter("ScatterElements")(bb, x, attrs, max(opset, 11), outputs)
+
+
+def _scatter_places(bb: Any, x: Inputs, axis: int, attrs: Attributes) -> Any:
+    """ScatterElements as ScatterND: its index, and where each index stands."""
+    data, indices = (v.ty.shape.values for v in x[:2])
+    if not all(map(is_int, indices)):
+        raise ValueError(f"indices of shape {list(indices)} span part of {list(data)}")
+    dims = [int(d) for d in indices]
+    at = x[1] if dtype_of(x[1]) == "int64" else relax.op.astype(x[1], "int64")
+    at = bb.normalize(at) if isinstance(at, GenericConst) else bb.emit(at)
+    places = [const(grid.astype(np.int64)) for grid in np.indices(dims)]
+    places[axis] = _from_front(bb, at, data[axis])
+    columns = [relax.op.expand_dims(place, -1) for place in places]
+    reduction = text_of(attrs.get("reduction"), "none")
+    kind = "update" if reduction == "none" else reduction
+    where = bb.emit(relax.op.concat(columns, -1))
+    return relax.op.scatter_nd(x[0], where, x[2], kind)
+
+
+def _from_front(bb: Any, at: Any, length: Any) -> Any:
+    """Indices with those that count from the end counted from the front."""
+    if isinstance(at, GenericConst) and is_int(length):
+        array = to_numpy(at.value)
+        return const(np.where(array < 0, array + int(length), array).astype(np.int64))
+    if not is_int(length):
+        raise ValueError(f"it counts indices from the end of {length} elements")
+    ahead = relax.op.add(at, const(int(length), np.int64))
+    return bb.emit(relax.op.where(relax.op.less(at, const(0, np.int64)), ahead, at))
 
 
 def _dims(shape: Any) -> list[Any]:
@@ -159,10 +193,31 @@ def tile(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any
 
 
 def reshape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
-    """Reshape 1 (attribute); 5 to 24 (input) are TVM's."""
+    """Reshape 1 (attribute); 5 to 24 (input) are TVM's, but for tensors without elements."""
     if opset < 5:
         x = Inputs([x[0], const(attrs["shape"], np.int64)])
+    empty = _empty_shape(x[0], x[1], bool(attrs.get("allowzero", 0)))
+    if empty is not None:
+        return const(np.zeros(empty, dtype_of(x[0])))
     return stock_converter("Reshape")(bb, x, attrs, 13, outputs)
+
+
+def _empty_shape(data: Any, shape: Any, zeros: bool) -> list[int] | None:
+    """The shape of a result without elements; None for others. zeros: a 0 is a 0."""
+    if not isinstance(shape, GenericConst) or not isinstance(data.ty, relax.TensorType):
+        return None
+    if data.ty.shape is None or not all(map(is_int, data.ty.shape.values)):
+        return None
+    have, want = _dims(data.ty.shape), to_numpy(shape.value).tolist()
+    if 0 not in have:
+        return None
+    want = [have[i] if d == 0 and not zeros else d for i, d in enumerate(want)]
+    rest = [d for d in want if d != -1]
+    if len(rest) == len(want) and 0 in want:
+        return want
+    if len(rest) + 1 == len(want) and 0 not in rest:
+        return [0 if d == -1 else d for d in want]
+    raise RefusedError(f"it reshapes {have}, which has no elements, to {want}")
 
 
 def flatten(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
