@@ -9,7 +9,7 @@ from itertools import islice
 import onnx
 
 from byoc.errors import ModelError
-from byoc.frontends.onnx.nodes import all_nodes, name_of
+from byoc.frontends.onnx.nodes import all_nodes, captured, name_of
 from byoc.frontends.onnx.operators import known_operator, opaque_operator
 from byoc.frontends.onnx.wire import MAX_NODES
 
@@ -148,7 +148,8 @@ def sort_nodes(graph: onnx.GraphProto, where: str) -> None:
                     f"{name_of(other)!r} and {name_of(node)!r}"
                 )
             maker[output] = index
-    needs = [{maker[i] for i in _reads(node) if i in maker} for node in graph.node]
+    reads = ((*node.input, *captured(node)) for node in graph.node)
+    needs = [{maker[name] for name in names if name in maker} for names in reads]
     if all(max(n, default=-1) < index for index, n in enumerate(needs)):
         return
     users: dict[int, list[int]] = defaultdict(list)
@@ -175,12 +176,3 @@ def sort_nodes(graph: onnx.GraphProto, where: str) -> None:
     copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
     del graph.node[:]
     graph.node.extend(copies)
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    yield from node.input
-    for attr in node.attribute:
-        if attr.type == onnx.AttributeProto.GRAPH:
-            for inner in attr.g.node:
-                yield from _reads(inner)
-            yield from (o.name for o in attr.g.output)

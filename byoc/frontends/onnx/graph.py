@@ -32,6 +32,7 @@ from byoc.errors import ByocError, ModelError
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.onnx.bindings import Bindings
 from byoc.frontends.onnx.converters import OWN, Inputs, RefusedError
+from byoc.frontends.onnx.loops import MAX_NODES, unroll_loop, unroll_scan
 from byoc.frontends.onnx.nodes import captured, domain_of, last_uses, name_of, read_names
 from byoc.frontends.onnx.opaque import Boxed, OpaqueNodes, Pending, boxed_input
 from byoc.frontends.onnx.operators import (
@@ -77,6 +78,8 @@ class _Importer:
     """Name of an empty sequence → the node that made it, which knows the type of its elements."""
     inside: int = 0
     """How many branches of `If`, taken or not at run time, are around the node."""
+    unrolled: int = 0
+    """How many nodes turns of loops have made so far."""
 
     def __post_init__(self) -> None:
         self.symbols = Symbols(self.where)
@@ -237,6 +240,8 @@ class _Importer:
             attrs["transB"] = 0
         if not domain and op == "If":
             return self._if(node, inputs[0], attrs, scope)
+        if not domain and op in ("Loop", "Scan"):
+            return self._loop(node, inputs, attrs["body"], scope)
         for i, value in enumerate(inputs):
             inputs[i] = self.bindings.tensor(value, op)
         opset = self.opsets.get(domain, 1)
@@ -304,6 +309,30 @@ class _Importer:
         if len(node.output) == 1:
             return [result]
         return [relax.TupleGetItem(result, i) for i in range(len(node.output))]
+
+    def _loop(
+        self, node: onnx.NodeProto, inputs: Inputs, graph: onnx.GraphProto, scope: Scope
+    ) -> Sequence[Any]:
+        """A Loop or a Scan, turn by turn."""
+
+        def body(values: Sequence[Any]) -> Sequence[Any]:
+            self.unrolled += len(graph.node)
+            if self.unrolled > MAX_NODES:
+                raise _InexpressibleError(f"its turns would make more than {MAX_NODES:,} nodes")
+            if len(values) != len(graph.input):
+                raise _InexpressibleError(
+                    f"its body takes {len(graph.input)} inputs, it gets {len(values)}"
+                )
+            inner = scope.inner(graph)
+            inner.values.update(zip((i.name for i in graph.input), values, strict=True))
+            self._nodes(graph, inner)
+            return [self._result(inner, o.name) for o in graph.output]
+
+        given = [None if v is None else self.bindings.tensor(v, node.op_type) for v in inputs]
+        if node.op_type == "Loop":
+            return unroll_loop(self.bindings.builder, node, given, body)
+        opset = self.opsets.get("", 1)
+        return unroll_scan(self.bindings.builder, node, given, opset, body)
 
     # -- values
 

@@ -29,7 +29,7 @@ _CONTRIB = {
     "Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "Gelu", "MatMulInteger16",
     "SkipLayerNormalization",
 }  # fmt: skip
-_CONTROL = {"If"}
+_CONTROL = {"If", "Loop", "Scan"}
 
 TAKES_SHAPES = {
     "Cast", "CastLike", "Concat", "ConstantOfShape", "Equal", "Expand", "Gather", "Reshape",

@@ -6,8 +6,8 @@ rules of new ones. Each converter here is short and names the versions of the op
 (ONNX operator changelog, https://onnx.ai/onnx/operators).
 
 tools.py        what converters are made of
-elementwise.py  casts.py  constants.py  moves.py  norms.py  numeric.py  products.py  quantised.py
-recurrent.py  sampling.py  windows.py    operators by family
+casts.py  constants.py  elementwise.py  moves.py  norms.py  numeric.py  pieces.py  products.py
+quantised.py  recurrent.py  resizing.py  sampling.py  spectral.py  windows.py    by family
 table.py        all of them
 """
 

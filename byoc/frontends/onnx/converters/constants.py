@@ -19,6 +19,7 @@ from byoc.frontends.onnx.converters.tools import (
     RefusedError,
     array_of,
     const,
+    dtype_of,
     number_of,
     stock_converter,
 )
@@ -70,6 +71,8 @@ def range_(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
             raise RefusedError(f"it counts from {start} to {limit} by {delta}")
         if (limit - start) / delta > MAX_BYTES / 8:
             raise RefusedError(f"it counts from {start} to {limit} by {delta}: too many elements")
+        count = max(0, math.ceil((limit - start) / delta))
+        return const(start + np.arange(count) * delta, dtype_of(x[0]))
     return stock_converter("Range")(bb, x, attrs, opset, outputs)
 
 

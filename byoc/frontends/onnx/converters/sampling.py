@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +10,14 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.normalise.tensors import to_numpy
+from byoc.frontends.onnx.converters.resizing import resize_by_axis
 from byoc.frontends.onnx.converters.tools import (
     Attributes,
     Converter,
     Inputs,
     RefusedError,
     array_of,
-    axes_of,
+    is_int,
     stock_converter,
     text_of,
 )
@@ -54,46 +56,50 @@ def upsample(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) ->
 
 
 def resize(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
-    """Resize 10 to 19 where TVM's kernels do as ONNX says.
-
-    They divide sizes where ONNX takes the scale it was given: both agree when the scale leads to
-    whole sizes.
-    """
-    mode = text_of(attrs.get("coordinate_transformation_mode"), "half_pixel")
-    if attrs.get("antialias", 0):
-        raise ValueError("antialias=1 is not supported")
-    if mode == "half_pixel_symmetric":
-        raise ValueError("coordinate_transformation_mode half_pixel_symmetric is not supported")
+    """Resize 10 to 19: TVM's kernels where they do as ONNX says, else matrices (`resizing.py`)."""
     scales = x[1] if opset < 11 else x[2]
     sizes = x[3] if opset >= 11 else None
+    mode = text_of(attrs.get("coordinate_transformation_mode"), "half_pixel")
     between = mode == "align_corners" and text_of(attrs.get("mode"), "nearest") != "nearest"
     if between and scales is not None and not isinstance(scales, GenericConst):
         raise RefusedError("align_corners with scales that the model computes; give sizes")
-    dims = list(x[0].ty.shape.values) if isinstance(x[0].ty, relax.TensorType) else []
-    axes = attrs.get("axes")
+    if _served_by_tvm(x[0], scales, sizes, attrs, mode):
+        return stock_converter("Resize")(bb, x, attrs, opset, outputs)
+    return resize_by_axis(x, attrs, opset)
+
+
+def _served_by_tvm(data: Any, scales: Any, sizes: Any, attrs: Attributes, mode: str) -> bool:
+    """TVM divides sizes where ONNX takes the scale it was given: both agree when the scale leads
+    to whole sizes.
+    """
+    if attrs.get("antialias", 0) or mode == "half_pixel_symmetric":
+        return False
+    if "axes" in attrs or text_of(attrs.get("keep_aspect_ratio_policy"), "stretch") != "stretch":
+        return False
+    if not isinstance(data.ty, relax.TensorType) or data.ty.shape is None:
+        return True
+    dims = list(data.ty.shape.values)
+    if len(dims) not in (3, 4, 5):
+        return False
     if isinstance(scales, GenericConst) and to_numpy(scales.value).size:
         factors = to_numpy(scales.value).tolist()
-        chosen = dims if axes is None else [dims[a] for a in axes_of(axes, len(dims))]
-        for dim, factor in zip(chosen, factors, strict=True):
+        if len(factors) != len(dims) or not all(map(math.isfinite, factors)):
+            raise RefusedError(f"its scales are {factors}, for {len(dims)} dimensions")
+        for dim, factor in zip(dims, factors, strict=True):
             if factor == 1:
                 continue
             wanted = int(dim) * factor
             if abs(wanted - round(wanted)) > 1e-4 * max(1.0, wanted):
-                if between:
-                    raise RefusedError(
-                        f"align_corners with a scale of {factor:g}, which makes {wanted:g} of "
-                        f"{int(dim)} elements: engines round where ONNX does not; give sizes"
-                    )
-                raise ValueError(f"a scale of {factor:g} makes {wanted:g} of {int(dim)} elements")
+                return False
             if mode == "align_corners" and round(wanted) == 1:
-                raise ValueError("align_corners to one element is not supported")
-    elif (
-        isinstance(sizes, GenericConst)
-        and mode == "align_corners"
-        and 1 in to_numpy(sizes.value).tolist()[-2:]
-    ):
-        raise ValueError("align_corners to one element is not supported")
-    return stock_converter("Resize")(bb, x, attrs, opset, outputs)
+                return False
+        return bool(factors[:2] == [1, 1])
+    if isinstance(sizes, GenericConst):
+        wanted = to_numpy(sizes.value).tolist()
+        if mode == "align_corners" and 1 in wanted[2:]:
+            return False
+        return all(is_int(d) and int(d) == w for d, w in zip(dims[:2], wanted[:2], strict=True))
+    return True
 
 
 def roi_align(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
