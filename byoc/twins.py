@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from byoc.constants import same_array
 from byoc.errors import CompileError
 from byoc.planning import make_plan
 from byoc.runtime.program import Twin
@@ -99,17 +100,8 @@ def _twin(name: str, func: Any, pool: _Pool, known: list[Any]) -> Twin:
         replace(task, function=new_names[task.function]) if task.kind == "host" else task
         for task in planned.plan.tasks
     )
-    constants = tuple(_same(array, known) for array in planned.constants)
+    constants = tuple(same_array(array, known) for array in planned.constants)
     return Twin(replace(planned.plan, tasks=tasks), constants)
-
-
-def _same(array: Any, known: list[Any]) -> Any:
-    """The vendor's array over the same memory when there is one: it is stored by identity."""
-    key = (array.__array_interface__["data"][0], array.shape, array.dtype)
-    for other in known:
-        if (other.__array_interface__["data"][0], other.shape, other.dtype) == key:
-            return other
-    return array
 
 
 class _Pool:
