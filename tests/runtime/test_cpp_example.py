@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,8 @@ import byoc
 from byoc.cli.config import folders
 from byoc.runtime import num_threads
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "cpp"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "cpp"
 TOOLS = all(shutil.which(tool) for tool in ("cmake", "c++", "cc"))
 pytestmark = pytest.mark.skipif(not TOOLS, reason="needs cmake and a C and C++ compiler")
 
@@ -89,7 +93,7 @@ def test_plain_c(programs, model):
 
 
 def test_the_program_of_the_documentation(model, tmp_path):
-    text = (EXAMPLE.parents[1] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```cpp\n(.*?)^```", text, re.M | re.S)
     (tmp_path / "main.cc").write_text(program)
     places = folders()
@@ -141,6 +145,51 @@ def test_the_folder_may_move(model, tmp_path):
 def _libraries_of(library: Path) -> list[Path]:
     lines = run("ldd", library, PATH=os.environ["PATH"]).splitlines()
     return [Path(line.split("=> ")[1].split(" (")[0]) for line in lines if "=> /" in line]
+
+
+@pytest.mark.slow
+def test_an_installed_wheel(model, tmp_path):
+    """A wheel, built from this tree and installed by pip into an environment of its own."""
+    pip = (sys.executable, "-m", "pip")
+    run(
+        *pip, "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", tmp_path, ROOT, **os.environ
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    fresh = tmp_path / "env"
+    run(sys.executable, "-m", "venv", "--without-pip", fresh)
+    python = fresh / "bin" / "python"
+    run(*pip, "-q", "--python", python, "install", "--no-index", "--no-deps", wheel, **os.environ)
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    for name in ("apache-tvm-ffi", "onednn-cpu-gomp"):  # C++ finds these two beside byoc
+        _install_again(name, site)
+    here = Path(sysconfig.get_path("purelib"))  # the others
+    (site / "others.pth").write_text(f"{here}\n")
+
+    cmake = Path(run(fresh / "bin" / "byoc", "config", "--cmake-dir", PATH="").strip())
+    assert site in cmake.parents
+    programs = build(tmp_path / "build", cmake)
+    folder, expected = model
+    run(
+        programs / "classify", folder / "m.byoc", folder / "x.bin", tmp_path / "y.bin",
+        LD_DEBUG="files", LD_DEBUG_OUTPUT=str(tmp_path / "ld"),
+    )  # fmt: skip
+    y = np.fromfile(tmp_path / "y.bin", "float32")
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-7)
+    (log,) = tmp_path.glob("ld.*")
+    used = set(re.findall(r"calling init: (\S*(?:byoc|tvm|dnnl)\S*\.so\S*)", log.read_text()))
+    assert {Path(path).name.split(".")[0] for path in used} >= {
+        "libbyoc_runtime", "libbyoc_dnnl", "libtvm_ffi", "libdnnl"
+    }  # fmt: skip
+    assert all(fresh in Path(path).resolve().parents for path in used), used
+
+
+def _install_again(name: str, site: Path) -> None:
+    """A distribution of this environment, laid out as pip has done it, in another."""
+    for file in importlib.metadata.files(name) or ():
+        source, target = Path(file.locate()), site / file
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
 
 
 def test_an_installation_that_is_not_whole_is_named(tmp_path):
