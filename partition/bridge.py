@@ -13,8 +13,9 @@ from typing import Any
 
 from byoc.errors import VendorError
 from byoc.partition.decode import Decoder
+from byoc.partition.entries import flatten
 from byoc.partition.explain import Explainer
-from byoc.partition.graph import OpGraph, flatten
+from byoc.partition.graph import OpGraph
 from byoc.partition.match import MatchedComposite, VendorPatterns, match_graph
 from byoc.partition.matcher import MatchState
 from byoc.partition.segments import build_segment

@@ -29,7 +29,7 @@ from typing import Any
 from tvm.relax import dpl
 
 from byoc.errors import VendorError
-from byoc.partition.graph import Ref
+from byoc.partition.entries import Ref
 from byoc.partition.matcher import ANY, ANY_FIELD, CompiledPattern, Matcher, MatchState
 from byoc.partition.readers import LEGAL_KINDS, READERS, WRAPPERS, brief, operators
 

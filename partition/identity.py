@@ -22,7 +22,8 @@ import tvm
 from byoc.opaque import OP as OPAQUE
 from byoc.opaque import model_of
 from byoc.partition.decode import Decoder, dim_names
-from byoc.partition.graph import OpGraph, flatten
+from byoc.partition.entries import flatten
+from byoc.partition.graph import OpGraph
 from byoc.partition.pipeline import functions_of
 
 __all__ = ["MARK_DIGITS", "Identity", "identify"]

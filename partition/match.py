@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from byoc.errors import VendorError, choices
 from byoc.partition.compile import compile_pattern
-from byoc.partition.graph import ESCAPE, OpGraph
+from byoc.partition.entries import ESCAPE
+from byoc.partition.graph import OpGraph
 from byoc.partition.matcher import CompiledPattern, MatchState
 from byoc.partition.report import Refusal
 from byoc.segment import Array, Node, TensorType

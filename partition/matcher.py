@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from byoc.partition.graph import OpGraph, Ref
+from byoc.partition.entries import Ref
+from byoc.partition.graph import OpGraph
 
 __all__ = ["ANY", "ANY_FIELD", "CompiledPattern", "MatchState", "Matcher"]
 

@@ -25,7 +25,8 @@ from tvm import relax
 
 from byoc.partition import build
 from byoc.partition.decode import items
-from byoc.partition.graph import Entry, OpGraph, Raw, Ref, Scope
+from byoc.partition.entries import Entry, Raw, Ref, Scope
+from byoc.partition.graph import OpGraph
 
 __all__ = ["Draft", "Outlined", "outline_function"]
 

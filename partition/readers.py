@@ -17,7 +17,7 @@ from tvm.relax.dpl import pattern as dpl_pattern
 
 from byoc.errors import VendorError
 from byoc.partition.decode import items
-from byoc.partition.graph import Raw, Ref
+from byoc.partition.entries import Raw, Ref
 from byoc.partition.matcher import Matcher, MatchState
 
 __all__ = ["LEGAL_KINDS", "READERS", "WRAPPERS", "Compiler", "brief", "operators"]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from byoc.partition.entries import ESCAPE
 from byoc.partition.explain import Explainer
-from byoc.partition.graph import ESCAPE
 from byoc.partition.match import Matches
 from byoc.partition.outline import Outlined
 from byoc.partition.place.schedule import elapsed

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from byoc.partition.graph import ESCAPE, OpGraph
+from byoc.partition.entries import ESCAPE
+from byoc.partition.graph import OpGraph
 from byoc.partition.group import group_scope
 from byoc.partition.match import MatchedComposite, Matches
 from byoc.partition.place.schedule import elapsed
