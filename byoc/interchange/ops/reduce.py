@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from byoc.interchange.context import Context, Export, Unsupported
 from byoc.segment import Node
 
@@ -18,12 +20,23 @@ def _axes(c: Context, node: Node) -> list[int]:
     return [int(a) % rank for a in axes]
 
 
-def _reduce(onnx_op: str) -> Export:
+def _reduce(onnx_op: str) -> Callable[[Context, Node, list[str]], str]:
     def export(c: Context, node: Node, x: list[str]) -> str:
         keep = int(bool(node.attrs.get("keepdims", False)))
         return c.one(onnx_op, x[0], c.constant(_axes(c, node)), keepdims=keep)
 
     return export
+
+
+def _mean(c: Context, node: Node, x: list[str]) -> str:
+    """Over all that follows the channels it is a pool: engines have kernels for that, and sum every
+    channel in the same order.
+    """
+    rank = c.rank(node.inputs[0])
+    pooled = rank > 2 and _axes(c, node) == list(range(2, rank)) and node.attrs.get("keepdims")
+    if pooled and c.dtype(node.inputs[0]) in ("float16", "float32"):
+        return c.one("GlobalAveragePool", x[0])
+    return _reduce("ReduceMean")(c, node, x)
 
 
 def _variance(c: Context, node: Node, x: list[str]) -> str:
@@ -54,7 +67,7 @@ EXPORTS: dict[str, Export] = {
     "argmax": _arg("ArgMax"),
     "argmin": _arg("ArgMin"),
     "max": _reduce("ReduceMax"),
-    "mean": _reduce("ReduceMean"),
+    "mean": _mean,
     "min": _reduce("ReduceMin"),
     "prod": _reduce("ReduceProd"),
     "std": _std,
