@@ -52,6 +52,14 @@ SMALL = {
         "g (float[N,4] x) => (int64 n) <int64 i = {0}> { s = Shape(x) n = Gather(s, i) }",
         "a single symbolic dimension was no tensor: refused",
     ),
+    "range_of_dimension": (
+        15,
+        "g (float[N,1] x) => (float[N,1] y) <int64 o = {0}, int64 e = {1}, int64[1] a = {1}> "
+        "{ s = Shape(x) n = Gather(s, o) r = Range(o, n, e) f = Cast<to = 1>(r) "
+        "c = Unsqueeze(f, a) y = Add(x, c) }",
+        "as many numbers as the batch is long were of unknown length, so their sum of unknown "
+        "shape: TVM could not compile it",
+    ),
     "scatter_in_part": (
         16,
         "g (float[3,4,2] x, float[2,3,1] u) => (float[3,4,2] y) "

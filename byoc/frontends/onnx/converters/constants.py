@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import tvm
 from tvm import relax
 from tvm.ir import GenericConst
 
@@ -64,7 +65,9 @@ def constant_of_shape(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs
 
 
 def range_(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
-    """Range 11 to 27; TVM's, after a look at how long it gets."""
+    """Range 11 to 27: of constants, of symbolic dimensions (its length is then known by name), else
+    TVM's.
+    """
     if all(isinstance(v, GenericConst) for v in x):
         start, limit, delta = (number_of(v, "operand") or 0 for v in x)
         if not delta or not math.isfinite(start + limit + delta):
@@ -73,7 +76,17 @@ def range_(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> A
             raise RefusedError(f"it counts from {start} to {limit} by {delta}: too many elements")
         count = max(0, math.ceil((limit - start) / delta))
         return const(start + np.arange(count) * delta, dtype_of(x[0]))
+    ends = [_dimension(v) for v in x]
+    if None not in ends and isinstance(ends[2], int) and ends[2] > 0:
+        return relax.op.arange(*ends, dtype="int64")
     return stock_converter("Range")(bb, x, attrs, opset, outputs)
+
+
+def _dimension(value: Any) -> Any:
+    """A whole number, or a symbolic dimension; None for other values."""
+    if isinstance(value, GenericConst):
+        return int(number_of(value, "operand") or 0) if dtype_of(value) == "int64" else None
+    return value if tvm.ir.is_prim_expr(value) else None
 
 
 CONSTANTS: Mapping[tuple[str, str], Converter] = {
