@@ -191,6 +191,24 @@ def test_what_onnx_cannot_say_stays_on_the_host_with_the_reason(expr, reason):
     assert reason in record.refusals[0].reason
 
 
+@pytest.mark.parametrize(
+    ("dtype", "expr", "reason"),
+    [  # what quantised models become: ONNX Runtime refused the whole segment when it was loaded
+        ("int32", lambda x: op.nn.conv2d(x, x), "ONNX has no Conv of int32"),
+        ("int32", lambda x: op.nn.max_pool2d(x, (2, 2)), "ONNX has no MaxPool of int32"),
+        ("bool", lambda x: op.equal(x, x), None),
+        ("int32", lambda x: op.add(x, x), None),
+    ],
+)
+def test_types_that_onnx_has_no_operator_for_are_not_taken(dtype, expr, reason):
+    x = var("x", 2, 2, 3, 3, dtype=dtype)
+    result = byoc.partition_model(module([x], [expr(x)]), ["onnxruntime"], min_segment_ops=1)
+    assert bool(result.segments) == (reason is None)
+    if reason is not None:
+        (record,) = result.report.host_ops
+        assert reason in record.refusals[0].reason
+
+
 def test_a_segment_with_a_foreign_op_names_the_op_and_where_it_came_from():
     ty = TensorType((2,), "float32")
     node = Node("mystery", (0,), (1,), source=("/layer.3/Mystery",))
