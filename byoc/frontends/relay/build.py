@@ -27,9 +27,9 @@ from tvm import relax, tirx
 from byoc.errors import ModelError, choices
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.tensors import from_numpy
-from byoc.frontends.relay.ops.base import Context, is_const, scalar_like
+from byoc.frontends.relay.ops.base import is_const, scalar_like
 from byoc.frontends.relay.ops.qnn import Accumulator, Rounded
-from byoc.frontends.relay.ops.table import OPERATORS, convert, settle
+from byoc.frontends.relay.ops.table import OPERATORS, convert
 from byoc.frontends.relay.parameters import match_params
 from byoc.frontends.relay.syntax import (
     Absent,
@@ -51,17 +51,15 @@ from byoc.frontends.relay.syntax import (
     Project,
     TensorType,
     Tuple,
-    TupleType,
-    Type,
 )
 from byoc.frontends.relay.values import (
-    check_shape,
     flat,
     packed,
     sentence,
     spread_names,
     structure,
 )
+from byoc.frontends.relay.writer import Writer
 
 __all__ = ["Built", "Force", "build"]
 
@@ -115,7 +113,7 @@ def build(module: Module, arrays: Mapping[str, Array]) -> Built:
 
     Raises ModelError as ``where:line:column: what``.
     """
-    builder = _Builder(module)
+    builder = _Builder(module=module)
     try:
         return builder.run(arrays)
     except PlaceError as error:
@@ -124,24 +122,18 @@ def build(module: Module, arrays: Mapping[str, Array]) -> Built:
         raise ModelError(f"{module.where}:1:1: its functions call each other too deep") from None
 
 
-@dataclass
-class _Builder:
+@dataclass(kw_only=True)
+class _Builder(Writer):
     module: Module
-    builder: Any = field(default_factory=relax.BlockBuilder)
-    names: dict[Any, str] = field(default_factory=dict)
-    taken: dict[str, int] = field(default_factory=dict)
-    path: list[str] = field(default_factory=list)
     active: list[Function] = field(default_factory=list)
     open_ifs: list[int] = field(default_factory=list)
-    placed: list[tuple[str, At, list[str]]] = field(default_factory=list)
-    vendor: list[int] = field(default_factory=list)
     globals: dict[str, _Closure] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     level: int = 0
     inlined: int = 0
 
     def __post_init__(self) -> None:
-        self.context = Context(self.builder)
+        super().__post_init__()
         for name, function in self.module.functions.items():
             self.globals[name] = _Closure(function, {}, name)
 
@@ -160,11 +152,11 @@ class _Builder:
             if param.name in known:
                 scope[param.name] = relax.const(from_numpy(known[param.name]))
             else:
-                scope[param.name] = self._input(param.label[1:], param.type, param.at, inputs)
+                scope[param.name] = self.input(param.label[1:], param.type, param.at, inputs)
         with self.builder.function("main", [variable for _, variable in inputs]):
             try:
                 value = self._body(main, scope)
-                results = [self._output(v, main.body.result.at) for v in flat(value)]
+                results = [self.output(v, main.body.result.at) for v in flat(value)]
                 if not results:
                     raise PlaceError(main.at, "@main returns an empty tuple: nothing to compute")
             except BaseException:
@@ -185,35 +177,6 @@ class _Builder:
             tuple(Force(vendor, tuple(names), at) for vendor, at, names in self.placed),
             dict(self.counts.most_common()),
         )
-
-    # -- inputs and outputs
-
-    def _input(self, name: str, kind: Type, at: At, inputs: list[tuple[str, Any]]) -> Any:
-        if isinstance(kind, TupleType):
-            return tuple(
-                self._input(f"{name}_{i}", part, at, inputs) for i, part in enumerate(kind.fields)
-            )
-        if not isinstance(kind, TensorType):
-            what = "has no type" if kind is None else f"is a {kind.text}, no tensor"
-            raise PlaceError(
-                at,
-                f"the parameter %{name} of @main {what}; write one, or give its value by params=",
-            )
-        if name in (other for other, _ in inputs):
-            raise PlaceError(at, f"two inputs are called {name!r}")
-        check_shape(kind.shape, at)
-        shape = [
-            tirx.Var(f"{name}_d{i}", "int64") if d is None else d for i, d in enumerate(kind.shape)
-        ]
-        variable = relax.Var(name, relax.TensorType(shape, kind.dtype))
-        inputs.append((name, variable))
-        return variable
-
-    def _output(self, value: Any, at: At) -> Any:
-        value = self._settled(value, "output", at)
-        if not isinstance(value, relax.Expr):
-            raise PlaceError(at, "a result of @main is a function, no tensor")
-        return value
 
     # -- blocks and functions
 
@@ -372,71 +335,20 @@ class _Builder:
                 expr.at, f"{name}: byoc does not read this operator; {choices(name, OPERATORS)}"
             )
         self.counts[name] += 1
-        source = self._name(label, name, expr)
+        source = self.source_name(label, name, expr)
         for value in args:
             for part in flat(value):
                 if isinstance(part, (_Closure, Operator)):
                     raise PlaceError(expr.at, f"{name}: an argument is a function, no tensor")
-        args = [self._settled(a, source, expr.at) if isinstance(a, tuple) else a for a in args]
+        args = [self.settled(a, source, expr.at) if isinstance(a, tuple) else a for a in args]
         attrs = {key: self._attribute(value, expr.at) for key, value in expr.attrs.items()}
         try:
             found = convert(self.context, name, args, attrs)
-            return self._kept(found, source, expr.at)
+            return self.kept(found, source, expr.at)
         except (PlaceError, RecursionError, MemoryError):
             raise
         except Exception as error:
             raise PlaceError(expr.at, f"{name}: {sentence(error)}") from error
-
-    def _kept(self, value: Any, name: str, at: At) -> Any:
-        """The value as later expressions read it: calls are variables called `name`."""
-        if isinstance(value, (Accumulator, Rounded)):
-            return value
-        if isinstance(value, tuple):
-            return tuple(self._kept(v, name, at) for v in value)
-        value = self.context.typed(value)
-        if is_const(value) or isinstance(value, relax.Var):
-            return value
-        if isinstance(value.ty, relax.TupleType):
-            whole = self._bound(value, name)
-            fields = len(value.ty.fields)
-            parts = (relax.TupleGetItem(whole, i) for i in range(fields))
-            return tuple(self._kept(part, name, at) for part in parts)
-        if not isinstance(value.ty, relax.TensorType):
-            raise PlaceError(at, f"the result is of type {value.ty}, no tensor")
-        shape = value.ty.shape
-        if not isinstance(shape, relax.ShapeExpr):
-            if value.ty.ndim < 0:
-                raise PlaceError(at, "the number of dimensions of the result is not known")
-            dims = [tirx.Var(f"d{len(self.names)}_{i}", "int64") for i in range(value.ty.ndim)]
-            kind = relax.TensorType(dims, str(value.ty.dtype))
-            cast = self.builder.match_cast(self._bound(value, name), kind, name)
-            self.names[cast] = name
-            return cast
-        sizes = [int(d) if isinstance(d, tirx.IntImm) else None for d in shape.values]
-        check_shape(tuple(sizes), at)
-        return self._bound(value, name)
-
-    def _bound(self, value: Any, name: str) -> Any:
-        variable = self.builder.emit(value, name)
-        self.names[variable] = name
-        if self.vendor:
-            names = self.placed[self.vendor[-1]][2]
-            if not names or names[-1] != name:
-                names.append(name)
-        return variable
-
-    def _settled(self, value: Any, name: str, at: At) -> Any:
-        """The value without lazy parts."""
-        if isinstance(value, tuple):
-            return tuple(self._settled(v, name, at) for v in value)
-        if isinstance(value, (Accumulator, Rounded)):
-            try:
-                return self._kept(settle(self.context, value), name, at)
-            except PlaceError:
-                raise
-            except Exception as error:
-                raise PlaceError(at, f"integers of {name}: {sentence(error)}") from error
-        return value
 
     # -- attributes and constants
 
@@ -471,7 +383,7 @@ class _Builder:
     # -- branches
 
     def _if(self, expr: If, scope: Scope, label: str) -> Any:
-        condition = self._settled(self._expr(expr.condition, scope, ""), "condition", expr.at)
+        condition = self.settled(self._expr(expr.condition, scope, ""), "condition", expr.at)
         if not isinstance(condition, relax.Expr):
             raise PlaceError(expr.at, "the condition is no tensor")
         if is_const(condition):
@@ -479,16 +391,16 @@ class _Builder:
             return self._expr(taken, scope, label)
         if condition.ty.ndim != 0:
             raise PlaceError(expr.at, f"the condition has {condition.ty.ndim} dimensions, not 0")
-        name = self._name(label, "if", expr)
+        name = self.source_name(label, "if", expr)
         if str(condition.ty.dtype) != "bool":
-            condition = self._bound(relax.op.not_equal(condition, scalar_like(0, condition)), name)
+            condition = self.bound(relax.op.not_equal(condition, scalar_like(0, condition)), name)
         shapes, branches = [], []
         self.open_ifs.append(len(self.active))
         try:
             for part in (expr.then, expr.other):
                 self.builder._begin_binding_block()
                 try:
-                    value = self._settled(self._expr(part, scope, ""), name, part.at)
+                    value = self.settled(self._expr(part, scope, ""), name, part.at)
                     shapes.append(structure(value, part.at))
                     whole = self.builder.normalize(packed(value))
                     result = self.builder.emit(whole, name)
@@ -500,29 +412,10 @@ class _Builder:
         if shapes[0] != shapes[1]:
             raise PlaceError(expr.at, "the two branches return tuples of different form")
         try:
-            whole = self._bound(relax.If(condition, *branches), name)
+            whole = self.bound(relax.If(condition, *branches), name)
         except Exception as error:
             raise PlaceError(expr.at, f"if: {sentence(error)}") from error
-        return self._unpacked(whole, shapes[0], name, expr.at)
-
-    def _unpacked(self, whole: Any, form: Any, name: str, at: At) -> Any:
-        if form is None:
-            if not isinstance(whole.ty, relax.TensorType):
-                raise PlaceError(at, f"the branches return different types: {whole.ty}")
-            return self._kept(whole, name, at)
-        parts = [self.builder.normalize(relax.TupleGetItem(whole, i)) for i in range(len(form))]
-        return tuple(self._unpacked(p, f, name, at) for p, f in zip(parts, form, strict=True))
-
-    # -- names
-
-    def _name(self, label: str, what: str, expr: Call | If) -> str:
-        """A source name that no other operator has: the framework's, or path and variable."""
-        source = getattr(expr, "source", "")
-        own = label or what.rpartition(".")[2]
-        name = source or "/".join([*self.path, own])
-        count = self.taken.get(name, 0)
-        self.taken[name] = count + 1
-        return name if not count else f"{name}#{count + 1}"
+        return self.unpacked(whole, shapes[0], name, expr.at)
 
 
 def _vendor_of(function: Function) -> str:

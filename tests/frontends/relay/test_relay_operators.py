@@ -304,3 +304,24 @@ def test_prior_boxes_follow_from_the_shape(tools):
     )
     found = evaluate(tools, call, (np.zeros(8, np.float32), f32(1, 3, 1, 1)))
     np.testing.assert_allclose(found, [0.25, 0.25, 0.75, 0.75, 0, 0.375, 1, 0.625])
+
+
+def test_boxes_of_an_ssd_are_decoded_and_those_that_are_found_come_first(tools):
+    classes = np.array([[[0.9, 0.1, 0.2, 0.3], [0.06, 0.7, 0.0, 0.3], [0.04, 0.2, 0.8, 0.4]]], "f4")
+    classes[0, 1:, 0] = 0.005  # below the threshold
+    moves, anchors = f32(1, 16), np.abs(f32(1, 4, 4)) * np.float32(0.2)
+    anchors[..., 2:] += anchors[..., :2]
+    steps = (0.1, 0.1, 0.2, 0.2)
+    size, middle = anchors[..., 2:] - anchors[..., :2], (anchors[..., 2:] + anchors[..., :2]) / 2
+    m = moves.reshape(1, 4, 4)
+    centre = m[..., :2] * steps[:2] * size + middle
+    half = np.exp(m[..., 2:] * steps[2:]) * size / 2
+    corners = np.clip(np.concatenate([centre - half, centre + half], -1), 0, 1)
+    expected = np.full((1, 4, 6), -1.0)
+    for place, (anchor, kind) in enumerate(((1, 0), (2, 1), (3, 1))):
+        expected[0, place] = [kind, classes[0, kind + 1, anchor], *corners[0, anchor]]
+    call = "vision.multibox_transform_loc(%a, %b, %c)"
+    np.testing.assert_allclose(
+        evaluate(tools, f"{call}.0", (classes, moves, anchors)), expected, rtol=1e-5, atol=1e-6
+    )
+    assert evaluate(tools, f"{call}.1", (classes, moves, anchors)) == [3]

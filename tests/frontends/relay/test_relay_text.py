@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import byoc
-from benchmarks.zoo.relay import tensor_bytes
+from benchmarks.zoo.relay_file import tensor_bytes
 from byoc.errors import ModelError
 from byoc.frontends import import_model
 

@@ -13,6 +13,7 @@ from byoc.frontends.relay.ops.base import (
     Converter,
     array_of,
     const,
+    dtype_of,
     integers,
     is_const,
     limited,
@@ -108,6 +109,66 @@ def multibox_prior(c: Context, data: Any, *, sizes: Any = (1.0,), ratios: Any = 
     return const(boxes.reshape(1, -1, 4))
 
 
+def multibox_transform_loc(c: Context, cls_prob: Any, loc_pred: Any, anchor: Any,
+                           least: Any = None, given: Any = None, *, clip: Any = True,
+                           threshold: float = 0.01, variances: Any = (0.1, 0.1, 0.2, 0.2),
+                           keep_background: Any = False) -> Any:  # fmt: skip
+    """vision.multibox_transform_loc: boxes of SSD with their best class, background dropped.
+
+    cls_prob: [B, classes, N], class 0 the background; loc_pred: [B, 4 N], steps from the centre of
+    an anchor and logarithms of its size; anchor: [1, N, 4] corners. Gives [B, N, 6] rows (class,
+    score, left, top, right, bottom), those that are found first, in order, then rows of -1; and
+    how many are found [B]. Where TVM left rows unwritten, they are -1 here.
+    """
+    if keep_background:
+        raise ValueError("keep_background=True is not read")
+    batch, classes, count = static_dims(cls_prob)
+    limit = float(_number(least, threshold, "threshold"))
+    steps = variances if given is None else array_of(given, "variances").reshape(-1)
+    dtype = dtype_of(cls_prob)
+
+    def part(x: Any, axis: int, begin: int, end: int) -> Any:
+        return c.typed(op.strided_slice(x, [axis], [begin], [end]))
+
+    def number(value: float) -> Any:
+        return relax.const(value, dtype)
+
+    if classes < 2:
+        raise ValueError(f"{classes} classes leave none beside the background")
+    best = c.typed(op.argmax(part(cls_prob, 1, 1, classes), 1))
+    score = c.typed(op.max(part(cls_prob, 1, 1, classes), [1]))
+    good = c.typed(op.greater_equal(score, number(limit)))
+    moves = c.typed(op.reshape(loc_pred, [batch, count, 4]))
+    left, top, right, bottom = (part(anchor, 2, i, i + 1) for i in range(4))
+    px, py, pw, ph = (
+        op.multiply(part(moves, 2, i, i + 1), number(float(v))) for i, v in enumerate(steps)
+    )
+    ends = []
+    for move, grow, low, high in ((px, pw, left, right), (py, ph, top, bottom)):
+        size = c.typed(op.subtract(high, low))
+        middle = c.typed(op.multiply(op.add(low, high), number(0.5)))
+        centre = c.typed(op.add(op.multiply(move, size), middle))
+        half = c.typed(op.multiply(op.multiply(op.exp(grow), size), number(0.5)))
+        ends.append((op.subtract(centre, half), op.add(centre, half)))
+    (x0, x1), (y0, y1) = ends
+    corners = c.typed(op.concat([c.typed(v) for v in (x0, y0, x1, y1)], 2))
+    if clip:
+        corners = c.typed(op.clip(corners, 0, 1))
+    name = op.expand_dims(op.astype(best, dtype), 2)
+    rows = c.typed(op.concat([c.typed(name), c.typed(op.expand_dims(score, 2)), corners], 2))
+    rows = c.typed(op.where(op.expand_dims(good, 2), rows, number(-1)))
+    kept = c.typed(op.astype(good, "int32"))
+    # Where each anchor's row goes: found ones first, each half in its order.
+    order = c.typed(op.subtract(op.multiply(kept, relax.const(count, "int32")), _places(count)))
+    order = c.typed(op.argsort(order, 1, True, "int32"))
+    where = c.typed(op.broadcast_to(op.expand_dims(order, 2), [batch, count, 6]))
+    return op.gather_elements(rows, op.astype(where, "int64"), 1), op.sum(kept, [1])
+
+
+def _places(count: int) -> Any:
+    return const(np.arange(count, dtype=np.int32)[None])
+
+
 def all_class_non_max_suppression(c: Context, boxes: Any, scores: Any, per_class: Any, iou: Any,
                                   score: Any, *, output_format: str = "onnx") -> Any:  # fmt: skip
     """vision.all_class_non_max_suppression."""
@@ -122,6 +183,7 @@ VISION: Mapping[str, Converter] = {
     "vision.all_class_non_max_suppression": all_class_non_max_suppression,
     "vision.get_valid_counts": get_valid_counts,
     "vision.multibox_prior": multibox_prior,
+    "vision.multibox_transform_loc": multibox_transform_loc,
     "vision.non_max_suppression": non_max_suppression,
     "vision.roi_align": roi_align,
     "vision.roi_pool": roi_pool,

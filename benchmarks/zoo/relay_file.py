@@ -1,0 +1,59 @@
+"""A module of Relay as data, and tensors as TVM stores them."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Call", "Graph", "params_bytes", "tensor_bytes"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of Relay. args: names of values; ("tuple", names) for a tuple; field: of its
+    result that is read.
+    """
+
+    name: str
+    op: str
+    args: tuple[Any, ...]
+    attrs: dict[str, Any]
+    field: int | None = None
+
+
+@dataclass
+class Graph:
+    """A module of Relay with one function: inputs (shape, dtype), constants, calls in order."""
+
+    inputs: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
+    constants: dict[str, Array] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    output: str = ""
+
+
+_CODES = {"i": 0, "u": 1, "f": 2, "b": 1}
+
+
+def tensor_bytes(array: Array) -> bytes:
+    """A tensor as TVM stores it."""
+    array = np.ascontiguousarray(array).reshape(np.shape(array))
+    bits = 1 if array.dtype.kind == "b" else array.dtype.itemsize * 8
+    head = struct.pack("<QQiii", 0xDD5E40F096B4A13F, 0, 1, 0, array.ndim)
+    kind = struct.pack("<BBH", _CODES[array.dtype.kind], bits, 1)
+    shape = struct.pack(f"<{array.ndim}q", *array.shape)
+    return head + kind + shape + struct.pack("<q", array.nbytes) + array.tobytes()
+
+
+def params_bytes(arrays: dict[str, Array]) -> bytes:
+    """Arrays as a `.params` file."""
+    names = [n.encode() for n in arrays]
+    parts = [struct.pack("<QQQ", 0xF7E58D4F05049CB7, 0, len(names))]
+    parts += [struct.pack("<Q", len(n)) + n for n in names]
+    parts.append(struct.pack("<Q", len(names)))
+    return b"".join([*parts, *map(tensor_bytes, arrays.values())])

@@ -1,0 +1,166 @@
+"""Relay as `tvm.ir.save_json` of TVM 0.8 to 0.18 wrote it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from benchmarks.zoo.relay_file import Graph, tensor_bytes
+
+__all__ = ["Nodes", "write_json"]
+
+Array = npt.NDArray[Any]
+
+_PLAIN = {"groups", "axis", "epsilon", "a_min", "a_max", "dtype", "out_dtype"}
+_KINDS = {
+    "nn.conv2d": "Conv2DAttrs", "qnn.conv2d": "Conv2DAttrs", "nn.max_pool2d": "MaxPool2DAttrs",
+    "nn.batch_norm": "BatchNormAttrs", "nn.bias_add": "BiasAddAttrs", "clip": "ClipAttrs",
+    "cast": "CastAttrs", "nn.dense": "DenseAttrs", "qnn.dense": "DenseAttrs",
+    "nn.softmax": "SoftmaxAttrs", "nn.global_avg_pool2d": "GlobalPool2DAttrs",
+    "qnn.quantize": "QuantizeAttrs", "qnn.dequantize": "DequantizeAttrs",
+    "qnn.requantize": "RequantizeAttrs", "qnn.add": "BroadcastAttrs",
+}  # fmt: skip
+# Attributes that JSON spells out though they have their default.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "Conv2DAttrs": {"dilation": [1, 1], "data_layout": "NCHW", "kernel_layout": "OIHW",
+                    "out_layout": "", "out_dtype": ""},
+    "MaxPool2DAttrs": {"dilation": [1, 1], "layout": "NCHW", "out_layout": "", "ceil_mode": 0},
+    "BatchNormAttrs": {"axis": 1, "center": 1, "scale": 1},
+    "BiasAddAttrs": {"axis": 1},
+    "GlobalPool2DAttrs": {"layout": "NCHW", "out_layout": ""},
+    "DenseAttrs": {"out_dtype": "", "auto_scheduler_rewritten_layout": ""},
+    "RequantizeAttrs": {"rounding": "UPWARD", "compute_dtype": "int64"},
+    "BroadcastAttrs": {"lhs_axis": -1, "rhs_axis": -1},
+}  # fmt: skip
+
+
+class Nodes:
+    """Nodes in the manner of one version of TVM."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.minor = int(version.split(".")[1])
+        self.nodes: list[dict[str, Any]] = [{"type_key": ""}]
+        self.blobs: list[str] = []
+        self.shared: dict[Any, int] = {}
+
+    def add(self, kind: str, **fields: Any) -> int:
+        """A node; its number."""
+        self.nodes.append({"type_key": kind, **fields})
+        return len(self.nodes) - 1
+
+    def expr(self, kind: str, **attrs: Any) -> int:
+        """An expression, with the fields that every one has in this version."""
+        common = {"_checked_type_": "0", "span": "0"}
+        if self.minor >= 9:
+            common["virtual_device_"] = "0"
+        return self.add(kind, attrs=dict(sorted({**common, **attrs}.items())))
+
+    def text(self, text: str) -> int:
+        """A String."""
+        if ("text", text) not in self.shared:
+            found = {"repr_str": text} if text else {}
+            self.shared["text", text] = self.add("runtime.String", **found)
+        return self.shared["text", text]
+
+    def op(self, name: str) -> int:
+        """An operator."""
+        if ("op", name) not in self.shared:
+            self.shared["op", name] = self.add("Op", repr_str=name)
+        return self.shared["op", name]
+
+    def integer(self, value: int) -> int:
+        """A number as a node."""
+        return self.add("IntImm", attrs={"dtype": "int32", "span": "0", "value": str(value)})
+
+    def array(self, values: Sequence[int]) -> int:
+        """An array of nodes."""
+        return self.add("Array", data=list(values)) if values else self.add("Array")
+
+    def constant(self, array: Array) -> int:
+        """A constant."""
+        self.blobs.append(base64.b64encode(tensor_bytes(array)).decode())
+        return self.expr("relay.Constant", data=str(len(self.blobs) - 1))
+
+    def attrs(self, op: str, attrs: dict[str, Any]) -> int:
+        """A call's attributes."""
+        kind = _KINDS.get(op)
+        if kind is None:
+            assert not attrs, f"{op}: which type of attributes?"
+            return 0
+        fields = {k: self._field(k, v) for k, v in {**_DEFAULTS.get(kind, {}), **attrs}.items()}
+        return self.add(f"relay.attrs.{kind}", attrs=dict(sorted(fields.items())))
+
+    def _field(self, key: str, value: Any) -> str:
+        if isinstance(value, list):
+            return str(self.array([self.integer(v) for v in value]))
+        if key in ("channels", "units"):
+            return str(self.integer(value))
+        if isinstance(value, str) and "layout" in key and self.minor >= 9:
+            return str(self.text(value))
+        return repr(value) if isinstance(value, float) else str(value)
+
+    def dump(self, root: int) -> str:
+        """The file."""
+        content = {"root": root, "nodes": self.nodes, "b64ndarrays": self.blobs,
+                   "attrs": {"tvm_version": self.version}}  # fmt: skip
+        return json.dumps(content, indent=2)
+
+    def tensor_type(self, shape: Sequence[int], dtype: str) -> int:
+        """A tensor's type."""
+        dims = self.array([self.integer(d) for d in shape])
+        return self.add("relay.TensorType", attrs={"dtype": dtype, "shape": str(dims), "span": "0"})
+
+    def var(self, name: str, shape: Sequence[int], dtype: str) -> int:
+        """A variable."""
+        hint = str(self.text(name)) if self.minor >= 8 else name
+        vid = self.add("relay.Id", attrs={"name_hint": hint})
+        kind = self.tensor_type(shape, dtype)
+        return self.expr("relay.Var", type_annotation=str(kind), vid=str(vid))
+
+
+def write_json(graph: Graph, version: str = "0.12.0", weights: str = "meta") -> str:
+    """A module as `tvm.ir.save_json` of that version writes it."""
+    nodes = Nodes(version)
+    used = {a for c in graph.calls for a in c.args if isinstance(a, str)}
+    made = {n: nodes.var(n, *spec) for n, spec in graph.inputs.items()}
+    params = list(made.values())
+    for name, array in graph.constants.items():
+        if name not in used:
+            continue
+        if weights == "params" and array.ndim:
+            made[name] = nodes.var(name, array.shape, str(array.dtype))
+            params.append(made[name])
+        else:
+            made[name] = nodes.constant(array)
+    for call in graph.calls:
+        args = nodes.array([
+            nodes.expr("relay.Tuple", fields=str(nodes.array([made[n] for n in a])))
+            if isinstance(a, tuple) else made[a]
+            for a in call.args
+        ])  # fmt: skip
+        attrs = nodes.attrs(call.op, call.attrs)
+        made[call.name] = nodes.expr(
+            "relay.Call", op=str(nodes.op(call.op)), args=str(args), attrs=str(attrs),
+            type_args=str(nodes.array([])),
+        )  # fmt: skip
+        if call.field is not None:
+            made[call.name] = nodes.expr(
+                "relay.TupleGetItem", tuple_value=str(made[call.name]), index=str(call.field)
+            )
+    main = nodes.expr(
+        "relay.Function", params=str(nodes.array(params)), body=str(made[graph.output]),
+        ret_type="0", type_params=str(nodes.array([])), attrs="0",
+    )  # fmt: skip
+    symbol = nodes.expr("GlobalVar", name_hint=str(nodes.text("main")))
+    table = nodes.add("Map", data=[symbol, main])
+    root = nodes.add(
+        "IRModule",
+        attrs={"functions": str(table), "global_type_var_map_": "0", "global_var_map_": "0",
+               "source_map": "0", "type_definitions": "0"},
+    )  # fmt: skip
+    return nodes.dump(root)

@@ -1,0 +1,139 @@
+"""Values of the evaluation as Relax: inputs, named bindings, results.
+
+Everything that becomes an op of the graph is bound here, under a source name that no other op has,
+and noted where the file placed it on a vendor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tvm import relax, tirx
+
+from byoc.frontends.relay.ops.base import Context, is_const
+from byoc.frontends.relay.ops.qnn import Accumulator, Rounded
+from byoc.frontends.relay.ops.table import settle
+from byoc.frontends.relay.syntax import At, Call, If, PlaceError, TensorType, TupleType, Type
+from byoc.frontends.relay.values import check_shape, sentence
+
+__all__ = ["Writer"]
+
+
+@dataclass
+class Writer:
+    """What is written so far.
+
+    builder: takes bindings. names: variable → source name. taken: source name → how often it was
+    given. path: functions that are being inlined. placed: (vendor, where, names of its ops).
+    vendor: which of them is open.
+    """
+
+    builder: Any = field(default_factory=relax.BlockBuilder)
+    names: dict[Any, str] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
+    path: list[str] = field(default_factory=list)
+    placed: list[tuple[str, At, list[str]]] = field(default_factory=list)
+    vendor: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.context = Context(self.builder)
+
+    def input(self, name: str, kind: Type, at: At, inputs: list[tuple[str, Any]]) -> Any:
+        """A parameter of @main as a variable, a tuple as several; appended to `inputs`."""
+        if isinstance(kind, TupleType):
+            return tuple(
+                self.input(f"{name}_{i}", part, at, inputs) for i, part in enumerate(kind.fields)
+            )
+        if not isinstance(kind, TensorType):
+            what = "has no type" if kind is None else f"is a {kind.text}, no tensor"
+            raise PlaceError(
+                at,
+                f"the parameter %{name} of @main {what}; write one, or give its value by params=",
+            )
+        if name in (other for other, _ in inputs):
+            raise PlaceError(at, f"two inputs are called {name!r}")
+        check_shape(kind.shape, at)
+        shape = [
+            tirx.Var(f"{name}_d{i}", "int64") if d is None else d for i, d in enumerate(kind.shape)
+        ]
+        variable = relax.Var(name, relax.TensorType(shape, kind.dtype))
+        inputs.append((name, variable))
+        return variable
+
+    def output(self, value: Any, at: At) -> Any:
+        """A result of @main."""
+        value = self.settled(value, "output", at)
+        if not isinstance(value, relax.Expr):
+            raise PlaceError(at, "a result of @main is a function, no tensor")
+        return value
+
+    def kept(self, value: Any, name: str, at: At) -> Any:
+        """The value as later expressions read it: calls are variables called `name`."""
+        if isinstance(value, (Accumulator, Rounded)):
+            return value
+        if isinstance(value, tuple):
+            return tuple(self.kept(v, name, at) for v in value)
+        value = self.context.typed(value)
+        if is_const(value) or isinstance(value, relax.Var):
+            return value
+        if isinstance(value.ty, relax.TupleType):
+            whole = self.bound(value, name)
+            fields = len(value.ty.fields)
+            parts = (relax.TupleGetItem(whole, i) for i in range(fields))
+            return tuple(self.kept(part, name, at) for part in parts)
+        if not isinstance(value.ty, relax.TensorType):
+            raise PlaceError(at, f"the result is of type {value.ty}, no tensor")
+        shape = value.ty.shape
+        if not isinstance(shape, relax.ShapeExpr):
+            if value.ty.ndim < 0:
+                raise PlaceError(at, "the number of dimensions of the result is not known")
+            dims = [tirx.Var(f"d{len(self.names)}_{i}", "int64") for i in range(value.ty.ndim)]
+            kind = relax.TensorType(dims, str(value.ty.dtype))
+            cast = self.builder.match_cast(self.bound(value, name), kind, name)
+            self.names[cast] = name
+            return cast
+        sizes = [int(d) if isinstance(d, tirx.IntImm) else None for d in shape.values]
+        check_shape(tuple(sizes), at)
+        return self.bound(value, name)
+
+    def bound(self, value: Any, name: str) -> Any:
+        """A variable of the expression, called `name`; noted when a vendor's function is open."""
+        variable = self.builder.emit(value, name)
+        self.names[variable] = name
+        if self.vendor:
+            names = self.placed[self.vendor[-1]][2]
+            if not names or names[-1] != name:
+                names.append(name)
+        return variable
+
+    def settled(self, value: Any, name: str, at: At) -> Any:
+        """The value without lazy parts."""
+        if isinstance(value, tuple):
+            return tuple(self.settled(v, name, at) for v in value)
+        if isinstance(value, (Accumulator, Rounded)):
+            try:
+                return self.kept(settle(self.context, value), name, at)
+            except PlaceError:
+                raise
+            except Exception as error:
+                raise PlaceError(at, f"integers of {name}: {sentence(error)}") from error
+        return value
+
+    def unpacked(self, whole: Any, form: Any, name: str, at: At) -> Any:
+        """The value of an `if` in the form of its branches."""
+        if form is None:
+            if not isinstance(whole.ty, relax.TensorType):
+                raise PlaceError(at, f"the branches return different types: {whole.ty}")
+            return self.kept(whole, name, at)
+        parts = [self.builder.normalize(relax.TupleGetItem(whole, i)) for i in range(len(form))]
+        return tuple(self.unpacked(p, f, name, at) for p, f in zip(parts, form, strict=True))
+
+    def source_name(self, label: str, what: str, expr: Call | If) -> str:
+        """A source name that no other operator has: the framework's, or path and variable."""
+        source = getattr(expr, "source", "")
+        own = label or what.rpartition(".")[2]
+        name = source or "/".join([*self.path, own])
+        count = self.taken.get(name, 0)
+        self.taken[name] = count + 1
+        return name if not count else f"{name}#{count + 1}"
