@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from byoc.frontends.torch import ops_elementwise, ops_neural, ops_shape
+from byoc.frontends.torch import (
+    ops_elementwise,
+    ops_index,
+    ops_make,
+    ops_neural,
+    ops_reduce,
+    ops_shape,
+)
 from byoc.frontends.torch.registry import TABLE, Converter
 
 __all__ = ["OPERATORS", "Converter"]
 
-_FILES = (ops_elementwise, ops_neural, ops_shape)  # importing them fills the table
+# Importing them fills the table.
+_FILES = (ops_elementwise, ops_index, ops_make, ops_neural, ops_reduce, ops_shape)
 
 OPERATORS = TABLE
 """Read only."""

@@ -1,20 +1,18 @@
-"""Operators that move, choose, make and reduce values."""
+"""Operators that give the same values another shape, take parts, and put tensors together."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
 import numpy as np
-import tvm
 from tvm import relax, tirx
 
 from byoc.frontends.torch.context import Context
-from byoc.frontends.torch.registry import TABLE, op
+from byoc.frontends.torch.registry import op
 
-__all__: list[str] = []
+__all__ = ["sliced"]
 
 R = relax.op
 
@@ -125,7 +123,8 @@ def pixel_unshuffle(c: Context, /, self: Any, downscale_factor: int) -> Any:
 # -- parts
 
 
-def _part(c: Context, x: Any, axis: int, begin: Any, end: Any, step: int = 1) -> Any:
+def sliced(c: Context, x: Any, axis: int, begin: Any, end: Any, step: int = 1) -> Any:
+    """From begin up to end along an axis."""
     return R.strided_slice(x, [axis], [begin], [end], [step])
 
 
@@ -151,14 +150,14 @@ def slice_(c: Context, /, self: Any, dim: int, start: Any, end: Any, step: int) 
         return self
     if isinstance(begin, int) and isinstance(stop, int):
         stop = max(begin, stop)
-    return _part(c, self, axis, begin, stop, step)
+    return sliced(c, self, axis, begin, stop, step)
 
 
 @op("narrow.default")
 def narrow(c: Context, /, self: Any, dim: int, start: Any, length: Any) -> Any:
     axis = dim % self.ty.ndim
     begin = start + c.dims(self)[axis] if isinstance(start, int) and start < 0 else start
-    return _part(c, self, axis, begin, begin + length)
+    return sliced(c, self, axis, begin, begin + length)
 
 
 @op("select.int", "select_copy.int")
@@ -166,14 +165,14 @@ def select(c: Context, /, self: Any, dim: int, index: Any) -> Any:
     axis = dim % self.ty.ndim
     size = c.dims(self)[axis]
     begin = index + size if isinstance(index, int) and index < 0 else index
-    return R.squeeze(c.emit(_part(c, self, axis, begin, begin + 1)), [axis])
+    return R.squeeze(c.emit(sliced(c, self, axis, begin, begin + 1)), [axis])
 
 
 @op("unbind.int")
 def unbind(c: Context, /, self: Any, dim: int) -> Any:
     axis = dim % self.ty.ndim
     count = c.static(c.dims(self)[axis], "the number of parts")
-    parts = (c.emit(_part(c, self, axis, i, i + 1)) for i in range(count))
+    parts = (c.emit(sliced(c, self, axis, i, i + 1)) for i in range(count))
     return tuple(R.squeeze(part, [axis]) for part in parts)
 
 
@@ -187,7 +186,7 @@ def split(
     parts, begin = [], 0
     for part in c.meta:
         end = begin + c.symbols.size(part.shape[axis])
-        parts.append(_part(c, self, axis, begin, end))
+        parts.append(sliced(c, self, axis, begin, end))
         begin = end
     return tuple(parts) if len(parts) > 1 else (self,)
 
@@ -209,7 +208,7 @@ def roll(c: Context, /, self: Any, shifts: Any, dims: Any) -> Any:
         if isinstance(size, int) and (size == 0 or shift % size == 0):
             continue
         cut = size - (shift % size if isinstance(size, int) else shift)
-        parts = [_part(c, x, axis, cut, size), _part(c, x, axis, 0, cut)]
+        parts = [sliced(c, x, axis, cut, size), sliced(c, x, axis, 0, cut)]
         x = c.emit(R.concat([c.emit(p) for p in parts], axis))
     return x
 
@@ -280,7 +279,7 @@ def constant_pad(c: Context, /, self: Any, pad: Any, value: Any) -> Any:
         before, after = pads[2 * i : 2 * i + 2]
         if before < 0 or after < 0:
             size = c.dims(x)[axis]
-            x = c.emit(_part(c, x, axis, max(0, -before), size - max(0, -after)))
+            x = c.emit(sliced(c, x, axis, max(0, -before), size - max(0, -after)))
         widths[2 * axis : 2 * axis + 2] = [max(0, before), max(0, after)]
     if not any(widths):
         return x
@@ -302,9 +301,9 @@ def slice_scatter(
         raise ValueError("writing to every n-th place of a tensor is not imported")
     parts = [c.cast(src, c.dtype)]
     if not (isinstance(begin, int) and begin == 0):
-        parts.insert(0, c.emit(_part(c, self, axis, 0, begin)))
+        parts.insert(0, c.emit(sliced(c, self, axis, 0, begin)))
     if stop is not size and not (isinstance(stop, int) and stop == size):
-        parts.append(c.emit(_part(c, self, axis, stop, size)))
+        parts.append(c.emit(sliced(c, self, axis, stop, size)))
     return parts[0] if len(parts) == 1 else R.concat(parts, axis)
 
 
@@ -315,353 +314,3 @@ def select_scatter(c: Context, /, self: Any, src: Any, dim: int, index: Any) -> 
     begin = index + size if isinstance(index, int) and index < 0 else index
     whole = c.emit(R.expand_dims(src, axis))
     return slice_scatter(c, self, whole, axis, begin, begin + 1, 1)
-
-
-# -- by index
-
-
-def _from_front(c: Context, index: Any, size: Any) -> Any:
-    """Indices counted from the end, as int64 from the front."""
-    index = c.cast(index, "int64")
-    below = c.emit(R.less(index, c.const(0, "int64")))
-    return c.emit(R.where(below, c.emit(R.add(index, c.cast(size, "int64"))), index))
-
-
-@op("embedding.default")
-def embedding(
-    c: Context, /, weight: Any, indices: Any, padding_idx: Any, scale_grad_by_freq: bool,
-    sparse: bool,
-) -> Any:  # fmt: skip
-    return R.take(weight, indices, 0, mode="wrap")
-
-
-@op("index_select.default")
-def index_select(c: Context, /, self: Any, dim: int, index: Any) -> Any:
-    return R.take(self, index, dim % self.ty.ndim, mode="wrap")
-
-
-@op("index.Tensor", "_unsafe_index.Tensor")
-def index(c: Context, /, self: Any, indices: Any) -> Any:
-    """Index tensors together, broadcast: one lookup in the indexed axes taken as one.
-
-    Where they are not neighbours, what they choose comes first (as in numpy).
-    """
-    used = [i for i, part in enumerate(indices) if part is not None]
-    if any(str(indices[i].ty.dtype) == "bool" for i in used):
-        raise ValueError("the shape of what a mask chooses depends on its values")
-    dims, rank = c.dims(self), self.ty.ndim
-    if len(used) == 1:
-        return R.take(self, indices[used[0]], used[0], mode="wrap")
-    x, axis = self, used[0]
-    if used != list(range(used[0], used[-1] + 1)):
-        order = used + [i for i in range(rank) if i not in used]
-        x, axis = c.emit(R.permute_dims(self, order)), 0
-        dims = [dims[i] for i in order]
-    count = len(used)
-    merged = dims[axis : axis + count]
-    flat: Any = None
-    for size, i in zip(merged, used, strict=True):
-        place = _from_front(c, indices[i], size)
-        if flat is not None:
-            flat = c.emit(R.multiply(flat, c.cast(size, "int64")))
-            place = c.emit(R.add(flat, place))
-        flat = place
-    whole = reduce(lambda a, b: a * b, merged)
-    x = c.emit(R.reshape(x, [*dims[:axis], whole, *dims[axis + count :]]))
-    return R.take(x, flat, axis, mode="wrap")
-
-
-@op("index_put.default", "_unsafe_index_put.default")
-def index_put(c: Context, /, self: Any, indices: Any, values: Any, accumulate: bool) -> Any:
-    first = indices[0]
-    if first is not None and str(first.ty.dtype) == "bool":
-        single = all(d == 1 for d in c.dims(values))
-        if len(indices) > 1 or not single or accumulate:
-            raise ValueError("writing several values where a mask is true is not imported")
-        extra = self.ty.ndim - first.ty.ndim
-        mask = c.emit(R.reshape(first, [*c.dims(first), *[1] * extra])) if extra else first
-        return R.where(mask, c.emit(R.reshape(c.cast(values, c.dtype), [])), self)
-    if any(i is None for i in indices):
-        raise ValueError("writing by indices to inner axes only is not imported")
-    dims = c.dims(self)
-    places = [_from_front(c, i, d) for i, d in zip(indices, dims, strict=False)]
-    shape = _broadcast(c, places)
-    places = [c.emit(R.broadcast_to(p, shape)) for p in places]
-    update = c.emit(R.broadcast_to(c.cast(values, c.dtype), [*shape, *dims[len(places) :]]))
-    columns = [c.emit(R.expand_dims(p, -1)) for p in places]
-    where = columns[0] if len(columns) == 1 else c.emit(R.concat(columns, -1))
-    return R.scatter_nd(self, where, update, "add" if accumulate else "update")
-
-
-def _broadcast(c: Context, tensors: Sequence[Any]) -> list[Any]:
-    shape = [c.dims(t) for t in tensors]
-    if not all(isinstance(d, int) for s in shape for d in s):
-        if all(len(s) == len(shape[0]) for s in shape) and len(shape) == 1:
-            return shape[0]
-        raise ValueError("indices of symbolic shape are not broadcast")
-    return list(np.broadcast_shapes(*map(tuple, shape)))
-
-
-@op("gather.default")
-def gather(c: Context, /, self: Any, dim: int, index: Any, sparse_grad: bool) -> Any:
-    if not self.ty.ndim:
-        return self
-    return R.gather_elements(self, c.cast(index, "int64"), dim % self.ty.ndim)
-
-
-def _scatter(c: Context, x: Any, dim: int, index: Any, src: Any, mode: str) -> Any:
-    if not x.ty.ndim:
-        raise ValueError("scattering to a scalar is not imported")
-    sizes = c.dims(index)
-    for axis, size in enumerate(sizes):  # only the part of `src` that has indices is read
-        if c.dims(src)[axis] is not size and not _equal(c.dims(src)[axis], size):
-            src = c.emit(_part(c, src, axis, 0, size))
-    return R.scatter_elements(x, c.cast(index, "int64"), src, dim % x.ty.ndim, mode)
-
-
-def _equal(a: Any, b: Any) -> bool:
-    return bool(a == b) if isinstance(a, int) and isinstance(b, int) else False
-
-
-@op("scatter.src", "scatter_add.default")
-def scatter(c: Context, /, self: Any, dim: int, index: Any, src: Any) -> Any:
-    mode = "add" if "add" in c.node.target.__name__ else "update"
-    return _scatter(c, self, dim, index, src, mode)
-
-
-@op("scatter.value")
-def scatter_value(c: Context, /, self: Any, dim: int, index: Any, value: Any) -> Any:
-    src = c.emit(R.full(c.dims(index), c.cast(value, c.dtype), c.dtype))
-    return _scatter(c, self, dim, index, src, "update")
-
-
-# -- makers
-
-
-def _full(c: Context, value: Any) -> Any:
-    shape, known = c.shape, isinstance(value, (bool, int, float))
-    if known and all(isinstance(d, int) for d in shape) and math.prod(shape) <= 1 << 16:
-        return c.const(np.full(shape, value), c.dtype)
-    return R.full(c.shape, c.cast(value, c.dtype), c.dtype)
-
-
-@op("full.default", "full_like.default", "new_full.default", "fill.Scalar", "fill.Tensor")
-def full(
-    c: Context, /, self: Any = None, size: Any = None, fill_value: Any = None, value: Any = None,
-    dtype: Any = None, requires_grad: Any = None,
-) -> Any:  # fmt: skip
-    wanted = fill_value if value is None else value
-    if isinstance(wanted, relax.Expr) and not tvm.ir.is_prim_expr(wanted):
-        return R.broadcast_to(c.cast(wanted, c.dtype), c.shape)
-    return _full(c, wanted)
-
-
-def _filled(number: int) -> Any:
-    def convert(
-        c: Context, /, self: Any = None, size: Any = None, dtype: Any = None,
-        requires_grad: Any = None, physical_layout: Any = None, stride: Any = None,
-    ) -> Any:  # fmt: skip
-        return _full(c, number)
-
-    return convert
-
-
-for _name, _number in {
-    "zeros": 0, "ones": 1, "zeros_like": 0, "ones_like": 1, "new_zeros": 0, "new_ones": 1,
-    "zero": 0, "empty": 0, "empty_like": 0, "new_empty": 0, "empty_permuted": 0,
-    "empty_strided": 0, "new_empty_strided": 0,
-}.items():  # fmt: skip
-    for _overload in ("default", "memory_format"):
-        TABLE[f"{_name}.{_overload}"] = _filled(_number)
-
-
-@op("scalar_tensor.default")
-def scalar_tensor(c: Context, /, s: Any, dtype: Any) -> Any:
-    return c.cast(s, c.dtype)
-
-
-@op("arange.default", "arange.start", "arange.start_step")
-def arange(c: Context, /, end: Any, start: Any = 0, step: Any = 1, dtype: Any = None) -> Any:
-    numbers = [start, end, step]
-    if all(isinstance(n, (int, float)) for n in numbers):
-        kind = np.float64 if "float" in c.dtype else np.int64
-        return c.const(np.arange(*numbers, dtype=kind)[: c.shape[0]], c.dtype)
-    whole = c.emit(R.arange(start, end, step, "int64"))
-    return c.cast(whole, c.dtype)
-
-
-@op("linspace.default")
-def linspace(c: Context, /, start: Any, end: Any, steps: Any, dtype: Any) -> Any:
-    if not all(isinstance(n, (int, float)) for n in (start, end, steps)):
-        raise ValueError("linspace between values known only at run time is not imported")
-    return c.const(np.linspace(start, end, steps), c.dtype)
-
-
-@op("eye.default", "eye.m")
-def eye(c: Context, /, n: Any, m: Any = None, dtype: Any = None) -> Any:
-    rows, columns = (c.static(d, "the size of an identity matrix") for d in c.shape)
-    return c.const(np.eye(rows, columns), c.dtype)
-
-
-@op("tril.default", "triu.default")
-def triangle(c: Context, /, self: Any, diagonal: int) -> Any:
-    function = R.tril if c.node.target.__name__.startswith("tril") else R.triu
-    if c.dtype == "bool":
-        whole = c.emit(function(c.emit(R.astype(self, "int8")), diagonal))
-        return R.not_equal(whole, c.const(0, "int8"))
-    return function(self, diagonal)
-
-
-# -- reductions
-
-
-def _axes(dim: Any, x: Any) -> list[int] | None:
-    """None for all, as torch's None and [] mean."""
-    if dim is None or dim == [] or dim == ():
-        return None
-    axes = [dim] if isinstance(dim, int) else list(dim)
-    return [a % x.ty.ndim for a in axes] if x.ty.ndim else None
-
-
-def _reduction(function: Any) -> Any:
-    def convert(
-        c: Context, /, self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None
-    ) -> Any:
-        x = c.cast(self, c.dtype)
-        if not x.ty.ndim:
-            return x
-        if c.dtype != "bool":
-            return function(x, _axes(dim, x), keepdims=keepdim)
-        whole = c.emit(R.astype(x, "int8"))
-        return c.cast(c.emit(function(whole, _axes(dim, x), keepdims=keepdim)), "bool")
-
-    return convert
-
-
-for _name, _reduce, _overloads in (
-    ("sum", R.sum, ("default", "dim_IntList")), ("mean", R.mean, ("default", "dim")),
-    ("prod", R.prod, ("default", "dim_int")), ("amax", R.max, ("default",)),
-    ("amin", R.min, ("default",)), ("max", R.max, ("default",)), ("min", R.min, ("default",)),
-):  # fmt: skip
-    for _overload in _overloads:
-        TABLE[f"{_name}.{_overload}"] = _reduction(_reduce)
-
-
-@op("linalg_vector_norm.default")
-def vector_norm(
-    c: Context,
-    /,
-    self: Any,
-    ord: Any,  # noqa: A002
-    dim: Any = None,
-    keepdim: bool = False,
-    dtype: Any = None,
-) -> Any:
-    size = c.emit(R.abs(c.cast(self, c.dtype)))
-    if not size.ty.ndim:
-        return size
-    axes = _axes(dim, size)
-    if ord in (np.inf, -np.inf):
-        return (R.max if ord > 0 else R.min)(size, axes, keepdims=keepdim)
-    if ord == 0:
-        size = c.cast(c.emit(R.not_equal(size, c.const(0, c.dtype))), c.dtype)
-    elif ord == 2:
-        size = c.emit(R.multiply(size, size))
-    elif ord != 1:
-        size = c.emit(R.power(size, c.const(ord, c.dtype)))
-    whole = c.emit(R.sum(size, axes, keepdims=keepdim))
-    if ord in (0, 1):
-        return whole
-    return R.sqrt(whole) if ord == 2 else R.power(whole, c.const(1 / ord, c.dtype))
-
-
-@op("any.default", "any.dim", "any.dims", "all.default", "all.dim", "all.dims")
-def any_all(c: Context, /, self: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    function = R.max if c.node.target.__name__.startswith("any") else R.min
-    truth = c.cast(self, "bool")
-    if not self.ty.ndim:
-        return c.cast(truth, c.dtype)
-    whole = c.emit(function(c.emit(R.astype(truth, "int32")), _axes(dim, self), keepdims=keepdim))
-    return c.cast(c.emit(R.not_equal(whole, c.const(0, "int32"))), c.dtype)
-
-
-@op("argmax.default", "argmin.default")
-def argmax(c: Context, /, self: Any, dim: Any, keepdim: bool) -> Any:
-    function = R.argmax if c.node.target.__name__.startswith("argmax") else R.argmin
-    if not self.ty.ndim:
-        return c.const(0, "int64")
-    return function(self, None if dim is None else dim % self.ty.ndim, keepdim)
-
-
-@op("max.dim", "min.dim")
-def max_dim(c: Context, /, self: Any, dim: int, keepdim: bool) -> Any:
-    most = c.node.target.__name__.startswith("max")
-    if not self.ty.ndim:
-        return self, c.const(0, "int64")
-    axis, dtype = dim % self.ty.ndim, str(self.ty.dtype)
-    x = c.emit(R.astype(self, "int8")) if dtype == "bool" else self
-    value = c.emit((R.max if most else R.min)(x, [axis], keepdims=keepdim))
-    return c.cast(value, dtype), (R.argmax if most else R.argmin)(x, axis, keepdim)
-
-
-@op("var.correction", "std.correction", "var_mean.correction")
-def variance(
-    c: Context, /, self: Any, dim: Any = None, correction: Any = None, keepdim: bool = False
-) -> Any:
-    axes = _axes(dim, self)
-    dims = c.dims(self)
-    dtype = str(self.ty.dtype)
-    count = math.prod(
-        c.static(dims[a], "the number of values whose variance is taken")
-        for a in (range(len(dims)) if axes is None else axes)
-    )
-    mean = c.emit(R.mean(self, axes, keepdims=True)) if dims else self
-    apart = c.emit(R.subtract(self, mean))
-    square = c.emit(R.multiply(apart, apart))
-    result = c.emit(R.mean(square, axes, keepdims=keepdim)) if dims else square
-    rest = count - (1 if correction is None else correction)
-    factor = count / rest if rest > 0 else np.inf
-    if factor != 1:
-        result = c.emit(R.multiply(result, c.const(factor, dtype)))
-    name = c.node.target.__name__
-    if name.startswith("std"):
-        return R.sqrt(result)
-    if name.startswith("var_mean"):
-        return result, R.reshape(mean, c.symbols.shape(c.meta[1].shape))
-    return result
-
-
-@op("cumsum.default")
-def cumsum(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
-    x = c.cast(self, c.dtype)
-    return R.cumsum(x, dim % self.ty.ndim, c.dtype) if self.ty.ndim else x
-
-
-@op("cumprod.default")
-def cumprod(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
-    x = c.cast(self, c.dtype)
-    return R.cumprod(x, dim % self.ty.ndim, c.dtype) if self.ty.ndim else x
-
-
-@op("topk.default")
-def topk(c: Context, /, self: Any, k: Any, dim: int, largest: bool, sorted: bool) -> Any:  # noqa: A002
-    count = c.static(k, "the number of values that topk takes")
-    call = R.topk(self, count, dim % self.ty.ndim, "both", largest, "int64")
-    both = c.builder.emit(c.builder.normalize(call))
-    return relax.TupleGetItem(both, 0), relax.TupleGetItem(both, 1)
-
-
-@op("sort.default", "sort.stable")
-def sort(c: Context, /, self: Any, dim: int, descending: bool, stable: Any = None) -> Any:
-    if not self.ty.ndim:
-        return self, c.const(0, "int64")
-    axis = dim % self.ty.ndim
-    values = R.sort(self, axis, descending)
-    return values, R.argsort(self, axis, descending, "int64")
-
-
-@op("argsort.default", "argsort.stable")
-def argsort(c: Context, /, self: Any, dim: int, descending: bool, stable: Any = None) -> Any:
-    if not self.ty.ndim:
-        return c.const(0, "int64")
-    return R.argsort(self, dim % self.ty.ndim, descending, "int64")
