@@ -55,4 +55,5 @@ def _cut(factor: Array) -> Array:
     whole = np.round(np.ldexp(mantissa, _WHOLE))
     short = np.floor(np.ldexp(whole, _KEPT - _WHOLE) + 0.5)
     short = np.where(whole < 2.0**_WHOLE, np.minimum(short, 2**_KEPT - 1), short)
-    return np.ldexp(short, exponent - _KEPT)
+    found: Array = np.ldexp(short, exponent - _KEPT)
+    return found
