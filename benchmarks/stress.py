@@ -184,7 +184,14 @@ def main() -> None:
         "--models", nargs="*", default=list(MODELS), help="of shared: names, or compiled files"
     )
     parser.add_argument("--file", type=Path, help="of sessions: a compiled file")
+    parser.add_argument("--library", type=Path, help="folder the runtime's library must be from")
     arguments = parser.parse_args()
+    if arguments.library is not None:
+        from byoc.runtime.native import find_library
+
+        used = find_library("byoc_runtime")
+        if arguments.library.resolve() not in used.resolve().parents:
+            parser.error(f"the runtime's library is {used}, not from {arguments.library}")
     found: dict[str, Any] = {}
     if "shared" in arguments.what or not arguments.what:
         found["shared"] = asdict(stress_shared(models(arguments.models), arguments.minutes * 60))
