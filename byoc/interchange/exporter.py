@@ -7,7 +7,6 @@ constants; weights become initialisers, inline or as external data beside the mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -58,6 +57,7 @@ def refusal(match: Match) -> str | None:
         except KeyError as missing:
             return f"{node.op}: attribute {missing} is not known"
         types = {f"v{value}": match.type(value).dtype for value in node.inputs}
+        types.update((name, str(array.dtype)) for name, array in scratch.initializers.items())
         for made in scratch.nodes:
             reason = _wrong_type(made, types)
             if reason is not None:
@@ -65,24 +65,38 @@ def refusal(match: Match) -> str | None:
     return None
 
 
-def _wrong_type(node: onnx.NodeProto, types: Mapping[str, str]) -> str | None:
-    """Why ONNX does not allow one of the node's inputs, where their dtypes are known."""
-    for index, name in enumerate(node.input):
+def _wrong_type(node: onnx.NodeProto, types: dict[str, str]) -> str | None:
+    """Why ONNX does not allow one of the node's inputs, where their dtypes are known.
+
+    types: name → dtype; takes up the outputs that are of the type of an input.
+    """
+    bound: dict[str, str] = {}
+    inputs, outputs = _ports(node.op_type)
+    for index, name in enumerate(node.input if inputs else ()):
         dtype = types.get(name)
-        allowed = _allowed(node.op_type, index)
-        if dtype is not None and allowed and _ELEMENTS.get(dtype, dtype) not in allowed:
+        letter, allowed = inputs[min(index, len(inputs) - 1)]
+        if dtype is None:
+            continue
+        if allowed and _ELEMENTS.get(dtype, dtype) not in allowed:
             return f"ONNX has no {node.op_type} of {dtype}"
+        bound.setdefault(letter, dtype)
+    types.update((n, bound[t]) for n, t in zip(node.output, outputs, strict=False) if t in bound)
     return None
 
 
 @cache
-def _allowed(op: str, index: int) -> frozenset[str]:
-    """Element types that an operator of `OPSET` takes as an input."""
+def _ports(op: str) -> tuple[tuple[tuple[str, frozenset[str]], ...], tuple[str, ...]]:
+    """(type's letter, element types allowed) of the inputs of an operator of `OPSET`, and the
+    letters of its outputs.
+    """
     import onnx
 
-    ports = onnx.defs.get_schema(op, OPSET, "").inputs
-    types = ports[min(index, len(ports) - 1)].types if ports else ()
-    return frozenset(t.removeprefix("tensor(").removesuffix(")") for t in types)
+    schema = onnx.defs.get_schema(op, OPSET, "")
+    inputs = tuple(
+        (p.type_str, frozenset(t.removeprefix("tensor(").removesuffix(")") for t in p.types))
+        for p in schema.inputs
+    )
+    return inputs, tuple(p.type_str for p in schema.outputs)
 
 
 def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:

@@ -12,9 +12,27 @@ from byoc.vendor import Match, Pattern, Reject
 __all__ = ["patterns"]
 
 
+_NO_KERNEL = {
+    "bool": {"where"},
+    "float64": {
+        "acos", "asin", "atan", "cosh", "erf", "nn.gelu", "nn.leakyrelu", "sinh", "tan",
+        *(f"nn.{kind}avg_pool{d}d" for kind in ("", "adaptive_") for d in (1, 2, 3)),
+    },
+    "int64": {"nn.relu"},
+}  # fmt: skip
+"""What ONNX defines and ONNX Runtime (1.31) has no kernel for on the CPU: a model that holds
+one is refused as a whole."""
+
+
 def _check(match: Match) -> Reject | None:
     reason = refusal(match)
-    return None if reason is None else Reject(reason)
+    if reason is not None:
+        return Reject(reason)
+    for node in match.nodes:
+        dtype = match.type(node.outputs[0]).dtype
+        if node.op in _NO_KERNEL.get(dtype, ()):
+            return Reject(f"{node.op}: ONNX Runtime has no kernel of {dtype} on the CPU")
+    return None
 
 
 def patterns() -> Sequence[Pattern]:
