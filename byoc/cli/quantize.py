@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from byoc.cli.common import Json, ModelPath, names, print_json, progress, say
+from byoc.cli.npz import read_npz
 from byoc.errors import InputError, OptionError
 
 __all__ = ["quantize"]
@@ -60,8 +62,6 @@ def quantize(
     json: Json = False,
 ) -> None:
     """Quantise MODEL to int8 with samples of its inputs; the result carries QDQ pairs."""
-    import numpy as np
-
     from byoc.quantize import METHODS, quantize_model
 
     kinds = ("uint8", "int8")
@@ -72,9 +72,8 @@ def quantize(
         found = method if chosen is None else activations
         raise OptionError(f"{what} {found!r}; legal: {', '.join(legal)}")
     try:
-        with np.load(calibration) as data:
-            samples = {name: data[name] for name in data.files}
-    except (OSError, ValueError, AttributeError) as error:
+        samples = read_npz(calibration)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{calibration}: this is no .npz file of arrays: {error}") from error
     with progress(f"quantising {model}"):
         result = quantize_model(

@@ -22,6 +22,7 @@ from byoc.cli.common import (
     progress,
     set_threads,
 )
+from byoc.cli.npz import read_npz
 from byoc.errors import ByocError, InputError
 
 if TYPE_CHECKING:
@@ -83,16 +84,8 @@ def run(
 
 def read_arrays(path: Path) -> dict[str, Array]:
     """Arrays by name from an .npz file. Raises InputError when it cannot be read."""
-    import numpy as np
-
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(
-                    f"{path} holds one unnamed array; write it with names: "
-                    f"numpy.savez({str(path.with_suffix('.npz'))!r}, name=array)"
-                )
-            return {name: file[name] for name in file.files}
+        return read_npz(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot read the inputs {path}: {error}") from error
 

@@ -275,6 +275,162 @@ def external_of_a_negative_length(folder):
     return _external(folder, "some.bin", length=-24, offset=24)
 
 
+# -- functions of the model's own, strings, attributes, loops
+
+
+def _calls(bodies, graph_nodes):
+    """A model with functions. bodies: name → operators it calls, in a chain."""
+    model = _model(graph_nodes)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    for name, called in bodies.items():
+        names = ["a", *(f"v{i}" for i in range(len(called) - 1)), "b"]
+        nodes = [
+            helper.make_node(op, [names[i]], [names[i + 1]], domain="own" if op in bodies else "")
+            for i, op in enumerate(called)
+        ]
+        model.functions.append(helper.make_function("own", name, ["a"], ["b"], nodes, opsets))
+    return model
+
+
+def _call(name):
+    return [helper.make_node(name, ["x"], ["y"], domain="own")]
+
+
+@case("calls itself")
+def a_function_that_calls_itself(folder):
+    return _calls({"F": ["Relu", "F"]}, _call("F"))
+
+
+@case("calls itself")
+def functions_that_call_each_other(folder):
+    return _calls({"F": ["G"], "G": ["Relu", "H"], "H": ["F"]}, _call("F"))
+
+
+@case("calls itself")
+def a_function_that_calls_itself_in_a_branch(folder):
+    model = _calls({"F": ["Relu"]}, _call("F"))
+    inner = helper.make_graph(
+        [helper.make_node("F", ["a"], ["t"], domain="own")], "g", [], [_port("t", None)]
+    )
+    node = helper.make_node("If", ["c"], ["b"], then_branch=inner, else_branch=inner)
+    make = helper.make_node("Cast", ["a"], ["c"], to=TensorProto.BOOL)
+    del model.functions[0].node[:]
+    model.functions[0].node.extend([make, node])
+    return model
+
+
+@case("once its functions are inlined")
+def functions_of_a_billion_nodes(folder):
+    bodies = {f"F{i}": [f"F{i + 1}"] * 2 for i in range(30)} | {"F30": ["Relu"]}
+    return _calls(bodies, _call("F0"))
+
+
+@case("calls itself")
+def a_long_chain_of_functions(folder):
+    bodies = {f"F{i}": [f"F{(i + 1) % 5000}"] for i in range(5000)}
+    return _calls(bodies, _call("F0"))
+
+
+@case("is there twice")
+def two_functions_of_one_name(folder):
+    model = _calls({"F": ["Relu"]}, _call("F"))
+    model.functions.append(model.functions[0])
+    return model
+
+
+@case("")
+def a_chain_of_functions(folder):
+    bodies = {f"F{i}": [f"F{i + 1}"] for i in range(300)} | {"F300": ["Relu"]}
+    return _calls(bodies, _call("F0"))
+
+
+@case("nodes")
+def a_million_nodes_in_a_function(folder):
+    model = _calls({"F": ["Relu"]}, _call("F"))
+    node = model.functions[0].node[0].SerializeToString()
+    field = b"\x3a" + _varint(len(node)) + node
+    model.functions[0].MergeFromString(field * 201_000)
+    return model
+
+
+@case("")
+def a_weight_of_strings(folder):
+    tensor = TensorProto(name="w", data_type=TensorProto.STRING, string_data=[b"a"] * 6)
+    tensor.dims.extend([2, 3])
+    return _one("Add", "w", stored=[tensor])
+
+
+@case("'w'")
+def a_weight_of_strings_in_raw_bytes(folder):
+    return _one("Add", "w", stored=[_claims("w", [2, 3], kind=TensorProto.STRING)])
+
+
+@case("n")
+def ten_million_numbers_in_an_attribute(folder):
+    return _one("Transpose", perm=[1] * 10_000_000)
+
+
+@case("")
+def a_million_attributes_of_one_name(folder):
+    node = helper.make_node("LeakyRelu", ["x"], ["y"], name="n", alpha=0.5).SerializeToString()
+    attribute = helper.make_attribute("alpha", 0.5).SerializeToString()
+    node += (b"\x2a" + _varint(len(attribute)) + attribute) * 1_000_000
+    graph = b"\x0a" + _varint(len(node)) + node + _graph_end()
+    return b"\x08\x08" + b"\x42\x04\x0a\x00\x10\x11" + b"\x3a" + _varint(len(graph)) + graph
+
+
+@case("n")
+def a_text_of_ten_megabytes(folder):
+    return _one("Cast", to=FLOAT, saturate="x" * 10_000_000)
+
+
+@case("twice")
+def two_weights_of_one_name_in_a_branch(folder):
+    stored = [_const("w", [1.0], np.float32), _const("w", [2.0, 3.0], np.float32)]
+    node = helper.make_node("Add", ["x", "w"], ["v"])
+    inner = helper.make_graph([node], "g", [], [_port("v", [2])], stored)
+    made = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
+    return _model([made], [_port("x", [2]), _port("c", [], TensorProto.BOOL)])
+
+
+@case("n")
+def a_loop_of_2_62_turns(folder):
+    """Its condition stays true; no turn of it ends it."""
+    return _loops([2**62])
+
+
+@case("n")
+def loops_within_loops(folder):
+    return _loops([30] * 12)
+
+
+def _loops(counts):
+    nodes, value = [helper.make_node("Relu", ["v"], ["r"])], "r"
+    for depth, count in enumerate(counts):
+        ports = [_port(f"i{depth}", [], INT64), _port(f"g{depth}", [], TensorProto.BOOL)]
+        ports.append(_port("v", [2]))
+        graph = helper.make_graph(
+            [helper.make_node("Identity", [f"g{depth}"], [f"h{depth}"]), *nodes],
+            "turn", ports, [_port(f"h{depth}", [], TensorProto.BOOL), _port(value, [2])],
+        )  # fmt: skip
+        above = f"m{depth}"
+        nodes = [
+            helper.make_node("Constant", [], [above], value_int=count),
+            helper.make_node("Loop", [above, "", "v"], [f"o{depth}"], name="n", body=graph),
+        ]
+        value = f"o{depth}"
+    nodes.append(helper.make_node("Relu", [value], ["y"]))
+    nodes.insert(0, helper.make_node("Identity", ["x"], ["v"]))
+    return _model(nodes, [_port("x", [2])])
+
+
+@case("n")
+def a_transform_of_2_40_elements(folder):
+    node = helper.make_node("DFT", ["x", "l"], ["y"], name="n")
+    return _model([node], [_port("x", [1, 4, 1])], stored=[_const("l", 2**40)])
+
+
 # -- operators that would make huge tensors, or divide by zero
 
 _BOMBS = {

@@ -9,7 +9,7 @@ from itertools import islice
 import onnx
 
 from byoc.errors import ModelError
-from byoc.frontends.onnx.nodes import all_nodes, captured, name_of
+from byoc.frontends.onnx.nodes import all_nodes, captured, inner_graphs, name_of, title_of
 from byoc.frontends.onnx.operators import known_operator, opaque_operator
 from byoc.frontends.onnx.wire import MAX_NODES
 
@@ -37,13 +37,10 @@ def check_names(graph: onnx.GraphProto, where: str) -> None:
     """Raise ModelError when two inputs, or two stored tensors, have one name, or a node makes what
     is an input or stored.
     """
-    kinds = {"input": graph.input, "initializer": graph.initializer}
-    given: dict[str, str] = {}
-    for kind, holders in kinds.items():
-        for name, count in Counter(holder.name for holder in holders).items():
-            if count > 1:
-                raise ModelError(f"{where}: the {kind} {name!r} is there twice")
-            given[name] = kind
+    given = _given(graph, where)
+    for node in all_nodes(graph):
+        for inner in inner_graphs(node):
+            _given(inner, f"{where}: within {title_of(node)}")
     for node in graph.node:
         for output in filter(None, node.output):
             if output in given:
@@ -51,6 +48,18 @@ def check_names(graph: onnx.GraphProto, where: str) -> None:
                     f"{where}: {output!r} is an {given[output]}, yet it is made by node "
                     f"{name_of(node)!r}"
                 )
+
+
+def _given(graph: onnx.GraphProto, where: str) -> dict[str, str]:
+    """What one graph is given: name → kind."""
+    given: dict[str, str] = {}
+    kinds = {"input": graph.input, "initializer": graph.initializer}
+    for kind, holders in kinds.items():
+        for name, count in Counter(holder.name for holder in holders).items():
+            if count > 1:
+                raise ModelError(f"{where}: the {kind} {name!r} is there twice")
+            given[name] = kind
+    return given
 
 
 def check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:

@@ -23,6 +23,7 @@ from byoc.frontends.onnx.check import (
     unknown_nodes,
 )
 from byoc.frontends.onnx.file import open_model
+from byoc.frontends.onnx.functions import check_functions
 from byoc.frontends.onnx.graph import import_graph
 from byoc.frontends.onnx.nodes import all_nodes, operator_of
 from byoc.frontends.onnx.weights import Weights
@@ -67,6 +68,7 @@ def import_onnx(model: Path | onnx.ModelProto) -> Imported:
     try:
         check_size(proto.graph, where)
         check_names(proto.graph, where)
+        check_functions(proto, where)
         return _imported(proto, name, weights, where)
     except RecursionError:
         raise ModelError(f"{where}: its graphs are nested too deeply within each other") from None
@@ -77,6 +79,7 @@ def _imported(proto: onnx.ModelProto, name: str, weights: Weights, where: str) -
     operators = Counter(map(operator_of, all_nodes(proto.graph)))
     proto = check_opset(proto, where)
     proto = _inline(proto, where)
+    _strings_as_nodes(proto.graph)
     check_operators(proto.graph, where)
     sort_nodes(proto.graph, where)
     return Imported(name, *import_graph(proto, weights, where), versions, operators)
@@ -86,6 +89,18 @@ def _own(model: onnx.ModelProto) -> onnx.ModelProto:
     if not (model.graph.node or model.graph.output):
         raise ModelError("the ModelProto holds no graph")
     return model
+
+
+def _strings_as_nodes(graph: onnx.GraphProto) -> None:
+    """Stored tensors of strings become Constant nodes: Relax has none, engines of ONNX do."""
+    texts = [t for t in graph.initializer if t.data_type == onnx.TensorProto.STRING]
+    for tensor in texts:
+        node = onnx.helper.make_node("Constant", [], [tensor.name], value=tensor)
+        graph.node.insert(0, node)
+        graph.initializer.remove(tensor)
+    names = {t.name for t in texts}
+    for info in [i for i in graph.input if i.name in names]:
+        graph.input.remove(info)
 
 
 def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:

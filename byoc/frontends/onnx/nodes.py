@@ -11,6 +11,7 @@ __all__ = [
     "captured",
     "domain_of",
     "domains",
+    "inner_graphs",
     "last_uses",
     "name_of",
     "operator_of",
@@ -23,7 +24,7 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """The nodes of a graph, those of inner graphs after the node that holds them."""
     for node in graph.node:
         yield node
-        for inner in _inner_graphs(node):
+        for inner in inner_graphs(node):
             yield from all_nodes(inner)
 
 
@@ -35,7 +36,7 @@ def domain_of(node: onnx.NodeProto) -> str:
 def domains(node: onnx.NodeProto) -> Iterator[str]:
     """The domains of the node and of the nodes of its inner graphs."""
     yield domain_of(node)
-    for graph in _inner_graphs(node):
+    for graph in inner_graphs(node):
         for inner in graph.node:
             yield from domains(inner)
 
@@ -57,7 +58,7 @@ def operator_of(node: onnx.NodeProto) -> str:
 
 def captured(node: onnx.NodeProto) -> Iterator[str]:
     """Names that the node's inner graphs read from outside (some may be their own)."""
-    for graph in _inner_graphs(node):
+    for graph in inner_graphs(node):
         own = {t.name for t in (*graph.initializer, *graph.input)}
         for inner in graph.node:
             yield from (n for n in (*inner.input, *captured(inner)) if n and n not in own)
@@ -81,7 +82,8 @@ def last_uses(graph: onnx.GraphProto) -> dict[str, int]:
     return {name: index for name, index in last.items() if name not in kept}
 
 
-def _inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs in the node's attributes."""
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.g

@@ -57,6 +57,8 @@ class Weights:
     def tensor(self, tensor: onnx.TensorProto, transpose: bool = False) -> Any:
         """The tensor's data as a TVM tensor: the mapped file itself where it is aligned."""
         array = self.read(tensor)
+        if array.dtype == object:
+            raise ModelError(f"{self.where}: tensor {tensor.name!r} holds strings, not numbers")
         if not transpose and is_aligned(array):
             return from_numpy(array)
         out = aligned_empty(array.shape[::-1] if transpose else array.shape, array.dtype)

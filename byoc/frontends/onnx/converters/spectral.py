@@ -48,6 +48,10 @@ _LONG = 64 << 20
 """Bytes of a matrix beyond which a transform is not expressed so."""
 
 
+_MOST = 1 << 20
+"""Elements of the longest transform."""
+
+
 def dft(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """DFT 17 (axis as attribute), 20 (as input), of every length that is known."""
     data, rank = x[0], x[0].ty.ndim
@@ -65,6 +69,8 @@ def dft(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     n = (2 * (size - 1) if back else size) if length is None else int(length)
     if n < 1:
         raise RefusedError(f"its length is {n}")
+    if n > _MOST:
+        raise ValueError(f"a transform of {n:,} elements is too long, byoc has up to {_MOST:,}")
     order = [d for d in range(rank) if d not in (axis, rank - 1)] + [axis, rank - 1]
     wide = bb.normalize(_permuted(op.astype(data, "float64"), order))
     wide = bb.normalize(_fitted(wide, size, n // 2 + 1 if back else n, parts))
@@ -93,6 +99,8 @@ def stft(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any
     n, step = int(whole if length is None else length), int(step or 0)
     if step < 1 or not 1 <= n <= size or (window is not None and n != whole):
         raise RefusedError(f"frames of {n} of {size} elements by {step}, a window of {whole}")
+    if n * ((size - n) // step + 1) > 32 * _MOST or n > _MOST:
+        raise ValueError(f"its frames, {n} of {size} elements by {step}, are too many")
     starts = np.arange(0, size - n + 1, step)
     frames = op.take(data, const(starts[:, None] + np.arange(n), np.int64), axis=1)
     wide = bb.normalize(op.astype(frames, "float64"))
@@ -133,7 +141,8 @@ def _fitted(data: Any, size: int, wanted: int, parts: int) -> Any:
 
 def _angles(a: int, b: int, n: int) -> Array:
     """2π·i·j / n for i < a, j < b, reduced while they are whole numbers."""
-    return np.outer(np.arange(a), np.arange(b)) % n * (2 * np.pi / n)
+    turns: Array = np.outer(np.arange(a), np.arange(b)) % n
+    return turns * (2 * np.pi / n)
 
 
 def _matrix(n: int, parts: int, sign: int) -> Array:

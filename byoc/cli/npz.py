@@ -1,0 +1,51 @@
+"""Files of arrays: read with a look at how much they unpack to."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from byoc.errors import InputError
+
+if TYPE_CHECKING:
+    from byoc.segment import Array
+
+__all__ = ["read_npz"]
+
+_ALWAYS = 256 << 20
+"""Bytes that any file may unpack to."""
+
+_RATIO = 100
+"""Larger files may unpack to so many times their size: zeros compress a thousandfold, a few
+kilobytes would fill the memory."""
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """Arrays by name.
+
+    Raises InputError for a file that unpacks to far more than it holds, or whose arrays claim more
+    elements than fit; OSError, ValueError, EOFError, BadZipFile as numpy does.
+    """
+    import numpy as np
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        packed = path.stat().st_size
+        if unpacked > max(_ALWAYS, _RATIO * packed):
+            raise InputError(
+                f"{path} would unpack to {unpacked:,} bytes, from {packed:,}; byoc unpacks up to "
+                f"{_RATIO} times the file. Write it with numpy.savez, which does not compress"
+            )
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise InputError(
+                f"{path} holds one unnamed array; write it with names: "
+                f"numpy.savez({str(path.with_suffix('.npz'))!r}, name=array)"
+            )
+        with file:
+            return {name: file[name] for name in file.files}
+    except (MemoryError, OverflowError) as error:
+        raise InputError(f"{path}: an array in it claims too many elements: {error}") from None

@@ -1,0 +1,78 @@
+"""The functions that a model brings along: acyclic, and not too large once they are inlined.
+
+Thirty functions that call the next one twice are a billion nodes, and onnx's inliner follows a
+function that calls itself until its stack ends; so both are looked for before it runs::
+
+    size(f) = Σ nodes of f: size(g) where g is called, else 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import onnx
+
+from byoc.errors import ModelError
+from byoc.frontends.onnx.nodes import all_nodes, domain_of
+from byoc.frontends.onnx.wire import MAX_NODES
+
+__all__ = ["check_functions"]
+
+_Key = tuple[str, str, str]
+
+
+def check_functions(model: onnx.ModelProto, where: str) -> None:
+    """Raise ModelError for a function that calls itself, also by way of others, for two of one
+    name, and for more nodes than byoc reads when all are inlined.
+    """
+    functions: dict[_Key, onnx.FunctionProto] = {}
+    for function in model.functions:
+        key = (str(function.domain), str(function.name), str(function.overload))
+        if key in functions:
+            raise ModelError(f"{where}: the function {_title(key)} is there twice")
+        functions[key] = function
+    if not functions:
+        return
+    calls = {key: list(_keys(f.node)) for key, f in functions.items()}
+    sizes: dict[_Key, int] = {}
+    for key in functions:
+        _measure(key, calls, sizes, where)
+    total = sum(sizes.get(key, 1) for key in _keys(model.graph.node))
+    if total > MAX_NODES:
+        raise ModelError(
+            f"{where} has more than {MAX_NODES:,} nodes once its functions are inlined; byoc reads "
+            f"up to so many"
+        )
+
+
+def _measure(key: _Key, calls: dict[_Key, list[_Key]], sizes: dict[_Key, int], where: str) -> None:
+    """Note the size of a function and of those it calls; without recursion, chains may be long."""
+    path: dict[_Key, Iterator[_Key]] = {key: iter(calls[key])}
+    while path:
+        current, rest = next(reversed(path.items()))
+        called = next((k for k in rest if k in calls and k not in sizes), None)
+        if called is None:
+            sizes[current] = sum(sizes.get(k, 1) for k in calls[current])
+            del path[current]
+        elif called in path:
+            names = [_title(k) for k in path]
+            names = [*names[names.index(_title(called)) :], _title(called)]
+            text = " → ".join(names if len(names) < 6 else [*names[:3], "…", *names[-2:]])
+            raise ModelError(f"{where}: the function {_title(called)} calls itself: {text}")
+        else:
+            path[called] = iter(calls[called])
+
+
+def _keys(nodes: Iterable[onnx.NodeProto]) -> Iterator[_Key]:
+    """What each node calls, inner graphs included."""
+    for node in nodes:
+        yield (domain_of(node), str(node.op_type), str(node.overload))
+        for attribute in node.attribute:
+            graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else []
+            for graph in (*graphs, *attribute.graphs):
+                for inner in all_nodes(graph):
+                    yield (domain_of(inner), str(inner.op_type), str(inner.overload))
+
+
+def _title(key: _Key) -> str:
+    return "::".join(part for part in key if part)
