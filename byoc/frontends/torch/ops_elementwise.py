@@ -46,6 +46,24 @@ for _name, _function in _WHOLE.items():
     TABLE[f"{_name}.default"] = _whole
 
 
+@op("round.decimals")
+def round_decimals(c: Context, /, self: Any, decimals: int) -> Any:
+    if not c.meta.dtype.is_floating_point:
+        raise ValueError("rounding whole numbers to tens is not imported")
+    factor = c.const(10.0 ** abs(decimals), c.dtype)
+    there, back = (R.multiply, R.divide) if decimals >= 0 else (R.divide, R.multiply)
+    return back(c.emit(R.round(c.emit(there(self, factor)))), factor)
+
+
+@op("copysign.Tensor", "copysign.Scalar")
+def copysign(c: Context, /, self: Any, other: Any) -> Any:
+    """|x| with the sign of y; a zero's sign shows in its reciprocal."""
+    x, y = c.emit(R.abs(c.cast(self, c.dtype))), c.cast(other, c.dtype)
+    zero = c.const(0, c.dtype)
+    below = c.emit(R.less(c.emit(R.divide(c.const(1, c.dtype), y)), zero))
+    return R.where(c.emit(R.logical_or(c.emit(R.less(y, zero)), below)), R.negative(x), x)
+
+
 @op("logical_not.default")
 def logical_not(c: Context, /, self: Any) -> Any:
     return R.logical_not(c.cast(self, "bool"))

@@ -80,7 +80,7 @@ def index_put(c: Context, /, self: Any, indices: Any, values: Any, accumulate: b
         mask = c.emit(R.reshape(first, [*c.dims(first), *[1] * extra])) if extra else first
         return R.where(mask, c.emit(R.reshape(c.cast(values, c.dtype), [])), self)
     if any(i is None for i in indices):
-        raise ValueError("writing by indices to inner axes only is not imported")
+        return _put_inside(c, self, indices, values, accumulate)
     dims = c.dims(self)
     places = [_from_front(c, i, d) for i, d in zip(indices, dims, strict=False)]
     shape = _broadcast(c, places)
@@ -89,6 +89,32 @@ def index_put(c: Context, /, self: Any, indices: Any, values: Any, accumulate: b
     columns = [c.emit(R.expand_dims(p, -1)) for p in places]
     where = columns[0] if len(columns) == 1 else c.emit(R.concat(columns, -1))
     return R.scatter_nd(self, where, update, "add" if accumulate else "update")
+
+
+def _put_inside(c: Context, x: Any, indices: Any, values: Any, accumulate: bool) -> Any:
+    """Writing to inner axes: they come first, and go back.
+
+    What is indexed has the shape of the indices in place of the axes where those are neighbours,
+    else in front (as in numpy).
+    """
+    used = [i for i, part in enumerate(indices) if part is not None]
+    if any(str(indices[i].ty.dtype) == "bool" for i in used):
+        raise ValueError("writing to inner axes where a mask is true is not imported")
+    rank, dims = x.ty.ndim, c.dims(x)
+    rest = [i for i in range(rank) if i not in used]
+    shape = _broadcast(c, [indices[i] for i in used])
+    beside = used == list(range(used[0], used[-1] + 1))
+    before = used[0] if beside else 0
+    whole = [*(dims[i] for i in rest[:before]), *shape, *(dims[i] for i in rest[before:])]
+    update = c.emit(R.broadcast_to(c.cast(values, c.dtype), whole))
+    if before:
+        count = len(shape)
+        order = [*range(before, before + count), *range(before), *range(before + count, len(whole))]
+        update = c.emit(R.permute_dims(update, order))
+    order = used + rest
+    moved = c.emit(R.permute_dims(x, order))
+    done = index_put(c, moved, [indices[i] for i in used], update, accumulate)
+    return R.permute_dims(c.emit(done), [order.index(i) for i in range(rank)])
 
 
 def _broadcast(c: Context, tensors: Sequence[Any]) -> list[Any]:
@@ -125,6 +151,16 @@ def _equal(a: Any, b: Any) -> bool:
 def scatter(c: Context, /, self: Any, dim: int, index: Any, src: Any) -> Any:
     mode = "add" if "add" in c.node.target.__name__ else "update"
     return _scatter(c, self, dim, index, src, mode)
+
+
+@op("scatter_reduce.two")
+def scatter_reduce(
+    c: Context, /, self: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool
+) -> Any:
+    modes = {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}
+    if not include_self or reduce not in modes:
+        raise ValueError(f"scatter_reduce {reduce!r} with include_self={include_self}")
+    return _scatter(c, self, dim, index, src, modes[reduce])
 
 
 @op("scatter.value")

@@ -131,6 +131,8 @@ def test_weights_are_torch_memory_and_never_written():
     assert torch.equal(model[0].weight, before)
 
 
+put = torch.ops.aten.index_put
+
 OPERATORS = {
     "activations": lambda x: sum(
         f(x) for f in (F.gelu, F.silu, F.mish, F.softplus, F.hardswish, F.hardsigmoid, F.elu,
@@ -138,6 +140,7 @@ OPERATORS = {
         ) + torch.log1p(x.abs()) + F.gelu(x, approximate="tanh"),
     "arithmetic": lambda x: (torch.remainder(x, 0.7), torch.fmod(x, 0.7), x // 0.3,
                              torch.div(x, 0.3, rounding_mode="trunc"), torch.round(x * 3),
+                             torch.round(x, decimals=2), torch.copysign(x, x.flip(0)),
                              x.clamp(-0.5), x.clamp(max=0.5), torch.where(x > 0, x, -1.0),
                              x.masked_fill(x < 0, -7.0), x ** 3, torch.sign(x)),
     "whole numbers": lambda x: (lambda i: (i // 3, i % 3, torch.div(i, -3, rounding_mode="trunc"),
@@ -156,7 +159,13 @@ OPERATORS = {
                           torch.zeros(4, 8).scatter(1, x.argsort(1), x),
                           x.scatter_add(1, x.argsort(1) // 2, x),
                           x.clone().index_put((torch.tensor([0, 2]),), torch.ones(8)),
-                          x.slice_scatter(torch.ones(4, 2), 1, 2, 4), x.select_scatter(x[0], 0, 1)),
+                          x.slice_scatter(torch.ones(4, 2), 1, 2, 4), x.select_scatter(x[0], 0, 1),
+                          put(x, [None, torch.tensor([1, -2])], torch.ones(4, 2)),
+                          put(x.reshape(2, 2, 8), [None, torch.tensor([1]),
+                                                   torch.tensor([5, 0])], torch.ones(2)),
+                          put(x.reshape(2, 2, 8), [torch.tensor([1, 0]), None,
+                                                   torch.tensor([5, 0])], x[:2, :2], True),
+                          x.scatter_reduce(1, x.argsort(1) // 2, x, "amax")),
     "norms": lambda x: (F.layer_norm(x, (8,)), F.group_norm(x, 2), F.normalize(x, dim=1),
                         F.softmax(x, 0), F.log_softmax(x, 1), F.rms_norm(x, (8,)),
                         F.cosine_similarity(x, x.flip(0))),
