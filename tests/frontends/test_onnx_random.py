@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks import random_onnx
+from benchmarks import onnx_compare, random_onnx
+from benchmarks.onnx_compare import difference, reference, try_case, try_sets
 from benchmarks.onnx_grammar import Case, make_case
-from benchmarks.random_onnx import SETS, difference, reference, try_case, try_sets
+from benchmarks.random_onnx import SETS
 
 TABLE = Path(__file__).parents[2] / "benchmarks" / "random_onnx.py"
 GRAPHS = Path(__file__).parent / "random_graphs"
@@ -86,7 +87,7 @@ def _values(model: onnx.ModelProto, size: int = 3) -> dict[str, np.ndarray]:
     return values
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_sample_is_equal_or_refused(seed):
     ends = dict(try_sets(make_case(seed), {s: [] if s == "host" else s.split(",") for s in SETS}))
     assert list(ends) == list(SETS)
@@ -167,11 +168,11 @@ def test_a_wrong_number_is_found(monkeypatch):
     case = make_case(0)
     right = reference(case)
     wrong = [[a + 1 if a.dtype != bool else ~a for a in outputs] for outputs in right]
-    monkeypatch.setattr(random_onnx, "reference", lambda case: wrong)
+    monkeypatch.setattr(onnx_compare, "reference", lambda case: wrong)
     assert try_case(case, ())[0] == "wrong"
 
 
-def test_a_crash_is_counted_and_the_worker_replaced(monkeypatch):
+def test_a_crash_is_counted_and_the_worker_ended():
     """A worker that dies says so for the set that killed it; earlier sets keep their end."""
     code = (
         "import os, sys; line = sys.stdin.readline(); "

@@ -1,0 +1,110 @@
+"""How byoc's results for a random graph compare with those of ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.onnx_grammar import Case
+
+__all__ = ["BAD", "difference", "reference", "try_case", "try_sets"]
+
+BAD = ("wrong", "error", "crash", "timeout")
+"""Ends that no graph may come to."""
+
+# |a - b| ≤ tolerance · max(1, |b|): chains of a dozen operators, sums of some hundred products.
+_TOLERANCE = {"float64": 2e-5, "float32": 1e-3, "float16": 4e-2}
+
+
+def reference(case: Case) -> list[list[np.ndarray]] | None:
+    """What ONNX Runtime computes, node by node, for each set of inputs; None when it does not run
+    the graph.
+    """
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 4
+    settings.intra_op_num_threads = 1
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        data = case.model.SerializeToString()
+        session = ort.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
+        return [list(session.run(None, inputs)) for inputs in (case.inputs, *case.more)]
+    except Exception:
+        return None
+
+
+def difference(found: np.ndarray, expected: np.ndarray) -> str | None:
+    """How two arrays differ; None when they are equal within rounding of their dtype."""
+    if found.dtype != expected.dtype or found.shape != expected.shape:
+        return f"{found.dtype}{found.shape}, expected {expected.dtype}{expected.shape}"
+    tolerance = _TOLERANCE.get(str(expected.dtype), 0.0)
+    if not tolerance:
+        unequal = found != expected
+        if not unequal.any():
+            return None
+        at = tuple(int(i[0]) for i in np.nonzero(np.atleast_1d(unequal)))
+        return f"{int(unequal.sum())} of {unequal.size} elements differ, first at {at}"
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = np.abs(a - b)
+        far = ~same & ~(gap <= tolerance * np.maximum(1, np.abs(b)))
+    if not far.any():
+        return None
+    index = np.unravel_index(int(np.argmax(np.where(far, gap, -1))), a.shape)
+    return f"{int(far.sum())} of {far.size} elements differ: {a[index]!r}, expected {b[index]!r}"
+
+
+def try_case(case: Case, vendors: Sequence[Any]) -> tuple[str, str]:
+    """How a graph ends, and why: "equal", "refused", "skip", "wrong", "error"."""
+    return next(try_sets(case, {"": vendors}))[1]
+
+
+def try_sets(
+    case: Case, sets: Mapping[str, Sequence[Any]]
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    """How a graph ends with each set of vendors, as `try_case`.
+
+    Two sets that take the same ops make the same program, which is built and run once.
+    """
+    from tvm_ffi import structural_equal
+
+    import byoc
+    from byoc.errors import ByocError
+    from byoc.frontends import import_model
+
+    expected = reference(case)
+    model: Any = None
+    made: list[tuple[Any, tuple[str, str]]] = []
+    for name, vendors in sets.items():
+        try:
+            model = import_model(case.model) if model is None else model
+            parts = byoc.partition_model(model, vendors).mod
+            same = [end for mod, end in made if structural_equal(mod, parts)]
+            if same:
+                yield name, same[0]
+                continue
+            program = byoc.compile(model, vendors)
+            found = [program.run(inputs) for inputs in (case.inputs, *case.more)]
+        except ByocError as error:
+            yield name, ("refused", f"{type(error).__name__}: {error}")
+        except Exception as error:
+            yield name, ("error", f"{type(error).__name__}: {error}")
+        else:
+            end = ("skip", "") if expected is None else _compare(case, found, expected)
+            made.append((parts, end))
+            yield name, end
+
+
+def _compare(
+    case: Case, found: Sequence[Mapping[str, Any]], expected: Sequence[Sequence[Any]]
+) -> tuple[str, str]:
+    for results, arrays in zip(found, expected, strict=True):
+        for port, array in zip(case.model.graph.output, arrays, strict=True):
+            why = difference(np.asarray(results[port.name]), np.asarray(array))
+            if why:
+                return "wrong", f"output {port.name!r}: {why}"
+    return "equal", ""
