@@ -88,7 +88,14 @@ def check_dispatch() -> Iterator[Claim]:
         "two chains of 2 ms tasks, over serial", seen["two_chains_speedup"], 1.9, at_least=True
     )
     yield Claim("two stages, over one at a time", seen["pipeline_speedup"], 1.85, at_least=True)
-    yield Claim("plan on the CPU, over a loop of the same calls", seen["plan_over_walk"], 1.01)
+    yield Claim(
+        "plan on the CPU, one thread, over a loop of its calls", seen["plan_over_walk"], 1.01
+    )
+    yield Claim("the loop over itself", seen["walk_over_walk"])
+    yield Claim("plan handed to the CPU's thread, over the loop", seen["handed_plan_over_walk"])
+    yield Claim("the loop, µs", seen["walk_us"])
+    yield Claim("call of one empty task on the caller, ns", seen["call_on_caller_ns"])
+    yield Claim("the same handed to the CPU's thread, ns", seen["call_ns"])
     off = seen["request_task_ns"] - seen["same_queue_task_ns"]
     yield Claim("not profiled: more per task than a call, ns", off, 5)
     yield Claim("profiled: more per task, ns", seen["traced_task_ns"] - seen["request_task_ns"])

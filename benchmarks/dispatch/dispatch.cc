@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
@@ -22,6 +23,7 @@
 
 #include "event.h"
 #include "executor.h"
+#include "thread_pool.h"
 
 namespace {
 
@@ -93,11 +95,11 @@ ffi::Function Busy(int64_t ns) {
   });
 }
 
-void Run(Executor* executor) {
+void Run(Executor* executor, bool anywhere = false) {
   alignas(64) float x = 1, y = 0;
   void* in[] = {&x};
   void* out[] = {&y};
-  executor->Run(in, out);
+  executor->Run(in, out, anywhere);
 }
 
 /*! \brief Holds the thread that runs it on the `index`-th of the cores this process may use. */
@@ -124,6 +126,27 @@ double MedianNs(int rounds, F body) {
   }
   std::sort(times.begin(), times.end());
   return times[times.size() / 2];
+}
+
+double TimeNs(const std::function<void()>& body) {
+  const int64_t begin = SteadyNow();
+  body();
+  return static_cast<double>(SteadyNow() - begin);
+}
+
+/*!
+ * \brief Time of `body` over that of `base`: median of the ratios of many neighbouring pairs, first
+ * the one, then the other first. What disturbs some pairs, or all of them alike, does not show.
+ */
+double Ratio(int pairs, const std::function<void()>& body, const std::function<void()>& base) {
+  std::vector<double> ratios;
+  for (int i = 0; i < pairs; ++i) {
+    const bool swap = i % 2 != 0;
+    const double first = TimeNs(swap ? base : body), second = TimeNs(swap ? body : base);
+    ratios.push_back(swap ? second / first : first / second);
+  }
+  std::sort(ratios.begin(), ratios.end());
+  return ratios[ratios.size() / 2];
 }
 
 /*! \brief One request, waited for. */
@@ -200,17 +223,23 @@ int main() {
   const double untraced = (request(many, false) - request(one, false)) / (kTasks - 1);
   const double traced = (request(many, true) - request(one, true)) / (kTasks - 1);
 
-  // A plan of some 10 ms, run, and called by this thread as a plain loop. In turns.
-  constexpr size_t kWalk = 500;
+  // A plan of two hundred tasks of some 10 µs, run, and called by this thread as a plain loop. With
+  // a width of one thread it runs here; else it is handed to the processor's thread and back. The
+  // loop beside itself tells what this machine makes of two equal things just now.
+  constexpr size_t kWalk = 200;
+  constexpr int kPairs = 301;
   const ffi::Function work = Work();
   auto worked = Maker().Chain(kWalk, work, cpu);
-  std::vector<double> ratios;
-  for (int i = 0; i < 20; ++i) {
-    const double run = MedianNs(3, [&] { Run(worked.get()); });
-    ratios.push_back(run / MedianNs(3, [&] { Walk(work, kWalk); }));
-  }
-  std::sort(ratios.begin(), ratios.end());
-  const double over_walk = ratios[ratios.size() / 2];
+  const auto run = [&] { Run(worked.get(), /*anywhere=*/true); };
+  const auto walk = [&] { Walk(work, kWalk); };
+  const int threads = byoc::thread_pool::NumThreads();
+  byoc::thread_pool::SetNumThreads(1);
+  const double walk_us = MedianNs(21, walk) / 1000;
+  const double over_walk = Ratio(kPairs, run, walk);
+  const double itself = Ratio(kPairs, walk, walk);
+  const double anywhere = MedianNs(kRounds, [&] { Run(one.get(), /*anywhere=*/true); });
+  byoc::thread_pool::SetNumThreads(std::max(threads, 2));
+  const double handed = Ratio(kPairs, run, walk);
 
   // The same on a plan of two lanes, where tasks are counted down.
   const auto beside = [](size_t tasks) {
@@ -275,6 +304,10 @@ int main() {
       {"request_task_ns", untraced},
       {"traced_task_ns", traced},
       {"plan_over_walk", over_walk},
+      {"walk_over_walk", itself},
+      {"handed_plan_over_walk", handed},
+      {"walk_us", walk_us},
+      {"call_on_caller_ns", anywhere},
       {"cross_queue_hop_ns", hop},
       {"cross_queue_hop_p10_ns", quiet_hop},
       {"two_chains_speedup", overlap},

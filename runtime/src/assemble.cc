@@ -87,12 +87,14 @@ std::shared_ptr<Executor> NewExecutor(const std::string& plan_json, const Option
   return std::make_shared<Executor>(std::move(plan), std::move(callees), std::move(constants));
 }
 
-Function RunFunction(std::shared_ptr<Executor> executor, const Optional<Module>& host) {
+Function RunFunction(std::shared_ptr<Executor> executor, const Optional<Module>& host,
+                     bool anywhere) {
   // A kernel's function does not keep its library alive: `host` is held here.
-  return Function::FromPacked([executor, host](PackedArgs args, Any*) {
+  return Function::FromPacked([executor, host, anywhere](PackedArgs args, Any*) {
     CheckCount(*executor, static_cast<size_t>(args.size()));
     std::vector<void*> pointers = Pointers(args, 0);
-    executor->Run(pointers.data(), pointers.data() + executor->plan().inputs.size());
+    void* const* outputs = pointers.data() + executor->plan().inputs.size();
+    executor->Run(pointers.data(), outputs, anywhere);
   });
 }
 

@@ -34,7 +34,8 @@ std::shared_ptr<Executor> NewExecutor(
 
 /*! \brief run(inputs..., outputs...), each a tensor or an address; holds `host`. */
 tvm::ffi::Function RunFunction(std::shared_ptr<Executor> executor,
-                               const tvm::ffi::Optional<tvm::ffi::Module>& host);
+                               const tvm::ffi::Optional<tvm::ffi::Module>& host,
+                               bool anywhere = false);
 
 /*! \brief Addresses of tensors, or addresses themselves, from argument `first` on. */
 std::vector<void*> Pointers(tvm::ffi::PackedArgs args, int first);

@@ -391,17 +391,21 @@ void Executor::CopyBack(Context* context, void* const* outputs) const {
   }
 }
 
-void Executor::Run(void* const* inputs, void* const* outputs) {
+void Executor::Run(void* const* inputs, void* const* outputs, bool anywhere) {
   if (lanes_.size() == 1) {
-    // The context is taken on the processor's thread: however many callers wait, one arena serves.
-    const std::function<void()> work = [&] {
+    // The context is taken once it is our turn: however many callers wait, one arena serves.
+    const auto work = [&] {
       std::unique_ptr<Context> context = Acquire();
       Bind(context.get(), inputs, outputs);
       RunSteps(context.get());
       CopyBack(context.get(), outputs);
       Release(std::move(context));
     };
-    lanes_[0]->Call(work, &sources_[0]);
+    if (anywhere) {
+      lanes_[0]->CallAnywhere(std::ref(work), &sources_[0]);
+    } else {
+      lanes_[0]->Call(std::ref(work), &sources_[0]);
+    }
     return;
   }
   std::unique_ptr<Context> context = Acquire();

@@ -64,8 +64,10 @@ class Executor {
   /*!
    * \brief One inference. `inputs` and `outputs` point at dense memory of each port, aligned to the
    * element; they may overlap. Throws byoc.ExecutionError. Any thread, any number at once.
+   *
+   * \param anywhere a plan on one processor may run on the calling thread: no task of it cares.
    */
-  void Run(void* const* inputs, void* const* outputs);
+  void Run(void* const* inputs, void* const* outputs, bool anywhere = false);
 
   /*! \brief One inference that nobody waits for. */
   struct Request {

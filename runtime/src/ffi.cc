@@ -120,13 +120,15 @@ Map<String, Function> OpenDesk(std::shared_ptr<Executor> executor, const Optiona
  * \brief The executor as functions:
  *
  * run(inputs..., outputs...), each a tensor or an address; shapes, dtypes and density are the
- * caller's to check. open() -> see `OpenDesk`.
+ * caller's to check. run_anywhere: the same, perhaps on the calling thread. open() -> see
+ * `OpenDesk`.
  */
 Map<String, Function> MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
                                    const Map<String, Function>& segments,
                                    const Map<String, String>& vendors, Array<Tensor> constants) {
   auto executor = NewExecutor(Text(plan_json), host, segments, vendors, std::move(constants));
   return {{"run", RunFunction(executor, host)},
+          {"run_anywhere", RunFunction(executor, host, /*anywhere=*/true)},
           {"open", Function::FromTyped([executor, host] { return OpenDesk(executor, host); })}};
 }
 

@@ -6,6 +6,7 @@
 #include <tvm/ffi/error.h>
 #include <unistd.h>
 
+#include <cfenv>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
@@ -16,6 +17,7 @@
 #include <utility>
 
 #include "thread_pool.h"
+#include "workspace.h"
 
 namespace byoc {
 
@@ -31,11 +33,30 @@ struct Processor::State {
   alignas(64) std::atomic<bool> asleep{false};
   std::atomic<uint32_t> pushes{0};  // the futex the thread sleeps on
   std::atomic<bool> started{false};
-  std::mutex mutex;                           // of starting the thread
-  alignas(64) std::atomic<bool> busy{false};  // inside a job
+  std::mutex mutex;  // of starting the thread
+  enum : uint32_t { kFree, kTaken, kAwaited };
+  alignas(64) std::atomic<uint32_t> seat{kFree};  // taken by who runs a job
+  Workspace* const workspace = NewWorkspace();    // of who sits there
   Source common;
   Source* first = nullptr;  // lines that have jobs, in the order of their turns
   Source* last = nullptr;
+
+  bool TrySit() {
+    uint32_t seen = kFree;
+    return seat.compare_exchange_strong(seen, kTaken, std::memory_order_seq_cst);
+  }
+
+  void Sit() {
+    for (int i = SpinRounds(); i >= 0; --i) {
+      if (TrySit()) return;
+      CpuRelax();
+    }
+    while (seat.exchange(kAwaited, std::memory_order_seq_cst) != kFree) FutexWait(&seat, kAwaited);
+  }
+
+  void Stand() {
+    if (seat.exchange(kFree, std::memory_order_release) == kAwaited) FutexWake(&seat);
+  }
 
   Job* Pop() {
     if (inbox.load(std::memory_order_acquire) != nullptr) Sort();
@@ -121,6 +142,7 @@ std::map<std::string, Processor*>& Registry() {
 }
 
 thread_local Processor* current = nullptr;
+thread_local bool is_guest = false;  // in the seat of `current`, but not its thread
 std::atomic<bool> closing{false};
 std::atomic<pid_t> closer{0};  // the thread that called Shutdown
 
@@ -155,6 +177,7 @@ void Processor::AfterFork() {
     processor->state_.store(new State);  // the old one may hold a locked mutex: leave it
   }
   current = nullptr;
+  is_guest = false;
   RegistryMutex().unlock();
 }
 
@@ -168,7 +191,8 @@ void Processor::Shutdown() {
   std::lock_guard<std::mutex> lock(RegistryMutex());
   for (auto& [name, processor] : Registry()) {
     State* state = processor->state_.load();
-    while (state->busy.load(std::memory_order_acquire) && std::chrono::steady_clock::now() < end) {
+    while (state->seat.load(std::memory_order_acquire) != State::kFree &&
+           std::chrono::steady_clock::now() < end) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }
@@ -222,18 +246,19 @@ void Processor::StartThread(State* state) {
 
 void Processor::Loop(State* state) {
   current = this;
+  UseWorkspace(state->workspace);
   pthread_setname_np(pthread_self(), ("byoc:" + name_).substr(0, 15).c_str());
   const bool is_cpu = name_ == "cpu";
   for (;;) {
     Job* job = state->PopOrSleep();
-    state->busy.store(true, std::memory_order_seq_cst);
+    state->Sit();
     if (closing.load(std::memory_order_seq_cst)) {
-      state->busy.store(false);
+      state->Stand();
       for (;;) pause();  // until the process is gone
     }
     thread_pool::ApplyToThisThread(is_cpu);
     job->Run();
-    state->busy.store(false, std::memory_order_release);
+    state->Stand();
   }
 }
 
@@ -244,6 +269,12 @@ void Processor::Wait(Event* event) {
     return;
   }
   State* state = current->state_.load(std::memory_order_acquire);
+  if (is_guest) {  // the queue is not ours to work off: let the processor's thread do it meanwhile
+    state->Stand();
+    event->Wait();
+    state->Sit();
+    return;
+  }
   while (!event->IsSet()) {
     if (Job* job = state->Pop()) {
       job->Run();
@@ -280,6 +311,57 @@ void Processor::Call(const std::function<void()>& work, Source* source) {
   Submit(&job, source);
   Wait(&job.done);
   if (job.error) std::rethrow_exception(job.error);
+}
+
+/*! \brief A caller in the seat: for this time its thread is as the processor's own would be. */
+class Processor::Guest {
+ public:
+  Guest(Processor* processor, State* state) : state_(state) {
+    std::fegetenv(&arithmetic_);
+    std::fesetenv(FE_DFL_ENV);
+    workspace_ = UseWorkspace(state->workspace);
+    current = processor;
+    is_guest = true;
+  }
+  ~Guest() {
+    current = nullptr;
+    is_guest = false;
+    UseWorkspace(workspace_);
+    std::fesetenv(&arithmetic_);
+    state_->Stand();
+    ParkIfClosing();
+  }
+  Guest(const Guest&) = delete;
+  Guest& operator=(const Guest&) = delete;
+
+ private:
+  State* const state_;
+  thread_pool::OneThread one_thread_;
+  std::fenv_t arithmetic_;  // libraries may have set it so that small numbers become 0
+  Workspace* workspace_;
+};
+
+/*! \brief The state, when the caller may work itself and has taken the seat; else null. */
+Processor::State* Processor::TakeSeat() {
+  if (current != nullptr || thread_pool::NumThreads() != 1) return nullptr;
+  State* state = state_.load(std::memory_order_acquire);
+  if (state->inbox.load(std::memory_order_relaxed) != nullptr) return nullptr;
+  // A thread that is awake has jobs, or waits for the seat to run one: we come after those.
+  const bool idle = !state->started.load(std::memory_order_acquire) ||
+                    state->asleep.load(std::memory_order_relaxed);
+  if (!idle || !state->TrySit()) return nullptr;
+  if (!closing.load(std::memory_order_seq_cst)) return state;
+  state->Stand();
+  return nullptr;
+}
+
+void Processor::CallAnywhere(const std::function<void()>& work, Source* source) {
+  if (State* state = TakeSeat()) {
+    const Guest guest(this, state);
+    work();
+    return;
+  }
+  Call(work, source);
 }
 
 }  // namespace byoc

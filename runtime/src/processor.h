@@ -11,6 +11,10 @@
  * libgomp keeps one team of threads per thread that ever opened a parallel region, and stops
  * spinning once there are more of them than cores. So everything that uses OpenMP runs on the
  * thread of "cpu", whoever asked for it.
+ *
+ * With one thread there is no team, and going over to another thread and back only costs time (to
+ * wake a core up, twice). A caller may then take the processor's *seat* and work itself; whoever
+ * runs a job sits there, so there is still one at a time.
  */
 #ifndef BYOC_RUNTIME_PROCESSOR_H_
 #define BYOC_RUNTIME_PROCESSOR_H_
@@ -107,8 +111,16 @@ class Processor {
   /*! \brief Run `work` on this processor's thread and wait; exceptions come back to the caller. */
   void Call(const std::function<void()>& work, Source* source = nullptr);
 
+  /*!
+   * \brief The same; on the calling thread when the processor is idle and has a width of one
+   * thread. For work that does not care which thread it is on.
+   */
+  void CallAnywhere(const std::function<void()>& work, Source* source = nullptr);
+
  private:
   struct State;
+  class Guest;
+  State* TakeSeat();
   explicit Processor(std::string name);
   void StartThread(State* state);
   void Loop(State* state);

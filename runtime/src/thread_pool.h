@@ -47,6 +47,18 @@ void SetNumThreads(int count);
 /*! \brief Give the calling processor thread its OpenMP width: all threads for "cpu", else one. */
 void ApplyToThisThread(bool is_cpu);
 
+/*! \brief The calling thread, any one, has an OpenMP width of one meanwhile. */
+class OneThread {
+ public:
+  OneThread();
+  ~OneThread();
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  const int before_;
+};
+
 }  // namespace thread_pool
 }  // namespace byoc
 

@@ -1,6 +1,6 @@
 /*
- * Kernels free in the reverse order of allocation and ask for the same sizes on every call, so a
- * thread keeps its last few blocks, best fit first:
+ * Kernels free in the reverse order of allocation and ask for the same sizes on every call, so the
+ * last few blocks are kept, best fit first:
  *
  *   [ header: size | 64 bytes ][ what the kernel sees ............ ]
  */
@@ -9,39 +9,40 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
+#include <utility>
 #include <vector>
 
 namespace byoc {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kMaxKept = 16;             // blocks per thread
-constexpr size_t kMaxKeptBytes = 64 << 20;  // per thread
+constexpr size_t kMaxKept = 16;             // blocks of a workspace
+constexpr size_t kMaxKeptBytes = 64 << 20;  // of a workspace
 
 struct Block {
   size_t size;  // of what the kernel sees
 };
 
-struct Cache {
-  std::vector<Block*> blocks;
-  size_t bytes = 0;
+}  // namespace
 
-  ~Cache() {
-    for (Block* block : blocks) std::free(block);
+class Workspace {
+ public:
+  ~Workspace() {
+    for (Block* block : blocks_) std::free(block);
   }
 
   Block* Take(size_t size) {
-    auto best = blocks.end();
-    for (auto it = blocks.begin(); it != blocks.end(); ++it) {
+    auto best = blocks_.end();
+    for (auto it = blocks_.begin(); it != blocks_.end(); ++it) {
       const size_t has = (*it)->size;
-      if (has >= size && has / 2 <= size && (best == blocks.end() || has < (*best)->size)) {
+      if (has >= size && has / 2 <= size && (best == blocks_.end() || has < (*best)->size)) {
         best = it;
       }
     }
-    if (best == blocks.end()) return nullptr;
+    if (best == blocks_.end()) return nullptr;
     Block* block = *best;
-    blocks.erase(best);
-    bytes -= block->size;
+    blocks_.erase(best);
+    bytes_ -= block->size;
     return block;
   }
 
@@ -50,22 +51,35 @@ struct Cache {
       std::free(block);
       return;
     }
-    blocks.push_back(block);
-    bytes += block->size;
-    while (blocks.size() > kMaxKept || bytes > kMaxKeptBytes) {
-      bytes -= blocks.front()->size;
-      std::free(blocks.front());
-      blocks.erase(blocks.begin());
+    blocks_.push_back(block);
+    bytes_ += block->size;
+    while (blocks_.size() > kMaxKept || bytes_ > kMaxKeptBytes) {
+      bytes_ -= blocks_.front()->size;
+      std::free(blocks_.front());
+      blocks_.erase(blocks_.begin());
     }
   }
+
+ private:
+  std::vector<Block*> blocks_;
+  size_t bytes_ = 0;
 };
 
-Cache& ThisThread() {
-  static thread_local Cache cache;
-  return cache;
+namespace {
+
+thread_local Workspace* used = nullptr;
+
+Workspace& ThisThread() {
+  if (used != nullptr) return *used;
+  static thread_local Workspace own;
+  return own;
 }
 
 }  // namespace
+
+Workspace* NewWorkspace() { return new Workspace; }
+
+Workspace* UseWorkspace(Workspace* workspace) { return std::exchange(used, workspace); }
 
 void* AllocWorkspace(int, int, uint64_t nbytes, int, int) {
   const size_t size = std::max<size_t>((nbytes + kAlignment - 1) / kAlignment, 1) * kAlignment;

@@ -6,6 +6,18 @@
 
 namespace byoc {
 
+/*! \brief Blocks kept between calls. One thread at a time. */
+class Workspace;
+
+/*! \brief An empty one. */
+Workspace* NewWorkspace();
+
+/*!
+ * \brief Let the calling thread use `workspace` (null: one of its own, freed when it ends) and
+ * return what it used before.
+ */
+Workspace* UseWorkspace(Workspace* workspace);
+
 /*! \brief 64-byte aligned scratch, or null. Signature of TVMBackendAllocWorkspace. */
 void* AllocWorkspace(int device_type, int device_id, uint64_t nbytes, int dtype_code_hint,
                      int dtype_bits_hint);

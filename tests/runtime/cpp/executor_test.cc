@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "tensors.h"
+#include "thread_pool.h"
 
 namespace byoc {
 namespace {
@@ -358,6 +359,24 @@ TEST(FailedRequestsSayWhy) {
         flying.error.find("(task 1, from 'node1') of vendor 'acme' failed: ValueError: no luck") !=
         std::string::npos);
   }
+}
+
+TEST(PlanOnOneProcessorRunsWhereItIsTold) {
+  thread_pool::SetNumThreads(1);
+  std::thread::id ran;
+  const auto where = ffi::Function::FromPacked(
+      [&ran](ffi::PackedArgs, ffi::Any*) { ran = std::this_thread::get_id(); });
+  Maker maker(4);
+  const size_t x = maker.Input(), y = maker.Output();
+  maker.Task(TaskKind::kSegment, {x, y}, {}, "cpu of one plan", where);
+  auto executor = maker.Make();
+  alignas(64) float in[4] = {}, out[4] = {};
+  void *inputs[] = {in}, *outputs[] = {out};
+  executor->Run(inputs, outputs, /*anywhere=*/true);
+  CHECK(ran == std::this_thread::get_id());
+  executor->Run(inputs, outputs);
+  CHECK(ran != std::this_thread::get_id());
+  thread_pool::SetNumThreads(2);
 }
 
 }  // namespace
