@@ -164,6 +164,8 @@ def _suite(engine: str) -> tuple[dict[str, Any], dict[str, Any]]:
         ) -> None:
             try:
                 super().assert_similar_outputs(ref_outputs, outputs, rtol, atol, model_dir)
+            except TypeError:  # it takes scalars that are elements of sequences for lists
+                super().assert_similar_outputs([ref_outputs], [outputs], rtol, atol, model_dir)
             except AssertionError:
                 _judge(ref_outputs, outputs, rtol, atol)
                 raise

@@ -53,6 +53,9 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
         stored = {t.name for t in model.graph.initializer}
         self._names = [i.name for i in model.graph.input if i.name not in stored]
         self._deciding: tuple[str, ...] = ()
+        if deciding_inputs(model, only_exact=True):
+            self._deciding = deciding_inputs(model)
+            return
         try:
             self._kept[()] = compile_model(model, vendors)
         except (ModelError, CompileError):

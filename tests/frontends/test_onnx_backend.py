@@ -17,6 +17,7 @@ from onnx import helper
 
 import byoc.onnx_backend as backend
 from byoc.errors import InputError, ModelError, VendorError
+from byoc.frontends.onnx.specialise import deciding_inputs
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,3 +96,33 @@ def test_the_runner_keeps_results_and_goes_on_where_it_stopped(tmp_path):
     before = kept.read_text()
     subprocess.run(command, check=True, capture_output=True)  # nothing left to do
     assert kept.read_text() == before
+
+
+def test_an_axis_of_a_transform_given_at_run_time_is_exact():
+    """It is compiled when the axis is seen: sums that cancel are 0, as engines' are not."""
+    node = helper.make_node("DFT", ["x", "", "axis"], ["y"])
+    x = np.arange(100, dtype=np.float32).reshape(1, 10, 10, 1)
+    (y,) = backend.run_node(
+        node, [x, np.array(1)], outputs_info=[(np.float32, (1, 10, 10, 2))], opset_version=20
+    )
+    exact = np.fft.fft(x[..., 0].astype(np.float64), axis=1)
+    np.testing.assert_allclose(y, np.stack([exact.real, exact.imag], -1), rtol=1e-6, atol=1e-7)
+
+
+def test_an_input_read_within_a_branch_can_decide_shapes():
+    kind = onnx.TensorProto.INT64
+    port = helper.make_tensor_value_info("n1", kind, [1])
+    then = helper.make_graph([helper.make_node("Identity", ["n"], ["n1"])], "t", [], [port])
+    other = helper.make_graph([helper.make_node("Neg", ["n"], ["n1"])], "e", [], [port])
+    nodes = [
+        helper.make_node("If", ["c"], ["m"], then_branch=then, else_branch=other),
+        helper.make_node("Expand", ["x", "m"], ["y"]),
+    ]
+    ports = {"c": (onnx.TensorProto.BOOL, []), "n": (kind, [1]), "x": (onnx.TensorProto.FLOAT, [1])}
+    graph = helper.make_graph(
+        nodes,
+        "branch",
+        [helper.make_tensor_value_info(n, *spec) for n, spec in ports.items()],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+    )
+    assert deciding_inputs(helper.make_model(graph)) == ("c", "n")

@@ -18,6 +18,7 @@ import onnx
 from onnx import numpy_helper
 
 from byoc.errors import ModelError
+from byoc.frontends.onnx.nodes import captured, domain_of
 
 __all__ = ["MAX_ELEMENTS", "deciding_inputs", "with_constants"]
 
@@ -48,13 +49,20 @@ _OPERANDS: Mapping[str, tuple[int, ...]] = {
 _ONLY_SHAPES = {"Shape", "Size"}
 
 
-def deciding_inputs(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the model's small inputs whose values decide shapes or attributes."""
+_EXACT = {"DFT", "STFT"}
+"""Operators whose sums cancel: engines that run them whole sum in the type of the input."""
+
+
+def deciding_inputs(model: onnx.ModelProto, only_exact: bool = False) -> tuple[str, ...]:
+    """Names of the model's small inputs whose values decide shapes or attributes.
+
+    only_exact: of operators that come out more exact when byoc knows these values.
+    """
     maker = {name: node for node in model.graph.node for name in node.output if name}
     stack = [
         node.input[i]
         for node in model.graph.node
-        if node.domain in ("", "ai.onnx")
+        if not domain_of(node) and (node.op_type in _EXACT or not only_exact)
         for i in _OPERANDS.get(node.op_type, ())
         if i < len(node.input)
     ]
@@ -66,7 +74,7 @@ def deciding_inputs(model: onnx.ModelProto) -> tuple[str, ...]:
         seen.add(name)
         node = maker.get(name)
         if node is not None and node.op_type not in _ONLY_SHAPES:
-            stack.extend(node.input)
+            stack.extend((*node.input, *captured(node)))
     seen -= {t.name for t in model.graph.initializer}  # known already
     return tuple(i.name for i in model.graph.input if i.name in seen and _is_small(i))
 
