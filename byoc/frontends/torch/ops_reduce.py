@@ -146,6 +146,8 @@ def cumprod(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
 
 @op("topk.default")
 def topk(c: Context, /, self: Any, k: Any, dim: int, largest: bool, sorted: bool) -> Any:  # noqa: A002
+    if not self.ty.ndim:
+        return self, c.const(0, "int64")
     count = c.static(k, "the number of values that topk takes")
     call = R.topk(self, count, dim % self.ty.ndim, "both", largest, "int64")
     both = c.builder.emit(c.builder.normalize(call))
