@@ -1,6 +1,7 @@
 """Random ONNX graphs (`onnx_grammar/`) on byoc and on ONNX Runtime: equal, or refused by name.
 
     python benchmarks/random_onnx.py --graphs 2000                      three sets of vendors
+    python benchmarks/random_onnx.py --graphs 2000 --jobs 2             by two processes
     python benchmarks/random_onnx.py --graphs 2000 --vendors host       everything on the host
     python benchmarks/random_onnx.py --first 1234 --graphs 1 --keep /tmp   one graph, model kept
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import queue
 import re
 import select
 import subprocess
@@ -26,7 +28,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,9 @@ __all__ = ["SETS"]
 
 SETS = ("host", "dnnl", "dnnl,onnxruntime")
 _SECONDS = 300
+
+End = tuple[str, str, str]
+"""(set of vendors, how a graph ends with it, why)."""
 
 
 # -- the worker
@@ -96,12 +102,12 @@ class _Worker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, bufsize=0
         )
 
-    def run(self, seed: int, names: Sequence[str]) -> list[tuple[str, str, str]]:
+    def run(self, seed: int, names: Sequence[str]) -> list[End]:
         """(set, how the graph ends with it, why), up to the first set that ends the worker."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{json.dumps([seed, names])}\n".encode())
-        ends: list[tuple[str, str, str]] = []
+        ends: list[End] = []
         for name in names:
             if not select.select([self.process.stdout], [], [], _SECONDS)[0]:
                 self.end()
@@ -125,6 +131,29 @@ class _Worker:
                 stream.close()
 
 
+def _all_ends(
+    command: list[str], seeds: Iterable[int], names: Sequence[str], jobs: int
+) -> Iterator[tuple[int, list[End]]]:
+    """How each graph ends with every set, by `jobs` workers; one that died is replaced."""
+    workers = queue.SimpleQueue[_Worker]()
+    for _ in range(jobs):
+        workers.put(_Worker(command))
+
+    def one(seed: int) -> tuple[int, list[End]]:
+        worker, ends = workers.get(), list[End]()
+        while len(ends) < len(names):
+            ends += worker.run(seed, names[len(ends) :])
+            if worker.process.poll() is not None:
+                worker = _Worker(command)
+        workers.put(worker)
+        return seed, ends
+
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(one, seeds)
+    for _ in range(jobs):
+        workers.get().end()
+
+
 # -- the count
 
 
@@ -145,6 +174,7 @@ def main() -> None:
     parser.add_argument(
         "--vendors", nargs="+", default=SETS, help="sets; in each by commas; 'host': no vendors"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="worker processes")
     parser.add_argument("--keep", type=Path, help="folder for the models that do not end well")
     parser.add_argument("--json", type=Path, help="file to write the result to")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
@@ -155,27 +185,22 @@ def main() -> None:
         return
     command = [sys.executable, __file__, "--work", "--vendors", *sets]
     command += ["--keep", str(args.keep)] if args.keep else []
-    worker, began = _Worker(command), time.monotonic()
+    began = time.monotonic()
     counts: dict[str, Counter[str]] = {name: Counter() for name in sets}
     refusals: dict[str, Counter[str]] = {name: Counter() for name in sets}
     operators: Counter[str] = Counter()
-    for done, seed in enumerate(range(args.first, args.first + args.graphs), 1):
+    seeds = range(args.first, args.first + args.graphs)
+    for done, (seed, ends) in enumerate(_all_ends(command, seeds, sets, args.jobs), 1):
         operators.update({n.op_type for n in make_case(seed).model.graph.node})
-        left = list(sets)
-        while left:
-            for name, outcome, why in worker.run(seed, left):
-                left.remove(name)
-                counts[name][outcome] += 1
-                if outcome == "refused":
-                    refusals[name][_reason(why)] += 1
-                if outcome in BAD:
-                    print(f"{seed}: {name}: {outcome}: {why}", flush=True)
-            if worker.process.poll() is not None:
-                worker = _Worker(command)
+        for name, outcome, why in ends:
+            counts[name][outcome] += 1
+            if outcome == "refused":
+                refusals[name][_reason(why)] += 1
+            if outcome in BAD:
+                print(f"{seed}: {name}: {outcome}: {why}", flush=True)
         if done % 100 == 0:
             seconds = time.monotonic() - began
             print(f"{done} graphs, {seconds:.0f} s: {counts}", file=sys.stderr, flush=True)
-    worker.end()
     print(f"{args.graphs} graphs from seed {args.first}, {len(operators)} operators")
     for name in sets:
         print(f"{name}: {dict(counts[name])}")
