@@ -53,6 +53,21 @@ def _has_any(func: relax.Function) -> bool:
 class _Decompose(relax.PyExprMutator):  # type: ignore[misc]
     def __init__(self, mod: tvm.IRModule) -> None:
         super().__init__(mod)
+        self.name = ""
+
+    def visit_var_binding_(self, binding: Any) -> None:
+        self.name = binding.var.name
+        super().visit_var_binding_(binding)
+
+    def emit(self, expr: Any) -> Any:
+        """A variable of the expression, under the name of the op that it is a part of."""
+        value = self.builder_.normalize(expr)
+        kind = (
+            relax.DataflowVar if self.builder_.current_block_is_dataflow() else relax.Var
+        )  # not the builder's own emit, which would number the names
+        variable = kind(self.name, value.ty)
+        self.builder_.emit_normalized(relax.VarBinding(variable, value))
+        return variable
 
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
@@ -63,7 +78,7 @@ class _Decompose(relax.PyExprMutator):  # type: ignore[misc]
         return self._attention(call)
 
     def _attention(self, call: Any) -> Any:
-        op, emit = relax.op, self.builder_.emit
+        op, emit = relax.op, self.emit
         query, key, value, *bias = call.args
         attrs = call.attrs
         scale = attrs.scale
@@ -87,7 +102,7 @@ class _Decompose(relax.PyExprMutator):  # type: ignore[misc]
         return op.permute_dims(y, [0, 2, 1, 3])
 
     def _norm(self, call: Any) -> Any:
-        op, emit, attrs = relax.op, self.builder_.emit, call.attrs
+        op, emit, attrs = relax.op, self.emit, call.attrs
         x, *weights = call.args
         dims, dtype = list(x.ty.shape.values), str(x.ty.dtype)
         axes = sorted(int(axis) % len(dims) for axis in attrs.axes)

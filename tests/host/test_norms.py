@@ -68,3 +68,16 @@ def test_norms_of_rows_that_hardly_vary(name):
     for mean, spread in ((0, 1), (100, 0.05)):
         x = (mean + spread * RNG.standard_normal(SHAPE)).astype("float32")
         np.testing.assert_allclose(run(x), reference(x), atol=2e-3 if mean else 1e-5, rtol=1e-4)
+
+
+def test_every_part_has_the_name_of_the_norm():
+    build, _ = CASES["group_norm"]
+
+    def two(b, x):
+        return b.emit(op.tanh(b.emit(build(x), "norm")), "tanh_of_it")
+
+    lowered = Compiled(module(two, (SHAPE, "float32"))).lowered
+    names = {name for each in lowered.sources.values() for name in each}
+    bound = {b.var.name for block in lowered.main.body.blocks for b in block.bindings}
+    assert "norm" in names | bound
+    assert not {n for n in names | bound if n.startswith("lv")}
