@@ -59,9 +59,9 @@ def refusal(match: Match) -> str | None:
         types = {f"v{value}": match.type(value).dtype for value in node.inputs}
         types.update((name, str(array.dtype)) for name, array in scratch.initializers.items())
         for made in scratch.nodes:
-            reason = _wrong_type(made, types)
-            if reason is not None:
-                return f"{node.op}: {reason}"
+            wrong = _wrong_type(made, types)
+            if wrong is not None:
+                return f"{node.op}: {wrong}"
     return None
 
 
