@@ -93,7 +93,7 @@ def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.I
     pack: lay constant weights out anew at compile time; else kernels do, in every call.
     """
     weighted = {op: partial(emit, pack=pack) for op, emit in _WEIGHTED.items()}
-    emitters = {**_EMITTERS, **weighted}
+    emitters: dict[str, Callable[[Any, Any, Machine], Any]] = {**_EMITTERS, **weighted}
     own = {op: _with_fallback(op, emit, machine) for op, emit in emitters.items()}
     table = {**_VIEWS, **SPELLED, **EXTREMES, **own, "relax.take": _take}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

@@ -238,7 +238,8 @@ def _hamming(angle: Array) -> Array:
 
 
 def _blackman(angle: Array) -> Array:
-    return 0.42 - 0.5 * np.cos(angle) + 0.08 * np.cos(2 * angle)
+    window: Array = 0.42 - 0.5 * np.cos(angle) + 0.08 * np.cos(2 * angle)
+    return window
 
 
 SPECTRAL: Mapping[tuple[str, str], Converter] = {
