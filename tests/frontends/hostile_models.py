@@ -380,7 +380,7 @@ def a_million_attributes_of_one_name(folder):
     return b"\x08\x08" + b"\x42\x04\x0a\x00\x10\x11" + b"\x3a" + _varint(len(graph)) + graph
 
 
-@case("n")
+@case("")
 def a_text_of_ten_megabytes(folder):
     return _one("Cast", to=FLOAT, saturate="x" * 10_000_000)
 
