@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from byoc.discovery import Requested
@@ -142,8 +143,10 @@ def build_program(
     )
     twins = make_twins(parts.mod, artifacts, lowered.kernels, healed, refused)
     library = host.build(twins.kernels) if len(twins.kernels.functions) else None
+    calls = [task.function for task in planned.plan.tasks if task.kind == "host"]
+    scratch = host.scratch_bytes(calls, library.scratch) if library else 0
     return Program(
-        body=planned.plan,
+        body=replace(planned.plan, scratch_bytes=scratch),
         host=library,
         target=library.target if library else None,
         constants=planned.constants,

@@ -29,7 +29,8 @@ class Memory:
         that was never saved also those that vendors have packed.
     packed: constants that vendors packed for themselves, as far as they tell
         (`SegmentRuntime::Memory` of byoc/vendor.h).
-    workspace: intermediates of one request: the plan's arena, and what vendors tell of theirs.
+    workspace: intermediates of one request: the plan's arena, what host kernels ask for meanwhile,
+        and what vendors tell of theirs.
     ports: inputs and outputs of one request. code: host library and vendors' blobs.
     """
 
@@ -80,7 +81,7 @@ def account(program: Program, bounds: Iterable[Bound]) -> Memory:
     ports = 0
     if isinstance(program.body, Plan):
         plan = program.body
-        workspace += plan.arena_bytes
+        workspace += plan.arena_bytes + plan.scratch_bytes
         ports = sum(plan.tensors[p.tensor].nbytes for p in (*plan.inputs, *plan.outputs))
     code = len(program.host) if isinstance(program.host, bytes) else 0
     code += sum(len(artifact.blob) for artifact in program.artifacts)

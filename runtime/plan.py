@@ -77,6 +77,7 @@ class Plan:
     """Tasks, tensors and memory of a static model.
 
     arena_bytes: size of the scratch arena, in bytes, 64-byte aligned windows inside.
+    scratch_bytes: what host kernels ask for meanwhile, at most; told in `Memory`, else not needed.
     """
 
     inputs: tuple[Port, ...]
@@ -85,6 +86,7 @@ class Plan:
     tasks: tuple[Task, ...]
     arena_bytes: int
     version: int = PLAN_VERSION
+    scratch_bytes: int = 0
 
 
 _ADAPTER = pydantic.TypeAdapter(Plan)

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from .library import HostLibrary, build
 from .lower import Lowered, lower, needs_vm
+from .scratch import scratch_bytes
 from .vm import build_vm, check_vm
 
-__all__ = ["HostLibrary", "Lowered", "build", "build_vm", "check_vm", "lower", "needs_vm"]
+__all__ = [
+    "HostLibrary",
+    "Lowered",
+    "build",
+    "build_vm",
+    "check_vm",
+    "lower",
+    "needs_vm",
+    "scratch_bytes",
+]

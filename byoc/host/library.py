@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import tvm
 from byoc.errors import CompileError
 from byoc.runtime.program import Target
 
+from .scratch import Noting
 from .target import Machine, host_machine
 
 __all__ = ["HostLibrary", "build", "library_of"]
@@ -21,11 +23,13 @@ __all__ = ["HostLibrary", "build", "library_of"]
 class HostLibrary:
     """Compiled host code.
 
-    executable: what TVM made; it runs in this process. target: the CPU it needs.
+    executable: what TVM made; it runs in this process. target: the CPU it needs. scratch: kernel →
+    bytes of each workspace it asks for (see `byoc.host.scratch`).
     """
 
     executable: Any
     target: Target
+    scratch: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def module(self) -> Any:
@@ -75,11 +79,13 @@ def build(kernels: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
         gv.name_hint: func.with_attr("global_symbol", gv.name_hint)
         for gv, func in kernels.functions_items()
     }
+    noting = Noting()
     try:
-        executable = tvm.compile(tvm.IRModule(named), target=machine.target)
+        with tvm.transform.PassContext(instruments=[noting]):
+            executable = tvm.compile(tvm.IRModule(named), target=machine.target)
     except Exception as error:
         raise CompileError(
             f"TVM could not compile the {len(named)} host kernels for {machine.cpu}: "
             f"{_last_line(error)}"
         ) from error
-    return library_of(executable, machine)
+    return replace(library_of(executable, machine), scratch=noting.found)

@@ -221,6 +221,7 @@ Plan ParsePlan(const std::string& text, const std::vector<int64_t>& constant_byt
     plan.tasks.push_back(ReadTask(item, plan.tasks.size(), plan.tensors));
   }
   plan.arena_bytes = json["arena_bytes"].Int(0, kMaxBytes);
+  if (auto scratch = json.Find("scratch_bytes")) plan.scratch_bytes = scratch->Int(0, kMaxBytes);
   CheckWindows(plan, constant_bytes);
   CheckTasks(plan);
   return plan;

@@ -51,6 +51,7 @@ struct Plan {
   std::vector<PlanTensor> tensors;
   std::vector<PlanTask> tasks;
   int64_t arena_bytes;
+  int64_t scratch_bytes = 0;  // what host kernels ask for meanwhile, as far as known
 };
 
 /*! \brief "host kernel 'fused_add' (task 3, from 'layer1/add')": a task as messages name it. */
