@@ -15,7 +15,7 @@ from typing import Any
 
 from byoc.errors import ArtifactError, OptionError, VendorError, choices
 from byoc.segment import Artifact
-from byoc.vendor import PythonRuntime
+from byoc.vendor import NativeRuntime, PythonRuntime
 
 from . import vendors
 from .healing import Fault, FaultLog, Slot, check_limits, guard, twin_function
@@ -65,6 +65,18 @@ class Binder:
             else:
                 segments[name] = self._bind_or_give_up(artifact)
         return segments
+
+    @property
+    def all_native(self) -> bool:
+        """True when no segment cares which thread calls it.
+
+        Those hosted in Python do (`threading.local`), and those out of process.
+        """
+        uses = {a.vendor: self._program.vendors[a.vendor] for a in self._program.artifacts}
+        return all(
+            isinstance(use.runtime, NativeRuntime) and not self.workers.isolates(vendor)
+            for vendor, use in uses.items()
+        )
 
     def bind(self, artifact: Artifact, *, heal: bool = True) -> Any:
         """One segment, its host twin behind it where it has one (and `heal`)."""

@@ -93,7 +93,9 @@ class Session:
             self._constants = constants
             names = [name for name in owners if name in segments]
             executor = function("VmExecutor")(host, segments, names, owners, body.entry)
-        self._execute, self._open = executor["run"], executor["open"]
+        here = isinstance(body, Plan) and self._binder.all_native
+        self._execute = executor["run_anywhere" if here else "run"]
+        self._open = executor["open"]
 
     @property
     def log(self) -> FaultLog:

@@ -230,7 +230,7 @@ byoc_status byoc_get_memory(const byoc_session* session, byoc_memory* memory) {
     Require(memory != nullptr, "memory is a null pointer");
     const byoc::Plan& plan = session->executor->plan();
     byoc::ModelMemory m = session->model->Memory();
-    m.workspace += static_cast<size_t>(plan.arena_bytes);
+    m.workspace += static_cast<size_t>(plan.arena_bytes + plan.scratch_bytes);
     for (const auto* ports : {&plan.inputs, &plan.outputs}) {
       for (const byoc::PlanPort& port : *ports) {
         m.ports += static_cast<size_t>(byoc::TensorOf(session, port).nbytes);
@@ -251,6 +251,6 @@ byoc_status byoc_run(byoc_session* session, const byoc_buffer* inputs, size_t in
         byoc::Check(session, "input", plan.inputs, manifest.inputs, inputs, input_count);
     const std::vector<void*> to =
         byoc::Check(session, "output", plan.outputs, manifest.outputs, outputs, output_count);
-    session->executor->Run(from.data(), to.data());
+    session->executor->Run(from.data(), to.data(), /*anywhere=*/true);
   });
 }

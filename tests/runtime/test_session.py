@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
+import subprocess
+import sys
 import threading
 
 import ml_dtypes
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
+import byoc
 from byoc.errors import ArtifactError, ExecutionError, InputError
-from byoc.runtime import Session
+from byoc.runtime import Session, num_threads, set_num_threads
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 
 DTYPES = [
@@ -253,3 +258,45 @@ def test_programs_that_do_not_hold_together(make):
         with pytest.raises(ArtifactError) as caught:
             Session(bad)
         assert message in str(caught.value)
+
+
+_WHERE = """
+import sys
+from pathlib import Path
+import numpy as np
+import byoc
+
+def threads():
+    return {(t / "comm").read_text().strip() for t in Path("/proc/self/task").iterdir()}
+
+exe = byoc.load(sys.argv[1])
+x = np.ones((4, 8), "float32")
+y = exe(x)
+assert "byoc:cpu" not in threads(), threads()  # nobody had to be woken up
+assert np.array_equal(exe.submit(x).result(), y)
+assert "byoc:cpu" in threads(), threads()
+assert np.array_equal(exe(x), y)
+"""
+
+
+def test_with_one_thread_the_caller_works_itself(tmp_path):
+    node = helper.make_node("Softmax", ["x"], ["y"])
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [4, 8]) for n in "xy"]
+    graph = helper.make_graph([node], "one", ports[:1], ports[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    byoc.compile(model, vendors=[]).save(tmp_path / "m.byoc")
+    command = [sys.executable, "-c", _WHERE, str(tmp_path / "m.byoc")]
+    environment = {**os.environ, "BYOC_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_hosted_vendors_stay_on_their_thread(make):
+    before = num_threads()
+    set_num_threads(1)
+    try:
+        session = Session(make("x[0] * 0 + __import__('threading').get_native_id()", dtype="int64"))
+        seen = {int(session(np.ones((2, 3), "int64"))[0, 0]) for _ in range(3)}
+    finally:
+        set_num_threads(before)
+    assert len(seen) == 1 and threading.get_native_id() not in seen

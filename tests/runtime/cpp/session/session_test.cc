@@ -241,6 +241,21 @@ TEST(SessionsOfOneFileShare) {
   CHECK_EQ(Mappings("host.so (deleted)"), code);
 }
 
+/*! \brief 64 at once, opened and closed again and again; LeakSanitizer tells what stays behind. */
+TEST(SessionsOpenedAndClosed) {
+  // BYOC_STRESS_FULL: 200 times, some minutes.
+  const int rounds = std::getenv("BYOC_STRESS_FULL") != nullptr ? 200 : 2;
+  const char* const names[] = {"host", "dnnl", "mixed", "faulty"};
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<Session> sessions;
+    for (int i = 0; i < 64; ++i) {
+      sessions.emplace_back(Artifact(std::string(names[i % 4]) + ".byoc"));
+      if (i % 16 == round % 16) CheckAnswer(names[i % 4], Run(sessions.back()));
+    }
+    if (round % 2 == 0) std::swap(sessions.front(), sessions.back());  // another goes last
+  }
+}
+
 TEST(SessionsOpenedByManyThreads) {
   std::vector<std::thread> threads;
   std::atomic<int> failed{0};
