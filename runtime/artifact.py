@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -55,6 +55,8 @@ __all__ = [
 ]
 
 Content = tuple[str, int, Iterable[bytes | memoryview]]
+_SMALL = 16 << 10  # bytes
+
 Resolver = Callable[[str], NativeRuntime | PythonRuntime]
 
 _T = TypeVar("_T")
@@ -132,6 +134,11 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
     """The members of a program's file and its manifest, still without their hashes."""
     contents: list[Content] = []
     weights = WeightsWriter()
+    # Small arrays side by side: around each page that is read of a mapped file, Linux maps 64 KiB.
+    for inner in (program, *(inner for _, inner in program.shapes)):
+        for array in _constants(inner):
+            if array.nbytes <= _SMALL:
+                weights.add(array)
     parts = _parts(program, "", contents, weights)
     shapes = tuple(
         ShapeEntry(sizes=dict(sizes), **_parts(inner, f"shapes/{number}/", contents, weights))
@@ -161,6 +168,15 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
         format=newer,
         **parts,
     )
+
+
+def _constants(program: Program) -> Iterator[Array]:
+    """All arrays of a program, some more than once."""
+    for artifact in program.artifacts:
+        yield from artifact.constants
+    yield from program.constants
+    for twin in program.twins.values():
+        yield from twin.constants
 
 
 def _parts(

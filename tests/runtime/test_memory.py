@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -146,3 +148,81 @@ def test_twins_share_the_weights_of_vendors(tmp_path):
     x = np.random.default_rng(2).standard_normal((1, 64, 14, 14), "float32")
     np.testing.assert_allclose(alone(x), exes[0](x), rtol=1e-4, atol=1e-5)
     assert [fault.kind for fault in alone.faults] == ["build"] * len(gone)
+
+
+_GROWTH = """
+import re, sys
+from pathlib import Path
+import numpy as np
+import byoc
+
+def resident():
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmRSS:\\s+(\\d+)", status)[1]) * 1024
+
+def loaded(path):
+    exe = byoc.load(path)
+    rng = np.random.default_rng(0)
+    def draw(kind):
+        if "float" in kind.dtype:
+            return rng.standard_normal(kind.shape).astype(kind.dtype)
+        return np.ones(kind.shape, kind.dtype)
+    return exe, {port.name: draw(port.type) for port in exe.inputs}
+
+small, path, words = sys.argv[1:]
+first, x = loaded(small)  # Python's modules, the libraries, the threads
+first.run(x)
+before = resident()
+exe, x = loaded(path)
+# Tables are resident as far as they were read. Linux maps 64 KiB around what is touched.
+for begin in range(0, int(words) or 1, 16 * 128):
+    if int(words):
+        x["input_ids"] = (begin + 16 * np.arange(128)).clip(0, int(words) - 1)[None].astype("int64")
+    exe.run(x)
+print((resident() - before) / exe.report.peak_bytes)
+"""
+
+
+def growth(small: Path, path: Path, words: int = 0) -> float:
+    """Resident memory that a session of `path` takes, over what it said it would.
+
+    words: rows of the table that `input_ids` ask for; all are asked for.
+    """
+    command = [sys.executable, "-c", _GROWTH, str(small), str(path), str(words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    return float(done.stdout)
+
+
+@pytest.mark.parametrize("vendors", [[], ["dnnl"]], ids=["host", "dnnl"])
+def test_memory_grows_by_what_was_told(file, tmp_path, vendors):
+    width = 2300  # 21 MB a matrix: neither whole pages nor whole vectors
+    weights = [
+        numpy_helper.from_array(np.full((width, width), 0.001 * n, "float32"), f"w{n}")
+        for n in (1, 2, 3)
+    ]
+    names = ["x", "a", "b", "y"]
+    nodes = [helper.make_node("MatMul", [names[i], f"w{i + 1}"], [names[i + 1]]) for i in range(3)]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [64, width]) for n in "xy"]
+    graph = helper.make_graph(nodes, "wide", ports[:1], ports[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    byoc.compile(model, vendors=vendors).save(tmp_path / "wide.byoc")
+    assert 0.9 < growth(file, tmp_path / "wide.byoc") < 1.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "vendors", "most"),
+    [
+        ("mobilenet_v2", [], 1.1),
+        ("mobilenet_v2", ["dnnl"], 1.3),  # of 21 MB, 4 are oneDNN's own: code, objects
+        ("resnet50", [], 1.1),
+        ("resnet50", ["dnnl"], 1.1),
+        ("bert", [], 1.1),
+        ("bert", ["dnnl"], 1.1),
+    ],
+)
+def test_memory_of_nets_grows_by_what_was_told(file, tmp_path, name, vendors, most):
+    from benchmarks.zoo import model_path
+
+    byoc.compile(model_path(name), vendors=vendors).save(tmp_path / "m.byoc")
+    assert 0.9 < growth(file, tmp_path / "m.byoc", 30522 if name == "bert" else 0) < most

@@ -14,11 +14,15 @@ namespace byoc::onednn {
 std::shared_ptr<void> Allocate(size_t bytes) {
   constexpr size_t kLine = 64, kHugePage = size_t{2} << 20;
   size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kLine;
-  bytes = (std::max(bytes, kLine) + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, bytes);
-  if (memory == nullptr) Fail("out of memory: ", bytes, " bytes wanted");
+  bytes = (std::max(bytes, kLine) + kLine - 1) / kLine * kLine;
+  void* memory = nullptr;
+  if (posix_memalign(&memory, alignment, bytes) != 0) {
+    Fail("out of memory: ", bytes, " bytes wanted");
+  }
 #ifdef __linux__
-  if (alignment == kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);  // advice only
+  if (alignment == kHugePage) {  // whole ones only: the rest of the last would be there, unused
+    madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // advice only
+  }
 #endif
   return std::shared_ptr<void>(memory, std::free);
 }
