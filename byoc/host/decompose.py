@@ -4,6 +4,9 @@ attention(q, k, v, bias):   [B, S, H, D] each
     s = (q as [B, H, S, D]) @ (k as [B, H, D, T]) * scale + bias, masked
     y = softmax(s) @ (v as [B, H, T, E]), back to [B, S, H, E]
 
+softmax(s) @ v of float16: the shares stay float32 until the product has been summed; rounded in
+    between, a row no longer sums to 1, and the error is that of the largest element of v.
+
 group_norm(x, g, b), instance_norm(x, g, b), layer_norm(x, g, b) over several axes:
     layer_norm of rows, each what is normalised together; then · g + b, where those go by channel.
     TOPI's kernels take E[x²] - E[x]² for the variance, which cancels where a row hardly varies.
@@ -24,10 +27,13 @@ __all__ = ["decompose"]
 
 _ATTENTION = ("relax.nn.attention", "relax.nn.attention_bias")
 _NORMS = ("relax.nn.group_norm", "relax.nn.instance_norm", "relax.nn.layer_norm")
+_OPS = (*_ATTENTION, *_NORMS, "relax.nn.softmax")
 
 
 def decompose(mod: tvm.IRModule) -> tvm.IRModule:
-    """Replace attention by products and a softmax, norms by those of rows, wherever they stand."""
+    """Replace attention by products and a softmax, norms by those of rows, wherever they stand;
+    keep shares in float32.
+    """
     mutator = _Decompose(mod)
     found = False
     for gv, func in mod.functions_items():
@@ -43,7 +49,7 @@ def _has_any(func: relax.Function) -> bool:
     def visit(expr: Any) -> None:
         nonlocal found
         if isinstance(expr, tvm.ir.Call):
-            found = found or getattr(expr.op, "name", "") in (*_ATTENTION, *_NORMS)
+            found = found or getattr(expr.op, "name", "") in _OPS
 
     relax.analysis.post_order_visit(func, visit)
     return found
@@ -73,6 +79,8 @@ class _Decompose(relax.PyExprMutator):  # type: ignore[misc]
         call = super().visit_call_(call)
         if getattr(call.op, "name", "") in _NORMS:
             return self._norm(call)
+        if getattr(call.op, "name", "") == "relax.matmul":
+            return self._product_of_shares(call)
         if getattr(call.op, "name", "") not in _ATTENTION or call.attrs.window_size is not None:
             return call
         return self._attention(call)
@@ -98,8 +106,22 @@ class _Decompose(relax.PyExprMutator):  # type: ignore[misc]
             mask = lambda s: _causal(s, bottom)  # noqa: E731
             score = emit(self.builder_.call_te(mask, score, primfunc_name_hint="causal_mask"))
         weights = emit(op.nn.softmax(score, -1))
-        y = emit(op.matmul(weights, v))
+        y = emit(self._product_of_shares(op.matmul(weights, v)))
         return op.permute_dims(y, [0, 2, 1, 3])
+
+    def _product_of_shares(self, call: Any) -> Any:
+        """softmax(s) @ v without a rounding of the softmax, for float16."""
+        op, emit = relax.op, self.emit
+        shares, v = call.args
+        made: Any = self.lookup_binding(shares) if isinstance(shares, relax.Var) else None
+        if getattr(getattr(made, "op", None), "name", "") != "relax.nn.softmax" or any(
+            str(a.ty.dtype) != "float16" for a in call.args
+        ):
+            return call
+        score = emit(op.astype(made.args[0], "float32"))
+        wide = emit(op.nn.softmax(score, made.attrs.axis))
+        y = emit(op.matmul(wide, emit(op.astype(v, "float32"))))
+        return op.astype(y, str(self.builder_.normalize(call).ty.dtype))
 
     def _norm(self, call: Any) -> Any:
         op, emit, attrs = relax.op, self.emit, call.attrs
