@@ -187,7 +187,7 @@ def main() -> None:
     command += ["--keep", str(args.keep)] if args.keep else []
     began = time.monotonic()
     counts: dict[str, Counter[str]] = {name: Counter() for name in sets}
-    refusals: dict[str, Counter[str]] = {name: Counter() for name in sets}
+    refusals: dict[str, dict[str, list[int]]] = {name: {} for name in sets}
     operators: Counter[str] = Counter()
     seeds = range(args.first, args.first + args.graphs)
     for done, (seed, ends) in enumerate(_all_ends(command, seeds, sets, args.jobs), 1):
@@ -195,7 +195,7 @@ def main() -> None:
         for name, outcome, why in ends:
             counts[name][outcome] += 1
             if outcome == "refused":
-                refusals[name][_reason(why)] += 1
+                refusals[name].setdefault(_reason(why), []).append(seed)
             if outcome in BAD:
                 print(f"{seed}: {name}: {outcome}: {why}", flush=True)
         if done % 100 == 0:
@@ -204,8 +204,8 @@ def main() -> None:
     print(f"{args.graphs} graphs from seed {args.first}, {len(operators)} operators")
     for name in sets:
         print(f"{name}: {dict(counts[name])}")
-        for why, count in refusals[name].most_common(25):
-            print(f"  refused {count}: {why}")
+        for why, of in sorted(refusals[name].items(), key=lambda r: -len(r[1]))[:25]:
+            print(f"  refused {len(of)}: {why} (seeds {' '.join(map(str, of[:5]))})")
     if args.json:
         result = {"counts": counts, "refusals": refusals, "operators": operators}
         args.json.write_text(json.dumps(result, indent=1))

@@ -355,6 +355,21 @@ def test_masks_that_overflow_are_not_merged():
     assert ops(artifact) == ["eltwise linear"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "by", "kind"),
+    [
+        ((), 255, "binary"),
+        ((1, 1), 255, "binary"),
+        ((), 256, "eltwise"),
+        ((5,), 255, "eltwise"),
+    ],
+)
+def test_a_single_number_is_divided_not_multiplied_by_a_reciprocal(shape, by, kind):
+    """The scale of DynamicQuantizeLinear: its last bit decides which way ties are rounded."""
+    _, artifact = compiled(lambda x: R.divide(x, scalar(by)), shape)
+    assert ops(artifact) == [kind]
+
+
 def test_long_chains_are_cut():
     def build(x, y):
         for _ in range(20):

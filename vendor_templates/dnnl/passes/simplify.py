@@ -163,7 +163,11 @@ def _by_number(graph: Graph, op: Op, x: int, alg: str, c: float) -> bool:
         case "mul":
             return eltwise(graph, op, x, "linear", c)
         case "div" if c != 0 and math.isfinite(1 / c):
-            return eltwise(graph, op, x, "linear", 1 / c)
+            # A single number, the scale of DynamicQuantizeLinear say, is divided: its rounding
+            # decides all that is quantised by it, and a reciprocal saves no time on it.
+            exact = abs(math.frexp(c)[0]) == 0.5
+            one = all(d == 1 for d in graph.shape(op.out))
+            return (exact or not one) and eltwise(graph, op, x, "linear", 1 / c)
         case "max" if c == 0:
             return eltwise(graph, op, x, "relu")
         case "pow" if c == 2:
