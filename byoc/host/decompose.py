@@ -23,16 +23,18 @@ import numpy as np
 import tvm
 from tvm import relax, te, tirx
 
+from .orders import SORTS, sorted_as
+
 __all__ = ["decompose"]
 
 _ATTENTION = ("relax.nn.attention", "relax.nn.attention_bias")
 _NORMS = ("relax.nn.group_norm", "relax.nn.instance_norm", "relax.nn.layer_norm")
-_OPS = (*_ATTENTION, *_NORMS, "relax.nn.softmax")
+_OPS = (*_ATTENTION, *_NORMS, *SORTS, "relax.nn.softmax")
 
 
 def decompose(mod: tvm.IRModule) -> tvm.IRModule:
     """Replace attention by products and a softmax, norms by those of rows, wherever they stand;
-    keep shares in float32.
+    keep shares in float32; sort what TVM does not (`orders`).
     """
     mutator = _Decompose(mod)
     found = False
@@ -81,6 +83,8 @@ class _Decompose(relax.PyExprMutator):  # type: ignore[misc]
             return self._norm(call)
         if getattr(call.op, "name", "") == "relax.matmul":
             return self._product_of_shares(call)
+        if getattr(call.op, "name", "") in SORTS:
+            return sorted_as(call, self.emit)
         if getattr(call.op, "name", "") not in _ATTENTION or call.attrs.window_size is not None:
             return call
         return self._attention(call)
