@@ -1,34 +1,28 @@
 /*
- * Everything Python sees: the only registrations of this library. Calls arrive with Python's
- * global lock released.
+ * What Python sees, apart from the VM, workers and bindings. Calls arrive with Python's global lock
+ * released.
  */
 #include <tvm/ffi/reflection/registry.h>
 
-#include <algorithm>
 #include <cstring>
-#include <exception>
-#include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "assemble.h"
 #include "byoc/vendor.h"
-#include "completions.h"
 #include "errors.h"
 #include "executor.h"
 #include "guard.h"
+#include "lazy.h"
 #include "mapping.h"
 #include "plan.h"
 #include "processor.h"
+#include "requests_ffi.h"
 #include "segment_module.h"
 #include "slot.h"
 #include "tensors.h"
 #include "thread_pool.h"
-#include "vm_executor.h"
 
 namespace byoc {
 namespace {
@@ -38,83 +32,6 @@ using ffi::Any, ffi::Array, ffi::Bytes, ffi::Function, ffi::Map, ffi::Module, ff
 using ffi::PackedArgs, ffi::String, ffi::Tensor;
 
 std::string Text(const Bytes& bytes) { return std::string(bytes.data(), bytes.size()); }
-
-/*!
- * \brief take(seconds) -> [[ticket, error kind, message, trace, results]...], kinds empty when all
- * went well. Waits for something to be done, or `wake`, or the time.
- */
-Function MakeTake(std::shared_ptr<Completions> completions) {
-  return Function::FromTyped([completions](double seconds) {
-    Array<Array<Any>> all;
-    std::vector<Completions::Item> items = completions->Take(seconds);
-    Processor::ParkIfClosing();
-    for (Completions::Item& item : items) {
-      String kind, message;
-      if (item.error) {
-        try {
-          std::rethrow_exception(item.error);
-        } catch (const ffi::Error& error) {
-          kind = error.kind(), message = error.message();
-        } catch (const std::exception& error) {
-          kind = "RuntimeError", message = error.what();
-        }
-      }
-      Tensor trace = NewTensor({static_cast<int64_t>(item.trace.size())}, {kDLInt, 64, 1});
-      std::copy(item.trace.begin(), item.trace.end(), static_cast<int64_t*>(trace.data_ptr()));
-      Array<Any> fields{item.ticket, kind, message, trace, item.results};
-      all.push_back(std::move(fields));
-    }
-    return all;
-  });
-}
-
-/*! \brief The requests of one caller that are in flight, by ticket. */
-struct Desk {
-  std::shared_ptr<Completions> completions = std::make_shared<Completions>();
-  std::mutex mutex;
-  std::map<int64_t, std::shared_ptr<Executor::Request>> requests;
-};
-
-/*!
- * \brief submit(ticket, traced, inputs..., outputs...), cancel(ticket), take(seconds), wake():
- * requests that nobody waits for. The memory of the ports must stay until their ticket was taken.
- */
-Map<String, Function> OpenDesk(std::shared_ptr<Executor> executor, const Optional<Module>& host) {
-  auto desk = std::make_shared<Desk>();
-  const auto submit = [executor, host, desk](PackedArgs args, Any*) {
-    const int64_t ticket = args[0].cast<int64_t>();
-    auto request = std::make_shared<Executor::Request>();
-    request->traced = args[1].cast<bool>();
-    request->ports = Pointers(args, 2);
-    CheckCount(*executor, request->ports.size());
-    Executor::Request* self = request.get();
-    request->done = [desk, ticket, self, host](std::exception_ptr error) {
-      std::shared_ptr<Executor::Request> kept;
-      {
-        std::lock_guard<std::mutex> lock(desk->mutex);
-        const auto it = desk->requests.find(ticket);
-        kept = std::move(it->second);
-        desk->requests.erase(it);
-      }
-      desk->completions->Push({ticket, std::move(error), std::move(self->trace), {}});
-    };
-    {
-      std::lock_guard<std::mutex> lock(desk->mutex);
-      desk->requests[ticket] = request;
-    }
-    Executor::Start(executor, std::move(request));
-  };
-  const auto cancel = [desk](int64_t ticket) {
-    std::lock_guard<std::mutex> lock(desk->mutex);
-    const auto it = desk->requests.find(ticket);
-    if (it != desk->requests.end()) it->second->stop.store(true);
-  };
-  const auto wake = [completions = desk->completions] { completions->Wake(); };
-  return {{"submit", Function::FromPacked(submit)},
-          {"cancel", Function::FromTyped(cancel)},
-          {"take", MakeTake(desk->completions)},
-          {"wake", Function::FromTyped(wake)}};
-}
 
 /*!
  * \brief The executor as functions:
@@ -132,47 +49,10 @@ Map<String, Function> MakeExecutor(const Bytes& plan_json, const Optional<Module
           {"open", Function::FromTyped([executor, host] { return OpenDesk(executor, host); })}};
 }
 
-/*! \brief What `make` gives, made when it is first called: most twins never are. */
-Function Lazy(std::function<Function()> make) {
-  struct State {
-    std::function<Function()> make;
-    std::once_flag once;
-    Function function;
-  };
-  auto state = std::make_shared<State>();
-  state->make = std::move(make);
-  return Function::FromPacked([state](PackedArgs args, Any* result) {
-    std::call_once(state->once, [&] { state->function = state->make(); });
-    state->function.CallPacked(args, result);
-  });
-}
-
 /*! \brief A host twin, execute(inputs..., outputs...), from a plan that calls host kernels only. */
 Function MakePlanTwin(Bytes plan_json, Optional<Module> host, Array<Tensor> constants) {
   return Lazy(
       [=] { return RunFunction(NewExecutor(Text(plan_json), host, {}, {}, constants), host); });
-}
-
-/*!
- * \brief A host twin, execute(inputs..., outputs...), from a function of a VM executable.
- *
- * segments: all that the executable calls; it is not loaded without them. The twin calls none.
- */
-Function MakeVmTwin(Module executable, String entry, int64_t outputs, Array<Tensor> constants,
-                    Array<String> segments) {
-  Map<String, Function> none;
-  for (const String& name : segments) {
-    none.Set(name, Function::FromPacked([entry](PackedArgs, Any*) {
-               ThrowExecutionError("host twin '" + std::string(entry) + "' calls a segment");
-             }));
-  }
-  return Lazy([=] {
-    auto executor =
-        std::make_shared<VmExecutor>(executable, FunctionModule(none), std::string(entry));
-    return Function::FromPacked([executor, outputs, constants](PackedArgs args, Any*) {
-      RunInto(executor.get(), args, static_cast<size_t>(outputs), constants);
-    });
-  });
 }
 
 /*!
@@ -202,136 +82,6 @@ Function MakeGuard(String segment, Function execute, int64_t outputs, Function t
 Function MakeAllocator(ffi::Shape shape, DLDataType dtype) {
   return Function::FromTyped(
       [shape = std::move(shape), dtype = ExchangeDtype(dtype)] { return NewTensor(shape, dtype); });
-}
-
-/*! \brief A dense tensor as one that numpy can take: see `ExchangeDtype`. */
-Tensor Exchange(const Tensor& t) {
-  const DLDataType dtype = ExchangeDtype(t.dtype());
-  if (dtype == t.dtype()) return t;
-  if (!t.IsContiguous()) TVM_FFI_THROW(ValueError) << "expected a dense tensor";
-  return WrapMemory(static_cast<char*>(t.data_ptr()) + t.byte_offset(), t.shape(), dtype, t);
-}
-
-/*!
- * \brief Where the VM's run on this thread notes its segments: number, begin, end, bytes of the
- * arguments, for each call. Null when nobody looks, and inside a segment.
- */
-thread_local std::vector<int64_t>* segment_times = nullptr;
-
-class NoteSegment {
- public:
-  NoteSegment(int64_t number, PackedArgs args)
-      : times_(std::exchange(segment_times, nullptr)), number_(number), args_(args) {
-    if (times_ != nullptr) begin_ = SteadyNow();
-  }
-  NoteSegment(const NoteSegment&) = delete;
-  NoteSegment& operator=(const NoteSegment&) = delete;
-  ~NoteSegment() {
-    segment_times = times_;
-    if (times_ == nullptr) return;
-    const int64_t end = SteadyNow();
-    int64_t bytes = 0;
-    for (int i = 0; i < args_.size(); ++i) {
-      if (auto t = args_[i].try_cast<DLTensor*>()) bytes += ffi::GetDataSize(**t);
-    }
-    times_->insert(times_->end(), {number_, begin_, end, bytes});
-  }
-
- private:
-  std::vector<int64_t>* const times_;
-  const int64_t number_;
-  const PackedArgs args_;
-  int64_t begin_ = 0;
-};
-
-/*!
- * \brief `function`, whose errors name the segment: the VM knows only its own entry. number: what
- * it is called in `segment_times`.
- */
-Function Named(const std::string& segment, const std::string& vendor, int64_t number,
-               Function function) {
-  const std::string who = "segment '" + segment + "' of vendor '" + vendor + "' failed: ";
-  return Function::FromPacked([who, number, function = std::move(function)](PackedArgs args,
-                                                                            Any* result) {
-    const NoteSegment note(number, args);
-    try {
-      function.CallPacked(args, result);
-    } catch (const ffi::Error& error) {
-      ThrowExecutionError(who + std::string(error.kind()) + ": " + std::string(error.message()));
-    } catch (const std::exception& error) {
-      ThrowExecutionError(who + error.what());
-    }
-  });
-}
-
-/*! \brief A run of the VM that nobody waits for; owns itself. */
-struct VmFlight final : Job {
-  std::shared_ptr<VmExecutor> executor;
-  std::shared_ptr<Completions> completions;
-  Array<Tensor> tensors;
-  int64_t ticket = 0;
-  int64_t submitted = 0;
-  bool traced = false;
-
-  void Run() noexcept override {
-    const std::unique_ptr<VmFlight> self(this);
-    Completions::Item item{ticket, nullptr, {submitted, SteadyNow(), 0}, {}};
-    segment_times = traced ? &item.trace : nullptr;
-    try {
-      for (const Tensor& t : executor->Run(tensors)) item.results.push_back(Exchange(t));
-    } catch (...) {
-      item.error = std::current_exception();
-    }
-    segment_times = nullptr;
-    item.trace[2] = SteadyNow();
-    completions->Push(std::move(item));
-  }
-};
-
-Map<String, Function> OpenVmDesk(std::shared_ptr<VmExecutor> executor) {
-  auto completions = std::make_shared<Completions>();
-  const auto submit = [executor, completions](PackedArgs args, Any*) {
-    auto flight = std::make_unique<VmFlight>();
-    flight->executor = executor;
-    flight->completions = completions;
-    flight->ticket = args[0].cast<int64_t>();
-    flight->submitted = SteadyNow();
-    flight->traced = args[1].cast<bool>();
-    for (int i = 2; i < args.size(); ++i) flight->tensors.push_back(args[i].cast<Tensor>());
-    executor->processor()->Submit(flight.get(), executor->source());
-    flight.release();
-  };
-  return {{"submit", Function::FromPacked(submit)},
-          {"cancel", Function::FromTyped([](int64_t) {})},  // once begun, the VM goes on
-          {"take", MakeTake(completions)},
-          {"wake", Function::FromTyped([completions] { completions->Wake(); })}};
-}
-
-/*!
- * \brief The VM as functions: run(tensors...) -> Array of its results, for numpy to take; open().
- *
- * names: of `segments`, in the order of their numbers in traces: after submitted, begin and end
- * come four numbers for each call of a segment (see `segment_times`).
- */
-Map<String, Function> MakeVmExecutor(Module executable, const Map<String, Function>& segments,
-                                     const Array<String>& names, const Map<String, String>& vendors,
-                                     const String& entry) {
-  Map<String, Function> named;
-  int64_t number = 0;
-  for (const String& name : names) {
-    named.Set(name, Named(name, vendors.Get(name).value_or("?"), number++, segments[name]));
-  }
-  auto executor = std::make_shared<VmExecutor>(std::move(executable), FunctionModule(named),
-                                               std::string(entry));
-  const auto run = [executor](PackedArgs args, Any* result) {
-    Array<Tensor> tensors;
-    for (int i = 0; i < args.size(); ++i) tensors.push_back(args[i].cast<Tensor>());
-    Array<Tensor> out;
-    for (const Tensor& t : executor->Run(tensors)) out.push_back(Exchange(t));
-    *result = std::move(out);
-  };
-  return {{"run", Function::FromPacked(run)},
-          {"open", Function::FromTyped([executor] { return OpenVmDesk(executor); })}};
 }
 
 /*!
@@ -391,9 +141,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.Executor", MakeExecutor)
       .def("byoc.runtime.Guard", MakeGuard)
       .def("byoc.runtime.PlanTwin", MakePlanTwin)
-      .def("byoc.runtime.VmTwin", MakeVmTwin)
       .def("byoc.runtime.Allocator", MakeAllocator)
-      .def("byoc.runtime.VmExecutor", MakeVmExecutor)
       .def("byoc.runtime.Slot", MakeSlot)
       .def("byoc.runtime.Tensor", MakeTensor)
       .def("byoc.runtime.MapFile", MapFile)

@@ -1,5 +1,7 @@
 #include "tensors.h"
 
+#include <tvm/ffi/error.h>
+
 #include <cstdlib>
 #include <utility>
 
@@ -54,6 +56,13 @@ DLDataType ExchangeDtype(DLDataType dtype) {
     default:
       return DLDataType{kDLUInt, dtype.bits, dtype.lanes};
   }
+}
+
+ffi::Tensor Exchange(const ffi::Tensor& t) {
+  const DLDataType dtype = ExchangeDtype(t.dtype());
+  if (dtype == t.dtype()) return t;
+  if (!t.IsContiguous()) TVM_FFI_THROW(ValueError) << "expected a dense tensor";
+  return WrapMemory(static_cast<char*>(t.data_ptr()) + t.byte_offset(), t.shape(), dtype, t);
 }
 
 }  // namespace byoc

@@ -28,6 +28,9 @@ tvm::ffi::Tensor WrapMemory(void* data, tvm::ffi::ShapeView shape, DLDataType dt
  */
 DLDataType ExchangeDtype(DLDataType dtype);
 
+/*! \brief A dense tensor as one that numpy can take: see `ExchangeDtype`. Throws ValueError. */
+tvm::ffi::Tensor Exchange(const tvm::ffi::Tensor& t);
+
 }  // namespace byoc
 
 #endif  // BYOC_RUNTIME_TENSORS_H_
