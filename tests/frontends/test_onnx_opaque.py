@@ -113,5 +113,37 @@ def test_small_floats_are_not_converted_by_tvm(tools):
     cast = node("Cast", "x", "y", "small", to=TensorProto.FLOAT8E4M3FN)
     back = node("Cast", "y", "z", "back", to=TensorProto.FLOAT)
     model = tools.model([cast, back], {"x": ("f4", [3])}, {"z": ("f4", [3])}, opset=19)
-    with pytest.raises(ModelError, match="'small'.*no exact conversion"):
+    with pytest.raises(
+        ModelError, match="'small'.*no exact conversion.*'onnxruntime' \\(pip install"
+    ):
+        byoc.compile(model)
+    model = tools.model([cast], {"x": ("f4", [3])}, {"y": ("f4", [3])}, opset=19)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT8E4M3FN
+    for vendors in ((), ("onnxruntime",)):
+        with pytest.raises(ModelError, match="'small'.*end the model before it, in a tensor of bf"):
+            byoc.compile(model, vendors)
+
+
+@pytest.mark.parametrize("kind", ["INT2", "UINT4", "FLOAT4E2M1"])
+def test_an_input_of_parts_of_bytes_is_refused_with_its_reader(tools, kind):
+    cast = node("Cast", "x", "y", "widen", to=TensorProto.FLOAT)
+    model = tools.model([cast], {"x": ("f4", [3])}, {"y": ("f4", [3])}, opset=25)
+    model.graph.input[0].type.tensor_type.elem_type = getattr(TensorProto, kind)
+    text = rf"input 'x', read by node 'widen' \(Cast\), is a tensor of {kind.lower()}.*make it int8"
+    for vendors in ((), ("onnxruntime",)):
+        with pytest.raises(ModelError, match=text):
+            byoc.compile(model, vendors)
+
+
+@pytest.mark.parametrize(
+    ("domain", "op", "advice"),
+    [
+        ("ai.onnx.preview.training", "Adam", "Export the model for inference"),
+        ("com.acme", "Foo", "needs a function of its name in the model file"),
+    ],
+)
+def test_operators_that_nobody_knows_are_named_with_what_to_do(tools, domain, op, advice):
+    step = helper.make_node(op, ["x"], ["y"], name="step", domain=domain)
+    model = tools.model([step], {"x": ("f4", [1])}, {"y": ("f4", [1])}, domains={domain: 1})
+    with pytest.raises(ModelError, match=rf"{domain}::{op} \(1, first at 'step'\).*{advice}"):
         byoc.compile(model)

@@ -203,6 +203,8 @@ def test_what_onnx_cannot_say_stays_on_the_host_with_the_reason(expr, reason):
         ),
         ("float64", op.erf, "ONNX Runtime has no kernel of float64 on the CPU"),
         ("float64", op.exp, None),
+        ("bfloat16", op.exp, "ONNX Runtime has few kernels of bfloat16 on the CPU"),
+        ("bfloat16", lambda x: op.astype(x, "float32"), "few kernels of bfloat16"),
         ("bool", lambda x: op.equal(x, x), None),
         ("int32", lambda x: op.add(x, x), None),
     ],

@@ -21,7 +21,7 @@ _NO_KERNEL = {
     "int64": {"nn.relu"},
 }  # fmt: skip
 """What ONNX defines and ONNX Runtime (1.31) has no kernel for on the CPU: a model that holds
-one is refused as a whole."""
+one is refused as a whole. Of bfloat16 it has hardly any."""
 
 
 def _check(match: Match) -> Reject | None:
@@ -30,6 +30,8 @@ def _check(match: Match) -> Reject | None:
         return Reject(reason)
     for node in match.nodes:
         dtype = match.type(node.outputs[0]).dtype
+        if "bfloat16" in (dtype, *(match.type(name).dtype for name in node.inputs)):
+            return Reject(f"{node.op}: ONNX Runtime has few kernels of bfloat16 on the CPU")
         if node.op in _NO_KERNEL.get(dtype, ()):
             return Reject(f"{node.op}: ONNX Runtime has no kernel of {dtype} on the CPU")
     return None

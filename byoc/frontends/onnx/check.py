@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import onnx
@@ -14,6 +14,7 @@ from byoc.frontends.onnx.operators import known_operator, opaque_operator
 from byoc.frontends.onnx.wire import MAX_NODES
 
 __all__ = [
+    "check_inputs",
     "check_names",
     "check_operators",
     "check_opset",
@@ -21,6 +22,13 @@ __all__ = [
     "sort_nodes",
     "unknown_nodes",
 ]
+
+_PARTS = {
+    number: name.lower()
+    for name, number in onnx.TensorProto.DataType.items()
+    if name.lower().startswith(("int2", "int4", "uint2", "uint4", "float4", "float6"))
+}
+"""Element types of less than a byte."""
 
 OLDEST_OPSET = 7
 """Before opset 7, arithmetic broadcast by attributes; no exporter of the last years writes it."""
@@ -122,6 +130,21 @@ def unknown_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from unknown_nodes(attr.g)
 
 
+def check_inputs(graph: onnx.GraphProto, where: str) -> None:
+    """Raise ModelError for an input whose elements are parts of bytes."""
+    stored = {t.name for t in graph.initializer}
+    for info in graph.input:
+        kind = _PARTS.get(info.type.tensor_type.elem_type)
+        if kind and info.name not in stored:
+            readers = [title_of(n) for n in graph.node if info.name in n.input]
+            by = f", read by {readers[0]}," if readers else ""
+            raise ModelError(
+                f"{where}: input {info.name!r}{by} is a tensor of {kind}, whose elements are parts "
+                f"of bytes; byoc passes tensors of whole bytes. Store it in the model, or make it "
+                f"int8 or uint8 when exporting"
+            )
+
+
 def check_operators(graph: onnx.GraphProto, where: str) -> None:
     """Raise ModelError that lists every operator nobody knows, with nodes and counts."""
     counts: Counter[str] = Counter()
@@ -138,7 +161,16 @@ def check_operators(graph: onnx.GraphProto, where: str) -> None:
     listed = ", ".join(f"{op} ({n}, first at {first[op]!r})" for op, n in counts.most_common())
     raise ModelError(
         f"{where} has {total} of {len(graph.node)} nodes with operators byoc cannot import: "
-        f"{listed}"
+        f"{listed}. {_advice(counts)}"
+    )
+
+
+def _advice(operators: Iterable[str]) -> str:
+    if any(".training::" in op for op in operators):
+        return "Export the model for inference"
+    return (
+        "byoc, and ONNX Runtime with it, know those of ai.onnx, ai.onnx.ml and com.microsoft; an "
+        "operator of your own needs a function of its name in the model file"
     )
 
 

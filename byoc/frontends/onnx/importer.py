@@ -15,6 +15,7 @@ import onnx.version_converter
 from byoc.errors import ModelError
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.onnx.check import (
+    check_inputs,
     check_names,
     check_operators,
     check_opset,
@@ -68,6 +69,7 @@ def import_onnx(model: Path | onnx.ModelProto) -> Imported:
     try:
         check_size(proto.graph, where)
         check_names(proto.graph, where)
+        check_inputs(proto.graph, where)
         check_functions(proto, where)
         return _imported(proto, name, weights, where)
     except RecursionError:

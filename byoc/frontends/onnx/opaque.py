@@ -193,7 +193,8 @@ class OpaqueNodes:
             if (dtype not in _DTYPES and dtype != "strings") or math.prod(dims) > _MAX_ELEMENTS:
                 raise ModelError(
                     f"{value.origin}; it cannot be kept whole for another engine either, since "
-                    f"the output {value.name!r} would be {value.reason}"
+                    f"the output {value.name!r} would be {value.reason}; end the model before it, "
+                    f"in a tensor of {', '.join(sorted(_DTYPES))}"
                 )
         model = self._model(value.region, [value.name])
         del model.graph.output[:]
