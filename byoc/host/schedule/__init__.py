@@ -12,6 +12,7 @@ from tvm import tirx
 from ..functions import vectorizable
 from ..target import Machine
 from .conv import conv
+from .empty import start_before_empty_loops
 from .injective import injective
 from .kernel import Kernel
 from .matmul import matmul
@@ -46,8 +47,10 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tuple[tirx.PrimFunc, str]
             kernel = Kernel(func, machine)
             continue
         if note is not None:
+            start_before_empty_loops(kernel)
             return vectorizable(kernel.result()), note
-    return func, UNSCHEDULED
+    start_before_empty_loops(kernel)
+    return kernel.result(), UNSCHEDULED
 
 
 def schedule_kernels(mod: tvm.IRModule, machine: Machine) -> tuple[tvm.IRModule, dict[str, str]]:
