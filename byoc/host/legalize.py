@@ -19,6 +19,7 @@ from .emit import (
     emit_transposed_conv,
 )
 from .extremes import EXTREMES
+from .narrow import NARROW
 from .spelled import SPELLED
 from .target import Machine
 
@@ -95,5 +96,5 @@ def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.I
     weighted = {op: partial(emit, pack=pack) for op, emit in _WEIGHTED.items()}
     emitters: dict[str, Callable[[Any, Any, Machine], Any]] = {**_EMITTERS, **weighted}
     own = {op: _with_fallback(op, emit, machine) for op, emit in emitters.items()}
-    table = {**_VIEWS, **SPELLED, **EXTREMES, **own, "relax.take": _take}
+    table = {**_VIEWS, **SPELLED, **NARROW, **EXTREMES, **own, "relax.take": _take}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

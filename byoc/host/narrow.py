@@ -1,0 +1,46 @@
+"""Ops of types that LLVM has no code for, through a type that it has.
+
+atan(x) of float16 = float16(atan(float32(x)))      a == b of booleans = int8(a) == int8(b)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import tvm
+from tvm import topi
+
+__all__ = ["NARROW"]
+
+
+def _legalize(builder: Any, call: Any, *, types: Mapping[str, str]) -> Any:
+    through = types.get(str(call.args[0].ty.dtype))
+    name = call.op.name.removeprefix("relax.")
+    if through is None:
+        return tvm.ir.Op.get(call.op.name).get_attr("FLegalize")(builder, call)
+    function: Callable[..., Any] = getattr(topi, name)
+
+    def compute(*inputs: Any) -> Any:
+        result = function(*(topi.cast(x, through) for x in inputs))
+        wanted = str(call.ty.dtype)
+        return result if str(result.dtype) == wanted else topi.cast(result, wanted)
+
+    return builder.call_te(compute, *call.args, primfunc_name_hint=name)
+
+
+_TRIGONOMETRY = {"float16": "float32"}
+_COMPARISONS = {"bool": "int8"}
+_FINITENESS = {"bfloat16": "float32"}
+
+NARROW: Mapping[str, Callable[[Any, Any], Any]] = {
+    f"relax.{name}": partial(_legalize, types=types)
+    for types, names in (
+        (_TRIGONOMETRY, ("acos", "asin", "atan")),
+        (_COMPARISONS, ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")),
+        (_COMPARISONS, ("maximum", "minimum")),
+        (_FINITENESS, ("isfinite", "isinf", "isnan")),
+    )
+    for name in names
+}
