@@ -327,3 +327,28 @@ def test_refusals_name_the_node_and_the_reason(tools, made, reason):
         byoc.compile(model)
     assert f"node '/block/op' (ai.onnx::{made.op_type}, opset 17)" in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (node("ArgMax", "x", "y", axis=-2), "largest or smallest of no elements"),
+        (node("ArgMin", "x", "y"), "largest or smallest of no elements"),
+        (node("ReduceMean", "x", "y"), "mean of no elements, which ONNX leaves undefined"),
+        (node("ReduceMean", "x", "y", axes=[1, 0]), "mean of no elements"),
+    ],
+)
+def test_what_has_no_answer_for_no_elements_is_refused(tools, made, reason):
+    kind = "f4" if made.op_type == "ReduceMean" else "i8"
+    model = tools.model([made], {"x": ("f4", [0, 3])}, {"y": (kind, None)})
+    with pytest.raises(ModelError, match=reason):
+        byoc.compile(model)
+
+
+@pytest.mark.parametrize(
+    "made", [node("ArgMax", "x", "y", axis=0), node("ReduceMean", "x", "y", axes=[0])]
+)
+def test_what_keeps_no_elements_is_empty(tools, made):
+    kind = "f4" if made.op_type == "ReduceMean" else "i8"
+    model = tools.model([made], {"x": ("f4", [3, 0])}, {"y": (kind, None)})
+    assert byoc.compile(model)(np.zeros((3, 0), np.float32)).shape == (1, 0)

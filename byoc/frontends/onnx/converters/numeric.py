@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -163,6 +163,31 @@ def extreme_of_truths(name: str) -> Converter:
     return convert
 
 
+def of_something(name: str, why: str) -> Converter:
+    """ArgMax, ArgMin 1 to 13, ReduceMean 1 to 18: TVM's, unless it is known to reduce nothing."""
+
+    def convert(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
+        shape = getattr(x[0].ty, "shape", None)
+        if shape is not None:
+            dims = list(shape.values)
+            if name == "ReduceMean":
+                given = attrs.get("axes") if x[1] is None else _known(x[1])
+                every = not attrs.get("noop_with_empty_axes", 0)
+                axes = list(given) if given is not None and len(given) else range(len(dims) * every)
+            else:
+                axes = [attrs.get("axis", 0)]
+            if any(_same(dims[a], 0) for a in axes):
+                raise RefusedError(why)
+        return stock_converter(name)(bb, x, attrs, opset, outputs)
+
+    return convert
+
+
+def _known(axes: Any) -> Sequence[int]:
+    """Axes that are a constant; none of others, which no one may look at yet."""
+    return [int(a) for a in to_numpy(axes.value).ravel()] if isinstance(axes, GenericConst) else []
+
+
 def space_to_depth(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     """SpaceToDepth 1, 13, 27 (mode): blocks to channels, the block's or the channels' first."""
     data, size = x[0], int(attrs["blocksize"])
@@ -215,7 +240,11 @@ def refuse(why: str) -> Converter:
     return convert
 
 
+_NONE_TO_CHOOSE = "it looks for the largest or smallest of no elements: there is none"
+
 NUMERIC: Mapping[tuple[str, str], Converter] = {
+    ("", "ArgMax"): of_something("ArgMax", _NONE_TO_CHOOSE),
+    ("", "ArgMin"): of_something("ArgMin", _NONE_TO_CHOOSE),
     ("", "CumProd"): cumulative("CumProd"),
     ("", "CumSum"): cumulative("CumSum"),
     ("", "EyeLike"): eye_like,
@@ -228,6 +257,9 @@ NUMERIC: Mapping[tuple[str, str], Converter] = {
     ("", "PRelu"): prelu,
     ("", "ReduceMax"): extreme_of_truths("ReduceMax"),
     ("", "ReduceMin"): extreme_of_truths("ReduceMin"),
+    ("", "ReduceMean"): of_something(
+        "ReduceMean", "it takes the mean of no elements, which ONNX leaves undefined"
+    ),
     ("", "SpaceToDepth"): space_to_depth,
     ("", "TopK"): top_k,
 }
