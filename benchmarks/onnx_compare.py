@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 
 from benchmarks.onnx_grammar import Case
 
@@ -29,11 +30,44 @@ def reference(case: Case) -> list[list[np.ndarray]] | None:
     settings.intra_op_num_threads = 1
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        data = case.model.SerializeToString()
+        data = _with_axes_from_the_front(case.model).SerializeToString()
         session = ort.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
         return [list(session.run(None, inputs)) for inputs in (case.inputs, *case.more)]
     except Exception:
         return None
+
+
+def _with_axes_from_the_front(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, with axes -1, -2, … counted from the front where a reduction's input is empty.
+
+    ONNX says that both mean the same (Reduce*: "Accepted range is [-r, r-1]"). ONNX Runtime 1.31
+    leaves out negative axes when there is nothing to reduce: ReduceSum of [0, 3] over [0, -1] gives
+    [1, 3], where ONNX's shape inference and reference evaluator say [1, 1].
+    """
+    shapes: dict[str, list[int]] = {}
+    typed = onnx.shape_inference.infer_shapes(model).graph
+    for port in (*typed.input, *typed.output, *typed.value_info):
+        kind = port.type.tensor_type
+        if kind.HasField("shape"):
+            dims = kind.shape.dim
+            shapes[port.name] = [d.dim_value if d.HasField("dim_value") else -1 for d in dims]
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    known = {t.name: onnx.numpy_helper.to_array(t) for t in out.graph.initializer}
+    for node in out.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            known[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
+        shape = shapes.get(node.input[0] if node.input else "", [])
+        if not node.op_type.startswith("Reduce") or 0 not in shape:
+            continue
+        for attribute in node.attribute:
+            if attribute.name == "axes":
+                attribute.ints[:] = [a % len(shape) for a in attribute.ints]
+        if len(node.input) > 1 and node.input[1] in known:
+            axes = known[node.input[1]] % len(shape)
+            node.input[1] = f"{node.output[0]}_axes_from_the_front"
+            out.graph.initializer.append(onnx.numpy_helper.from_array(axes, node.input[1]))
+    return out
 
 
 def difference(found: np.ndarray, expected: np.ndarray) -> str | None:
