@@ -21,7 +21,6 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.normalise.tensors import from_numpy, to_numpy
 from byoc.frontends.tflite.schema import File, Operator, Quantisation, Subgraph, Tensor
-from byoc.frontends.tflite.wide import litert_scales
 
 __all__ = ["Call", "Converter", "InexpressibleError", "const", "is_quantised"]
 
@@ -77,7 +76,6 @@ class Call:
         self.tensors = tensors = subgraph.tensors
         self.builder = builder
         self._value = value
-        self._scales: dict[int, Quantisation] = {}
         around = [t for i in operator.inputs if i >= 0 and (t := tensors[i]).data is None]
         around += [tensors[i] for i in operator.outputs]
         self.quantised = any(map(is_quantised, around))
@@ -150,18 +148,6 @@ class Call:
             raise InexpressibleError(f"its input {i} holds {array.dtype}, expected integers")
         return [int(v) for v in array.reshape(-1)]
 
-    def convolved(self, data: int, weights: int, bias: int) -> None:
-        """Say which inputs are convolved and added: int16 ones get the scales LiteRT has then."""
-        added = self.tensor(bias) if self.has(bias) else None
-        found = litert_scales(self.tensor(data), self.tensor(weights), added, self.out())
-        if found is not None:
-            self._scales[weights] = found[0]
-            if found[1] is not None:
-                self._scales[bias] = found[1]
-
-    def _quantisation(self, i: int) -> Quantisation | None:
-        return self._scales.get(i, self.tensor(i).quantisation)
-
     def weight(self, i: int, axes: Sequence[int]) -> Any:
         """Input i transposed, as real numbers: a constant is stored that way."""
         tensor = self.tensor(i)
@@ -173,7 +159,7 @@ class Call:
         if value.ndim != len(axes):
             raise InexpressibleError(f"its weights have {value.ndim} dimensions, not {len(axes)}")
         moved = np.ascontiguousarray(value.transpose(axes))
-        found = self._quantisation(i)
+        found = tensor.quantisation
         if found is None or tensor.dtype not in _QUANTISED:
             return const(moved)
         return self._real_constant(
@@ -189,7 +175,7 @@ class Call:
         if not isinstance(value, np.ndarray):
             return relax.op.reshape(self.real(i), list(shape))
         formed = value.reshape(shape)
-        found = self._quantisation(i)
+        found = tensor.quantisation
         if found is None or tensor.dtype not in _QUANTISED:
             return const(formed)
         axis = int(np.argmax(shape))

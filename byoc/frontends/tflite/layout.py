@@ -33,12 +33,12 @@ __all__ = ["to_channels_first"]
 _UNARY = (
     "abs", "astype", "ceil", "clip", "cos", "erf", "exp", "floor", "log", "logical_not",
     "negative", "nn.gelu", "nn.gelu_tanh", "nn.leakyrelu", "nn.relu", "nn.silu", "round",
-    "rsqrt", "sigmoid", "sign", "sin", "sqrt", "square", "tanh",
+    "rsqrt", "sigmoid", "sign", "sin", "sqrt", "square", "tanh", "trunc",
 )  # fmt: skip
 _BINARY = (
     "add", "divide", "equal", "floor_divide", "greater", "greater_equal", "less", "less_equal",
     "logical_and", "logical_or", "maximum", "minimum", "multiply", "not_equal", "power",
-    "subtract", "where",
+    "right_shift", "subtract", "where",
 )  # fmt: skip
 _REDUCTIONS = ("max", "mean", "min", "prod", "sum")
 _ROUNDS = 20

@@ -1,59 +1,192 @@
-"""Convolutions of int16 activations: the scales that LiteRT multiplies by.
+"""int16 activations: LiteRT's own integer arithmetic, value for value.
 
-A sum of products becomes a result by one factor per channel, m = scale_x · scale_w / scale_y. Where
-the sum has 64 bits, LiteRT keeps 15 bits of m (`MultiplyByQuantizedMultiplier` of its kernels), an
-error of up to 2⁻¹⁶ of the value: half a step of a 16-bit result, in every layer. The weights' scale
-that gives the kept factor, scale_w' = m' · scale_y / scale_x, makes the float form the same::
+A float32 sum of int16 · int8 products is no integer any more, and a result of 16 bits shows it. So
+operators of int16 activations are not put between `dequantize` and `quantize`, but computed as
+LiteRT's kernels do. A product reads the two bytes of each value apart::
 
-    m = 0.0123456 = 0.7901184 · 2⁻⁶      m' = round(0.7901184 · 2¹⁵) · 2⁻¹⁵ · 2⁻⁶
+    x int16 ─┬─ high = floor(x / 256 + ½) ── conv2d(high, W) ─ · 256 ┐
+             └─ low = x - 256 · high ─────── conv2d(low, W) ─────── add ─ + bias ─ · m ─ round ─ y
 
-Sums of 32 bits (an int32 bias) and those of FULLY_CONNECTED are multiplied by all 31 bits; nothing
-is to be done for them.
+|high| and |low| are at most 128: where the weights of a channel add up to 2¹⁷ or less, each sum is
+an integer below 2²⁴, exact in float32 in whatever order an engine adds (float64 convolves whole
+values else). So vendors that know no int16 take these convolutions, and change nothing.
+
+A factor m = scale_x · scale_w / scale_y is an integer and a power of two, q · 2^(e - 31). Sums of
+64 bits are multiplied by 15 bits of q, other values by all 31; halves go up.
+
+Source: `MultiplyByQuantizedMultiplier` and `QuantizeMultiplier` as the kernels of LiteRT use them,
+checked operator by operator in `tests/frontends/tflite/test_tflite_int16.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tvm import relax
 
-from byoc.frontends.tflite.schema import Quantisation, Tensor
+from byoc.frontends.tflite.call import Call, const
+from byoc.frontends.tflite.schema import Tensor
 
-__all__ = ["litert_scales"]
+__all__ = ["bounds", "factor", "high_multiplied", "is_wide", "multiplied", "product", "stored"]
+
+Array = npt.NDArray[Any]
+op = relax.op
 
 _KEPT, _WHOLE = 15, 31
 """Bits of a factor: after and before it is cut."""
+_EXACT = 2.0**24 / 128
+"""What the weights of a channel may add up to for sums in float32."""
+LEAST, MOST = -32768, 32767
 
-Array = npt.NDArray[Any]
+
+def is_wide(tensor: Tensor) -> bool:
+    """True for int16 numbers around zero with one scale."""
+    q = tensor.quantisation
+    return (
+        tensor.dtype == "int16"
+        and q is not None
+        and q.per_tensor
+        and not q.zero.any()
+        and bool(q.scale[0] > 0)
+    )
 
 
-def litert_scales(
-    data: Tensor, weights: Tensor, bias: Tensor | None, out: Tensor
-) -> tuple[Quantisation, Quantisation | None] | None:
-    """Quantisation of weights and bias with LiteRT's factors; None where those of the file hold."""
-    if data.dtype != "int16" or out.dtype != "int16" or weights.dtype != "int8":
+def factor(real: Any) -> tuple[Array, Array]:
+    """(q, e): real = q · 2^(e - 31), 2³⁰ ≤ q < 2³¹. real: positive, float64."""
+    mantissa, exponent = np.frexp(np.asarray(real, np.float64))
+    q = np.floor(np.ldexp(mantissa, _WHOLE) + 0.5).astype(np.int64)
+    full = q == 1 << _WHOLE
+    return np.where(full, q >> 1, q), exponent.astype(np.int64) + full
+
+
+def _cut(real: Array) -> Array:
+    """The factor with 15 of its 31 bits, as a real number."""
+    q, exponent = factor(real)
+    short = np.minimum((q + (1 << 15)) >> 16, (1 << _KEPT) - 1)
+    kept: Array = np.ldexp(short.astype(np.float64), exponent - _KEPT)
+    return kept
+
+
+def multiplied(x: Call, value: Any, real: Any) -> Any:
+    """int64 · real, rounded once, halves up."""
+    q, exponent = factor(real)
+    right = np.clip(_WHOLE - exponent, 1, 62)
+    wide = x.emit(op.multiply(value, const(q)))
+    return op.right_shift(x.emit(op.add(wide, const(np.int64(1) << (right - 1)))), const(right))
+
+
+def high_multiplied(x: Call, value: Any, real: float, count: int = 1) -> Any:
+    """int64 · real / count, rounded twice: after q, halves up; after 2^e, halves away from zero.
+
+    q is divided by count, and first takes the bits that this frees.
+    """
+    q, exponent = factor(real)
+    free = min(count.bit_length() - 1, 32, _WHOLE + int(exponent))
+    q, exponent = (q << free) // count, exponent - free
+    if exponent > 0:
+        value = op.multiply(value, const(np.int64(1) << exponent))
+    wide = x.emit(op.multiply(value, const(q)))
+    half = const(1 << (_WHOLE - 1), np.int64)
+    high = x.emit(op.right_shift(x.emit(op.add(wide, half)), const(_WHOLE, np.int64)))
+    if exponent >= 0:
+        return high
+    right = min(-int(exponent), 62)
+    sign = x.emit(op.right_shift(high, const(63, np.int64)))
+    nudged = x.emit(op.add(x.emit(op.add(high, const(1 << (right - 1), np.int64))), sign))
+    return op.right_shift(nudged, const(right, np.int64))
+
+
+def bounds(tensor: Tensor, activation: int) -> tuple[int, int] | None:
+    """Least and most stored value of a result behind a fused activation; None: not known."""
+    assert tensor.quantisation is not None
+    scale = np.float32(tensor.quantisation.scale[0])
+
+    def grid(real: float) -> int:
+        steps = float(np.float32(real) / scale)
+        return int(np.copysign(np.floor(abs(steps) + 0.5), steps))
+
+    if activation == 0:
+        return LEAST, MOST
+    if activation == 1:
+        return 0, MOST
+    if activation == 2:
+        return max(LEAST, grid(-1)), min(MOST, grid(1))
+    if activation == 3:
+        return 0, min(MOST, grid(6))
+    return None
+
+
+def stored(x: Call, value: Any, limits: tuple[int, int] = (LEAST, MOST)) -> Any:
+    """The result as int16, within limits."""
+    return op.astype(x.emit(op.clip(value, *limits)), "int16")
+
+
+def product(
+    x: Call,
+    at: tuple[int, int, int],
+    axes: Sequence[int],
+    apply: Callable[[Any, Any], Any],
+    form: tuple[int, ...],
+    activation: int,
+    channel: int,
+) -> Any | None:
+    """A convolution or matrix product of int16 activations and int8 weights.
+
+    at: which inputs are data, weights, bias. axes: the weights' order for `apply`(data, weights).
+    form: the shape of one number per channel. channel: the axis of the weights as stored. None
+    where it is not of this kind, and floats must do.
+    """
+    data, weights, out = x.tensor(at[0]), x.tensor(at[1]), x.out()
+    array, w = x.constant(at[1]), weights.quantisation
+    added = x.constant(at[2]) if x.has(at[2]) else np.zeros(1, np.int64)
+    limits = bounds(out, activation) if is_wide(out) else None
+    if not is_wide(data) or limits is None or array is None or added is None or w is None:
         return None
-    if bias is not None and bias.dtype != "int64":
+    if array.dtype != np.int8 or w.zero.any() or not (w.scale > 0).all():
         return None
-    x, w, y = (t.quantisation for t in (data, weights, out))
-    if x is None or w is None or y is None or not (x.per_tensor and y.per_tensor):
+    whole = x.operator.name == "FULLY_CONNECTED"
+    if added.dtype != np.int64 and not (whole and added.dtype == np.int32):
         return None
-    step, wanted = float(x.scale[0]), float(y.scale[0])
-    if not (step > 0 and wanted > 0 and (w.scale > 0).all()):
-        return None
-    kept = _cut(step * w.scale.astype(np.float64) / wanted) * wanted / step
-    scaled = Quantisation(kept.astype(np.float32), w.zero, w.axis)
-    if bias is None:
-        return scaled, None
-    return scaled, Quantisation((kept * step).astype(np.float32), np.zeros(kept.size, np.int64), 0)
+    real = _factors(data, w.scale, out, whole)
+    if real.size > 1:
+        real = real.reshape(form)
+    total = np.abs(array.astype(np.float64)).sum(
+        tuple(i for i in range(array.ndim) if i != channel % array.ndim)
+    )
+    kernel = array.transpose(axes)
+    value = _summed(x, x.raw(at[0]), kernel, apply, bool(total.max(initial=0) <= _EXACT))
+    shape = form if added.size > 1 else (1,) * len(form)
+    biased = x.emit(op.add(value, const(added.reshape(shape), np.float64)))
+    if whole:  # sums of 32 bits
+        return stored(x, x.emit(multiplied(x, x.emit(op.astype(biased, "int64")), real)), limits)
+    scaled = x.emit(op.multiply(biased, const(_cut(real))))
+    rounded = x.emit(op.floor(x.emit(op.add(scaled, const(0.5, np.float64)))))
+    return stored(x, rounded, limits)
 
 
-def _cut(factor: Array) -> Array:
-    """Factors with the bits that are kept: 31 bits rounded to 15, the largest not to a power."""
-    mantissa, exponent = np.frexp(factor)
-    whole = np.round(np.ldexp(mantissa, _WHOLE))
-    short = np.floor(np.ldexp(whole, _KEPT - _WHOLE) + 0.5)
-    short = np.where(whole < 2.0**_WHOLE, np.minimum(short, 2**_KEPT - 1), short)
-    found: Array = np.ldexp(short, exponent - _KEPT)
-    return found
+def _factors(data: Tensor, scale: Array, out: Tensor, whole: bool) -> Array:
+    """scale_x · scale_w / scale_y per channel, in the precision that LiteRT takes."""
+    assert data.quantisation is not None and out.quantisation is not None
+    step, wanted = data.quantisation.scale[0], np.float64(out.quantisation.scale[0])
+    if whole and scale.size == 1:
+        return np.asarray(np.float64(np.float32(step) * np.float32(scale)) / wanted)
+    return np.asarray(np.float64(step) * scale.astype(np.float64) / wanted)
+
+
+def _summed(
+    x: Call, data: Any, kernel: Array, apply: Callable[[Any, Any], Any], split: bool
+) -> Any:
+    """The sums of products, integers, in float64."""
+    if not split:
+        wide = x.emit(op.astype(data, "float64"))
+        return x.emit(apply(wide, const(kernel, np.float64)))
+    weights = const(kernel, np.float32)
+    value = x.emit(op.astype(data, "float32"))
+    part = x.emit(op.multiply(value, const(2**-8, np.float32)))
+    high = x.emit(op.floor(x.emit(op.add(part, const(0.5, np.float32)))))
+    low = x.emit(op.subtract(value, x.emit(op.multiply(high, const(256, np.float32)))))
+    sums = [x.emit(op.astype(x.emit(apply(v, weights)), "float64")) for v in (high, low)]
+    return x.emit(op.add(x.emit(op.multiply(sums[0], const(256, np.float64))), sums[1]))

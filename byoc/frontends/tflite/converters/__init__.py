@@ -9,6 +9,7 @@ from byoc.frontends.tflite.converters import (
     elementwise,
     images,
     indexing,
+    int16,
     moves,
     products,
     reductions,
@@ -17,7 +18,7 @@ from byoc.frontends.tflite.stock import STOCK
 
 __all__ = ["CONVERTERS", "REFUSED"]
 
-CONVERTERS: Mapping[str, Converter] = {
+_REAL: Mapping[str, Converter] = {
     **STOCK,
     **elementwise.CONVERTERS,
     **images.CONVERTERS,
@@ -25,6 +26,10 @@ CONVERTERS: Mapping[str, Converter] = {
     **moves.CONVERTERS,
     **products.CONVERTERS,
     **reductions.CONVERTERS,
+}
+CONVERTERS: Mapping[str, Converter] = {
+    **_REAL,
+    **{name: int16.either(wide, _REAL[name]) for name, wide in int16.CONVERTERS.items()},
 }
 
 _STATE = "it keeps a state between runs, a compiled model has none"

@@ -9,12 +9,13 @@ The transposes are cut to what is needed by `layout.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
 from tvm import relax
 
+from byoc.frontends.tflite import wide
 from byoc.frontends.tflite.call import Call, Converter, InexpressibleError
 
 __all__ = ["CONVERTERS", "FIRST", "LAST", "same_padding"]
@@ -65,49 +66,74 @@ def _kernel(x: Call, i: int) -> tuple[int, ...]:
     return shape
 
 
-def _biased(x: Call, result: Any, i: int, form: tuple[int, ...]) -> Any:
-    """Plus input i, where it is given, in the shape that vendors know as a bias."""
-    return op.add(result, x.formed(i, form)) if x.has(i) else result
+def _product(
+    x: Call,
+    at: tuple[int, int, int],
+    axes: tuple[int, ...],
+    apply: Callable[[Any, Any], Any],
+    form: tuple[int, ...],
+    activation: int,
+    channel: int = 0,
+) -> Any:
+    """A product, its bias in the shape that vendors know as one, its activation.
+
+    at: which inputs are data, weights and bias. axes: the order of the weights' axes that `apply`
+    reads. channel: the axis of the channels in the order of the file.
+    """
+    found = wide.product(x, at, axes, apply, form, activation, channel)
+    if found is not None:
+        return found
+    result = apply(x.real(at[0]), x.weight(at[1], axes))
+    if x.has(at[2]):
+        result = op.add(result, x.formed(at[2], form))
+    return x.activation(result, activation)
 
 
 def conv2d(x: Call) -> Any:
     """CONV_2D, grouped where the weights read fewer channels than there are."""
     o = x.needed("Conv2DOptions")
-    x.convolved(0, 1, 2)
     _, *size, channels = _image(x, 0)
     count, *window, fed = _kernel(x, 1)
     if not fed or channels % fed or count % (channels // fed):
         raise InexpressibleError(f"weights of {fed} channels do not divide {channels}")
-    return _conv(x, o, size, window, x.weight(1, FIRST), channels // fed, count)
+    return _conv(x, o, size, window, FIRST, channels // fed, count)
 
 
 def depthwise(x: Call) -> Any:
     """DEPTHWISE_CONV_2D."""
     o = x.needed("DepthwiseConv2DOptions")
-    x.convolved(0, 1, 2)
     _, *size, channels = _image(x, 0)
     one, *window, count = _kernel(x, 1)
     if one != 1 or not channels or count % channels:
         raise InexpressibleError(f"weights {_kernel(x, 1)} do not fit {channels} channels")
-    return _conv(x, o, size, window, x.weight(1, (3, 0, 1, 2)), channels, count)
+    return _conv(x, o, size, window, (3, 0, 1, 2), channels, count)
 
 
 def _conv(
-    x: Call, o: Any, size: list[int], window: list[int], weight: Any, groups: int, count: int
+    x: Call,
+    o: Any,
+    size: list[int],
+    window: list[int],
+    axes: tuple[int, ...],
+    groups: int,
+    count: int,
 ) -> Any:
-    strides = (o.StrideH(), o.StrideW())
-    dilation = (o.DilationHFactor(), o.DilationWFactor())
-    pads = padding(o.Padding(), tuple(size), tuple(window), strides, dilation)
-    data = op.permute_dims(x.real(0), list(FIRST))
-    result = op.nn.conv2d(data, weight, list(strides), pads, list(dilation), groups)
-    result = _biased(x, result, 2, (1, count, 1, 1))
-    return op.permute_dims(x.activation(result, o.FusedActivationFunction()), list(LAST))
+    strides = [o.StrideH(), o.StrideW()]
+    dilation = [o.DilationHFactor(), o.DilationWFactor()]
+    pads = padding(o.Padding(), tuple(size), tuple(window), tuple(strides), tuple(dilation))
+
+    def apply(data: Any, weight: Any) -> Any:
+        data = op.permute_dims(data, list(FIRST))
+        return op.nn.conv2d(data, weight, strides, pads, dilation, groups)
+
+    form = (1, count, 1, 1)
+    result = _product(x, (0, 1, 2), axes, apply, form, o.FusedActivationFunction(), axes[0])
+    return op.permute_dims(result, list(LAST))
 
 
 def transpose_conv(x: Call) -> Any:
     """TRANSPOSE_CONV: (shape of the result, weights OHWI, data[, bias])."""
     o = x.needed("TransposeConvOptions")
-    x.convolved(2, 1, 3)
     _, *size, _ = _image(x, 2)
     count, *window, _ = _kernel(x, 1)
     wanted = x.ints(0) if x.constant(0) is not None else list(x.out().shape)
@@ -124,16 +150,14 @@ def transpose_conv(x: Call) -> Any:
         extra.append(max(0, out - full))
         if extra[-1] >= s:
             raise InexpressibleError(f"{given} positions of stride {s} do not make {out}")
-    result = op.nn.conv2d_transpose(
-        op.permute_dims(x.real(2), list(FIRST)),
-        x.weight(1, (3, 0, 1, 2)),
-        list(strides),
-        begins + ends,
-        extra,
-    )
-    result = _biased(x, result, 3, (1, count, 1, 1))
+
+    def apply(data: Any, weight: Any) -> Any:
+        data = op.permute_dims(data, list(FIRST))
+        return op.nn.conv2d_transpose(data, weight, list(strides), begins + ends, extra)
+
     activation = getattr(o, "FusedActivationFunction", lambda: 0)()
-    return op.permute_dims(x.activation(result, activation), list(LAST))
+    result = _product(x, (2, 1, 3), (3, 0, 1, 2), apply, (1, count, 1, 1), activation)
+    return op.permute_dims(result, list(LAST))
 
 
 def fully_connected(x: Call) -> Any:
@@ -147,14 +171,16 @@ def fully_connected(x: Call) -> Any:
     count, depth = x.tensor(1).shape
     if not depth or prod(shape) % depth:
         raise InexpressibleError(f"weights of depth {depth} do not fit {shape}")
-    data = x.real(0)
-    if o.KeepNumDims():
-        if shape[-1] != depth:
-            raise InexpressibleError(f"weights of depth {depth} do not fit {shape}")
-    elif len(shape) != 2 or shape[-1] != depth:
-        data = op.reshape(data, [prod(shape) // depth, depth])
-    result = _biased(x, op.matmul(data, x.weight(1, (1, 0))), 2, (count,))
-    return x.activation(result, o.FusedActivationFunction())
+    if o.KeepNumDims() and shape[-1] != depth:
+        raise InexpressibleError(f"weights of depth {depth} do not fit {shape}")
+    flat = not o.KeepNumDims() and (len(shape) != 2 or shape[-1] != depth)
+
+    def apply(data: Any, weight: Any) -> Any:
+        if flat:
+            data = op.reshape(data, [prod(shape) // depth, depth])
+        return op.matmul(data, weight)
+
+    return _product(x, (0, 1, 2), (1, 0), apply, (count,), o.FusedActivationFunction())
 
 
 def batch_matmul(x: Call) -> Any:

@@ -1,0 +1,215 @@
+"""Operators of int16 activations that LiteRT computes in integers; products are in `wide`.
+
+Each gives LiteRT's values, or None where the file asks for a form that is none of these; floats
+between `dequantize` and `quantize` do then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from tvm import relax
+
+from byoc.frontends.tflite.call import Call, Converter, const
+from byoc.frontends.tflite.converters.products import FIRST, LAST, padding
+from byoc.frontends.tflite.schema import Tensor
+from byoc.frontends.tflite.wide import bounds, high_multiplied, is_wide, stored
+
+__all__ = ["CONVERTERS", "either"]
+
+Array = npt.NDArray[Any]
+Wide: TypeAlias = Callable[[Call], "Any | None"]
+op = relax.op
+
+
+def either(wide: Wide, real: Converter) -> Converter:
+    """`wide` for int16 activations where it can, `real` for all else."""
+
+    def convert(x: Call) -> Any:
+        found = wide(x) if is_wide(x.tensor(0)) and is_wide(x.out()) else None
+        return real(x) if found is None else found
+
+    return convert
+
+
+def _step(tensor: Tensor) -> float:
+    assert tensor.quantisation is not None
+    return float(tensor.quantisation.scale[0])
+
+
+def _integers(x: Call, i: int) -> Any:
+    return x.emit(op.astype(x.raw(i), "int64"))
+
+
+def _sum(combine: Callable[[Any, Any], Any], options: str) -> Wide:
+    """ADD, SUB: on a common grid of 2⁻¹⁵ of twice the larger step."""
+
+    def convert(x: Call) -> Any | None:
+        o = x.options(options)
+        if not is_wide(x.tensor(1)) or (o is not None and o.PotScaleInt16()):
+            return None
+        limits = bounds(x.out(), o.FusedActivationFunction() if o is not None else 0)
+        if limits is None:
+            return None
+        steps = [_step(x.tensor(i)) for i in (0, 1)]
+        common = 2 * max(steps)
+        parts = []
+        for i, step in enumerate(steps):
+            moved = x.emit(op.multiply(_integers(x, i), const(1 << _LEFT, np.int64)))
+            parts.append(x.emit(high_multiplied(x, moved, step / common)))
+        total = x.emit(combine(*parts))
+        result = high_multiplied(x, total, common / (2**_LEFT * _step(x.out())))
+        return stored(x, x.emit(result), limits)
+
+    return convert
+
+
+_LEFT = 15
+
+
+def multiply(x: Call) -> Any | None:
+    """MUL: the factor is a float32."""
+    o = x.options("MulOptions")
+    if not is_wide(x.tensor(1)):
+        return None
+    limits = bounds(x.out(), o.FusedActivationFunction() if o is not None else 0)
+    if limits is None:
+        return None
+    a, b, c = (np.float32(_step(t)) for t in (x.tensor(0), x.tensor(1), x.out()))
+    total = x.emit(op.multiply(_integers(x, 0), _integers(x, 1)))
+    return stored(x, x.emit(high_multiplied(x, total, float(a * b / c))), limits)
+
+
+def mean(x: Call) -> Any | None:
+    """MEAN: the count is divided into the factor, which keeps its bits so."""
+    if x.constant(1) is None:
+        return None
+    shape = x.shape(0)
+    axes = sorted({x.axis(a, len(shape)) for a in x.ints(1)})
+    o = x.options("ReducerOptions")
+    count = int(np.prod([shape[a] for a in axes]))
+    if not axes or count < 1:
+        return None
+    real = _step(x.tensor(0)) / _step(x.out())
+    total = x.emit(op.sum(_integers(x, 0), axes, keepdims=o is not None and bool(o.KeepDims())))
+    return stored(x, x.emit(high_multiplied(x, total, real, count)))
+
+
+def average_pool(x: Call) -> Any | None:
+    """AVERAGE_POOL_2D: sums divided by what lies inside the image, halves away from zero."""
+    o = x.needed("Pool2DOptions")
+    shape = x.shape(0)
+    limits = bounds(x.out(), o.FusedActivationFunction())
+    if len(shape) != 4 or limits is None or _step(x.tensor(0)) != _step(x.out()):
+        return None
+    window, strides = (o.FilterHeight(), o.FilterWidth()), (o.StrideH(), o.StrideW())
+    pads = padding(o.Padding(), shape[1:3], window, strides)
+    data = op.permute_dims(x.emit(op.astype(x.raw(0), "float64")), list(FIRST))
+    if window == shape[1:3] and not any(pads):
+        total = x.emit(op.sum(data, [2, 3], keepdims=True))
+    else:
+        means = op.nn.avg_pool2d(
+            data, list(window), list(strides), pads, count_include_pad=True
+        )  # fmt: skip
+        area = const(window[0] * window[1], np.float64)
+        total = x.emit(op.round(x.emit(op.multiply(x.emit(means), area))))
+    inside = _inside(shape[1:3], window, strides, pads)
+    half = const(np.floor(inside / 2))
+    away = op.multiply(x.emit(op.sign(total)), half)
+    means = x.emit(op.divide(x.emit(op.add(total, x.emit(away))), const(inside)))
+    return op.permute_dims(x.emit(stored(x, x.emit(op.trunc(means)), limits)), list(LAST))
+
+
+def _inside(
+    size: tuple[int, ...], window: tuple[int, int], strides: tuple[int, int], pads: list[int]
+) -> Array:
+    """How many pixels each window covers: float64 [1, 1, OH, OW]."""
+    rows = []
+    for n, k, s, before, after in zip(size, window, strides, pads[:2], pads[2:], strict=True):
+        first = np.arange((n + before + after - k) // s + 1) * s - before
+        rows.append(np.minimum(first + k, n) - np.maximum(first, 0))
+    counts: Array = np.multiply.outer(*rows).astype(np.float64)[None, None]
+    return counts
+
+
+# -- softmax, from tables
+
+_RANGE = 65535
+_STEPS = 512
+
+
+def softmax(x: Call) -> Any | None:
+    """SOFTMAX: exp and 1 / (1 + x) are looked up in tables of 513 values and interpolated."""
+    o = x.options("SoftmaxOptions")
+    beta = float(o.Beta()) if o is not None else 1.0
+    if beta <= 0 or abs(_step(x.out()) * 32768 - 1) > _SMALL:
+        return None
+    data = _integers(x, 0)
+    below = x.emit(op.subtract(data, x.emit(op.max(data, [-1], keepdims=True))))
+    scale = _step(x.tensor(0)) * beta / (10 / _RANGE)
+    place = op.add(x.emit(high_multiplied(x, below, scale)), const(32767, np.int64))
+    powers = _look_up(x, x.emit(place), _table(10 / _RANGE, 32767, np.exp))
+    total = x.emit(op.sum(powers, [-1], keepdims=True))
+    # the sum as 1.f · 2^(length - 1): 1 / (1 + f) comes from a table, the power is a shift
+    ladder = const(np.int64(1) << np.arange(32))
+    length = op.sum(x.emit(op.astype(op.greater_equal(total, ladder), "int64")), [-1], True)
+    length = x.emit(length)
+    moved = op.left_shift(total, x.emit(op.subtract(const(31, np.int64), length)))
+    moved = op.right_shift(
+        x.emit(op.add(x.emit(moved), const(1 << 13, np.int64))), const(14, np.int64)
+    )
+    fraction = x.emit(op.subtract(x.emit(moved), const((1 << 15) + (1 << 16), np.int64)))
+    inverse = _look_up(x, fraction, _table(1 / _RANGE, -32768, lambda v: 1 / (1 + v)))
+    right = x.emit(op.subtract(length, const(1, np.int64)))
+    half = op.left_shift(const(1, np.int64), x.emit(op.subtract(right, const(1, np.int64))))
+    wide = x.emit(op.add(x.emit(op.multiply(powers, inverse)), x.emit(half)))
+    return stored(x, x.emit(op.right_shift(wide, right)), (0, 32767))
+
+
+_SMALL = 1e-3
+
+
+def _away(value: Any) -> Array:
+    """Rounded, halves away from zero."""
+    rounded: Array = np.copysign(np.floor(np.abs(value) + 0.5), value)
+    return rounded
+
+
+def _table(step: float, zero: int, function: Callable[[Any], Any]) -> Array:
+    """513 values of a function of step · (int16 - zero), in units of 2⁻¹⁵, int64.
+
+    Each value leans against the error of interpolation in the middle of its interval.
+    """
+    low, high = step * (-32768 - zero), step * (32767 - zero)
+    width, unit = (high - low) / _STEPS, 65536 / 2
+    at = low + np.arange(_STEPS) * width
+    here, middle, after = (function(at + d) * unit for d in (0.0, width / 2, width))
+    error = _away((after + _away(here)) / 2) - _away(middle)
+    values = _away(here) - _away(error / 2)
+    last = _away(function(np.array(high)) * unit)
+    whole: Array = np.clip(np.append(values, last), -32768, 32767).astype(np.int64)
+    return whole
+
+
+def _look_up(x: Call, place: Any, table: Array) -> Any:
+    """Between two entries on a line; place: int64, clipped to int16."""
+    place = x.emit(op.clip(place, -32768, 32767))
+    index = x.emit(op.add(x.emit(op.right_shift(place, const(7, np.int64))), const(256, np.int64)))
+    offset = x.emit(op.bitwise_and(place, const(127, np.int64)))
+    base = x.emit(op.take(const(table), index, 0))
+    slope = x.emit(op.take(const(np.append(np.diff(table), 0)), index, 0))
+    line = x.emit(op.add(x.emit(op.multiply(slope, offset)), const(64, np.int64)))
+    return x.emit(op.add(base, x.emit(op.right_shift(line, const(7, np.int64)))))
+
+
+CONVERTERS: Mapping[str, Wide] = {
+    "ADD": _sum(op.add, "AddOptions"),
+    "AVERAGE_POOL_2D": average_pool,
+    "MEAN": mean,
+    "MUL": multiply,
+    "SOFTMAX": softmax,
+    "SUB": _sum(op.subtract, "SubOptions"),
+}
