@@ -3,9 +3,9 @@
 Needs tvm-ffi and byoc's own library, never TVM's compiler.
 """
 
-from .artifact import load_program, save_program
 from .cpu import cpu_features
 from .healing import Fault
+from .loading import load_program
 from .memory import Memory
 from .native import num_threads, set_num_threads
 from .plan import Plan
@@ -23,6 +23,7 @@ from .program import (
     VmTwin,
 )
 from .requests import DeadlineError, Future, QueueFullError
+from .saving import save_program
 from .session import Session
 
 __all__ = [

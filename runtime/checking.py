@@ -6,10 +6,7 @@ Neither the host library nor a vendor's library is loaded.
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +15,8 @@ from byoc.errors import ArtifactError
 
 from . import manifest as manifests
 from .archive import Signature, read_manifest, read_signature, verify
-from .artifact import check_cpu, check_tvm, check_tvm_ffi
+from .files import opened
+from .fitting import check_cpu, check_tvm, check_tvm_ffi
 from .manifest import NEWEST_FORMAT, Manifest
 from .signing import check_signature, read_public_key
 
@@ -53,26 +51,12 @@ class Finding:
     text: str
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ArtifactError(f"{path}: this is no regular file")
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def inspect_file(path: Path) -> Manifest:
     """The manifest, its own hash checked; the other members are not read.
 
     Raises ArtifactError when there is none, or its format is unknown.
     """
-    with _opened(path) as fd:
+    with opened(path) as fd:
         try:
             return manifests.decode(read_manifest(fd))
         except ArtifactError as error:
@@ -81,7 +65,7 @@ def inspect_file(path: Path) -> Manifest:
 
 def signature_of(path: Path) -> Signature | None:
     """The signature of a file, not checked; None when it has none. Raises ArtifactError."""
-    with _opened(path) as fd:
+    with opened(path) as fd:
         return read_signature(fd)
 
 
@@ -109,7 +93,7 @@ def check_file(
         findings.append(Finding(subject, "ok", text))
         return True
 
-    with _opened(path) as fd:
+    with opened(path) as fd:
         data: list[bytes] = []
         if not look("file", "an artifact", lambda: data.append(read_manifest(fd))):
             return tuple(findings)

@@ -1,14 +1,32 @@
-"""Writing a text file whole or not at all."""
+"""Opening files that may be anything, and writing a text file whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from byoc.errors import ArtifactError
 
-__all__ = ["write_text"]
+__all__ = ["opened", "write_text"]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """The descriptor of a regular file, to read; a pipe is not waited for. Raises ArtifactError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ArtifactError(f"{path}: this is no regular file")
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def write_text(path: str | os.PathLike[str], text: str, what: str) -> None:

@@ -16,25 +16,18 @@ Times are those of the executor's own threads; see `Session.profile`.
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from math import prod
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import write_text
-from .native import numpy_dtype
-from .plan import Plan, PlanTensor
-from .program import Program, VmProgram
 
 if TYPE_CHECKING:
     from byoc.partition.report import PartitionReport
 
-__all__ = ["Profile", "TaskTime", "make_profile"]
-
-_HEAD = 3  # of a trace: submitted, begin, end
+__all__ = ["Profile", "TaskTime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,159 +268,3 @@ class Profile:
 def _what(task: TaskTime) -> str:
     more = f" +{len(task.source) - 1}" if len(task.source) > 1 else ""
     return f"{task.name}  {task.source[0]}{more}" if task.source else task.name
-
-
-def make_profile(program: Program, traces: Sequence[Any]) -> Profile:
-    """Profile from the executor's traces (see executor.h), one int64 array per request."""
-    origin = min(int(trace[0]) for trace in traces)
-    requests: list[tuple[int, int, int]] = []
-    tasks: list[TaskTime] = []
-    facts = _Facts(program)
-    for number, trace in enumerate(traces):
-        times = [int(t) - origin if t else 0 for t in trace]
-        times[0] = int(trace[0]) - origin
-        submitted, begin, end = times[:_HEAD]
-        requests.append((submitted, begin, end))
-        if not isinstance(program.body, Plan):
-            tasks += _vm_tasks(program, program.body, number, [int(t) for t in trace], origin)
-            continue
-        tasks += facts.tasks(number, times)
-    path = _critical(tasks, requests)
-    marked = (replace(t, critical=True) if k in path else t for k, t in enumerate(tasks))
-    return Profile(program.name, tuple(requests), tuple(marked))
-
-
-def _vm_tasks(
-    program: Program, body: VmProgram, request: int, trace: list[int], origin: int
-) -> list[TaskTime]:
-    """The run of a VM: what it does itself, and the segments that it calls, one after the other."""
-    submitted, begin, end = trace[:_HEAD]
-    tasks: list[TaskTime] = []
-
-    def add(name: str, kind: str, vendor: str, start: int, stop: int, nbytes: int) -> None:
-        k = len(tasks)
-        waited = start - submitted if k == 0 else 0
-        deps = (k - 1,) if k else ()
-        tasks.append(
-            TaskTime(request, k, name, kind, vendor, "cpu", (), start - origin, stop - origin,
-                     waited, 0, nbytes, False, deps)
-        )  # fmt: skip
-
-    at = begin
-    for k in range(_HEAD, len(trace), 4):
-        number, start, stop, nbytes = trace[k : k + 4]
-        artifact = program.artifacts[number]
-        add(body.entry, "vm", "", at, start, 0)
-        add(artifact.segment, "segment", artifact.vendor, start, stop, nbytes)
-        at = stop
-    add(body.entry, "vm", "", at, end, 0)
-    return tasks
-
-
-def _critical(tasks: Sequence[TaskTime], requests: Sequence[tuple[int, int, int]]) -> set[int]:
-    """Indices of the tasks on the critical path (see above)."""
-    if not tasks:
-        return set()
-    index = {(t.request, t.task): k for k, t in enumerate(tasks)}
-    queues: dict[str, list[int]] = {}
-    before: dict[int, int] = {}
-    for k in sorted(range(len(tasks)), key=lambda k: (tasks[k].start, k)):
-        queue = queues.setdefault(tasks[k].processor, [])
-        if queue:
-            before[k] = queue[-1]
-        queue.append(k)
-    last: dict[int, int] = {}  # the task of each request that ended last
-    for k, task in enumerate(tasks):
-        if task.request not in last or task.stop >= tasks[last[task.request]].stop:
-            last[task.request] = k
-    ends = sorted((end, number) for number, (_, _, end) in enumerate(requests) if number in last)
-
-    def held_by(k: int) -> Iterator[int]:
-        task = tasks[k]
-        yield from (index[task.request, dep] for dep in task.deps)
-        if k in before and tasks[before[k]].stop <= task.start:
-            yield before[k]
-        if not task.deps:
-            submitted = requests[task.request][0]
-            ended = bisect_right(ends, (submitted, len(requests)))
-            if ended:
-                yield last[ends[ended - 1][1]]
-
-    path: set[int] = set()
-    at: int | None = max(range(len(tasks)), key=lambda k: tasks[k].stop)
-    while at is not None and at not in path:
-        path.add(at)
-        at = max(held_by(at), key=lambda k: tasks[k].stop, default=None)
-    return path
-
-
-class _Facts:
-    """What a plan tells about its tasks, worked out once."""
-
-    def __init__(self, program: Program) -> None:
-        self.plan = program.body
-        self.vendors = {a.segment: a.vendor for a in program.artifacts}
-        if isinstance(self.plan, Plan):
-            self.bytes = [_nbytes(t) for t in self.plan.tensors]
-            self.border = [self._border(i) for i in range(len(self.plan.tasks))]
-
-    def vendor(self, task: int) -> str:
-        assert isinstance(self.plan, Plan)
-        found = self.plan.tasks[task]
-        return self.vendors.get(found.function, "") if found.kind == "segment" else ""
-
-    def _border(self, number: int) -> int:
-        """Bytes that task `number` reads of tasks elsewhere."""
-        assert isinstance(self.plan, Plan)
-        tasks, tensors = self.plan.tasks, self.plan.tensors
-        task = tasks[number]
-        total = 0
-        for arg in task.args[: len(task.args) - task.outputs]:
-            for dep in task.deps:
-                other = tasks[dep]
-                if (self.vendor(dep), other.processor) == (self.vendor(number), task.processor):
-                    continue
-                written = other.args[len(other.args) - other.outputs :]
-                if any(self._overlap(tensors, arg, w) for w in written):
-                    total += self.bytes[arg]
-                    break
-        return total
-
-    def _overlap(self, tensors: Sequence[PlanTensor], a: int, b: int) -> bool:
-        x, y = tensors[a], tensors[b]
-        return (
-            (x.place, x.index) == (y.place, y.index)
-            and x.offset < y.offset + self.bytes[b]
-            and y.offset < x.offset + self.bytes[a]
-        )
-
-    def tasks(self, request: int, times: list[int]) -> list[TaskTime]:
-        assert isinstance(self.plan, Plan)
-        starts, stops = times[_HEAD::2], times[_HEAD + 1 :: 2]
-        result = []
-        for number, task in enumerate(self.plan.tasks):
-            ready = max([times[1], *(stops[dep] for dep in task.deps)])
-            name = task.function if task.kind != "copy" else "copy"
-            result.append(
-                TaskTime(
-                    request,
-                    number,
-                    name,
-                    task.kind,
-                    self.vendor(number),
-                    task.processor,
-                    task.source,
-                    starts[number],
-                    stops[number],
-                    max(0, starts[number] - ready),
-                    self.border[number],
-                    sum(self.bytes[arg] for arg in task.args),
-                    False,
-                    tuple(sorted(set(task.deps))),
-                )
-            )
-        return result
-
-
-def _nbytes(tensor: PlanTensor) -> int:
-    return prod(tensor.shape) * numpy_dtype(tensor.dtype).itemsize

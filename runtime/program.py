@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import pydantic
+
 from byoc.errors import OptionError
 from byoc.segment import Array, Artifact, TensorType
 from byoc.vendor import NativeRuntime, PythonRuntime
@@ -23,6 +25,8 @@ from byoc.vendor import NativeRuntime, PythonRuntime
 from .plan import Plan
 
 __all__ = [
+    "VM_BODY",
+    "VM_TWIN",
     "Healing",
     "HostModule",
     "Isolation",
@@ -235,3 +239,10 @@ class Program:
             if task.kind == "segment":
                 counts[task.function] = task.outputs
         return counts
+
+
+VM_BODY = pydantic.TypeAdapter(VmProgram)
+"""A `VmProgram` as JSON, in files."""
+
+VM_TWIN = pydantic.TypeAdapter(tuple[str, int])
+"""Of a `VmTwin` what is not its constants: entry and outputs, as JSON."""

@@ -27,9 +27,10 @@ from .native import (
 )
 from .plan import Plan, encode_plan
 from .ports import Inputs
-from .profile import Profile, make_profile
+from .profile import Profile
 from .program import Program
 from .requests import Desk, Done, Future
+from .trace import make_profile
 
 __all__ = ["Session"]
 

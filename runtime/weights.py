@@ -78,6 +78,7 @@ class WeightsWriter:
         for offset, data in self._blocks:
             yield memoryview(bytes(offset - position))
             yield data.data
+            release(data)  # of a model's file: it was read to be written
             position = offset + data.nbytes
 
 

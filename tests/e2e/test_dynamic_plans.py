@@ -463,7 +463,7 @@ class TestFiles:
 
     def test_a_plan_of_another_shape_than_it_says_is_refused(self, saved, tmp_path):
         """Inputs are not checked again by a plan: what a file says of it must be true."""
-        from byoc.runtime.artifact import load_program, save_program
+        from byoc.runtime import load_program, save_program
 
         program = load_program(saved, lambda name: find(name).runtime)
         (_, small), (_, large) = program.shapes

@@ -23,8 +23,8 @@ from byoc.runtime import (
     Session,
     Target,
     archive,
-    artifact,
     cpu_features,
+    fitting,
     load_program,
     manifest,
     save_program,
@@ -386,4 +386,4 @@ def test_cpu_features_are_those_llvm_sees():
 
     features = cpu_features()
     assert features is None or set(host_machine().features) <= features
-    artifact.check_cpu(Target("", "", ()))
+    fitting.check_cpu(Target("", "", ()))

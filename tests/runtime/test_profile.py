@@ -11,7 +11,7 @@ from test_requests import staged
 
 from byoc.errors import ArtifactError, InputError
 from byoc.runtime import Profile, Session, TaskTime
-from byoc.runtime.profile import _critical
+from byoc.runtime.trace import _critical
 
 X = np.ones((2, 3), "float32")
 

@@ -25,7 +25,7 @@ import byoc
 from byoc.discovery import find
 from byoc.errors import ByocError
 from byoc.runtime import archive, load_program
-from byoc.runtime.artifact import sign_file
+from byoc.runtime.saving import sign_file
 
 FOLDER = Path(sys.argv[1])
 RNG = np.random.default_rng(0)

@@ -1,0 +1,210 @@
+"""A `Program` as one .byoc file.
+
+Written aside and renamed: whoever reads the path finds the old file or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from byoc.errors import ArtifactError
+from byoc.segment import Array
+from byoc.vendor import NativeRuntime
+
+from . import manifest as manifests
+from .archive import (
+    add_signature,
+    check_name,
+    read_manifest,
+    verify,
+    write_archive,
+)
+from .files import opened
+from .manifest import (
+    FORMAT_VERSION,
+    Manifest,
+    SegmentEntry,
+    ShapeEntry,
+    VendorEntry,
+    installed,
+)
+from .plan import Plan, encode_plan
+from .program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmTwin
+from .signing import sign_manifest
+from .weights import WeightsWriter
+
+__all__ = ["save_program", "sign_file"]
+
+Content = tuple[str, int, Iterable[bytes | memoryview]]
+_SMALL = 16 << 10  # bytes
+
+
+def save_program(program: Program, path: Path) -> None:
+    """Write a program as one file, whole or not at all: an older file stays until the new is there.
+
+    Raises ArtifactError when the path cannot be written, CompileError when the host library
+    cannot be exported.
+    """
+    path = Path(path)
+    contents, draft = _contents(program)
+    _write_aside(
+        path,
+        lambda file: write_archive(
+            file,
+            contents,
+            lambda members: manifests.encode(replace(draft, members=tuple(members))),
+        ),
+    )
+
+
+def sign_file(path: Path, key: Path) -> None:
+    """Sign an artifact with the ed25519 private key in a PEM file; the file is replaced.
+
+    Every member is verified before. Raises ArtifactError, OptionError for a key that is none.
+    """
+    with opened(path) as fd:
+        try:
+            data = read_manifest(fd)
+            verify(fd, data, manifests.decode(data).members)
+            signature = sign_manifest(data, key)
+            _write_aside(path, lambda file: add_signature(fd, file, data, signature))
+        except ArtifactError as error:
+            raise ArtifactError(f"{path}: {error}") from error
+
+
+def _write_aside(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _contents(program: Program) -> tuple[list[Content], Manifest]:
+    """The members of a program's file and its manifest, still without their hashes."""
+    contents: list[Content] = []
+    weights = WeightsWriter()
+    # Small arrays side by side: around each page that is read of a mapped file, Linux maps 64 KiB.
+    for inner in (program, *(inner for _, inner in program.shapes)):
+        for array in _constants(inner):
+            if array.nbytes <= _SMALL:
+                weights.add(array)
+    parts = _parts(program, "", contents, weights)
+    shapes = tuple(
+        ShapeEntry(sizes=dict(sizes), **_parts(inner, f"shapes/{number}/", contents, weights))
+        for number, (sizes, inner) in enumerate(program.shapes)
+    )
+    contents.append(("weights.bin", weights.size, weights.chunks()))
+    for name, _, _ in contents:
+        check_name(name)
+    values = any(port.value for port in (*program.inputs, *program.outputs))
+    third = program.isolation or program.refused or values
+    vm_twins = any(isinstance(twin, VmTwin) for twin in program.twins.values())
+    newer = 5 if vm_twins else 4 if shapes else 3 if third else FORMAT_VERSION
+    uses = {name: use for _, inner in program.shapes for name, use in inner.vendors.items()}
+    return contents, Manifest(
+        byoc=installed("tvm-byoc"),
+        tvm=installed("apache-tvm"),
+        tvm_ffi=installed("apache-tvm-ffi"),
+        name=program.name,
+        body="plan" if program.is_static else "vm",
+        vendors={name: _vendor_entry(use) for name, use in {**uses, **program.vendors}.items()},
+        arrays=tuple(weights.entries),
+        extras=tuple(program.extras),
+        isolation=program.isolation,
+        shapes=shapes,
+        buckets={dim: tuple(sizes) for dim, sizes in program.buckets.items()},
+        fill={name: repr(float(value)) for name, value in program.fill.items()},
+        format=newer,
+        **parts,
+    )
+
+
+def _constants(program: Program) -> Iterator[Array]:
+    """All arrays of a program, some more than once."""
+    for artifact in program.artifacts:
+        yield from artifact.constants
+    yield from program.constants
+    for twin in program.twins.values():
+        yield from twin.constants
+
+
+def _parts(
+    program: Program, folder: str, contents: list[Content], weights: WeightsWriter
+) -> dict[str, Any]:
+    """Append a program's own members, and tell what a manifest says of it."""
+
+    def add(name: str, data: bytes) -> None:
+        contents.append((folder + name, len(data), [data]))
+
+    body = program.body
+    if isinstance(body, Plan):
+        add("plan.json", encode_plan(body))
+    else:
+        add("vm.json", VM_BODY.dump_json(body))
+    if program.host is not None:
+        add("host.so", program.host if isinstance(program.host, bytes) else program.host.export())
+    for name, data in program.extras.items() if not folder else ():
+        add(f"extras/{name}", data)
+    segments = []
+    for artifact in program.artifacts:
+        add(f"segments/{artifact.segment}.bin", artifact.blob)
+        segments.append(
+            SegmentEntry(
+                artifact.segment,
+                artifact.vendor,
+                tuple(weights.add(c) for c in artifact.constants),
+                program.segment_outputs.get(artifact.segment),
+                artifact.notes,
+            )
+        )
+    constants = tuple(weights.add(c) for c in program.constants)
+    twins = {}
+    for name, twin in program.twins.items():
+        if isinstance(twin, Twin):
+            add(f"twins/{name}.json", encode_plan(twin.plan))
+        else:
+            add(f"twins/{name}.json", VM_TWIN.dump_json((twin.entry, twin.outputs)))
+        twins[name] = tuple(weights.add(c) for c in twin.constants)
+    return {
+        "inputs": program.inputs,
+        "outputs": program.outputs,
+        "has_host": program.host is not None,
+        "target": program.target,
+        "segments": tuple(segments),
+        "constants": constants,
+        "twins": twins,
+        "healing": program.healing,
+        "refused": dict(program.refused),
+    }
+
+
+def _vendor_entry(use: VendorUse) -> VendorEntry:
+    runtime = use.runtime
+    if isinstance(runtime, NativeRuntime):
+        return VendorEntry(
+            use.version, dict(use.options), "native", use.processor, runtime.library,
+            runtime.package,
+        )  # fmt: skip
+    return VendorEntry(use.version, dict(use.options), "python", use.processor)
