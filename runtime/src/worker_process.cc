@@ -224,8 +224,7 @@ std::string WorkerProcess::Reap() {
   constexpr int64_t kPatience = 5 * kSecond;  // a core may be written
   const int64_t begin = SteadyNow();
   Gone(begin + kPatience);
-  // Who is killed hangs up and ends at the same moment. Otherwise a library has closed the socket,
-  // and the process was killed for it: by its own watch (worker_serve.h), or now.
+  // Who is killed hangs up and ends at the same moment. Otherwise a library has closed the socket.
   const bool lingered = SteadyNow() - begin > kSecond;
   SendKill();
   const int status = WaitForStatus();

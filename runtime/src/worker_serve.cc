@@ -71,12 +71,10 @@ void WatchParent(int64_t parent) {
   Fd alive = PidFd(static_cast<pid_t>(parent));
   if (getppid() != parent) kill(0, SIGKILL);  // it was gone before we looked
   std::thread([alive = std::move(alive)] {
-    constexpr int64_t kGrace = 2 * kSecond;
-    pollfd fds[2] = {{kWorkerSocket, 0, 0}, {alive.get(), POLLIN, 0}};
-    PollUntil(fds, alive ? 2 : 1, kNever);  // the other end of the socket hangs up, or it dies
-    // Nobody asks any more: `Serve` returns and the process ends in order. Unless it hangs, or is
-    // all that is left.
-    if (alive) PollUntil(&fds[1], 1, SteadyNow() + kGrace);
+    // The socket only where the parent cannot be watched itself: a file that a thread waits for
+    // stays open though a library closes it, and the parent would wait for an answer for ever.
+    pollfd fd = alive ? pollfd{alive.get(), POLLIN, 0} : pollfd{kWorkerSocket, 0, 0};
+    PollUntil(&fd, 1, kNever);
     kill(0, SIGKILL);
   }).detach();
 }
