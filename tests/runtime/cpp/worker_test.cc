@@ -194,8 +194,6 @@ size_t OpenFiles() {
   return static_cast<size_t>(std::distance(begin(files), end(files)));
 }
 
-/*! \brief Whether the long tests were asked for. */
-
 TEST(WorkerAnswers) {
   Host host;
   for (const size_t size : {3, 0, 1, 1 << 20, 5, 3 << 20, 2}) {
