@@ -13,6 +13,8 @@ import numpy.typing as npt
 import tvm
 import tvm_ffi
 
+from byoc.mapped import ALIGNMENT, aligned_empty, drop_pages, is_aligned
+
 __all__ = [
     "ALIGNMENT",
     "aligned_empty",
@@ -23,19 +25,9 @@ __all__ = [
     "transposed",
 ]
 
-ALIGNMENT = 64
 _TILE = 256
 
 Array = npt.NDArray[Any]
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """An uninitialised, C-contiguous array whose data starts on a 64-byte boundary."""
-    dtype = np.dtype(dtype)
-    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + nbytes].view(dtype).reshape(shape)
 
 
 def copy_tiles(out: Array, source: Array) -> None:
@@ -50,17 +42,12 @@ def copy_tiles(out: Array, source: Array) -> None:
 
 
 def transposed(array: Array, axes: tuple[int, ...] | None) -> Array:
-    """A contiguous copy of ``array.transpose(axes)``."""
+    """A contiguous copy of ``array.transpose(axes)``; a model file's pages of `array` may go."""
     view = array.transpose(axes)
     out = aligned_empty(view.shape, view.dtype)
     copy_tiles(out, view)
+    drop_pages(array)
     return out
-
-
-def is_aligned(array: Array) -> bool:
-    """True for arrays that kernels of TVM can read in place."""
-    whole = array.flags.c_contiguous and array.flags.writeable and array.size > 0
-    return bool(whole and array.ctypes.data % ALIGNMENT == 0)
 
 
 def from_numpy(array: Array) -> Any:

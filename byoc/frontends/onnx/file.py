@@ -9,7 +9,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from byoc.errors import ModelError
 from byoc.frontends.onnx import wire
-from byoc.frontends.onnx.weights import Weights, map_file
+from byoc.frontends.onnx.weights import Weights
+from byoc.mapped import map_file
 
 __all__ = ["open_model"]
 

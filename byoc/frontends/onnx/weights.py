@@ -9,7 +9,6 @@ Sources: ONNX IR specification, "External Tensor Data".
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from onnx import numpy_helper
 
 from byoc.errors import ModelError
 from byoc.frontends.normalise.tensors import aligned_empty, copy_tiles, from_numpy, is_aligned
+from byoc.mapped import drop_pages, map_file
 
-__all__ = ["Weights", "map_file"]
+__all__ = ["Weights"]
 
 Array = npt.NDArray[Any]
 
@@ -30,15 +30,6 @@ _CHUNK = 32 << 20
 """Weights are copied by pieces of this many bytes."""
 
 _PACKED = {"UINT4", "INT4", "FLOAT4E2M1", "UINT2", "INT2"}
-
-
-def map_file(path: Path) -> memoryview:
-    """The file's bytes, mapped, not read."""
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return memoryview(b"")
-        # Private, so that arrays over it count as writable: DLPack refuses others. Nobody writes.
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
 
 @dataclass
@@ -65,13 +56,13 @@ class Weights:
         into = out.T if transpose else out
         if array.nbytes < _CHUNK or array.ndim < 1:
             into[...] = array
-            _drop_pages(array)
+            drop_pages(array)
             return from_numpy(out)
         step = max(1, _CHUNK * array.shape[0] // array.nbytes)
         for begin in range(0, array.shape[0], step):  # never twice in memory
             part = array[begin : begin + step]
             copy_tiles(into[begin : begin + step], part)
-            _drop_pages(part)
+            drop_pages(part)
         return from_numpy(out)
 
     def read(self, tensor: onnx.TensorProto) -> Array:
@@ -155,20 +146,6 @@ class Weights:
             raise ModelError(f"{what} is in the external file {str(path)!r}, which does not exist")
         self._files[location] = map_file(path)
         return self._files[location]
-
-
-def _drop_pages(array: Array) -> None:
-    """Give the pages of a mapped array back; copied weights need not be in memory twice."""
-    owner: Any = array
-    while owner is not None and not isinstance(owner, mmap.mmap):
-        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
-    if owner is None or array.nbytes < 2 * mmap.PAGESIZE:
-        return
-    start = array.ctypes.data - np.frombuffer(owner, np.uint8, 1).ctypes.data
-    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-    length = (start + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
-    if length > 0:
-        owner.madvise(mmap.MADV_DONTNEED, first, length)
 
 
 def _count(shape: tuple[int, ...]) -> int:

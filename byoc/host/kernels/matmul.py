@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
+from byoc.mapped import aligned_empty
+
 __all__ = ["MatmulTile", "choose_tile", "matmul", "pack_columns"]
 
 
@@ -65,11 +67,14 @@ def choose_tile(
 def pack_columns(b: npt.NDArray[Any], columns: int) -> npt.NDArray[Any]:
     """[*batch, K, N] → [*batch, panels, K, columns], zero-padded to whole panels."""
     *batch, depth, width = b.shape
-    panels = -(-width // columns)
-    if panels * columns > width:
-        b = np.pad(b, [*[(0, 0)] * (b.ndim - 1), (0, panels * columns - width)])
-    split = b.reshape(*batch, depth, panels, columns)
-    return np.ascontiguousarray(np.swapaxes(split, -3, -2))
+    whole, rest = divmod(width, columns)
+    out = aligned_empty((*batch, whole + bool(rest), depth, columns), b.dtype)
+    split = b[..., : whole * columns].reshape(*batch, depth, whole, columns)
+    out[..., :whole, :, :] = np.swapaxes(split, -3, -2)
+    if rest:
+        out[..., whole, :, :rest] = b[..., whole * columns :]
+        out[..., whole, :, rest:] = 0
+    return out
 
 
 def matmul(

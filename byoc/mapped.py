@@ -1,0 +1,63 @@
+"""Memory of weights: aligned for kernels, mapped from model files, given back when copied.
+
+    w.bin  |--- weight 0 ---|--- weight 1 ---|      map_file: nothing is read yet
+                 │ packed, folded, …                pages come as they are read
+                 ▼
+           another array                            drop_pages(weight 0): they go again
+
+Pages of a mapped file are read anew when someone wants them after all. The mappings are those of
+the runtime, so that vendors give back what they have packed, one weight after the other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ALIGNMENT", "aligned_empty", "drop_pages", "is_aligned", "map_file"]
+
+ALIGNMENT = 64
+"""Bytes. Kernels compiled by TVM load aligned vectors without checking; numpy promises 16."""
+
+Array = npt.NDArray[Any]
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """An uninitialised, C-contiguous array whose data starts on a 64-byte boundary."""
+    dtype = np.dtype(dtype)
+    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def is_aligned(array: Array) -> bool:
+    """True for arrays that kernels of TVM can read in place."""
+    whole = array.flags.c_contiguous and array.flags.writeable and array.size > 0
+    return bool(whole and array.ctypes.data % ALIGNMENT == 0)
+
+
+def map_file(path: Path) -> memoryview:
+    """The file's bytes, mapped, not read.
+
+    Arrays over them count as writable, since DLPack refuses others; writing ends the process.
+    Raises OSError when the file cannot be opened, ArtifactError when it cannot be mapped.
+    """
+    from byoc.runtime.native import function
+
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        if not size:
+            return memoryview(b"")
+        data: Any = np.from_dlpack(function("MapFile")(file.fileno(), 0, size))
+        return memoryview(data)
+
+
+def drop_pages(array: Array) -> None:
+    """Give the pages of an array over a mapped file back; nothing for any other array."""
+    from byoc.runtime.weights import release
+
+    release(array)
