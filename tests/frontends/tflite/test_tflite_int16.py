@@ -171,6 +171,23 @@ def test_operators_equal_litert(case):
             assert number or np.ptp(b.astype(np.int64)) > 100, "the operator answers something"
 
 
+@pytest.mark.parametrize(("code", "shape"), [("ADD", (16,)), ("ADD", (1,)), ("SUB", (16,))])
+def test_sums_round_where_litert_does(code, shape):
+    """A pair that shows it: rounded once in vector code (ADD of one shape), twice elsewhere."""
+    scale, other = 0.00011602906306507066, -6277 if code == "ADD" else 6277
+    b = Builder()
+    x = b.input((16,), "int16", name="x", scale=8.657515718368813e-05, zero=0)
+    y = b.const(np.full(shape, other, np.int16), scale=scale)
+    b.outputs += b.op(
+        code, [x, y], [wide(b, (16,), scale)], f"{code.title()}Options",
+        fusedActivationFunction=0, potScaleInt16=False,
+    )  # fmt: skip
+    model, data = b.build(), np.full(16, 7144, np.int16)
+    found, (wanted,) = byoc.compile(model)(data), run(model, data, kernels=BUILTIN)
+    assert found.tolist() == wanted.tolist()
+    assert set(found.tolist()) == {-947 if (code, shape) == ("ADD", (16,)) else -946}
+
+
 def test_vendors_take_the_products_and_change_nothing():
     """Two float32 convolutions of bytes are exact in whatever order an engine adds."""
     for case in (conv, depthwise, dense):
