@@ -367,7 +367,7 @@ def _one(network: str, route: str) -> Result:
     except Exception as error:
         if os.environ.get("BYOC_TABLE_DEBUG"):
             raise
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        text = " ".join(f"{type(error).__name__}: {error}".split())  # the reason is on line two
         return {"network": network, "route": route, "outcome": "error", "message": text[:900]}
 
 
