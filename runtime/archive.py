@@ -46,7 +46,7 @@ CHUNK = 4 << 20
 _PIECE = 256 << 10
 """Bytes read at a time."""
 
-_MAX_MANIFEST = 256 << 20
+_MAX_MANIFEST = 64 << 20  # terabytes of weights; JSON takes twenty times as much when it is read
 _PAGE = 1 << 14  # a multiple of the page size of every supported system
 _ALIGNMENT = 64
 _PAGE_ALIGNED = ("weights.bin",)
@@ -299,7 +299,8 @@ def verify(fd: int, manifest: bytes, members: Sequence[Member], threads: int = 2
         raise ArtifactError("the manifest lists a member twice")
     for member in members:
         check_name(member.name)
-        if member.size < 0 or len(member.sha256) != _chunk_count(member.size):
+        fits = member.size >= 0 and 0 <= member.crc32 < 1 << 32
+        if not fits or len(member.sha256) != _chunk_count(member.size):
             raise ArtifactError(f"member {member.name!r} is not described rightly in the manifest")
     total = os.fstat(fd).st_size
     head = Member(MANIFEST, len(manifest), zlib.crc32(manifest), ())

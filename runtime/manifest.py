@@ -155,6 +155,6 @@ def decode(data: bytes) -> Manifest:
             member["crc32"] = int(member["crc32"], 16)
         document.get("healing", {}).setdefault("refusals", False)  # not known to older files
         return _ADAPTER.validate_python(document, strict=False)
-    except (pydantic.ValidationError, ValueError, KeyError, TypeError) as error:
+    except (pydantic.ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
         lines = " ".join(str(error).split())
         raise ArtifactError(f"manifest.json is no manifest: {lines:.300}") from None

@@ -23,6 +23,7 @@ from .native import dense, function, numpy_dtype
 __all__ = ["ArrayEntry", "WeightsWriter", "map_member", "release", "view_array"]
 
 ALIGNMENT = 64
+_MAX_RANK = 64
 _PROBE = 256  # bytes compared before the whole arrays are
 
 
@@ -100,6 +101,11 @@ def view_array(data: Array, entry: ArrayEntry) -> Array:
     Raises ArtifactError when it does not fit.
     """
     dtype = numpy_dtype(entry.dtype)
+    if len(entry.shape) > _MAX_RANK:  # the product of so many numbers alone can take hours
+        raise ArtifactError(
+            f"array table: an array of {len(entry.shape)} dimensions is not legal; numpy has up to "
+            f"{_MAX_RANK}"
+        )
     nbytes = prod(entry.shape) * dtype.itemsize
     if min(entry.shape, default=0) < 0 or entry.offset < 0 or entry.offset % ALIGNMENT:
         raise ArtifactError(f"array table: {entry} is not legal")
