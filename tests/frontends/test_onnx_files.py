@@ -269,6 +269,21 @@ def seed_bytes(tools):
     return model.SerializeToString()
 
 
+@pytest.mark.parametrize(
+    ("before", "field"),
+    [
+        (b"MaxPool", "onnx.NodeProto.op_type"),
+        (b"kernel_shape", "onnx.AttributeProto.name"),
+        (b"graph*", "onnx.GraphProto.name"),
+    ],
+)
+def test_names_that_are_no_text(tmp_path, seed_bytes, before, field):
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(seed_bytes.replace(before, b"\x80" + before[1:], 1))
+    with pytest.raises(ModelError, match=f"damaged.onnx.* a {field} is b'.x80.*no UTF-8 text"):
+        import_model(path)
+
+
 @settings(
     max_examples=150,
     deadline=None,

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import onnx
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from byoc.errors import ModelError
 from byoc.frontends.onnx.nodes import all_nodes, captured, inner_graphs, name_of, title_of
@@ -19,6 +21,7 @@ __all__ = [
     "check_operators",
     "check_opset",
     "check_size",
+    "check_text",
     "sort_nodes",
     "unknown_nodes",
 ]
@@ -128,6 +131,31 @@ def unknown_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         for attr in node.attribute:
             if attr.type == onnx.AttributeProto.GRAPH:
                 yield from unknown_nodes(attr.g)
+
+
+def check_text(message: Message, where: str) -> None:
+    """Raise ModelError for a name that is no text: protobuf gives bytes then, and no error."""
+    if isinstance(message, onnx.TensorProto):  # to look at its data would be to copy them
+        _check_values(message.DESCRIPTOR.fields_by_name["name"], [message.name], where)
+        for entry in message.external_data:
+            check_text(entry, where)
+        return
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, (str, bytes, Message)) else value
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for inner in values:
+                check_text(inner, where)
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            _check_values(field, values, where)
+
+
+def _check_values(field: FieldDescriptor, values: Iterable[str | bytes], where: str) -> None:
+    for value in values:
+        if isinstance(value, bytes):
+            raise ModelError(
+                f"{where}: a {field.full_name} is {value!r:.60}, which is no UTF-8 text; the file "
+                f"is damaged: get or export it again"
+            )
 
 
 def check_inputs(graph: onnx.GraphProto, where: str) -> None:

@@ -20,6 +20,7 @@ from byoc.frontends.onnx.check import (
     check_operators,
     check_opset,
     check_size,
+    check_text,
     sort_nodes,
     unknown_nodes,
 )
@@ -68,6 +69,7 @@ def import_onnx(model: Path | onnx.ModelProto) -> Imported:
         proto, weights = _own(model), Weights(where)
     try:
         check_size(proto.graph, where)
+        check_text(proto, where)
         check_names(proto.graph, where)
         check_inputs(proto.graph, where)
         check_functions(proto, where)
