@@ -381,6 +381,7 @@ def _store(rows: dict[str, Result]) -> None:
     order = [f"{n}/{r}" for n in NETWORKS for r in ROUTES]
     text = json.dumps([rows[k] for k in order if k in rows], indent=1)
     aside = RESULTS.with_suffix(".new")
+    aside.parent.mkdir(parents=True, exist_ok=True)
     aside.write_text(text + "\n", encoding="utf-8")
     aside.replace(RESULTS)
 
