@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import tvm
 from tvm import te, tirx
 
 __all__ = ["EXTREMES"]
@@ -36,12 +35,11 @@ def _reduce(x: Any, axes: tuple[int, ...], keepdims: bool, largest: bool) -> Any
     return te.compute(shape, element, name="max" if largest else "min")
 
 
-def _legalize(builder: Any, call: Any, *, largest: bool) -> Any:
+def _emit(builder: Any, call: Any, *, largest: bool) -> Any:
     (x,) = call.args
     dtype, rank = str(x.ty.dtype), x.ty.ndim
-    name = "relax.max" if largest else "relax.min"
     if dtype not in ("float16", "float32", "float64") or rank < 1:
-        return tvm.ir.Op.get(name).get_attr("FLegalize")(builder, call)
+        return None
     given = call.attrs.axis
     axes = range(rank) if given is None else sorted(int(a) % rank for a in given)
     compute = partial(
@@ -50,7 +48,7 @@ def _legalize(builder: Any, call: Any, *, largest: bool) -> Any:
     return builder.call_te(compute, x, primfunc_name_hint="max" if largest else "min")
 
 
-EXTREMES: Mapping[str, Callable[[Any, Any], Any]] = {
-    "relax.max": partial(_legalize, largest=True),
-    "relax.min": partial(_legalize, largest=False),
+EXTREMES: Mapping[str, Callable[[Any, Any], Any]] = {  # None for other types
+    "relax.max": partial(_emit, largest=True),
+    "relax.min": partial(_emit, largest=False),
 }

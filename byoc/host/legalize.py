@@ -68,9 +68,11 @@ _EMITTERS: Mapping[str, Emitter] = {
 }
 
 
-def _with_fallback(op: str, emit: Emitter, machine: Machine) -> Legalizer:
+def _or_stock(op: str, emit: Legalizer) -> Legalizer:
+    """`emit`, and TVM's own legalisation of an op where it gives None."""
+
     def legalizer(builder: Any, call: Any) -> Any:
-        mine = emit(builder, call, machine)
+        mine = emit(builder, call)
         return _stock(op)(builder, call) if mine is None else mine
 
     return legalizer
@@ -94,7 +96,9 @@ def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.I
     pack: lay constant weights out anew at compile time; else kernels do, in every call.
     """
     weighted = {op: partial(emit, pack=pack) for op, emit in _WEIGHTED.items()}
-    emitters: dict[str, Callable[[Any, Any, Machine], Any]] = {**_EMITTERS, **weighted}
-    own = {op: _with_fallback(op, emit, machine) for op, emit in emitters.items()}
-    table = {**_VIEWS, **SPELLED, **NARROW, **EXTREMES, **own, "relax.take": _take}
+    emitters: dict[str, Callable[..., Any]] = {**_EMITTERS, **weighted}
+    own: dict[str, Legalizer] = {**NARROW, **EXTREMES}
+    own.update((op, partial(emit, machine=machine)) for op, emit in emitters.items())
+    stocked = {op: _or_stock(op, emit) for op, emit in own.items()}
+    table = {**_VIEWS, **SPELLED, **stocked, "relax.take": _take}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

@@ -9,17 +9,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import tvm
 from tvm import topi
 
 __all__ = ["NARROW"]
 
 
-def _legalize(builder: Any, call: Any, *, types: Mapping[str, str]) -> Any:
+def _emit(builder: Any, call: Any, *, types: Mapping[str, str]) -> Any:
     through = types.get(str(call.args[0].ty.dtype))
     name = call.op.name.removeprefix("relax.")
     if through is None:
-        return tvm.ir.Op.get(call.op.name).get_attr("FLegalize")(builder, call)
+        return None
     function: Callable[..., Any] = getattr(topi, name)
 
     def compute(*inputs: Any) -> Any:
@@ -34,8 +33,8 @@ _TRIGONOMETRY = {"float16": "float32"}
 _COMPARISONS = {"bool": "int8"}
 _FINITENESS = {"bfloat16": "float32"}
 
-NARROW: Mapping[str, Callable[[Any, Any], Any]] = {
-    f"relax.{name}": partial(_legalize, types=types)
+NARROW: Mapping[str, Callable[[Any, Any], Any]] = {  # None for other types
+    f"relax.{name}": partial(_emit, types=types)
     for types, names in (
         (_TRIGONOMETRY, ("acos", "asin", "atan")),
         (_COMPARISONS, ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")),
