@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tvm
+import tvm_ffi
 
-__all__ = ["ALIGNMENT", "aligned_empty", "drop_pages", "is_aligned", "map_file"]
+__all__ = ["ALIGNMENT", "aligned_empty", "drop_pages", "from_numpy", "is_aligned", "map_file"]
 
 ALIGNMENT = 64
 """Bytes. Kernels compiled by TVM load aligned vectors without checking; numpy promises 16."""
@@ -38,6 +40,18 @@ def is_aligned(array: Array) -> bool:
     """True for arrays that kernels of TVM can read in place."""
     whole = array.flags.c_contiguous and array.flags.writeable and array.size > 0
     return bool(whole and array.ctypes.data % ALIGNMENT == 0)
+
+
+def from_numpy(array: Array) -> Any:
+    """A TVM tensor of the array: the same memory when contiguous, writable and aligned."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:  # bool, bfloat16, float8
+        return tvm.runtime.tensor(np.ascontiguousarray(array).reshape(array.shape))
+    if not is_aligned(array):
+        copy = aligned_empty(array.shape, array.dtype)
+        copy[...] = array
+        array = copy
+    return tvm_ffi.from_dlpack(array)
 
 
 def map_file(path: Path) -> memoryview:

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from tvm import relax, topi
 from tvm.ir import GenericConst
-from tvm_ffi import from_dlpack
 
-from byoc.mapped import drop_pages, is_aligned
+from byoc.mapped import drop_pages, from_numpy
 
 from .kernels import matmul as mm
 from .kernels import rows
@@ -48,10 +47,10 @@ def _constant(expr: Any) -> np.ndarray[Any, Any] | None:
     return np.from_dlpack(expr.value) if isinstance(expr, GenericConst) else None
 
 
-def _instead(values: np.ndarray[Any, Any], packed: np.ndarray[Any, Any], dtype: str) -> Any:
+def _instead(values: np.ndarray[Any, Any], packed: np.ndarray[Any, Any]) -> Any:
     """A constant of what replaces `values`, whose pages of the model file need not stay."""
     drop_pages(values)
-    return relax.const(from_dlpack(packed) if is_aligned(packed) else packed, dtype)
+    return relax.const(from_numpy(packed))
 
 
 def _dims(expr: Any) -> list[Any]:
@@ -139,7 +138,7 @@ def emit_transposed_conv(
         groups=groups,
     )
     if pack:
-        turned = _instead(values, turn_weight(values, shape), _dtype(weight))
+        turned = _instead(values, turn_weight(values, shape))
     else:
         turn = partial(turn_weight_te, shape=shape)
         turned = builder.emit(builder.call_te(turn, weight, primfunc_name_hint="turn"))
@@ -185,7 +184,7 @@ def _tiled_conv(
         tile = choose_tile(shape, row, lanes, machine.registers)
         assert tile is not None  # only flattened rows can be refused
     if values is not None:
-        weight = _instead(values, pack_weight(values, shape, tile, lanes), _dtype(weight))
+        weight = _instead(values, pack_weight(values, shape, tile, lanes))
     compute = partial(
         conv,
         shape=shape,
@@ -206,7 +205,7 @@ def _permute(builder: Any, x: Any, source: str, target: str, *, fold: bool = Tru
     axes = [source.index(letter) for letter in target]
     values = _constant(x) if fold else None
     if values is not None:
-        return _instead(values, np.ascontiguousarray(values.transpose(axes)), _dtype(x))
+        return _instead(values, np.ascontiguousarray(values.transpose(axes)))
     turn = partial(topi.transpose, axes=axes)
     return builder.emit(builder.call_te(turn, x, primfunc_name_hint="transpose"))
 
@@ -229,7 +228,7 @@ def emit_matmul(builder: Any, call: Any, machine: Machine, *, pack: bool = True)
     tile = mm.choose_tile(extent_of(rows), width, lanes, machine.registers, unit)
     values = _constant(b) if pack else None
     if values is not None:
-        b = _instead(values, mm.pack_columns(values, tile.columns), _dtype(b))
+        b = _instead(values, mm.pack_columns(values, tile.columns))
     out_dtype = _dtype(call)
     return builder.call_te(
         partial(

@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tvm
-import tvm_ffi
 
-from byoc.mapped import ALIGNMENT, aligned_empty, drop_pages, is_aligned
+from byoc.mapped import ALIGNMENT, aligned_empty, drop_pages, from_numpy, is_aligned
 
 __all__ = [
     "ALIGNMENT",
@@ -48,18 +46,6 @@ def transposed(array: Array, axes: tuple[int, ...] | None) -> Array:
     copy_tiles(out, view)
     drop_pages(array)
     return out
-
-
-def from_numpy(array: Array) -> Any:
-    """A TVM tensor of the array: the same memory when contiguous, writable and aligned."""
-    array = np.asarray(array)
-    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:  # bool, bfloat16, float8
-        return tvm.runtime.tensor(np.ascontiguousarray(array).reshape(array.shape))
-    if not is_aligned(array):
-        copy = aligned_empty(array.shape, array.dtype)
-        copy[...] = array
-        array = copy
-    return tvm_ffi.from_dlpack(array)
 
 
 def to_numpy(tensor: Any) -> Array:
