@@ -30,7 +30,17 @@ from tvm import relax
 from byoc.frontends.tflite.call import Call, const
 from byoc.frontends.tflite.schema import Tensor
 
-__all__ = ["bounds", "factor", "high_multiplied", "is_wide", "multiplied", "product", "stored"]
+__all__ = [
+    "away_from_zero",
+    "bounds",
+    "factor",
+    "high_multiplied",
+    "is_wide",
+    "multiplied",
+    "product",
+    "shifted",
+    "stored",
+]
 
 Array = npt.NDArray[Any]
 op = relax.op
@@ -70,12 +80,24 @@ def _cut(real: Array) -> Array:
     return kept
 
 
+def away_from_zero(value: Any) -> Array:
+    """Rounded to integers, halves away from zero."""
+    rounded: Array = np.copysign(np.floor(np.abs(value) + 0.5), value)
+    return rounded
+
+
+def shifted(x: Call, value: Any, bits: Any) -> Any:
+    """int64 / 2^bits, halves up. bits: one or more, for all values or for each channel."""
+    right = np.asarray(bits, np.int64)
+    half = const(np.int64(1) << (right - 1))
+    return op.right_shift(x.emit(op.add(value, half)), const(right))
+
+
 def multiplied(x: Call, value: Any, real: Any) -> Any:
     """int64 · real, rounded once, halves up."""
     q, exponent = factor(real)
-    right = np.clip(_WHOLE - exponent, 1, 62)
     wide = x.emit(op.multiply(value, const(q)))
-    return op.right_shift(x.emit(op.add(wide, const(np.int64(1) << (right - 1)))), const(right))
+    return shifted(x, wide, np.clip(_WHOLE - exponent, 1, 62))
 
 
 def high_multiplied(x: Call, value: Any, real: float, count: int = 1) -> Any:
@@ -89,14 +111,12 @@ def high_multiplied(x: Call, value: Any, real: float, count: int = 1) -> Any:
     if exponent > 0:
         value = op.multiply(value, const(np.int64(1) << exponent))
     wide = x.emit(op.multiply(value, const(q)))
-    half = const(1 << (_WHOLE - 1), np.int64)
-    high = x.emit(op.right_shift(x.emit(op.add(wide, half)), const(_WHOLE, np.int64)))
+    high = x.emit(shifted(x, wide, _WHOLE))
     if exponent >= 0:
         return high
     right = min(-int(exponent), 62)
     sign = x.emit(op.right_shift(high, const(63, np.int64)))
-    nudged = x.emit(op.add(x.emit(op.add(high, const(1 << (right - 1), np.int64))), sign))
-    return op.right_shift(nudged, const(right, np.int64))
+    return shifted(x, x.emit(op.add(high, sign)), right)
 
 
 def bounds(tensor: Tensor, activation: int) -> tuple[int, int] | None:
@@ -105,8 +125,7 @@ def bounds(tensor: Tensor, activation: int) -> tuple[int, int] | None:
     scale = np.float32(tensor.quantisation.scale[0])
 
     def grid(real: float) -> int:
-        steps = float(np.float32(real) / scale)
-        return int(np.copysign(np.floor(abs(steps) + 0.5), steps))
+        return int(away_from_zero(float(np.float32(real) / scale)))
 
     if activation == 0:
         return LEAST, MOST

@@ -16,7 +16,15 @@ from tvm import relax
 from byoc.frontends.tflite.call import Call, Converter, const
 from byoc.frontends.tflite.converters.products import FIRST, LAST, padding
 from byoc.frontends.tflite.schema import Tensor
-from byoc.frontends.tflite.wide import bounds, high_multiplied, is_wide, multiplied, stored
+from byoc.frontends.tflite.wide import (
+    away_from_zero,
+    bounds,
+    high_multiplied,
+    is_wide,
+    multiplied,
+    shifted,
+    stored,
+)
 
 __all__ = ["CONVERTERS", "either"]
 
@@ -164,9 +172,7 @@ def softmax(x: Call) -> Any | None:
     length = op.sum(x.emit(op.astype(op.greater_equal(total, ladder), "int64")), [-1], True)
     length = x.emit(length)
     moved = op.left_shift(total, x.emit(op.subtract(const(31, np.int64), length)))
-    moved = op.right_shift(
-        x.emit(op.add(x.emit(moved), const(1 << 13, np.int64))), const(14, np.int64)
-    )
+    moved = shifted(x, x.emit(moved), 14)
     fraction = x.emit(op.subtract(x.emit(moved), const((1 << 15) + (1 << 16), np.int64)))
     inverse = _look_up(x, fraction, _table(1 / _RANGE, -32768, lambda v: 1 / (1 + v)))
     right = x.emit(op.subtract(length, const(1, np.int64)))
@@ -178,12 +184,6 @@ def softmax(x: Call) -> Any | None:
 _SMALL = 1e-3
 
 
-def _away(value: Any) -> Array:
-    """Rounded, halves away from zero."""
-    rounded: Array = np.copysign(np.floor(np.abs(value) + 0.5), value)
-    return rounded
-
-
 def _table(step: float, zero: int, function: Callable[[Any], Any]) -> Array:
     """513 values of a function of step · (int16 - zero), in units of 2⁻¹⁵, int64.
 
@@ -193,9 +193,9 @@ def _table(step: float, zero: int, function: Callable[[Any], Any]) -> Array:
     width, unit = (high - low) / _STEPS, 65536 / 2
     at = low + np.arange(_STEPS) * width
     here, middle, after = (function(at + d) * unit for d in (0.0, width / 2, width))
-    error = _away((after + _away(here)) / 2) - _away(middle)
-    values = _away(here) - _away(error / 2)
-    last = _away(function(np.array(high)) * unit)
+    error = away_from_zero((after + away_from_zero(here)) / 2) - away_from_zero(middle)
+    values = away_from_zero(here) - away_from_zero(error / 2)
+    last = away_from_zero(function(np.array(high)) * unit)
     whole: Array = np.clip(np.append(values, last), -32768, 32767).astype(np.int64)
     return whole
 
@@ -207,8 +207,8 @@ def _look_up(x: Call, place: Any, table: Array) -> Any:
     offset = x.emit(op.bitwise_and(place, const(127, np.int64)))
     base = x.emit(op.take(const(table), index, 0))
     slope = x.emit(op.take(const(np.append(np.diff(table), 0)), index, 0))
-    line = x.emit(op.add(x.emit(op.multiply(slope, offset)), const(64, np.int64)))
-    return x.emit(op.add(base, x.emit(op.right_shift(line, const(7, np.int64)))))
+    line = x.emit(shifted(x, x.emit(op.multiply(slope, offset)), 7))
+    return x.emit(op.add(base, line))
 
 
 CONVERTERS: Mapping[str, Wide] = {
