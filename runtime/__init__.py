@@ -3,14 +3,14 @@
 Needs tvm-ffi and byoc's own library, never TVM's compiler.
 """
 
-from .cpu import cpu_features
-from .healing import Fault
-from .loading import load_program
-from .memory import Memory
-from .native import num_threads, set_num_threads
-from .plan import Plan
-from .profile import Profile, TaskTime
-from .program import (
+from byoc.runtime.cpu import cpu_features
+from byoc.runtime.healing import Fault
+from byoc.runtime.loading import load_program
+from byoc.runtime.memory import Memory
+from byoc.runtime.native import num_threads, set_num_threads
+from byoc.runtime.plan import Plan
+from byoc.runtime.profile import Profile, TaskTime
+from byoc.runtime.program import (
     Healing,
     HostModule,
     Isolation,
@@ -22,9 +22,9 @@ from .program import (
     VmProgram,
     VmTwin,
 )
-from .requests import DeadlineError, Future, QueueFullError
-from .saving import save_program
-from .session import Session
+from byoc.runtime.requests import DeadlineError, Future, QueueFullError
+from byoc.runtime.saving import save_program
+from byoc.runtime.session import Session
 
 __all__ = [
     "DeadlineError",

@@ -14,14 +14,13 @@ from dataclasses import replace
 from typing import Any
 
 from byoc.errors import ArtifactError, OptionError, VendorError, choices
+from byoc.runtime import vendors
+from byoc.runtime.healing import Fault, FaultLog, Slot, check_limits, guard, twin_function
+from byoc.runtime.isolation import Workers
+from byoc.runtime.plan import Plan
+from byoc.runtime.program import Program
 from byoc.segment import Artifact
 from byoc.vendor import NativeRuntime, PythonRuntime
-
-from . import vendors
-from .healing import Fault, FaultLog, Slot, check_limits, guard, twin_function
-from .isolation import Workers
-from .plan import Plan
-from .program import Program
 
 __all__ = ["Binder"]
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 from byoc.errors import ArtifactError
-
-from . import manifest as manifests
-from .archive import Signature, read_manifest, read_signature, verify
-from .files import opened
-from .fitting import check_cpu, check_tvm, check_tvm_ffi
-from .manifest import NEWEST_FORMAT, Manifest
-from .signing import check_signature, read_public_key
+from byoc.runtime import manifest as manifests
+from byoc.runtime.archive import Signature, read_manifest, read_signature, verify
+from byoc.runtime.files import opened
+from byoc.runtime.fitting import check_cpu, check_tvm, check_tvm_ffi
+from byoc.runtime.manifest import NEWEST_FORMAT, Manifest
+from byoc.runtime.signing import check_signature, read_public_key
 
 __all__ = ["Finding", "InstalledVendor", "check_file", "inspect_file", "signature_of"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 from byoc.errors import ArtifactError
-
-from .cpu import cpu_features
-from .manifest import Manifest, installed
-from .program import Target
+from byoc.runtime.cpu import cpu_features
+from byoc.runtime.manifest import Manifest, installed
+from byoc.runtime.program import Target
 
 __all__ = ["check_cpu", "check_machine", "check_tvm", "check_tvm_ffi"]
 

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from byoc.errors import ArtifactError, OptionError
+from byoc.runtime.native import as_tensor, function
+from byoc.runtime.plan import encode_plan
+from byoc.runtime.program import Healing, Twin, VmTwin
 from byoc.segment import Artifact
-
-from .native import as_tensor, function
-from .plan import encode_plan
-from .program import Healing, Twin, VmTwin
 
 __all__ = ["Fault", "FaultLog", "Slot", "check_limits", "guard", "twin_function"]
 

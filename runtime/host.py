@@ -13,9 +13,8 @@ from weakref import WeakValueDictionary
 import tvm_ffi
 
 from byoc.errors import ArtifactError
-
-from .native import function
-from .program import HostModule
+from byoc.runtime.native import function
+from byoc.runtime.program import HostModule
 
 __all__ = ["SharedHost", "load_host", "load_vm_runtime", "share_host"]
 

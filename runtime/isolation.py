@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 
 from byoc.errors import OptionError, VendorError, choices
+from byoc.runtime.native import as_tensor, dense, function, num_threads
+from byoc.runtime.program import Isolation, Program, VendorUse
+from byoc.runtime.weights import release
 from byoc.segment import Artifact
 from byoc.vendor import NativeRuntime, PythonRuntime
-
-from .native import as_tensor, dense, function, num_threads
-from .program import Isolation, Program, VendorUse
-from .weights import release
 
 __all__ = ["IsolateSpec", "Workers", "resolve_isolation"]
 

@@ -17,26 +17,25 @@ from weakref import WeakValueDictionary
 import pydantic
 
 from byoc.errors import ArtifactError
-from byoc.segment import Array, Artifact
-from byoc.vendor import NativeRuntime, PythonRuntime
-
-from . import manifest as manifests
-from .archive import (
+from byoc.runtime import manifest as manifests
+from byoc.runtime.archive import (
     read_manifest,
     read_signature,
     verify,
 )
-from .files import opened
-from .fitting import check_machine
-from .manifest import (
+from byoc.runtime.files import opened
+from byoc.runtime.fitting import check_machine
+from byoc.runtime.manifest import (
     Manifest,
     ShapeEntry,
     VendorEntry,
 )
-from .plan import Plan, decode_plan
-from .program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmProgram, VmTwin
-from .signing import check_signature, read_public_key
-from .weights import map_member, view_array
+from byoc.runtime.plan import Plan, decode_plan
+from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmProgram, VmTwin
+from byoc.runtime.signing import check_signature, read_public_key
+from byoc.runtime.weights import map_member, view_array
+from byoc.segment import Array, Artifact
+from byoc.vendor import NativeRuntime, PythonRuntime
 
 __all__ = ["load_program"]
 

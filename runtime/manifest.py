@@ -10,10 +10,9 @@ from typing import Any, Literal
 import pydantic
 
 from byoc.errors import ArtifactError
-
-from .archive import Member
-from .program import Healing, Isolation, PortType, Target
-from .weights import ArrayEntry
+from byoc.runtime.archive import Member
+from byoc.runtime.program import Healing, Isolation, PortType, Target
+from byoc.runtime.weights import ArrayEntry
 
 __all__ = [
     "FORMAT_VERSION",

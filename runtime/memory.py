@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from byoc.runtime.native import function
+from byoc.runtime.plan import Plan
+from byoc.runtime.program import Program
+from byoc.runtime.vendors import Bound
 from byoc.segment import Array
-
-from .native import function
-from .plan import Plan
-from .program import Program
-from .vendors import Bound
 
 __all__ = ["Memory", "account"]
 

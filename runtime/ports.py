@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from byoc.errors import InputError, choices
+from byoc.runtime import boxes
+from byoc.runtime.native import function, numpy_dtype
+from byoc.runtime.program import PortType
 from byoc.segment import Array, Dim
-
-from . import boxes
-from .native import function, numpy_dtype
-from .program import PortType
 
 __all__ = ["Inputs", "size_of"]
 

@@ -19,10 +19,9 @@ from typing import Any, Protocol
 import pydantic
 
 from byoc.errors import OptionError
+from byoc.runtime.plan import Plan
 from byoc.segment import Array, Artifact, TensorType
 from byoc.vendor import NativeRuntime, PythonRuntime
-
-from .plan import Plan
 
 __all__ = [
     "VM_BODY",

@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from byoc.errors import ArtifactError
-from byoc.segment import Array
-from byoc.vendor import NativeRuntime
-
-from . import manifest as manifests
-from .archive import (
+from byoc.runtime import manifest as manifests
+from byoc.runtime.archive import (
     add_signature,
     check_name,
     read_manifest,
     verify,
     write_archive,
 )
-from .files import opened
-from .manifest import (
+from byoc.runtime.files import opened
+from byoc.runtime.manifest import (
     FORMAT_VERSION,
     Manifest,
     SegmentEntry,
@@ -33,10 +30,12 @@ from .manifest import (
     VendorEntry,
     installed,
 )
-from .plan import Plan, encode_plan
-from .program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmTwin
-from .signing import sign_manifest
-from .weights import WeightsWriter
+from byoc.runtime.plan import Plan, encode_plan
+from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmTwin
+from byoc.runtime.signing import sign_manifest
+from byoc.runtime.weights import WeightsWriter
+from byoc.segment import Array
+from byoc.vendor import NativeRuntime
 
 __all__ = ["save_program", "sign_file"]
 

@@ -11,13 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from byoc.errors import ArtifactError, InputError
-from byoc.segment import Array, Artifact
-
-from .binding import Binder
-from .healing import Fault, FaultLog
-from .host import share_host
-from .memory import Memory, account
-from .native import (
+from byoc.runtime.binding import Binder
+from byoc.runtime.healing import Fault, FaultLog
+from byoc.runtime.host import share_host
+from byoc.runtime.memory import Memory, account
+from byoc.runtime.native import (
     as_tensor,
     from_tensor,
     function,
@@ -25,12 +23,13 @@ from .native import (
     numpy_dtype,
     with_address,
 )
-from .plan import Plan, encode_plan
-from .ports import Inputs
-from .profile import Profile
-from .program import Program
-from .requests import Desk, Done, Future
-from .trace import make_profile
+from byoc.runtime.plan import Plan, encode_plan
+from byoc.runtime.ports import Inputs
+from byoc.runtime.profile import Profile
+from byoc.runtime.program import Program
+from byoc.runtime.requests import Desk, Done, Future
+from byoc.runtime.trace import make_profile
+from byoc.segment import Array, Artifact
 
 __all__ = ["Session"]
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from .native import numpy_dtype
-from .plan import Plan, PlanTensor
-from .profile import Profile, TaskTime
-from .program import Program, VmProgram
+from byoc.runtime.native import numpy_dtype
+from byoc.runtime.plan import Plan, PlanTensor
+from byoc.runtime.profile import Profile, TaskTime
+from byoc.runtime.program import Program, VmProgram
 
 __all__ = ["make_profile"]
 

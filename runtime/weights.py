@@ -16,9 +16,8 @@ from math import prod
 import numpy as np
 
 from byoc.errors import ArtifactError
+from byoc.runtime.native import dense, function, numpy_dtype
 from byoc.segment import Array
-
-from .native import dense, function, numpy_dtype
 
 __all__ = ["ArrayEntry", "WeightsWriter", "map_member", "release", "view_array"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .library import HostLibrary, build
-from .lower import Lowered, lower, needs_vm
-from .scratch import scratch_bytes
-from .vm import build_vm, check_vm
+from byoc.host.library import HostLibrary, build
+from byoc.host.lower import Lowered, lower, needs_vm
+from byoc.host.scratch import scratch_bytes
+from byoc.host.vm import build_vm, check_vm
 
 __all__ = [
     "HostLibrary",

@@ -14,11 +14,9 @@ import numpy as np
 from tvm import relax, topi
 from tvm.ir import GenericConst
 
-from byoc.mapped import drop_pages, from_numpy
-
-from .kernels import matmul as mm
-from .kernels import rows
-from .kernels.conv import (
+from byoc.host.kernels import matmul as mm
+from byoc.host.kernels import rows
+from byoc.host.kernels.conv import (
     ConvShape,
     Tile,
     choose_tile,
@@ -27,8 +25,9 @@ from .kernels.conv import (
     turn_weight,
     turn_weight_te,
 )
-from .schedule.kernel import extent_of
-from .target import Machine
+from byoc.host.schedule.kernel import extent_of
+from byoc.host.target import Machine
+from byoc.mapped import drop_pages, from_numpy
 
 __all__ = [
     "emit_conv",

@@ -10,7 +10,7 @@ import tvm
 from tvm import relax, topi
 from tvm.relax import transform
 
-from .emit import (
+from byoc.host.emit import (
     emit_conv,
     emit_layer_norm,
     emit_matmul,
@@ -18,10 +18,10 @@ from .emit import (
     emit_softmax,
     emit_transposed_conv,
 )
-from .extremes import EXTREMES
-from .narrow import NARROW
-from .spelled import SPELLED
-from .target import Machine
+from byoc.host.extremes import EXTREMES
+from byoc.host.narrow import NARROW
+from byoc.host.spelled import SPELLED
+from byoc.host.target import Machine
 
 __all__ = ["legalize"]
 

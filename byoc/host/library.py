@@ -11,10 +11,9 @@ from typing import Any
 import tvm
 
 from byoc.errors import CompileError
+from byoc.host.scratch import Noting
+from byoc.host.target import Machine, host_machine
 from byoc.runtime.program import Target
-
-from .scratch import Noting
-from .target import Machine, host_machine
 
 __all__ = ["HostLibrary", "build", "library_of"]
 

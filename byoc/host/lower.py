@@ -23,13 +23,12 @@ from tvm import relax, tirx
 from tvm.relax import transform
 
 from byoc.errors import ByocError, CompileError
-
-from .decompose import decompose
-from .legalize import legalize
-from .names import restore, tag
-from .schedule import schedule_kernels
-from .segments import externalize_segments, is_segment
-from .target import Machine, host_machine
+from byoc.host.decompose import decompose
+from byoc.host.legalize import legalize
+from byoc.host.names import restore, tag
+from byoc.host.schedule import schedule_kernels
+from byoc.host.segments import externalize_segments, is_segment
+from byoc.host.target import Machine, host_machine
 
 __all__ = ["Lowered", "lower", "lower_module", "needs_vm"]
 

@@ -13,10 +13,9 @@ from tvm import relax
 from tvm.relax import transform
 
 from byoc.errors import CompileError
-
-from .library import HostLibrary, library_of
-from .lower import lower_module
-from .target import host_machine
+from byoc.host.library import HostLibrary, library_of
+from byoc.host.lower import lower_module
+from byoc.host.target import host_machine
 
 __all__ = ["build_vm", "check_vm"]
 

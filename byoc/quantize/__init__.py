@@ -7,7 +7,7 @@
     result.save("model_int8.onnx")
 """
 
-from .model import QuantizedModel, quantize_model
-from .ranges import METHODS, QuantParams
+from byoc.quantize.model import QuantizedModel, quantize_model
+from byoc.quantize.ranges import METHODS, QuantParams
 
 __all__ = ["METHODS", "QuantParams", "QuantizedModel", "quantize_model"]

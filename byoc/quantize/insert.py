@@ -18,11 +18,10 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
+from byoc.quantize.graph import OnnxGraph
+from byoc.quantize.ranges import QuantParams
+from byoc.quantize.units import Unit
 from byoc.segment import Array
-
-from .graph import OnnxGraph
-from .ranges import QuantParams
-from .units import Unit
 
 __all__ = ["Means", "insert_qdq", "probe_name", "probes", "quantize_weight"]
 

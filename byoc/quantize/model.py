@@ -18,13 +18,12 @@ import numpy.typing as npt
 import onnx
 
 from byoc.errors import ArtifactError, InputError, ModelError, OptionError, choices
+from byoc.quantize.graph import OnnxGraph
+from byoc.quantize.insert import insert_qdq, probe_name, probes
+from byoc.quantize.ranges import METHODS, Method, Observer, QuantParams, choose_params
+from byoc.quantize.runner import batches, engine_name, make_runner
+from byoc.quantize.units import SAME_SCALE, Unit, find_units
 from byoc.segment import Array
-
-from .graph import OnnxGraph
-from .insert import insert_qdq, probe_name, probes
-from .ranges import METHODS, Method, Observer, QuantParams, choose_params
-from .runner import batches, engine_name, make_runner
-from .units import SAME_SCALE, Unit, find_units
 
 __all__ = ["LayerReport", "QuantizedModel", "quantize_model"]
 

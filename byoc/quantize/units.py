@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from .graph import OnnxGraph, attributes
+from byoc.quantize.graph import OnnxGraph, attributes
 
 __all__ = ["SAME_SCALE", "Unit", "find_units"]
 

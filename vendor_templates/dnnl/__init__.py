@@ -12,8 +12,7 @@ from pathlib import Path
 
 from byoc.segment import Artifact, Segment
 from byoc.vendor import NativeRuntime, Pattern, Rates, Vendor
-
-from .options import DnnlOptions
+from byoc.vendor_templates.dnnl.options import DnnlOptions
 
 __all__ = ["VENDOR", "DnnlOptions"]
 
@@ -26,13 +25,13 @@ _RUNTIME = NativeRuntime("byoc_dnnl")
 
 
 def _patterns() -> Sequence[Pattern]:
-    from .patterns import patterns
+    from byoc.vendor_templates.dnnl.patterns import patterns
 
     return patterns()
 
 
 def _compile(segment: Segment, options: DnnlOptions) -> Artifact:
-    from .lower import compile_segment
+    from byoc.vendor_templates.dnnl.lower import compile_segment
 
     return compile_segment(segment, options)
 

@@ -11,8 +11,7 @@ from typing import Protocol
 
 from byoc.segment import Array, Dim, Node, TensorType
 from byoc.vendor import Reject
-
-from .dims import is_legal
+from byoc.vendor_templates.dnnl.dims import is_legal
 
 __all__ = [
     "DTYPES",

@@ -18,13 +18,12 @@ from typing import Any
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Artifact, Dim, Segment, TensorType
-
-from .checks import check_tensors, first
-from .dims import bind, canonical
-from .graph import Graph, Op, Post
-from .ops import RULES
-from .options import DnnlOptions
-from .passes import ALWAYS, PASSES
+from byoc.vendor_templates.dnnl.checks import check_tensors, first
+from byoc.vendor_templates.dnnl.dims import bind, canonical
+from byoc.vendor_templates.dnnl.graph import Graph, Op, Post
+from byoc.vendor_templates.dnnl.ops import RULES
+from byoc.vendor_templates.dnnl.options import DnnlOptions
+from byoc.vendor_templates.dnnl.passes import ALWAYS, PASSES
 
 __all__ = ["PROGRAM_VERSION", "compile_segment"]
 

@@ -14,9 +14,8 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from byoc.vendor import Match, Pattern, Reject
-
-from .checks import check_tensors, first
-from .ops import RULES
+from byoc.vendor_templates.dnnl.checks import check_tensors, first
+from byoc.vendor_templates.dnnl.ops import RULES
 
 if TYPE_CHECKING:
     from tvm.relax.dpl import DFPattern

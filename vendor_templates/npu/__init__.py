@@ -9,26 +9,25 @@ from collections.abc import Sequence
 
 from byoc.segment import Artifact, Segment
 from byoc.vendor import NativeRuntime, Pattern, Rates, Vendor
-
-from .options import NpuOptions
+from byoc.vendor_templates.npu.options import NpuOptions
 
 __all__ = ["VENDOR", "NpuOptions"]
 
 
 def _patterns() -> Sequence[Pattern]:
-    from .patterns import patterns
+    from byoc.vendor_templates.npu.patterns import patterns
 
     return patterns()
 
 
 def _compile(segment: Segment, options: NpuOptions) -> Artifact:
-    from .compiler import compile_segment
+    from byoc.vendor_templates.npu.compiler import compile_segment
 
     return compile_segment(segment, options)
 
 
 def _status() -> str | None:
-    from .simulator import library_status
+    from byoc.vendor_templates.npu.simulator import library_status
 
     return library_status()
 

@@ -12,18 +12,17 @@ from typing import Any
 
 from byoc.errors import CompileError, ModelError
 from byoc.segment import Artifact, Segment
-
-from .config import NpuConfig, load_config
-from .emission import emit
-from .fuse import fuse
-from .graph import Border, Graph
-from .isa import encode
-from .lowering import lower
-from .options import NpuOptions
-from .place import Placement, place
-from .program import Program, encode_program
-from .simulator import Counters, time_code, validate_code
-from .tiling import Settings
+from byoc.vendor_templates.npu.config import NpuConfig, load_config
+from byoc.vendor_templates.npu.emission import emit
+from byoc.vendor_templates.npu.fuse import fuse
+from byoc.vendor_templates.npu.graph import Border, Graph
+from byoc.vendor_templates.npu.isa import encode
+from byoc.vendor_templates.npu.lowering import lower
+from byoc.vendor_templates.npu.options import NpuOptions
+from byoc.vendor_templates.npu.place import Placement, place
+from byoc.vendor_templates.npu.program import Program, encode_program
+from byoc.vendor_templates.npu.simulator import Counters, time_code, validate_code
+from byoc.vendor_templates.npu.tiling import Settings
 
 __all__ = ["build", "compile_segment", "measure"]
 

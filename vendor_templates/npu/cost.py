@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .config import NpuConfig
+from byoc.vendor_templates.npu.config import NpuConfig
 
 __all__ = ["ConvReads", "busy_cycles", "ceil_div", "conv_cycles", "copy_cycles"]
 

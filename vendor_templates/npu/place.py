@@ -16,11 +16,25 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from byoc.errors import CompileError
-
-from .config import NpuConfig
-from .cost import ceil_div
-from .graph import Concat, Conv, Elementwise, Graph, Operation, Permute, Pool
-from .tiling import Resident, Settings, WindowPlan, align, plan_conv, plan_window
+from byoc.vendor_templates.npu.config import NpuConfig
+from byoc.vendor_templates.npu.cost import ceil_div
+from byoc.vendor_templates.npu.graph import (
+    Concat,
+    Conv,
+    Elementwise,
+    Graph,
+    Operation,
+    Permute,
+    Pool,
+)
+from byoc.vendor_templates.npu.tiling import (
+    Resident,
+    Settings,
+    WindowPlan,
+    align,
+    plan_conv,
+    plan_window,
+)
 
 __all__ = ["Lifetime", "Placement", "place"]
 

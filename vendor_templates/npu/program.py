@@ -15,9 +15,8 @@ from typing import Any
 
 from byoc.errors import ModelError
 from byoc.segment import Array
-
-from .config import NpuConfig, load_config
-from .isa import INSTRUCTION_BYTES, ISA_VERSION, Instruction, decode
+from byoc.vendor_templates.npu.config import NpuConfig, load_config
+from byoc.vendor_templates.npu.isa import INSTRUCTION_BYTES, ISA_VERSION, Instruction, decode
 
 __all__ = ["Program", "decode_program", "encode_program"]
 

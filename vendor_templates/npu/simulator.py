@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from byoc.errors import ModelError
-
-from .config import NpuConfig
-from .isa import UNITS
+from byoc.vendor_templates.npu.config import NpuConfig
+from byoc.vendor_templates.npu.isa import UNITS
 
 __all__ = ["Counters", "library_status", "run_code", "time_code", "validate_code"]
 

@@ -18,10 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from byoc.errors import CompileError
-
-from .config import NpuConfig
-from .cost import ConvReads, ceil_div, conv_cycles, copy_cycles
-from .graph import Conv, Pool, Window
+from byoc.vendor_templates.npu.config import NpuConfig
+from byoc.vendor_templates.npu.cost import ConvReads, ceil_div, conv_cycles, copy_cycles
+from byoc.vendor_templates.npu.graph import Conv, Pool, Window
 
 __all__ = ["Resident", "Settings", "WindowPlan", "align", "input_span", "plan_conv", "plan_window"]
 

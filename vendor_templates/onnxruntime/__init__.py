@@ -12,9 +12,8 @@ from typing import Any
 
 from byoc.segment import Artifact, Segment
 from byoc.vendor import Pattern, PythonRuntime, Rates, Vendor
-
-from .options import OnnxRuntimeOptions
-from .runtime import init
+from byoc.vendor_templates.onnxruntime.options import OnnxRuntimeOptions
+from byoc.vendor_templates.onnxruntime.runtime import init
 
 __all__ = ["VENDOR"]
 
@@ -35,7 +34,7 @@ def _status() -> str | None:
 
 
 def _patterns() -> Sequence[Pattern]:
-    from .patterns import patterns
+    from byoc.vendor_templates.onnxruntime.patterns import patterns
 
     return patterns()
 
@@ -45,7 +44,7 @@ def _choose(options: OnnxRuntimeOptions, patterns: Sequence[Pattern]) -> Sequenc
 
 
 def _compile(segment: Segment, options: Any) -> Artifact:
-    from .lower import compile_segment
+    from byoc.vendor_templates.onnxruntime.lower import compile_segment
 
     return compile_segment(segment)
 

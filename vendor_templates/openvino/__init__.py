@@ -12,9 +12,8 @@ from typing import Any
 
 from byoc.segment import Artifact, Segment
 from byoc.vendor import Pattern, PythonRuntime, Vendor
-
-from .options import OpenVinoOptions
-from .runtime import init
+from byoc.vendor_templates.openvino.options import OpenVinoOptions
+from byoc.vendor_templates.openvino.runtime import init
 
 __all__ = ["VENDOR"]
 
@@ -35,13 +34,13 @@ def _status() -> str | None:
 
 
 def _patterns() -> Sequence[Pattern]:
-    from .patterns import patterns
+    from byoc.vendor_templates.openvino.patterns import patterns
 
     return patterns()
 
 
 def _compile(segment: Segment, options: Any) -> Artifact:
-    from .lower import compile_segment
+    from byoc.vendor_templates.openvino.lower import compile_segment
 
     return compile_segment(segment, options)
 

@@ -9,15 +9,15 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from ..functions import vectorizable
-from ..target import Machine
-from .conv import conv
-from .empty import start_before_empty_loops
-from .injective import injective
-from .kernel import Kernel
-from .matmul import matmul
-from .reduction import reduction
-from .rows import rows
+from byoc.host.functions import vectorizable
+from byoc.host.schedule.conv import conv
+from byoc.host.schedule.empty import start_before_empty_loops
+from byoc.host.schedule.injective import injective
+from byoc.host.schedule.kernel import Kernel
+from byoc.host.schedule.matmul import matmul
+from byoc.host.schedule.reduction import reduction
+from byoc.host.schedule.rows import rows
+from byoc.host.target import Machine
 
 __all__ = ["OPAQUE", "RULES", "UNSCHEDULED", "schedule", "schedule_kernels"]
 

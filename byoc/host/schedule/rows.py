@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .kernel import Kernel
-from .loops import vectorize_loop
+from byoc.host.schedule.kernel import Kernel
+from byoc.host.schedule.loops import vectorize_loop
 
 __all__ = ["rows"]
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from . import conv, elementwise, matmul, norm, pool, quantised, reduce, shape
-from .rule import Rule
+from byoc.vendor_templates.dnnl.ops import (
+    conv,
+    elementwise,
+    matmul,
+    norm,
+    pool,
+    quantised,
+    reduce,
+    shape,
+)
+from byoc.vendor_templates.dnnl.ops.rule import Rule
 
 __all__ = ["RULES", "Rule", "limits_table"]
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from byoc.segment import Node
 from byoc.vendor import Reject
-
-from ..checks import Tensors, check_float, check_layout, check_one_of, first
-from ..graph import Graph
-from .layout import SPATIAL, to_layout, to_standard
-from .rule import Rule
+from byoc.vendor_templates.dnnl.checks import (
+    Tensors,
+    check_float,
+    check_layout,
+    check_one_of,
+    first,
+)
+from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.ops.layout import SPATIAL, to_layout, to_standard
+from byoc.vendor_templates.dnnl.ops.rule import Rule
 
 __all__ = ["RULES"]
 

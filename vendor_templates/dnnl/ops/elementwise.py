@@ -10,10 +10,9 @@ import numpy as np
 
 from byoc.segment import Node
 from byoc.vendor import Reject
-
-from ..checks import DTYPES, Tensors, check_dtypes, check_float, first
-from ..graph import Graph
-from .rule import Lower, Rule
+from byoc.vendor_templates.dnnl.checks import DTYPES, Tensors, check_dtypes, check_float, first
+from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.ops.rule import Lower, Rule
 
 __all__ = ["RULES"]
 

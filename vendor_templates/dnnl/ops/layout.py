@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..graph import Graph
+from byoc.vendor_templates.dnnl.graph import Graph
 
 __all__ = ["SPATIAL", "permuted", "to_layout", "to_standard", "transpose"]
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from byoc.segment import Dim, Node
 from byoc.vendor import Reject
-
-from ..checks import Tensors, check_float, check_one_of, check_rank, first
-from ..graph import Graph
-from .rule import Rule
+from byoc.vendor_templates.dnnl.checks import Tensors, check_float, check_one_of, check_rank, first
+from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.ops.rule import Rule
 
 __all__ = ["RULES"]
 

@@ -8,10 +8,16 @@ import numpy as np
 
 from byoc.segment import Node
 from byoc.vendor import Reject
-
-from ..checks import Tensors, axis_of, check_float, check_rank, first, normal_axes
-from ..graph import Graph
-from .rule import Rule
+from byoc.vendor_templates.dnnl.checks import (
+    Tensors,
+    axis_of,
+    check_float,
+    check_rank,
+    first,
+    normal_axes,
+)
+from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.ops.rule import Rule
 
 __all__ = ["RULES"]
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from byoc.segment import Array, Node
 from byoc.vendor import Reject
-
-from ..checks import Tensors, axis_of, check_dtypes, first
-from ..graph import Graph
-from .rule import Rule
+from byoc.vendor_templates.dnnl.checks import Tensors, axis_of, check_dtypes, first
+from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.ops.rule import Rule
 
 __all__ = ["INT8", "RULES"]
 

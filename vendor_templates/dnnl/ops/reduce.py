@@ -7,11 +7,17 @@ from functools import partial
 
 from byoc.segment import Dim, Node
 from byoc.vendor import Reject
-
-from ..checks import Tensors, check_float, check_layout, check_one_of, first, normal_axes
-from ..graph import Graph
-from .layout import to_layout, to_standard
-from .rule import Rule
+from byoc.vendor_templates.dnnl.checks import (
+    Tensors,
+    check_float,
+    check_layout,
+    check_one_of,
+    first,
+    normal_axes,
+)
+from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.ops.layout import to_layout, to_standard
+from byoc.vendor_templates.dnnl.ops.rule import Rule
 
 __all__ = ["RULES"]
 

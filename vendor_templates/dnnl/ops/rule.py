@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from byoc.segment import Node
-
-from ..checks import Check
-from ..graph import Graph
+from byoc.vendor_templates.dnnl.checks import Check
+from byoc.vendor_templates.dnnl.graph import Graph
 
 __all__ = ["Lower", "Rule"]
 

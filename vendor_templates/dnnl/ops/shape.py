@@ -12,8 +12,7 @@ import numpy as np
 
 from byoc.segment import Array, Dim, Node
 from byoc.vendor import Reject
-
-from ..checks import (
+from byoc.vendor_templates.dnnl.checks import (
     DTYPES,
     MAX_RANK,
     Tensors,
@@ -23,10 +22,10 @@ from ..checks import (
     check_one_of,
     first,
 )
-from ..dims import canonical
-from ..graph import Graph
-from .layout import transpose
-from .rule import Rule
+from byoc.vendor_templates.dnnl.dims import canonical
+from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.ops.layout import transpose
+from byoc.vendor_templates.dnnl.ops.rule import Rule
 
 __all__ = ["RULES"]
 

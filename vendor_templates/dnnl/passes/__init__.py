@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..graph import Graph
-from .attention import fuse_attention
-from .idioms import recognise_idioms
-from .layout import sink_transposes
-from .matmul import absorb_transposes
-from .posts import fuse_posts
-from .quantised import fold_dequantized, store_integers, take_integers
-from .simplify import fold_constants, simplify
-from .weights import fold_into_weights
+from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.passes.attention import fuse_attention
+from byoc.vendor_templates.dnnl.passes.idioms import recognise_idioms
+from byoc.vendor_templates.dnnl.passes.layout import sink_transposes
+from byoc.vendor_templates.dnnl.passes.matmul import absorb_transposes
+from byoc.vendor_templates.dnnl.passes.posts import fuse_posts
+from byoc.vendor_templates.dnnl.passes.quantised import (
+    fold_dequantized,
+    store_integers,
+    take_integers,
+)
+from byoc.vendor_templates.dnnl.passes.simplify import fold_constants, simplify
+from byoc.vendor_templates.dnnl.passes.weights import fold_into_weights
 
 __all__ = ["ALWAYS", "PASSES"]
 

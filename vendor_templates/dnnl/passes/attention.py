@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from byoc.segment import Array, Dim
-
-from ..graph import Graph, Op
-from .simplify import broadcast_shape, peel_linear
+from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.passes.simplify import broadcast_shape, peel_linear
 
 __all__ = ["fuse_attention"]
 

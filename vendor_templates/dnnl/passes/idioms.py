@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ..graph import Graph, Op
-from .simplify import eltwise, peel_linear
+from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.passes.simplify import eltwise, peel_linear
 
 __all__ = ["recognise_idioms"]
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..graph import Graph, Op
-from ..ops.layout import permuted
+from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.ops.layout import permuted
 
 __all__ = ["sink_transposes"]
 

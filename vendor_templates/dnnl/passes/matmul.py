@@ -5,7 +5,7 @@ The model's own weight array stays as it is, which also keeps it shared with who
 
 from __future__ import annotations
 
-from ..graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import Graph, Op
 
 __all__ = ["absorb_transposes"]
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..graph import Graph, Op, Post
+from byoc.vendor_templates.dnnl.graph import Graph, Op, Post
 
 __all__ = ["fuse_posts"]
 

@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 
 from byoc.segment import Array
-
-from ..graph import Graph, Op, Post
+from byoc.vendor_templates.dnnl.graph import Graph, Op, Post
 
 __all__ = ["fold_dequantized", "store_integers", "take_integers"]
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from byoc.segment import Array, Dim
-
-from ..graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import Graph, Op
 
 __all__ = ["broadcast_shape", "eltwise", "fold_constants", "peel_linear", "simplify"]
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from byoc.segment import Array
-
-from ..graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import Graph, Op
 
 __all__ = ["fold_into_weights"]
 

@@ -9,15 +9,15 @@
 
 from __future__ import annotations
 
-from ..config import NpuConfig
-from ..graph import Concat, Conv, Elementwise, Graph, Permute, Pool
-from ..place import Placement
-from ..tiling import Settings
-from .conv import emit_conv
-from .elementwise import emit_elementwise
-from .moves import emit_concat, emit_permute
-from .pool import emit_pool
-from .writer import Writer
+from byoc.vendor_templates.npu.config import NpuConfig
+from byoc.vendor_templates.npu.emission.conv import emit_conv
+from byoc.vendor_templates.npu.emission.elementwise import emit_elementwise
+from byoc.vendor_templates.npu.emission.moves import emit_concat, emit_permute
+from byoc.vendor_templates.npu.emission.pool import emit_pool
+from byoc.vendor_templates.npu.emission.writer import Writer
+from byoc.vendor_templates.npu.graph import Concat, Conv, Elementwise, Graph, Permute, Pool
+from byoc.vendor_templates.npu.place import Placement
+from byoc.vendor_templates.npu.tiling import Settings
 
 __all__ = ["Writer", "emit"]
 

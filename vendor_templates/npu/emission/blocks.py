@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..graph import Conv
-from ..tiling import WindowPlan, align, spans
-from .writer import Writer
+from byoc.vendor_templates.npu.emission.writer import Writer
+from byoc.vendor_templates.npu.graph import Conv
+from byoc.vendor_templates.npu.tiling import WindowPlan, align, spans
 
 __all__ = ["Block", "channel_blocks"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..graph import Conv
-from ..numerics import float_bits
-from ..stream import Access
-from ..tiling import WindowPlan, align
-from .blocks import Block, channel_blocks
-from .windows import Tile, input_tile, tiles, window_fields
-from .writer import Box, Slots, View, Writer
+from byoc.vendor_templates.npu.emission.blocks import Block, channel_blocks
+from byoc.vendor_templates.npu.emission.windows import Tile, input_tile, tiles, window_fields
+from byoc.vendor_templates.npu.emission.writer import Box, Slots, View, Writer
+from byoc.vendor_templates.npu.graph import Conv
+from byoc.vendor_templates.npu.numerics import float_bits
+from byoc.vendor_templates.npu.stream import Access
+from byoc.vendor_templates.npu.tiling import WindowPlan, align
 
 __all__ = ["emit_conv"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..graph import Elementwise
-from ..numerics import float_bits
-from ..stream import Access
-from ..tiling import align, spans
-from .writer import Slots, Writer
+from byoc.vendor_templates.npu.emission.writer import Slots, Writer
+from byoc.vendor_templates.npu.graph import Elementwise
+from byoc.vendor_templates.npu.numerics import float_bits
+from byoc.vendor_templates.npu.stream import Access
+from byoc.vendor_templates.npu.tiling import align, spans
 
 __all__ = ["emit_elementwise"]
 

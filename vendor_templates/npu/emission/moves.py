@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph import Concat, Permute
-from ..tiling import spans
-from .writer import Writer
+from byoc.vendor_templates.npu.emission.writer import Writer
+from byoc.vendor_templates.npu.graph import Concat, Permute
+from byoc.vendor_templates.npu.tiling import spans
 
 __all__ = ["emit_concat", "emit_permute"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..graph import Pool
-from ..numerics import average_scale, float_bits
-from ..stream import Access
-from ..tiling import WindowPlan, spans
-from .windows import input_tile, tiles, window_fields
-from .writer import Box, Writer
+from byoc.vendor_templates.npu.emission.windows import input_tile, tiles, window_fields
+from byoc.vendor_templates.npu.emission.writer import Box, Writer
+from byoc.vendor_templates.npu.graph import Pool
+from byoc.vendor_templates.npu.numerics import average_scale, float_bits
+from byoc.vendor_templates.npu.stream import Access
+from byoc.vendor_templates.npu.tiling import WindowPlan, spans
 
 __all__ = ["emit_pool"]
 

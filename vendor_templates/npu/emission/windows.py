@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..graph import Conv, Pool, Window
-from ..tiling import WindowPlan, input_span, spans
-from .writer import Slots, View, Writer
+from byoc.vendor_templates.npu.emission.writer import Slots, View, Writer
+from byoc.vendor_templates.npu.graph import Conv, Pool, Window
+from byoc.vendor_templates.npu.tiling import WindowPlan, input_span, spans
 
 __all__ = ["Tile", "input_tile", "tiles", "window_fields"]
 

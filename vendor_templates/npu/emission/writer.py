@@ -14,12 +14,11 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array
-
-from ..config import NpuConfig
-from ..graph import Graph
-from ..place import Placement
-from ..stream import Access, Stream
-from ..tiling import Settings, align
+from byoc.vendor_templates.npu.config import NpuConfig
+from byoc.vendor_templates.npu.graph import Graph
+from byoc.vendor_templates.npu.place import Placement
+from byoc.vendor_templates.npu.stream import Access, Stream
+from byoc.vendor_templates.npu.tiling import Settings, align
 
 __all__ = ["Box", "Slots", "View", "Writer"]
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from byoc.segment import Segment
-
-from ..functions import FUNCTIONS
-from ..graph import Graph
-from .context import Lowering, Rule
-from .moves import concat, permute, reshape
-from .pairs import binary
-from .pools import adaptive_pool, mean, pool
-from .products import conv, matmul
-from .quantisation import dequantize, quantize
-from .tables import unary
+from byoc.vendor_templates.npu.functions import FUNCTIONS
+from byoc.vendor_templates.npu.graph import Graph
+from byoc.vendor_templates.npu.lowering.context import Lowering, Rule
+from byoc.vendor_templates.npu.lowering.moves import concat, permute, reshape
+from byoc.vendor_templates.npu.lowering.pairs import binary
+from byoc.vendor_templates.npu.lowering.pools import adaptive_pool, mean, pool
+from byoc.vendor_templates.npu.lowering.products import conv, matmul
+from byoc.vendor_templates.npu.lowering.quantisation import dequantize, quantize
+from byoc.vendor_templates.npu.lowering.tables import unary
 
 __all__ = ["lower"]
 

@@ -11,9 +11,16 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Node, Segment
-
-from ..graph import Border, Graph, Permute
-from .values import Layout, Params, Real, Shape, Stored, Value, order_of
+from byoc.vendor_templates.npu.graph import Border, Graph, Permute
+from byoc.vendor_templates.npu.lowering.values import (
+    Layout,
+    Params,
+    Real,
+    Shape,
+    Stored,
+    Value,
+    order_of,
+)
 
 __all__ = ["Lowering", "Rule"]
 

@@ -8,12 +8,20 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Node
-
-from ..graph import Elementwise
-from ..numerics import pair_scale, sum_constant
-from .context import Lowering
-from .tables import table_of
-from .values import Out, Params, Pending, Real, Shape, Stored, Value, order_of
+from byoc.vendor_templates.npu.graph import Elementwise
+from byoc.vendor_templates.npu.lowering.context import Lowering
+from byoc.vendor_templates.npu.lowering.tables import table_of
+from byoc.vendor_templates.npu.lowering.values import (
+    Out,
+    Params,
+    Pending,
+    Real,
+    Shape,
+    Stored,
+    Value,
+    order_of,
+)
+from byoc.vendor_templates.npu.numerics import pair_scale, sum_constant
 
 __all__ = ["binary"]
 

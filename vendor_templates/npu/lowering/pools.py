@@ -7,11 +7,20 @@ from math import prod
 import numpy as np
 
 from byoc.segment import Node
-
-from ..functions import make_table
-from ..graph import Pool, Window
-from .context import Lowering
-from .values import Layout, Out, Pending, Real, Stored, Value, nhwc, pads_of, pair_of
+from byoc.vendor_templates.npu.functions import make_table
+from byoc.vendor_templates.npu.graph import Pool, Window
+from byoc.vendor_templates.npu.lowering.context import Lowering
+from byoc.vendor_templates.npu.lowering.values import (
+    Layout,
+    Out,
+    Pending,
+    Real,
+    Stored,
+    Value,
+    nhwc,
+    pads_of,
+    pair_of,
+)
 
 __all__ = ["adaptive_pool", "mean", "pool"]
 

@@ -8,11 +8,21 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Node
-
-from ..graph import Conv, Window
-from ..numerics import pair_scale
-from .context import Lowering
-from .values import Layout, Out, Params, Pending, Real, Stored, Value, nhwc, pads_of, pair_of
+from byoc.vendor_templates.npu.graph import Conv, Window
+from byoc.vendor_templates.npu.lowering.context import Lowering
+from byoc.vendor_templates.npu.lowering.values import (
+    Layout,
+    Out,
+    Params,
+    Pending,
+    Real,
+    Stored,
+    Value,
+    nhwc,
+    pads_of,
+    pair_of,
+)
+from byoc.vendor_templates.npu.numerics import pair_scale
 
 __all__ = ["conv", "matmul"]
 

@@ -6,11 +6,10 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Node
-
-from ..numerics import quantize_array
-from .context import Lowering
-from .tables import table_of
-from .values import Out, Params, Pending, Real, Stored, Value
+from byoc.vendor_templates.npu.lowering.context import Lowering
+from byoc.vendor_templates.npu.lowering.tables import table_of
+from byoc.vendor_templates.npu.lowering.values import Out, Params, Pending, Real, Stored, Value
+from byoc.vendor_templates.npu.numerics import quantize_array
 
 __all__ = ["dequantize", "quantize"]
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Node
-
-from ..functions import FUNCTIONS, make_table
-from ..graph import Elementwise
-from .context import Lowering
-from .values import Out, Pending, Real, Stored, Value
+from byoc.vendor_templates.npu.functions import FUNCTIONS, make_table
+from byoc.vendor_templates.npu.graph import Elementwise
+from byoc.vendor_templates.npu.lowering.context import Lowering
+from byoc.vendor_templates.npu.lowering.values import Out, Pending, Real, Stored, Value
 
 __all__ = ["look_up", "table_of", "unary"]
 
