@@ -435,7 +435,7 @@ def _cell(row: Result | None) -> str:
         return "not run"
     if row["outcome"] not in ("right", "wrong"):
         return str(row["outcome"])
-    from byoc.report.units import percent
+    from byoc.support.text import percent
 
     share = row.get("coverage")
     covered = percent(share)  # never rounded up to 100

@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from byoc.errors import ByocError, CompileError, OptionError
-from byoc.lean import leave_torch_out
 from byoc.segment import Artifact, Segment
+from byoc.support.block_torch_import import leave_torch_out
 
 if TYPE_CHECKING:
     from byoc.discovery import Requested

@@ -146,7 +146,7 @@ class Lock:
 
     def _difference(self, mod: tvm.IRModule, identity: Identity) -> str:
         """The first op that is not the locked one."""
-        from byoc.partition.decode import Decoder
+        from byoc.ir.decode import Decoder
         from byoc.partition.graph import OpGraph
         from byoc.partition.pipeline import functions_of
 

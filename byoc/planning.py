@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byoc.constants import as_numpy
 from byoc.errors import CompileError, ModelError
+from byoc.ir.arrays import as_numpy
 from byoc.runtime.plan import Place, Plan, PlanTensor, Port, Task
 from byoc.runtime.program import PortType
 from byoc.segment import Array, TensorType
@@ -309,7 +309,7 @@ def port_types(
         fields = getattr(ty, "fields", None)
         return [ty] if fields is None else [leaf for field in fields for leaf in flatten(field)]
 
-    from byoc.partition.decode import Decoder
+    from byoc.ir.decode import Decoder
 
     decoder = Decoder()  # one for both: a dimension has one spelling
 

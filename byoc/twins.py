@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from byoc.constants import same_array
 from byoc.errors import CompileError
+from byoc.ir.arrays import same_array
 from byoc.planning import make_plan
 from byoc.runtime.program import Twin
 

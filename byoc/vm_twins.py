@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import tvm
 from tvm import relax
 
-from byoc.constants import as_numpy, same_array
 from byoc.errors import CompileError
+from byoc.ir.arrays import as_numpy, same_array
 from byoc.runtime.program import VmTwin
 
 if TYPE_CHECKING:

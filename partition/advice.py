@@ -28,7 +28,7 @@ def warn(report: PartitionReport) -> tuple[str, ...]:
             found.append(low)
     losing = _losing(report)
     if losing:
-        from byoc.report.units import seconds
+        from byoc.support.text import seconds
 
         worst, loss = losing[0]
         more = f", {len(losing) - 1} more lose too" if len(losing) > 1 else ""
@@ -44,7 +44,7 @@ def advise(report: PartitionReport) -> tuple[str, ...]:
     losing = _losing(report)
     if not losing:
         return ()
-    from byoc.report.units import seconds
+    from byoc.support.text import seconds
 
     gains = _gains(report)
     ranked = sorted(
@@ -80,7 +80,7 @@ def _low_coverage(report: PartitionReport) -> str | None:
     share, unit = (coverage.ops, "ops") if coverage.flops is None else (coverage.flops, "FLOPs")
     if share >= LOW_COVERAGE or (coverage.flops == 0 and coverage.ops >= LOW_COVERAGE):
         return None
-    from byoc.report.units import percent
+    from byoc.support.text import percent
 
     text = f"only {percent(share)} of {unit} are offloaded"
     flops: Counter[str] = Counter()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from byoc.errors import VendorError
-from byoc.partition.decode import Decoder
+from byoc.ir.decode import Decoder
 from byoc.partition.entries import flatten
 from byoc.partition.explain import Explainer
 from byoc.partition.graph import OpGraph

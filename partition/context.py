@@ -13,8 +13,8 @@ from typing import Any
 from tvm import relax
 from tvm.relax.analysis import free_vars
 
+from byoc.ir.decode import Decoder
 from byoc.partition.compile import compile_pattern
-from byoc.partition.decode import Decoder
 from byoc.partition.graph import OpGraph
 from byoc.partition.match import GraphMatch
 from byoc.partition.matcher import MatchState

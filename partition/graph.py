@@ -30,7 +30,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from byoc.partition.decode import Decoder, items
+from byoc.ir.decode import Decoder, items
 from byoc.partition.entries import ESCAPE, Entry, OpInfo, Raw, Ref, Scope, flatten
 from byoc.segment import Array, Attr, Node, TensorType
 

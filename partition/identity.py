@@ -19,9 +19,9 @@ from typing import Any
 
 import tvm
 
+from byoc.ir.decode import Decoder, dim_names
 from byoc.opaque import OP as OPAQUE
 from byoc.opaque import model_of
-from byoc.partition.decode import Decoder, dim_names
 from byoc.partition.entries import flatten
 from byoc.partition.graph import OpGraph
 from byoc.partition.pipeline import functions_of

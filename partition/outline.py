@@ -23,8 +23,8 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from byoc.ir.decode import items
 from byoc.partition import build
-from byoc.partition.decode import items
 from byoc.partition.entries import Entry, Raw, Ref, Scope
 from byoc.partition.graph import OpGraph
 

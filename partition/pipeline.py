@@ -12,8 +12,8 @@ import tvm
 from tvm import relax
 
 from byoc.errors import OptionError, VendorError, choices
+from byoc.ir.decode import Decoder
 from byoc.partition.advice import advise, warn
-from byoc.partition.decode import Decoder
 from byoc.partition.match import Matches, VendorPatterns
 from byoc.partition.outline import Outlined, outline_function
 from byoc.partition.place.costs import Costs

@@ -16,7 +16,7 @@ from tvm.relax import dpl
 from tvm.relax.dpl import pattern as dpl_pattern
 
 from byoc.errors import VendorError
-from byoc.partition.decode import items
+from byoc.ir.decode import items
 from byoc.partition.entries import Raw, Ref
 from byoc.partition.matcher import Matcher, MatchState
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from byoc.errors import VendorError
+from byoc.ir.decode import Decoder
 from byoc.partition.candidates import Candidates, find_candidates
-from byoc.partition.decode import Decoder
 from byoc.partition.explain import Explainer
 from byoc.partition.flops import Costs as Work
 from byoc.partition.graph import OpGraph

@@ -92,7 +92,7 @@ def _counterfactual(
     before: _Outcome,
     after: _Outcome,
 ) -> Counterfactual:
-    from byoc.report.units import change
+    from byoc.support.text import change
 
     gain = before.seconds - after.seconds
     were = " and ".join([", ".join(kinds[:-1]), kinds[-1]]) if len(kinds) > 1 else kinds[0]

@@ -34,7 +34,7 @@ IsolateSpec = bool | Sequence[str] | Isolation | None
 _BOOT = (
     "import json, os, sys; os.closerange(6, os.sysconf('SC_OPEN_MAX')); "
     "sys.path[:] = json.loads(sys.argv[1]); "
-    "from byoc.lean import leave_torch_out; leave_torch_out(); "
+    "from byoc.support.block_torch_import import leave_torch_out; leave_torch_out(); "
     "from byoc.runtime.isolation_worker import main; main()"
 )
 

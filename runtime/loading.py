@@ -23,7 +23,6 @@ from byoc.runtime.archive import (
     read_signature,
     verify,
 )
-from byoc.runtime.files import opened
 from byoc.runtime.fitting import check_machine
 from byoc.runtime.manifest import (
     Manifest,
@@ -35,6 +34,7 @@ from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmP
 from byoc.runtime.signing import check_signature, read_public_key
 from byoc.runtime.weights import map_member, view_array
 from byoc.segment import Array, Artifact
+from byoc.support.files import opened
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 __all__ = ["load_program"]

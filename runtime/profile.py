@@ -22,7 +22,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byoc.runtime.files import write_text
+from byoc.support.files import write_text
 
 if TYPE_CHECKING:
     from byoc.partition.report import PartitionReport

@@ -21,7 +21,6 @@ from byoc.runtime.archive import (
     verify,
     write_archive,
 )
-from byoc.runtime.files import opened
 from byoc.runtime.manifest import (
     FORMAT_VERSION,
     Manifest,
@@ -35,6 +34,7 @@ from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmT
 from byoc.runtime.signing import sign_manifest
 from byoc.runtime.weights import WeightsWriter
 from byoc.segment import Array
+from byoc.support.files import opened
 from byoc.vendor import NativeRuntime
 
 __all__ = ["save_program", "sign_file"]

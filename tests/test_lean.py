@@ -20,7 +20,7 @@ def test_tvm_without_torch_and_torch_after_it():
     assert run(
         """
             import sys
-            from byoc.lean import leave_torch_out
+            from byoc.support.block_torch_import import leave_torch_out
             leave_torch_out()
             leave_torch_out()
             import byoc.compiler

@@ -28,7 +28,7 @@ from byoc.cli import (
 )
 from byoc.cli import compile as compile_
 from byoc.errors import ByocError
-from byoc.lean import leave_torch_out
+from byoc.support.block_torch_import import leave_torch_out
 
 __all__ = ["app", "main"]
 

@@ -87,7 +87,7 @@ def profile(
     feeds = read_arrays(inputs) if inputs else None
 
     import byoc
-    from byoc.runtime.files import write_text
+    from byoc.support.files import write_text
 
     set_threads(threads)
     with progress(f"{'loading' if compiled else 'compiling'} {model}"):

@@ -17,7 +17,7 @@ from byoc.report.json import to_dict
 from byoc.report.layout import OP_HEIGHT, OP_WIDTH, layout
 from byoc.report.pack import pack
 from byoc.report.timeline import timeline_data
-from byoc.runtime.files import write_text
+from byoc.support.files import write_text
 
 if TYPE_CHECKING:
     from byoc.runtime.profile import Profile

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from byoc.partition.report import HOST, PartitionReport
-from byoc.report.units import count, percent, seconds, size
+from byoc.support.text import count, percent, seconds, size
 
 __all__ = ["render_table", "renderables"]
 

@@ -6,7 +6,7 @@ import difflib
 
 from byoc.errors import OptionError
 from byoc.partition.report import HOST, OpRecord, PartitionReport, SegmentRecord
-from byoc.report.units import count, seconds, size
+from byoc.support.text import count, seconds, size
 
 __all__ = ["find_ops", "why"]
 

@@ -42,7 +42,7 @@ def bind_dims(model: Model, sizes: Mapping[str, int]) -> Model:
     from tvm import relax
 
     from byoc.frontends.normalise import normalise_module
-    from byoc.partition.decode import Decoder
+    from byoc.ir.decode import Decoder
 
     main = model.mod["main"]
     decoder = Decoder()

@@ -5,7 +5,7 @@ import pytest
 import tvm
 from tvm import relax, tirx
 
-from byoc.partition.decode import Decoder, dim_names
+from byoc.ir.decode import Decoder, dim_names
 from byoc.partition.flops import cost, type_bytes
 from byoc.partition.graph import OpGraph
 from byoc.segment import TensorType

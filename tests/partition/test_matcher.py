@@ -13,9 +13,9 @@ from tvm.relax.dpl import is_const, is_op, is_shape, is_tuple, is_var, wildcard
 from tvm.relax.dpl.pattern import GlobalVarPattern
 
 from byoc.errors import VendorError
+from byoc.ir.decode import Decoder
 from byoc.partition import partition_module
 from byoc.partition.compile import LEGAL_KINDS, compile_pattern
-from byoc.partition.decode import Decoder
 from byoc.partition.graph import OpGraph
 from byoc.partition.matcher import MatchState
 from byoc.vendor import Pattern

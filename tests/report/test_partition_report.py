@@ -22,7 +22,7 @@ from byoc.partition import (
     SplitRecord,
 )
 from byoc.report import SCHEMA_VERSION, render_json, report_from_json
-from byoc.report.units import change, count, percent, seconds, size
+from byoc.support.text import change, count, percent, seconds, size
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from tvm import relax
 from tvm.relax.dpl import is_op, wildcard
 
-from byoc.partition.decode import Decoder
+from byoc.ir.decode import Decoder
 from byoc.partition.match import VendorPatterns
 from byoc.partition.pipeline import make_want
 from byoc.partition.scene import Scene
