@@ -9,13 +9,14 @@ No vendor names here, no code generation. Cost grows linearly with the number of
 from byoc.partition.bridge import segment_from_function
 from byoc.partition.pipeline import PartitionResult, partition_module
 from byoc.partition.policy import Policy, Rule
-from byoc.partition.report import (
+from byoc.partition.whatif import what_if
+from byoc.report.partition_report import PartitionReport
+from byoc.report.records import (
     HOST,
     BorderRecord,
     Counterfactual,
     Coverage,
     OpRecord,
-    PartitionReport,
     PlanRecord,
     ReasonCount,
     Refusal,
@@ -23,7 +24,6 @@ from byoc.partition.report import (
     SplitRecord,
     Verdict,
 )
-from byoc.partition.whatif import what_if
 
 __all__ = [
     "HOST",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from byoc.partition.report import PartitionReport, SegmentRecord
+from byoc.report.partition_report import PartitionReport
+from byoc.report.records import SegmentRecord
 
 __all__ = ["LOW_COVERAGE", "advise", "warn"]
 

@@ -26,7 +26,7 @@ from byoc.partition.match import (
     nodes_by_op,
 )
 from byoc.partition.matcher import CompiledPattern, MatchState
-from byoc.partition.report import Refusal
+from byoc.report.records import Refusal
 from byoc.vendor import Pattern
 
 __all__ = ["Candidates", "find_candidates"]

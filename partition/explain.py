@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from byoc.partition.graph import OpGraph
 from byoc.partition.match import Matches, VendorPatterns
 from byoc.partition.matcher import CompiledPattern, MatchState
-from byoc.partition.report import Refusal
+from byoc.report.records import Refusal
 
 __all__ = ["Explainer"]
 

@@ -22,7 +22,7 @@ from byoc.partition.compile import compile_pattern
 from byoc.partition.entries import ESCAPE
 from byoc.partition.graph import OpGraph
 from byoc.partition.matcher import CompiledPattern, MatchState
-from byoc.partition.report import Refusal
+from byoc.report.records import Refusal
 from byoc.segment import Array, Node, TensorType
 from byoc.vendor import Pattern, Reject, Vendor, check_patterns
 

@@ -22,18 +22,12 @@ from byoc.partition.place.strategy import Strategy, resolve_strategy
 from byoc.partition.place.wishes import Wishes, check_budget, check_offload
 from byoc.partition.policy import Policy, unused_rules
 from byoc.partition.record import Recorder
-from byoc.partition.report import (
-    BorderRecord,
-    OpRecord,
-    PartitionReport,
-    PlanRecord,
-    SegmentRecord,
-    SplitRecord,
-)
 from byoc.partition.scene import Scene, Spent, Want
 from byoc.partition.segments import build_segment
 from byoc.partition.splits import find_splits
 from byoc.partition.whatif import Placed
+from byoc.report.partition_report import PartitionReport
+from byoc.report.records import BorderRecord, OpRecord, PlanRecord, SegmentRecord, SplitRecord
 from byoc.segment import Segment
 from byoc.vendor import Vendor, check_vendor
 

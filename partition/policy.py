@@ -21,7 +21,7 @@ from fnmatch import translate
 from functools import cached_property
 
 from byoc.errors import OptionError, choices
-from byoc.partition.report import HOST, OpRecord
+from byoc.report.records import HOST, OpRecord
 
 __all__ = ["ACTIONS", "Decision", "Policy", "Rule", "unused_rules"]
 

@@ -14,7 +14,7 @@ from byoc.opaque import OP as OPAQUE
 from byoc.partition.flops import Costs
 from byoc.partition.graph import OpGraph
 from byoc.partition.match import Matches
-from byoc.partition.report import Refusal
+from byoc.report.records import Refusal
 from byoc.segment import TensorType
 
 __all__ = ["HEAVY_FLOPS", "prune_scope"]

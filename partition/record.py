@@ -12,7 +12,8 @@ from byoc.partition.match import Matches
 from byoc.partition.outline import Outlined
 from byoc.partition.place.schedule import elapsed
 from byoc.partition.place.tasks import make_tasks
-from byoc.partition.report import (
+from byoc.partition.scene import Scene
+from byoc.report.records import (
     HOST,
     BorderRecord,
     OpRecord,
@@ -20,7 +21,6 @@ from byoc.partition.report import (
     SegmentRecord,
     Verdict,
 )
-from byoc.partition.scene import Scene
 from byoc.segment import Segment
 
 __all__ = ["Recorder", "seconds_text"]

@@ -20,7 +20,7 @@ from itertools import pairwise
 
 from byoc.partition.graph import OpGraph
 from byoc.partition.group import SEARCH_LIMIT, topological_order
-from byoc.partition.report import HOST, SplitRecord
+from byoc.report.records import HOST, SplitRecord
 
 __all__ = ["find_splits"]
 

@@ -23,7 +23,8 @@ from byoc.partition.match import MatchedComposite, Matches
 from byoc.partition.place.schedule import elapsed
 from byoc.partition.place.tasks import Segments, make_tasks
 from byoc.partition.prune import prune_scope
-from byoc.partition.report import HOST, Counterfactual, PartitionReport
+from byoc.report.partition_report import PartitionReport
+from byoc.report.records import HOST, Counterfactual
 
 if TYPE_CHECKING:
     from byoc.partition.pipeline import PartitionResult

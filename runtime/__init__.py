@@ -3,13 +3,14 @@
 Needs tvm-ffi and byoc's own library, never TVM's compiler.
 """
 
+from byoc.report.profile import Profile
+from byoc.report.times import TaskTime
 from byoc.runtime.cpu import cpu_features
 from byoc.runtime.healing import Fault
 from byoc.runtime.loading import load_program
 from byoc.runtime.memory import Memory
 from byoc.runtime.native import num_threads, set_num_threads
 from byoc.runtime.plan import Plan
-from byoc.runtime.profile import Profile, TaskTime
 from byoc.runtime.program import (
     Healing,
     HostModule,

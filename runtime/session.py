@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from byoc.errors import ArtifactError, InputError
+from byoc.report.profile import Profile
 from byoc.runtime.binding import Binder
 from byoc.runtime.healing import Fault, FaultLog
 from byoc.runtime.host import share_host
@@ -25,7 +26,6 @@ from byoc.runtime.native import (
 )
 from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.ports import Inputs
-from byoc.runtime.profile import Profile
 from byoc.runtime.program import Program
 from byoc.runtime.requests import Desk, Done, Future
 from byoc.runtime.trace import make_profile

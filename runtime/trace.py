@@ -1,6 +1,6 @@
 """From the executor's traces to a `Profile`: names, borders, waiting, the critical path.
 
-The path goes back from the last end of all: see `byoc.runtime.profile` for the picture.
+The path goes back from the last end of all: see `byoc.report.profile` for the picture.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+from byoc.report.profile import Profile
+from byoc.report.times import TaskTime
 from byoc.runtime.native import numpy_dtype
 from byoc.runtime.plan import Plan, PlanTensor
-from byoc.runtime.profile import Profile, TaskTime
 from byoc.runtime.program import Program, VmProgram
 
 __all__ = ["make_profile"]

@@ -124,7 +124,7 @@ def partition(
 def _answer(report: PartitionReport, why: list[str], what_if: bool, json: bool) -> None:
     """The answers to --why and --what-if."""
     if json:
-        from byoc.report.why import find_ops
+        from byoc.report.render.why import find_ops
 
         answer: dict[str, object] = {}
         if why:

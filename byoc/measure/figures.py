@@ -26,7 +26,7 @@ from byoc.measure.keys import match_content
 from byoc.measure.workshop import Workshop
 from byoc.partition.flops import cost, type_bytes
 from byoc.partition.place import Costs
-from byoc.partition.report import HOST
+from byoc.report.records import HOST
 from byoc.segment import Array, Composite, Node, Segment, TensorType
 from byoc.vendor import Match, Rates
 

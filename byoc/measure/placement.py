@@ -33,7 +33,7 @@ from byoc.measure.workshop import REVISION, Workshop
 from byoc.opaque import check_placed
 from byoc.partition import PartitionReport, partition_module
 from byoc.partition.place import Costs, Strategy, alternatives, fixed
-from byoc.partition.report import HOST
+from byoc.report.records import HOST
 from byoc.runtime import Session
 from byoc.runtime.program import Program
 from byoc.segment import Array, Segment

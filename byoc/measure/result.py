@@ -8,7 +8,8 @@ from math import isfinite
 
 from byoc.measure.figures import Figures
 from byoc.measure.store import Timed
-from byoc.partition.report import HOST, PartitionReport, PlanRecord
+from byoc.report.partition_report import PartitionReport
+from byoc.report.records import HOST, PlanRecord
 from byoc.segment import Segment
 
 __all__ = ["finished_report"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from byoc.errors import OptionError, choices
-from byoc.partition.report import HOST
+from byoc.report.records import HOST
 from byoc.vendor import Match, Rates, Vendor
 
 __all__ = ["HOST_RATES", "Costs", "Measured"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from byoc.errors import OptionError, choices
 from byoc.partition.place.problem import Problem
 from byoc.partition.place.search import search
-from byoc.partition.report import HOST
+from byoc.report.records import HOST
 
 __all__ = ["place_fixed"]
 

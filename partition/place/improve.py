@@ -18,7 +18,7 @@ from random import Random
 from byoc.partition.place.problem import Placed, Problem
 from byoc.partition.place.search import Found, search
 from byoc.partition.place.steps import Tweak
-from byoc.partition.report import HOST
+from byoc.report.records import HOST
 
 __all__ = ["SURE", "best_choice", "segment_moves", "sure_choice", "trim", "tweaks"]
 

@@ -16,7 +16,7 @@ from byoc.partition.place.improve import sure_choice, tweaks
 from byoc.partition.place.problem import Placed, Problem
 from byoc.partition.place.search import search
 from byoc.partition.place.strategy import ORDER, Strategy, fixed
-from byoc.partition.report import HOST
+from byoc.report.records import HOST
 from byoc.vendor import Vendor
 
 if TYPE_CHECKING:

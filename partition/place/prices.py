@@ -10,7 +10,7 @@ from byoc.partition.flops import cost, type_bytes
 from byoc.partition.graph import OpGraph
 from byoc.partition.match import GraphMatch, MatchedComposite
 from byoc.partition.place.costs import HOST_RATES, Costs
-from byoc.partition.report import HOST
+from byoc.report.records import HOST
 from byoc.segment import TensorType
 from byoc.vendor import Match, Rates, Vendor
 

@@ -26,7 +26,7 @@ from byoc.partition.place.prices import Prices
 from byoc.partition.place.schedule import elapsed
 from byoc.partition.place.tasks import Segments, make_tasks
 from byoc.partition.prune import prune_scope
-from byoc.partition.report import HOST, Refusal
+from byoc.report.records import HOST, Refusal
 
 __all__ = ["Limits", "Placed", "Problem"]
 

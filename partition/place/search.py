@@ -33,7 +33,7 @@ from itertools import combinations
 
 from byoc.partition.place.problem import Placed, Problem
 from byoc.partition.place.steps import Offer, Step, Tweak, make_steps
-from byoc.partition.report import HOST
+from byoc.report.records import HOST
 
 __all__ = ["Found", "search"]
 

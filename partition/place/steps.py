@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from byoc.partition.place.problem import Problem
-from byoc.partition.report import HOST
+from byoc.report.records import HOST
 
 __all__ = ["Offer", "Step", "Tweak", "make_steps"]
 

@@ -8,7 +8,7 @@ from byoc.partition.graph import OpGraph
 from byoc.partition.match import MatchedComposite
 from byoc.partition.place.prices import Prices
 from byoc.partition.place.schedule import Task
-from byoc.partition.report import HOST
+from byoc.report.records import HOST
 
 __all__ = ["Segments", "make_tasks"]
 

@@ -20,7 +20,7 @@ from byoc.partition.candidates import Candidates
 from byoc.partition.graph import OpGraph
 from byoc.partition.place.tasks import Segments
 from byoc.partition.policy import Decision, Policy
-from byoc.partition.report import HOST, OpRecord
+from byoc.report.records import HOST, OpRecord
 
 if TYPE_CHECKING:
     from byoc.partition.place.problem import Problem

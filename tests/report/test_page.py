@@ -12,9 +12,9 @@ from reports import NASTY, full_report, long_report
 
 from byoc.partition import OpRecord, PartitionReport, Refusal
 from byoc.report import to_dict
-from byoc.report.html import page_data, render_html
-from byoc.report.layout import OP_HEIGHT, OP_WIDTH, layout
-from byoc.report.pack import pack
+from byoc.report.render.html import page_data, render_html
+from byoc.report.render.layout import OP_HEIGHT, OP_WIDTH, layout
+from byoc.report.render.pack import pack
 
 browser = pytest.mark.skipif(chromium() is None, reason=MISSING)
 

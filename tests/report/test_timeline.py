@@ -11,8 +11,8 @@ from reports import full_report
 from test_page import unpack
 
 from byoc.errors import ArtifactError
-from byoc.report.html import render_html
-from byoc.report.timeline import timeline_data
+from byoc.report.render.html import render_html
+from byoc.report.render.timeline import timeline_data
 
 browser = pytest.mark.skipif(chromium() is None, reason=MISSING)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from byoc.partition.report import HOST, PartitionReport
+from byoc.report.records import HOST, ReportRecords
 
 __all__ = ["OP_HEIGHT", "OP_WIDTH", "Block", "Layout", "layout"]
 
@@ -66,7 +66,7 @@ class _Box:
     y: int = 0
 
 
-def layout(report: PartitionReport) -> Layout:
+def layout(report: ReportRecords) -> Layout:
     """Lay out a report's ops. A report without edges (schema version 1) is drawn as a chain."""
     preds = _preds(report)
     blocks = _blocks(report, preds)
@@ -105,7 +105,7 @@ def layout(report: PartitionReport) -> Layout:
     return Layout(tuple(made), tuple(xs), tuple(ys), width, height)
 
 
-def _preds(report: PartitionReport) -> list[list[int]]:
+def _preds(report: ReportRecords) -> list[list[int]]:
     position = {op.index: k for k, op in enumerate(report.ops)}
     found = [
         [position[i] for i in op.inputs if position.get(i, k) != k]
@@ -116,7 +116,7 @@ def _preds(report: PartitionReport) -> list[list[int]]:
     return found
 
 
-def _blocks(report: PartitionReport, preds: Sequence[Sequence[int]]) -> list[tuple[str, list[int]]]:
+def _blocks(report: ReportRecords, preds: Sequence[Sequence[int]]) -> list[tuple[str, list[int]]]:
     """(segment or "", ops) in topological order.
 
     Host ops join along edges on one level, as in `byoc.partition.group`: the level of an item

@@ -10,17 +10,15 @@ import json
 from dataclasses import asdict
 from importlib import resources
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from byoc.partition.report import PartitionReport
-from byoc.report.json import to_dict
-from byoc.report.layout import OP_HEIGHT, OP_WIDTH, layout
-from byoc.report.pack import pack
-from byoc.report.timeline import timeline_data
+from byoc.report.records import ReportRecords
+from byoc.report.render.json import to_dict
+from byoc.report.render.layout import OP_HEIGHT, OP_WIDTH, layout
+from byoc.report.render.pack import pack
+from byoc.report.render.timeline import timeline_data
+from byoc.report.times import RunTimes
 from byoc.support.files import write_text
-
-if TYPE_CHECKING:
-    from byoc.runtime.profile import Profile
 
 __all__ = ["page_data", "render_html", "write_html", "write_profile"]
 
@@ -30,7 +28,7 @@ _SCRIPTS = (
 _TABLES = ("ops", "segments", "reasons", "borders", "plans", "splits", "counterfactuals")
 
 
-def page_data(report: PartitionReport, profile: Profile | None = None) -> dict[str, Any]:
+def page_data(report: ReportRecords, profile: RunTimes | None = None) -> dict[str, Any]:
     """What the page embeds: the report of `to_dict`, lists packed; layout; profile, or None."""
     data = to_dict(report)
     for split in data["splits"]:
@@ -53,7 +51,7 @@ def page_data(report: PartitionReport, profile: Profile | None = None) -> dict[s
     return {**data, "tables": tables, "layout": drawn, "profile": run}
 
 
-def render_html(report: PartitionReport, profile: Profile | None = None) -> str:
+def render_html(report: ReportRecords, profile: RunTimes | None = None) -> str:
     """The page as text."""
     data = page_data(report, profile)
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -71,7 +69,7 @@ def _read(name: str) -> str:
 
 
 def write_html(
-    report: PartitionReport, path: str | PathLike[str], profile: Profile | None = None
+    report: ReportRecords, path: str | PathLike[str], profile: RunTimes | None = None
 ) -> None:
     """Write the page to `path`, whole or not at all.
 
@@ -82,10 +80,10 @@ def write_html(
 
 
 def write_profile(
-    profile: Profile, path: str | PathLike[str], report: PartitionReport | None = None
+    profile: RunTimes, path: str | PathLike[str], report: ReportRecords | None = None
 ) -> None:
     """Write the page of a profile, with the graph and tables of `report` where there is one.
 
     Raises ArtifactError when the file cannot be written.
     """
-    write_html(report or PartitionReport((), (), ()), path, profile)
+    write_html(report or ReportRecords((), (), ()), path, profile)

@@ -7,14 +7,14 @@ from dataclasses import fields
 from typing import Any
 
 from byoc.errors import OptionError, choices
-from byoc.partition.report import OpRecord, PartitionReport
+from byoc.report.records import OpRecord, ReportRecords
 
 __all__ = ["KINDS", "rows"]
 
 Row = dict[str, Any]
 
 
-def rows(report: PartitionReport, kind: str = "ops") -> list[Row]:
+def rows(report: ReportRecords, kind: str = "ops") -> list[Row]:
     """One dict per record; every dict has the same keys, every value is a scalar or None.
 
     Lists become text: ``inputs`` is ``"3 4"``, ``path`` is ``"exp (e, host) → …"``. An op has two
@@ -27,7 +27,7 @@ def rows(report: PartitionReport, kind: str = "ops") -> list[Row]:
     return make(report)
 
 
-def _ops(report: PartitionReport) -> list[Row]:
+def _ops(report: ReportRecords) -> list[Row]:
     return [_op(op, report.vendors) for op in report.ops]
 
 
@@ -43,7 +43,7 @@ def _op(op: OpRecord, vendors: tuple[str, ...]) -> Row:
     return row
 
 
-def _splits(report: PartitionReport) -> list[Row]:
+def _splits(report: ReportRecords) -> list[Row]:
     found = []
     for split in report.splits:
         row = _flat(split, without=("path",))
@@ -52,11 +52,11 @@ def _splits(report: PartitionReport) -> list[Row]:
     return found
 
 
-def _reasons(report: PartitionReport) -> list[Row]:
+def _reasons(report: ReportRecords) -> list[Row]:
     return [{**_flat(r, without=("ops",)), "ops": ", ".join(r.ops)} for r in report.reasons()]
 
 
-def _of(name: str) -> Callable[[PartitionReport], list[Row]]:
+def _of(name: str) -> Callable[[ReportRecords], list[Row]]:
     return lambda report: [_flat(record) for record in getattr(report, name)]
 
 
@@ -64,7 +64,7 @@ def _flat(record: Any, without: tuple[str, ...] = ()) -> Row:
     return {f.name: getattr(record, f.name) for f in fields(record) if f.name not in without}
 
 
-KINDS: dict[str, Callable[[PartitionReport], list[Row]]] = {
+KINDS: dict[str, Callable[[ReportRecords], list[Row]]] = {
     "ops": _ops,
     "segments": _of("segments"),
     "borders": _of("borders"),

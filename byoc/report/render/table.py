@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from byoc.partition.report import HOST, PartitionReport
+from byoc.report.records import HOST, ReportRecords
 from byoc.support.text import count, percent, seconds, size
 
 __all__ = ["render_table", "renderables"]
@@ -18,7 +18,7 @@ SHOWN_REASONS = 20
 SHOWN_SPLITS = 5
 
 
-def render_table(report: PartitionReport, *, ops: bool = False, width: int | None = None) -> str:
+def render_table(report: ReportRecords, *, ops: bool = False, width: int | None = None) -> str:
     """The report as plain text, `width` columns wide (default: 120)."""
     console = Console(width=width or 120, color_system=None, highlight=False)
     with console.capture() as capture:
@@ -26,7 +26,7 @@ def render_table(report: PartitionReport, *, ops: bool = False, width: int | Non
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def renderables(report: PartitionReport, *, ops: bool = False) -> RenderableType:
+def renderables(report: ReportRecords, *, ops: bool = False) -> RenderableType:
     """The report as something a rich Console prints, with colour where it has any."""
     parts: list[RenderableType] = []
     if report.segments:
@@ -54,7 +54,7 @@ def _table(*columns: tuple[str, str]) -> Table:
     return table
 
 
-def _segments(report: PartitionReport) -> Table:
+def _segments(report: ReportRecords) -> Table:
     table = _table(
         ("segment", "<"), ("ops", ">"), ("composites", ">"), ("FLOPs", ">"), ("weights", ">"),
         ("inputs", ">"), ("in", ">"), ("outputs", ">"), ("out", ">"), ("function", "<"),
@@ -72,7 +72,7 @@ def _segments(report: PartitionReport) -> Table:
     return table
 
 
-def _coverage(report: PartitionReport) -> Text:
+def _coverage(report: ReportRecords) -> Text:
     coverage = report.coverage
     places = Counter(op.place for op in report.ops)
     where = ", ".join(f"{n} {place}" for place, n in places.most_common()) or "none"
@@ -82,7 +82,7 @@ def _coverage(report: PartitionReport) -> Text:
     return text
 
 
-def _host(report: PartitionReport) -> RenderableType:
+def _host(report: ReportRecords) -> RenderableType:
     kinds = Counter(op.op for op in report.host_ops)
     shown = ", ".join(f"{n} {op}" for op, n in kinds.most_common(12))
     more = ", …" if len(kinds) > 12 else ""
@@ -100,7 +100,7 @@ def _host(report: PartitionReport) -> RenderableType:
     return Group(head, table)
 
 
-def _plans(report: PartitionReport) -> RenderableType:
+def _plans(report: ReportRecords) -> RenderableType:
     table = _table(
         ("plan", "<"), ("segments", ">"), ("predicted", ">"), ("measured", ">"), ("noise", ">"),
         ("", "<"),
@@ -115,7 +115,7 @@ def _plans(report: PartitionReport) -> RenderableType:
     return Group(Text(""), table)
 
 
-def _sentences(report: PartitionReport) -> list[RenderableType]:
+def _sentences(report: ReportRecords) -> list[RenderableType]:
     """Splits, counterfactuals, advice and warnings, each under its heading."""
     splits = [split.text for split in report.splits[:SHOWN_SPLITS]]
     hidden = len(report.splits) - SHOWN_SPLITS
@@ -134,7 +134,7 @@ def _sentences(report: PartitionReport) -> list[RenderableType]:
     return parts
 
 
-def _ops(report: PartitionReport) -> RenderableType:
+def _ops(report: ReportRecords) -> RenderableType:
     table = _table(
         ("#", ">"), ("op", "<"), ("name", "<"), ("place", "<"), ("pattern", "<"), ("FLOPs", ">"),
         ("type", "<"), ("why not", "<"),

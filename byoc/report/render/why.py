@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 
 from byoc.errors import OptionError
-from byoc.partition.report import HOST, OpRecord, PartitionReport, SegmentRecord
+from byoc.report.records import HOST, OpRecord, ReportRecords, SegmentRecord
 from byoc.support.text import count, seconds, size
 
 __all__ = ["find_ops", "why"]
 
 
-def why(report: PartitionReport, op: str) -> str:
+def why(report: ReportRecords, op: str) -> str:
     """Place, verdict of each vendor, cost, segment and splits of the ops named `op`.
 
     op: a name of the model file, or ``"#12"`` for the op of that index.
@@ -20,7 +20,7 @@ def why(report: PartitionReport, op: str) -> str:
     return "\n\n".join(_why(report, found) for found in find_ops(report, op))
 
 
-def find_ops(report: PartitionReport, op: str) -> tuple[OpRecord, ...]:
+def find_ops(report: ReportRecords, op: str) -> tuple[OpRecord, ...]:
     """The ops of a name (several may share one), or the one of an index as ``"#12"``.
 
     Raises OptionError when there is none.
@@ -39,7 +39,7 @@ def find_ops(report: PartitionReport, op: str) -> tuple[OpRecord, ...]:
     raise OptionError(f"the model has no op named {op!r} among its {len(report.ops)}; {hint}")
 
 
-def _why(report: PartitionReport, op: OpRecord) -> str:
+def _why(report: ReportRecords, op: OpRecord) -> str:
     where = "on the host" if op.place == HOST else f"on {op.place}, in segment {op.segment}"
     lines = [f"#{op.index} {op.op} ({op.name}) in {op.function}: {where}"]
     work = f"{count(op.flops)} FLOPs, {size(op.bytes)} read and written, {op.type}"

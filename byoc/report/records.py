@@ -1,17 +1,12 @@
-"""Pass 6: report. Where every op went, and why; plain frozen data.
+"""What a partition report holds: where every op went, and why; plain frozen values.
 
-How it looks (table, JSON, page) is the business of `byoc.report`.
+The partitioner makes them (`byoc.partition.explaining`), `byoc.report.render` shows them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from os import PathLike
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from byoc.runtime.profile import Profile
 
 __all__ = [
     "HOST",
@@ -19,10 +14,10 @@ __all__ = [
     "Counterfactual",
     "Coverage",
     "OpRecord",
-    "PartitionReport",
     "PlanRecord",
     "ReasonCount",
     "Refusal",
+    "ReportRecords",
     "SegmentRecord",
     "SplitRecord",
     "Verdict",
@@ -208,8 +203,8 @@ class ReasonCount:
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionReport:
-    """What `partition_module` did. Print it, or ask `table`, `to_json`, `to_html`."""
+class ReportRecords:
+    """Everything a partition report holds; `byoc.PartitionReport` is this and its renderings."""
 
     vendors: tuple[str, ...]
     ops: tuple[OpRecord, ...]
@@ -260,48 +255,3 @@ class PartitionReport:
             ReasonCount(vendor, reason, n, tuple(kinds[vendor, reason]))
             for (vendor, reason), n in count.most_common()
         )
-
-    def rows(self, kind: str = "ops") -> list[dict[str, Any]]:
-        """One flat dict per op, or per entry of "segments", "borders", "plans", "splits",
-        "counterfactuals" or "reasons": ``pandas.DataFrame(report.rows())``.
-
-        Raises OptionError for another kind.
-        """
-        from byoc.report import rows
-
-        return rows(self, kind)
-
-    def why(self, op: str) -> str:
-        """Why an op is where it is: its place, each vendor's verdict, its segment, the splits
-        around it. op: its name, or "#12" for its index.
-
-        Raises OptionError when no op is called so; the message has the nearest names.
-        """
-        from byoc.report import why
-
-        return why(self, op)
-
-    def table(self, *, ops: bool = False, width: int | None = None) -> str:
-        """The report for a terminal; `ops` adds one line per op."""
-        from byoc.report import render_table
-
-        return render_table(self, ops=ops, width=width)
-
-    def to_json(self, *, indent: int | None = 2) -> str:
-        """The report as JSON; the schema is versioned and documented in docs/report.md."""
-        from byoc.report import render_json
-
-        return render_json(self, indent=indent)
-
-    def to_html(self, path: str | PathLike[str], profile: Profile | None = None) -> None:
-        """Write the report as one self-contained page.
-
-        profile: (optional) of a run of the model, `Executable.profile`: adds its timeline.
-        Raises ArtifactError when the file cannot be written; no half-written file is left.
-        """
-        from byoc.report import write_html
-
-        write_html(self, path, profile)
-
-    def __str__(self) -> str:
-        return self.table()

@@ -10,17 +10,15 @@ once; of every request only the times are, in ns::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from byoc.report.pack import pack
-
-if TYPE_CHECKING:
-    from byoc.runtime.profile import Profile, TaskTime
+from byoc.report.render.pack import pack
+from byoc.report.times import RunTimes, TaskTime
 
 __all__ = ["timeline_data"]
 
 
-def timeline_data(profile: Profile) -> dict[str, Any]:
+def timeline_data(profile: RunTimes) -> dict[str, Any]:
     """The profile as JSON values; `pack`ed where it is long."""
     kinds: dict[tuple[object, ...], int] = {}  # equal in all that is not time
     firsts: list[TaskTime] = []
