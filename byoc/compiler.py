@@ -18,7 +18,7 @@ from byoc.building import HealSpec, build_program, compile_segments, one_at_a_ti
 from byoc.discovery import Requested, VendorSpec, resolve
 from byoc.errors import OptionError
 from byoc.executable import Executable
-from byoc.opaque import check_placed
+from byoc.kit.foreign_op import check_placed
 from byoc.policy_file import resolve_policy
 from byoc.runtime.isolation import IsolateSpec, resolve_isolation
 

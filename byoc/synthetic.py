@@ -70,7 +70,7 @@ def synthetic(
     rates = Rates(launch=launch, border=border, border_bytes=border_bytes)
 
     def offered() -> Sequence[Pattern]:
-        from byoc.patterns import any_call
+        from byoc.kit.patterns import any_call
 
         found = list(patterns()) if patterns is not None else []
         known = {pattern.name for pattern in found}
@@ -119,7 +119,7 @@ def _compile(
     segment: Segment, launch: float, seconds_of: Callable[[Sequence[Node]], float] | None
 ) -> Artifact:
     """8 bytes, length of the header; the header as JSON; the segment as ONNX."""
-    from byoc.interchange import segment_to_onnx
+    from byoc.kit.onnx_export import segment_to_onnx
 
     pace = 0.0
     if seconds_of is not None:

@@ -20,8 +20,8 @@ from typing import Any
 import tvm
 
 from byoc.ir.decode import Decoder, dim_names
-from byoc.opaque import OP as OPAQUE
-from byoc.opaque import model_of
+from byoc.kit.foreign_op import OP as OPAQUE
+from byoc.kit.foreign_op import model_of
 from byoc.partition.entries import flatten
 from byoc.partition.graph import OpGraph
 from byoc.partition.pipeline import functions_of

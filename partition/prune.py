@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from byoc.ir.decode import UNKNOWN_DIM, dim_names
-from byoc.opaque import OP as OPAQUE
+from byoc.kit.foreign_op import OP as OPAQUE
 from byoc.partition.flops import Costs
 from byoc.partition.graph import OpGraph
 from byoc.partition.match import Matches

@@ -65,7 +65,7 @@ def test_the_contract_imports_only_itself():
 
 def test_partition_imports_the_contract_only():
     # how a report looks is asked for when a report is shown
-    allowed = CONTRACT | {"byoc.report", "byoc.opaque"}
+    allowed = CONTRACT | {"byoc.report", "byoc.kit.foreign_op"}
     assert strangers("byoc.partition", allowed) == []
 
 
@@ -80,9 +80,9 @@ def test_runtime_imports_the_contract_only():
 )
 def test_a_vendor_imports_the_contract_only(vendor):
     tools = {  # made for vendors
-        "byoc.interchange",
-        "byoc.opaque",
-        "byoc.patterns",
+        "byoc.kit.onnx_export",
+        "byoc.kit.foreign_op",
+        "byoc.kit.patterns",
         "byoc.quantize",
         "byoc.runtime.boxes",
         "byoc.runtime.native.find_library",

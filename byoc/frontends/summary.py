@@ -13,7 +13,7 @@ from tvm import relax
 from tvm.ir import Call, GenericConst, Op, is_prim_expr
 
 from byoc.frontends.model import Model
-from byoc.opaque import OP
+from byoc.kit.foreign_op import OP
 
 __all__ = ["OpaqueOp", "Summary", "summarise"]
 

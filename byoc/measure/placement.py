@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from byoc.building import HealSpec, build_program
 from byoc.discovery import Requested
 from byoc.errors import ByocError, CompileError, ModelError
+from byoc.kit.foreign_op import check_placed
 from byoc.measure.budget import Budget
 from byoc.measure.figures import Figures
 from byoc.measure.kernels import time_kernels
@@ -30,7 +31,6 @@ from byoc.measure.race import Contender, race, winner
 from byoc.measure.result import finished_report
 from byoc.measure.store import Store, Timed
 from byoc.measure.workshop import REVISION, Workshop
-from byoc.opaque import check_placed
 from byoc.partition import PartitionReport, partition_module
 from byoc.partition.place import Costs, Strategy, alternatives, fixed
 from byoc.report.records import HOST

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from byoc.building import HealSpec, build_program, compile_segment
 from byoc.discovery import Requested
 from byoc.executable import REPORT_MEMBER, Executable
+from byoc.kit.foreign_op import check_placed
 from byoc.measure.budget import parse_budget
 from byoc.measure.inputs import model_inputs, symbolic_dims
 from byoc.measure.placement import Limits, measure_placement
 from byoc.measure.progress import Progress, show_progress
 from byoc.measure.store import Store
-from byoc.opaque import check_placed
 from byoc.partition import PartitionReport, partition_module
 from byoc.runtime.program import Isolation, Program
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from byoc.building import COMPILING, HealSpec, build_program, compile_segments
 from byoc.errors import CompileError
-from byoc.opaque import check_placed
+from byoc.kit.foreign_op import check_placed
 from byoc.runtime import Session
 from byoc.segment import Array
 from byoc.specialise.options import Specialise, check_options, symbolic_dims

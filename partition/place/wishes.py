@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from byoc.errors import OptionError, choices
-from byoc.opaque import OP as OPAQUE
+from byoc.kit.foreign_op import OP as OPAQUE
 from byoc.partition.candidates import Candidates
 from byoc.partition.graph import OpGraph
 from byoc.partition.place.tasks import Segments

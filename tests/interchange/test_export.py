@@ -10,7 +10,7 @@ from tvm.relax import op
 
 import byoc
 from byoc.errors import CompileError
-from byoc.interchange import EXPORTABLE, segment_to_onnx
+from byoc.kit.onnx_export import EXPORTABLE, segment_to_onnx
 from byoc.segment import Node, Segment, TensorType
 
 pytest.importorskip("onnxruntime")

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from byoc.errors import CompileError
-from byoc.interchange import OPSET, Step, boxed_types, segment_to_onnx, steps_of
-from byoc.opaque import OP
+from byoc.kit.foreign_op import OP
+from byoc.kit.onnx_export import OPSET, Step, boxed_types, segment_to_onnx, steps_of
 from byoc.segment import Artifact, Segment
 
 __all__ = ["compile_segment"]

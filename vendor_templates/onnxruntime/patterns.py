@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byoc.interchange import EXPORTABLE, refusal
-from byoc.opaque import OP, register
-from byoc.patterns import any_call
+from byoc.kit.foreign_op import OP, register
+from byoc.kit.onnx_export import EXPORTABLE, refusal
+from byoc.kit.patterns import any_call
 from byoc.vendor import Match, Pattern, Reject
 
 __all__ = ["patterns"]

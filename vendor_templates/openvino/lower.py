@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from byoc.errors import CompileError
-from byoc.interchange import segment_to_onnx
+from byoc.kit.onnx_export import segment_to_onnx
 from byoc.segment import Artifact, Segment
 
 __all__ = ["compile_segment"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byoc.interchange import EXPORTABLE, refusal
-from byoc.patterns import any_call
+from byoc.kit.onnx_export import EXPORTABLE, refusal
+from byoc.kit.patterns import any_call
 from byoc.vendor import Match, Pattern, Reject
 
 __all__ = ["patterns"]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from byoc.errors import CompileError
-from byoc.interchange.context import Context, Unsupported
-from byoc.interchange.opaque import boxed_types, embed, rename_value
-from byoc.interchange.ops import EXPORTS
-from byoc.opaque import OP
+from byoc.kit.foreign_op import OP
+from byoc.kit.onnx_export.context import Context, Unsupported
+from byoc.kit.onnx_export.foreign import boxed_types, embed, rename_value
+from byoc.kit.onnx_export.ops import EXPORTS
 from byoc.segment import Node, Segment, TensorType
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _ports(op: str) -> tuple[tuple[tuple[str, frozenset[str]], ...], tuple[str, 
 def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
     """Write a segment as an ONNX model, inputs ``i0, i1, …``, outputs ``o0, o1, …``.
 
-    opset: of the opaque nodes in it (see `byoc.interchange.opaque`); all others are written as
+    opset: of the opaque nodes in it (see `byoc.kit.onnx_export.foreign`); all others are written as
     opset 20 has them.
     Raises CompileError naming the segment and the node when a node has no ONNX form.
     """
@@ -170,7 +170,7 @@ def _port(name: str, ty: TensorType, boxed: onnx.TypeProto | None) -> onnx.Value
     import onnx
     from onnx import helper
 
-    from byoc.interchange.ops.elementwise import numpy_dtype
+    from byoc.kit.onnx_export.ops.elementwise import numpy_dtype
 
     if boxed is not None:
         return onnx.ValueInfoProto(name=name, type=boxed)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from byoc.interchange.context import Export
-from byoc.interchange.ops import elementwise, neural, reduce, shape
+from byoc.kit.onnx_export.context import Export
+from byoc.kit.onnx_export.ops import elementwise, neural, reduce, shape
 
 __all__ = ["EXPORTS"]
 

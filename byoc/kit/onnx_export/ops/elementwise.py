@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from byoc.interchange.context import Context, Export, Unsupported
+from byoc.kit.onnx_export.context import Context, Export, Unsupported
 from byoc.segment import Node
 
 __all__ = ["EXPORTS", "numpy_dtype"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from byoc.interchange.context import Context, Export, Unsupported
+from byoc.kit.onnx_export.context import Context, Export, Unsupported
 from byoc.segment import Node
 
 __all__ = ["EXPORTS"]

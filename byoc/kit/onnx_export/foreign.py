@@ -1,4 +1,4 @@
-"""Opaque nodes (`byoc.opaque`) back to ONNX.
+"""Opaque nodes (`byoc.kit.foreign_op`) back to ONNX.
 
 The exporter writes one opset. Nodes that mean the same there are written between the others;
 nodes of a version of their own need a model of their own, so a segment may become several::
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from byoc.interchange.context import Context
-from byoc.opaque import OP, boxed_ports, model_of
+from byoc.kit.foreign_op import OP, boxed_ports, model_of
+from byoc.kit.onnx_export.context import Context
 from byoc.segment import Node, Segment
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class _Renaming:
 
 
 def boxed_types(segment: Segment) -> dict[int, onnx.TypeProto]:
-    """Value id → ONNX type of the segment's values that are no tensors (see `byoc.opaque`)."""
+    """Value id → ONNX type of the segment's values that are no tensors (see `byoc.kit.foreign_op`)."""
     types: dict[int, onnx.TypeProto] = {}
     for node in segment.nodes:
         if node.op == OP and node.attrs["boxes"]:

@@ -2,13 +2,13 @@
 
 A vendor built on it needs little more than "build" and "run": its patterns are `EXPORTABLE`,
 its check is `refusal`, its compile starts with `segment_to_onnx`. An engine that runs all of ONNX
-may take opaque nodes too (a pattern on `byoc.opaque.OP`); `steps_of` cuts a segment by opsets then.
+may take opaque nodes too (a pattern on `byoc.kit.foreign_op.OP`); `steps_of` cuts a segment by opsets then.
 """
 
 from __future__ import annotations
 
-from byoc.interchange.exporter import EXPORTABLE, OPSET, refusal, segment_to_onnx
-from byoc.interchange.opaque import Step, boxed_types, steps_of
+from byoc.kit.onnx_export.exporter import EXPORTABLE, OPSET, refusal, segment_to_onnx
+from byoc.kit.onnx_export.foreign import Step, boxed_types, steps_of
 
 __all__ = [
     "EXPORTABLE",
