@@ -21,7 +21,7 @@ import numpy as np
 
 import byoc
 from benchmarks.zoo import build, random_inputs
-from byoc.discovery import find
+from byoc.plugins.discovery import find
 
 __all__ = ["BackgroundResult", "measure"]
 

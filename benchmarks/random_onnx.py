@@ -54,8 +54,8 @@ def _vendors(names: Sequence[str]) -> dict[str, list[Any]]:
     """The vendors of each set; their patterns are read once, not once for every graph."""
     from dataclasses import replace
 
-    from byoc.discovery import find
     from byoc.partition import pipeline
+    from byoc.plugins.discovery import find
     from byoc.vendor import check_patterns
 
     known: dict[str, Any] = {}

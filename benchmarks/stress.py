@@ -151,7 +151,7 @@ def stress_sessions(file: Path, at_once: int, rounds: int) -> Sessions:
 def models(names: Sequence[str] = MODELS) -> list[byoc.Executable]:
     """Files, loaded; or models of the zoo, the first with dnnl where it is, others on the host."""
     from benchmarks.zoo import model_path
-    from byoc.discovery import vendors
+    from byoc.plugins.discovery import vendors
 
     if all(name.endswith(".byoc") for name in names):
         return [byoc.load(name) for name in names]

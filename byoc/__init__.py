@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from byoc.compiler import compile, partition_model
-    from byoc.discovery import VendorInfo, vendors
     from byoc.errors import (
         ArtifactError,
         ByocError,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     )
     from byoc.executable import Executable, load
     from byoc.partition import PartitionReport, PartitionResult, Policy, Rule
+    from byoc.plugins.discovery import VendorInfo, vendors
     from byoc.runtime import set_num_threads
     from byoc.segment import Artifact, Composite, Node, Segment, TensorType
     from byoc.vendor import Match, NativeRuntime, Pattern, PythonRuntime, Reject, Vendor
@@ -65,7 +65,7 @@ __all__ = [
 
 _HOMES = {
     "byoc.compiler": ("compile", "partition_model"),
-    "byoc.discovery": ("VendorInfo", "vendors"),
+    "byoc.plugins.discovery": ("VendorInfo", "vendors"),
     "byoc.executable": ("Executable", "load"),
     "byoc.partition": ("PartitionReport", "PartitionResult", "Policy", "Rule"),
     "byoc.runtime": ("set_num_threads",),

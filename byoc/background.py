@@ -29,9 +29,9 @@ from byoc.runtime import Healing, Isolation, Session
 from byoc.segment import Artifact, Segment
 
 if TYPE_CHECKING:
-    from byoc.discovery import Requested
     from byoc.frontends import Model
     from byoc.partition import PartitionReport, PartitionResult
+    from byoc.plugins.discovery import Requested
 
 __all__ = ["Background", "Builds", "Readiness", "SegmentState", "compile_in_background"]
 

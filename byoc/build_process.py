@@ -22,7 +22,7 @@ from byoc.segment import Artifact, Segment
 from byoc.support.block_torch_import import leave_torch_out
 
 if TYPE_CHECKING:
-    from byoc.discovery import Requested
+    from byoc.plugins.discovery import Requested
 
 __all__ = ["BuildStoppedError", "build_in_process", "check_spawnable"]
 
@@ -35,7 +35,7 @@ class BuildStoppedError(Exception):
 
 def check_spawnable(requests: Sequence[Requested]) -> None:
     """Raises OptionError for a vendor that a child process could not find under its name."""
-    from byoc.discovery import find
+    from byoc.plugins.discovery import find
 
     for request in requests:
         name = request.vendor.name
@@ -111,7 +111,7 @@ def _main() -> None:
     os.dup2(2, 1)
     leave_torch_out()
     from byoc.building import compile_segment
-    from byoc.discovery import resolve
+    from byoc.plugins.discovery import resolve
 
     name, options, segment = pickle.load(sys.stdin.buffer)
     try:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from byoc.discovery import Requested
 from byoc.errors import ByocError, CompileError
 from byoc.executable import REPORT_MEMBER
+from byoc.plugins.discovery import Requested
 from byoc.runtime.program import Healing, Program, VendorUse, VmProgram
 from byoc.segment import Artifact, Segment
 

@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from byoc.building import HealSpec, build_program, compile_segments, one_at_a_time
-from byoc.discovery import Requested, VendorSpec, resolve
 from byoc.errors import OptionError
 from byoc.executable import Executable
 from byoc.kit.foreign_op import check_placed
+from byoc.plugins.discovery import Requested, VendorSpec, resolve
 from byoc.policy_file import resolve_policy
 from byoc.runtime.isolation import IsolateSpec, resolve_isolation
 

@@ -315,6 +315,6 @@ def load(
 
 
 def _find_runtime(vendor: str) -> NativeRuntime | PythonRuntime:
-    from byoc.discovery import find
+    from byoc.plugins.discovery import find
 
     return find(vendor).runtime

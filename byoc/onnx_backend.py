@@ -20,10 +20,10 @@ from onnx import helper
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from byoc.compiler import compile as compile_model
-from byoc.discovery import VendorSpec
 from byoc.errors import CompileError, InputError, ModelError
 from byoc.executable import Executable
 from byoc.frontends.onnx.specialise import deciding_inputs, with_constants
+from byoc.plugins.discovery import VendorSpec
 
 __all__ = [
     "ByocBackend",

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import tvm_ffi
 
-from byoc.discovery import GROUP, find, validate_options
+from byoc.plugins.discovery import GROUP, find, validate_options
 from byoc.runtime.native import as_tensor
 from byoc.runtime.native import function as runtime_function
 from byoc.runtime.program import VendorUse

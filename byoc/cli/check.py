@@ -25,7 +25,7 @@ def check(
     Every byte is compared with its hash; versions, CPU and vendors with what the file needs. No
     code of the file or of a vendor is loaded. Exit status 1 when it does not run here.
     """
-    from byoc.discovery import vendors
+    from byoc.plugins.discovery import vendors
     from byoc.runtime.checking import check_file
 
     known = {vendor.name: vendor for vendor in vendors()}

@@ -11,7 +11,7 @@ __all__ = ["vendors"]
 
 def vendors(json: Json = False) -> None:
     """List the vendors: available, or the reason why not."""
-    from byoc.discovery import vendors as find_vendors
+    from byoc.plugins.discovery import vendors as find_vendors
 
     found = find_vendors()
     if json:

@@ -19,13 +19,13 @@ from statistics import median
 
 import numpy as np
 
-from byoc.discovery import Requested
 from byoc.measure.extract import segment_of_match
 from byoc.measure.kernels import HostOp
 from byoc.measure.keys import match_content
 from byoc.measure.workshop import Workshop
 from byoc.partition.flops import cost, type_bytes
 from byoc.partition.place import Costs
+from byoc.plugins.discovery import Requested
 from byoc.report.records import HOST
 from byoc.segment import Array, Composite, Node, Segment, TensorType
 from byoc.vendor import Match, Rates

@@ -18,7 +18,6 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from byoc.building import HealSpec, build_program
-from byoc.discovery import Requested
 from byoc.errors import ByocError, CompileError, ModelError
 from byoc.kit.foreign_op import check_placed
 from byoc.measure.budget import Budget
@@ -33,6 +32,7 @@ from byoc.measure.store import Store, Timed
 from byoc.measure.workshop import REVISION, Workshop
 from byoc.partition import PartitionReport, partition_module
 from byoc.partition.place import Costs, Strategy, alternatives, fixed
+from byoc.plugins.discovery import Requested
 from byoc.report.records import HOST
 from byoc.runtime import Session
 from byoc.runtime.program import Program

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from byoc.building import HealSpec, build_program, compile_segment
-from byoc.discovery import Requested
 from byoc.executable import REPORT_MEMBER, Executable
 from byoc.kit.foreign_op import check_placed
 from byoc.measure.budget import parse_budget
@@ -16,6 +15,7 @@ from byoc.measure.placement import Limits, measure_placement
 from byoc.measure.progress import Progress, show_progress
 from byoc.measure.store import Store
 from byoc.partition import PartitionReport, partition_module
+from byoc.plugins.discovery import Requested
 from byoc.runtime.program import Isolation, Program
 
 if TYPE_CHECKING:

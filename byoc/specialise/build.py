@@ -25,9 +25,9 @@ from byoc.specialise.options import Specialise, check_options, symbolic_dims
 from byoc.specialise.shapes import Shapes
 
 if TYPE_CHECKING:
-    from byoc.discovery import Requested
     from byoc.frontends import Model
     from byoc.partition import PartitionResult
+    from byoc.plugins.discovery import Requested
     from byoc.runtime.program import Program
 
 __all__ = ["bind_dims", "make_shapes"]

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-import byoc.discovery as discovery
+import byoc.plugins.discovery as discovery
 from byoc.errors import VendorError
 from byoc.segment import Artifact
 from byoc.vendor import NativeRuntime, PythonRuntime, Vendor

@@ -106,7 +106,7 @@ class _Options(pydantic.BaseModel):
 
 
 def test_options_are_validated_and_the_legal_ones_listed():
-    from byoc.discovery import resolve
+    from byoc.plugins.discovery import resolve
 
     vendor = _vendor(options=_Options, runtime=PythonRuntime(lambda blob, constants, options: None))
     (request,) = resolve({vendor: {"level": 3}})

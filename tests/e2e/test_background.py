@@ -237,7 +237,7 @@ def test_saving_waits_for_the_engines(model, right, gates, tmp_path, monkeypatch
     timer.start()
     exe.save(tmp_path / "m.byoc")
     assert exe.ready.complete
-    monkeypatch.setattr("byoc.discovery.find", lambda name: slow)
+    monkeypatch.setattr("byoc.plugins.discovery.find", lambda name: slow)
     loaded = byoc.load(tmp_path / "m.byoc")
     close(loaded(X), right)
     assert loaded.ready.complete and loaded.wait(0)

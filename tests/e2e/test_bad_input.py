@@ -177,7 +177,7 @@ class TestVendors:
     def test_its_library_is_missing(self, model, monkeypatch):
         from dataclasses import replace
 
-        from byoc.discovery import find
+        from byoc.plugins.discovery import find
         from byoc.vendor import NativeRuntime
 
         elsewhere = replace(find("dnnl"), runtime=NativeRuntime("byoc_no_such"))

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 import byoc
 from benchmarks.zoo import build, random_inputs
 from byoc.bench import difference
-from byoc.discovery import find
+from byoc.plugins.discovery import find
 from byoc.specialise import Specialise
 from byoc.specialise.build import bind_dims
 

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import byoc
-from byoc.discovery import resolve
 from byoc.errors import ExecutionError, InputError, ModelError
+from byoc.plugins.discovery import resolve
 from byoc.runtime import boxes
 
 pytest.importorskip("onnxruntime")

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from onnx import TensorProto, helper, numpy_helper
 
 import byoc
-from byoc.discovery import find
 from byoc.errors import ByocError
+from byoc.plugins.discovery import find
 from byoc.runtime import archive, load_program
 from byoc.runtime.saving import sign_file
 
