@@ -20,7 +20,7 @@ from byoc.executable import Executable
 from byoc.kit.foreign_op import check_placed
 from byoc.plugins.discovery import Requested, VendorSpec, resolve
 from byoc.policy_file import resolve_policy
-from byoc.runtime.isolation import IsolateSpec, resolve_isolation
+from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 
 if TYPE_CHECKING:
     from byoc.background import Background

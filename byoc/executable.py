@@ -24,7 +24,7 @@ from byoc.runtime import (
     load_program,
     save_program,
 )
-from byoc.runtime.isolation import IsolateSpec, resolve_isolation
+from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 from byoc.runtime.program import PortType, Program
 from byoc.segment import Array
 from byoc.vendor import NativeRuntime, PythonRuntime

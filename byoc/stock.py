@@ -27,7 +27,7 @@ from byoc.plugins.discovery import GROUP, find, validate_options
 from byoc.runtime.native import as_tensor
 from byoc.runtime.native import function as runtime_function
 from byoc.runtime.program import VendorUse
-from byoc.runtime.vendors import bind, load_native
+from byoc.runtime.vendor_runtimes import bind, load_native
 from byoc.segment import Artifact
 from byoc.vendor import NativeRuntime, Pattern, PythonRuntime, Vendor, check_patterns, check_vendor
 

@@ -5,9 +5,10 @@ Needs tvm-ffi and byoc's own library, never TVM's compiler.
 
 from byoc.report.profile import Profile
 from byoc.report.times import TaskTime
-from byoc.runtime.cpu import cpu_features
-from byoc.runtime.healing import Fault
-from byoc.runtime.loading import load_program
+from byoc.runtime.fallback import Fault
+from byoc.runtime.io.cpu import cpu_features
+from byoc.runtime.io.loading import load_program
+from byoc.runtime.io.saving import save_program
 from byoc.runtime.memory import Memory
 from byoc.runtime.native import num_threads, set_num_threads
 from byoc.runtime.plan import Plan
@@ -23,8 +24,7 @@ from byoc.runtime.program import (
     VmProgram,
     VmTwin,
 )
-from byoc.runtime.requests import DeadlineError, Future, QueueFullError
-from byoc.runtime.saving import save_program
+from byoc.runtime.request_queue import DeadlineError, Future, QueueFullError
 from byoc.runtime.session import Session
 
 __all__ = [

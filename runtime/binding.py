@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from byoc.errors import ArtifactError, OptionError, VendorError, choices
-from byoc.runtime import vendors
-from byoc.runtime.healing import Fault, FaultLog, Slot, check_limits, guard, twin_function
-from byoc.runtime.isolation import Workers
+from byoc.runtime import vendor_runtimes as vendors
+from byoc.runtime.fallback import Fault, FaultLog, Slot, check_limits, guard, twin_function
+from byoc.runtime.isolation.processes import Workers
 from byoc.runtime.plan import Plan
 from byoc.runtime.program import Program
 from byoc.segment import Artifact

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from byoc.runtime.native import function
 from byoc.runtime.plan import Plan
 from byoc.runtime.program import Program
-from byoc.runtime.vendors import Bound
+from byoc.runtime.vendor_runtimes import Bound
 from byoc.segment import Array
 
 __all__ = ["Memory", "account"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from byoc.errors import InputError, choices
-from byoc.runtime import boxes
+from byoc.runtime import value_handles as boxes
 from byoc.runtime.native import function, numpy_dtype
 from byoc.runtime.program import PortType
 from byoc.segment import Array, Dim

@@ -44,7 +44,7 @@ class PortType:
     """A named input or output of the model and its type (dims may be symbolic in a VM program).
 
     value: empty for tensors. Else what callers give and get, as ONNX spells it ("tensor(string)",
-    "seq(tensor(float))"), while `type` is that of its handle (see `runtime/boxes.py`).
+    "seq(tensor(float))"), while `type` is that of its handle (see `runtime/value_handles.py`).
     """
 
     name: str

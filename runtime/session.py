@@ -13,8 +13,8 @@ from typing import Any
 from byoc.errors import ArtifactError, InputError
 from byoc.report.profile import Profile
 from byoc.runtime.binding import Binder
-from byoc.runtime.healing import Fault, FaultLog
-from byoc.runtime.host import share_host
+from byoc.runtime.fallback import Fault, FaultLog
+from byoc.runtime.host_library import share_host
 from byoc.runtime.memory import Memory, account
 from byoc.runtime.native import (
     as_tensor,
@@ -27,7 +27,7 @@ from byoc.runtime.native import (
 from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.ports import Inputs
 from byoc.runtime.program import Program
-from byoc.runtime.requests import Desk, Done, Future
+from byoc.runtime.request_queue import Desk, Done, Future
 from byoc.runtime.trace import make_profile
 from byoc.segment import Array, Artifact
 

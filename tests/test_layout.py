@@ -84,7 +84,7 @@ def test_a_vendor_imports_the_contract_only(vendor):
         "byoc.kit.foreign_op",
         "byoc.kit.patterns",
         "byoc.quantize",
-        "byoc.runtime.boxes",
+        "byoc.runtime.value_handles",
         "byoc.runtime.native.find_library",
         "byoc.runtime.num_threads",
     }

@@ -26,7 +26,7 @@ def check(
     code of the file or of a vendor is loaded. Exit status 1 when it does not run here.
     """
     from byoc.plugins.discovery import vendors
-    from byoc.runtime.checking import check_file
+    from byoc.runtime.io.checking import check_file
 
     known = {vendor.name: vendor for vendor in vendors()}
     with progress(f"checking {model}"):

@@ -11,7 +11,7 @@ from byoc.cli.common import Json, print_json, progress
 
 if TYPE_CHECKING:
     from byoc.frontends.summary import Summary
-    from byoc.runtime.manifest import Manifest
+    from byoc.runtime.io.manifest import Manifest
 
 __all__ = ["inspect"]
 
@@ -81,7 +81,7 @@ def _summary_lines(path: Path, s: Summary) -> list[str]:
 
 
 def _inspect_artifact(model: Path, json: bool) -> None:
-    from byoc.runtime.checking import inspect_file, signature_of
+    from byoc.runtime.io.checking import inspect_file, signature_of
 
     manifest = inspect_file(model)
     signature = signature_of(model)
@@ -96,7 +96,7 @@ def _inspect_artifact(model: Path, json: bool) -> None:
 def _document(manifest: Manifest) -> dict[str, Any]:
     import pydantic
 
-    from byoc.runtime.manifest import Manifest as Type
+    from byoc.runtime.io.manifest import Manifest as Type
 
     document: dict[str, Any] = pydantic.TypeAdapter(Type).dump_python(manifest, mode="json")
     return document

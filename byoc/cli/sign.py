@@ -31,8 +31,8 @@ def sign(
 
     Check it with `byoc check MODEL.byoc --require-signature PUB.pem`.
     """
-    from byoc.runtime.checking import signature_of
-    from byoc.runtime.saving import sign_file
+    from byoc.runtime.io.checking import signature_of
+    from byoc.runtime.io.saving import sign_file
 
     sign_file(model, key)
     signature = signature_of(model)

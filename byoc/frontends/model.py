@@ -32,7 +32,7 @@ class Model:
     inputs, outputs: names as the model file spells them, in `main`'s order.
     source: what it was read from ("onnx", "tflite", "torch", "relay", "relax").
     values: ports that are no tensors → what they are ("seq(tensor(float))"); in `main` they are
-    handles (`byoc.runtime.boxes`).
+    handles (`byoc.runtime.value_handles`).
     versions: operator set → its version, where the source has any. operators: operator as the
     source spells it → how often it stands there, where a frontend tells.
     rules: wishes for the placement that the source holds; they come before the user's.

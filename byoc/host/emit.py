@@ -27,7 +27,7 @@ from byoc.host.kernels.conv import (
 )
 from byoc.host.schedule.kernel import extent_of
 from byoc.host.target import Machine
-from byoc.mapped import drop_pages, from_numpy
+from byoc.runtime.io.mapped_memory import drop_pages, from_numpy
 
 __all__ = [
     "emit_conv",

@@ -16,7 +16,7 @@ from statistics import median
 
 from byoc.measure.timing import Probe, plan_probe, time_probes
 from byoc.measure.workshop import aligned, draw
-from byoc.runtime.host import load_host
+from byoc.runtime.host_library import load_host
 from byoc.runtime.native import as_tensor
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.runtime.program import Program

@@ -17,7 +17,7 @@ from byoc.plugins.discovery import Requested
 from byoc.runtime import num_threads
 from byoc.runtime.native import numpy_dtype
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
-from byoc.runtime.vendors import bind
+from byoc.runtime.vendor_runtimes import bind
 from byoc.segment import Array, Artifact, Segment, TensorType
 
 __all__ = ["REVISION", "Workshop", "aligned", "machine"]

@@ -1,5 +1,5 @@
 /*!
- * \brief Reading the file format under an artifact: the C++ side of runtime/archive.py, which
+ * \brief Reading the file format under an artifact: the C++ side of runtime/io/archive.py, which
  * tells how it is laid out and why every byte of it is known.
  */
 #ifndef BYOC_RUNTIME_ARCHIVE_H_

@@ -1,4 +1,4 @@
-/*! \brief Does an artifact fit this machine: the C++ side of runtime/cpu.py and its checks. */
+/*! \brief Does an artifact fit this machine: the C++ side of runtime/io/cpu.py and its checks. */
 #ifndef BYOC_RUNTIME_MACHINE_H_
 #define BYOC_RUNTIME_MACHINE_H_
 

@@ -1,4 +1,4 @@
-/*! \brief The manifest of an artifact: the C++ side of runtime/manifest.py. */
+/*! \brief The manifest of an artifact: the C++ side of runtime/io/manifest.py. */
 #ifndef BYOC_RUNTIME_MANIFEST_H_
 #define BYOC_RUNTIME_MANIFEST_H_
 
@@ -14,7 +14,7 @@
 
 namespace byoc {
 
-/*! \brief The newest format that is read; must equal NEWEST_FORMAT of runtime/manifest.py. */
+/*! \brief The newest format that is read; must equal NEWEST_FORMAT of runtime/io/manifest.py. */
 inline constexpr int64_t kNewestFormat = 5;
 
 /*! \brief A named input or output; a symbolic dimension is -1. */

@@ -1,4 +1,4 @@
-/*! \brief Checking ed25519 signatures with the system's libcrypto: see runtime/signing.py. */
+/*! \brief Checking ed25519 signatures with the system's libcrypto: see runtime/io/signing.py. */
 #ifndef BYOC_RUNTIME_SIGNATURE_H_
 #define BYOC_RUNTIME_SIGNATURE_H_
 

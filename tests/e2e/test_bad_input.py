@@ -303,7 +303,7 @@ class TestArtifacts:
 
     def rewrite(self, artifact: Path, change) -> Path:
         """The same file with another manifest, all hashes in order."""
-        from byoc.runtime import archive
+        from byoc.runtime.io import archive
 
         with zipfile.ZipFile(artifact) as source:
             data = {name: source.read(name) for name in source.namelist()}

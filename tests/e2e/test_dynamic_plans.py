@@ -479,7 +479,7 @@ class TestFiles:
     def test_a_file_without_plans_keeps_its_old_format(self, tmp_path):
         exe = byoc.compile(rows(), specialise=True)
         exe.save(tmp_path / "m.byoc")
-        from byoc.runtime.checking import inspect_file
+        from byoc.runtime.io.checking import inspect_file
 
         assert inspect_file(tmp_path / "m.byoc").format == 2
         assert byoc.load(tmp_path / "m.byoc").specialisations.plans == ()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
 
-from byoc import mapped
+from byoc.runtime.io import mapped_memory as mapped
 
 CODE = """
 import gc

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 import byoc
 from byoc.errors import ExecutionError, InputError, ModelError
 from byoc.plugins.discovery import resolve
-from byoc.runtime import boxes
+from byoc.runtime import value_handles as boxes
 
 pytest.importorskip("onnxruntime")
 

@@ -18,18 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from byoc.errors import ArtifactError, CompileError, VendorError
-from byoc.runtime import (
-    Program,
-    Session,
-    Target,
-    archive,
-    cpu_features,
-    fitting,
-    load_program,
-    manifest,
-    save_program,
-)
-from byoc.runtime.weights import WeightsWriter, view_array
+from byoc.runtime import Program, Session, Target, cpu_features, load_program, save_program
+from byoc.runtime.io import archive, fitting, manifest
+from byoc.runtime.io.weights import WeightsWriter, view_array
 from byoc.segment import Artifact
 from byoc.vendor import NativeRuntime
 
@@ -361,7 +352,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from byoc.runtime import Session, load_program
-from byoc.runtime.weights import release
+from byoc.runtime.io.weights import release
 from byoc.vendor import PythonRuntime
 def init(blob, constants, options):
     packed = []

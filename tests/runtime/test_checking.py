@@ -18,7 +18,7 @@ import pytest
 
 from byoc.errors import ArtifactError
 from byoc.runtime import Program, Session, Target, load_program, save_program
-from byoc.runtime.checking import check_file, inspect_file
+from byoc.runtime.io.checking import check_file, inspect_file
 
 
 @dataclasses.dataclass
@@ -86,7 +86,7 @@ def test_nothing_native_is_loaded(file):
     code = """
 import sys
 from pathlib import Path
-from byoc.runtime.checking import check_file, inspect_file
+from byoc.runtime.io.checking import check_file, inspect_file
 inspect_file(Path(sys.argv[1])); check_file(Path(sys.argv[1]), lambda name: None)
 print("byoc_runtime" in Path("/proc/self/maps").read_text(), "tvm" in sys.modules)
 """

@@ -13,7 +13,8 @@ import pytest
 from test_artifact import file, program  # noqa: F401 (fixtures)
 
 from byoc.errors import ByocError
-from byoc.runtime import Session, archive, load_program
+from byoc.runtime import Session, load_program
+from byoc.runtime.io import archive
 
 GiB = 1 << 30
 

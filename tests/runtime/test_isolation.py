@@ -19,7 +19,7 @@ from isolated_vendor import RUNTIME, SHAPE, chain, one
 
 from byoc.errors import ExecutionError, OptionError, VendorError
 from byoc.runtime import Healing, Isolation, Session, VendorUse, load_program, save_program
-from byoc.runtime.isolation import resolve_isolation
+from byoc.runtime.isolation.processes import resolve_isolation
 from byoc.vendor import PythonRuntime
 
 X = np.random.default_rng(0).integers(-9, 9, SHAPE).astype("float32")

@@ -15,7 +15,7 @@ from native_vendor import build_vendor
 import byoc.runtime
 from byoc.errors import VendorError
 from byoc.runtime import Session, num_threads, set_num_threads
-from byoc.runtime import vendors as runtime_vendors
+from byoc.runtime import vendor_runtimes as runtime_vendors
 from byoc.runtime.native import find_library
 from byoc.runtime.program import VendorUse
 from byoc.vendor import NativeRuntime, PythonRuntime

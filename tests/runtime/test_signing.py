@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 
 from byoc.errors import ArtifactError, OptionError
 from byoc.runtime import Session, load_program, save_program
-from byoc.runtime.checking import check_file, inspect_file, signature_of
-from byoc.runtime.saving import sign_file
+from byoc.runtime.io.checking import check_file, inspect_file, signature_of
+from byoc.runtime.io.saving import sign_file
 
 
 def write_keys(folder: Path, name: str, kind=ed25519.Ed25519PrivateKey) -> tuple[Path, Path]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from byoc.runtime import boxes
+from byoc.runtime import value_handles as boxes
 from byoc.segment import Array
 
 __all__ = ["init"]

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from byoc.mapped import ALIGNMENT, aligned_empty, drop_pages, from_numpy, is_aligned
+from byoc.runtime.io.mapped_memory import (
+    ALIGNMENT,
+    aligned_empty,
+    drop_pages,
+    from_numpy,
+    is_aligned,
+)
 
 __all__ = [
     "ALIGNMENT",

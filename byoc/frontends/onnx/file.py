@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from byoc.errors import ModelError
 from byoc.frontends.onnx import wire
 from byoc.frontends.onnx.weights import Weights
-from byoc.mapped import map_file
+from byoc.runtime.io.mapped_memory import map_file
 
 __all__ = ["open_model"]
 

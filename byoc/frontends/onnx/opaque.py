@@ -38,7 +38,7 @@ MAX_NODES = 1000
 """Nodes of one region; a chain of values that never become tensors ends here."""
 
 HANDLE = relax.TensorType((), "int64")
-"""What stands in Relax for a value that is no tensor (see `byoc.runtime.boxes`)."""
+"""What stands in Relax for a value that is no tensor (see `byoc.runtime.value_handles`)."""
 
 _MAX_ELEMENTS = 1 << 46
 
@@ -78,7 +78,7 @@ class Pending:
 class Boxed:
     """An input or output of the model that is no tensor of known shape.
 
-    var: its handle, a Relax value (see `byoc.runtime.boxes`); only opaque nodes read it.
+    var: its handle, a Relax value (see `byoc.runtime.value_handles`); only opaque nodes read it.
     """
 
     name: str

@@ -20,7 +20,7 @@ from onnx import numpy_helper
 
 from byoc.errors import ModelError
 from byoc.frontends.normalise.tensors import aligned_empty, copy_tiles, from_numpy, is_aligned
-from byoc.mapped import drop_pages, map_file
+from byoc.runtime.io.mapped_memory import drop_pages, map_file
 
 __all__ = ["Weights"]
 

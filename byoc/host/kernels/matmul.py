@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
-from byoc.mapped import aligned_empty
+from byoc.runtime.io.mapped_memory import aligned_empty
 
 __all__ = ["MatmulTile", "choose_tile", "matmul", "pack_columns"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import tvm_ffi
 from interpret import interpret
 
-from byoc.runtime.vendors import load_native
+from byoc.runtime.vendor_runtimes import load_native
 from byoc.vendor_templates.dnnl import VENDOR
 from byoc.vendor_templates.dnnl.dims import evaluate
 

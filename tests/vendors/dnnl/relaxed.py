@@ -7,7 +7,7 @@ from tvm import relax
 
 from byoc.errors import VendorError
 from byoc.partition import segment_from_function
-from byoc.runtime.vendors import load_native
+from byoc.runtime.vendor_runtimes import load_native
 from byoc.vendor_templates.dnnl import VENDOR
 
 

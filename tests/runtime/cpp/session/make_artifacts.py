@@ -24,8 +24,9 @@ from onnx import TensorProto, helper, numpy_helper
 import byoc
 from byoc.errors import ByocError
 from byoc.plugins.discovery import find
-from byoc.runtime import archive, load_program
-from byoc.runtime.saving import sign_file
+from byoc.runtime import load_program
+from byoc.runtime.io import archive
+from byoc.runtime.io.saving import sign_file
 
 FOLDER = Path(sys.argv[1])
 RNG = np.random.default_rng(0)

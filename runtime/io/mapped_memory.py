@@ -72,6 +72,6 @@ def map_file(path: Path) -> memoryview:
 
 def drop_pages(array: Array) -> None:
     """Give the pages of an array over a mapped file back; nothing for any other array."""
-    from byoc.runtime.weights import release
+    from byoc.runtime.io.weights import release
 
     release(array)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from byoc.errors import ArtifactError, OptionError
-from byoc.runtime.archive import Signature
+from byoc.runtime.io.archive import Signature
 
 __all__ = ["check_signature", "read_public_key", "sign_manifest"]
 

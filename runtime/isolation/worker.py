@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from byoc.errors import ByocError
-from byoc.runtime import vendors
-from byoc.runtime.isolation import find_runtime
+from byoc.runtime import vendor_runtimes as vendors
+from byoc.runtime.isolation.processes import find_runtime
 from byoc.runtime.native import call_on, function, numpy_dtype, set_num_threads
 from byoc.runtime.program import VendorUse
 from byoc.segment import Array, Artifact

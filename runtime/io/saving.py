@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from byoc.errors import ArtifactError
-from byoc.runtime import manifest as manifests
-from byoc.runtime.archive import (
+from byoc.runtime.io import manifest as manifests
+from byoc.runtime.io.archive import (
     add_signature,
     check_name,
     read_manifest,
     verify,
     write_archive,
 )
-from byoc.runtime.manifest import (
+from byoc.runtime.io.manifest import (
     FORMAT_VERSION,
     Manifest,
     SegmentEntry,
@@ -29,10 +29,10 @@ from byoc.runtime.manifest import (
     VendorEntry,
     installed,
 )
+from byoc.runtime.io.signing import sign_manifest
+from byoc.runtime.io.weights import WeightsWriter
 from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmTwin
-from byoc.runtime.signing import sign_manifest
-from byoc.runtime.weights import WeightsWriter
 from byoc.segment import Array
 from byoc.support.files import opened
 from byoc.vendor import NativeRuntime

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from byoc.errors import ArtifactError
-from byoc.runtime.cpu import cpu_features
-from byoc.runtime.manifest import Manifest, installed
+from byoc.runtime.io.cpu import cpu_features
+from byoc.runtime.io.manifest import Manifest, installed
 from byoc.runtime.program import Target
 
 __all__ = ["check_cpu", "check_machine", "check_tvm", "check_tvm_ffi"]

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import pydantic
 
 from byoc.errors import ArtifactError
-from byoc.runtime.archive import Member
+from byoc.runtime.io.archive import Member
+from byoc.runtime.io.weights import ArrayEntry
 from byoc.runtime.program import Healing, Isolation, PortType, Target
-from byoc.runtime.weights import ArrayEntry
 
 __all__ = [
     "FORMAT_VERSION",

@@ -17,22 +17,22 @@ from weakref import WeakValueDictionary
 import pydantic
 
 from byoc.errors import ArtifactError
-from byoc.runtime import manifest as manifests
-from byoc.runtime.archive import (
+from byoc.runtime.io import manifest as manifests
+from byoc.runtime.io.archive import (
     read_manifest,
     read_signature,
     verify,
 )
-from byoc.runtime.fitting import check_machine
-from byoc.runtime.manifest import (
+from byoc.runtime.io.fitting import check_machine
+from byoc.runtime.io.manifest import (
     Manifest,
     ShapeEntry,
     VendorEntry,
 )
+from byoc.runtime.io.signing import check_signature, read_public_key
+from byoc.runtime.io.weights import map_member, view_array
 from byoc.runtime.plan import Plan, decode_plan
 from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmProgram, VmTwin
-from byoc.runtime.signing import check_signature, read_public_key
-from byoc.runtime.weights import map_member, view_array
 from byoc.segment import Array, Artifact
 from byoc.support.files import opened
 from byoc.vendor import NativeRuntime, PythonRuntime

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from byoc.errors import ArtifactError
-from byoc.runtime import manifest as manifests
-from byoc.runtime.archive import Signature, read_manifest, read_signature, verify
-from byoc.runtime.fitting import check_cpu, check_tvm, check_tvm_ffi
-from byoc.runtime.manifest import NEWEST_FORMAT, Manifest
-from byoc.runtime.signing import check_signature, read_public_key
+from byoc.runtime.io import manifest as manifests
+from byoc.runtime.io.archive import Signature, read_manifest, read_signature, verify
+from byoc.runtime.io.fitting import check_cpu, check_tvm, check_tvm_ffi
+from byoc.runtime.io.manifest import NEWEST_FORMAT, Manifest
+from byoc.runtime.io.signing import check_signature, read_public_key
 from byoc.support.files import opened
 
 __all__ = ["Finding", "InstalledVendor", "check_file", "inspect_file", "signature_of"]

@@ -2,7 +2,7 @@
 
 ::
 
-    session ──▶ Workers ──spawn──▶ process of vendor "npu"   (byoc.runtime.isolation_worker)
+    session ──▶ Workers ──spawn──▶ process of vendor "npu"   (byoc.runtime.isolation.worker)
                    │                  its library, its segments, nothing else of the model
                    └──spawn──▶ process of vendor "acme"
 
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from byoc.errors import OptionError, VendorError, choices
+from byoc.runtime.io.weights import release
 from byoc.runtime.native import as_tensor, dense, function, num_threads
 from byoc.runtime.program import Isolation, Program, VendorUse
-from byoc.runtime.weights import release
 from byoc.segment import Artifact
 from byoc.vendor import NativeRuntime, PythonRuntime
 
@@ -35,7 +35,7 @@ _BOOT = (
     "import json, os, sys; os.closerange(6, os.sysconf('SC_OPEN_MAX')); "
     "sys.path[:] = json.loads(sys.argv[1]); "
     "from byoc.support.block_torch_import import leave_torch_out; leave_torch_out(); "
-    "from byoc.runtime.isolation_worker import main; main()"
+    "from byoc.runtime.isolation.worker import main; main()"
 )
 
 

@@ -13,9 +13,9 @@ import tvm_ffi
 from pydantic_core import to_json
 
 from byoc.errors import VendorError
+from byoc.runtime.io.weights import release
 from byoc.runtime.native import as_tensor, find_library, from_tensors, function, num_threads
 from byoc.runtime.program import VendorUse
-from byoc.runtime.weights import release
 from byoc.segment import Artifact
 from byoc.vendor import API_VERSION, NativeRuntime, PythonRuntime
 
