@@ -14,9 +14,10 @@ import numpy as np
 from tvm import relax, topi
 from tvm.ir import GenericConst
 
-from byoc.host.kernels import matmul as mm
-from byoc.host.kernels import rows
-from byoc.host.kernels.conv import (
+from byoc.runtime.io.mapped_memory import drop_pages, from_numpy
+from byoc.tir.kernels import matmul as mm
+from byoc.tir.kernels import row_kernels as rows
+from byoc.tir.kernels.conv import (
     ConvShape,
     Tile,
     choose_tile,
@@ -25,9 +26,8 @@ from byoc.host.kernels.conv import (
     turn_weight,
     turn_weight_te,
 )
-from byoc.host.schedule.kernel import extent_of
-from byoc.host.target import Machine
-from byoc.runtime.io.mapped_memory import drop_pages, from_numpy
+from byoc.tir.schedule.kernel import extent_of
+from byoc.tir.target import Machine
 
 __all__ = [
     "emit_conv",

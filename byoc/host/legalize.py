@@ -21,7 +21,7 @@ from byoc.host.emit import (
 from byoc.host.extremes import EXTREMES
 from byoc.host.narrow import NARROW
 from byoc.host.spelled import SPELLED
-from byoc.host.target import Machine
+from byoc.tir.target import Machine
 
 __all__ = ["legalize"]
 

@@ -12,8 +12,8 @@ import tvm
 
 from byoc.errors import CompileError
 from byoc.host.scratch import Noting
-from byoc.host.target import Machine, host_machine
 from byoc.runtime.program import Target
+from byoc.tir.target import Machine, host_machine
 
 __all__ = ["HostLibrary", "build", "library_of"]
 

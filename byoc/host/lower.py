@@ -26,9 +26,9 @@ from byoc.errors import ByocError, CompileError
 from byoc.host.decompose import decompose
 from byoc.host.legalize import legalize
 from byoc.host.names import restore, tag
-from byoc.host.schedule import schedule_kernels
 from byoc.host.segments import externalize_segments, is_segment
-from byoc.host.target import Machine, host_machine
+from byoc.tir.schedule import schedule_kernels
+from byoc.tir.target import Machine, host_machine
 
 __all__ = ["Lowered", "lower", "lower_module", "needs_vm"]
 

@@ -15,7 +15,7 @@ from tvm.relax import transform
 from byoc.errors import CompileError
 from byoc.host.library import HostLibrary, library_of
 from byoc.host.lower import lower_module
-from byoc.host.target import host_machine
+from byoc.tir.target import host_machine
 
 __all__ = ["build_vm", "check_vm"]
 

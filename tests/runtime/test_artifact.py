@@ -373,7 +373,7 @@ print(peak() - before)
 
 
 def test_cpu_features_are_those_llvm_sees():
-    from byoc.host.target import host_machine
+    from byoc.tir.target import host_machine
 
     features = cpu_features()
     assert features is None or set(host_machine().features) <= features

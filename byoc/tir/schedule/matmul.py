@@ -8,9 +8,9 @@ parallel batch, panel of columns
 
 from __future__ import annotations
 
-from byoc.host.schedule.conv import copy_padded
-from byoc.host.schedule.kernel import Kernel
-from byoc.host.schedule.tile import register_tile, share_out, tiled_reduction
+from byoc.tir.schedule.conv import copy_padded
+from byoc.tir.schedule.kernel import Kernel
+from byoc.tir.schedule.tile import register_tile, share_out, tiled_reduction
 
 __all__ = ["matmul"]
 

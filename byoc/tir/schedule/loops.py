@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from byoc.host.schedule.kernel import Kernel
+from byoc.tir.schedule.kernel import Kernel
 
 __all__ = ["largest_divisor", "vectorize_loop"]
 

@@ -17,7 +17,7 @@ from tvm import tirx
 from tvm.s_tir import SBlockRealize
 from tvm.tirx import Var
 
-from byoc.host.schedule.kernel import Kernel, extent_of
+from byoc.tir.schedule.kernel import Kernel, extent_of
 
 __all__ = ["start_before_empty_loops"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from byoc.host.schedule.kernel import Kernel
-from byoc.host.schedule.loops import vectorize_loop
+from byoc.tir.schedule.kernel import Kernel
+from byoc.tir.schedule.loops import vectorize_loop
 
 __all__ = ["rows"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from byoc.host.schedule.injective import inline_producers, vectorize_elementwise
-from byoc.host.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.injective import inline_producers, vectorize_elementwise
+from byoc.tir.schedule.kernel import Block, Kernel
 
 __all__ = ["register_tile", "share_out", "tiled_reduction"]
 

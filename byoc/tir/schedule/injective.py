@@ -18,8 +18,8 @@ from tvm import tirx
 from tvm.ir import TensorLoad, Var
 from tvm.s_tir import ScheduleError
 
-from byoc.host.schedule.kernel import Block, Kernel
-from byoc.host.schedule.loops import vectorize_loop
+from byoc.tir.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.loops import vectorize_loop
 
 __all__ = [
     "accesses_of",

@@ -10,7 +10,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import Schedule
 
-from byoc.host.target import Machine
+from byoc.tir.target import Machine
 
 __all__ = ["Block", "Kernel", "extent_of"]
 

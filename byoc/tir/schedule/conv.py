@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from tvm.s_tir import ScheduleError
 
-from byoc.host.schedule.injective import vectorize_elementwise
-from byoc.host.schedule.kernel import Block, Kernel
-from byoc.host.schedule.tile import register_tile, share_out, tiled_reduction
+from byoc.tir.schedule.injective import vectorize_elementwise
+from byoc.tir.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.tile import register_tile, share_out, tiled_reduction
 
 __all__ = ["conv", "copy_padded"]
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from tvm.s_tir import ScheduleError
 
-from byoc.host.schedule.conv import copy_padded
-from byoc.host.schedule.injective import accesses_of, inline_producers, uses, vectorize_elementwise
-from byoc.host.schedule.kernel import Block, Kernel
-from byoc.host.schedule.loops import largest_divisor, vectorize_loop
+from byoc.tir.schedule.conv import copy_padded
+from byoc.tir.schedule.injective import accesses_of, inline_producers, uses, vectorize_elementwise
+from byoc.tir.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.loops import largest_divisor, vectorize_loop
 
 __all__ = ["reduction"]
 

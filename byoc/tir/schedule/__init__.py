@@ -9,15 +9,15 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from byoc.host.functions import vectorizable
-from byoc.host.schedule.conv import conv
-from byoc.host.schedule.empty import start_before_empty_loops
-from byoc.host.schedule.injective import injective
-from byoc.host.schedule.kernel import Kernel
-from byoc.host.schedule.matmul import matmul
-from byoc.host.schedule.reduction import reduction
-from byoc.host.schedule.rows import rows
-from byoc.host.target import Machine
+from byoc.tir.fast_math import vectorizable
+from byoc.tir.schedule.conv import conv
+from byoc.tir.schedule.empty import start_before_empty_loops
+from byoc.tir.schedule.injective import injective
+from byoc.tir.schedule.kernel import Kernel
+from byoc.tir.schedule.matmul import matmul
+from byoc.tir.schedule.reduction import reduction
+from byoc.tir.schedule.row_kernels import rows
+from byoc.tir.target import Machine
 
 __all__ = ["OPAQUE", "RULES", "UNSCHEDULED", "schedule", "schedule_kernels"]
 

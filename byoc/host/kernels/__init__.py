@@ -1,1 +1,0 @@
-"""Tensor expressions of the ops that matter most; their schedules are in `byoc.host.schedule`."""
