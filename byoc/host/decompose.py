@@ -23,7 +23,7 @@ import numpy as np
 import tvm
 from tvm import relax, te, tirx
 
-from byoc.host.orders import SORTS, sorted_as
+from byoc.host.legalize.sort_keys import SORTS, sorted_as
 
 __all__ = ["decompose"]
 

@@ -24,7 +24,7 @@ from tvm.relax import transform
 
 from byoc.errors import ByocError, CompileError
 from byoc.host.decompose import decompose
-from byoc.host.legalize import legalize
+from byoc.host.legalize.rules import legalize
 from byoc.host.names import restore, tag
 from byoc.host.segments import externalize_segments, is_segment
 from byoc.tir.schedule import schedule_kernels

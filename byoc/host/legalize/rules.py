@@ -18,9 +18,9 @@ from byoc.host.emit import (
     emit_softmax,
     emit_transposed_conv,
 )
-from byoc.host.extremes import EXTREMES
-from byoc.host.narrow import NARROW
-from byoc.host.spelled import SPELLED
+from byoc.host.legalize.hyperbolic import SPELLED
+from byoc.host.legalize.minmax_reductions import EXTREMES
+from byoc.host.legalize.type_promotion import NARROW
 from byoc.tir.target import Machine
 
 __all__ = ["legalize"]
