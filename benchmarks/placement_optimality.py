@@ -25,7 +25,7 @@ def measure(seeds: range, parallel: bool) -> dict[str, Any]:
     from random_problems import best_of_all
     from test_place_search import make_problem
 
-    from byoc.partition.place.improve import best_choice
+    from byoc.partition.placing.local_search import best_choice
 
     gaps: dict[int, float] = {}
     proved = wrong = 0

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from byoc.frontends import Model
     from byoc.frontends.relay import Params
     from byoc.partition import PartitionReport, PartitionResult
-    from byoc.partition.place import Costs, Strategy
-    from byoc.partition.policy import Policy
+    from byoc.partition.placing import Costs, Strategy
+    from byoc.partition.placing.policy import Policy
     from byoc.specialise import Specialise
 
 __all__ = ["MEASURED", "compile", "partition_model"]
@@ -60,7 +60,7 @@ def partition_model(
     `onnx.ModelProto`, a `tvm.IRModule`, … vendors: names or `Vendor`
     values, or a mapping of these to options.
     placement: who gets an op that several could take: "order" (the earlier vendor), "model" (least
-    predicted time), or a `byoc.partition.place.Strategy`. policy: wishes to obey, or the YAML
+    predicted time), or a `byoc.partition.placing.Strategy`. policy: wishes to obey, or the YAML
     file that holds them. costs: figures to predict from.
     lock: a file to write the placement to. locked: such a file, to be obeyed: it is the placement.
     min_segment_ops, min_segment_flops: smaller segments stay on the host (None: the default of
@@ -199,7 +199,7 @@ def _with_rules_of(
     """The policy, after the wishes that the model's file holds: the user's come later and win."""
     if not model.rules:
         return policy
-    from byoc.partition.policy import Policy
+    from byoc.partition.placing.policy import Policy
 
     names = [request.vendor.name for request in requests]
     for rule in model.rules:

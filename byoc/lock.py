@@ -11,7 +11,7 @@
     - {place: host, ops: '92', kinds: [reshape], …}
 
 One line per *group*: the ops of a segment, or a run of ops of the host. An op is its position;
-`marks` tell whether what stands there is still the same op (see `byoc.partition.identity`),
+`marks` tell whether what stands there is still the same op (see `byoc.partition.snapshot.identity`),
 `patterns` what the vendor matched. `names` are for the reader: renaming tensors changes them and
 nothing else. The same placement of the same model is the same text, byte for byte.
 """
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import tvm
 
     from byoc.partition import PartitionReport
-    from byoc.partition.identity import Identity
-    from byoc.partition.place import Strategy
+    from byoc.partition.placing import Strategy
+    from byoc.partition.snapshot.identity import Identity
     from byoc.vendor import Vendor
 
 __all__ = ["Group", "Lock", "make_lock", "read_lock", "write_lock"]
@@ -99,8 +99,8 @@ class Lock:
         Raises LockError when the model is not the locked one (naming the first op that differs)
         or a vendor of the lock is not among `vendors`.
         """
-        from byoc.partition.identity import identify
-        from byoc.partition.place.strategy import fixed
+        from byoc.partition.placing.strategy import fixed
+        from byoc.partition.snapshot.identity import identify
 
         given = {vendor.name for vendor in vendors}
         for name in sorted({g.place for g in self.groups} - {_HOST}):
@@ -147,8 +147,8 @@ class Lock:
     def _difference(self, mod: tvm.IRModule, identity: Identity) -> str:
         """The first op that is not the locked one."""
         from byoc.ir.decode import Decoder
-        from byoc.partition.graph import OpGraph
         from byoc.partition.pipeline import functions_of
+        from byoc.partition.snapshot.graph import OpGraph
 
         advice = "make the lock again, or `byoc partition --diff` it with one of this model"
         decoder, here = Decoder(), []
@@ -189,7 +189,7 @@ def make_lock(mod: tvm.IRModule, report: PartitionReport, vendors: Iterable[Vend
     mod: the module before it was partitioned. report: of partitioning it. vendors: those that
     were asked for; the lock keeps the versions of those that got an op.
     """
-    from byoc.partition.identity import identify
+    from byoc.partition.snapshot.identity import identify
 
     identity = identify(mod)
     if len(identity.marks) != len(report.ops):

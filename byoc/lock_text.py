@@ -29,7 +29,7 @@ SCHEMA_VERSION = 1
 _PLAIN = re.compile(r"[A-Za-z_/$][\w./$+*-]*")
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf"})
-_MARK = 4  # see byoc.partition.identity.MARK_DIGITS
+_MARK = 4  # see byoc.partition.snapshot.identity.MARK_DIGITS
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -25,7 +25,7 @@ import yaml
 from byoc.errors import OptionError, choices
 
 if TYPE_CHECKING:
-    from byoc.partition.policy import Policy, Rule
+    from byoc.partition.placing.policy import Policy, Rule
 
 __all__ = ["parse_size", "read_policy", "resolve_policy"]
 
@@ -54,7 +54,7 @@ def resolve_policy(policy: Policy | str | os.PathLike[str] | None) -> Policy | N
         return None
     if isinstance(policy, (str, os.PathLike)):
         return read_policy(policy)
-    from byoc.partition.policy import Policy
+    from byoc.partition.placing.policy import Policy
 
     if isinstance(policy, Policy):
         return policy
@@ -94,7 +94,7 @@ class _Reader:
         self.problems: list[_NodeError] = []
 
     def policy(self, root: yaml.Node | None) -> Policy:
-        from byoc.partition.policy import Policy
+        from byoc.partition.placing.policy import Policy
 
         readers: dict[str, Callable[[yaml.Node], Any]] = {
             "rules": self._rules,
@@ -155,7 +155,7 @@ class _Reader:
         return tuple(rule for rule in rules if rule is not None)
 
     def _rule(self, node: yaml.Node) -> Rule | None:
-        from byoc.partition.policy import ACTIONS, Rule
+        from byoc.partition.placing.policy import ACTIONS, Rule
 
         count = len(self.problems)
         actions: dict[str, str | None] = {}

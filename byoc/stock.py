@@ -60,7 +60,7 @@ def fusion_patterns(vendor: str | Vendor) -> list[Any]:
     """
     from tvm.relax.transform import FusionPattern
 
-    from byoc.partition.context import match_bindings
+    from byoc.partition.matching.stock_context import match_bindings
 
     value = find(vendor) if isinstance(vendor, str) else check_vendor(vendor)
 

@@ -23,7 +23,7 @@ from byoc.segment import Array, Artifact, Node, Segment
 from byoc.vendor import Match, Pattern, PythonRuntime, Rates, Reject, Vendor
 
 if TYPE_CHECKING:
-    from byoc.partition.place import Costs
+    from byoc.partition.placing import Costs
 
 __all__ = ["synthetic", "synthetic_costs"]
 
@@ -159,7 +159,7 @@ def synthetic_costs(host: Seconds) -> Costs:
 
     host: kind of op → seconds (ops that are not in it cost nothing), or a function of the node.
     """
-    from byoc.partition.place import Costs
+    from byoc.partition.placing import Costs
     from byoc.vendor import Rates as _Rates
 
     return Costs(

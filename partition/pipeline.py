@@ -13,19 +13,19 @@ from tvm import relax
 
 from byoc.errors import OptionError, VendorError, choices
 from byoc.ir.decode import Decoder
-from byoc.partition.advice import advise, warn
-from byoc.partition.match import Matches, VendorPatterns
-from byoc.partition.outline import Outlined, outline_function
-from byoc.partition.place.costs import Costs
-from byoc.partition.place.problem import Limits
-from byoc.partition.place.strategy import Strategy, resolve_strategy
-from byoc.partition.place.wishes import Wishes, check_budget, check_offload
-from byoc.partition.policy import Policy, unused_rules
-from byoc.partition.record import Recorder
-from byoc.partition.scene import Scene, Spent, Want
-from byoc.partition.segments import build_segment
-from byoc.partition.splits import find_splits
-from byoc.partition.whatif import Placed
+from byoc.partition.context import Scene, Spent, Want
+from byoc.partition.explaining.advice import advise, warn
+from byoc.partition.explaining.recorder import Recorder
+from byoc.partition.explaining.whatif import Placed
+from byoc.partition.grouping.splits import find_splits
+from byoc.partition.matching.match import Matches, VendorPatterns
+from byoc.partition.outlining.outline import Outlined, outline_function
+from byoc.partition.outlining.segments import build_segment
+from byoc.partition.placing.constraints import Wishes, check_budget, check_offload
+from byoc.partition.placing.policy import Policy, unused_rules
+from byoc.partition.placing.problem import Limits
+from byoc.partition.placing.rates import Costs
+from byoc.partition.placing.strategy import Strategy, resolve_strategy
 from byoc.report.partition_report import PartitionReport
 from byoc.report.records import BorderRecord, OpRecord, PlanRecord, SegmentRecord, SplitRecord
 from byoc.segment import Segment

@@ -15,7 +15,7 @@ from byoc import LockError
 from byoc.frontends import import_model
 from byoc.lock import make_lock, read_lock, write_lock
 from byoc.lock_text import parse_lock, render_lock
-from byoc.partition.identity import identify
+from byoc.partition.snapshot.identity import identify
 
 QUICK = ("squeezenet", "resnet50", "bert_tiny")
 

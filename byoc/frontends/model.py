@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from byoc.frontends.normalise.graph import Graph
     from byoc.frontends.relay import Params, RelayModel
-    from byoc.partition.policy import Rule
+    from byoc.partition.placing.policy import Rule
 
 __all__ = ["Model", "finish", "import_model"]
 

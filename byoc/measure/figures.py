@@ -1,4 +1,4 @@
-"""Measured seconds in the form the search asks for them (`byoc.partition.place.Measured`).
+"""Measured seconds in the form the search asks for them (`byoc.partition.placing.Measured`).
 
 A search prices composites; what can be built and timed are segments. So each distinct composite
 is timed as a segment of its own, T, and the segments of whole plans too, S. What the lone ones
@@ -23,8 +23,8 @@ from byoc.measure.extract import segment_of_match
 from byoc.measure.kernels import HostOp
 from byoc.measure.keys import match_content
 from byoc.measure.workshop import Workshop
-from byoc.partition.flops import cost, type_bytes
-from byoc.partition.place import Costs
+from byoc.partition.placing import Costs
+from byoc.partition.snapshot.flops import cost, type_bytes
 from byoc.plugins.discovery import Requested
 from byoc.report.records import HOST
 from byoc.segment import Array, Composite, Node, Segment, TensorType
@@ -97,7 +97,7 @@ class Figures:
     # -- what the search asks ----------------------------------------------------------------------
 
     def piece(self, place: str, match: Match) -> float | None:
-        """See `byoc.partition.place.Measured`; unknown composites are noted in `wanted`."""
+        """See `byoc.partition.placing.Measured`; unknown composites are noted in `wanted`."""
         content = match_content(match)
         if place == HOST:
             (node,) = match.nodes
@@ -114,13 +114,13 @@ class Figures:
         return self._pieces.get(key)
 
     def segment(self, place: str, match: Match) -> float | None:
-        """See `byoc.partition.place.Measured`."""
+        """See `byoc.partition.placing.Measured`."""
         if not self._segments:
             return None
         return self._segments.get((place, match_content(match)))
 
     def border(self, source: str, target: str, nbytes: int) -> float | None:
-        """See `byoc.partition.place.Measured`: borders are in `costs`'s rates."""
+        """See `byoc.partition.placing.Measured`: borders are in `costs`'s rates."""
         return None
 
     # -- what was measured -------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from byoc.measure.result import finished_report
 from byoc.measure.store import Store, Timed
 from byoc.measure.workshop import REVISION, Workshop
 from byoc.partition import PartitionReport, partition_module
-from byoc.partition.place import Costs, Strategy, alternatives, fixed
+from byoc.partition.placing import Costs, Strategy, alternatives, fixed
 from byoc.plugins.discovery import Requested
 from byoc.report.records import HOST
 from byoc.runtime import Session
@@ -41,7 +41,7 @@ from byoc.segment import Array, Segment
 if TYPE_CHECKING:
     from byoc.frontends import Model
     from byoc.partition import PartitionResult
-    from byoc.partition.policy import Policy
+    from byoc.partition.placing.policy import Policy
 
 __all__ = ["Limits", "measure_placement"]
 

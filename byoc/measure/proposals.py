@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from byoc.partition.place import Strategy
+from byoc.partition.placing import Strategy
 
 if TYPE_CHECKING:
-    from byoc.partition.place.problem import Problem
+    from byoc.partition.placing.problem import Problem
 
 __all__ = ["proposals"]
 
@@ -32,15 +32,15 @@ def proposals() -> Iterator[Strategy]:
 
 
 def _narrow(problem: Problem) -> Iterable[int]:
-    from byoc.partition.place.search import search
+    from byoc.partition.placing.dp_search import search
 
     return search(problem, most=_WIDTH).chosen
 
 
 def _bent(number: int) -> Callable[[Problem], Iterable[int]]:
     def place(problem: Problem) -> Iterable[int]:
-        from byoc.partition.place.improve import tweaks
-        from byoc.partition.place.search import search
+        from byoc.partition.placing.dp_search import search
+        from byoc.partition.placing.local_search import tweaks
 
         (tweak,) = islice(tweaks(problem), number, number + 1)
         return search(problem, tweak, most=_WIDTH).chosen
@@ -50,7 +50,7 @@ def _bent(number: int) -> Callable[[Problem], Iterable[int]]:
 
 def _best(problem: Problem) -> Iterable[int]:
     """The best of several starts, improved by whole segments."""
-    from byoc.partition.place.improve import segment_moves
+    from byoc.partition.placing.local_search import segment_moves
 
     legal = frozenset(problem.legal)
     starts = [[], problem.greedy(), list(_narrow(problem))]

@@ -20,8 +20,8 @@ from byoc.runtime.program import Isolation, Program
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
-    from byoc.partition.place import Costs
-    from byoc.partition.policy import Policy
+    from byoc.partition.placing import Costs
+    from byoc.partition.placing.policy import Policy
 
 __all__ = ["compile_measured"]
 

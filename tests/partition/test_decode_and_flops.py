@@ -6,8 +6,8 @@ import tvm
 from tvm import relax, tirx
 
 from byoc.ir.decode import Decoder, dim_names
-from byoc.partition.flops import cost, type_bytes
-from byoc.partition.graph import OpGraph
+from byoc.partition.snapshot.flops import cost, type_bytes
+from byoc.partition.snapshot.graph import OpGraph
 from byoc.segment import TensorType
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -5,7 +5,8 @@ from relax_numpy import evaluate
 from toy_vendors import chain, toy
 from tvm import relax
 
-from byoc.partition import group, partition_module
+from byoc.partition import partition_module
+from byoc.partition.grouping import group
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

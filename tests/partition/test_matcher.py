@@ -15,9 +15,9 @@ from tvm.relax.dpl.pattern import GlobalVarPattern
 from byoc.errors import VendorError
 from byoc.ir.decode import Decoder
 from byoc.partition import partition_module
-from byoc.partition.compile import LEGAL_KINDS, compile_pattern
-from byoc.partition.graph import OpGraph
-from byoc.partition.matcher import MatchState
+from byoc.partition.matching.compile_pattern import LEGAL_KINDS, compile_pattern
+from byoc.partition.matching.matcher import MatchState
+from byoc.partition.snapshot.graph import OpGraph
 from byoc.vendor import Pattern
 
 pytestmark = pytest.mark.filterwarnings("ignore")

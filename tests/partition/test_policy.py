@@ -6,7 +6,7 @@ from tvm import relax
 
 from byoc import OptionError, Policy, Rule
 from byoc.partition import partition_module
-from byoc.partition.policy import unused_rules
+from byoc.partition.placing.policy import unused_rules
 from byoc.vendor import Pattern, Reject
 
 

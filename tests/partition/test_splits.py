@@ -5,7 +5,7 @@ from toy_vendors import toy
 from tvm import relax
 
 from byoc.partition import partition_module
-from byoc.partition.group import SEARCH_LIMIT
+from byoc.partition.grouping.group import SEARCH_LIMIT
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

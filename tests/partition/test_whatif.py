@@ -8,9 +8,9 @@ from toy_vendors import chain, toy
 
 from byoc.errors import OptionError
 from byoc.partition import partition_module, what_if
-from byoc.partition.advice import advise, warn
-from byoc.partition.place import Costs, fixed
-from byoc.partition.policy import Policy, Rule
+from byoc.partition.explaining.advice import advise, warn
+from byoc.partition.placing import Costs, fixed
+from byoc.partition.placing.policy import Policy, Rule
 from byoc.vendor import Pattern, Rates, Reject
 
 pytestmark = pytest.mark.filterwarnings("ignore")

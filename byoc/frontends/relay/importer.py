@@ -21,7 +21,7 @@ from byoc.frontends.relay.parser import parse_text
 from byoc.frontends.relay.syntax import Module
 
 if TYPE_CHECKING:
-    from byoc.partition.policy import Rule
+    from byoc.partition.placing.policy import Rule
 
 __all__ = [
     "Params",
@@ -121,7 +121,7 @@ def placement_rules(model: RelayModel, built: Built) -> tuple[Rule, ...]:
     """
     if not model.placement:
         return ()
-    from byoc.partition.policy import Rule
+    from byoc.partition.placing.policy import Rule
 
     left = {node.name for node in built.graph.order()}
     rules = []

@@ -9,7 +9,7 @@ from toy_vendors import chain, single
 from tvm import relax
 
 from byoc.errors import OptionError
-from byoc.partition.policy import Policy, Rule
+from byoc.partition.placing.policy import Policy, Rule
 from byoc.segment import Artifact
 from byoc.vendor import PythonRuntime, Rates, Vendor
 

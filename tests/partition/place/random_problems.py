@@ -8,9 +8,9 @@ from tvm import relax
 from tvm.relax.dpl import is_op, wildcard
 
 from byoc.ir.decode import Decoder
-from byoc.partition.match import VendorPatterns
+from byoc.partition.context import Scene
+from byoc.partition.matching.match import VendorPatterns
 from byoc.partition.pipeline import make_want
-from byoc.partition.scene import Scene
 from byoc.synthetic import synthetic, synthetic_costs
 from byoc.vendor import Pattern, Reject
 

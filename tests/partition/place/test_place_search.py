@@ -12,8 +12,8 @@ from random_problems import (
     tree_module,
 )
 
-from byoc.partition.place.improve import best_choice
-from byoc.partition.place.search import search
+from byoc.partition.placing.dp_search import search
+from byoc.partition.placing.local_search import best_choice
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

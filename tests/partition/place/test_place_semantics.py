@@ -12,7 +12,7 @@ from tvm import relax
 
 from byoc.errors import OptionError
 from byoc.partition import partition_module
-from byoc.partition.place import Strategy, fixed
+from byoc.partition.placing import Strategy, fixed
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -8,9 +8,9 @@ from relax_numpy import evaluate
 import byoc
 from byoc.errors import OptionError, VendorError
 from byoc.partition import partition_module
-from byoc.partition.place import Costs, Strategy, alternatives, fixed
-from byoc.partition.place.schedule import Task, elapsed, makespan
-from byoc.partition.policy import Policy, Rule
+from byoc.partition.placing import Costs, Strategy, alternatives, fixed
+from byoc.partition.placing.makespan import Task, elapsed, makespan
+from byoc.partition.placing.policy import Policy, Rule
 from byoc.synthetic import synthetic, synthetic_costs
 from byoc.vendor import Rates
 

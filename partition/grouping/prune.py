@@ -1,0 +1,103 @@
+"""Pass 4: prune. Segments that are not worth the call, or cannot be called, go to the host.
+
+A segment of a cheap op or two costs more at its border (a call, a reorder, a copy) than it
+saves. Heavy ops are exempt: a lone convolution is worth a segment. Where a dimension is symbolic
+the work is counted as if it were 1: a lower bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from byoc.ir.decode import UNKNOWN_DIM, dim_names
+from byoc.kit.foreign_op import OP as OPAQUE
+from byoc.partition.matching.match import Matches
+from byoc.partition.snapshot.flops import Costs
+from byoc.partition.snapshot.graph import OpGraph
+from byoc.report.records import Refusal
+from byoc.segment import TensorType
+
+__all__ = ["HEAVY_FLOPS", "prune_scope"]
+
+HEAVY_FLOPS = 1_000_000
+"""A segment with at least this much work is kept however few ops it has."""
+
+Drafts = list[tuple[str, tuple[int, ...]]]
+
+
+def prune_scope(
+    graph: OpGraph,
+    drafts: Drafts,
+    matches: Matches,
+    costs: Costs,
+    *,
+    min_ops: int,
+    min_flops: float,
+    exempt: Collection[int] = (),
+) -> Drafts:
+    """The segments worth keeping; nodes of the others are freed and their refusal recorded.
+    exempt: nodes whose segment may be small.
+    """
+    kept, demanded = [], frozenset(exempt)
+    for vendor, nodes in drafts:
+        opaque = any(graph.op[n] == OPAQUE for n in nodes)  # the host could not run it
+        wanted = opaque or not demanded.isdisjoint(nodes)
+        small = None if wanted else _too_small(costs, nodes, min_ops, min_flops)
+        reason = small or _unbound(graph, nodes)
+        if reason is None:
+            kept.append((vendor, nodes))
+            continue
+        for node in nodes:
+            pattern = matches.composites[matches.owner[node]].pattern
+            matches.refuse([node], Refusal(vendor, pattern, reason))
+            matches.owner[node] = -1
+    return kept
+
+
+def _too_small(costs: Costs, nodes: Sequence[int], min_ops: int, min_flops: float) -> str | None:
+    if len(nodes) >= min_ops and min_flops <= 0:
+        return None
+    flops = sum(costs[n].least for n in nodes)
+    if flops < min_flops:
+        return f"its segment has {flops} FLOPs, below min_segment_flops={min_flops:g}"
+    if len(nodes) < min_ops and flops < HEAVY_FLOPS:
+        return (
+            f"its segment has {len(nodes)} op{'s' if len(nodes) > 1 else ''} and {flops} FLOPs, "
+            f"below min_segment_ops={min_ops} and {HEAVY_FLOPS} FLOPs"
+        )
+    return None
+
+
+def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
+    """A vendor learns a symbolic dimension from an input that has it as a plain dimension."""
+    if not graph.decoder.symbolic:
+        return None
+    inside = set(nodes)
+    inputs: dict[int, TensorType] = {}
+    used: dict[str, int] = {}
+    for node in nodes:
+        for value in (*graph.ins[node], *graph.outs[node]):
+            kind = graph.types[value]
+            if kind is None or kind.is_static:
+                continue
+            if graph.producer[value] not in inside:
+                inputs[value] = kind
+            for dim in kind.shape:
+                for name in dim_names(dim):
+                    used.setdefault(name, node)
+                if dim == UNKNOWN_DIM:
+                    used.setdefault(UNKNOWN_DIM, node)
+    if not used:
+        return None
+    known = {dim for kind in inputs.values() for dim in kind.shape}
+    for name, node in used.items():
+        if name == UNKNOWN_DIM:
+            return (
+                f"a dimension of {graph.op[node]} ({graph.names[node]}) is known only at run time"
+            )
+        if name not in known:
+            return (
+                f"symbolic dimension {name!r} of {graph.op[node]} ({graph.names[node]}) is not a "
+                f"dimension of any input of its segment"
+            )
+    return None

@@ -1,0 +1,77 @@
+"""From nodes of the snapshot to the `Segment` a vendor receives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from byoc.partition.matching.match import MatchedComposite
+from byoc.partition.snapshot.graph import OpGraph
+from byoc.segment import Array, Composite, Node, Segment, TensorType
+
+__all__ = ["build_segment"]
+
+
+def build_segment(
+    graph: OpGraph,
+    name: str,
+    vendor: str,
+    nodes: Sequence[int],
+    composites: Iterable[MatchedComposite],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+) -> Segment:
+    """Renumber the values of `nodes` from 0: inputs first, then constants and results as met."""
+    number: dict[int, int] = {}
+    values: list[TensorType] = []
+    constants: dict[int, Array] = {}
+    types, held = graph.types, graph.constants
+
+    def add(value: int) -> None:
+        kind = types[value]
+        assert kind is not None, "the matcher refuses values that are no tensor"
+        at = number[value] = len(values)
+        values.append(kind)
+        if value in held:
+            constants[at] = graph.decoder.array(held[value])
+
+    for value in inputs:
+        if value not in number:
+            add(value)
+    found: list[Node] = []
+    position: dict[int, int] = {}
+    for node in nodes:
+        position[node] = len(found)
+        ins, outs = graph.ins[node], graph.outs[node]
+        for value in ins:
+            if value not in number:
+                add(value)
+        for value in outs:
+            add(value)
+        found.append(
+            Node(
+                graph.op[node],
+                tuple([number[v] for v in ins]),
+                tuple([number[v] for v in outs]),
+                graph.attrs(node),
+                (graph.names[node],),
+            )
+        )
+    return Segment(
+        name=name,
+        vendor=vendor,
+        values=tuple(values),
+        nodes=tuple(found),
+        composites=tuple(
+            [
+                Composite(
+                    c.pattern,
+                    tuple([position[n] for n in c.nodes]),
+                    {part: number[v] for part, v in c.parts.items() if v in number},
+                )
+                for c in composites
+            ]
+        ),
+        inputs=tuple([number[v] for v in inputs]),
+        outputs=tuple([number[v] for v in outputs]),
+        constants=constants,
+    )

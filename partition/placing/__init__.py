@@ -1,0 +1,17 @@
+"""Which candidate gets which op: costs, strategies, search."""
+
+from byoc.partition.placing.plans import Alternative, alternatives
+from byoc.partition.placing.rates import HOST_RATES, Costs, Measured
+from byoc.partition.placing.strategy import Strategy, fixed, resolve_strategy, strategies
+
+__all__ = [
+    "HOST_RATES",
+    "Alternative",
+    "Costs",
+    "Measured",
+    "Strategy",
+    "alternatives",
+    "fixed",
+    "resolve_strategy",
+    "strategies",
+]

@@ -1,0 +1,186 @@
+"""A policy, applied: which candidates are legal, which come first, what it costs to disobey.
+
+    exclude X, force Y   candidates of X over the op are not legal; nor is the host, where excluded
+    prefer X, force X    candidates of X come first where order decides; elsewhere every other
+                         place costs a penalty far above any time, so it is only taken for a reason
+
+The host can always take an op, so a demand to offload is a penalty as well, and is checked when
+all is placed: what is then not met cannot be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from byoc.errors import OptionError, choices
+from byoc.kit.foreign_op import OP as OPAQUE
+from byoc.partition.matching.candidates import Candidates
+from byoc.partition.placing.policy import Decision, Policy
+from byoc.partition.placing.tasks import Segments
+from byoc.partition.snapshot.graph import OpGraph
+from byoc.report.records import HOST, OpRecord
+
+if TYPE_CHECKING:
+    from byoc.partition.placing.problem import Problem
+
+__all__ = ["Wishes", "check_budget", "check_offload"]
+
+_PREFER = 1e3
+_FORCE = 1e6
+"""Seconds."""
+
+_LISTED = 10
+"""Ops in an error message, at most."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The rules of a policy over single ops."""
+
+    policy: Policy
+
+    def decisions(self, graph: OpGraph, nodes: Sequence[int]) -> dict[int, Decision]:
+        """What the rules say of each op that they say something of."""
+        found: dict[int, Decision] = {}
+        if not self.policy.rules:
+            return found
+        for node in nodes:
+            if graph.opaque[node]:
+                continue
+            decision = self._decide(graph, node)
+            if decision.forced is not None or decision.marks:
+                found[node] = decision
+        return found
+
+    def _decide(self, graph: OpGraph, node: int) -> Decision:
+        kind = graph.types[graph.outs[node][0]] if graph.outs[node] else None
+        return self.policy.decide(
+            graph.op[node], (graph.names[node],), "" if kind is None else kind.dtype
+        )
+
+    def rules(self, graph: OpGraph, nodes: Sequence[int], candidates: Candidates) -> dict[str, Any]:
+        """The arguments of `Problem` that the rules decide."""
+        decisions = self.decisions(graph, nodes)
+        wishes: dict[tuple[int, str], float] = {}
+        places = (HOST, *candidates.vendors)
+        for node, decision in decisions.items():
+            liked = [p for p in places if decision.verdict(p) in ("prefer", "force")]
+            for place in places:
+                verdict = decision.verdict(place)
+                if verdict == "exclude":
+                    wishes[node, place] = _FORCE
+                elif liked and place not in liked:
+                    wishes[node, place] = _PREFER
+        for node in nodes:
+            if graph.op[node] == OPAQUE:  # the host could not run it
+                wishes[node, HOST] = _FORCE
+        if self.policy.require_full_offload:
+            wishes.update({(node, HOST): _FORCE for node in nodes if not graph.opaque[node]})
+        if not decisions:
+            return {"wishes": wishes}
+        allowed: set[int] = set()
+        preferred: set[int] = set()
+        for node in nodes:
+            for index in candidates.covering[node]:
+                if index in allowed or candidates.found[index].nodes[-1] != node:
+                    continue
+                composite = candidates.found[index]
+                said = [
+                    decisions[n].verdict(composite.vendor)
+                    for n in composite.nodes
+                    if n in decisions
+                ]
+                at_home = [decisions[n].verdict(HOST) for n in composite.nodes if n in decisions]
+                if "exclude" in said or "prefer" in at_home:
+                    continue
+                allowed.add(index)
+                if "prefer" in said or "force" in said or "exclude" in at_home:
+                    preferred.add(index)
+        exempt = {n for n, d in decisions.items() if d.verdict(HOST) == "exclude"}
+        return {
+            "allowed": allowed,
+            "preferred": preferred,
+            "wishes": wishes,
+            "exempt": exempt,
+        }
+
+    def forbids(self, graph: OpGraph, candidates: Candidates, index: int) -> str | None:
+        """The rule that keeps a candidate away, or None."""
+        composite = candidates.found[index]
+        for node, decision in self.decisions(graph, composite.nodes).items():
+            place = composite.vendor
+            if decision.verdict(place) != "exclude":
+                if decision.verdict(HOST) != "prefer":
+                    continue
+                place = HOST
+            rule = decision.rule(place)
+            where = (
+                f" of {graph.op[node]} ({graph.names[node]})" if len(composite.nodes) > 1 else ""
+            )
+            return f"policy: {rule}{where}"
+        return None
+
+    def check(self, problem: Problem, segments: Segments) -> None:
+        """Raises OptionError for an op that is not where a rule demands it."""
+        graph = problem.graph
+        where = {node: vendor for vendor, nodes in segments for node in nodes}
+        for node, decision in self.decisions(graph, problem.nodes).items():
+            place = where.get(node, HOST)
+            if decision.verdict(place) != "exclude":
+                continue
+            wanted = decision.forced
+            rule = decision.rule(place if wanted is None else wanted)
+            at = "" if rule is None else rule.at
+            if wanted is not None:
+                why = self._why(problem, node, wanted)
+                raise OptionError(
+                    f"{at}policy '{rule}' cannot be met for {problem.named(node)}: {why}"
+                )
+            why = "; ".join(self._why(problem, node, vendor) for vendor in problem.vendors)
+            raise OptionError(
+                f"{at}policy '{rule}' cannot be met for {problem.named(node)}: "
+                f"{why or 'no vendor was given'}"
+            )
+
+    def _why(self, problem: Problem, node: int, vendor: str) -> str:
+        """Why an op is not on a vendor that should have it."""
+        offers = [k for k in problem.candidates.covering[node] if problem[k].vendor == vendor]
+        if not offers:
+            return problem.refusal(node, vendor)
+        legal = [k for k in offers if k in problem.legal]
+        if not legal:
+            reason = self.forbids(problem.graph, problem.candidates, offers[0])
+            return f"{vendor}.{problem[offers[0]].pattern} would take it, but {reason}"
+        return (
+            f"{vendor}.{problem[legal[0]].pattern} would take it, but another demand or limit of "
+            f"the policy, or the placement, stands against it"
+        )
+
+
+def check_budget(policy: Policy, processors: Sequence[str]) -> None:
+    """Raises OptionError when the weight budget names a processor that no vendor runs on."""
+    for processor in policy.weight_budget:
+        if processor not in processors:
+            raise OptionError(
+                f"weight_budget names processor {processor!r}, which no vendor of this run uses; "
+                f"{choices(processor, set(processors))}"
+            )
+
+
+def check_offload(ops: Sequence[OpRecord]) -> None:
+    """Raises OptionError naming the ops that are on the host, with the reasons."""
+    left = [op for op in ops if op.place == HOST]
+    if not left:
+        return
+    lines = []
+    for op in left[:_LISTED]:
+        reasons = "; ".join(map(str, op.refusals)) or "no vendor may take it"
+        lines.append(f"  #{op.index} {op.op} ({op.name}): {reasons}")
+    if len(left) > _LISTED:
+        lines.append(f"  … and {len(left) - _LISTED} more")
+    raise OptionError(
+        f"require_full_offload: {len(left)} of {len(ops)} ops stay on the host:\n"
+        + "\n".join(lines)
+    )

@@ -1,0 +1,252 @@
+"""What a strategy decides on: the ops of one scope, the candidates, and what each choice costs.
+
+The objective of a choice is the predicted time of what grouping makes of it::
+
+    sum over segments  launch + composites + borders       all places on one processor: the sum
+    sum over host ops  kernels                             several processors: the makespan
+
+A border is paid per value, from the place that makes it to each segment that reads it, and once
+to the host however many ops read it there. Inputs and results of the model are on the host,
+weights are wherever they are needed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from byoc.partition.grouping.group import group_scope
+from byoc.partition.grouping.prune import prune_scope
+from byoc.partition.matching.candidates import Candidates
+from byoc.partition.matching.match import MatchedComposite, Matches
+from byoc.partition.placing.cost_model import Prices
+from byoc.partition.placing.makespan import elapsed
+from byoc.partition.placing.tasks import Segments, make_tasks
+from byoc.partition.snapshot.flops import Costs as Work
+from byoc.partition.snapshot.graph import OpGraph
+from byoc.report.records import HOST, Refusal
+
+__all__ = ["Limits", "Placed", "Problem"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a plan must keep. min_ops, min_flops: of a segment (see `prune_scope`). segments: at
+    most so many. weights: processor → bytes of weights that fit there.
+    """
+
+    min_ops: int = 1
+    min_flops: float = 0
+    segments: int | None = None
+    weights: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A choice, grouped and priced.
+
+    chosen: indices of the candidates that stayed. segments: (vendor, nodes). seconds: predicted.
+    penalty: what broken wishes add to the objective. excess: how far it is over the limits, 0
+    when it keeps them.
+    """
+
+    chosen: tuple[int, ...]
+    segments: tuple[tuple[str, tuple[int, ...]], ...]
+    seconds: float
+    penalty: float = 0.0
+    excess: float = 0.0
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Less is better: first the limits, then wishes and time."""
+        return self.excess, self.penalty + self.seconds
+
+
+class Problem:
+    """One scope to place.
+
+    graph: the function's snapshot. nodes: of this scope, topological. candidates: of the whole
+    function; `legal` are those of this scope that the policy allows. prices: seconds. wishes:
+    (node, place) → what it adds to the objective to put the node there, beyond its time.
+    preferred: candidates that come before all others where order decides. exempt: nodes whose
+    segment may be below the minimums. first: index in the report of the function's first op.
+    stable: see `settle`.
+    """
+
+    def __init__(
+        self,
+        graph: OpGraph,
+        nodes: Sequence[int],
+        candidates: Candidates,
+        prices: Prices,
+        work: Work,
+        *,
+        limits: Limits | None = None,
+        allowed: Collection[int] | None = None,
+        preferred: Collection[int] = (),
+        exempt: Collection[int] = (),
+        wishes: Mapping[tuple[int, str], float] | None = None,
+        stable: bool = True,
+        first: int = 0,
+        explain: Callable[[int], Sequence[Refusal]] | None = None,
+    ) -> None:
+        self.graph = graph
+        self.nodes = tuple(nodes)
+        self.candidates = candidates
+        self.prices = prices
+        self.work = work
+        self.limits = limits or Limits()
+        self.wishes = wishes or {}
+        self.preferred = frozenset(preferred)
+        self.exempt = frozenset(exempt)
+        self.stable = stable
+        self.first = first
+        self._explain = explain
+        self._settled: deque[tuple[list[int], Segments]] = deque(maxlen=2)
+        found: dict[int, None] = {}
+        for node in nodes:
+            found.update(dict.fromkeys(candidates.covering[node]))
+        self.legal = tuple(sorted(k for k in found if allowed is None or k in allowed))
+
+    @property
+    def vendors(self) -> tuple[str, ...]:
+        """Names, in the order they were given."""
+        return tuple(self.candidates.vendors)
+
+    def __getitem__(self, index: int) -> MatchedComposite:
+        """A candidate."""
+        return self.candidates.found[index]
+
+    @cached_property
+    def parallel(self) -> bool:
+        """Whether places run on different processors."""
+        return len({self.prices.processor(p) for p in (HOST, *self.vendors)}) > 1
+
+    @property
+    def additive(self) -> bool:
+        """Whether the objective is the sum of the parts' own figures."""
+        return not self.parallel and not self.prices.whole_segments
+
+    # -- candidates --------------------------------------------------------------------------------
+
+    def greedy(self) -> list[int]:
+        """First come, first served, preferred ones before all others: indices of candidates."""
+        legal = frozenset(self.legal)
+        chosen: list[int] = []
+        if self.preferred:
+            first = self.preferred & legal
+            chosen = self.candidates.greedy(self.vendors, first.__contains__)
+        return self.candidates.greedy(self.vendors, legal.__contains__, chosen)
+
+    def restricted(
+        self, legal: Collection[int], wishes: Mapping[tuple[int, str], float]
+    ) -> Problem:
+        """The same scope with fewer candidates, other wishes and no limits."""
+        return Problem(
+            self.graph,
+            self.nodes,
+            self.candidates,
+            self.prices,
+            self.work,
+            allowed=frozenset(legal),
+            wishes=wishes,
+        )
+
+    def named(self, node: int) -> str:
+        """An op, for messages: index, kind and name."""
+        return f"op {self.first + node}, {self.graph.op[node]} ({self.graph.names[node]})"
+
+    def refusal(self, node: int, vendor: str) -> str:
+        """Why a vendor does not take an op that no candidate of it covers."""
+        for refusal in self._explain(node) if self._explain else ():
+            if refusal.vendor == vendor:
+                return str(refusal)
+        return f"{vendor} has no match for it"
+
+    # -- figures -----------------------------------------------------------------------------------
+
+    def cost(self, index: int) -> float:
+        """Seconds of a candidate inside a segment."""
+        return self.prices.composite(self.candidates.found[index])
+
+    def penalty(self, place: str, nodes: Iterable[int]) -> float:
+        """What wishes add when these nodes are there."""
+        if not self.wishes:
+            return 0.0
+        return sum([self.wishes.get((node, place), 0.0) for node in nodes])
+
+    # -- evaluation --------------------------------------------------------------------------------
+
+    def evaluate(self, chosen: Iterable[int]) -> Placed:
+        """Group and price a choice: candidates no two of which share an op."""
+        kept, segments = self.settle(chosen, Matches(len(self.graph)))
+        return self._placed(kept, segments)
+
+    def settle(self, chosen: Iterable[int], matches: Matches) -> tuple[list[int], Segments]:
+        """Take a choice in `matches`, group it, send what is too small to the host: what stays
+        of it, and the segments. A costed plan is grouped again until nothing more falls, so that
+        the same places, given as they are, make the same segments.
+        """
+        found, limits = self.candidates.found, self.limits
+        kept = list(chosen)
+        for index in kept:
+            matches.take(found[index])
+        whole = sorted(kept)
+        for before, segments in self._settled:
+            if before == whole:
+                return kept, segments
+        while True:
+            groups = group_scope(self.graph, self.nodes, matches, self.vendors)
+            segments = prune_scope(
+                self.graph,
+                groups,
+                matches,
+                self.work,
+                min_ops=limits.min_ops,
+                min_flops=limits.min_flops,
+                exempt=self.exempt,
+            )
+            if len(segments) == len(groups):
+                if len(kept) == len(whole):  # nothing fell: grouping again would say the same
+                    self._settled.append((whole, segments))
+                return kept, segments
+            kept = [k for k in kept if matches.owner[found[k].nodes[0]] >= 0]
+            if not self.stable:
+                return kept, segments
+
+    def _placed(self, chosen: Sequence[int], segments: Segments) -> Placed:
+        found = self.candidates.found
+        composites = [found[index] for index in chosen]
+        tasks = make_tasks(self.graph, self.nodes, self.prices, segments, composites)
+        penalty = 0.0
+        if self.wishes:
+            covered = {node for _, nodes in segments for node in nodes}
+            penalty = self.penalty(HOST, [n for n in self.nodes if n not in covered])
+            penalty += sum(self.penalty(vendor, nodes) for vendor, nodes in segments)
+        seconds = elapsed(tasks)
+        return Placed(
+            tuple(sorted(chosen)), tuple(segments), seconds, penalty, self._excess(segments)
+        )
+
+    def _excess(self, segments: Segments) -> float:
+        limits, excess = self.limits, 0.0
+        if limits.segments is not None:
+            excess += max(0, len(segments) - limits.segments)
+        if limits.weights:
+            for processor, used in self.weights(segments).items():
+                budget = limits.weights.get(processor)
+                if budget is not None and used > budget:
+                    excess += 1 + (used - budget) / max(budget, 1)
+        return excess
+
+    def weights(self, segments: Segments) -> dict[str, int]:
+        """Bytes of weights per processor; each constant counts once per segment."""
+        graph, prices = self.graph, self.prices
+        used: dict[str, int] = {}
+        for vendor, nodes in segments:
+            values = {v for n in nodes for v in graph.ins[n] if v in graph.constants}
+            processor = prices.processor(vendor)
+            used[processor] = used.get(processor, 0) + sum(prices.size(v) for v in values)
+        return used

@@ -1,0 +1,82 @@
+"""A grouped plan as tasks: segments and host ops, with launch, borders and dependencies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from byoc.partition.matching.match import MatchedComposite
+from byoc.partition.placing.cost_model import Prices
+from byoc.partition.placing.makespan import Task
+from byoc.partition.snapshot.graph import OpGraph
+from byoc.report.records import HOST
+
+__all__ = ["Segments", "make_tasks"]
+
+Segments = Sequence[tuple[str, tuple[int, ...]]]
+"""(vendor, nodes) of each."""
+
+
+def make_tasks(
+    graph: OpGraph,
+    nodes: Sequence[int],
+    prices: Prices,
+    segments: Segments,
+    composites: Iterable[MatchedComposite],
+) -> list[Task]:
+    """The tasks of one scope: its segments, then its host ops. A border belongs to the segment it
+    enters, or leaves for the host.
+    """
+    unit = {node: k for k, (_, inside) in enumerate(segments) for node in inside}
+    count = len(segments)
+    tasks = [Task(prices.launch(v), prices.processor(v)) for v, _ in segments]
+    for composite in composites:
+        tasks[unit[composite.nodes[0]]].seconds += prices.composite(composite)
+    for k, (vendor, inside) in enumerate(segments):
+        whole = prices.segment(vendor, inside)
+        if whole is not None:
+            tasks[k].seconds = whole
+    here, members = set(nodes), [inside for _, inside in segments]
+    for node in nodes:
+        if node not in unit:
+            unit[node] = len(tasks)
+            members.append((node,))
+            fed = prices.fused_with(node)
+            fused = fed >= 0 and unit.get(fed, -1) >= count
+            tasks.append(Task(prices.host(node, fused), prices.processor(HOST)))
+    for at, inside in enumerate(members):
+        after = tasks[at].after
+        for node in inside:
+            after.update([unit[n] for n in graph.preds(node) if n in here])
+        after.discard(at)
+        if at < count:
+            _charge(graph, prices, at, segments, unit, tasks)
+    return tasks
+
+
+def _charge(
+    graph: OpGraph,
+    prices: Prices,
+    at: int,
+    segments: Segments,
+    unit: Mapping[int, int],
+    tasks: Sequence[Task],
+) -> None:
+    """The borders of one segment: inputs from the host, outputs to wherever they go."""
+    count = len(segments)
+    vendor, inside = segments[at]
+    entering: dict[int, None] = {}
+    for node in inside:
+        for value in graph.ins[node]:
+            if value not in graph.constants and unit.get(graph.producer[value], count) >= count:
+                entering[value] = None
+        for value in graph.outs[node]:
+            readers = {min(unit.get(user, count), count) for user in graph.users[value]}
+            readers.discard(at)
+            for reader in sorted(readers):
+                if reader == count:
+                    tasks[at].seconds += prices.border(vendor, HOST, prices.size(value))
+                else:
+                    other = segments[reader][0]
+                    tasks[reader].seconds += prices.border(vendor, other, prices.size(value))
+    for value in entering:
+        tasks[at].seconds += prices.border(HOST, vendor, prices.size(value))
