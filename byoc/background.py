@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from byoc.build_process import BuildStoppedError, build_in_process, check_spawnable
-from byoc.building import HealSpec, build_program, compile_segment
+from byoc.build.child_process import BuildStoppedError, build_in_process, check_spawnable
+from byoc.build.program import HealSpec, build_program, compile_segment
 from byoc.errors import ByocError, OptionError
 from byoc.runtime import Healing, Isolation, Session
 from byoc.segment import Artifact, Segment

@@ -1,4 +1,4 @@
-"""One engine built in a child process: ``python -m byoc.build_process``.
+"""One engine built in a child process: ``python -m byoc.build.child_process``.
 
     parent ──pickle: vendor's name, options, segment──▶ child's stdin
            ◀──pickle: the artifact, or the error────── child's stdout
@@ -61,7 +61,7 @@ def build_in_process(
     (request,) = (r for r in requests if r.vendor.name == segment.vendor)
     task = pickle.dumps((segment.vendor, request.options.model_dump(), segment))
     child = subprocess.Popen(
-        [sys.executable, "-m", "byoc.build_process"],
+        [sys.executable, "-m", "byoc.build.child_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -110,7 +110,7 @@ def _main() -> None:
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     leave_torch_out()
-    from byoc.building import compile_segment
+    from byoc.build.program import compile_segment
     from byoc.plugins.discovery import resolve
 
     name, options, segment = pickle.load(sys.stdin.buffer)

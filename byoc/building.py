@@ -107,8 +107,8 @@ def build_program(
     with the reason; without it they are an error. Raises CompileError.
     """
     from byoc import host
-    from byoc.planning import make_plan, port_types
-    from byoc.twins import make_twins
+    from byoc.build.memory_plan import make_plan, port_types
+    from byoc.build.fallback import make_twins
 
     used = {artifact.vendor for artifact in artifacts}
     vendors = {r.vendor.name: vendor_use(r) for r in requests if r.vendor.name in used}
@@ -132,7 +132,7 @@ def build_program(
     # Unasked for, a vendor that is not there at all stays an error.
     shared["healing"] = heal if isinstance(heal, Healing) else Healing(refusals=heal is True)
     if host.needs_vm(parts.mod):
-        from byoc.vm_twins import with_vm_twins
+        from byoc.build.vm_fallback import with_vm_twins
 
         mod, vm_twins = with_vm_twins(parts.mod, artifacts, healed, refused)
         whole = host.build_vm(mod)

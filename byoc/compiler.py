@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from byoc.building import HealSpec, build_program, compile_segments, one_at_a_time
+from byoc.build.program import HealSpec, build_program, compile_segments, one_at_a_time
 from byoc.errors import OptionError
 from byoc.executable import Executable
 from byoc.kit.foreign_op import check_placed
@@ -23,7 +23,7 @@ from byoc.policy_file import resolve_policy
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 
 if TYPE_CHECKING:
-    from byoc.background import Background
+    from byoc.build.background import Background
     from byoc.frontends import Model
     from byoc.frontends.relay import Params
     from byoc.partition import PartitionReport, PartitionResult
@@ -114,7 +114,7 @@ def compile(
     isolate: vendors that run out of process, where they can take nothing else down: True all, a
     list of names these, a `byoc.runtime.Isolation` (limits).
     background: return as soon as host twins can answer, build engines meanwhile (True, or a
-    `byoc.background.Background`); see `Executable.ready`. All segments have twins then.
+    `byoc.build.background.Background`); see `Executable.ready`. All segments have twins then.
     specialise: for models with symbolic dimensions, plans of their own for shapes that come often
     (True, or a `byoc.specialise.Specialise`); see `Executable.specialisations`.
     Raises ModelError, VendorError, OptionError, LockError, CompileError.
@@ -158,7 +158,7 @@ def compile(
     parts = _partition(source, requests, placement, locked, **wishes)
     check_placed(parts.mod, source.name, [request.vendor.name for request in requests])
     if background:
-        from byoc.background import compile_in_background
+        from byoc.build.background import compile_in_background
 
         session, builds, report = compile_in_background(
             source, parts, requests, heal, background, isolation

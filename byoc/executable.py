@@ -30,7 +30,7 @@ from byoc.segment import Array
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 if TYPE_CHECKING:
-    from byoc.background import Builds, Readiness
+    from byoc.build.background import Builds, Readiness
     from byoc.partition import PartitionReport
     from byoc.specialise import Shapes, Specialisations
 
@@ -177,7 +177,7 @@ class Executable:
         """
         if self._builds is not None:
             return self._builds.readiness()
-        from byoc.background import Readiness, SegmentState
+        from byoc.build.background import Readiness, SegmentState
 
         artifacts = self._program.artifacts
         return Readiness(tuple(SegmentState(a.segment, a.vendor, "ready") for a in artifacts))

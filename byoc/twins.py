@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from byoc.errors import CompileError
 from byoc.ir.arrays import same_array
-from byoc.planning import make_plan
+from byoc.build.memory_plan import make_plan
 from byoc.runtime.program import Twin
 
 if TYPE_CHECKING:

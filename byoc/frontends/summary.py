@@ -61,7 +61,7 @@ class Summary:
 
 def summarise(model: Model) -> Summary:
     """What a model holds. Raises ModelError for ports of unknown rank."""
-    from byoc.planning import port_types
+    from byoc.build.memory_plan import port_types
 
     inputs, outputs = port_types(model.mod["main"], model.inputs, model.outputs, model.values)
     ops: Counter[str] = Counter()

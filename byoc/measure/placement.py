@@ -17,7 +17,7 @@ from importlib.metadata import version
 from math import inf
 from typing import TYPE_CHECKING
 
-from byoc.building import HealSpec, build_program
+from byoc.build.program import HealSpec, build_program
 from byoc.errors import ByocError, CompileError, ModelError
 from byoc.kit.foreign_op import check_placed
 from byoc.measure.budget import Budget

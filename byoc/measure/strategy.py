@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from byoc.building import HealSpec, build_program, compile_segment
+from byoc.build.program import HealSpec, build_program, compile_segment
 from byoc.executable import REPORT_MEMBER, Executable
 from byoc.kit.foreign_op import check_placed
 from byoc.measure.budget import parse_budget

@@ -8,7 +8,7 @@ from math import inf
 import numpy as np
 
 from byoc.bench.inputs import random_inputs
-from byoc.building import compile_segment, vendor_use
+from byoc.build.program import compile_segment, vendor_use
 from byoc.errors import ByocError
 from byoc.measure.keys import digest, machine_name, place_identity, segment_content
 from byoc.measure.store import Store, Timed

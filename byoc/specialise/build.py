@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byoc.building import COMPILING, HealSpec, build_program, compile_segments
+from byoc.build.program import COMPILING, HealSpec, build_program, compile_segments
 from byoc.errors import CompileError
 from byoc.kit.foreign_op import check_placed
 from byoc.runtime import Session

@@ -11,7 +11,7 @@ from tvm.relax import ExternFunc
 from tvm.relax.op import call_dps_packed
 
 from byoc.errors import CompileError
-from byoc.planning import make_plan, port_types
+from byoc.build.memory_plan import make_plan, port_types
 from byoc.runtime.plan import Plan, decode_plan, encode_plan
 
 

@@ -20,7 +20,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import byoc
-from byoc.background import Background
+from byoc.build.background import Background
 from byoc.runtime import Healing
 from byoc.segment import Artifact, Segment
 from byoc.synthetic import synthetic
@@ -341,7 +341,7 @@ class TestProcesses:
         python = tmp_path / "python"
         python.write_text("#!/bin/sh\nkill -SEGV $$\n")
         python.chmod(0o755)
-        monkeypatch.setattr("byoc.build_process.sys.executable", str(python))
+        monkeypatch.setattr("byoc.build.child_process.sys.executable", str(python))
         exe = start(model, "dnnl", Background(processes=True))
         (message,) = exe.wait(60).failed.values()
         assert "dnnl_0" in message and "ended by SIGSEGV" in message
@@ -351,7 +351,7 @@ class TestProcesses:
         python = tmp_path / "python"
         python.write_text("#!/bin/sh\nexec sleep 600\n")
         python.chmod(0o755)
-        monkeypatch.setattr("byoc.build_process.sys.executable", str(python))
+        monkeypatch.setattr("byoc.build.child_process.sys.executable", str(python))
         exe = start(model, "dnnl", Background(processes=True))
         until(lambda: exe.ready.segments[0].seconds > 0)
         exe.close()
