@@ -107,8 +107,8 @@ def build_program(
     with the reason; without it they are an error. Raises CompileError.
     """
     from byoc import host
-    from byoc.build.memory_plan import make_plan, port_types
     from byoc.build.fallback import make_twins
+    from byoc.build.memory_plan import make_plan, port_types
 
     used = {artifact.vendor for artifact in artifacts}
     vendors = {r.vendor.name: vendor_use(r) for r in requests if r.vendor.name in used}

@@ -18,8 +18,8 @@ from byoc.build.program import HealSpec, build_program, compile_segments, one_at
 from byoc.errors import OptionError
 from byoc.executable import Executable
 from byoc.kit.foreign_op import check_placed
+from byoc.placement.policy_file import resolve_policy
 from byoc.plugins.discovery import Requested, VendorSpec, resolve
-from byoc.policy_file import resolve_policy
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _partition(
         return partition_module(model.mod, vendors, placement=placement, **wishes)
     if placement != ORDER:
         raise OptionError(f"locked is the placement: placement={placement!r} cannot be obeyed too")
-    from byoc.lock import read_lock
+    from byoc.placement.lock import read_lock
 
     lock = read_lock(locked)
     parts = partition_module(
@@ -261,6 +261,6 @@ def _write_lock(
     requests: Sequence[Requested],
 ) -> None:
     if path is not None:
-        from byoc.lock import make_lock, write_lock
+        from byoc.placement.lock import make_lock, write_lock
 
         write_lock(make_lock(model.mod, report, [r.vendor for r in requests]), path)

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from byoc.build.memory_plan import make_plan
 from byoc.errors import CompileError
 from byoc.ir.arrays import same_array
-from byoc.build.memory_plan import make_plan
 from byoc.runtime.program import Twin
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from byoc import LockError, OptionError
-from byoc.diff import diff_locks, parse_percent
-from byoc.lock import Group, Lock
+from byoc.placement.lock import Group, Lock
+from byoc.placement.lock_diff import diff_locks, parse_percent
 
 
 def lock(*groups, us=1000.0, borders=0, structure="s", vendors=None, placement="model"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from byoc import OptionError, Policy, Rule
-from byoc.policy_file import parse_size, read_policy, resolve_policy
+from byoc.placement.policy_file import parse_size, read_policy, resolve_policy
 
 
 @pytest.fixture

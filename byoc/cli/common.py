@@ -191,7 +191,7 @@ def compile_options(
     configured = content.pop("vendors", {})
     chosen = names(vendors) if vendors is not None else list(configured)
     if vendors is None and not chosen and locked is not None:
-        from byoc.lock import read_lock
+        from byoc.placement.lock import read_lock
 
         chosen = list(read_lock(locked).vendors)
     if len(set(chosen)) != len(chosen):

@@ -148,9 +148,9 @@ def _answer(report: PartitionReport, why: list[str], what_if: bool, json: bool) 
 
 def _diff(old: Path, new: Path, max_regression: str | None, json: bool) -> None:
     """Compare two locks; exit 1 past the regression allowed."""
-    from byoc.diff import diff_locks, parse_percent
     from byoc.errors import OptionError
-    from byoc.lock import read_lock
+    from byoc.placement.lock import read_lock
+    from byoc.placement.lock_diff import diff_locks, parse_percent
 
     try:
         allowed = None if max_regression is None else parse_percent(max_regression)

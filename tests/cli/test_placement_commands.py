@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 from benchmarks.zoo import build
-from byoc.lock import read_lock
+from byoc.placement.lock import read_lock
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from tvm import relax
 from tvm.relax import ExternFunc
 from tvm.relax.op import call_dps_packed
 
-from byoc.errors import CompileError
 from byoc.build.memory_plan import make_plan, port_types
+from byoc.errors import CompileError
 from byoc.runtime.plan import Plan, decode_plan, encode_plan
 
 

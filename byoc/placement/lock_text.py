@@ -17,7 +17,7 @@ import yaml
 from byoc.errors import LockError
 
 if TYPE_CHECKING:
-    from byoc.lock import Lock
+    from byoc.placement.lock import Lock
 
 __all__ = ["SCHEMA_VERSION", "parse_lock", "render_lock"]
 
@@ -122,7 +122,7 @@ def _split(name: str) -> tuple[str, str]:
 
 def parse_lock(text: str, path: str) -> Lock:
     """The lock of a text; `path` opens its messages. Raises LockError."""
-    from byoc.lock import Lock
+    from byoc.placement.lock import Lock
 
     try:
         data = yaml.load(text, Loader=_Loader)
@@ -183,7 +183,7 @@ def _maybe(value: object) -> float | None:
 
 
 def _group(row: Mapping[str, Any], path: str, line: int) -> Any:
-    from byoc.lock import Group
+    from byoc.placement.lock import Group
 
     try:
         ops = _positions(str(row["ops"]))

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byoc.errors import LockError, choices
-from byoc.lock_text import parse_lock, render_lock
+from byoc.placement.lock_text import parse_lock, render_lock
 
 if TYPE_CHECKING:
     import tvm
