@@ -40,7 +40,7 @@ def _contenders(name: str, vendors: list[str], budget: float) -> tuple[list[Any]
     import byoc
     from benchmarks.zoo import model_path
     from byoc.errors import ByocError
-    from byoc.measure.race import Contender
+    from byoc.timing.tournament import Contender
 
     path = model_path(name)
     start = time.perf_counter()
@@ -98,7 +98,7 @@ def check(name: str, vendors: list[str], budget: float, seconds: float) -> dict[
     import onnx
 
     from benchmarks.zoo import model_path, random_inputs
-    from byoc.measure.race import race
+    from byoc.timing.tournament import race
 
     contenders, facts = _contenders(name, vendors, budget)
     inputs = random_inputs(onnx.load(model_path(name), load_external_data=False), 1)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from byoc.cli.common import Json, print_json, print_table, say
-from byoc.measure.store import SCHEMA, Entry, Store, cache_folder
+from byoc.timing.store import SCHEMA, Entry, Store, cache_folder
 
 __all__ = ["app"]
 

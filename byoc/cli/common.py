@@ -283,7 +283,7 @@ def print_table(table: Table) -> None:
 
 def warn(report: PartitionReport) -> None:
     """What a report warns of, on stderr, one line each; what measuring has said is not repeated."""
-    from byoc.measure.progress import was_said
+    from byoc.timing.progress import was_said
 
     for warning in report.warnings:
         if not was_said(warning):

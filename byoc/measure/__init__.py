@@ -6,7 +6,7 @@
 Importing this imports neither TVM nor a vendor.
 """
 
-from byoc.measure.budget import Budget, parse_budget
-from byoc.measure.store import Store, Timed, cache_folder
+from byoc.timing.budget import Budget, parse_budget
+from byoc.timing.store import Store, Timed, cache_folder
 
 __all__ = ["Budget", "Store", "Timed", "cache_folder", "parse_budget"]

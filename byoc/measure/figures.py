@@ -21,13 +21,13 @@ import numpy as np
 
 from byoc.measure.extract import segment_of_match
 from byoc.measure.kernels import HostOp
-from byoc.measure.keys import match_content
 from byoc.measure.workshop import Workshop
 from byoc.partition.placing import Costs
 from byoc.partition.snapshot.flops import cost, type_bytes
 from byoc.plugins.discovery import Requested
 from byoc.report.records import HOST
 from byoc.segment import Array, Composite, Node, Segment, TensorType
+from byoc.timing.keys import match_content
 from byoc.vendor import Match, Rates
 
 __all__ = ["Figures"]

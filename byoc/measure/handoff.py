@@ -7,10 +7,10 @@ two queues    copy     copy                      the same, every second one on t
 
 from __future__ import annotations
 
-from byoc.measure.store import Timed
-from byoc.measure.timing import plan_probe, time_probes
 from byoc.measure.workshop import aligned
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
+from byoc.timing.probes import plan_probe, time_probes
+from byoc.timing.store import Timed
 
 __all__ = ["time_handoff"]
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from byoc.measure.timing import Probe, plan_probe, time_probes
 from byoc.measure.workshop import aligned, draw
 from byoc.runtime.host_library import load_host
 from byoc.runtime.native import as_tensor
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.runtime.program import Program
 from byoc.segment import Array, TensorType
+from byoc.timing.probes import Probe, plan_probe, time_probes
 
 __all__ = ["HostOp", "time_kernels"]
 

@@ -20,15 +20,10 @@ from typing import TYPE_CHECKING
 from byoc.build.program import HealSpec, build_program
 from byoc.errors import ByocError, CompileError, ModelError
 from byoc.kit.foreign_op import check_placed
-from byoc.measure.budget import Budget
 from byoc.measure.figures import Figures
 from byoc.measure.kernels import time_kernels
-from byoc.measure.keys import digest, place_identity
-from byoc.measure.progress import Progress
 from byoc.measure.proposals import proposals
-from byoc.measure.race import Contender, race, winner
 from byoc.measure.result import finished_report
-from byoc.measure.store import Store, Timed
 from byoc.measure.workshop import REVISION, Workshop
 from byoc.partition import PartitionReport, partition_module
 from byoc.partition.placing import Costs, Strategy, alternatives, fixed
@@ -37,6 +32,11 @@ from byoc.report.records import HOST
 from byoc.runtime import Session
 from byoc.runtime.program import Program
 from byoc.segment import Array, Segment
+from byoc.timing.budget import Budget
+from byoc.timing.keys import digest, place_identity
+from byoc.timing.progress import Progress
+from byoc.timing.store import Store, Timed
+from byoc.timing.tournament import Contender, race, winner
 
 if TYPE_CHECKING:
     from byoc.frontends import Model

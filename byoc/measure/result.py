@@ -7,10 +7,10 @@ from dataclasses import replace
 from math import isfinite
 
 from byoc.measure.figures import Figures
-from byoc.measure.store import Timed
 from byoc.report.partition_report import PartitionReport
 from byoc.report.records import HOST, PlanRecord
 from byoc.segment import Segment
+from byoc.timing.store import Timed
 
 __all__ = ["finished_report"]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from byoc.build.program import HealSpec, build_program, compile_segment
 from byoc.executable import REPORT_MEMBER, Executable
 from byoc.kit.foreign_op import check_placed
-from byoc.measure.budget import parse_budget
 from byoc.measure.inputs import model_inputs, symbolic_dims
 from byoc.measure.placement import Limits, measure_placement
-from byoc.measure.progress import Progress, show_progress
-from byoc.measure.store import Store
 from byoc.partition import PartitionReport, partition_module
 from byoc.plugins.discovery import Requested
 from byoc.runtime.program import Isolation, Program
+from byoc.timing.budget import parse_budget
+from byoc.timing.progress import Progress, show_progress
+from byoc.timing.store import Store
 
 if TYPE_CHECKING:
     from byoc.frontends import Model

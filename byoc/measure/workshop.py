@@ -10,15 +10,15 @@ import numpy as np
 from byoc.bench.inputs import random_inputs
 from byoc.build.program import compile_segment, vendor_use
 from byoc.errors import ByocError
-from byoc.measure.keys import digest, machine_name, place_identity, segment_content
-from byoc.measure.store import Store, Timed
-from byoc.measure.timing import Probe, plan_probe, time_probes
 from byoc.plugins.discovery import Requested
 from byoc.runtime import num_threads
 from byoc.runtime.native import numpy_dtype
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.runtime.vendor_runtimes import bind
 from byoc.segment import Array, Artifact, Segment, TensorType
+from byoc.timing.keys import digest, machine_name, place_identity, segment_content
+from byoc.timing.probes import Probe, plan_probe, time_probes
+from byoc.timing.store import Store, Timed
 
 __all__ = ["REVISION", "Workshop", "aligned", "machine"]
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from byoc.measure.store import Store, Timed
+from byoc.timing.store import Store, Timed
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from onnx import TensorProto, helper, numpy_helper
 from byoc.frontends import import_model
 from byoc.measure.extract import segment_of_match
 from byoc.measure.figures import _Part
-from byoc.measure.keys import match_content, segment_content
 from byoc.partition import partition_module
 from byoc.plugins.discovery import resolve
+from byoc.timing.keys import match_content, segment_content
 
 
 def model(prefix="", seed=0, channels=8, scale=2.0, padding=1, dtype=np.float32):

@@ -9,7 +9,7 @@ import pytest
 
 import byoc
 from benchmarks.zoo import build, random_inputs
-from byoc.measure.store import Store
+from byoc.timing.store import Store
 
 VENDORS = ["dnnl", "onnxruntime"]
 

@@ -2,7 +2,7 @@
 
 import time
 
-from byoc.measure.race import Contender, race, winner
+from byoc.timing.tournament import Contender, race, winner
 
 
 def told(name, rounds, segments=1):

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from byoc.measure.store import SCHEMA, Store, Timed, cache_folder
+from byoc.timing.store import SCHEMA, Store, Timed, cache_folder
 
 ROW = {"kind": "segment", "place": "acme 1 on cpu", "machine": "m", "what": "2 ops"}
 
@@ -129,7 +129,7 @@ HOLDER = """
 
 
 def test_a_locked_store_is_worked_beside_and_nothing_is_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr("byoc.measure.store._LAST_PATIENCE", 0.2)
+    monkeypatch.setattr("byoc.timing.store._LAST_PATIENCE", 0.2)
     said = []
     store = Store(tmp_path, said.append)
     put(store, "before")
@@ -172,7 +172,7 @@ def test_a_lock_that_ends_in_time_costs_nothing(tmp_path):
 WRITER = """
     import sys
     from pathlib import Path
-    from byoc.measure.store import Store, Timed
+    from byoc.timing.store import Store, Timed
     said = []
     with Store(Path(sys.argv[1]), said.append) as store:
         for k in range(60):

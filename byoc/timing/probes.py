@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from byoc.measure.store import Timed
 from byoc.runtime.native import function, with_address
 from byoc.runtime.plan import Plan, Task, encode_plan
 from byoc.segment import Array
+from byoc.timing.store import Timed
 
 __all__ = ["Probe", "plan_probe", "spread", "time_probes"]
 

@@ -18,9 +18,9 @@ from statistics import median
 
 import numpy as np
 
-from byoc.measure.store import Timed
-from byoc.measure.timing import spread
 from byoc.segment import Array
+from byoc.timing.probes import spread
+from byoc.timing.store import Timed
 
 __all__ = ["Contender", "race", "winner"]
 
