@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from byoc.measure.workshop import aligned, draw
+from byoc.measure.segment_timing import aligned, draw
 from byoc.runtime.host_library import load_host
 from byoc.runtime.native import as_tensor
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task

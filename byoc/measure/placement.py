@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from byoc.build.program import HealSpec, build_program
 from byoc.errors import ByocError, CompileError, ModelError
 from byoc.kit.foreign_op import check_placed
-from byoc.measure.figures import Figures
+from byoc.measure.cost_model import Figures
 from byoc.measure.kernels import time_kernels
 from byoc.measure.proposals import proposals
 from byoc.measure.result import finished_report
-from byoc.measure.workshop import REVISION, Workshop
+from byoc.measure.segment_timing import REVISION, Workshop
 from byoc.partition import PartitionReport, partition_module
 from byoc.partition.placing import Costs, Strategy, alternatives, fixed
 from byoc.plugins.discovery import Requested

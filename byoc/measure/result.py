@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 
-from byoc.measure.figures import Figures
+from byoc.measure.cost_model import Figures
 from byoc.report.partition_report import PartitionReport
 from byoc.report.records import HOST, PlanRecord
 from byoc.segment import Segment

@@ -6,8 +6,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from byoc.frontends import import_model
+from byoc.measure.cost_model import _Part
 from byoc.measure.extract import segment_of_match
-from byoc.measure.figures import _Part
 from byoc.partition import partition_module
 from byoc.plugins.discovery import resolve
 from byoc.timing.keys import match_content, segment_content

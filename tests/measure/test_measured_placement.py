@@ -50,7 +50,7 @@ def test_the_shipped_plan_is_right_and_was_raced_against_every_single_place(smal
 
 
 def test_a_second_run_measures_nothing_again(small, monkeypatch):
-    from byoc.measure.workshop import Workshop
+    from byoc.measure.segment_timing import Workshop
 
     measured: list[str] = []
     record = Workshop._record
@@ -71,7 +71,7 @@ def test_a_second_run_measures_nothing_again(small, monkeypatch):
 
 def test_measurements_outlive_a_run_that_is_stopped(small, monkeypatch):
     """The store has each figure at once: what was measured before a crash is not measured again."""
-    from byoc.measure import workshop
+    from byoc.measure import segment_timing as workshop
 
     real = workshop.time_probes
     calls = itertools.count()

@@ -7,7 +7,7 @@ two queues    copy     copy                      the same, every second one on t
 
 from __future__ import annotations
 
-from byoc.measure.workshop import aligned
+from byoc.measure.segment_timing import aligned
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.timing.probes import plan_probe, time_probes
 from byoc.timing.store import Timed

@@ -21,7 +21,7 @@ import numpy as np
 
 from byoc.measure.extract import segment_of_match
 from byoc.measure.kernels import HostOp
-from byoc.measure.workshop import Workshop
+from byoc.measure.segment_timing import Workshop
 from byoc.partition.placing import Costs
 from byoc.partition.snapshot.flops import cost, type_bytes
 from byoc.plugins.discovery import Requested

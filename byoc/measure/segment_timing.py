@@ -156,7 +156,7 @@ class Workshop:
 
     def handoff(self, processor: str) -> float:
         """Seconds to pass work from the host's queue to another one."""
-        from byoc.measure.handoff import time_handoff
+        from byoc.measure.queue_hop import time_handoff
 
         if processor == _HOST_QUEUE:
             return 0.0
