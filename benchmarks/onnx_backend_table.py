@@ -54,7 +54,7 @@ Result = dict[str, Any]
 def _backend(engine: str) -> Any:
     if engine == "ort":
         return OnnxRuntime
-    from byoc.onnx_backend import backend_for
+    from byoc.integrations.onnx_backend import backend_for
 
     vendors = ENGINES[engine]
     assert vendors is not None

@@ -273,7 +273,7 @@ def _compiled(module: Any, feeds: list[dict[str, Any]]) -> tuple[Any, list[Any],
     import torch._dynamo
     from torch._dynamo.utils import counters
 
-    from byoc import torch_backend
+    from byoc.integrations import torch_compile as torch_backend
 
     def graphs_of(backend: Any, **options: Any) -> tuple[Any, int, int]:
         torch._dynamo.reset()

@@ -13,7 +13,7 @@ import pytest
 import tvm
 from tvm import relax
 
-import byoc.stock
+import byoc.integrations.stock
 from benchmarks.zoo import build, random_inputs
 from byoc.bench import difference
 from byoc.frontends import import_model
@@ -33,7 +33,7 @@ np.savez(sys.argv[3], y=(out if isinstance(out, tvm.runtime.Tensor) else out[0])
 
 def offload(mod: tvm.IRModule, vendor: str) -> tvm.IRModule:
     """Stock passes only."""
-    patterns = byoc.stock.fusion_patterns(vendor)
+    patterns = byoc.integrations.stock.fusion_patterns(vendor)
     mod = relax.transform.FuseOpsByPattern(patterns, bind_constants=True)(mod)
     mod = relax.transform.MergeCompositeFunctions()(mod)
     mod = relax.transform.RunCodegen()(mod)
@@ -98,7 +98,7 @@ def test_every_installed_vendor_is_registered_by_importing_tvm():
 
 def test_options_reach_the_vendor_and_wrong_ones_are_refused():
     mod = import_model(build("mlp")).mod
-    patterns = byoc.stock.fusion_patterns("onnxruntime")
+    patterns = byoc.integrations.stock.fusion_patterns("onnxruntime")
     mod = relax.transform.FuseOpsByPattern(patterns, bind_constants=True)(mod)
     mod = relax.transform.MergeCompositeFunctions()(mod)
     with pytest.raises(Exception, match="unknown option 'colour'"):

@@ -15,7 +15,7 @@ import onnx.backend.test
 import pytest
 from onnx import helper
 
-import byoc.onnx_backend as backend
+import byoc.integrations.onnx_backend as backend
 from byoc.errors import InputError, ModelError, VendorError
 from byoc.frontends.onnx.specialise import deciding_inputs
 

@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: scripts/install torc
 from torch._dynamo.utils import counters  # noqa: E402
 
 import byoc  # noqa: E402
-from byoc import torch_backend  # noqa: E402
 from byoc.errors import ModelError, OptionError  # noqa: E402
-from byoc.torch_backend import FallbackWarning  # noqa: E402
+from byoc.integrations import torch_compile as torch_backend  # noqa: E402
+from byoc.integrations.torch_compile import FallbackWarning  # noqa: E402
 
 nn, F = torch.nn, torch.nn.functional
 

@@ -14,8 +14,8 @@ from relaxed import relax_module
 from tvm import relax
 from tvm.relax import op as R
 
+from byoc.integrations.stock import fusion_patterns
 from byoc.partition import partition_module
-from byoc.stock import fusion_patterns
 from byoc.vendor import check_patterns, check_vendor
 from byoc.vendor_templates import dnnl
 from byoc.vendor_templates.dnnl import VENDOR

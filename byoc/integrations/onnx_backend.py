@@ -1,6 +1,6 @@
 """The ONNX backend API, so that tools which speak it, onnx's own test suite first, run on byoc.
 
-    import byoc.onnx_backend as backend
+    import byoc.integrations.onnx_backend as backend
     prepared = backend.prepare(model)                    # everything on the host
     prepared = backend.prepare(model, vendors=["dnnl", "onnxruntime"])
     outputs = prepared.run(inputs)

@@ -2,7 +2,7 @@
 
 ::
 
-    patterns = byoc.stock.fusion_patterns("dnnl")
+    patterns = byoc.integrations.stock.fusion_patterns("dnnl")
     mod = relax.transform.FuseOpsByPattern(patterns, bind_constants=True)(mod)
     mod = relax.transform.MergeCompositeFunctions()(mod)
     mod = relax.transform.RunCodegen()(mod)              # calls relax.ext.dnnl
