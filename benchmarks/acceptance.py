@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.zoo import LIGHT, model_path
+from byoc.testing.zoo import LIGHT, model_path
 
 ROOT = Path(__file__).parents[1]
 MODELS = (*LIGHT, "mobilenet_v2", "bert", "gpt2", "vit", "mlp")

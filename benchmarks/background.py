@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 import byoc
-from benchmarks.zoo import build, random_inputs
 from byoc.plugins.discovery import find
+from byoc.testing.zoo import build, random_inputs
 
 __all__ = ["BackgroundResult", "measure"]
 

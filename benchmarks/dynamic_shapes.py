@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 import byoc
-from benchmarks.zoo import build, random_inputs
 from byoc.specialise import Specialise
+from byoc.testing.zoo import build, random_inputs
 
 __all__ = ["DynamicResult", "measure"]
 

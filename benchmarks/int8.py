@@ -115,7 +115,7 @@ def main() -> None:
             import sys
 
             sys.path.insert(0, str(Path(__file__).parents[1]))
-            from benchmarks.zoo import model_path
+            from byoc.testing.zoo import model_path
 
             path = Path(model_path(name))
         result = measure_int8(path, repeat=arguments.repeat)

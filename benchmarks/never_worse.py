@@ -38,8 +38,8 @@ def _contenders(name: str, vendors: list[str], budget: float) -> tuple[list[Any]
     which single plans are the shipped one.
     """
     import byoc
-    from benchmarks.zoo import model_path
     from byoc.errors import ByocError
+    from byoc.testing.zoo import model_path
     from byoc.timing.tournament import Contender
 
     path = model_path(name)
@@ -97,7 +97,7 @@ def check(name: str, vendors: list[str], budget: float, seconds: float) -> dict[
     """Compile, race, and judge one model."""
     import onnx
 
-    from benchmarks.zoo import model_path, random_inputs
+    from byoc.testing.zoo import model_path, random_inputs
     from byoc.timing.tournament import race
 
     contenders, facts = _contenders(name, vendors, budget)

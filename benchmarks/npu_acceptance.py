@@ -30,7 +30,7 @@ from benchmarks.npu_agreement import (
     quantised,
 )
 from benchmarks.npu_overlap import measure_overlap
-from benchmarks.zoo import model_path
+from byoc.testing.zoo import model_path
 from byoc.vendor_templates.npu import VENDOR
 from byoc.vendor_templates.npu.compiler import measure
 from byoc.vendor_templates.npu.program import decode_program

@@ -23,8 +23,8 @@ import onnx
 from onnx import shape_inference
 
 import byoc
-from benchmarks.zoo import model_path
 from byoc.quantize import quantize_model
+from byoc.testing.zoo import model_path
 from byoc.vendor_templates.npu import VENDOR
 
 __all__ = [

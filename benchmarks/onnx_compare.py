@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from benchmarks.onnx_grammar import Case
+from byoc.testing.grammar import Case
 
 __all__ = ["BAD", "difference", "reference", "try_case", "try_sets"]
 

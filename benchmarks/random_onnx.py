@@ -36,7 +36,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.onnx_compare import BAD, try_sets
-from benchmarks.onnx_grammar import make_case
+from byoc.testing.grammar import make_case
 
 __all__ = ["SETS"]
 

@@ -25,7 +25,7 @@ import numpy as np
 
 import byoc
 from benchmarks.acceptance import Claim
-from benchmarks.zoo import model_path
+from byoc.testing.zoo import model_path
 
 ROOT = Path(__file__).parents[1]
 MB = 1e6

@@ -150,8 +150,8 @@ def stress_sessions(file: Path, at_once: int, rounds: int) -> Sessions:
 
 def models(names: Sequence[str] = MODELS) -> list[byoc.Executable]:
     """Files, loaded; or models of the zoo, the first with dnnl where it is, others on the host."""
-    from benchmarks.zoo import model_path
     from byoc.plugins.discovery import vendors
+    from byoc.testing.zoo import model_path
 
     if all(name.endswith(".byoc") for name in names):
         return [byoc.load(name) for name in names]
@@ -164,7 +164,7 @@ def models(names: Sequence[str] = MODELS) -> list[byoc.Executable]:
 
 def small_file(folder: Path) -> Path:
     """A model of a few kernels, saved."""
-    from benchmarks.zoo import model_path
+    from byoc.testing.zoo import model_path
 
     path = folder / "small.byoc"
     byoc.compile(model_path("mlp", batch=1, hidden=32, features=8)).save(path)

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# For `benchmarks.zoo`. At the end: the checkout's own byoc/ must not hide the installed one.
+# For `byoc.testing.zoo`. At the end: the checkout's own byoc/ must not hide the installed one.
 sys.path.append(str(ROOT))
 
 
@@ -59,7 +59,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 @pytest.fixture(scope="session")
 def zoo() -> Callable[..., Path]:
     """``zoo("resnet50", seed=0, **options)`` is the path of a model, built once per checkout."""
-    from benchmarks.zoo import model_path
+    from byoc.testing.zoo import model_path
 
     return model_path
 

@@ -10,12 +10,12 @@ import onnx
 import pytest
 
 import byoc
-from benchmarks.zoo import build, random_inputs
 from byoc import LockError
 from byoc.frontends import import_model
 from byoc.partition.snapshot.identity import identify
 from byoc.placement.lock import make_lock, read_lock, write_lock
 from byoc.placement.lock_text import parse_lock, render_lock
+from byoc.testing.zoo import build, random_inputs
 
 QUICK = ("squeezenet", "resnet50", "bert_tiny")
 

@@ -99,7 +99,7 @@ def test_examples_run(example, tmp_path):
 
 def test_the_example_vendor_says_no_with_a_reason():
     import byoc
-    from benchmarks.zoo import build
+    from byoc.testing.zoo import build
 
     sys.path.append(str(ROOT / "examples"))
     try:

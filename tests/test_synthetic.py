@@ -8,7 +8,7 @@ from tvm import relax
 
 import byoc
 from byoc.errors import OptionError
-from byoc.synthetic import synthetic, synthetic_costs
+from byoc.testing.fake_vendors import synthetic, synthetic_costs
 from byoc.vendor import Reject
 
 pytestmark = pytest.mark.filterwarnings("ignore")

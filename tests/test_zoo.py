@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.zoo import LIGHT, NAMES, build, check_nontrivial, model_path, random_inputs
+from byoc.testing.zoo import LIGHT, NAMES, build, check_nontrivial, model_path, random_inputs
 
 QUICK = ["shufflenet", "mlp", "branch", "bert_tiny", "gpt2_tiny", "vit_tiny", "mobilenet_v2"]
 

@@ -53,7 +53,7 @@ class TestInputs:
         assert random_inputs(types, dims={"n": 5})["x"].shape == (5, 4)
 
     def test_read_from_onnx(self):
-        from benchmarks.zoo import build
+        from byoc.testing.zoo import build
 
         types, limits = onnx_inputs(build("bert_tiny", batch="b"))
         assert types["input_ids"] == TensorType(("b", 16), "int64")

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.zoo import build, random_inputs
+from byoc.testing.zoo import build, random_inputs
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import onnx
 import pytest
 
-from benchmarks.zoo import build
 from byoc.placement.lock import read_lock
+from byoc.testing.zoo import build
 
 
 @pytest.fixture(scope="module")

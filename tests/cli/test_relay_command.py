@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.zoo.relay_nets import mobilenet
+from byoc.testing.zoo.relay_nets import mobilenet
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import byoc
 from byoc.build.background import Background
 from byoc.runtime import Healing
 from byoc.segment import Artifact, Segment
-from byoc.synthetic import synthetic
+from byoc.testing.fake_vendors import synthetic
 from byoc.vendor import PythonRuntime, Vendor
 
 LAYERS = 4
@@ -303,7 +303,7 @@ def test_a_deadline_on_the_cpu_is_refused_before_anything_is_built(model):
 def test_what_cannot_go_together_is_refused():
     with pytest.raises(byoc.OptionError, match="workers must be 1 or more"):
         Background(workers=0)
-    from benchmarks.zoo import build
+    from byoc.testing.zoo import build
 
     dynamic = build("mlp", batch="batch", features=8, hidden=8, classes=4)
     with pytest.raises(byoc.OptionError, match="measured"):

@@ -19,7 +19,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import byoc
-from benchmarks.zoo import build
+from byoc.testing.zoo import build
 
 KINDS = [name for name in byoc.__all__ if name.endswith("Error")]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import byoc
-from benchmarks.zoo import build, random_inputs
 from byoc.bench import difference
+from byoc.testing.zoo import build, random_inputs
 
 BOTH = pytest.mark.parametrize("vendors", [[], ["dnnl"]], ids=["host", "dnnl"])
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import byoc
-from benchmarks.zoo import build, random_inputs
 from byoc.bench import difference
-from byoc.faulty import faulty
 from byoc.runtime import Healing, Isolation, Session
 from byoc.specialise import Specialise
+from byoc.testing.fault_injection import faulty
+from byoc.testing.zoo import build, random_inputs
 
 OPS = ["matmul", "add", "nn.relu"]
 

@@ -17,11 +17,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import byoc
-from benchmarks.zoo import build, random_inputs
 from byoc.bench import difference
 from byoc.plugins.discovery import find
 from byoc.specialise import Specialise
 from byoc.specialise.build import bind_dims
+from byoc.testing.zoo import build, random_inputs
 
 SMALL = {"batch": "batch", "features": 16, "hidden": 32, "classes": 8}
 

@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 import byoc
-from benchmarks.zoo import check_nontrivial, model_path, random_inputs
 from byoc.bench import difference
+from byoc.testing.zoo import check_nontrivial, model_path, random_inputs
 
 TOLERANCE = 1e-4
 ONE_SEGMENT = {"resnet50", "squeezenet", "vgg19"}

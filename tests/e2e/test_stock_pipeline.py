@@ -14,9 +14,9 @@ import tvm
 from tvm import relax
 
 import byoc.integrations.stock
-from benchmarks.zoo import build, random_inputs
 from byoc.bench import difference
 from byoc.frontends import import_model
+from byoc.testing.zoo import build, random_inputs
 
 FRESH = """
 import sys

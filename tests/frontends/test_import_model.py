@@ -12,9 +12,9 @@ from onnx import helper
 from tvm import relax
 from tvm.relax import op as R
 
-from benchmarks import zoo
 from byoc.errors import ModelError
 from byoc.frontends import import_model
+from byoc.testing import zoo
 
 
 def node(op, inputs, outputs, **attrs):

@@ -1,4 +1,4 @@
-"""Random graphs of 130 operators (`benchmarks/onnx_grammar/`): as ONNX Runtime, or refused.
+"""Random graphs of 130 operators (`byoc/testing/grammar/`): as ONNX Runtime, or refused.
 
 2,000 of them for each set of vendors run with --slow.
 """
@@ -18,8 +18,8 @@ from onnx.reference import ReferenceEvaluator
 
 from benchmarks import onnx_compare, random_onnx
 from benchmarks.onnx_compare import difference, reference, try_case, try_sets
-from benchmarks.onnx_grammar import Case, make_case
 from benchmarks.random_onnx import SETS
+from byoc.testing.grammar import Case, make_case
 
 TABLE = Path(__file__).parents[2] / "benchmarks" / "random_onnx.py"
 GRAPHS = Path(__file__).parent / "random_graphs"

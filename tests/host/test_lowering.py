@@ -9,10 +9,10 @@ import tvm_ffi
 from host_runner import Compiled, module
 from tvm import relax
 
-from benchmarks.zoo import LIGHT, build
 from byoc import host
 from byoc.errors import CompileError
 from byoc.frontends import import_model
+from byoc.testing.zoo import LIGHT, build
 
 op = relax.op
 RNG = np.random.default_rng(11)

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 import byoc
-from benchmarks.zoo import build, random_inputs
+from byoc.testing.zoo import build, random_inputs
 from byoc.timing.store import Store
 
 VENDORS = ["dnnl", "onnxruntime"]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from runtime_programs import elementwise
 
-from byoc.faulty import Counter, fail
 from byoc.runtime import Healing, Isolation, Plan, Program, Twin, VendorUse
 from byoc.runtime.plan import PlanTensor, Port, Task
 from byoc.segment import Artifact
+from byoc.testing.fault_injection import Counter, fail
 from byoc.vendor import PythonRuntime
 
 SHAPE = (64, 16)  # what the host kernel `add_one` takes

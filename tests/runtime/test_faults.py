@@ -17,8 +17,8 @@ from tvm import relax, tirx
 
 import byoc
 from byoc.errors import ByocError, CompileError, ExecutionError, OptionError, VendorError
-from byoc.faulty import DEADLY, FAULTS, faulty
 from byoc.runtime import Healing, Isolation
+from byoc.testing.fault_injection import DEADLY, FAULTS, faulty
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

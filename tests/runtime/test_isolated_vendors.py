@@ -17,7 +17,7 @@ import byoc
 from byoc.cli import app
 from byoc.errors import ExecutionError, OptionError, VendorError
 from byoc.runtime import Isolation, Session, VendorUse
-from byoc.synthetic import synthetic
+from byoc.testing.fake_vendors import synthetic
 from byoc.vendor import NativeRuntime
 
 pytestmark = pytest.mark.filterwarnings("ignore")

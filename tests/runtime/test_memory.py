@@ -222,7 +222,7 @@ def test_memory_grows_by_what_was_told(file, tmp_path, vendors):
     ],
 )
 def test_memory_of_nets_grows_by_what_was_told(file, tmp_path, name, vendors, most):
-    from benchmarks.zoo import model_path
+    from byoc.testing.zoo import model_path
 
     byoc.compile(model_path(name), vendors=vendors).save(tmp_path / "m.byoc")
     assert 0.9 < growth(file, tmp_path / "m.byoc", 30522 if name == "bert" else 0) < most

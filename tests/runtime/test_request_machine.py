@@ -24,7 +24,7 @@ from tvm import relax
 
 import byoc
 from byoc.runtime import DeadlineError, Program, QueueFullError, Session
-from byoc.synthetic import _init, synthetic
+from byoc.testing.fake_vendors import _init, synthetic
 from byoc.vendor import PythonRuntime
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).parents[3]
 sys.path.extend(p for p in (str(ROOT), str(Path(__file__).parent)) if p not in sys.path)
 
-from benchmarks.zoo.relay_nets import NETWORKS  # noqa: E402
+from byoc.testing.zoo.relay_nets import NETWORKS  # noqa: E402
 
 SECONDS = 30
 """A file that takes longer hangs (an undamaged one takes a tenth of a second, quiet)."""

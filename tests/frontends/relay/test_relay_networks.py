@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import byoc
-from benchmarks.zoo.relay_nets import NETWORKS
 from byoc.errors import ModelError, OptionError
 from byoc.frontends import import_model, read_relay
+from byoc.testing.zoo.relay_nets import NETWORKS
 
 SMALL = {"image": 16, "width": 4, "classes": 5}
 FORMS = {

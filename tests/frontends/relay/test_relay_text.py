@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import byoc
-from benchmarks.zoo.relay_file import tensor_bytes
 from byoc.errors import ModelError
 from byoc.frontends import import_model
+from byoc.testing.zoo.relay_file import tensor_bytes
 
 HEAD = '#[version = "0.0.5"]\n'
 X = np.random.default_rng(7).normal(0, 1, (2, 3)).astype(np.float32)

@@ -11,7 +11,7 @@ from byoc.ir.decode import Decoder
 from byoc.partition.context import Scene
 from byoc.partition.matching.match import VendorPatterns
 from byoc.partition.pipeline import make_want
-from byoc.synthetic import synthetic, synthetic_costs
+from byoc.testing.fake_vendors import synthetic, synthetic_costs
 from byoc.vendor import Pattern, Reject
 
 UNARY = ("nn.relu", "tanh", "sigmoid", "negative", "abs")

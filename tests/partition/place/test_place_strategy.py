@@ -11,7 +11,7 @@ from byoc.partition import partition_module
 from byoc.partition.placing import Costs, Strategy, alternatives, fixed
 from byoc.partition.placing.makespan import Task, elapsed, makespan
 from byoc.partition.placing.policy import Policy, Rule
-from byoc.synthetic import synthetic, synthetic_costs
+from byoc.testing.fake_vendors import synthetic, synthetic_costs
 from byoc.vendor import Rates
 
 pytestmark = pytest.mark.filterwarnings("ignore")

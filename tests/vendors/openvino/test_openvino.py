@@ -12,9 +12,9 @@ import pytest
 from tvm import relax
 
 import byoc
-from benchmarks.zoo import build, random_inputs
 from byoc.bench.difference import difference
 from byoc.errors import CompileError, OptionError
+from byoc.testing.zoo import build, random_inputs
 
 pytest.importorskip("openvino")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper
 
-from benchmarks.onnx_grammar.core import ANY, FLOATS, MAX_ELEMENTS, Builder, Value
+from byoc.testing.grammar.core import ANY, FLOATS, MAX_ELEMENTS, Builder, Value
 
 __all__ = ["SHAPES"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.onnx_grammar.core import MAX_ELEMENTS, Builder, Value
+from byoc.testing.grammar.core import MAX_ELEMENTS, Builder, Value
 
 __all__ = ["WINDOWS", "image"]
 

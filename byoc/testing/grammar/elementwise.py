@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from benchmarks.onnx_grammar.core import FLOATS, INTS, MAX_SIZE, Builder, Value
+from byoc.testing.grammar.core import FLOATS, INTS, MAX_SIZE, Builder, Value
 
 __all__ = ["ELEMENTWISE"]
 

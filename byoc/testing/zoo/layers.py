@@ -7,7 +7,7 @@ from math import pi, sqrt
 
 import numpy as np
 
-from benchmarks.zoo.builder import Builder
+from byoc.testing.zoo.builder import Builder
 
 __all__ = ["gelu_erf", "gelu_tanh", "heads_shape", "layer_norm", "linear"]
 

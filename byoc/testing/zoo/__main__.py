@@ -1,11 +1,11 @@
-"""Write models of the zoo: ``python -m benchmarks.zoo resnet50 bert``."""
+"""Write models of the zoo: ``python -m byoc.testing.zoo resnet50 bert``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from benchmarks.zoo import NAMES, model_path
+from byoc.testing.zoo import NAMES, model_path
 
 
 def _option(text: str) -> tuple[str, int | str]:
@@ -14,7 +14,7 @@ def _option(text: str) -> tuple[str, int | str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m byoc.testing.zoo", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights")
     parser.add_argument("-o", "--folder", type=Path, help="where to write (default: models/)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.zoo.relay import Twin
+from byoc.testing.zoo.relay import Twin
 
 __all__ = ["NETWORKS", "mobilenet", "quantised_cnn", "resnet18"]
 

@@ -7,7 +7,7 @@ from math import sqrt
 
 import onnx
 
-from benchmarks.zoo.builder import Builder, Dim
+from byoc.testing.zoo.builder import Builder, Dim
 
 __all__ = ["build_mlp"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import helper
 
-from benchmarks.onnx_grammar.core import Builder, Value
+from byoc.testing.grammar.core import Builder, Value
 
 __all__ = ["DYNAMIC", "SIZE"]
 

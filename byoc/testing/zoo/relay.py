@@ -21,9 +21,9 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from benchmarks.zoo.relay_file import Call, Graph, params_bytes
-from benchmarks.zoo.relay_json import write_json
-from benchmarks.zoo.relay_text import write_text
+from byoc.testing.zoo.relay_file import Call, Graph, params_bytes
+from byoc.testing.zoo.relay_json import write_json
+from byoc.testing.zoo.relay_text import write_text
 
 __all__ = ["Twin"]
 

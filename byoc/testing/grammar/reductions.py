@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.onnx_grammar.core import INTS, Builder, Value
+from byoc.testing.grammar.core import INTS, Builder, Value
 
 __all__ = ["REDUCTIONS"]
 

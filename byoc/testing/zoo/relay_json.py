@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from benchmarks.zoo.relay_file import Graph, tensor_bytes
+from byoc.testing.zoo.relay_file import Graph, tensor_bytes
 
 __all__ = ["Nodes", "write_json"]
 

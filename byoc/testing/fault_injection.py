@@ -3,7 +3,7 @@
     bad = faulty("bad", {1: "throw", 3: "segfault"}, ops=["nn.relu"])
     exe = byoc.compile(model, vendors=[bad], heal=True, isolate=True)
 
-Apart from its faults it computes as `byoc.synthetic` does: slow and right. Calls are counted by
+Apart from its faults it computes as `byoc.testing.fake_vendors` does: slow and right. Calls are counted by
 each segment in each process, or over all of them by the length of a file::
 
     call ──▶ one byte more in the file ──▶ call n ──▶ fault n, if there is one ──▶ compute
@@ -24,7 +24,7 @@ import numpy as np
 
 from byoc.errors import CompileError, ExecutionError, OptionError, choices
 from byoc.segment import Array, Artifact, Segment
-from byoc.synthetic import synthetic
+from byoc.testing.fake_vendors import synthetic
 from byoc.vendor import PythonRuntime, Vendor
 
 __all__ = ["DEADLY", "FAULTS", "Counter", "fail", "faulty"]
@@ -102,7 +102,7 @@ def faulty(
 def _init(
     blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
 ) -> Callable[[Sequence[Array], Sequence[Array]], None]:
-    from byoc.synthetic import _init as init_synthetic
+    from byoc.testing.fake_vendors import _init as init_synthetic
 
     end = 8 + int.from_bytes(blob[:8], "little")
     header = json.loads(blob[8:end])

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from benchmarks.onnx_grammar.core import Builder, Value, port
+from byoc.testing.grammar.core import Builder, Value, port
 
 __all__ = ["CONTROL"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from benchmarks.zoo.builder import Builder, Dim
-from benchmarks.zoo.layers import gelu_erf, gelu_tanh, heads_shape, layer_norm, linear
+from byoc.testing.zoo.builder import Builder, Dim
+from byoc.testing.zoo.layers import gelu_erf, gelu_tanh, heads_shape, layer_norm, linear
 
 __all__ = ["build_bert", "build_gpt2", "build_vit"]
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import onnx
 
-from benchmarks.zoo.branch import build_branch
-from benchmarks.zoo.inputs import check_nontrivial, random_inputs
-from benchmarks.zoo.light import LIGHT, build_light
-from benchmarks.zoo.mlp import build_mlp
-from benchmarks.zoo.mobilenet import build_mobilenet_v2
-from benchmarks.zoo.transformers import build_bert, build_gpt2, build_vit
+from byoc.testing.zoo.branch import build_branch
+from byoc.testing.zoo.inputs import check_nontrivial, random_inputs
+from byoc.testing.zoo.light import LIGHT, build_light
+from byoc.testing.zoo.mlp import build_mlp
+from byoc.testing.zoo.mobilenet import build_mobilenet_v2
+from byoc.testing.zoo.transformers import build_bert, build_gpt2, build_vit
 
 __all__ = ["LIGHT", "NAMES", "build", "check_nontrivial", "model_path", "random_inputs"]
 

@@ -18,16 +18,16 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from benchmarks.onnx_grammar.control import CONTROL
-from benchmarks.onnx_grammar.core import ANY, FLOATS, Builder, Case, Value, port
-from benchmarks.onnx_grammar.dynamic import DYNAMIC, SIZE
-from benchmarks.onnx_grammar.elementwise import ELEMENTWISE
-from benchmarks.onnx_grammar.indices import INDICES
-from benchmarks.onnx_grammar.products import PRODUCTS
-from benchmarks.onnx_grammar.quantised import QUANTISED
-from benchmarks.onnx_grammar.reductions import REDUCTIONS
-from benchmarks.onnx_grammar.shapes import SHAPES
-from benchmarks.onnx_grammar.windows import WINDOWS
+from byoc.testing.grammar.control import CONTROL
+from byoc.testing.grammar.core import ANY, FLOATS, Builder, Case, Value, port
+from byoc.testing.grammar.dynamic import DYNAMIC, SIZE
+from byoc.testing.grammar.elementwise import ELEMENTWISE
+from byoc.testing.grammar.indices import INDICES
+from byoc.testing.grammar.products import PRODUCTS
+from byoc.testing.grammar.quantised import QUANTISED
+from byoc.testing.grammar.reductions import REDUCTIONS
+from byoc.testing.grammar.shapes import SHAPES
+from byoc.testing.grammar.windows import WINDOWS
 
 __all__ = ["RULES", "Case", "make_case"]
 

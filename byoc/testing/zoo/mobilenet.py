@@ -8,9 +8,9 @@ from math import sqrt
 
 import onnx
 
-from benchmarks.zoo.builder import Builder, Dim
-from benchmarks.zoo.calibrate import calibrate
-from benchmarks.zoo.inputs import calibration_inputs
+from byoc.testing.zoo.builder import Builder, Dim
+from byoc.testing.zoo.calibrate import calibrate
+from byoc.testing.zoo.inputs import calibration_inputs
 
 __all__ = ["build_mobilenet_v2"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import helper
 
-from benchmarks.onnx_grammar.core import Builder
-from benchmarks.onnx_grammar.windows import image
+from byoc.testing.grammar.core import Builder
+from byoc.testing.grammar.windows import image
 
 __all__ = ["PRODUCTS"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.zoo.relay_file import Graph
-from benchmarks.zoo.relay_json import Nodes
+from byoc.testing.zoo.relay_file import Graph
+from byoc.testing.zoo.relay_json import Nodes
 
 __all__ = ["write_text"]
 

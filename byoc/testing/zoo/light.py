@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from benchmarks.zoo.calibrate import Array, calibrate
-from benchmarks.zoo.inputs import calibration_inputs
+from byoc.testing.zoo.calibrate import Array, calibrate
+from byoc.testing.zoo.inputs import calibration_inputs
 
 __all__ = ["LIGHT", "build_light"]
 
