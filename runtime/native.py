@@ -78,7 +78,7 @@ def _load() -> None:
 
 @cache
 def function(name: str) -> Callable[..., Any]:
-    """The C++ function ``byoc.runtime.<name>`` (see runtime/src/ffi.cc)."""
+    """The C++ function ``byoc.runtime.<name>`` (see runtime/src/bindings/ffi.cc)."""
     _load()
     found: Callable[..., Any] = tvm_ffi.get_global_func(f"byoc.runtime.{name}")
     return found

@@ -82,7 +82,7 @@ class _Pending:
 class Desk:
     """Takes requests for one executor and sees to their futures.
 
-    open_desk: the executor's ``open`` (see runtime/src/ffi.cc). limit: requests in flight at once.
+    open_desk: the executor's ``open`` (see runtime/src/bindings/ffi.cc). limit: requests in flight at once.
     """
 
     def __init__(self, open_desk: Callable[[], Mapping[str, Any]], limit: int) -> None:

@@ -21,9 +21,9 @@
 #include <utility>
 #include <vector>
 
-#include "event.h"
-#include "executor.h"
-#include "thread_pool.h"
+#include "core/event.h"
+#include "core/thread_pool.h"
+#include "plan/executor.h"
 
 namespace {
 

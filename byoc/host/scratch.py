@@ -4,7 +4,7 @@ Known once kernels are lowered, so it is noted while TVM compiles them::
 
     conv:  workspace(pad, 1.2 MB)  workspace(tile, 4 KB) … given back      {"conv": (1.2 MB, 4 KB)}
 
-The runtime keeps what it gave for the next kernel (runtime/src/workspace.cc), so a plan holds more
+The runtime keeps what it gave for the next kernel (runtime/src/core/workspace.cc), so a plan holds more
 than its greediest kernel asks for: `scratch_bytes` plays that through.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["Noting", "scratch_bytes"]
 
 _LINE = 64
 _KEPT_BLOCKS, _KEPT_BYTES = 16, 64 << 20
-"""As runtime/src/workspace.cc has them."""
+"""As runtime/src/core/workspace.cc has them."""
 
 
 @tvm.instrument.pass_instrument

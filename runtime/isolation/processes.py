@@ -6,7 +6,7 @@
                    │                  its library, its segments, nothing else of the model
                    └──spawn──▶ process of vendor "acme"
 
-Tensors go through shared memory, the rest through a socket: see runtime/src/worker.h.
+Tensors go through shared memory, the rest through a socket: see runtime/src/worker/worker.h.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The process of an isolated vendor: loads its segments, runs what it is asked, ends when nobody
 asks any more.
 
-It is started by runtime/src/worker.cc with the files of runtime/src/worker.h open. What it is to
+It is started by runtime/src/worker/worker.cc with the files of runtime/src/worker/worker.h open. What it is to
 load is one piece of memory, every part at a multiple of 64 bytes::
 
     │ 8 bytes: length │ header, JSON ...│ blob │ constant │ constant ...│ blob │ constant …

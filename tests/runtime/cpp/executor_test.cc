@@ -1,4 +1,4 @@
-#include "executor.h"
+#include "plan/executor.h"
 
 #include <atomic>
 #include <cstring>
@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "check.h"
-#include "tensors.h"
-#include "thread_pool.h"
+#include "core/tensors.h"
+#include "core/thread_pool.h"
 
 namespace byoc {
 namespace {

@@ -1,4 +1,4 @@
-#include "guard.h"
+#include "guard/guard.h"
 
 #include <tvm/ffi/container/tensor.h>
 
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "check.h"
-#include "errors.h"
+#include "core/errors.h"
 
 namespace byoc {
 namespace {

@@ -1,4 +1,4 @@
-#include "processor.h"
+#include "core/processor.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

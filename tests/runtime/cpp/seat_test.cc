@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "check.h"
-#include "processor.h"
-#include "thread_pool.h"
+#include "core/processor.h"
+#include "core/thread_pool.h"
 
 namespace byoc {
 namespace {

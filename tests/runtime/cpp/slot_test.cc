@@ -1,4 +1,4 @@
-#include "slot.h"
+#include "guard/slot.h"
 
 #include <tvm/ffi/container/tensor.h>
 

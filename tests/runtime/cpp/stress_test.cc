@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "check.h"
-#include "executor.h"
+#include "plan/executor.h"
 
 namespace byoc {
 namespace {

@@ -1,4 +1,4 @@
-#include "thread_pool.h"
+#include "core/thread_pool.h"
 
 #include <tvm/ffi/function.h>
 
@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "check.h"
-#include "processor.h"
-#include "workspace.h"
+#include "core/processor.h"
+#include "core/workspace.h"
 
 namespace byoc {
 namespace {

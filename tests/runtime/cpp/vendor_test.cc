@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "check.h"
-#include "mapping.h"
-#include "segment_module.h"
-#include "tensors.h"
+#include "core/mapping.h"
+#include "core/tensors.h"
+#include "plan/segment_module.h"
 
 namespace byoc {
 namespace {

@@ -1,7 +1,7 @@
 /*
  * What programs and workers say to each other, forged and cut: in memory, and to a worker's loop.
  */
-#include "worker_messages.h"
+#include "worker/worker_messages.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -15,10 +15,10 @@
 #include <thread>
 #include <vector>
 
-#include "buffer.h"
 #include "check.h"
-#include "descriptors.h"
-#include "worker_serve.h"
+#include "core/buffer.h"
+#include "core/descriptors.h"
+#include "worker/worker_serve.h"
 
 namespace byoc {
 namespace {

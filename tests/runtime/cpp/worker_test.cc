@@ -2,7 +2,7 @@
  * A worker that does everything wrong that a vendor's library can: this program, started once more,
  * is the worker (see Child).
  */
-#include "worker.h"
+#include "worker/worker.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -25,10 +25,10 @@
 #include <vector>
 
 #include "check.h"
-#include "errors.h"
-#include "tensors.h"
-#include "worker_messages.h"
-#include "worker_serve.h"
+#include "core/errors.h"
+#include "core/tensors.h"
+#include "worker/worker_messages.h"
+#include "worker/worker_serve.h"
 
 namespace byoc {
 namespace {

@@ -1,0 +1,171 @@
+#include "artifact/libraries.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+
+#include "byoc/vendor.h"
+#include "core/errors.h"
+#include "core/thread_pool.h"
+
+namespace byoc {
+
+namespace ffi = tvm::ffi;
+
+namespace {
+
+std::string FileName(const ManifestVendor& vendor) { return "lib" + vendor.library + ".so"; }
+
+std::optional<std::string> Find(const ManifestVendor& vendor,
+                                const std::vector<std::string>& folders) {
+  for (const std::string& folder : folders) {
+    std::string path = folder + "/" + FileName(vendor);
+    struct stat status;
+    if (stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode)) return path;
+  }
+  return std::nullopt;
+}
+
+std::optional<ffi::Function> Registered(const ManifestVendor& vendor, const char* part) {
+  return ffi::Function::GetGlobal("byoc.vendor." + vendor.name + "." + part);
+}
+
+/*! \brief A file that is gone when this is. */
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& bytes) {
+    const char* root = std::getenv("TMPDIR");
+    folder_ = std::string(root != nullptr && *root != '\0' ? root : "/tmp") + "/byoc-XXXXXX";
+    if (mkdtemp(folder_.data()) == nullptr) Fail(folder_);
+    path_ = folder_ + "/host.so";
+    const int fd = open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    size_t done = 0;
+    while (fd >= 0 && done < bytes.size()) {
+      const ssize_t wrote = write(fd, bytes.data() + done, bytes.size() - done);
+      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote <= 0) break;
+      done += static_cast<size_t>(wrote);
+    }
+    const int problem = errno;
+    if (fd >= 0) close(fd);
+    if (fd < 0 || done < bytes.size()) {
+      Remove();
+      errno = problem;
+      Fail(path_);
+    }
+  }
+  ~TemporaryFile() { Remove(); }
+  const std::string& path() const { return path_; }
+
+ private:
+  [[noreturn]] static void Fail(const std::string& path) {
+    ThrowArtifactError("the host library does not load: cannot write " + path + ": " +
+                       std::strerror(errno) + "; set TMPDIR to a folder with room");
+  }
+  void Remove() {
+    unlink(path_.c_str());
+    rmdir(folder_.c_str());
+  }
+  std::string folder_, path_;
+};
+
+}  // namespace
+
+void ThrowVendorError(const std::string& message) {
+  throw ffi::Error("byoc.VendorError", message, "");
+}
+
+std::vector<std::string> LibraryFolders(const char* given) {
+  std::vector<std::string> folders;
+  for (const char* list : {given, static_cast<const char*>(std::getenv("BYOC_LIBRARY_PATH"))}) {
+    std::string rest = list == nullptr ? "" : list;
+    while (!rest.empty()) {
+      const size_t colon = rest.find(':');
+      if (colon != 0) folders.push_back(rest.substr(0, colon));
+      rest = colon == std::string::npos ? "" : rest.substr(colon + 1);
+    }
+  }
+  Dl_info info;
+  if (dladdr(reinterpret_cast<void*>(&LibraryFolders), &info) != 0 && info.dli_fname != nullptr) {
+    const std::string path = info.dli_fname;
+    const size_t slash = path.rfind('/');
+    folders.push_back(slash == std::string::npos ? "." : path.substr(0, slash));
+  }
+  return folders;
+}
+
+void CheckVendor(const ManifestVendor& vendor, const std::vector<std::string>& folders) {
+  if (!vendor.is_native) {
+    ThrowVendorError("vendor '" + vendor.name + "' runs in Python: without it only vendors with " +
+                     "native runtimes can be used; load the file in Python, or compile the model " +
+                     "without '" + vendor.name + "'");
+  }
+  if (Registered(vendor, "init")) return;  // loaded already, or linked into the program
+  const bool plain = !vendor.library.empty() &&
+                     std::all_of(vendor.library.begin(), vendor.library.end(), [](unsigned char c) {
+                       return std::isalnum(c) != 0 || std::strchr("_.-+", c) != nullptr;
+                     });
+  if (!plain) {
+    ThrowVendorError("vendor '" + vendor.name + "': '" + vendor.library +
+                     "' is no name of a library");
+  }
+  if (Find(vendor, folders)) return;
+  std::string searched;
+  for (const std::string& folder : folders) searched += (searched.empty() ? "" : ", ") + folder;
+  ThrowVendorError("vendor '" + vendor.name + "': library " + FileName(vendor) + " (package '" +
+                   vendor.package + "') is missing; searched: " + searched +
+                   "; put it beside libbyoc_runtime.so, or name its folder in " +
+                   "byoc_options.library_path or BYOC_LIBRARY_PATH");
+}
+
+ffi::Function LoadVendor(const ManifestVendor& vendor, const std::vector<std::string>& folders) {
+  std::string path = "the library in this process";
+  if (!Registered(vendor, "init")) {
+    CheckVendor(vendor, folders);
+    path = *Find(vendor, folders);
+    // By its own name and for good: the functions it registers point into it.
+    void* library = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
+    if (library == nullptr) {
+      const char* reason = dlerror();
+      ThrowVendorError("vendor '" + vendor.name + "': " + path +
+                       " does not load: " + (reason != nullptr ? reason : "unknown reason") +
+                       "; is the vendor's SDK on this machine?");
+    }
+  }
+  const std::optional<ffi::Function> init = Registered(vendor, "init");
+  const std::optional<ffi::Function> version = Registered(vendor, "api_version");
+  if (!init || !version) {
+    ThrowVendorError("vendor author: " + path + " does not register byoc.vendor." + vendor.name +
+                     ".init and byoc.vendor." + vendor.name +
+                     ".api_version; use BYOC_REGISTER_VENDOR(" + vendor.name +
+                     ", factory) of byoc/vendor.h");
+  }
+  const int64_t found = (*version)().cast<int64_t>();
+  if (found != kVendorApiVersion) {
+    ThrowVendorError("vendor '" + vendor.name + "': " + path + " was built for vendor API " +
+                     std::to_string(found) + ", this byoc has " +
+                     std::to_string(kVendorApiVersion) + "; install matching releases of '" +
+                     vendor.package + "' and of byoc");
+  }
+  return *init;
+}
+
+ffi::Module LoadHost(const std::string& bytes) {
+  const TemporaryFile file(bytes);
+  thread_pool::Install();
+  try {
+    return ffi::Module::LoadFromFile(file.path());  // the mapping outlives the file
+  } catch (const ffi::Error& error) {
+    ThrowArtifactError("the host library does not load: " + std::string(error.message()));
+  }
+}
+
+}  // namespace byoc

@@ -1,0 +1,165 @@
+/*
+ * What Python sees, apart from the VM, workers and bindings. Calls arrive with Python's global lock
+ * released.
+ */
+#include <tvm/ffi/reflection/registry.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "bindings/requests_ffi.h"
+#include "byoc/vendor.h"
+#include "core/errors.h"
+#include "core/lazy.h"
+#include "core/mapping.h"
+#include "core/processor.h"
+#include "core/tensors.h"
+#include "core/thread_pool.h"
+#include "guard/guard.h"
+#include "guard/slot.h"
+#include "plan/assemble.h"
+#include "plan/executor.h"
+#include "plan/plan.h"
+#include "plan/segment_module.h"
+
+namespace byoc {
+namespace {
+
+namespace ffi = tvm::ffi;
+using ffi::Any, ffi::Array, ffi::Bytes, ffi::Function, ffi::Map, ffi::Module, ffi::Optional;
+using ffi::PackedArgs, ffi::String, ffi::Tensor;
+
+std::string Text(const Bytes& bytes) { return std::string(bytes.data(), bytes.size()); }
+
+/*!
+ * \brief The executor as functions:
+ *
+ * run(inputs..., outputs...), each a tensor or an address; shapes, dtypes and density are the
+ * caller's to check. run_anywhere: the same, perhaps on the calling thread. open() -> see
+ * `OpenDesk`.
+ */
+Map<String, Function> MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
+                                   const Map<String, Function>& segments,
+                                   const Map<String, String>& vendors, Array<Tensor> constants) {
+  auto executor = NewExecutor(Text(plan_json), host, segments, vendors, std::move(constants));
+  return {{"run", RunFunction(executor, host)},
+          {"run_anywhere", RunFunction(executor, host, /*anywhere=*/true)},
+          {"open", Function::FromTyped([executor, host] { return OpenDesk(executor, host); })}};
+}
+
+/*! \brief A host twin, execute(inputs..., outputs...), from a plan that calls host kernels only. */
+Function MakePlanTwin(Bytes plan_json, Optional<Module> host, Array<Tensor> constants) {
+  return Lazy(
+      [=] { return RunFunction(NewExecutor(Text(plan_json), host, {}, {}, constants), host); });
+}
+
+/*!
+ * \brief `execute` with a host twin, a function of the same arguments: see guard.h.
+ *
+ * limits: failures, seconds of a call (0: no deadline), look for NaN. report(kind, message, number,
+ * replaced) may be null.
+ */
+Function MakeGuard(String segment, Function execute, int64_t outputs, Function twin,
+                   int64_t failures, double deadline, bool check_nan, Optional<Function> report) {
+  const auto make_twin = [twin = std::move(twin)] { return twin; };
+  Guard::Report tell;
+  if (report) {
+    tell = [told = *report](const std::string& kind, const std::string& message, int64_t count,
+                            bool replaced) { told(kind, message, count, replaced); };
+  }
+  auto guard = std::make_shared<Guard>(std::string(segment), std::move(execute),
+                                       static_cast<size_t>(outputs), make_twin,
+                                       Guard::Limits{failures, deadline, check_nan}, tell);
+  return Function::FromPacked([guard](PackedArgs args, Any*) { guard->Call(args); });
+}
+
+/*!
+ * \brief allocate() -> a fresh tensor of this type, for numpy to take. Made once per output: an
+ * Array of outputs would cost Python ten times as much to take apart.
+ */
+Function MakeAllocator(ffi::Shape shape, DLDataType dtype) {
+  return Function::FromTyped(
+      [shape = std::move(shape), dtype = ExchangeDtype(dtype)] { return NewTensor(shape, dtype); });
+}
+
+/*!
+ * \brief A function that can be exchanged while it runs (slot.h): call(args...), set(function).
+ */
+Map<String, Function> MakeSlot(Function first) {
+  auto slot = std::make_shared<Slot>(std::move(first));
+  const auto call = [slot](PackedArgs args, Any* result) { slot->Call(args, result); };
+  return {{"call", Function::FromPacked(call)},
+          {"set", Function::FromTyped([slot](Function next) { slot->Set(std::move(next)); })}};
+}
+
+/*! \brief A fresh, 64-byte aligned copy of a dense tensor. */
+Tensor Copy(const Tensor& t) {
+  if (!t.IsContiguous()) TVM_FFI_THROW(ValueError) << "expected a dense tensor";
+  Tensor copy = NewTensor(t.shape(), t.dtype());
+  std::memcpy(copy.data_ptr(), static_cast<const char*>(t.data_ptr()) + t.byte_offset(),
+              ffi::GetDataSize(*t.GetDLTensorPtr()));
+  return copy;
+}
+
+/*! \brief `data` points at dense memory that lives as long as `owner`. */
+Tensor MakeTensor(int64_t data, const ffi::Shape& shape, DLDataType dtype, Any owner) {
+  return WrapMemory(reinterpret_cast<void*>(data), shape, dtype, std::move(owner));
+}
+
+/*!
+ * \brief A Python-hosted segment as execute(inputs..., outputs...).
+ *
+ * `call` receives all arguments as tensors that numpy can take, and their dtypes by name. The
+ * tensors borrow the caller's memory: they are valid during the call only.
+ */
+Function MakePythonSegment(Function call) {
+  return Function::FromPacked([call = std::move(call)](PackedArgs args, Any*) {
+    Array<Tensor> tensors;
+    Array<String> dtypes;
+    for (int i = 0; i < args.size(); ++i) {
+      const DLTensor* t = args[i].cast<DLTensor*>();
+      tensors.push_back(WrapMemory(static_cast<char*>(t->data) + t->byte_offset,
+                                   ffi::ShapeView(t->shape, static_cast<size_t>(t->ndim)),
+                                   ExchangeDtype(t->dtype), nullptr));
+      dtypes.push_back(ffi::DLDataTypeToString(t->dtype));
+    }
+    call(tensors, dtypes);
+  });
+}
+
+/*! \brief function(*args) on the thread of a processor. */
+void CallOn(PackedArgs args, Any* result) {
+  Processor* processor = Processor::Get(std::string(args[0].cast<String>()));
+  const Function function = args[1].cast<Function>();
+  processor->Call([&] { function.CallPacked(args.data() + 2, args.size() - 2, result); });
+}
+
+TVM_FFI_STATIC_INIT_BLOCK() {
+  ffi::reflection::GlobalDef()
+      .def("byoc.runtime.Executor", MakeExecutor)
+      .def("byoc.runtime.Guard", MakeGuard)
+      .def("byoc.runtime.PlanTwin", MakePlanTwin)
+      .def("byoc.runtime.Allocator", MakeAllocator)
+      .def("byoc.runtime.Slot", MakeSlot)
+      .def("byoc.runtime.Tensor", MakeTensor)
+      .def("byoc.runtime.MapFile", MapFile)
+      .def("byoc.runtime.release_pages", DropPages)
+      .def("byoc.runtime.copy", Copy)
+      .def("byoc.runtime.exchange", Exchange)
+      .def("byoc.runtime.PythonSegment", MakePythonSegment)
+      .def("byoc.runtime.SegmentModule", SegmentModule)
+      .def("ffi.Module.load_from_bytes.byoc.segment", LoadSegmentModule)
+      .def_packed("byoc.runtime.call_on", CallOn)
+      .def("byoc.runtime.on_processor", [] { return Processor::Current() != nullptr; })
+      .def("byoc.runtime.shutdown", Processor::Shutdown)
+      .def("byoc.runtime.install_thread_pool", thread_pool::Install)
+      .def("byoc.runtime.num_threads", thread_pool::NumThreads)
+      .def("byoc.runtime.set_num_threads", thread_pool::SetNumThreads)
+      .def("byoc.runtime.plan_version", [] { return kPlanVersion; })
+      .def("byoc.runtime.vendor_api_version", [] { return kVendorApiVersion; });
+}
+
+}  // namespace
+}  // namespace byoc

@@ -1,0 +1,93 @@
+#include "bindings/requests_ffi.h"
+
+#include <algorithm>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/processor.h"
+#include "core/tensors.h"
+#include "plan/assemble.h"
+
+namespace byoc {
+
+namespace ffi = tvm::ffi;
+using ffi::Any, ffi::Array, ffi::Function, ffi::Map, ffi::Module, ffi::Optional;
+using ffi::PackedArgs, ffi::String, ffi::Tensor;
+
+namespace {
+
+/*! \brief The requests of one caller that are in flight, by ticket. */
+struct Desk {
+  std::shared_ptr<Completions> completions = std::make_shared<Completions>();
+  std::mutex mutex;
+  std::map<int64_t, std::shared_ptr<Executor::Request>> requests;
+};
+
+}  // namespace
+
+Function MakeTake(std::shared_ptr<Completions> completions) {
+  return Function::FromTyped([completions](double seconds) {
+    Array<Array<Any>> all;
+    std::vector<Completions::Item> items = completions->Take(seconds);
+    Processor::ParkIfClosing();
+    for (Completions::Item& item : items) {
+      String kind, message;
+      if (item.error) {
+        try {
+          std::rethrow_exception(item.error);
+        } catch (const ffi::Error& error) {
+          kind = error.kind(), message = error.message();
+        } catch (const std::exception& error) {
+          kind = "RuntimeError", message = error.what();
+        }
+      }
+      Tensor trace = NewTensor({static_cast<int64_t>(item.trace.size())}, {kDLInt, 64, 1});
+      std::copy(item.trace.begin(), item.trace.end(), static_cast<int64_t*>(trace.data_ptr()));
+      Array<Any> fields{item.ticket, kind, message, trace, item.results};
+      all.push_back(std::move(fields));
+    }
+    return all;
+  });
+}
+
+Map<String, Function> OpenDesk(std::shared_ptr<Executor> executor, const Optional<Module>& host) {
+  auto desk = std::make_shared<Desk>();
+  const auto submit = [executor, host, desk](PackedArgs args, Any*) {
+    const int64_t ticket = args[0].cast<int64_t>();
+    auto request = std::make_shared<Executor::Request>();
+    request->traced = args[1].cast<bool>();
+    request->ports = Pointers(args, 2);
+    CheckCount(*executor, request->ports.size());
+    Executor::Request* self = request.get();
+    request->done = [desk, ticket, self, host](std::exception_ptr error) {
+      std::shared_ptr<Executor::Request> kept;
+      {
+        std::lock_guard<std::mutex> lock(desk->mutex);
+        const auto it = desk->requests.find(ticket);
+        kept = std::move(it->second);
+        desk->requests.erase(it);
+      }
+      desk->completions->Push({ticket, std::move(error), std::move(self->trace), {}});
+    };
+    {
+      std::lock_guard<std::mutex> lock(desk->mutex);
+      desk->requests[ticket] = request;
+    }
+    Executor::Start(executor, std::move(request));
+  };
+  const auto cancel = [desk](int64_t ticket) {
+    std::lock_guard<std::mutex> lock(desk->mutex);
+    const auto it = desk->requests.find(ticket);
+    if (it != desk->requests.end()) it->second->stop.store(true);
+  };
+  const auto wake = [completions = desk->completions] { completions->Wake(); };
+  return {{"submit", Function::FromPacked(submit)},
+          {"cancel", Function::FromTyped(cancel)},
+          {"take", MakeTake(desk->completions)},
+          {"wake", Function::FromTyped(wake)}};
+}
+
+}  // namespace byoc

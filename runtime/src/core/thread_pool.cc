@@ -1,0 +1,162 @@
+#include "core/thread_pool.h"
+
+#include <omp.h>
+#include <sched.h>
+#include <tvm/ffi/error.h>
+#include <tvm/ffi/extra/c_env_api.h>
+#include <tvm/ffi/function.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+
+#include "core/event.h"
+#include "core/workspace.h"
+
+namespace byoc {
+namespace thread_pool {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+/*! \brief Where the tasks of one launch meet. */
+struct Meeting {
+  std::atomic<int> arrived{0};
+  std::atomic<uint32_t> round{0};
+};
+
+/*! \brief Positive number in environment variable `name` (OpenMP allows a list), or 0. */
+int FromEnvironment(const char* name) {
+  const char* text = std::getenv(name);
+  if (text == nullptr || *text == '\0') return 0;
+  char* end = nullptr;
+  errno = 0;
+  const long value = std::strtol(text, &end, 10);
+  while (*end == ' ') ++end;
+  if (errno != 0 || end == text || (*end != '\0' && *end != ',') || value < 1 ||
+      value > kMaxThreads) {
+    TVM_FFI_THROW(ValueError) << "environment variable " << name << " must be a number of threads "
+                              << "from 1 to " << kMaxThreads << ", found '" << text << "'";
+  }
+  return static_cast<int>(value);
+}
+
+int Default() {
+  if (int count = FromEnvironment("BYOC_NUM_THREADS")) return count;
+  if (int count = FromEnvironment("OMP_NUM_THREADS")) return count;
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) {
+    return std::min(kMaxThreads, std::max(1, CPU_COUNT(&cores)));
+  }
+  return std::min(kMaxThreads, omp_get_num_procs());
+}
+
+std::atomic<int> requested{0};
+
+}  // namespace
+
+// An error is raised in the thread that meets it, and carried over to the calling thread: that is
+// where the kernel reports it from.
+int ParallelLaunch(Body body, void* closure, int num_task) {
+  const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+  const int wanted = num_task == 0 ? threads : std::min(num_task, threads);
+  Meeting meeting;
+  if (wanted <= 1) {
+    GroupEnv env{&meeting, 1};
+    return body(0, &env, closure);
+  }
+  std::atomic<bool> failed{false};
+  std::atomic<TVMFFIObjectHandle> first_error{nullptr};
+#pragma omp parallel num_threads(wanted)
+  {
+    GroupEnv env{&meeting, omp_get_num_threads()};  // may be fewer than wanted
+    if (body(omp_get_thread_num(), &env, closure) != 0) {
+      failed.store(true, std::memory_order_relaxed);
+      TVMFFIObjectHandle error = nullptr, none = nullptr;
+      TVMFFIErrorMoveFromRaised(&error);
+      if (error != nullptr && !first_error.compare_exchange_strong(none, error)) {
+        TVMFFIObjectDecRef(error);
+      }
+    }
+  }
+  if (!failed.load(std::memory_order_relaxed)) return 0;
+  if (TVMFFIObjectHandle error = first_error.load()) {
+    TVMFFIErrorSetRaised(error);
+    TVMFFIObjectDecRef(error);
+  } else {
+    TVMFFIErrorSetRaisedFromCStr("RuntimeError", "a parallel task of a kernel failed");
+  }
+  return -1;
+}
+
+int ParallelBarrier(int /*task_id*/, GroupEnv* env) {
+  auto* meeting = static_cast<Meeting*>(env->sync_handle);
+  const uint32_t round = meeting->round.load(std::memory_order_acquire);
+  if (meeting->arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == env->num_task) {
+    meeting->arrived.store(0, std::memory_order_relaxed);
+    meeting->round.store(round + 1, std::memory_order_release);
+    return 0;
+  }
+  for (int spins = 0; meeting->round.load(std::memory_order_acquire) == round; ++spins) {
+    if (spins < 1000) {
+      CpuRelax();
+    } else {
+      sched_yield();
+    }
+  }
+  return 0;
+}
+
+void Install() {
+  const auto install = [](const char* name, auto* function) {
+    TVM_FFI_CHECK_SAFE_CALL(
+        TVMFFIEnvModRegisterContextSymbol(name, reinterpret_cast<void*>(function)));
+  };
+  install("__TVMBackendParallelLaunch", &ParallelLaunch);
+  install("__TVMBackendParallelBarrier", &ParallelBarrier);
+  install("__TVMBackendAllocWorkspace", &AllocWorkspace);
+  install("__TVMBackendFreeWorkspace", &FreeWorkspace);
+  // TVM's runtime registers these for tvm-ffi; without it we do.
+  install("__TVMFFIFunctionCall", &TVMFFIFunctionCall);
+  install("__TVMFFIErrorSetRaisedFromCStr", &TVMFFIErrorSetRaisedFromCStr);
+  install("__TVMFFIErrorSetRaisedFromCStrParts", &TVMFFIErrorSetRaisedFromCStrParts);
+  install("__TVMFFIEnvModLookupFromImports", &TVMFFIEnvModLookupFromImports);
+  install("__TVMFFIHandleInitOnce", &TVMFFIHandleInitOnce);
+}
+
+int NumThreads() {
+  const int count = requested.load(std::memory_order_relaxed);
+  if (count > 0) return count;
+  static const int fallback = Default();
+  return fallback;
+}
+
+void SetNumThreads(int count) {
+  if (count < 1 || count > kMaxThreads) {
+    TVM_FFI_THROW(ValueError) << "number of threads must be from 1 to " << kMaxThreads << ", found "
+                              << count;
+  }
+  requested.store(count, std::memory_order_relaxed);
+}
+
+void ApplyToThisThread(bool is_cpu) {
+  thread_local int applied = 0;
+  const int wanted = is_cpu ? NumThreads() : 1;
+  if (wanted != applied) {
+    omp_set_num_threads(wanted);
+    applied = wanted;
+  }
+}
+
+OneThread::OneThread() : before_(omp_get_max_threads()) {
+  if (before_ != 1) omp_set_num_threads(1);
+}
+
+OneThread::~OneThread() {
+  if (before_ != 1) omp_set_num_threads(before_);
+}
+
+}  // namespace thread_pool
+}  // namespace byoc

@@ -1,0 +1,288 @@
+#include "model/model.h"
+
+#include <tvm/ffi/c_api.h>
+
+#include <algorithm>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "artifact/archive.h"
+#include "artifact/libraries.h"
+#include "artifact/machine.h"
+#include "artifact/sha256.h"
+#include "artifact/signature.h"
+#include "core/errors.h"
+#include "core/json_view.h"
+#include "core/mapping.h"
+#include "core/tensors.h"
+#include "core/thread_pool.h"
+#include "guard/guard.h"
+#include "plan/assemble.h"
+#include "plan/binding.h"
+#include "plan/plan.h"
+
+namespace byoc {
+
+namespace ffi = tvm::ffi;
+
+namespace {
+
+DLDataType ParseDtype(const std::string& name) {
+  try {
+    return ffi::StringToDLDataType(name);
+  } catch (const ffi::Error&) {
+    ThrowArtifactError("array table: unknown dtype '" + name + "'");
+  }
+}
+
+/*! \brief The array of an entry as a view of the mapped weights. */
+ffi::Tensor ViewArray(const ffi::Tensor& weights, uint64_t size, const ManifestArray& entry) {
+  constexpr int64_t kAlignment = 64;
+  const DLDataType dtype = ParseDtype(entry.dtype);
+  const uint64_t bytes = NumBytes(entry.shape.data(), entry.shape.size(), dtype);
+  if (entry.offset % kAlignment != 0) {
+    ThrowArtifactError("array table: an offset of " + std::to_string(entry.offset) +
+                       " is not legal");
+  }
+  const ffi::ShapeView shape(entry.shape.data(), entry.shape.size());
+  if (bytes == 0) return NewTensor(shape, dtype);
+  if (bytes > size || static_cast<uint64_t>(entry.offset) > size - bytes) {
+    ThrowArtifactError("array table: an array reaches beyond " + std::to_string(size) +
+                       " bytes of weights");
+  }
+  return WrapMemory(static_cast<char*>(weights.data_ptr()) + entry.offset, shape, dtype, weights);
+}
+
+/*! \brief The plan's ports are those the manifest declares. */
+void CheckPorts(const char* kind, const std::vector<PlanPort>& ports, const Plan& plan,
+                const std::vector<ManifestPort>& declared) {
+  bool same = ports.size() == declared.size();
+  for (size_t i = 0; same && i < ports.size(); ++i) {
+    const PlanTensor& t = plan.tensors[ports[i].tensor];
+    same = ports[i].name == declared[i].name && t.shape == declared[i].shape &&
+           std::string(ffi::DLDataTypeToString(t.dtype)) == declared[i].dtype;
+  }
+  if (!same) {
+    ThrowArtifactError(std::string(kind) + "s of the plan and of the model differ");
+  }
+}
+
+size_t OutputsOf(const std::string& plan, const std::string& segment) {
+  return JsonView::Parse(plan, "twin of '" + segment + "'")["outputs"].Items().size();
+}
+
+std::string Message(const std::string& what, const ffi::Error& error) {
+  return what + ": " + std::string(error.kind()) + ": " + std::string(error.message());
+}
+
+/*! \brief Models that live, by what they were made of. */
+struct Registry {
+  std::mutex mutex;
+  std::map<std::string, std::weak_ptr<const Model>> models;
+};
+
+Registry& Models() {
+  static auto* registry = new Registry;
+  return *registry;
+}
+
+}  // namespace
+
+std::shared_ptr<const Model> Model::Load(const std::string& path, const Options& options) {
+  std::optional<PublicKey> trusted;
+  if (options.require_signature != nullptr) trusted = ReadPublicKey(options.require_signature);
+  const ArchiveFile file(path);
+  try {
+    const std::string data = ReadManifest(file);
+    if (trusted) CheckSignature(data, ReadSignature(file), *trusted);
+    Manifest manifest = ParseManifest(data);
+    if (!manifest.is_plan) {
+      ThrowArtifactError("model '" + manifest.name + "' has symbolic shapes or control flow and " +
+                         "runs on TVM's VM, which byoc drives from Python only; compile it with " +
+                         "fixed shapes, or load it in Python");
+    }
+    CheckMachine(manifest);
+    const std::vector<std::string> folders = LibraryFolders(options.library_path);
+    for (const ManifestVendor& vendor : manifest.vendors) CheckVendor(vendor, folders);
+    if (options.isolation && !manifest.isolated.empty()) {
+      ThrowVendorError("vendor '" + manifest.isolated[0] + "' is to run in a process of its own, " +
+                       "which only Python starts; set byoc_options.no_isolation to run it in " +
+                       "this process, or load the file in Python");
+    }
+    const std::map<std::string, uint64_t> offsets = Verify(file, data, manifest.members);
+    // The manifest holds the hash of all the rest: equal manifests are equal files.
+    const std::string key = Sha256Hex(data.data(), data.size()) + " threads " +
+                            std::to_string(thread_pool::NumThreads());
+    Registry& registry = Models();
+    // Held while a model loads: the next session of the same file waits for it and shares it.
+    std::lock_guard<std::mutex> lock(registry.mutex);
+    if (std::shared_ptr<const Model> known = registry.models[key].lock()) return known;
+    std::shared_ptr<Model> model(new Model(std::move(manifest)));
+    model->Read(file, offsets, folders);
+    for (auto it = registry.models.begin(); it != registry.models.end();) {
+      it = it->second.expired() ? registry.models.erase(it) : std::next(it);
+    }
+    registry.models[key] = model;
+    return model;
+  } catch (const ffi::Error& error) {
+    if (std::string(error.kind()) != "byoc.ArtifactError") throw;
+    ThrowArtifactError(path + ": " + std::string(error.message()));
+  }
+}
+
+void Model::Read(const ArchiveFile& file, const std::map<std::string, uint64_t>& offsets,
+                 const std::vector<std::string>& folders) {
+  std::map<std::string, uint64_t> sizes;
+  for (const Member& member : manifest_.members) sizes[member.name] = member.size;
+  const auto read = [&](const std::string& name) {
+    const auto it = sizes.find(name);
+    if (it == sizes.end()) ThrowArtifactError("member '" + name + "' is missing");
+    return file.Read(it->second, offsets.at(name));
+  };
+  const auto weights = sizes.find("weights.bin");
+  if (weights == sizes.end()) ThrowArtifactError("member 'weights.bin' is missing");
+  const ffi::Tensor mapped =
+      weights->second == 0 ? NewTensor(ffi::Shape({0}), DLDataType{kDLUInt, 8, 1})
+                           : MapFile(file.fd(), static_cast<int64_t>(offsets.at("weights.bin")),
+                                     static_cast<int64_t>(weights->second));
+  for (const ManifestArray& entry : manifest_.arrays) {
+    arrays_.push_back(ViewArray(mapped, weights->second, entry));
+  }
+  plan_ = read("plan.json");
+  constants_ = Pick(manifest_.constants, "the plan");
+  for (const auto& [name, numbers] : manifest_.twins) {
+    twins_[name] = {read("twins/" + name + ".json"),
+                    Pick(numbers, "the twin of segment '" + name + "'")};
+  }
+  if (manifest_.has_host) {
+    const std::string host = read("host.so");
+    memory_.code += host.size();
+    host_ = LoadHost(host);
+  }
+  std::set<size_t> in_use(manifest_.constants.begin(), manifest_.constants.end());
+  for (const ManifestSegment& segment : manifest_.segments) {
+    if (manifest_.Vendor(segment.vendor) == nullptr) {
+      ThrowArtifactError("segment '" + segment.name + "' needs vendor '" + segment.vendor +
+                         "', which the program does not list");
+    }
+    if (vendors_.count(segment.name) != 0) {
+      ThrowArtifactError("two segments are called '" + segment.name + "'");
+    }
+    vendors_.Set(segment.name, segment.vendor);
+    const std::string blob = read("segments/" + segment.name + ".bin");
+    const auto refused = manifest_.refused.find(segment.name);
+    if (refused != manifest_.refused.end()) {
+      missing_[segment.name] = {"build", refused->second};
+      continue;
+    }
+    try {
+      segments_.Set(segment.name, BindVendor(segment, blob, folders, &in_use));
+    } catch (const ffi::Error& error) {
+      const bool healed = manifest_.refusals && twins_.count(segment.name) != 0;
+      if (!healed || std::string(error.kind()) != "byoc.VendorError") throw;
+      missing_[segment.name] = {"load", std::string(error.message())};
+    }
+  }
+  std::map<int64_t, size_t> weight_bytes;  // by offset: equal arrays are one
+  for (size_t i : in_use) {
+    weight_bytes[manifest_.arrays[i].offset] = ffi::GetDataSize(*arrays_[i].GetDLTensorPtr());
+  }
+  for (const auto& [offset, bytes] : weight_bytes) memory_.weights += bytes;
+}
+
+ffi::Array<ffi::Tensor> Model::Pick(const std::vector<size_t>& numbers,
+                                    const std::string& what) const {
+  ffi::Array<ffi::Tensor> picked;
+  for (size_t n : numbers) {
+    if (n >= arrays_.size()) {
+      ThrowArtifactError(what + " refers to an array that is not in the table");
+    }
+    picked.push_back(arrays_[n]);
+  }
+  return picked;
+}
+
+ffi::Function Model::BindVendor(const ManifestSegment& segment, const std::string& blob,
+                                const std::vector<std::string>& folders, std::set<size_t>* in_use) {
+  const ManifestVendor& vendor = *manifest_.Vendor(segment.vendor);
+  const ffi::Function init = LoadVendor(vendor, folders);
+  const ffi::Array<ffi::Tensor> constants =
+      Pick(segment.constants, "segment '" + segment.name + "'");
+  const std::string who = "vendor '" + vendor.name + "', segment '" + segment.name + "'";
+  try {
+    Binding binding = BindSegment(vendor.processor, init, ffi::Bytes(blob.data(), blob.size()),
+                                  constants, vendor.options);
+    memory_.packed += binding.packed;
+    memory_.workspace += binding.workspace;
+    memory_.code += blob.size();
+    for (size_t i : binding.in_use) in_use->insert(segment.constants[i]);
+    return std::move(binding.execute);
+  } catch (const ffi::Error& error) {
+    ThrowVendorError(Message(who + " could not be loaded", error));
+  } catch (const std::exception& error) {
+    ThrowVendorError(who + " could not be loaded: " + error.what());
+  }
+}
+
+/*! \brief A segment with its host twin behind it, or the twin alone. */
+ffi::Function Model::Healed(const std::string& segment, size_t outputs,
+                            const OnFault& on_fault) const {
+  const Twin& twin = twins_.at(segment);
+  const std::string vendor = *vendors_.Get(segment);
+  const auto make_twin = [plan = twin.plan, constants = twin.constants, host = host_] {
+    return RunFunction(NewExecutor(plan, host, {}, {}, constants), host);
+  };
+  const auto missing = missing_.find(segment);
+  if (missing != missing_.end()) {
+    const auto& [kind, why] = missing->second;
+    if (on_fault) on_fault(segment, vendor, kind, why, 1, true);
+    return make_twin();
+  }
+  if (manifest_.deadline > 0 && manifest_.Vendor(vendor)->processor == "cpu") {
+    ThrowArtifactError("segment '" + segment + "' of vendor '" + vendor +
+                       "' runs on processor 'cpu', where calls can have no deadline");
+  }
+  Guard::Report report;
+  if (on_fault) {
+    report = [=](const std::string& kind, const std::string& message, int64_t number,
+                 bool replaced) { on_fault(segment, vendor, kind, message, number, replaced); };
+  }
+  auto guard = std::make_shared<Guard>(
+      segment, *segments_.Get(segment), outputs, make_twin,
+      Guard::Limits{manifest_.failures, manifest_.deadline, manifest_.check_nan}, report);
+  return ffi::Function::FromPacked([guard](ffi::PackedArgs args, ffi::Any*) { guard->Call(args); });
+}
+
+std::shared_ptr<Executor> Model::NewSession(bool heal, const OnFault& on_fault) const {
+  ffi::Map<ffi::String, ffi::Function> segments = segments_;
+  std::map<std::string, size_t> outputs_of_twins;
+  for (const auto& [name, twin] : twins_) {
+    if (!heal) break;
+    if (vendors_.count(name) == 0) {
+      ThrowArtifactError("there is a host twin of '" + name + "', but no segment");
+    }
+    outputs_of_twins[name] = OutputsOf(twin.plan, name);
+    segments.Set(name, Healed(name, outputs_of_twins[name], on_fault));
+  }
+  for (const auto& [name, what] : missing_) {
+    if (segments.count(name) != 0) continue;
+    ThrowVendorError("segment '" + name + "' of vendor '" + std::string(*vendors_.Get(name)) +
+                     "' was not built, and there is no host twin to run instead: " + what.second);
+  }
+  auto executor = NewExecutor(plan_, host_, segments, vendors_, constants_);
+  for (const PlanTask& task : executor->plan().tasks) {
+    const auto twin = outputs_of_twins.find(task.function);
+    if (task.kind != TaskKind::kSegment || twin == outputs_of_twins.end()) continue;
+    if (task.outputs == twin->second) continue;
+    ThrowArtifactError("segment '" + task.function + "' has " + std::to_string(task.outputs) +
+                       " outputs, its host twin " + std::to_string(twin->second));
+  }
+  CheckPorts("input", executor->plan().inputs, executor->plan(), manifest_.inputs);
+  CheckPorts("output", executor->plan().outputs, executor->plan(), manifest_.outputs);
+  return executor;
+}
+
+ModelMemory Model::Memory() const { return memory_; }
+
+}  // namespace byoc

@@ -1,0 +1,92 @@
+/*!
+ * \brief A .byoc file ready to run, without Python.
+ *
+ *   file ─▶ manifest, signature ─▶ format, machine, vendors ─▶ every hash ─▶ mapped weights
+ *        ─▶ host library, vendors' segments ─▶ Model ◀── shared by all sessions of equal files
+ */
+#ifndef BYOC_RUNTIME_MODEL_H_
+#define BYOC_RUNTIME_MODEL_H_
+
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/container/map.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/extra/module.h>
+#include <tvm/ffi/function.h>
+#include <tvm/ffi/optional.h>
+#include <tvm/ffi/string.h>
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "artifact/manifest.h"
+#include "plan/executor.h"
+
+namespace byoc {
+
+/*! \brief See byoc_memory. */
+struct ModelMemory {
+  size_t weights = 0, packed = 0, workspace = 0, ports = 0, code = 0;
+};
+
+class Model {
+ public:
+  struct Options {
+    const char* library_path = nullptr;
+    const char* require_signature = nullptr;
+    bool isolation = true;  // false: run vendors here that were to run in a process of their own
+  };
+  /*! \brief segment, vendor, kind, message, number, replaced: see Guard::Report. */
+  using OnFault = std::function<void(const std::string&, const std::string&, const std::string&,
+                                     const std::string&, int64_t, bool)>;
+
+  /*!
+   * \brief Load a file, or share what an equal file has loaded. Throws byoc.ArtifactError (the path
+   * is part of the message), byoc.VendorError, ValueError for a key that is none.
+   */
+  static std::shared_ptr<const Model> Load(const std::string& path, const Options& options);
+
+  const Manifest& manifest() const { return manifest_; }
+
+  /*! \brief An executor of its own for a session; the model must outlive it. */
+  std::shared_ptr<Executor> NewSession(bool heal, const OnFault& on_fault) const;
+
+  ModelMemory Memory() const;
+
+ private:
+  explicit Model(Manifest manifest) : manifest_(std::move(manifest)) {}
+  void Read(const class ArchiveFile& file, const std::map<std::string, uint64_t>& offsets,
+            const std::vector<std::string>& folders);
+  tvm::ffi::Array<tvm::ffi::Tensor> Pick(const std::vector<size_t>& numbers,
+                                         const std::string& what) const;
+
+  tvm::ffi::Function BindVendor(const ManifestSegment& segment, const std::string& blob,
+                                const std::vector<std::string>& folders, std::set<size_t>* in_use);
+  tvm::ffi::Function Healed(const std::string& segment, size_t outputs,
+                            const OnFault& on_fault) const;
+
+  struct Twin {
+    std::string plan;
+    tvm::ffi::Array<tvm::ffi::Tensor> constants;
+  };
+
+  const Manifest manifest_;
+  std::string plan_;
+  std::vector<tvm::ffi::Tensor> arrays_;
+  tvm::ffi::Array<tvm::ffi::Tensor> constants_;
+  std::map<std::string, Twin> twins_;
+  tvm::ffi::Optional<tvm::ffi::Module> host_;
+  tvm::ffi::Map<tvm::ffi::String, tvm::ffi::Function> segments_;
+  tvm::ffi::Map<tvm::ffi::String, tvm::ffi::String> vendors_;
+  std::map<std::string, std::pair<std::string, std::string>> missing_;  // segment -> kind, why
+  ModelMemory memory_;
+};
+
+}  // namespace byoc
+
+#endif  // BYOC_RUNTIME_MODEL_H_

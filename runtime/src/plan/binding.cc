@@ -1,0 +1,61 @@
+#include "plan/binding.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "core/checked.h"
+#include "core/mapping.h"
+#include "core/processor.h"
+
+namespace byoc {
+
+namespace ffi = tvm::ffi;
+
+namespace {
+
+thread_local Binding* current = nullptr;  // what is being bound on this thread
+
+}  // namespace
+
+void TellMemory(int64_t packed, int64_t workspace) {
+  if (current == nullptr) return;  // called by somebody else than us
+  current->packed = static_cast<size_t>(std::max<int64_t>(packed, 0));
+  current->workspace = static_cast<size_t>(std::max<int64_t>(workspace, 0));
+}
+
+Binding BindSegment(const std::string& processor, const ffi::Function& init, const ffi::Bytes& blob,
+                    const ffi::Array<ffi::Tensor>& constants, const ffi::String& options) {
+  Binding binding;
+  // A vendor that goes on using a constant keeps its tensor: one made for this call alone, so that
+  // the references tell.
+  struct Lent {
+    ffi::Tensor owner;
+    void AllocData(DLTensor* t) {
+      t->data = static_cast<char*>(owner.data_ptr()) + owner.GetDLTensorPtr()->byte_offset;
+    }
+    void FreeData(DLTensor*) {}
+  };
+  std::vector<ffi::Tensor> lent;
+  for (const ffi::Tensor& t : constants) {
+    lent.push_back(ffi::Tensor::FromNDAlloc(Lent{t}, t.shape(), t.dtype(), DLDevice{kDLCPU, 0}));
+  }
+  Processor::Get(processor)->Call([&] {
+    struct Scope {
+      explicit Scope(Binding* binding) : before(std::exchange(current, binding)) {}
+      ~Scope() { current = before; }
+      Binding* before;
+    } scope(&binding);
+    const ffi::Array<ffi::Tensor> given(lent.begin(), lent.end());
+    binding.execute = Checked(init(blob, given, options).cast<ffi::Function>());
+  });
+  for (size_t i = 0; i < lent.size(); ++i) {
+    if (lent[i].use_count() > 1) binding.in_use.push_back(i);
+    // Most constants were packed into a layout of the vendor's own: their pages may go.
+    const DLTensor& t = *lent[i].GetDLTensorPtr();
+    DropPages(reinterpret_cast<int64_t>(t.data), static_cast<int64_t>(ffi::GetDataSize(t)));
+  }
+  return binding;
+}
+
+}  // namespace byoc

@@ -1,0 +1,190 @@
+#include "plan/executor.h"
+
+#include <cstring>
+#include <exception>
+#include <utility>
+
+#include "core/errors.h"
+#include "plan/executor_state.h"
+
+namespace byoc {
+
+Executor::~Executor() {
+  for (auto& slot : idle_) delete slot.load();
+}
+
+void Executor::RunSteps(Context* context) const {
+  size_t task = 0;
+  const size_t count = steps_.size();
+  try {
+    if (context->request == nullptr) {
+      for (; task < count; ++task) CallStep(context, steps_[task]);
+      return;
+    }
+    int64_t* trace = context->Trace();
+    int64_t now = trace != nullptr ? SteadyNow() : 0;
+    for (; task < count && !context->Stopped(); ++task) {
+      CallStep(context, steps_[task]);
+      if (trace == nullptr) continue;
+      trace[kTraceHead + 2 * task] = now;
+      trace[kTraceHead + 2 * task + 1] = now = SteadyNow();
+    }
+  } catch (...) {
+    ThrowFailure(task);
+  }
+}
+
+void Executor::Bind(Context* context, void* const* inputs, void* const* outputs) const {
+  alignas(kAlignment) static char nothing[kAlignment];  // where empty tensors point
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const Port& port = inputs_[i];
+    char* data = port.nbytes == 0 ? nothing : static_cast<char*>(inputs[i]);
+    if (!IsAligned(data, port.alignment)) {
+      Buffer& stage = context->staged_inputs[i];
+      if (stage.data() == nullptr) stage = Buffer(port.nbytes);
+      data = static_cast<char*>(std::memcpy(stage.data(), data, port.nbytes));
+    }
+    for (const Patch& p : port.patches) context->tensors[p.tensor].data = data + p.offset;
+  }
+  const auto shared = [&](const char* data, size_t nbytes, size_t output) {
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      const char* other = static_cast<const char*>(inputs[i]);
+      if (data < other + inputs_[i].nbytes && other < data + nbytes) return true;
+    }
+    for (size_t i = 0; i < output; ++i) {
+      const char* other = static_cast<const char*>(outputs[i]);
+      if (data < other + outputs_[i].nbytes && other < data + nbytes) return true;
+    }
+    return false;
+  };
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const Port& port = outputs_[i];
+    char* data = port.nbytes == 0 ? nothing : static_cast<char*>(outputs[i]);
+    if (port.nbytes != 0 && (!IsAligned(data, port.alignment) || shared(data, port.nbytes, i))) {
+      Buffer& stage = context->staged_outputs[i];
+      if (stage.data() == nullptr) stage = Buffer(port.nbytes);
+      data = stage.data();
+    }
+    context->bound_outputs[i] = data;
+    for (const Patch& p : port.patches) context->tensors[p.tensor].data = data + p.offset;
+  }
+}
+
+void Executor::CopyBack(Context* context, void* const* outputs) const {
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    if (outputs_[i].nbytes != 0 && context->bound_outputs[i] != outputs[i]) {
+      std::memcpy(outputs[i], context->bound_outputs[i], outputs_[i].nbytes);
+    }
+  }
+}
+
+void Executor::Run(void* const* inputs, void* const* outputs, bool anywhere) {
+  if (lanes_.size() == 1) {
+    // The context is taken once it is our turn: however many callers wait, one arena serves.
+    const auto work = [&] {
+      std::unique_ptr<Context> context = Acquire();
+      Bind(context.get(), inputs, outputs);
+      RunSteps(context.get());
+      CopyBack(context.get(), outputs);
+      Release(std::move(context));
+    };
+    if (anywhere) {
+      lanes_[0]->CallAnywhere(std::ref(work), &sources_[0]);
+    } else {
+      lanes_[0]->Call(std::ref(work), &sources_[0]);
+    }
+    return;
+  }
+  std::unique_ptr<Context> context = Acquire();
+  Bind(context.get(), inputs, outputs);
+  Event done;
+  context->done = &done;
+  StartLanes(context.get());
+  Processor::Wait(&done);
+  context->done = nullptr;
+  std::exception_ptr error = std::exchange(context->error, nullptr);
+  if (error == nullptr) CopyBack(context.get(), outputs);
+  Release(std::move(context));
+  if (error) std::rethrow_exception(error);
+}
+
+void Executor::Start(std::shared_ptr<Executor> executor, std::shared_ptr<Request> request) {
+  Executor* self = executor.get();
+  if (request->traced) {
+    request->trace.assign(kTraceHead + 2 * self->steps_.size(), 0);
+    request->trace[0] = SteadyNow();
+  }
+  auto flight = std::make_unique<Flight>();
+  flight->executor = std::move(executor);
+  flight->request = std::move(request);
+  if (self->lanes_.size() == 1) {
+    self->lanes_[0]->Submit(flight.get(), &self->sources_[0]);
+    flight.release();
+    return;
+  }
+  flight->context = self->Acquire();
+  Context* context = flight->context.get();
+  context->request = flight->request.get();
+  context->flight = flight.get();
+  self->Bind(context, flight->inputs(), flight->outputs());
+  if (context->request->traced) context->request->trace[1] = SteadyNow();
+  flight.release();
+  self->StartLanes(context);
+}
+
+/*! \brief A request of a plan on one processor, on that processor's thread. */
+void Executor::RunWhole(Flight* flight) {
+  std::exception_ptr error;
+  if (flight->request->traced) flight->request->trace[1] = SteadyNow();
+  try {
+    if (!flight->request->stop.load(std::memory_order_acquire)) {
+      flight->context = Acquire();
+      Context* context = flight->context.get();
+      context->request = flight->request.get();
+      Bind(context, flight->inputs(), flight->outputs());
+      RunSteps(context);
+      if (!context->Stopped()) CopyBack(context, flight->outputs());
+    }
+  } catch (...) {
+    error = std::current_exception();
+  }
+  flight->Finish(std::move(error));
+}
+
+/*! \brief Called in a catch block: the exception at hand as an error that names the task. */
+void Executor::ThrowFailure(size_t task) const {
+  std::string where = Describe(plan_, task);
+  if (!callees_[task].vendor.empty()) where += " of vendor '" + callees_[task].vendor + "'";
+  try {
+    throw;
+  } catch (const tvm::ffi::Error& error) {
+    ThrowExecutionError(where + " failed: " + std::string(error.kind()) + ": " +
+                        std::string(error.message()));
+  } catch (const std::exception& error) {
+    ThrowExecutionError(where + " failed: " + error.what());
+  } catch (...) {
+    ThrowExecutionError(where + " failed: unknown C++ exception");
+  }
+}
+
+std::unique_ptr<Executor::Context> Executor::Acquire() {
+  for (auto& slot : idle_) {
+    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
+    if (Context* context = slot.exchange(nullptr, std::memory_order_acquire)) {
+      return std::unique_ptr<Context>(context);
+    }
+  }
+  return std::make_unique<Context>(*this);
+}
+
+void Executor::Release(std::unique_ptr<Context> context) {
+  for (auto& slot : idle_) {
+    Context* empty = nullptr;
+    if (slot.compare_exchange_strong(empty, context.get(), std::memory_order_release)) {
+      context.release();
+      return;
+    }
+  }
+}
+
+}  // namespace byoc
