@@ -6,8 +6,10 @@ imports TVM.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from byoc.support import moved_modules
+from byoc.support.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from byoc.compiler import compile, partition_model
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
         VendorError,
     )
     from byoc.executable import Executable, load
-    from byoc.partition import PartitionReport, PartitionResult, Policy, Rule
+    from byoc.partition import PartitionResult, Policy, Rule
     from byoc.plugins.discovery import VendorInfo, vendors
+    from byoc.report.partition_report import PartitionReport
     from byoc.runtime import set_num_threads
     from byoc.segment import Artifact, Composite, Node, Segment, TensorType
     from byoc.vendor import Match, NativeRuntime, Pattern, PythonRuntime, Reject, Vendor
@@ -63,25 +66,29 @@ __all__ = [
     "vendors",
 ]
 
-_HOMES = {
-    "byoc.compiler": ("compile", "partition_model"),
-    "byoc.plugins.discovery": ("VendorInfo", "vendors"),
-    "byoc.executable": ("Executable", "load"),
-    "byoc.partition": ("PartitionReport", "PartitionResult", "Policy", "Rule"),
-    "byoc.runtime": ("set_num_threads",),
-    "byoc.segment": ("Artifact", "Composite", "Node", "Segment", "TensorType"),
-    "byoc.vendor": ("Match", "NativeRuntime", "Pattern", "PythonRuntime", "Reject", "Vendor"),
-}
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "byoc.compiler": ("compile", "partition_model"),
+        "byoc.errors": (
+            "ArtifactError",
+            "ByocError",
+            "CompileError",
+            "ExecutionError",
+            "InputError",
+            "LockError",
+            "ModelError",
+            "OptionError",
+            "VendorError",
+        ),
+        "byoc.executable": ("Executable", "load"),
+        "byoc.partition": ("PartitionResult", "Policy", "Rule"),
+        "byoc.plugins.discovery": ("VendorInfo", "vendors"),
+        "byoc.report.partition_report": ("PartitionReport",),
+        "byoc.runtime": ("set_num_threads",),
+        "byoc.segment": ("Artifact", "Composite", "Node", "Segment", "TensorType"),
+        "byoc.vendor": ("Match", "NativeRuntime", "Pattern", "PythonRuntime", "Reject", "Vendor"),
+    },
+)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'byoc' has no attribute {name!r}")
-    value = getattr(import_module(_HOME.get(name, "byoc.errors")), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+moved_modules.install()

@@ -1,3 +1,3 @@
 """What every room may use: files written whole, text for people, dtypes by name."""
 
-__all__ = ["block_torch_import", "files", "lazy_exports", "text"]
+__all__ = ["block_torch_import", "files", "lazy_exports", "moved_modules", "text"]

@@ -1,11 +1,13 @@
-"""Names that a package offers but imports only when first used, so that importing it stays quick."""
+"""Names that a package offers but imports only when first used: importing it stays quick."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["lazy_exports"]
 
