@@ -147,7 +147,7 @@ class Lock:
     def _difference(self, mod: tvm.IRModule, identity: Identity) -> str:
         """The first op that is not the locked one."""
         from byoc.ir.decode import Decoder
-        from byoc.partition.pipeline import functions_of
+        from byoc.partition.snapshot.functions import functions_of
         from byoc.partition.snapshot.graph import OpGraph
 
         advice = "make the lock again, or `byoc partition --diff` it with one of this model"

@@ -14,7 +14,7 @@ Which patterns can fit is looked up by the op and the ops before it: most tries 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from byoc.errors import VendorError, choices
@@ -24,14 +24,17 @@ from byoc.partition.snapshot.bindings import ESCAPE
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.records import Refusal
 from byoc.segment import Array, Node, TensorType
-from byoc.vendor import Pattern, Reject, Vendor, check_patterns
+from byoc.vendor import Pattern, Reject, Vendor, check_patterns, check_vendor
 
 __all__ = [
+    "Attempt",
     "GraphMatch",
-    "Likely",
     "MatchedComposite",
     "Matches",
+    "PatternIndex",
     "VendorPatterns",
+    "compile_vendors",
+    "first_come_first_served",
     "judge",
     "match_graph",
     "nodes_by_op",
@@ -63,6 +66,23 @@ class VendorPatterns:
                 self.classes.append([])
                 last = pattern.priority
             self.classes[-1].append(k)
+
+
+def compile_vendors(vendors: Sequence[Vendor]) -> list[VendorPatterns]:
+    """Check vendors and compile their patterns.
+
+    Raises:
+        VendorError: a vendor is given twice, breaks the contract, or has a pattern that cannot
+            be read.
+
+    """
+    names: set[str] = set()
+    for vendor in vendors:
+        check_vendor(vendor)
+        if vendor.name in names:
+            raise VendorError(f"vendor {vendor.name!r} is given twice; give each vendor once")
+        names.add(vendor.name)
+    return [VendorPatterns(vendor) for vendor in vendors]
 
 
 class GraphMatch:
@@ -160,16 +180,59 @@ def match_graph(graph: OpGraph, vendors: Sequence[VendorPatterns]) -> Matches:
     matches = Matches(len(graph))
     state = MatchState(graph, matches.owner)
     by_op = nodes_by_op(graph)
-    for entry in vendors:
-        for group in entry.classes:
-            _sweep(graph, entry, [entry.patterns[k] for k in group], by_op, state, matches)
+
+    def offers(entry: VendorPatterns, group: Sequence[int]) -> tuple[Iterable[int], Attempt]:
+        index = PatternIndex(graph, [entry.patterns[k] for k in group], by_op)
+
+        def attempt(node: int) -> None:
+            for pattern, compiled in index(node):
+                if compiled.match(state, node) and _take(
+                    graph, entry.vendor, pattern, compiled, state, matches
+                ):
+                    return
+
+        return index.nodes, attempt
+
+    first_come_first_served(matches.owner, vendors, offers)
     return matches
 
 
-class Likely:
-    """Which patterns can fit where, by the op and the ops before it.
+Attempt = Callable[[int], None]
+"""Try to take a match that ends at this op; what is taken shows in the table of taken ops."""
 
-    nodes: where any can, from the last to the first.
+Offers = Callable[[VendorPatterns, Sequence[int]], tuple[Iterable[int], Attempt]]
+"""(vendor, patterns of one priority) → the ops at which one of them may end, and how to try."""
+
+
+def first_come_first_served(
+    taken: Sequence[int], vendors: Iterable[VendorPatterns], offers: Offers
+) -> None:
+    """Give out the ops of a function in the order of the strategy "order".
+
+    This loop is that strategy. `match_graph` runs it while it asks the patterns, and
+    `Candidates.greedy` over the matches that were found before.
+
+    Args:
+        taken: op → 0 or more once it is taken; changed by the attempts.
+        vendors: in the order they come.
+        offers: where the patterns of one priority may end, from the last op to the first, and
+            how to try one op.
+
+    """
+    for entry in vendors:
+        for group in entry.classes:
+            nodes, attempt = offers(entry, group)
+            for node in nodes:
+                if taken[node] < 0:
+                    attempt(node)
+
+
+class PatternIndex:
+    """Which patterns can fit where, looked up by the op and the ops before it.
+
+    Attributes:
+        nodes: ops at which any pattern can end, from the last to the first.
+
     """
 
     def __init__(
@@ -208,27 +271,6 @@ def nodes_by_op(graph: OpGraph) -> dict[str, list[int]]:
         if not opaque:
             found.setdefault(graph.op[node], []).append(node)
     return found
-
-
-def _sweep(
-    graph: OpGraph,
-    entry: VendorPatterns,
-    patterns: Sequence[tuple[Pattern, CompiledPattern]],
-    by_op: Mapping[str, list[int]],
-    state: MatchState,
-    matches: Matches,
-) -> None:
-    """Try patterns of one priority on every free op, from the last to the first."""
-    likely = Likely(graph, patterns, by_op)
-    owner = matches.owner
-    for node in likely.nodes:
-        if owner[node] >= 0:
-            continue
-        for pattern, compiled in likely(node):
-            if compiled.match(state, node) and _take(
-                graph, entry.vendor, pattern, compiled, state, matches
-            ):
-                break
 
 
 def _take(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from byoc.partition.snapshot.bindings import Ref
+from byoc.partition.snapshot.bindings import ValueRef
 from byoc.partition.snapshot.graph import OpGraph
 
 __all__ = ["ANY", "ANY_FIELD", "CompiledPattern", "MatchState", "Matcher"]
@@ -14,7 +14,7 @@ ANY_FIELD = -1  # the root is some field of a multi-output op
 ANY = -2  # the root is the op itself or some field of it
 
 
-Matcher = Callable[["MatchState", Ref], bool]
+Matcher = Callable[["MatchState", ValueRef], bool]
 """Whether a ref fits; binds slots when it does, and leaves them as they were when not."""
 
 
@@ -32,7 +32,7 @@ class MatchState:
         self.graph = graph
         self.taken = taken
         self.lenient = lenient
-        self.slots: list[Ref | None] = []
+        self.slots: list[ValueRef | None] = []
         self.trail: list[int] = []
         self.scope = -1
         self.note: Callable[[int, str], None] | None = None

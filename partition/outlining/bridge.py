@@ -59,7 +59,15 @@ def segment_from_function(func: Any, vendor: Vendor, name: str) -> Segment:
                 f"function {name!r} for {vendor.name!r} has a value that is no tensor of known "
                 f"rank; expected tensors only"
             )
-    return build_segment(graph, name, vendor.name, nodes, composites, inputs, outputs)
+    return build_segment(
+        graph,
+        nodes,
+        name=name,
+        vendor=vendor.name,
+        composites=composites,
+        inputs=inputs,
+        outputs=outputs,
+    )
 
 
 def _matched(graph: OpGraph, entry: VendorPatterns, name: str) -> Sequence[MatchedComposite]:

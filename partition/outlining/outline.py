@@ -24,19 +24,12 @@ import tvm
 from tvm import relax
 
 from byoc.ir.decode import items
+from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.outlining import build
-from byoc.partition.snapshot.bindings import Entry, Raw, Ref, Scope
+from byoc.partition.snapshot.bindings import Binding, BindingScope, RawArg, ValueRef
 from byoc.partition.snapshot.graph import OpGraph
 
-__all__ = ["Draft", "Outlined", "outline_function"]
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A segment before it has a name: nodes of the graph, topological, in one scope."""
-
-    vendor: str
-    nodes: tuple[int, ...]
+__all__ = ["Outlined", "outline_function"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ Fresh = Callable[[str], str]
 
 
 def outline_function(
-    graph: OpGraph, drafts: Mapping[int, Sequence[Draft]], fresh: Fresh
+    graph: OpGraph, drafts: Mapping[int, Sequence[SegmentDraft]], fresh: Fresh
 ) -> tuple[Any, list[Outlined]]:
     """Rebuild the graph's function around its segments (scope -> drafts)."""
     if not any(drafts.values()):
@@ -70,7 +63,9 @@ def outline_function(
 
 
 class _Outliner:
-    def __init__(self, graph: OpGraph, drafts: Mapping[int, Sequence[Draft]], fresh: Fresh) -> None:
+    def __init__(
+        self, graph: OpGraph, drafts: Mapping[int, Sequence[SegmentDraft]], fresh: Fresh
+    ) -> None:
         self.graph = graph
         self.drafts = drafts
         self.fresh = fresh
@@ -117,7 +112,7 @@ class _Read:
 
 
 def _reads(
-    graph: OpGraph, expr: Any, ref: Ref, path: tuple[int, ...]
+    graph: OpGraph, expr: Any, ref: ValueRef, path: tuple[int, ...]
 ) -> Iterator[tuple[int, _Read]]:
     """The tensors an argument stands for, and how to spell each."""
     if type(ref) is int:
@@ -140,7 +135,7 @@ class _Block:
     """Rebuilds one binding block. Items are entries (by index), then segments."""
 
     def __init__(
-        self, outliner: _Outliner, index: int, scope: Scope, drafts: Sequence[Draft]
+        self, outliner: _Outliner, index: int, scope: BindingScope, drafts: Sequence[SegmentDraft]
     ) -> None:
         self.outliner = outliner
         self.graph = outliner.graph
@@ -150,7 +145,7 @@ class _Block:
         self.draft_of = {node: d for d, draft in enumerate(drafts) for node in draft.nodes}
         self.inputs: list[dict[int, _Read]] = [self._inputs(d) for d in drafts]
         self.outputs: list[set[int]] = [set() for _ in drafts]
-        self.whole: list[list[Entry]] = [[] for _ in drafts]  # results wanted as a tuple
+        self.whole: list[list[Binding]] = [[] for _ in drafts]  # results wanted as a tuple
         self.item_of: dict[int, int] = {}  # variable -> item that defines it
         self.item_of_node: dict[int, int] = {}
         self.kept = [False] * len(scope.entries)
@@ -158,7 +153,7 @@ class _Block:
         self.bindings: list[Any] = []
         self._sweep()
 
-    def _inputs(self, draft: Draft) -> dict[int, _Read]:
+    def _inputs(self, draft: SegmentDraft) -> dict[int, _Read]:
         graph = self.graph
         found: dict[int, _Read] = {}
         inside = set(draft.nodes)
@@ -208,7 +203,7 @@ class _Block:
             else:
                 wanted.update(entry.reads)
 
-    def _returned_field(self, entry: Entry) -> int:
+    def _returned_field(self, entry: Binding) -> int:
         """The segment whose op this entry takes a field of, else -1."""
         ref = entry.ref
         if entry.node >= 0 or type(ref) is not int or ref not in self.graph.field_of:
@@ -275,7 +270,7 @@ class _Block:
     def _emit(self, var: Any, value: Any) -> None:
         self.bindings.append(build.binding(var, value))
 
-    def _emit_entry(self, entry: Entry) -> None:
+    def _emit_entry(self, entry: Binding) -> None:
         if self._returned_field(entry) >= 0:
             assert type(entry.ref) is int
             self._emit(entry.binding.var, self.fields[entry.ref])
@@ -371,7 +366,7 @@ class _Body:
         self.bindings.append(build.binding(var, item))
         return var
 
-    def argument(self, expr: Any, ref: Ref) -> Any:
+    def argument(self, expr: Any, ref: ValueRef) -> Any:
         if type(ref) is int:
             return self.value(ref)
         if type(ref) is tuple:
@@ -379,13 +374,13 @@ class _Body:
             inner = [self.argument(e, r) for e, r in zip(parts, ref, strict=True)]
             same = [e is not None and e.same_as(i) for e, i in zip(parts, inner, strict=True)]
             return expr if inner and all(same) else build.tuple_of(inner)
-        assert type(ref) is Raw
+        assert type(ref) is RawArg
         return ref.expr
 
 
 def _lift(
     graph: OpGraph,
-    draft: Draft,
+    draft: SegmentDraft,
     name: str,
     args: Sequence[Any],
     inputs: Sequence[int],

@@ -13,9 +13,10 @@ __all__ = ["build_segment"]
 
 def build_segment(
     graph: OpGraph,
+    nodes: Sequence[int],
+    *,
     name: str,
     vendor: str,
-    nodes: Sequence[int],
     composites: Iterable[MatchedComposite],
     inputs: Sequence[int],
     outputs: Sequence[int],

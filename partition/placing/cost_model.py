@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from byoc.errors import VendorError
 from byoc.partition.matching.match import GraphMatch, MatchedComposite
 from byoc.partition.placing.rates import HOST_RATES, Costs
-from byoc.partition.snapshot.flops import Costs as Work
-from byoc.partition.snapshot.flops import cost, type_bytes
+from byoc.partition.snapshot.flops import Work, op_work, type_bytes
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.records import HOST
 from byoc.segment import TensorType
 from byoc.vendor import Match, Rates, Vendor
 
-__all__ = ["NOMINAL_DIM", "Prices"]
+__all__ = ["NOMINAL_DIM", "CostModel"]
 
 NOMINAL_DIM = 64
 """What a symbolic dimension counts as, where a cost needs a number."""
@@ -38,7 +37,7 @@ _OWN_KERNEL = frozenset({
 })  # fmt: skip
 
 
-class Prices:
+class CostModel:
     """Figures of one function, each worked out once.
 
     costs: rates that replace the vendors' own, and what was measured. work: operations and bytes.
@@ -93,7 +92,7 @@ class Prices:
             graph = self._graph
             reads = [_known(graph.types[v]) for v in graph.ins[node]]
             writes = [_known(graph.types[v]) for v in graph.outs[node]]
-            again = cost(graph.op[node], graph.attrs(node), reads, writes)
+            again = op_work(graph.op[node], graph.attrs(node), reads, writes)
             moved = sum(self.size(v) for v in (*graph.ins[node], *graph.outs[node]))
             found = self._nominal[node] = (again.least, moved)
         return found

@@ -14,12 +14,12 @@ Candidates of several ops are begun at their first op and settled at their last.
 What is exact. A state forgets nothing that a later cost depends on, and every way in which
 grouping may join ops is a way through the states, so the least cost found is a *lower bound* on
 the objective of every choice; grouping joins what it can, and where the choice, truly grouped,
-reaches the bound, it is optimal: `Found.exact`. Chains and trees always do; so does whatever has
-segments that grouping joins as well as can be. The bound is lost where more than `limit` states
-were met (a wide graph) and only the best were kept, where an op touches more than `_NEAR` open
-segments, where so many values are alive that nothing is searched (then first come, first served
-is what is improved on), and on several processors, where the sum is not the objective.
-`Found.gap` says how much is left open.
+reaches the bound, it is optimal: `SearchResult.exact`. Chains and trees always do; so does
+whatever has segments that grouping joins as well as can be. The bound is lost where more than
+`limit` states were met (a wide graph) and only the best were kept, where an op touches more than
+`_NEAR` open segments, where so many values are alive that nothing is searched (then local search
+starts from first come, first served), and on several processors, where the sum is not the
+objective. `SearchResult.gap` says how much is left open.
 
 The cost per op is states x choices. Equal steps share their transitions (see `steps.py`), so
 a deep model costs little more than one of its layers.
@@ -31,11 +31,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from byoc.partition.placing.problem import Placed, Problem
-from byoc.partition.placing.steps import Offer, Step, Tweak, make_steps
+from byoc.partition.placing.problem import EvaluatedChoice, Problem
+from byoc.partition.placing.steps import Offer, Perturbation, SearchStep, make_steps
 from byoc.report.records import HOST
 
-__all__ = ["Found", "search"]
+__all__ = ["SearchResult", "search"]
 
 _WORK = 20_000  # states over the whole scope, about
 _LEAST, _MOST = 48, 1024  # states per step …
@@ -46,25 +46,25 @@ _NEAR = 3  # open segments that an op may join in every combination
 # more), its open segment or -1,
 # mask of open segments that lead to it (itself included), mask of those that read it, whether
 # the host has it.
-Entry = tuple[int, int, int, int, bool]
+LiveValue = tuple[int, int, int, int, bool]
 # A segment: place, mask of the open segments that lead to it.
-Unit = tuple[int, int]
+OpenSegment = tuple[int, int]
 # Unfinished candidates as (steps ahead, number); units; live values.
-State = tuple[tuple[tuple[int, int], ...], tuple[Unit, ...], tuple[Entry, ...]]
+SearchState = tuple[tuple[tuple[int, int], ...], tuple[OpenSegment, ...], tuple[LiveValue, ...]]
 
-_INSIDE: Entry = (-1, -1, 0, 0, False)
-_GONE: Entry = (-2, -1, 0, 0, False)
-_OUTSIDE: Entry = (0, -1, 0, 0, True)
+_INSIDE: LiveValue = (-1, -1, 0, 0, False)
+_GONE: LiveValue = (-2, -1, 0, 0, False)
+_OUTSIDE: LiveValue = (0, -1, 0, 0, True)
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """chosen: indices of candidates. placed: grouped and priced. bound: no choice costs less, or
     None when that is not known. exact: this choice reaches it.
     """
 
     chosen: tuple[int, ...]
-    placed: Placed
+    evaluated: EvaluatedChoice
     bound: float | None
 
     @property
@@ -77,60 +77,64 @@ class Found:
         """How much better a choice could at most be, as a share of this one's cost."""
         if self.bound is None:
             return None
-        cost = self.placed.penalty + self.placed.seconds
+        cost = self.evaluated.penalty + self.evaluated.seconds
         return max(0.0, (cost - self.bound) / cost) if cost > 0 else 0.0
 
 
-def search(problem: Problem, tweak: Tweak | None = None, most: int | None = None) -> Found:
-    """The choice of least predicted sum; with a `tweak`, of a bent one (then without a bound).
+def search(
+    problem: Problem, perturbation: Perturbation | None = None, most: int | None = None
+) -> SearchResult:
+    """The choice of least predicted sum; with a `perturbation`, of a bent one (then without a bound).
 
     most: states kept per step; fewer are quicker. None: as many as the number of ops allows.
     """
-    made = make_steps(problem, tweak or Tweak())
+    made = make_steps(problem, perturbation or Perturbation())
     if made is None:  # too wide to walk through: the caller improves on what order gives
         chosen = tuple(sorted(problem.greedy()))
-        return Found(chosen, problem.evaluate(chosen), None)
+        return SearchResult(chosen, problem.evaluate(chosen), None)
     steps, ending = made
-    numbers, complete = _Walk(problem, tweak or Tweak()).run(steps, most)
+    numbers, complete = _Walk(problem, perturbation or Perturbation()).run(steps, most)
     chosen = tuple(
         sorted(ending[step][number] for step, number in enumerate(numbers[0]) if number >= 0)
     )
     placed = problem.evaluate(chosen)
-    bound = numbers[1] if complete and tweak is None and problem.additive else None
-    return Found(chosen, placed, bound)
+    bound = numbers[1] if complete and perturbation is None and problem.additive else None
+    return SearchResult(chosen, placed, bound)
 
 
 class _Walk:
     """One pass over the steps."""
 
-    def __init__(self, problem: Problem, tweak: Tweak) -> None:
-        prices = problem.prices
+    def __init__(self, problem: Problem, perturbation: Perturbation) -> None:
+        cost_model = problem.cost_model
         self.places = [HOST, *problem.vendors]
-        self.launch = [0.0, *[prices.launch(v) + tweak.launch for v in problem.vendors]]
-        self.scale = tweak.border
-        self.prices = prices
+        self.launch = [0.0, *[cost_model.launch(v) + perturbation.launch for v in problem.vendors]]
+        self.scale = perturbation.border
+        self.cost_model = cost_model
         self.costs: dict[tuple[int, int, int], float] = {}
         self.skipped = False
 
     def run(
-        self, steps: list[Step], most: int | None = None
+        self, steps: list[SearchStep], most: int | None = None
     ) -> tuple[tuple[list[int], float], bool]:
         """((number of the offer taken at each step or -1, cost), whether no state was dropped)."""
         width = sum([len(step.keep) for step in steps])
         least = _LEAST if width <= 8 * len(steps) else _WIDE
         limit = most or min(_MOST, max(least, _WORK // max(1, len(steps) + width // 2)))
         complete = True
-        known: dict[Step, int] = {}
-        reach: list[dict[State, list[tuple[State, float, tuple[State, int]]]]] = []
-        frontier: dict[State, float] = {((), (), ()): 0.0}
-        trail: list[dict[State, tuple[State, int]]] = []
+        known: dict[SearchStep, int] = {}
+        reach: list[
+            dict[SearchState, list[tuple[SearchState, float, tuple[SearchState, int]]]]
+        ] = []
+        frontier: dict[SearchState, float] = {((), (), ()): 0.0}
+        trail: list[dict[SearchState, tuple[SearchState, int]]] = []
         for step in steps:
             number = known.setdefault(step, len(reach))
             if number == len(reach):
                 reach.append({})
             moves = reach[number]
-            following: dict[State, float] = {}
-            came: dict[State, tuple[State, int]] = {}
+            following: dict[SearchState, float] = {}
+            came: dict[SearchState, tuple[SearchState, int]] = {}
             for state, cost in frontier.items():
                 found = moves.get(state)
                 if found is None:
@@ -156,18 +160,22 @@ class _Walk:
             chosen.append(last)
         return (chosen[::-1], cost), complete and not self.skipped
 
-    def _best(self, step: Step, state: State) -> list[tuple[State, float, tuple[State, int]]]:
+    def _best(
+        self, step: SearchStep, state: SearchState
+    ) -> list[tuple[SearchState, float, tuple[SearchState, int]]]:
         """The moves from a state, the cheapest to each target: (target, seconds, (state, number of
         the offer taken)).
         """
-        best: dict[State, tuple[float, int]] = {}
+        best: dict[SearchState, tuple[float, int]] = {}
         for target, seconds, taken in self._moves(step, state):
             found = best.get(target)
             if found is None or seconds < found[0]:
                 best[target] = (seconds, taken)
         return [(target, seconds, (state, taken)) for target, (seconds, taken) in best.items()]
 
-    def _moves(self, step: Step, state: State) -> Iterator[tuple[State, float, int]]:
+    def _moves(
+        self, step: SearchStep, state: SearchState
+    ) -> Iterator[tuple[SearchState, float, int]]:
         pending, units, live = state
         entries = [*live, *[_OUTSIDE] * step.fresh]
         covering = next((p for p in pending if p in step.covers), None)
@@ -190,20 +198,20 @@ class _Walk:
 
     def _inside(
         self,
-        step: Step,
+        step: SearchStep,
         pending: tuple[tuple[int, int], ...],
-        units: tuple[Unit, ...],
-        entries: list[Entry],
-    ) -> State:
+        units: tuple[OpenSegment, ...],
+        entries: list[LiveValue],
+    ) -> SearchState:
         return _finish(step, pending, units, [*entries, *[_INSIDE] * len(step.outs)])
 
     def _on_host(
         self,
-        step: Step,
+        step: SearchStep,
         pending: tuple[tuple[int, int], ...],
-        units: tuple[Unit, ...],
-        entries: list[Entry],
-    ) -> tuple[State, float, int]:
+        units: tuple[OpenSegment, ...],
+        entries: list[LiveValue],
+    ) -> tuple[SearchState, float, int]:
         fused = step.fed >= 0 and entries[step.fed][0] == 0
         seconds = step.host[fused]
         before = 0
@@ -219,12 +227,12 @@ class _Walk:
 
     def _take(
         self,
-        step: Step,
+        step: SearchStep,
         offer: Offer,
         pending: tuple[tuple[int, int], ...],
-        units: tuple[Unit, ...],
-        entries: list[Entry],
-    ) -> Iterator[tuple[State, float, int]]:
+        units: tuple[OpenSegment, ...],
+        entries: list[LiveValue],
+    ) -> Iterator[tuple[SearchState, float, int]]:
         """The offer in a segment of its own, or in any open ones it touches and may join."""
         place = offer.place
         near: dict[int, None] = {}
@@ -241,7 +249,9 @@ class _Walk:
             if move is not None:
                 yield move
 
-    def _ways(self, near: Iterable[int], units: tuple[Unit, ...]) -> Iterator[tuple[int, ...]]:
+    def _ways(
+        self, near: Iterable[int], units: tuple[OpenSegment, ...]
+    ) -> Iterator[tuple[int, ...]]:
         """Which open segments to join: every combination of a few; of many none, one, or all
         that do not lead to each other.
         """
@@ -264,13 +274,13 @@ class _Walk:
 
     def _join(
         self,
-        step: Step,
+        step: SearchStep,
         offer: Offer,
         joined: tuple[int, ...],
         pending: tuple[tuple[int, int], ...],
-        units: tuple[Unit, ...],
-        entries: list[Entry],
-    ) -> tuple[State, float, int] | None:
+        units: tuple[OpenSegment, ...],
+        entries: list[LiveValue],
+    ) -> tuple[SearchState, float, int] | None:
         place, mask = offer.place, 0
         for unit in joined:
             mask |= 1 << unit
@@ -329,22 +339,22 @@ class _Walk:
         found = self.costs.get(key)
         if found is None:
             places = self.places
-            found = self.costs[key] = self.scale * self.prices.border(
+            found = self.costs[key] = self.scale * self.cost_model.border(
                 places[source], places[target], size
             )
         return found
 
 
 def _finish(
-    step: Step,
+    step: SearchStep,
     pending: tuple[tuple[int, int], ...],
-    units: tuple[Unit, ...],
-    entries: list[Entry],
-) -> State:
+    units: tuple[OpenSegment, ...],
+    entries: list[LiveValue],
+) -> SearchState:
     """The state after a step: what no later op can notice is dropped, the rest gets its normal
     numbers, so that equal situations are equal states.
     """
-    kept: list[Entry] = []
+    kept: list[LiveValue] = []
     number: dict[int, int] = {}
     for at, future, waiting in step.keep:
         if waiting is not None and waiting.isdisjoint(pending):

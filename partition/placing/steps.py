@@ -14,11 +14,11 @@ from typing import NamedTuple
 from byoc.partition.placing.problem import Problem
 from byoc.report.records import HOST
 
-__all__ = ["Offer", "Step", "Tweak", "make_steps"]
+__all__ = ["Offer", "Perturbation", "SearchStep", "make_steps"]
 
 
 @dataclass(frozen=True)
-class Tweak:
+class Perturbation:
     """A bent view of the costs, to push the search elsewhere.
 
     scale: place → factor on its composites or host ops. border: factor on borders. launch:
@@ -49,7 +49,7 @@ class Offer(NamedTuple):
     reads: tuple[Value, ...]
 
 
-class Step(NamedTuple):
+class SearchStep(NamedTuple):
     """One op.
 
     fresh: how many values from outside the scope appear, made on the host. host: seconds alone,
@@ -76,17 +76,19 @@ _WIDTH = 48
 """Live values per step, on average, beyond which no steps are made: they would take minutes."""
 
 
-def make_steps(problem: Problem, tweak: Tweak) -> tuple[list[Step], list[list[int]]] | None:
+def make_steps(
+    problem: Problem, perturbation: Perturbation
+) -> tuple[list[SearchStep], list[list[int]]] | None:
     """The steps, and per step the candidates behind its offers' numbers; None when too many
     values are alive at once.
     """
-    return _Builder(problem, tweak).build()
+    return _Builder(problem, perturbation).build()
 
 
 class _Builder:
-    def __init__(self, problem: Problem, tweak: Tweak) -> None:
+    def __init__(self, problem: Problem, perturbation: Perturbation) -> None:
         self.problem = problem
-        self.tweak = tweak
+        self.perturbation = perturbation
         self.graph = problem.graph
         self.at = {node: k for k, node in enumerate(problem.nodes)}
         self.number = {name: k + 1 for k, name in enumerate(problem.vendors)}
@@ -97,9 +99,9 @@ class _Builder:
         self.latest = list(range(count))  # step → last step at which its op may run
         self.places = [0] * count  # step → mask of the vendors that may take its op
         self.seconds: dict[int, float] = {}
-        price = problem.prices.composite
+        price = problem.cost_model.composite
         for index in problem.legal:
-            if index in tweak.banned:
+            if index in perturbation.banned:
                 continue
             composite = problem[index]
             self.seconds[index] = price(composite)
@@ -115,7 +117,7 @@ class _Builder:
                 if last > self.latest[step]:
                     self.latest[step] = last
 
-    def build(self) -> tuple[list[Step], list[list[int]]] | None:
+    def build(self) -> tuple[list[SearchStep], list[list[int]]] | None:
         graph, nodes = self.graph, self.problem.nodes
         constants = graph.constants
         # Per value: the readers of this scope by step, and the last step it is needed at.
@@ -135,7 +137,7 @@ class _Builder:
         if width > _WIDTH * len(nodes):
             return None
         live: dict[int, None] = {}
-        steps_made: list[Step] = []
+        steps_made: list[SearchStep] = []
         starting = self._starting()
         for step, node in enumerate(nodes):
             fresh = [v for v in dict.fromkeys(graph.ins[node]) if v in readers and v not in live]
@@ -192,25 +194,30 @@ class _Builder:
         kept: list[int],
         readers: Mapping[int, list[int]],
         starting: Mapping[int, list[int]],
-    ) -> Step:
-        problem, graph, prices, tweak = self.problem, self.graph, self.problem.prices, self.tweak
-        fed = prices.fused_with(node)
-        scale = tweak.scale.get(HOST, 1.0)
+    ) -> SearchStep:
+        problem, graph, cost_model, perturbation = (
+            self.problem,
+            self.graph,
+            self.problem.cost_model,
+            self.perturbation,
+        )
+        fed = cost_model.fused_with(node)
+        scale = perturbation.scale.get(HOST, 1.0)
         wish = problem.penalty(HOST, (node,))
         ins = [v for v in dict.fromkeys(graph.ins[node]) if v in readers]
-        reads = tuple([(where[v], prices.size(v)) for v in ins])
-        return Step(
+        reads = tuple([(where[v], cost_model.size(v)) for v in ins])
+        return SearchStep(
             fresh=len(fresh),
             host=(
-                prices.host(node, False) * scale + wish,
-                prices.host(node, True) * scale + wish,
+                cost_model.host(node, False) * scale + wish,
+                cost_model.host(node, True) * scale + wish,
             ),
             fed=where.get(graph.outs[fed][0], -1) if fed in self.at else -1,
             reads=reads,
             offers=self._offers(self.ending[step], reads, where, readers),
             begins=self._begins(step, starting.get(step, ())),
             covers=self._aheads(self.covering.get(step, ()), step),
-            outs=tuple([(prices.size(v), self._leaves(v)) for v in graph.outs[node]]),
+            outs=tuple([(cost_model.size(v), self._leaves(v)) for v in graph.outs[node]]),
             keep=tuple(
                 [
                     (where[v], self._future(readers[v], step), self._waiting(readers[v], step))
@@ -246,7 +253,7 @@ class _Builder:
         readers: Mapping[int, list[int]],
     ) -> tuple[Offer, ...]:
         """The candidates that end at an op; own: what the op itself reads."""
-        problem, prices, tweak = self.problem, self.problem.prices, self.tweak
+        problem, cost_model, perturbation = self.problem, self.problem.cost_model, self.perturbation
         found = []
         known: dict[tuple[int, ...], tuple[Value, ...]] = {}
         candidates = problem.candidates.found
@@ -260,12 +267,12 @@ class _Builder:
                     nodes, self._reads(nodes, where, readers)
                 )
             seconds = self.seconds[index]
-            if tweak.scale:
-                seconds *= tweak.scale.get(vendor, 1.0)
-            if problem.wishes:
+            if perturbation.scale:
+                seconds *= perturbation.scale.get(vendor, 1.0)
+            if problem.penalties:
                 seconds += problem.penalty(vendor, nodes)
-            if tweak.weight:
-                price = tweak.weight.get(prices.processor(vendor), 0.0)
+            if perturbation.weight:
+                price = perturbation.weight.get(cost_model.processor(vendor), 0.0)
                 seconds += price * self._weights(nodes)
             found.append(Offer(number, self.number[vendor], seconds, len(nodes) == 1, reads))
         return tuple(found)
@@ -274,13 +281,15 @@ class _Builder:
         self, nodes: tuple[int, ...], where: Mapping[int, int], readers: Mapping[int, list[int]]
     ) -> tuple[Value, ...]:
         """What some nodes read from outside of them."""
-        graph, prices = self.graph, self.problem.prices
+        graph, cost_model = self.graph, self.problem.cost_model
         made = {v for n in nodes[:-1] for v in graph.outs[n]}
         values = dict.fromkeys([v for n in nodes for v in graph.ins[n]])
-        return tuple([(where[v], prices.size(v)) for v in values if v in readers and v not in made])
+        return tuple(
+            [(where[v], cost_model.size(v)) for v in values if v in readers and v not in made]
+        )
 
     def _weights(self, nodes: tuple[int, ...]) -> int:
         """Bytes of the constants that some nodes read."""
-        graph, prices = self.graph, self.problem.prices
+        graph, cost_model = self.graph, self.problem.cost_model
         values = {v for n in nodes for v in graph.ins[n] if v in graph.constants}
-        return sum([prices.size(v) for v in values])
+        return sum([cost_model.size(v) for v in values])

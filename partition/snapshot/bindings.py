@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Union
 
-__all__ = ["ESCAPE", "Entry", "OpInfo", "Raw", "Ref", "Scope", "flatten"]
+__all__ = ["ESCAPE", "Binding", "BindingScope", "OpInfo", "RawArg", "ValueRef", "flatten"]
 
 ESCAPE = -1
 """The user of a value that leaves its function or branch as (part of) the result."""
 
 
-class Raw:
+class RawArg:
     """An argument that is no tensor: a shape, a number, a data type, a function."""
 
     __slots__ = ("expr",)
@@ -21,10 +21,10 @@ class Raw:
         self.expr = expr
 
 
-Ref = Union[int, tuple["Ref", ...], Raw]  # noqa: UP007 - recursive, evaluated on Python 3.10
+ValueRef = Union[int, tuple["ValueRef", ...], RawArg]  # noqa: UP007 - recursive, evaluated on Python 3.10
 
 
-def flatten(ref: Ref) -> Iterator[int]:
+def flatten(ref: ValueRef) -> Iterator[int]:
     """The value ids in a ref, in order."""
     if type(ref) is int:
         yield ref
@@ -45,7 +45,7 @@ class OpInfo:
 
 
 @dataclass(slots=True)
-class Entry:
+class Binding:
     """One binding: its variable's handle, its node or -1 when it is only another name, the
     handles of the variables it reads, what it stands for.
     """
@@ -54,16 +54,16 @@ class Entry:
     key: int
     node: int
     reads: tuple[int, ...]
-    ref: Ref
+    ref: ValueRef
 
 
 @dataclass(slots=True)
-class Scope:
+class BindingScope:
     """One binding block. `holder`: index of the SeqExpr it belongs to."""
 
     block: Any
     dataflow: bool
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Binding] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
     escaping: set[int] = field(default_factory=set)
     """Handles of variables that are read outside the block."""

@@ -10,7 +10,7 @@ read and write). Everything that only renames is resolved away here::
     y   = R.concat(t)              node 2   args ((4, 2),)  value 6
     r   = y                        no node: `r` is value 6
 
-What a variable or an argument stands for is a `Ref`: a value id, a tuple of refs, or a `Raw`
+What a variable or an argument stands for is a `ValueRef`: a value id, a tuple of refs, or a `RawArg`
 expression (a shape, a number, a data type: no tensor). A binding block is a *scope*; branches
 of an `If` are scopes of their own, values of outer scopes are visible in them. Segments never
 cross a scope: the blocks of a function stay in their order. Nodes are in binding order, which
@@ -31,7 +31,15 @@ import tvm
 from tvm import relax
 
 from byoc.ir.decode import Decoder, items
-from byoc.partition.snapshot.bindings import ESCAPE, Entry, OpInfo, Raw, Ref, Scope, flatten
+from byoc.partition.snapshot.bindings import (
+    ESCAPE,
+    Binding,
+    BindingScope,
+    OpInfo,
+    RawArg,
+    ValueRef,
+    flatten,
+)
 from byoc.segment import Array, Attr, Node, TensorType
 
 __all__ = ["OpGraph"]
@@ -87,17 +95,17 @@ class OpGraph:
         self.infos: list[OpInfo | None] = []
         self.vars: list[Any] = []
         self.arg_exprs: list[list[Any]] = []
-        self.args: list[tuple[Ref, ...]] = []
+        self.args: list[tuple[ValueRef, ...]] = []
         self.ins: list[tuple[int, ...]] = []  # args with tuples flattened
         self.outs: list[tuple[int, ...]] = []
         self.names: list[str] = []  # in the model it came from
         self.result: list[int] = []
         self.scope_of: list[int] = []
         self.order: dict[int, tuple[int, ...]] = {}
-        self.scopes: list[Scope] = []
+        self.scopes: list[BindingScope] = []
         self.branches: dict[int, tuple[list[int], list[int]]] = {}  # If node -> its scopes
         # snapshot state
-        self._refs: dict[int, Ref] = {}
+        self._refs: dict[int, ValueRef] = {}
         self._defined_in: dict[int, int] = {}
         self._tuples: dict[int, tuple[Any, int]] = {}  # variable -> tuple it names, its scope
         self._ops: dict[int, OpInfo] = {}
@@ -175,10 +183,10 @@ class OpGraph:
             if type(ref) is int:
                 continue
             name = names[k] if k < len(names) else f"arg{k}"
-            if type(ref) is Raw:
+            if type(ref) is RawArg:
                 attrs[name] = decoder.attr(ref.expr)
             elif type(ref) is tuple:
-                raws = [r for r in ref if type(r) is Raw]
+                raws = [r for r in ref if type(r) is RawArg]
                 if len(raws) == len(ref):
                     attrs[name] = tuple([decoder.attr(r.expr) for r in raws])
         return attrs
@@ -193,7 +201,7 @@ class OpGraph:
         self.users.append([])
         return value
 
-    def _define(self, var: Any, ref: Ref, scope: int) -> int:
+    def _define(self, var: Any, ref: ValueRef, scope: int) -> int:
         key: int = var.__chandle__()
         self._refs[key] = ref
         self._defined_in[key] = scope
@@ -219,7 +227,7 @@ class OpGraph:
         assert type(ref) is int
         return ref
 
-    def _ref(self, expr: Any, scope: int, reads: list[int]) -> Ref:
+    def _ref(self, expr: Any, scope: int, reads: list[int]) -> ValueRef:
         """What an argument stands for; handles of the variables it names go to `reads`."""
         kind = type(expr)
         if kind is _DataflowVar or kind is _Var:
@@ -227,7 +235,7 @@ class OpGraph:
             ref = self._refs.get(key)
             if ref is None:
                 if tvm.ir.is_prim_var(expr):  # a symbolic dimension used as a number
-                    return Raw(expr)
+                    return RawArg(expr)
                 ref = self._leaf(expr)  # a variable of an enclosing function
             reads.append(key)
             home = self._defined_in[key]
@@ -241,14 +249,14 @@ class OpGraph:
             return self._constant(expr)
         if kind is tvm.ir.Tuple:
             return tuple([self._ref(inner, scope, reads) for inner in items(expr.fields)])
-        return Raw(expr)
+        return RawArg(expr)
 
     def _sequence(self, seq: Any) -> list[int]:
         """Snapshot a SeqExpr; the scopes of its blocks."""
         scopes = []
         for block in seq.blocks:
             index = len(self.scopes)
-            self.scopes.append(Scope(block, type(block) is relax.DataflowBlock))
+            self.scopes.append(BindingScope(block, type(block) is relax.DataflowBlock))
             scopes.append(index)
             self._block(block, index)
         for value in flatten(self._ref(seq.body, -1, [])):
@@ -307,7 +315,7 @@ class OpGraph:
                 self._after_symbols(node, var)
             result = self._node_result(node, var)
             key = self._define(var, result, index)
-            scope.entries.append(Entry(binding, key, node, tuple(reads), result))
+            scope.entries.append(Binding(binding, key, node, tuple(reads), result))
 
     def _inline(self, binding: Any, func: Any, scope: int) -> None:
         """Put the body of a composite function in place of its call."""
@@ -320,7 +328,7 @@ class OpGraph:
         self.inlined.append((str(func.attrs["Composite"]), tuple(range(first, len(self.op)))))
         self._alias(binding, self._ref(func.body.body, scope, []), [], scope)
 
-    def _item(self, binding: Any, base: Ref, reads: list[int], scope: int) -> None:
+    def _item(self, binding: Any, base: ValueRef, reads: list[int], scope: int) -> None:
         """A field of a tuple. That of a tuple built in this block is the field itself: reading
         one field must not count as reading the others.
         """
@@ -335,9 +343,9 @@ class OpGraph:
             binding = relax.VarBinding(binding.var, part)
         self._alias(binding, parts[index], reads, scope)
 
-    def _alias(self, binding: Any, ref: Ref, reads: list[int], scope: int) -> None:
+    def _alias(self, binding: Any, ref: ValueRef, reads: list[int], scope: int) -> None:
         key = self._define(binding.var, ref, scope)
-        self.scopes[scope].entries.append(Entry(binding, key, -1, tuple(reads), ref))
+        self.scopes[scope].entries.append(Binding(binding, key, -1, tuple(reads), ref))
 
     def _node(
         self,
@@ -346,7 +354,7 @@ class OpGraph:
         call: Any,
         var: Any,
         exprs: list[Any],
-        args: tuple[Ref, ...],
+        args: tuple[ValueRef, ...],
         scope: int,
     ) -> int:
         node = len(self.op)
@@ -363,7 +371,7 @@ class OpGraph:
         self.ins.append(self._read(node, args))
         return node
 
-    def _read(self, node: int, args: tuple[Ref, ...]) -> tuple[int, ...]:
+    def _read(self, node: int, args: tuple[ValueRef, ...]) -> tuple[int, ...]:
         """Record a node as user of its arguments; the tensors it reads, in order."""
         found: list[int] = []
         users, fields = self.users, self.fields

@@ -22,8 +22,8 @@ import tvm
 from byoc.ir.decode import Decoder, dim_names
 from byoc.kit.foreign_op import OP as OPAQUE
 from byoc.kit.foreign_op import model_of
-from byoc.partition.pipeline import functions_of
 from byoc.partition.snapshot.bindings import flatten
+from byoc.partition.snapshot.functions import functions_of
 from byoc.partition.snapshot.graph import OpGraph
 
 __all__ = ["MARK_DIGITS", "Identity", "identify"]

@@ -6,7 +6,7 @@ import tvm
 from tvm import relax, tirx
 
 from byoc.ir.decode import Decoder, dim_names
-from byoc.partition.snapshot.flops import cost, type_bytes
+from byoc.partition.snapshot.flops import op_work, type_bytes
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.segment import TensorType
 
@@ -141,13 +141,13 @@ def kinds(*shapes):
     ],
 )  # fmt: skip
 def test_work_of_an_op(op, attrs, reads, writes, flops):
-    found = cost(op, attrs, kinds(*reads), kinds(*writes))
+    found = op_work(op, attrs, kinds(*reads), kinds(*writes))
     assert found.flops == found.least == flops
     assert found.bytes == 4 * sum(int(np.prod(s)) for s in (*reads, *writes))
 
 
 def test_work_is_unknown_with_a_symbolic_dimension_but_bounded():
-    found = cost("matmul", {}, kinds(("n", 8), (8, 4)), kinds(("n", 4)))
+    found = op_work("matmul", {}, kinds(("n", 8), (8, 4)), kinds(("n", 4)))
     assert (found.flops, found.bytes, found.least) == (None, None, 2 * 4 * 8)
     assert found.text == "float32[n, 4]"
 
