@@ -87,19 +87,19 @@ class Recorder:
     def ops(self) -> list[OpRecord]:
         """One record per op."""
         graph, work, first = self.graph, self.work, self.first
-        producer = graph.producer
+        producer = graph.values.producer
         found = []
-        for node, op in enumerate(graph.op):
+        for node, op in enumerate(graph.ops.kind):
             at, done = self.decided[node], work[node]
             verdicts, refusals = self._verdicts(node, at)
-            before = {producer[v]: None for v in graph.ins[node]}
+            before = {producer[v]: None for v in graph.ops.ins[node]}
             before.pop(-1, None)
             found.append(
                 OpRecord(
                     index=first + node,
                     function=graph.name,
                     op=op,
-                    name=graph.names[node],
+                    name=graph.ops.names[node],
                     place=at.backend,
                     segment=at.segment,
                     pattern=at.pattern,
@@ -116,7 +116,7 @@ class Recorder:
 
     def _verdicts(self, node: int, at: _Decided) -> tuple[tuple[Verdict, ...], tuple[Refusal, ...]]:
         """What each vendor says of an op; the refusals when the host has it."""
-        if self.graph.opaque[node]:
+        if self.graph.ops.opaque[node]:
             return (), ()
         if len(self.vendors) == 1 and at.backend != HOST:
             return (self._mine(at),), ()
@@ -245,13 +245,13 @@ class Recorder:
         crossing: dict[tuple[str, str], list[int]] = {}
         for one in self.outlined:
             for value in one.inputs:
-                before = graph.producer[value]
+                before = graph.values.producer[value]
                 if before not in unit:
                     source = "input" if before < 0 else HOST
                     crossing.setdefault((source, one.name), []).append(value)
             for value in one.outputs:
                 targets: dict[str, None] = {}
-                for user in graph.users[value]:
+                for user in graph.values.users[value]:
                     if user in unit:
                         targets[self.outlined[unit[user]].name] = None
                     else:
@@ -295,7 +295,7 @@ class Recorder:
             grouped = [
                 SegmentDraft(one.vendor, one.nodes)
                 for one in self.outlined
-                if graph.scope_of[one.nodes[0]] == index
+                if graph.ops.scope[one.nodes[0]] == index
             ]
             kept = dict.fromkeys([owner[n] for _, nodes in grouped for n in nodes])
             tasks = make_tasks(

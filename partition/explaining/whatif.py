@@ -156,18 +156,19 @@ class _Scopes:
         graph = placed.context.graph
         self.kinds: dict[str, list[int]] = {}
         for node, owner in enumerate(self.matches.owner):
-            typed = not graph.opaque[node] and all(
-                graph.types[v] is not None for v in (*graph.ins[node], *graph.outs[node])
+            typed = not graph.ops.opaque[node] and all(
+                graph.values.types[v] is not None
+                for v in (*graph.ops.ins[node], *graph.ops.outs[node])
             )
             if owner < 0 and typed:
-                self.kinds.setdefault(graph.op[node], []).append(node)
+                self.kinds.setdefault(graph.ops.kind[node], []).append(node)
         self.now = [self._scope(k, _copy(self.matches), {}) for k in range(len(graph.scopes))]
 
     def outcome(self, vendor: str, kinds: Sequence[str]) -> _Outcome:
         """The function with every host op of these kinds on `vendor`."""
         graph = self.context.graph
         nodes = sorted(node for kind in kinds for node in self.kinds.get(kind, ()))
-        touched = {graph.scope_of[node] for node in nodes}
+        touched = {graph.ops.scope[node] for node in nodes}
         trial, supposed = self._suppose(vendor, nodes)
         return _sum(
             [
@@ -196,7 +197,7 @@ class _Scopes:
         """Seconds of one op at a vendor's rates."""
         entry = next(e for e in self.context.vendors if e.vendor.name == vendor)
         rates, work = self.context.request.costs.of(vendor, entry.vendor), self.context.work[node]
-        rate = rates.by_op.get(self.context.graph.op[node], rates.flops)
+        rate = rates.by_op.get(self.context.graph.ops.kind[node], rates.flops)
         return max(work.least / rate, (work.bytes or 0) / rates.bytes)
 
     def _scope(self, index: int, matches: Matches, supposed: dict[int, float]) -> _Outcome:
@@ -241,11 +242,11 @@ def _border(
     for at, (_, members) in enumerate(segments):
         entering: dict[int, None] = {}
         for node in members:
-            for value in graph.ins[node]:
-                if value not in graph.constants and graph.producer[value] not in unit:
+            for value in graph.ops.ins[node]:
+                if value not in graph.values.constants and graph.values.producer[value] not in unit:
                     entering[value] = None
-            for value in graph.outs[node]:
-                readers = {unit.get(user, ESCAPE) for user in graph.users[value]} - {at}
+            for value in graph.ops.outs[node]:
+                readers = {unit.get(user, ESCAPE) for user in graph.values.users[value]} - {at}
                 total += context.cost_model.size(value) * len(readers)
         total += sum([context.cost_model.size(value) for value in entering])
     return total

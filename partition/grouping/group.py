@@ -237,14 +237,14 @@ def _by_input(graph: OpGraph, dag: _Dag, vendor: str) -> list[int] | None:
     groups = [item for item, label in enumerate(dag.label) if label == vendor]
     if len(groups) < 2:
         return None
-    level, constants = _levels(dag, vendor), graph.constants
+    level, constants = _levels(dag, vendor), graph.values.constants
     sets = _by_level(dag, vendor, level)
     readers: dict[tuple[int, int], int] = {}
     joined = False
     for item in groups:
-        made = {value for node in dag.members[item] for value in graph.outs[node]}
+        made = {value for node in dag.members[item] for value in graph.ops.outs[node]}
         for node in dag.members[item]:
-            for value in graph.ins[node]:
+            for value in graph.ops.ins[node]:
                 if value not in made and value not in constants:
                     first = readers.setdefault((value, level[item]), item)
                     if first != item:

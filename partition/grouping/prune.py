@@ -52,7 +52,7 @@ def prune_scope(
     """
     kept, demanded = [], frozenset(exempt)
     for vendor, nodes in drafts:
-        opaque = any(graph.op[n] == OPAQUE for n in nodes)  # the host could not run it
+        opaque = any(graph.ops.kind[n] == OPAQUE for n in nodes)  # the host could not run it
         wanted = opaque or not demanded.isdisjoint(nodes)
         small = None if wanted else _too_small(work, nodes, min_ops, min_flops)
         reason = small or _unbound(graph, nodes)
@@ -88,11 +88,11 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     inputs: dict[int, TensorType] = {}
     used: dict[str, int] = {}
     for node in nodes:
-        for value in (*graph.ins[node], *graph.outs[node]):
-            kind = graph.types[value]
+        for value in (*graph.ops.ins[node], *graph.ops.outs[node]):
+            kind = graph.values.types[value]
             if kind is None or kind.is_static:
                 continue
-            if graph.producer[value] not in inside:
+            if graph.values.producer[value] not in inside:
                 inputs[value] = kind
             for dim in kind.shape:
                 for name in dim_names(dim):
@@ -104,12 +104,10 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     known = {dim for kind in inputs.values() for dim in kind.shape}
     for name, node in used.items():
         if name == UNKNOWN_DIM:
-            return (
-                f"a dimension of {graph.op[node]} ({graph.names[node]}) is known only at run time"
-            )
+            return f"a dimension of {graph.ops.kind[node]} ({graph.ops.names[node]}) is known only at run time"
         if name not in known:
             return (
-                f"symbolic dimension {name!r} of {graph.op[node]} ({graph.names[node]}) is not a "
+                f"symbolic dimension {name!r} of {graph.ops.kind[node]} ({graph.ops.names[node]}) is not a "
                 f"dimension of any input of its segment"
             )
     return None

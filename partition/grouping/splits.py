@@ -71,7 +71,7 @@ def find_splits(graph: OpGraph, segments: Sequence[NamedSegment]) -> tuple[Split
     """
     by_scope: dict[int, list[NamedSegment]] = {}
     for segment in segments:
-        by_scope.setdefault(graph.scope_of[segment.nodes[0]], []).append(segment)
+        by_scope.setdefault(graph.ops.scope[segment.nodes[0]], []).append(segment)
     found: list[SplitRecord] = []
     for scope, inside in by_scope.items():
         if len(inside) > 1:
@@ -199,7 +199,7 @@ class _Splits:
     def _step(self, node: int, item: int) -> PathStep:
         k = self.segment[item]
         place = self.names[k] if k >= 0 else HOST
-        return self.graph.op[node], self.graph.names[node], place
+        return self.graph.ops.kind[node], self.graph.ops.names[node], place
 
     def _name(self, item: int) -> str:
         return self.names[self.segment[item]]
@@ -229,10 +229,10 @@ class _Splits:
         readers: dict[int, list[int]] = {}
         for item, ours in enumerate(mine):
             if ours:
-                values = {v: None for node in self.members[item] for v in graph.ins[node]}
+                values = {v: None for node in self.members[item] for v in graph.ops.ins[node]}
                 for value in values:
-                    maker = self.unit.get(graph.producer[value])
-                    if value not in graph.constants and maker != item:
+                    maker = self.unit.get(graph.values.producer[value])
+                    if value not in graph.values.constants and maker != item:
                         readers.setdefault(value, []).append(item)
         for value, items in readers.items():
             for one, other in pairwise(items):
@@ -250,10 +250,10 @@ class _Splits:
                 found[one, other] = SplitRecord(first, second, (), text, "depth")
 
     def _value(self, value: int) -> str:
-        node = self.graph.producer[value]
+        node = self.graph.values.producer[value]
         if node >= 0:
-            return f"{self.graph.op[node]} ({self.graph.names[node]})"
-        return str(getattr(self.graph.typed_by[value], "name", "one input"))
+            return f"{self.graph.ops.kind[node]} ({self.graph.ops.names[node]})"
+        return str(getattr(self.graph.values.typed_by[value], "name", "one input"))
 
     def _search(self, first: int, second: int) -> tuple[list[int], int, bool]:
         """Items of a path from `first` to `second` beside their edge: (path, edges looked at,

@@ -132,7 +132,7 @@ class GraphMatch:
     def node(self, part: str) -> Node:
         """The node that produces a named part."""
         value = self._value(part)
-        node = self._graph.producer[value]
+        node = self._graph.values.producer[value]
         if node < 0:
             raise KeyError(
                 f"part {part!r} of pattern {self._pattern!r} of {self._who!r} is an input or a "
@@ -142,7 +142,7 @@ class GraphMatch:
 
     def type(self, part: str | int) -> TensorType:
         """Type of a named part (of its first output), or of a value id."""
-        found = self._graph.types[self._value(part)]
+        found = self._graph.values.types[self._value(part)]
         if found is None:
             raise KeyError(f"value {part!r} of pattern {self._pattern!r} is no tensor")
         return found
@@ -252,8 +252,8 @@ class PatternIndex:
     def __call__(self, node: int) -> list[tuple[Pattern, CompiledPattern]]:
         """Patterns whose root can be this node, in the order they are tried."""
         graph = self._graph
-        ops, producer = graph.op, graph.producer
-        before = [producer[a] for a in graph.args[node] if type(a) is int]
+        ops, producer = graph.ops.kind, graph.values.producer
+        before = [producer[a] for a in graph.ops.args[node] if type(a) is int]
         key = (ops[node], *[ops[p] if p >= 0 else "" for p in before])
         found = self._known.get(key)
         if found is None:
@@ -267,9 +267,9 @@ class PatternIndex:
 def nodes_by_op(graph: OpGraph) -> dict[str, list[int]]:
     """The nodes a vendor may see, by op."""
     found: dict[str, list[int]] = {}
-    for node, opaque in enumerate(graph.opaque):
+    for node, opaque in enumerate(graph.ops.opaque):
         if not opaque:
-            found.setdefault(graph.op[node], []).append(node)
+            found.setdefault(graph.ops.kind[node], []).append(node)
     return found
 
 
@@ -307,7 +307,7 @@ def _ask(
 ) -> str | None:
     """The vendor's own verdict."""
     match = GraphMatch(graph, pattern.name, nodes, parts, vendor.name)
-    where = f"on {graph.op[nodes[-1]]} ({graph.names[nodes[-1]]} in {graph.name})"
+    where = f"on {graph.ops.kind[nodes[-1]]} ({graph.ops.names[nodes[-1]]} in {graph.name})"
     try:
         verdict: Any = pattern.check(match)
     except Exception as error:
@@ -330,9 +330,9 @@ def _leak(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     if len(nodes) == 1:
         return None
     inside = set(nodes)
-    users = graph.users
+    users = graph.values.users
     for node in nodes[:-1]:
-        for value in graph.outs[node]:
+        for value in graph.ops.outs[node]:
             for user in users[value]:
                 if user not in inside:
                     by = "as a result" if user == ESCAPE else f"by {_named(graph, user)}"
@@ -341,16 +341,16 @@ def _leak(graph: OpGraph, nodes: Sequence[int]) -> str | None:
 
 
 def _named(graph: OpGraph, node: int) -> str:
-    return f"{graph.op[node]} ({graph.names[node]})"
+    return f"{graph.ops.kind[node]} ({graph.ops.names[node]})"
 
 
 def _untyped(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     """Why the match cannot be compiled ahead: a value is no tensor of known rank."""
     for node in nodes:
-        for value in graph.ins[node]:
-            if graph.types[value] is None:
+        for value in graph.ops.ins[node]:
+            if graph.values.types[value] is None:
                 return f"an argument of {_named(graph, node)} is no tensor of known rank"
-        for value in graph.outs[node]:
-            if graph.types[value] is None:
+        for value in graph.ops.outs[node]:
+            if graph.values.types[value] is None:
                 return f"the rank of the result of {_named(graph, node)} is unknown"
     return None

@@ -75,21 +75,21 @@ class CompiledPattern:
         graph = state.graph
         state.slots = [None] * self.slot_count
         state.trail = []
-        state.scope = graph.scope_of[node]
-        value = graph.result[node]
+        state.scope = graph.ops.scope[node]
+        value = graph.ops.result[node]
         index = self.index
         if index is None or index == ANY:
             if self.run(state, value):
                 return True
             if index is None:
                 return False
-        fields = graph.fields.get(value, ())
+        fields = graph.values.fields.get(value, ())
         chosen = fields if index < 0 else fields[index : index + 1]
         return any(self.run(state, part) for part in chosen)
 
     def nodes(self, state: MatchState) -> list[int]:
         """The matched nodes, topological."""
-        producer = state.graph.producer
+        producer = state.graph.values.producer
         if len(self.call_slots) == 1:
             ref = state.slots[self.call_slots[0]]
             return [producer[ref]] if type(ref) is int else []
@@ -102,5 +102,5 @@ class CompiledPattern:
         for name, slot in self.part_slots.items():
             ref = state.slots[slot]
             if type(ref) is int:
-                found[name] = next(state.graph.leaves(ref), ref)
+                found[name] = next(state.graph.values.leaves(ref), ref)
         return found

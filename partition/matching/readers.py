@@ -66,9 +66,9 @@ def _wildcard(_compiler: Compiler, _pattern: Any) -> Matcher | None:
 def _constant(_compiler: Compiler, _pattern: Any) -> Matcher:
     def run(state: MatchState, ref: ValueRef) -> bool:
         if type(ref) is int:
-            if ref in state.graph.constants:
+            if ref in state.graph.values.constants:
                 return True
-            if state.lenient and state.graph.producer[ref] < 0:
+            if state.lenient and state.graph.values.producer[ref] < 0:
                 return True
         return state.note is not None and state.miss(f"{_what(state, ref)} is not a constant")
 
@@ -86,8 +86,12 @@ def _variable(compiler: Compiler, pattern: Any) -> Matcher:
 
     def run(state: MatchState, ref: ValueRef) -> bool:
         graph = state.graph
-        if type(ref) is int and graph.producer[ref] < 0 and ref not in graph.constants:
-            found = str(getattr(graph.typed_by[ref], "name", ""))
+        if (
+            type(ref) is int
+            and graph.values.producer[ref] < 0
+            and ref not in graph.values.constants
+        ):
+            found = str(getattr(graph.values.typed_by[ref], "name", ""))
             if name in ("", found):
                 return True
         return state.note is not None and state.miss(
@@ -114,7 +118,7 @@ def _expression(compiler: Compiler, pattern: Any) -> Matcher:
     def run(state: MatchState, ref: ValueRef) -> bool:
         found = ref.expr if type(ref) is RawArg else None
         if type(ref) is int:
-            found = state.graph.constants.get(ref)
+            found = state.graph.values.constants.get(ref)
         if found is not None and tvm_ffi.structural_equal(expr, found):
             return True
         return state.note is not None and state.miss(f"{_what(state, ref)} is not {expr}")
@@ -152,20 +156,20 @@ def _call(compiler: Compiler, pattern: Any) -> Matcher:
 
     def run(state: MatchState, ref: ValueRef) -> bool:
         graph = state.graph
-        node = graph.producer[ref] if type(ref) is int else -1
+        node = graph.values.producer[ref] if type(ref) is int else -1
         if (
             node < 0
-            or (ops is not None and graph.op[node] not in ops)
-            or graph.result[node] != ref
-            or graph.opaque[node]
+            or (ops is not None and graph.ops.kind[node] not in ops)
+            or graph.ops.result[node] != ref
+            or graph.ops.opaque[node]
         ):
             return state.note is not None and state.miss(f"{_what(state, ref)} is not {label}")
-        if state.taken[node] >= 0 or graph.scope_of[node] != state.scope:
+        if state.taken[node] >= 0 or graph.ops.scope[node] != state.scope:
             return state.note is not None and state.miss(f"{_what(state, ref)} is already placed")
-        given = graph.args[node]
+        given = graph.ops.args[node]
         if len(given) != count and (not more or len(given) < count):
             return state.note is not None and state.miss(
-                f"{graph.op[node]} has {len(given)} arguments, the pattern {count}"
+                f"{graph.ops.kind[node]} has {len(given)} arguments, the pattern {count}"
             )
         if not todo:
             return True
@@ -177,7 +181,7 @@ def _call(compiler: Compiler, pattern: Any) -> Matcher:
             return True
         if len(state.trail) > mark:
             state.undo(mark)
-        if swappable and graph.op[node] in _COMMUTATIVE:
+        if swappable and graph.ops.kind[node] in _COMMUTATIVE:
             for k, arg in todo:
                 if not arg(state, given[-1 - k]):
                     break
@@ -282,7 +286,7 @@ def _tuple_get_item(compiler: Compiler, pattern: Any) -> Matcher:
     index = int(pattern.index)
 
     def run(state: MatchState, ref: ValueRef) -> bool:
-        home = state.graph.field_of.get(ref) if type(ref) is int else None
+        home = state.graph.values.field_of.get(ref) if type(ref) is int else None
         if home is not None and index in (-1, home[1]):
             return inner is None or inner(state, home[0])
         return state.note is not None and state.miss(
@@ -307,15 +311,15 @@ def _attrs(compiler: Compiler, pattern: Any) -> Matcher:
 
     def test(state: MatchState, ref: ValueRef) -> bool:
         graph = state.graph
-        node = graph.producer[ref] if type(ref) is int else -1
-        if node < 0 or graph.result[node] != ref or graph.infos[node] is None:
+        node = graph.values.producer[ref] if type(ref) is int else -1
+        if node < 0 or graph.ops.result[node] != ref or graph.ops.infos[node] is None:
             return state.note is not None and state.miss(f"{_what(state, ref)} has no attributes")
         found = graph.node(node).attrs
         for key, value in wanted.items():
             want = graph.decoder.attr(value)
             if key not in found or found[key] != want:
                 return state.note is not None and state.miss(
-                    f"attribute {key} of {graph.op[node]} is {found.get(key)!r}, not {want!r}"
+                    f"attribute {key} of {graph.ops.kind[node]} is {found.get(key)!r}, not {want!r}"
                 )
         return True
 
@@ -327,7 +331,7 @@ def _dtype(compiler: Compiler, pattern: Any) -> Matcher:
     wanted = pattern.dtype
 
     def test(state: MatchState, ref: ValueRef) -> bool:
-        found = state.graph.types[ref] if type(ref) is int else None
+        found = state.graph.values.types[ref] if type(ref) is int else None
         if found is not None and found.dtype == state.graph.decoder.dtype(wanted):
             return True
         return state.note is not None and state.miss(
@@ -350,7 +354,7 @@ def _static_dims(values: Any) -> tuple[int, ...] | None:
 def _raw_type(state: MatchState, ref: ValueRef) -> Any:
     """TVM's type of a ref, None when it has none."""
     if type(ref) is int:
-        source = state.graph.typed_by[ref]
+        source = state.graph.values.typed_by[ref]
         return getattr(source, "ty", source)
     return ref.expr.ty if type(ref) is RawArg else None
 
@@ -361,7 +365,7 @@ def _shape(compiler: Compiler, pattern: Any) -> Matcher:
     static = _static_dims(wanted)
 
     def test(state: MatchState, ref: ValueRef) -> bool:
-        found = state.graph.types[ref] if type(ref) is int else None
+        found = state.graph.values.types[ref] if type(ref) is int else None
         if found is not None and static is not None and found.is_static:
             fits = found.shape == static
         else:
@@ -409,12 +413,12 @@ def _what(state: MatchState, ref: ValueRef) -> str:
         return f"a tuple of {len(ref)}"
     if type(ref) is not int:
         return "an argument that is no tensor"
-    node = state.graph.producer[ref]
+    node = state.graph.values.producer[ref]
     if node >= 0:
-        return f"{state.graph.op[node]} ({state.graph.names[node]})"
-    if ref in state.graph.constants:
+        return f"{state.graph.ops.kind[node]} ({state.graph.ops.names[node]})"
+    if ref in state.graph.values.constants:
         return "a constant"
-    return f"input {getattr(state.graph.typed_by[ref], 'name', '?')}"
+    return f"input {getattr(state.graph.values.typed_by[ref], 'name', '?')}"
 
 
 WRAPPERS = (dpl.AttrPattern, dpl.DataTypePattern, dpl.ShapePattern, dpl_pattern.TypePattern)

@@ -45,7 +45,7 @@ class Constraints:
         if not self.policy.rules:
             return found
         for node in nodes:
-            if graph.opaque[node]:
+            if graph.ops.opaque[node]:
                 continue
             decision = self._decide(graph, node)
             if decision.forced is not None or decision.marks:
@@ -53,9 +53,9 @@ class Constraints:
         return found
 
     def _decide(self, graph: OpGraph, node: int) -> Decision:
-        kind = graph.types[graph.outs[node][0]] if graph.outs[node] else None
+        kind = graph.values.types[graph.ops.outs[node][0]] if graph.ops.outs[node] else None
         return self.policy.decide(
-            graph.op[node], (graph.names[node],), "" if kind is None else kind.dtype
+            graph.ops.kind[node], (graph.ops.names[node],), "" if kind is None else kind.dtype
         )
 
     def rules(self, graph: OpGraph, nodes: Sequence[int], candidates: Candidates) -> dict[str, Any]:
@@ -72,10 +72,10 @@ class Constraints:
                 elif liked and place not in liked:
                     penalties[node, place] = _PREFER
         for node in nodes:
-            if graph.op[node] == OPAQUE:  # the host could not run it
+            if graph.ops.kind[node] == OPAQUE:  # the host could not run it
                 penalties[node, HOST] = _FORCE
         if self.policy.require_full_offload:
-            penalties.update({(node, HOST): _FORCE for node in nodes if not graph.opaque[node]})
+            penalties.update({(node, HOST): _FORCE for node in nodes if not graph.ops.opaque[node]})
         if not decisions:
             return {"penalties": penalties}
         allowed: set[int] = set()
@@ -115,7 +115,9 @@ class Constraints:
                 place = HOST
             rule = decision.rule(place)
             where = (
-                f" of {graph.op[node]} ({graph.names[node]})" if len(composite.nodes) > 1 else ""
+                f" of {graph.ops.kind[node]} ({graph.ops.names[node]})"
+                if len(composite.nodes) > 1
+                else ""
             )
             return f"policy: {rule}{where}"
         return None

@@ -32,7 +32,7 @@ from byoc.partition.placing.rates import Costs
 from byoc.partition.placing.strategy import ORDER, Strategy, resolve_strategy
 from byoc.partition.snapshot.flops import Work
 from byoc.partition.snapshot.functions import functions_of
-from byoc.partition.snapshot.graph import OpGraph
+from byoc.partition.snapshot.walk import take_snapshot
 from byoc.vendor import Vendor
 
 __all__ = [
@@ -171,7 +171,7 @@ class FunctionContext:
         request: PlacementRequest,
         decoder: Decoder,
     ) -> None:
-        self.graph = OpGraph(func, name, decoder)
+        self.graph = take_snapshot(func, name, decoder)
         self.first = first
         self.vendors = vendors
         self.names = [entry.vendor.name for entry in vendors]

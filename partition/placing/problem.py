@@ -156,7 +156,7 @@ class Problem:
 
     def named(self, node: int) -> str:
         """An op, for messages: index, kind and name."""
-        return f"op {self.first + node}, {self.graph.op[node]} ({self.graph.names[node]})"
+        return f"op {self.first + node}, {self.graph.ops.kind[node]} ({self.graph.ops.names[node]})"
 
     def refusal(self, node: int, vendor: str) -> str:
         """Why a vendor does not take an op that no candidate of it covers."""
@@ -247,7 +247,7 @@ class Problem:
         graph, cost_model = self.graph, self.cost_model
         used: dict[str, int] = {}
         for vendor, nodes in segments:
-            values = {v for n in nodes for v in graph.ins[n] if v in graph.constants}
+            values = {v for n in nodes for v in graph.ops.ins[n] if v in graph.values.constants}
             processor = cost_model.processor(vendor)
             used[processor] = used.get(processor, 0) + sum(cost_model.size(v) for v in values)
         return used

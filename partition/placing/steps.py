@@ -119,12 +119,12 @@ class _Builder:
 
     def build(self) -> tuple[list[SearchStep], list[list[int]]] | None:
         graph, nodes = self.graph, self.problem.nodes
-        constants = graph.constants
+        constants = graph.values.constants
         # Per value: the readers of this scope by step, and the last step it is needed at.
         leave: list[list[int]] = [[] for _ in nodes]
         readers: dict[int, list[int]] = {}
         for step, node in enumerate(nodes):
-            for value in dict.fromkeys(graph.ins[node]):
+            for value in dict.fromkeys(graph.ops.ins[node]):
                 if value not in constants:
                     readers.setdefault(value, []).append(step)
         last: dict[int, int] = {}
@@ -132,7 +132,7 @@ class _Builder:
         for value, steps in readers.items():
             last[value] = max([self.latest[s] for s in steps])
             leave[last[value]].append(value)
-            born = self.at.get(graph.producer[value], steps[0])
+            born = self.at.get(graph.values.producer[value], steps[0])
             width += last[value] - born + 1
         if width > _WIDTH * len(nodes):
             return None
@@ -140,8 +140,10 @@ class _Builder:
         steps_made: list[SearchStep] = []
         starting = self._starting()
         for step, node in enumerate(nodes):
-            fresh = [v for v in dict.fromkeys(graph.ins[node]) if v in readers and v not in live]
-            outs = graph.outs[node]
+            fresh = [
+                v for v in dict.fromkeys(graph.ops.ins[node]) if v in readers and v not in live
+            ]
+            outs = graph.ops.outs[node]
             everything = [*live, *fresh, *outs]
             where = {v: k for k, v in enumerate(everything)}
             gone = set(leave[step])
@@ -204,7 +206,7 @@ class _Builder:
         fed = cost_model.fused_with(node)
         scale = perturbation.scale.get(HOST, 1.0)
         wish = problem.penalty(HOST, (node,))
-        ins = [v for v in dict.fromkeys(graph.ins[node]) if v in readers]
+        ins = [v for v in dict.fromkeys(graph.ops.ins[node]) if v in readers]
         reads = tuple([(where[v], cost_model.size(v)) for v in ins])
         return SearchStep(
             fresh=len(fresh),
@@ -212,12 +214,12 @@ class _Builder:
                 cost_model.host(node, False) * scale + wish,
                 cost_model.host(node, True) * scale + wish,
             ),
-            fed=where.get(graph.outs[fed][0], -1) if fed in self.at else -1,
+            fed=where.get(graph.ops.outs[fed][0], -1) if fed in self.at else -1,
             reads=reads,
             offers=self._offers(self.ending[step], reads, where, readers),
             begins=self._begins(step, starting.get(step, ())),
             covers=self._aheads(self.covering.get(step, ()), step),
-            outs=tuple([(cost_model.size(v), self._leaves(v)) for v in graph.outs[node]]),
+            outs=tuple([(cost_model.size(v), self._leaves(v)) for v in graph.ops.outs[node]]),
             keep=tuple(
                 [
                     (where[v], self._future(readers[v], step), self._waiting(readers[v], step))
@@ -228,7 +230,7 @@ class _Builder:
 
     def _leaves(self, value: int) -> bool:
         """Whether something outside the scope reads the value."""
-        return any(user not in self.at for user in self.graph.users[value])
+        return any(user not in self.at for user in self.graph.values.users[value])
 
     def _future(self, steps: list[int], now: int) -> int:
         """The vendors that may still read a value."""
@@ -282,8 +284,8 @@ class _Builder:
     ) -> tuple[Value, ...]:
         """What some nodes read from outside of them."""
         graph, cost_model = self.graph, self.problem.cost_model
-        made = {v for n in nodes[:-1] for v in graph.outs[n]}
-        values = dict.fromkeys([v for n in nodes for v in graph.ins[n]])
+        made = {v for n in nodes[:-1] for v in graph.ops.outs[n]}
+        values = dict.fromkeys([v for n in nodes for v in graph.ops.ins[n]])
         return tuple(
             [(where[v], cost_model.size(v)) for v in values if v in readers and v not in made]
         )
@@ -291,5 +293,5 @@ class _Builder:
     def _weights(self, nodes: tuple[int, ...]) -> int:
         """Bytes of the constants that some nodes read."""
         graph, cost_model = self.graph, self.problem.cost_model
-        values = {v for n in nodes for v in graph.ins[n] if v in graph.constants}
+        values = {v for n in nodes for v in graph.ops.ins[n] if v in graph.values.constants}
         return sum([cost_model.size(v) for v in values])

@@ -64,11 +64,14 @@ def _charge(
     vendor, inside = segments[at]
     entering: dict[int, None] = {}
     for node in inside:
-        for value in graph.ins[node]:
-            if value not in graph.constants and unit.get(graph.producer[value], count) >= count:
+        for value in graph.ops.ins[node]:
+            if (
+                value not in graph.values.constants
+                and unit.get(graph.values.producer[value], count) >= count
+            ):
                 entering[value] = None
-        for value in graph.outs[node]:
-            readers = {min(unit.get(user, count), count) for user in graph.users[value]}
+        for value in graph.ops.outs[node]:
+            readers = {min(unit.get(user, count), count) for user in graph.values.users[value]}
             readers.discard(at)
             for reader in sorted(readers):
                 if reader == count:

@@ -83,7 +83,7 @@ class Work:
 
     def size(self, value: int) -> int | None:
         """Bytes of a value; None when it is symbolic or no tensor."""
-        kind = self._graph.types[value]
+        kind = self._graph.values.types[value]
         if kind is None:
             return None
         if id(kind) not in self._sizes:
@@ -91,8 +91,8 @@ class Work:
         return self._sizes[id(kind)]
 
     def _cost(self, node: int) -> OpWork:
-        graph, op = self._graph, self._graph.op[node]
-        types, ins, outs = graph.types, graph.ins[node], graph.outs[node]
+        graph, op = self._graph, self._graph.ops.kind[node]
+        types, ins, outs = graph.values.types, graph.ops.ins[node], graph.ops.outs[node]
         # Equal types are one object (see Decoder.tensor_type): identity is cheap to hash.
         key: tuple[object, ...] = (
             op,

@@ -7,7 +7,7 @@ from tvm import relax, tirx
 
 from byoc.ir.decode import Decoder, dim_names
 from byoc.partition.snapshot.flops import op_work, type_bytes
-from byoc.partition.snapshot.graph import OpGraph
+from byoc.partition.snapshot.walk import take_snapshot
 from byoc.segment import TensorType
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -76,7 +76,7 @@ def nodes(body, *shapes):
         with bb.dataflow():
             out = bb.emit_output(body(bb, *params))
         bb.emit_func_output(out)
-    graph = OpGraph(bb.get()["main"], "main", Decoder())
+    graph = take_snapshot(bb.get()["main"], "main", Decoder())
     return graph, [graph.node(k) for k in range(len(graph))]
 
 
@@ -111,7 +111,7 @@ def test_a_shape_bound_to_a_name_is_still_an_attribute():
 
     graph, found = nodes(body, (2, 2))
     assert found[-1].op == "reshape" and found[-1].attrs["shape"] == (4, 1)
-    assert [graph.op[k] for k in range(len(graph))] == ["reshape"]
+    assert [graph.ops.kind[k] for k in range(len(graph))] == ["reshape"]
 
 
 def kinds(*shapes):
