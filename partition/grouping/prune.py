@@ -104,10 +104,10 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     known = {dim for kind in inputs.values() for dim in kind.shape}
     for name, node in used.items():
         if name == UNKNOWN_DIM:
-            return f"a dimension of {graph.ops.kind[node]} ({graph.ops.names[node]}) is known only at run time"
+            return f"a dimension of {graph.named(node)} is known only at run time"
         if name not in known:
             return (
-                f"symbolic dimension {name!r} of {graph.ops.kind[node]} ({graph.ops.names[node]}) is not a "
+                f"symbolic dimension {name!r} of {graph.named(node)} is not a "
                 f"dimension of any input of its segment"
             )
     return None

@@ -252,7 +252,7 @@ class _Splits:
     def _value(self, value: int) -> str:
         node = self.graph.values.producer[value]
         if node >= 0:
-            return f"{self.graph.ops.kind[node]} ({self.graph.ops.names[node]})"
+            return f"{self.graph.named(node)}"
         return str(getattr(self.graph.values.typed_by[value], "name", "one input"))
 
     def _search(self, first: int, second: int) -> tuple[list[int], int, bool]:

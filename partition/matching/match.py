@@ -335,13 +335,9 @@ def _leak(graph: OpGraph, nodes: Sequence[int]) -> str | None:
         for value in graph.ops.outs[node]:
             for user in users[value]:
                 if user not in inside:
-                    by = "as a result" if user == ESCAPE else f"by {_named(graph, user)}"
-                    return f"{_named(graph, node)} is also used outside the pattern, {by}"
+                    by = "as a result" if user == ESCAPE else f"by {graph.named(user)}"
+                    return f"{graph.named(node)} is also used outside the pattern, {by}"
     return None
-
-
-def _named(graph: OpGraph, node: int) -> str:
-    return f"{graph.ops.kind[node]} ({graph.ops.names[node]})"
 
 
 def _untyped(graph: OpGraph, nodes: Sequence[int]) -> str | None:
@@ -349,8 +345,8 @@ def _untyped(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     for node in nodes:
         for value in graph.ops.ins[node]:
             if graph.values.types[value] is None:
-                return f"an argument of {_named(graph, node)} is no tensor of known rank"
+                return f"an argument of {graph.named(node)} is no tensor of known rank"
         for value in graph.ops.outs[node]:
             if graph.values.types[value] is None:
-                return f"the rank of the result of {_named(graph, node)} is unknown"
+                return f"the rank of the result of {graph.named(node)} is unknown"
     return None

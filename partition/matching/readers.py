@@ -415,7 +415,7 @@ def _what(state: MatchState, ref: ValueRef) -> str:
         return "an argument that is no tensor"
     node = state.graph.values.producer[ref]
     if node >= 0:
-        return f"{state.graph.ops.kind[node]} ({state.graph.ops.names[node]})"
+        return f"{state.graph.named(node)}"
     if ref in state.graph.values.constants:
         return "a constant"
     return f"input {getattr(state.graph.values.typed_by[ref], 'name', '?')}"

@@ -114,11 +114,7 @@ class Constraints:
                     continue
                 place = HOST
             rule = decision.rule(place)
-            where = (
-                f" of {graph.ops.kind[node]} ({graph.ops.names[node]})"
-                if len(composite.nodes) > 1
-                else ""
-            )
+            where = f" of {graph.named(node)}" if len(composite.nodes) > 1 else ""
             return f"policy: {rule}{where}"
         return None
 

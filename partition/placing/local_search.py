@@ -17,7 +17,7 @@ from random import Random
 
 from byoc.partition.placing.dp_search import SearchResult, search
 from byoc.partition.placing.problem import EvaluatedChoice, Problem
-from byoc.partition.placing.steps import Perturbation
+from byoc.partition.placing.search_step import Perturbation
 from byoc.report.records import HOST
 
 __all__ = ["MIN_GAIN", "best_choice", "confident_choice", "perturbations", "segment_moves", "trim"]

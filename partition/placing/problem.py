@@ -156,7 +156,7 @@ class Problem:
 
     def named(self, node: int) -> str:
         """An op, for messages: index, kind and name."""
-        return f"op {self.first + node}, {self.graph.ops.kind[node]} ({self.graph.ops.names[node]})"
+        return f"op {self.first + node}, {self.graph.named(node)}"
 
     def refusal(self, node: int, vendor: str) -> str:
         """Why a vendor does not take an op that no candidate of it covers."""
