@@ -61,6 +61,8 @@ _LEAST, _MOST = 48, 1024  # states per step …
 _WIDE = 6  # … and at least so many where more than 8 values are alive
 _NEAR = 3  # open segments that an op may join in every combination
 
+_new = tuple.__new__  # see search_state.py
+
 _NO_OFFER = -1  # no candidate was finished at this step
 
 
@@ -265,8 +267,8 @@ class _Walk:
             before |= leads
             if backend > ON_HOST and not on_host:
                 seconds += self._border(backend, ON_HOST, size)
-                values[at] = LiveValue(backend, segment, leads, readers, True)
-        made = LiveValue(ON_HOST, NO_SEGMENT, before, 0, True)
+                values[at] = _new(LiveValue, (backend, segment, leads, readers, True))
+        made = _new(LiveValue, (ON_HOST, NO_SEGMENT, before, 0, True))
         values.extend([made] * len(step.outs))
         return _Move(state_after(step, unfinished, segments, values), seconds, _NO_OFFER)
 
@@ -359,26 +361,29 @@ class _Walk:
 
         if mask:
             table = [
-                u if k == me else OpenSegment(u.backend, lead(u.leads)) for k, u in enumerate(table)
+                u if k == me else _new(OpenSegment, (u.backend, lead(u.leads)))
+                for k, u in enumerate(table)
             ]
-            changed = []
+            merged = []
             for source, segment, leads, readers, on_host in values:
                 if segment >= 0 and mask >> segment & 1:
                     segment = me
                 if readers & mask:
                     readers = (readers & ~mask) | bit
-                changed.append(LiveValue(source, segment, lead(leads), readers, on_host))
-            values = changed
+                if leads & mask:
+                    leads = (leads & ~mask) | bit | before
+                merged.append(_new(LiveValue, (source, segment, leads, readers, on_host)))
+            values = merged
         else:
             values = list(values)
         for at, _ in offer.reads:
             source, segment, leads, readers, on_host = values[at]
             if segment != me:
-                values[at] = LiveValue(source, segment, leads, readers | bit, on_host)
+                values[at] = _new(LiveValue, (source, segment, leads, readers | bit, on_host))
         for size, leaves in step.outs:
             if leaves:
                 seconds += self._border(backend, ON_HOST, size)
-            values.append(LiveValue(backend, me, bit | before, 0, leaves))
+            values.append(_new(LiveValue, (backend, me, bit | before, 0, leaves)))
         return _Move(state_after(step, unfinished, tuple(table), values), seconds, offer.number)
 
     def _border(self, source: int, target: int, size: int) -> float:

@@ -68,7 +68,8 @@ class Problem:
     """One scope to place.
 
     graph: the function's snapshot. nodes: of this scope, topological. candidates: of the whole
-    function; `legal` are those of this scope that the policy allows. cost_model: seconds. penalties:
+    function; `legal` are those of this scope that the policy allows. cost_model: seconds.
+    penalties:
     (node, place) → what it adds to the objective to put the node there, beyond its time.
     preferred: candidates that come before all others where order decides. exempt: nodes whose
     segment may be below the minimums. first: index in the report of the function's first op.

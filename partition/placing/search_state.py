@@ -74,6 +74,10 @@ OUTSIDE = LiveValue(ON_HOST, NO_SEGMENT, 0, 0, True)
 START = SearchState((), (), ())
 
 
+_new = tuple.__new__
+"""`_new(LiveValue, fields)` takes 0.2 µs, `LiveValue(*fields)` 0.5 µs; a search makes millions."""
+
+
 def state_after(
     step: SearchStep,
     unfinished: tuple[Unfinished, ...],
@@ -90,7 +94,7 @@ def state_after(
 
     """
     kept: list[LiveValue] = []
-    number: dict[int, int] = {}
+    number: dict[int, int] = {}  # open segment → its number in the new state
     for at, future, waiting in step.keep:
         if waiting is not None and waiting.isdisjoint(unfinished):
             kept.append(_GONE)
@@ -102,35 +106,51 @@ def state_after(
                 number.setdefault(segment, len(number))
             else:
                 segment = NO_SEGMENT
-                value = LiveValue(backend, segment, leads, readers, on_host)
+                value = _new(LiveValue, (backend, segment, leads, readers, on_host))
         if readers:
             open_readers = 0
             for k in range(len(segments)):
                 if readers >> k & 1 and future >> segments[k].backend & 1:
                     open_readers |= 1 << k
                     number.setdefault(k, len(number))
-            value = LiveValue(backend, segment, leads, open_readers, on_host)
+            if open_readers != readers:
+                value = _new(LiveValue, (backend, segment, leads, open_readers, on_host))
         kept.append(value)
     if unfinished:  # their last ops are one step nearer
         unfinished = tuple(sorted([Unfinished(p.ahead - 1, p.number) for p in unfinished]))
     if not number:
-        live = [LiveValue(v.backend, NO_SEGMENT, 0, 0, v.on_host) for v in kept]
+        live = [
+            value
+            if not (value.leads or value.readers)
+            else _new(LiveValue, (value.backend, NO_SEGMENT, 0, 0, value.on_host))
+            for value in kept
+        ]
         return SearchState(unfinished, (), tuple(live))
-    memo: dict[int, int] = {0: 0}
+    masks: dict[int, int] = {0: 0}  # of the old numbers → of the new numbers
 
     def renamed(mask: int) -> int:
-        found = memo.get(mask)
-        if found is None:
-            found = 0
-            for old, new in number.items():
-                if mask >> old & 1:
-                    found |= 1 << new
-            memo[mask] = found
+        found = 0
+        for old, new in pairs:
+            if mask >> old & 1:
+                found |= 1 << new
+        masks[mask] = found
         return found
 
-    table = [OpenSegment(segments[k].backend, renamed(segments[k].leads)) for k in number]
-    live = [
-        LiveValue(backend, number.get(segment, NO_SEGMENT), renamed(leads), renamed(readers), there)
-        for backend, segment, leads, readers, there in kept
-    ]
+    pairs = list(number.items())
+    table = []
+    for k in number:
+        backend, leads = segments[k]
+        table.append(
+            _new(OpenSegment, (backend, masks[leads] if leads in masks else renamed(leads)))
+        )
+    number[NO_SEGMENT] = NO_SEGMENT
+    live = []
+    for value in kept:
+        backend, segment, leads, readers, on_host = value
+        new_segment = number[segment]
+        new_leads = masks[leads] if leads in masks else renamed(leads)
+        new_readers = masks[readers] if readers in masks else renamed(readers)
+        if new_segment != segment or new_leads != leads or new_readers != readers:
+            value = _new(LiveValue, (backend, new_segment, new_leads, new_readers, on_host))
+        live.append(value)
     return SearchState(unfinished, tuple(table), tuple(live))
