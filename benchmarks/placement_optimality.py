@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "partition" / "place"), str(ROOT / "tests" / "partition")]
+sys.path[:0] = [str(ROOT / "tests" / "partition" / "placing"), str(ROOT / "tests" / "partition")]
 
 
 def measure(seeds: range, parallel: bool) -> dict[str, Any]:
