@@ -54,7 +54,7 @@ def _vendors(names: Sequence[str]) -> dict[str, list[Any]]:
     """The vendors of each set; their patterns are read once, not once for every graph."""
     from dataclasses import replace
 
-    from byoc.partition import pipeline
+    from byoc.partition.matching import match
     from byoc.plugins.discovery import find
     from byoc.vendor import check_patterns
 
@@ -64,14 +64,14 @@ def _vendors(names: Sequence[str]) -> dict[str, list[Any]]:
         vendor = find(name)
         patterns = check_patterns(vendor)
         known[name] = replace(vendor, patterns=lambda kept=patterns: kept)
-    make = pipeline.VendorPatterns
+    make = match.VendorPatterns
 
     def once(vendor: Any) -> Any:
         if vendor.name not in read:
             read[vendor.name] = make(vendor)
         return read[vendor.name]
 
-    pipeline.VendorPatterns = once  # type: ignore[assignment,misc]
+    match.VendorPatterns = once  # type: ignore[assignment,misc]
     return {s: [] if s == "host" else [known[v] for v in s.split(",")] for s in names}
 
 

@@ -8,8 +8,9 @@ No vendor names here, no code generation. Cost grows linearly with the number of
 
 from byoc.partition.explaining.whatif import what_if
 from byoc.partition.outlining.bridge import segment_from_function
-from byoc.partition.pipeline import PartitionResult, partition_module
+from byoc.partition.pipeline import partition_module
 from byoc.partition.placing.policy import Policy, Rule
+from byoc.partition.result import PartitionResult
 from byoc.report.partition_report import PartitionReport
 from byoc.report.records import (
     HOST,

@@ -40,10 +40,10 @@ def _narrow(problem: Problem) -> Iterable[int]:
 def _bent(number: int) -> Callable[[Problem], Iterable[int]]:
     def place(problem: Problem) -> Iterable[int]:
         from byoc.partition.placing.dp_search import search
-        from byoc.partition.placing.local_search import tweaks
+        from byoc.partition.placing.local_search import perturbations
 
-        (tweak,) = islice(tweaks(problem), number, number + 1)
-        return search(problem, tweak, most=_WIDTH).chosen
+        (perturbation,) = islice(perturbations(problem), number, number + 1)
+        return search(problem, perturbation, most=_WIDTH).chosen
 
     return place
 

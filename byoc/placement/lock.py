@@ -147,14 +147,14 @@ class Lock:
     def _difference(self, mod: tvm.IRModule, identity: Identity) -> str:
         """The first op that is not the locked one."""
         from byoc.ir.decode import Decoder
-        from byoc.partition.pipeline import functions_of
-        from byoc.partition.snapshot.graph import OpGraph
+        from byoc.partition.snapshot.functions import functions_of
+        from byoc.partition.snapshot.walk import take_snapshot
 
         advice = "make the lock again, or `byoc partition --diff` it with one of this model"
         decoder, here = Decoder(), []
         for _, func in functions_of(mod):
-            graph = OpGraph(func, "", decoder)
-            here += list(zip(graph.op, graph.names, strict=True))
+            graph = take_snapshot(func, "", decoder)
+            here += list(zip(graph.ops.kind, graph.ops.names, strict=True))
         locked = {
             op: (group.kinds[k], group.names[k], group.marks[k])
             for group in self.groups

@@ -10,6 +10,7 @@ from collections import Counter
 
 from byoc.report.partition_report import PartitionReport
 from byoc.report.records import SegmentRecord
+from byoc.support.text import percent, seconds
 
 __all__ = ["LOW_COVERAGE", "advise", "warn"]
 
@@ -29,8 +30,6 @@ def warn(report: PartitionReport) -> tuple[str, ...]:
             found.append(low)
     losing = _losing(report)
     if losing:
-        from byoc.support.text import seconds
-
         worst, loss = losing[0]
         more = f", {len(losing) - 1} more lose too" if len(losing) > 1 else ""
         found.append(
@@ -45,8 +44,6 @@ def advise(report: PartitionReport) -> tuple[str, ...]:
     losing = _losing(report)
     if not losing:
         return ()
-    from byoc.support.text import seconds
-
     gains = _gains(report)
     ranked = sorted(
         (
@@ -81,8 +78,6 @@ def _low_coverage(report: PartitionReport) -> str | None:
     share, unit = (coverage.ops, "ops") if coverage.flops is None else (coverage.flops, "FLOPs")
     if share >= LOW_COVERAGE or (coverage.flops == 0 and coverage.ops >= LOW_COVERAGE):
         return None
-    from byoc.support.text import percent
-
     text = f"only {percent(share)} of {unit} are offloaded"
     flops: Counter[str] = Counter()
     for op in report.host_ops:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from byoc.partition.context import Scene
+from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.matching.explain import Explainer
-from byoc.partition.matching.match import Matches
 from byoc.partition.outlining.outline import Outlined
+from byoc.partition.placing.context import PlacedFunction
 from byoc.partition.placing.makespan import elapsed
 from byoc.partition.placing.tasks import make_tasks
 from byoc.partition.snapshot.bindings import ESCAPE
@@ -39,7 +39,7 @@ def seconds_text(seconds: float) -> str:
 class _Decided(NamedTuple):
     """Where an op is: place, segment, pattern, and the seconds that are its part."""
 
-    place: str
+    backend: str
     segment: str | None
     pattern: str | None
     cost: float
@@ -48,22 +48,23 @@ class _Decided(NamedTuple):
 class Recorder:
     """Makes the records of one function."""
 
-    def __init__(self, scene: Scene, matches: Matches, outlined: Sequence[Outlined]) -> None:
-        self.scene = scene
-        self.graph = scene.graph
-        self.vendors = scene.names
+    def __init__(self, placed: PlacedFunction, outlined: Sequence[Outlined]) -> None:
+        context, matches = placed.context, placed.matches
+        self.context = context
+        self.graph = context.graph
+        self.vendors = context.names
         self.matches = matches
         self.outlined = outlined
-        self.prices = scene.prices
-        self.work = scene.work
-        self.candidates = scene.candidates if scene.competing else None
-        self.order = not scene.want.strategy.costed
-        self.first = scene.first
-        self.explain = Explainer(scene.graph, scene.vendors, matches)
+        self.cost_model = context.cost_model
+        self.work = context.work
+        self.candidates = context.candidates if context.competing else None
+        self.order = not context.request.strategy.costed
+        self.first = context.first
+        self.explain = Explainer(context.graph, context.vendors, matches)
         self.unit: dict[int, int] = {}
         for k, one in enumerate(outlined):
             self.unit.update(dict.fromkeys(one.nodes, k))
-        self.decided = [self._decide(node) for node in range(len(scene.graph))]
+        self.decided = [self._decide(node) for node in range(len(context.graph))]
         self._texts: dict[tuple[str, float, float], str] = {}
         self._taken: dict[tuple[str, str | None, float], Verdict] = {}
 
@@ -72,13 +73,13 @@ class Recorder:
     def _decide(self, node: int) -> _Decided:
         at = self.unit.get(node)
         if at is None:
-            fed = self.prices.fused_with(node)
+            fed = self.cost_model.fused_with(node)
             fused = fed >= 0 and fed not in self.unit
-            return _Decided(HOST, None, None, self.prices.host(node, fused))
+            return _Decided(HOST, None, None, self.cost_model.host(node, fused))
         composite = self.matches.composites[self.matches.owner[node]]
-        cost = self.prices.composite(composite)
+        cost = self.cost_model.composite(composite)
         if len(composite.nodes) > 1:
-            cost *= self.prices.share(composite, node)
+            cost *= self.cost_model.share(composite, node)
         return _Decided(composite.vendor, self.outlined[at].name, composite.pattern, cost)
 
     # -- ops ---------------------------------------------------------------------------------------
@@ -86,44 +87,44 @@ class Recorder:
     def ops(self) -> list[OpRecord]:
         """One record per op."""
         graph, work, first = self.graph, self.work, self.first
-        producer = graph.producer
+        producer = graph.values.producer
         found = []
-        for node, op in enumerate(graph.op):
-            at, cost = self.decided[node], work[node]
+        for node, op in enumerate(graph.ops.kind):
+            at, done = self.decided[node], work[node]
             verdicts, refusals = self._verdicts(node, at)
-            before = {producer[v]: None for v in graph.ins[node]}
+            before = {producer[v]: None for v in graph.ops.ins[node]}
             before.pop(-1, None)
             found.append(
                 OpRecord(
-                    first + node,
-                    graph.name,
-                    op,
-                    graph.names[node],
-                    at.place,
-                    at.segment,
-                    at.pattern,
-                    cost.flops,
-                    cost.bytes,
-                    cost.text,
-                    refusals,
-                    verdicts,
-                    at.cost,
-                    tuple([first + n for n in before]),
+                    index=first + node,
+                    function=graph.name,
+                    op=op,
+                    name=graph.ops.names[node],
+                    place=at.backend,
+                    segment=at.segment,
+                    pattern=at.pattern,
+                    flops=done.flops,
+                    bytes=done.bytes,
+                    type=done.text,
+                    refusals=refusals,
+                    verdicts=verdicts,
+                    cost=at.cost,
+                    inputs=tuple([first + n for n in before]),
                 )
             )
         return found
 
     def _verdicts(self, node: int, at: _Decided) -> tuple[tuple[Verdict, ...], tuple[Refusal, ...]]:
         """What each vendor says of an op; the refusals when the host has it."""
-        if self.graph.opaque[node]:
+        if self.graph.ops.opaque[node]:
             return (), ()
-        if len(self.vendors) == 1 and at.place != HOST:
+        if len(self.vendors) == 1 and at.backend != HOST:
             return (self._mine(at),), ()
         offers = self._offers(node)
         said: list[Verdict] = []
         explained: Mapping[str, Refusal] | None = None
         for vendor in self.vendors:
-            if vendor == at.place:
+            if vendor == at.backend:
                 said.append(self._mine(at))
                 continue
             offer = offers.get(vendor)
@@ -134,15 +135,15 @@ class Recorder:
                 explained = {r.vendor: r for r in self.explain(node)}
             refusal = explained[vendor]
             said.append(Verdict(vendor, "refused", refusal.pattern, refusal.reason))
-        if at.place != HOST:
+        if at.backend != HOST:
             return tuple(said), ()
         return tuple(said), tuple([Refusal(v.vendor, v.pattern, v.reason) for v in said])
 
     def _mine(self, at: _Decided) -> Verdict:
-        key = (at.place, at.pattern, at.cost)
+        key = (at.backend, at.pattern, at.cost)
         found = self._taken.get(key)
         if found is None:
-            found = self._taken[key] = Verdict(at.place, _TAKEN, at.pattern or "", "", at.cost)
+            found = self._taken[key] = Verdict(at.backend, _TAKEN, at.pattern or "", "", at.cost)
         return found
 
     def _offers(self, node: int) -> dict[str, tuple[int, float]]:
@@ -165,7 +166,7 @@ class Recorder:
         assert self.candidates is not None
         found = []
         for composite in self.candidates.found:
-            seconds = self.prices.composite(composite)
+            seconds = self.cost_model.composite(composite)
             found.append((composite.vendor, seconds, seconds / len(composite.nodes)))
         return found
 
@@ -173,37 +174,37 @@ class Recorder:
         """A vendor that would have taken the op."""
         assert self.candidates is not None
         composite = self.candidates.found[index]
-        wishes = self.scene.want.wishes
+        constraints = self.context.request.constraints
         reason = None
-        if wishes is not None:
-            reason = wishes.forbids(self.graph, self.candidates, index)
+        if constraints is not None:
+            reason = constraints.forbids(self.graph, self.candidates, index)
         if reason is None and self.order:
             reason = self._by_order(composite.nodes, vendor, at)
         if reason is None:
             here = sum([self.decided[n].cost for n in composite.nodes])
-            reason = self._compared(at.place, here, seconds)
+            reason = self._compared(at.backend, here, seconds)
         return Verdict(vendor, "offered", composite.pattern, reason, seconds)
 
     def _by_order(self, nodes: Sequence[int], vendor: str, at: _Decided) -> str:
         for refusal, _ in reversed(self.matches.refusals.get(nodes[-1], [])):
-            if refusal.vendor == vendor and at.place == HOST:
+            if refusal.vendor == vendor and at.backend == HOST:
                 return refusal.reason
-        if at.place != HOST:
-            return f"{at.place} comes first"
+        if at.backend != HOST:
+            return f"{at.backend} comes first"
         return "an op it needs was placed elsewhere"
 
-    def _compared(self, place: str, here: float, there: float) -> str:
-        key = (place, here, there)
+    def _compared(self, backend: str, here: float, there: float) -> str:
+        key = (backend, here, there)
         found = self._texts.get(key)
         if found is None:
             ours, theirs = seconds_text(here), seconds_text(there)
             if there > here:
-                found = f"{place} gains {seconds_text(there - here)}: {ours} against {theirs}"
+                found = f"{backend} gains {seconds_text(there - here)}: {ours} against {theirs}"
             elif there == here:
-                found = f"no faster than {place}: {theirs}"
+                found = f"no faster than {backend}: {theirs}"
             else:
                 found = (
-                    f"{theirs} against {ours} on {place}, but launch and borders would cost more "
+                    f"{theirs} against {ours} on {backend}, but launch and borders would cost more "
                     f"than the {seconds_text(here - there)} it gains"
                 )
             self._texts[key] = found
@@ -213,12 +214,14 @@ class Recorder:
 
     def segment(self, at: int, segment: Segment, parts: int) -> SegmentRecord:
         """The record of an outlined segment; parts: its composites."""
-        one, prices, work = self.outlined[at], self.prices, self.work
-        predicted = prices.segment(one.vendor, one.nodes)
+        one, cost_model, work = self.outlined[at], self.cost_model, self.work
+        predicted = cost_model.segment(one.vendor, one.nodes)
         if predicted is None:
-            predicted = prices.launch(one.vendor) + sum([self.decided[n].cost for n in one.nodes])
+            predicted = cost_model.launch(one.vendor) + sum(
+                [self.decided[n].cost for n in one.nodes]
+            )
         inside = set(one.nodes)
-        on_host = sum([prices.host(n, prices.fused_with(n) in inside) for n in one.nodes])
+        on_host = sum([cost_model.host(n, cost_model.fused_with(n) in inside) for n in one.nodes])
         return SegmentRecord(
             name=one.name,
             vendor=one.vendor,
@@ -231,24 +234,24 @@ class Recorder:
             output_bytes=_total([work.size(v) for v in one.outputs]),
             inputs=len(segment.inputs),
             outputs=len(segment.outputs),
-            processor=prices.processor(one.vendor),
+            processor=cost_model.processor(one.vendor),
             predicted=predicted,
             on_host=on_host,
         )
 
     def borders(self) -> list[BorderRecord]:
         """What crosses, from place to place; a value counts once per place it goes to."""
-        graph, prices, unit = self.graph, self.prices, self.unit
+        graph, cost_model, unit = self.graph, self.cost_model, self.unit
         crossing: dict[tuple[str, str], list[int]] = {}
         for one in self.outlined:
             for value in one.inputs:
-                before = graph.producer[value]
+                before = graph.values.producer[value]
                 if before not in unit:
                     source = "input" if before < 0 else HOST
                     crossing.setdefault((source, one.name), []).append(value)
             for value in one.outputs:
                 targets: dict[str, None] = {}
-                for user in graph.users[value]:
+                for user in graph.values.users[value]:
                     if user in unit:
                         targets[self.outlined[unit[user]].name] = None
                     else:
@@ -268,8 +271,8 @@ class Recorder:
                 bytes=_total([self.work.size(v) for v in values]),
                 predicted=sum(
                     [
-                        prices.border(
-                            vendor.get(source, HOST), vendor.get(target, HOST), prices.size(v)
+                        cost_model.border(
+                            vendor.get(source, HOST), vendor.get(target, HOST), cost_model.size(v)
                         )
                         for v in values
                     ]
@@ -280,8 +283,8 @@ class Recorder:
 
     def predicted(self, records: Sequence[SegmentRecord], borders: Sequence[BorderRecord]) -> float:
         """Seconds of one run of the function, whose records these are."""
-        graph, prices = self.graph, self.prices
-        if len({prices.processor(place) for place in (HOST, *self.vendors)}) == 1:
+        graph, cost_model = self.graph, self.cost_model
+        if len({cost_model.processor(backend) for backend in (HOST, *self.vendors)}) == 1:
             parts = [at.cost for at in self.decided if at.segment is None]
             parts += [record.predicted or 0.0 for record in records]
             parts += [border.predicted or 0.0 for border in borders]
@@ -290,12 +293,14 @@ class Recorder:
         total = 0.0
         for index, scope in enumerate(graph.scopes):
             grouped = [
-                (one.vendor, one.nodes)
+                SegmentDraft(one.vendor, one.nodes)
                 for one in self.outlined
-                if graph.scope_of[one.nodes[0]] == index
+                if graph.ops.scope[one.nodes[0]] == index
             ]
             kept = dict.fromkeys([owner[n] for _, nodes in grouped for n in nodes])
-            tasks = make_tasks(graph, scope.nodes, prices, grouped, [composites[k] for k in kept])
+            tasks = make_tasks(
+                graph, scope.nodes, cost_model, grouped, [composites[k] for k in kept]
+            )
             total += elapsed(tasks)
         return total
 

@@ -14,23 +14,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from byoc.partition.grouping.group import group_scope
-from byoc.partition.grouping.prune import prune_scope
+from byoc.partition.grouping.form import form_segments
+from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.matching.match import MatchedComposite, Matches
+from byoc.partition.placing.context import FunctionContext, PlacedFunction
 from byoc.partition.placing.makespan import elapsed
-from byoc.partition.placing.tasks import Segments, make_tasks
+from byoc.partition.placing.tasks import make_tasks
+from byoc.partition.result import PartitionResult
 from byoc.partition.snapshot.bindings import ESCAPE
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.partition_report import PartitionReport
 from byoc.report.records import HOST, Counterfactual
+from byoc.support.text import change
 
-if TYPE_CHECKING:
-    from byoc.partition.context import Scene
-    from byoc.partition.pipeline import PartitionResult
-
-__all__ = ["TRIALS", "Placed", "what_if"]
+__all__ = ["TRIALS", "what_if"]
 
 TRIALS = 12
 """How many suppositions are tried."""
@@ -39,16 +37,6 @@ _TOGETHER = 3
 """Kinds of op that are supposed at once, at most."""
 
 _PATTERN = "what if"
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A placed function. scene: its snapshot. matches: who has what; composites whose nodes have
-    no owner were matched and sent back to the host.
-    """
-
-    scene: Scene
-    matches: Matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +81,6 @@ def _counterfactual(
     before: _Outcome,
     after: _Outcome,
 ) -> Counterfactual:
-    from byoc.support.text import change
-
     gain = before.seconds - after.seconds
     were = " and ".join([", ".join(kinds[:-1]), kinds[-1]]) if len(kinds) > 1 else kinds[0]
     changed = (
@@ -107,9 +93,16 @@ def _counterfactual(
         f"({after.count} op{'s' * (after.count != 1)})"
     )
     return Counterfactual(
-        vendor, ", ".join(kinds), after.count, before.segments, after.segments, gain, text,
-        before.border, after.border,
-    )  # fmt: skip
+        vendor=vendor,
+        op=", ".join(kinds),
+        count=after.count,
+        segments=before.segments,
+        segments_after=after.segments,
+        gain=gain,
+        text=text,
+        border_bytes=before.border,
+        border_bytes_after=after.border,
+    )
 
 
 def _condition(report: PartitionReport, vendor: str, kinds: tuple[str, ...], were: str) -> str:
@@ -157,24 +150,25 @@ def _suppositions(report: PartitionReport) -> list[tuple[str, tuple[str, ...]]]:
 class _Scopes:
     """One function, and what its scopes cost now."""
 
-    def __init__(self, placed: Placed) -> None:
-        self.scene, self.matches = placed.scene, placed.matches
-        self.limits = placed.scene.want.limits
-        graph = placed.scene.graph
+    def __init__(self, placed: PlacedFunction) -> None:
+        self.context, self.matches = placed.context, placed.matches
+        self.limits = placed.context.request.limits
+        graph = placed.context.graph
         self.kinds: dict[str, list[int]] = {}
         for node, owner in enumerate(self.matches.owner):
-            typed = not graph.opaque[node] and all(
-                graph.types[v] is not None for v in (*graph.ins[node], *graph.outs[node])
+            typed = not graph.ops.opaque[node] and all(
+                graph.values.types[v] is not None
+                for v in (*graph.ops.ins[node], *graph.ops.outs[node])
             )
             if owner < 0 and typed:
-                self.kinds.setdefault(graph.op[node], []).append(node)
+                self.kinds.setdefault(graph.ops.kind[node], []).append(node)
         self.now = [self._scope(k, _copy(self.matches), {}) for k in range(len(graph.scopes))]
 
     def outcome(self, vendor: str, kinds: Sequence[str]) -> _Outcome:
         """The function with every host op of these kinds on `vendor`."""
-        graph = self.scene.graph
+        graph = self.context.graph
         nodes = sorted(node for kind in kinds for node in self.kinds.get(kind, ()))
-        touched = {graph.scope_of[node] for node in nodes}
+        touched = {graph.ops.scope[node] for node in nodes}
         trial, supposed = self._suppose(vendor, nodes)
         return _sum(
             [
@@ -185,7 +179,7 @@ class _Scopes:
 
     def _suppose(self, vendor: str, nodes: Sequence[int]) -> tuple[Matches, dict[int, float]]:
         """The matches of a trial, and the seconds of the ops that it supposes."""
-        trial = Matches(len(self.scene.graph))
+        trial = Matches(len(self.context.graph))
         trial.composites = list(self.matches.composites)
         trial.owner = list(self.matches.owner)
         supposed = {}
@@ -201,20 +195,21 @@ class _Scopes:
 
     def _seconds(self, vendor: str, node: int) -> float:
         """Seconds of one op at a vendor's rates."""
-        entry = next(e for e in self.scene.vendors if e.vendor.name == vendor)
-        rates, work = self.scene.want.costs.of(vendor, entry.vendor), self.scene.work[node]
-        rate = rates.by_op.get(self.scene.graph.op[node], rates.flops)
+        entry = next(e for e in self.context.vendors if e.vendor.name == vendor)
+        rates, work = self.context.request.costs.of(vendor, entry.vendor), self.context.work[node]
+        rate = rates.by_op.get(self.context.graph.ops.kind[node], rates.flops)
         return max(work.least / rate, (work.bytes or 0) / rates.bytes)
 
     def _scope(self, index: int, matches: Matches, supposed: dict[int, float]) -> _Outcome:
         """Group and price a scope; `matches` is changed by pruning."""
-        scene, graph = self.scene, self.scene.graph
+        context, graph = self.context, self.context.graph
         nodes = graph.scopes[index].nodes
-        segments: Segments = prune_scope(
+        segments = form_segments(
             graph,
-            group_scope(graph, nodes, matches, scene.names),
+            nodes,
             matches,
-            scene.work,
+            context.names,
+            context.work,
             min_ops=self.limits.min_ops,
             min_flops=self.limits.min_flops,
         )
@@ -222,14 +217,14 @@ class _Scopes:
         kept = dict.fromkeys([matches.owner[n] for n in inside])
         composites = [matches.composites[k] for k in kept]
         real = [c for c in composites if c.pattern != _PATTERN]
-        tasks = make_tasks(graph, nodes, scene.prices, segments, real)
+        tasks = make_tasks(graph, nodes, context.cost_model, segments, real)
         unit = {node: k for k, (_, members) in enumerate(segments) for node in members}
         count = 0
         for node, seconds in supposed.items():
             if node in unit:
                 tasks[unit[node]].seconds += seconds
                 count += 1
-        border = _border(graph, scene, segments, unit)
+        border = _border(graph, context, segments, unit)
         return _Outcome(len(segments), elapsed(tasks), border, count)
 
 
@@ -239,19 +234,21 @@ def _copy(matches: Matches) -> Matches:
     return copy
 
 
-def _border(graph: OpGraph, scene: Scene, segments: Segments, unit: dict[int, int]) -> int:
+def _border(
+    graph: OpGraph, context: FunctionContext, segments: Sequence[SegmentDraft], unit: dict[int, int]
+) -> int:
     """Bytes that enter or leave segments; a value counts once per place it goes to."""
     total = 0
     for at, (_, members) in enumerate(segments):
         entering: dict[int, None] = {}
         for node in members:
-            for value in graph.ins[node]:
-                if value not in graph.constants and graph.producer[value] not in unit:
+            for value in graph.ops.ins[node]:
+                if value not in graph.values.constants and graph.values.producer[value] not in unit:
                     entering[value] = None
-            for value in graph.outs[node]:
-                readers = {unit.get(user, ESCAPE) for user in graph.users[value]} - {at}
-                total += scene.prices.size(value) * len(readers)
-        total += sum([scene.prices.size(value) for value in entering])
+            for value in graph.ops.outs[node]:
+                readers = {unit.get(user, ESCAPE) for user in graph.values.users[value]} - {at}
+                total += context.cost_model.size(value) * len(readers)
+        total += sum([context.cost_model.size(value) for value in entering])
     return total
 
 

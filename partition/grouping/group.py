@@ -36,15 +36,30 @@ Vendors take turns on the contracted graph, which is again a DAG.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from byoc.partition.matching.match import Matches
 from byoc.partition.snapshot.graph import OpGraph
+from byoc.partition.snapshot.topological import topological_order
 
-__all__ = ["SEARCH_LIMIT", "group_scope", "topological_order"]
+__all__ = ["SEARCH_LIMIT", "SegmentDraft", "group_scope"]
 
 SEARCH_LIMIT = 256
 """Edges looked at, per pair of groups, to prove that they may merge."""
+
+
+class SegmentDraft(NamedTuple):
+    """A segment before it has a name.
+
+    Attributes:
+        vendor: the vendor that will run it.
+        nodes: its ops in topological order, all of one scope.
+
+    """
+
+    vendor: str
+    nodes: tuple[int, ...]
 
 
 class _Dag:
@@ -116,25 +131,6 @@ class _Dag:
         self.preds = [[number[p] for p in edges[at]] for at in order]
 
 
-def topological_order(preds: Mapping[int, Collection[int]]) -> list[int]:
-    """Items so that each comes after all it needs; those on a cycle, or behind one, are left out.
-
-    preds: item → the items it needs, each of which is a key too.
-    """
-    succs: dict[int, list[int]] = {at: [] for at in preds}
-    waiting = {at: len(needed) for at, needed in preds.items()}
-    for at, needed in preds.items():
-        for pred in needed:
-            succs[pred].append(at)
-    order = [at for at, count in waiting.items() if count == 0]
-    for at in order:
-        for succ in succs[at]:
-            waiting[succ] -= 1
-            if waiting[succ] == 0:
-                order.append(succ)
-    return order
-
-
 class _Union:
     """Disjoint sets of items."""
 
@@ -156,8 +152,19 @@ class _Union:
 
 def group_scope(
     graph: OpGraph, nodes: Sequence[int], matches: Matches, vendors: Sequence[str]
-) -> list[tuple[str, tuple[int, ...]]]:
-    """Segments of one scope as (vendor, nodes), in topological order."""
+) -> list[SegmentDraft]:
+    """Join neighbouring composites of each vendor into the largest convex segments.
+
+    Args:
+        graph: snapshot of the function.
+        nodes: ops of the scope, in topological order.
+        matches: who owns each op; not changed.
+        vendors: names, in the order in which they take turns.
+
+    Returns:
+        The segments in topological order. No path leaves one and comes back.
+
+    """
     dag = _Dag(graph, nodes, matches)
     for vendor in vendors:
         if vendor in dag.label:
@@ -169,7 +176,7 @@ def group_scope(
             if joined is not None:
                 dag.contract(joined)
     return [
-        (label, tuple(members))
+        SegmentDraft(label, tuple(members))
         for label, members in zip(dag.label, dag.members, strict=True)
         if label
     ]
@@ -230,14 +237,14 @@ def _by_input(graph: OpGraph, dag: _Dag, vendor: str) -> list[int] | None:
     groups = [item for item, label in enumerate(dag.label) if label == vendor]
     if len(groups) < 2:
         return None
-    level, constants = _levels(dag, vendor), graph.constants
+    level, constants = _levels(dag, vendor), graph.values.constants
     sets = _by_level(dag, vendor, level)
     readers: dict[tuple[int, int], int] = {}
     joined = False
     for item in groups:
-        made = {value for node in dag.members[item] for value in graph.outs[node]}
+        made = {value for node in dag.members[item] for value in graph.ops.outs[node]}
         for node in dag.members[item]:
-            for value in graph.ins[node]:
+            for value in graph.ops.ins[node]:
                 if value not in made and value not in constants:
                     first = readers.setdefault((value, level[item]), item)
                     if first != item:

@@ -1,6 +1,6 @@
 """Pass 4: prune. Segments that are not worth the call, or cannot be called, go to the host.
 
-A segment of a cheap op or two costs more at its border (a call, a reorder, a copy) than it
+A segment of a cheap op or two work more at its border (a call, a reorder, a copy) than it
 saves. Heavy ops are exempt: a lone convolution is worth a segment. Where a dimension is symbolic
 the work is counted as if it were 1: a lower bound.
 """
@@ -11,8 +11,9 @@ from collections.abc import Collection, Sequence
 
 from byoc.ir.decode import UNKNOWN_DIM, dim_names
 from byoc.kit.foreign_op import OP as OPAQUE
+from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.matching.match import Matches
-from byoc.partition.snapshot.flops import Costs
+from byoc.partition.snapshot.flops import Work
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.records import Refusal
 from byoc.segment import TensorType
@@ -22,30 +23,41 @@ __all__ = ["HEAVY_FLOPS", "prune_scope"]
 HEAVY_FLOPS = 1_000_000
 """A segment with at least this much work is kept however few ops it has."""
 
-Drafts = list[tuple[str, tuple[int, ...]]]
-
 
 def prune_scope(
     graph: OpGraph,
-    drafts: Drafts,
+    drafts: Sequence[SegmentDraft],
     matches: Matches,
-    costs: Costs,
+    work: Work,
     *,
     min_ops: int,
     min_flops: float,
     exempt: Collection[int] = (),
-) -> Drafts:
-    """The segments worth keeping; nodes of the others are freed and their refusal recorded.
-    exempt: nodes whose segment may be small.
+) -> list[SegmentDraft]:
+    """Keep the segments that are worth a call and can be called.
+
+    Args:
+        graph: snapshot of the function.
+        drafts: the segments of one scope.
+        matches: who owns each op. Changed: ops of segments that are not kept lose their owner,
+            and the refusal is recorded.
+        work: operations and bytes of each op.
+        min_ops: segments with fewer ops fall, unless they do `HEAVY_FLOPS` of work.
+        min_flops: segments with fewer operations fall.
+        exempt: ops whose segment may be small.
+
+    Returns:
+        The segments kept, in their order.
+
     """
     kept, demanded = [], frozenset(exempt)
     for vendor, nodes in drafts:
-        opaque = any(graph.op[n] == OPAQUE for n in nodes)  # the host could not run it
+        opaque = any(graph.ops.kind[n] == OPAQUE for n in nodes)  # the host could not run it
         wanted = opaque or not demanded.isdisjoint(nodes)
-        small = None if wanted else _too_small(costs, nodes, min_ops, min_flops)
+        small = None if wanted else _too_small(work, nodes, min_ops, min_flops)
         reason = small or _unbound(graph, nodes)
         if reason is None:
-            kept.append((vendor, nodes))
+            kept.append(SegmentDraft(vendor, nodes))
             continue
         for node in nodes:
             pattern = matches.composites[matches.owner[node]].pattern
@@ -54,10 +66,10 @@ def prune_scope(
     return kept
 
 
-def _too_small(costs: Costs, nodes: Sequence[int], min_ops: int, min_flops: float) -> str | None:
+def _too_small(work: Work, nodes: Sequence[int], min_ops: int, min_flops: float) -> str | None:
     if len(nodes) >= min_ops and min_flops <= 0:
         return None
-    flops = sum(costs[n].least for n in nodes)
+    flops = sum(work[n].least for n in nodes)
     if flops < min_flops:
         return f"its segment has {flops} FLOPs, below min_segment_flops={min_flops:g}"
     if len(nodes) < min_ops and flops < HEAVY_FLOPS:
@@ -76,11 +88,11 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     inputs: dict[int, TensorType] = {}
     used: dict[str, int] = {}
     for node in nodes:
-        for value in (*graph.ins[node], *graph.outs[node]):
-            kind = graph.types[value]
+        for value in (*graph.ops.ins[node], *graph.ops.outs[node]):
+            kind = graph.values.types[value]
             if kind is None or kind.is_static:
                 continue
-            if graph.producer[value] not in inside:
+            if graph.values.producer[value] not in inside:
                 inputs[value] = kind
             for dim in kind.shape:
                 for name in dim_names(dim):
@@ -92,12 +104,10 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     known = {dim for kind in inputs.values() for dim in kind.shape}
     for name, node in used.items():
         if name == UNKNOWN_DIM:
-            return (
-                f"a dimension of {graph.op[node]} ({graph.names[node]}) is known only at run time"
-            )
+            return f"a dimension of {graph.named(node)} is known only at run time"
         if name not in known:
             return (
-                f"symbolic dimension {name!r} of {graph.op[node]} ({graph.names[node]}) is not a "
+                f"symbolic dimension {name!r} of {graph.named(node)} is not a "
                 f"dimension of any input of its segment"
             )
     return None

@@ -17,12 +17,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
-from byoc.partition.grouping.group import SEARCH_LIMIT, topological_order
+from byoc.partition.grouping.group import SEARCH_LIMIT
 from byoc.partition.snapshot.graph import OpGraph
+from byoc.partition.snapshot.topological import topological_order
 from byoc.report.records import HOST, SplitRecord
 
-__all__ = ["find_splits"]
+__all__ = ["NamedSegment", "find_splits"]
 
 _SHOWN = 12
 """Steps of a path that are kept; of a longer one the first and the last."""
@@ -30,8 +32,16 @@ _SHOWN = 12
 _BUDGET = 4096
 """Edges looked at for one pair, to find a path or to prove that there is none."""
 
-Step = tuple[str, str, str]
-Segments = Sequence[tuple[str, str, Sequence[int]]]
+PathStep = tuple[str, str, str]
+"""(kind of op, its name, where it is: a segment's name or "host"): a step of `SplitRecord.path`."""
+
+
+class NamedSegment(NamedTuple):
+    """A segment that has its name: nodes are its ops, in topological order."""
+
+    name: str
+    vendor: str
+    nodes: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +58,20 @@ class _Label:
     before: int
 
 
-def find_splits(graph: OpGraph, segments: Segments) -> tuple[SplitRecord, ...]:
-    """Splits of one function. segments: (name, vendor, nodes)."""
-    by_scope: dict[int, list[tuple[str, str, Sequence[int]]]] = {}
+def find_splits(graph: OpGraph, segments: Sequence[NamedSegment]) -> tuple[SplitRecord, ...]:
+    """Explain for each pair of neighbouring segments of one vendor why they are two.
+
+    Args:
+        graph: snapshot of the function.
+        segments: all segments of the function.
+
+    Returns:
+        One record per pair, with the path that forbids joining them or another reason.
+
+    """
+    by_scope: dict[int, list[NamedSegment]] = {}
     for segment in segments:
-        by_scope.setdefault(graph.scope_of[segment[2][0]], []).append(segment)
+        by_scope.setdefault(graph.ops.scope[segment.nodes[0]], []).append(segment)
     found: list[SplitRecord] = []
     for scope, inside in by_scope.items():
         if len(inside) > 1:
@@ -63,7 +82,9 @@ def find_splits(graph: OpGraph, segments: Segments) -> tuple[SplitRecord, ...]:
 class _Splits:
     """One scope. Items are numbered topologically."""
 
-    def __init__(self, graph: OpGraph, nodes: Sequence[int], segments: Segments) -> None:
+    def __init__(
+        self, graph: OpGraph, nodes: Sequence[int], segments: Sequence[NamedSegment]
+    ) -> None:
         self.graph = graph
         self.names = [name for name, _, _ in segments]
         self.vendors = [vendor for _, vendor, _ in segments]
@@ -84,7 +105,7 @@ class _Splits:
         self.segment = [at if at < len(segments) else -1 for at in order]
         self.preds = [{number[p]: edge for p, edge in edges[at].items()} for at in order]
         self.members: list[Sequence[int]] = [
-            segments[at][2] if at < len(segments) else () for at in order
+            segments[at].nodes if at < len(segments) else () for at in order
         ]
         self.unit = {node: number[at] for node, at in unit.items()}
         self.budget = _BUDGET + 16 * len(nodes)
@@ -158,7 +179,7 @@ class _Splits:
     def _path(
         self, first: int, second: int, items: Sequence[int], label: _Label | None = None
     ) -> SplitRecord:
-        steps: list[Step] = []
+        steps: list[PathStep] = []
         whole = [first, *items, second]
         length = label.distance if label else len(items)
         for k, item in enumerate(whole):
@@ -175,10 +196,10 @@ class _Splits:
         text = f"{one} and {other} cannot be one segment: a path leaves and comes back, {shown}"
         return SplitRecord(one, other, tuple(steps), text)
 
-    def _step(self, node: int, item: int) -> Step:
+    def _step(self, node: int, item: int) -> PathStep:
         k = self.segment[item]
         place = self.names[k] if k >= 0 else HOST
-        return self.graph.op[node], self.graph.names[node], place
+        return self.graph.ops.kind[node], self.graph.ops.names[node], place
 
     def _name(self, item: int) -> str:
         return self.names[self.segment[item]]
@@ -208,10 +229,10 @@ class _Splits:
         readers: dict[int, list[int]] = {}
         for item, ours in enumerate(mine):
             if ours:
-                values = {v: None for node in self.members[item] for v in graph.ins[node]}
+                values = {v: None for node in self.members[item] for v in graph.ops.ins[node]}
                 for value in values:
-                    maker = self.unit.get(graph.producer[value])
-                    if value not in graph.constants and maker != item:
+                    maker = self.unit.get(graph.values.producer[value])
+                    if value not in graph.values.constants and maker != item:
                         readers.setdefault(value, []).append(item)
         for value, items in readers.items():
             for one, other in pairwise(items):
@@ -229,10 +250,10 @@ class _Splits:
                 found[one, other] = SplitRecord(first, second, (), text, "depth")
 
     def _value(self, value: int) -> str:
-        node = self.graph.producer[value]
+        node = self.graph.values.producer[value]
         if node >= 0:
-            return f"{self.graph.op[node]} ({self.graph.names[node]})"
-        return str(getattr(self.graph.typed_by[value], "name", "one input"))
+            return f"{self.graph.named(node)}"
+        return str(getattr(self.graph.values.typed_by[value], "name", "one input"))
 
     def _search(self, first: int, second: int) -> tuple[list[int], int, bool]:
         """Items of a path from `first` to `second` beside their edge: (path, edges looked at,
@@ -261,6 +282,6 @@ class _Splits:
         return [], looked, True
 
 
-def _shown(step: Step) -> str:
+def _shown(step: PathStep) -> str:
     op, name, place = step
     return f"{op} {name}" if not place else f"{op} ({name}, {place})"

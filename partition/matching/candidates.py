@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from byoc.partition.matching.match import (
-    Likely,
+    Attempt,
     MatchedComposite,
     Matches,
+    PatternIndex,
     VendorPatterns,
+    first_come_first_served,
     judge,
     nodes_by_op,
 )
@@ -81,17 +83,17 @@ class Candidates:
         graph, vendor = self.graph, entry.vendor
         state = MatchState(graph, [-1] * len(graph))
         position = {id(compiled): k for k, (_, compiled) in enumerate(entry.patterns)}
-        likely = Likely(graph, entry.patterns, by_op)
+        index = PatternIndex(graph, entry.patterns, by_op)
         tries: dict[int, list[_Try]] = {}
-        for node in likely.nodes:
+        for node in index.nodes:
             found = []
-            for pattern, compiled in likely(node):
+            for pattern, compiled in index(node):
                 if compiled.match(state, node):
                     nodes = tuple(compiled.nodes(state))
                     passed = self._judge(entry, pattern, compiled, state, nodes)
                     # Each pattern is tried once at each op: what passes is new.
-                    index = -1 if passed is None else self._add(passed)
-                    found.append(_Try(position[id(compiled)], nodes, index))
+                    candidate = -1 if passed is None else self._add(passed)
+                    found.append(_Try(position[id(compiled)], nodes, candidate))
             if found:
                 tries[node] = found
         self._tries[vendor.name] = tries
@@ -127,22 +129,24 @@ class Candidates:
         for index in result:
             for node in self.found[index].nodes:
                 taken[node] = index
-        for name in vendors:
-            entry, tries = self.vendors[name], self._tries[name]
-            state = MatchState(self.graph, taken)
-            for group in entry.classes:
-                first, last = group[0], group[-1]
-                for node, found in tries.items():
-                    if taken[node] >= 0:
-                        continue
-                    for one in found:
-                        if first <= one.pattern <= last:
-                            index = self._free(entry, one, state, node)
-                            if index >= 0 and allowed(index):
-                                result.append(index)
-                                for inner in self.found[index].nodes:
-                                    taken[inner] = index
-                                break
+        state = MatchState(self.graph, taken)
+
+        def offers(entry: VendorPatterns, group: Sequence[int]) -> tuple[Iterable[int], Attempt]:
+            tries, first, last = self._tries[entry.vendor.name], group[0], group[-1]
+
+            def attempt(node: int) -> None:
+                for one in tries[node]:
+                    if first <= one.pattern <= last:
+                        index = self._free(entry, one, state, node)
+                        if index >= 0 and allowed(index):
+                            result.append(index)
+                            for inner in self.found[index].nodes:
+                                taken[inner] = index
+                            return
+
+            return tries, attempt
+
+        first_come_first_served(taken, [self.vendors[name] for name in vendors], offers)
         return result
 
     def _free(self, entry: VendorPatterns, one: _Try, state: MatchState, node: int) -> int:

@@ -31,7 +31,7 @@ from tvm.relax import dpl
 from byoc.errors import VendorError
 from byoc.partition.matching.matcher import ANY, ANY_FIELD, CompiledPattern, Matcher, MatchState
 from byoc.partition.matching.readers import LEGAL_KINDS, READERS, WRAPPERS, brief, operators
-from byoc.partition.snapshot.bindings import Ref
+from byoc.partition.snapshot.bindings import ValueRef
 
 __all__ = ["LEGAL_KINDS", "compile_pattern"]
 
@@ -101,7 +101,7 @@ class _Compiler:
         inner = reader(self, pattern)
         shared = self._uses.get(key, 0) > 1
 
-        def run(state: MatchState, ref: Ref) -> bool:
+        def run(state: MatchState, ref: ValueRef) -> bool:
             bound = state.slots[slot]
             if bound is not None:
                 return bound == ref

@@ -30,7 +30,7 @@ class Explainer:
     def __call__(self, node: int) -> tuple[Refusal, ...]:
         """Refusals of a node that is on the host, one per vendor."""
         graph = self._graph
-        if graph.opaque[node]:
+        if graph.ops.opaque[node]:
             return ()
         seen = self._matches.refusals.get(node, ())
         found = []
@@ -43,7 +43,7 @@ class Explainer:
         return tuple(found)
 
     def _unmatched(self, entry: VendorPatterns, node: int) -> Refusal:
-        op, vendor = self._graph.op[node], entry.vendor.name
+        op, vendor = self._graph.ops.kind[node], entry.vendor.name
         known = self._by_name.get((vendor, op))
         if known is None:
             known = self._by_name[vendor, op] = self._candidate(entry, op)

@@ -14,7 +14,7 @@ Which patterns can fit is looked up by the op and the ops before it: most tries 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from byoc.errors import VendorError, choices
@@ -24,14 +24,17 @@ from byoc.partition.snapshot.bindings import ESCAPE
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.records import Refusal
 from byoc.segment import Array, Node, TensorType
-from byoc.vendor import Pattern, Reject, Vendor, check_patterns
+from byoc.vendor import Pattern, Reject, Vendor, check_patterns, check_vendor
 
 __all__ = [
+    "Attempt",
     "GraphMatch",
-    "Likely",
     "MatchedComposite",
     "Matches",
+    "PatternIndex",
     "VendorPatterns",
+    "compile_vendors",
+    "first_come_first_served",
     "judge",
     "match_graph",
     "nodes_by_op",
@@ -63,6 +66,23 @@ class VendorPatterns:
                 self.classes.append([])
                 last = pattern.priority
             self.classes[-1].append(k)
+
+
+def compile_vendors(vendors: Sequence[Vendor]) -> list[VendorPatterns]:
+    """Check vendors and compile their patterns.
+
+    Raises:
+        VendorError: a vendor is given twice, breaks the contract, or has a pattern that cannot
+            be read.
+
+    """
+    names: set[str] = set()
+    for vendor in vendors:
+        check_vendor(vendor)
+        if vendor.name in names:
+            raise VendorError(f"vendor {vendor.name!r} is given twice; give each vendor once")
+        names.add(vendor.name)
+    return [VendorPatterns(vendor) for vendor in vendors]
 
 
 class GraphMatch:
@@ -112,7 +132,7 @@ class GraphMatch:
     def node(self, part: str) -> Node:
         """The node that produces a named part."""
         value = self._value(part)
-        node = self._graph.producer[value]
+        node = self._graph.values.producer[value]
         if node < 0:
             raise KeyError(
                 f"part {part!r} of pattern {self._pattern!r} of {self._who!r} is an input or a "
@@ -122,7 +142,7 @@ class GraphMatch:
 
     def type(self, part: str | int) -> TensorType:
         """Type of a named part (of its first output), or of a value id."""
-        found = self._graph.types[self._value(part)]
+        found = self._graph.values.types[self._value(part)]
         if found is None:
             raise KeyError(f"value {part!r} of pattern {self._pattern!r} is no tensor")
         return found
@@ -160,16 +180,59 @@ def match_graph(graph: OpGraph, vendors: Sequence[VendorPatterns]) -> Matches:
     matches = Matches(len(graph))
     state = MatchState(graph, matches.owner)
     by_op = nodes_by_op(graph)
-    for entry in vendors:
-        for group in entry.classes:
-            _sweep(graph, entry, [entry.patterns[k] for k in group], by_op, state, matches)
+
+    def offers(entry: VendorPatterns, group: Sequence[int]) -> tuple[Iterable[int], Attempt]:
+        index = PatternIndex(graph, [entry.patterns[k] for k in group], by_op)
+
+        def attempt(node: int) -> None:
+            for pattern, compiled in index(node):
+                if compiled.match(state, node) and _take(
+                    graph, entry.vendor, pattern, compiled, state, matches
+                ):
+                    return
+
+        return index.nodes, attempt
+
+    first_come_first_served(matches.owner, vendors, offers)
     return matches
 
 
-class Likely:
-    """Which patterns can fit where, by the op and the ops before it.
+Attempt = Callable[[int], None]
+"""Try to take a match that ends at this op; what is taken shows in the table of taken ops."""
 
-    nodes: where any can, from the last to the first.
+Offers = Callable[[VendorPatterns, Sequence[int]], tuple[Iterable[int], Attempt]]
+"""(vendor, patterns of one priority) → the ops at which one of them may end, and how to try."""
+
+
+def first_come_first_served(
+    taken: Sequence[int], vendors: Iterable[VendorPatterns], offers: Offers
+) -> None:
+    """Give out the ops of a function in the order of the strategy "order".
+
+    This loop is that strategy. `match_graph` runs it while it asks the patterns, and
+    `Candidates.greedy` over the matches that were found before.
+
+    Args:
+        taken: op → 0 or more once it is taken; changed by the attempts.
+        vendors: in the order they come.
+        offers: where the patterns of one priority may end, from the last op to the first, and
+            how to try one op.
+
+    """
+    for entry in vendors:
+        for group in entry.classes:
+            nodes, attempt = offers(entry, group)
+            for node in nodes:
+                if taken[node] < 0:
+                    attempt(node)
+
+
+class PatternIndex:
+    """Which patterns can fit where, looked up by the op and the ops before it.
+
+    Attributes:
+        nodes: ops at which any pattern can end, from the last to the first.
+
     """
 
     def __init__(
@@ -189,8 +252,8 @@ class Likely:
     def __call__(self, node: int) -> list[tuple[Pattern, CompiledPattern]]:
         """Patterns whose root can be this node, in the order they are tried."""
         graph = self._graph
-        ops, producer = graph.op, graph.producer
-        before = [producer[a] for a in graph.args[node] if type(a) is int]
+        ops, producer = graph.ops.kind, graph.values.producer
+        before = [producer[a] for a in graph.ops.args[node] if type(a) is int]
         key = (ops[node], *[ops[p] if p >= 0 else "" for p in before])
         found = self._known.get(key)
         if found is None:
@@ -204,31 +267,10 @@ class Likely:
 def nodes_by_op(graph: OpGraph) -> dict[str, list[int]]:
     """The nodes a vendor may see, by op."""
     found: dict[str, list[int]] = {}
-    for node, opaque in enumerate(graph.opaque):
+    for node, opaque in enumerate(graph.ops.opaque):
         if not opaque:
-            found.setdefault(graph.op[node], []).append(node)
+            found.setdefault(graph.ops.kind[node], []).append(node)
     return found
-
-
-def _sweep(
-    graph: OpGraph,
-    entry: VendorPatterns,
-    patterns: Sequence[tuple[Pattern, CompiledPattern]],
-    by_op: Mapping[str, list[int]],
-    state: MatchState,
-    matches: Matches,
-) -> None:
-    """Try patterns of one priority on every free op, from the last to the first."""
-    likely = Likely(graph, patterns, by_op)
-    owner = matches.owner
-    for node in likely.nodes:
-        if owner[node] >= 0:
-            continue
-        for pattern, compiled in likely(node):
-            if compiled.match(state, node) and _take(
-                graph, entry.vendor, pattern, compiled, state, matches
-            ):
-                break
 
 
 def _take(
@@ -265,7 +307,7 @@ def _ask(
 ) -> str | None:
     """The vendor's own verdict."""
     match = GraphMatch(graph, pattern.name, nodes, parts, vendor.name)
-    where = f"on {graph.op[nodes[-1]]} ({graph.names[nodes[-1]]} in {graph.name})"
+    where = f"on {graph.ops.kind[nodes[-1]]} ({graph.ops.names[nodes[-1]]} in {graph.name})"
     try:
         verdict: Any = pattern.check(match)
     except Exception as error:
@@ -288,27 +330,23 @@ def _leak(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     if len(nodes) == 1:
         return None
     inside = set(nodes)
-    users = graph.users
+    users = graph.values.users
     for node in nodes[:-1]:
-        for value in graph.outs[node]:
+        for value in graph.ops.outs[node]:
             for user in users[value]:
                 if user not in inside:
-                    by = "as a result" if user == ESCAPE else f"by {_named(graph, user)}"
-                    return f"{_named(graph, node)} is also used outside the pattern, {by}"
+                    by = "as a result" if user == ESCAPE else f"by {graph.named(user)}"
+                    return f"{graph.named(node)} is also used outside the pattern, {by}"
     return None
-
-
-def _named(graph: OpGraph, node: int) -> str:
-    return f"{graph.op[node]} ({graph.names[node]})"
 
 
 def _untyped(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     """Why the match cannot be compiled ahead: a value is no tensor of known rank."""
     for node in nodes:
-        for value in graph.ins[node]:
-            if graph.types[value] is None:
-                return f"an argument of {_named(graph, node)} is no tensor of known rank"
-        for value in graph.outs[node]:
-            if graph.types[value] is None:
-                return f"the rank of the result of {_named(graph, node)} is unknown"
+        for value in graph.ops.ins[node]:
+            if graph.values.types[value] is None:
+                return f"an argument of {graph.named(node)} is no tensor of known rank"
+        for value in graph.ops.outs[node]:
+            if graph.values.types[value] is None:
+                return f"the rank of the result of {graph.named(node)} is unknown"
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from byoc.partition.snapshot.bindings import Ref
+from byoc.partition.snapshot.bindings import ValueRef
 from byoc.partition.snapshot.graph import OpGraph
 
 __all__ = ["ANY", "ANY_FIELD", "CompiledPattern", "MatchState", "Matcher"]
@@ -14,7 +14,7 @@ ANY_FIELD = -1  # the root is some field of a multi-output op
 ANY = -2  # the root is the op itself or some field of it
 
 
-Matcher = Callable[["MatchState", Ref], bool]
+Matcher = Callable[["MatchState", ValueRef], bool]
 """Whether a ref fits; binds slots when it does, and leaves them as they were when not."""
 
 
@@ -32,7 +32,7 @@ class MatchState:
         self.graph = graph
         self.taken = taken
         self.lenient = lenient
-        self.slots: list[Ref | None] = []
+        self.slots: list[ValueRef | None] = []
         self.trail: list[int] = []
         self.scope = -1
         self.note: Callable[[int, str], None] | None = None
@@ -75,21 +75,21 @@ class CompiledPattern:
         graph = state.graph
         state.slots = [None] * self.slot_count
         state.trail = []
-        state.scope = graph.scope_of[node]
-        value = graph.result[node]
+        state.scope = graph.ops.scope[node]
+        value = graph.ops.result[node]
         index = self.index
         if index is None or index == ANY:
             if self.run(state, value):
                 return True
             if index is None:
                 return False
-        fields = graph.fields.get(value, ())
+        fields = graph.values.fields.get(value, ())
         chosen = fields if index < 0 else fields[index : index + 1]
         return any(self.run(state, part) for part in chosen)
 
     def nodes(self, state: MatchState) -> list[int]:
         """The matched nodes, topological."""
-        producer = state.graph.producer
+        producer = state.graph.values.producer
         if len(self.call_slots) == 1:
             ref = state.slots[self.call_slots[0]]
             return [producer[ref]] if type(ref) is int else []
@@ -102,5 +102,5 @@ class CompiledPattern:
         for name, slot in self.part_slots.items():
             ref = state.slots[slot]
             if type(ref) is int:
-                found[name] = next(state.graph.leaves(ref), ref)
+                found[name] = next(state.graph.values.leaves(ref), ref)
         return found

@@ -18,7 +18,7 @@ from tvm.relax.dpl import pattern as dpl_pattern
 from byoc.errors import VendorError
 from byoc.ir.decode import items
 from byoc.partition.matching.matcher import Matcher, MatchState
-from byoc.partition.snapshot.bindings import Raw, Ref
+from byoc.partition.snapshot.bindings import RawArg, ValueRef
 
 __all__ = ["LEGAL_KINDS", "READERS", "WRAPPERS", "Compiler", "brief", "operators"]
 
@@ -64,11 +64,11 @@ def _wildcard(_compiler: Compiler, _pattern: Any) -> Matcher | None:
 
 
 def _constant(_compiler: Compiler, _pattern: Any) -> Matcher:
-    def run(state: MatchState, ref: Ref) -> bool:
+    def run(state: MatchState, ref: ValueRef) -> bool:
         if type(ref) is int:
-            if ref in state.graph.constants:
+            if ref in state.graph.values.constants:
                 return True
-            if state.lenient and state.graph.producer[ref] < 0:
+            if state.lenient and state.graph.values.producer[ref] < 0:
                 return True
         return state.note is not None and state.miss(f"{_what(state, ref)} is not a constant")
 
@@ -84,10 +84,14 @@ def _variable(compiler: Compiler, pattern: Any) -> Matcher:
             f"that computes them; use wildcard()"
         )
 
-    def run(state: MatchState, ref: Ref) -> bool:
+    def run(state: MatchState, ref: ValueRef) -> bool:
         graph = state.graph
-        if type(ref) is int and graph.producer[ref] < 0 and ref not in graph.constants:
-            found = str(getattr(graph.typed_by[ref], "name", ""))
+        if (
+            type(ref) is int
+            and graph.values.producer[ref] < 0
+            and ref not in graph.values.constants
+        ):
+            found = str(getattr(graph.values.typed_by[ref], "name", ""))
             if name in ("", found):
                 return True
         return state.note is not None and state.miss(
@@ -111,10 +115,10 @@ def _expression(compiler: Compiler, pattern: Any) -> Matcher:
             f"found a {kind.__name__}"
         )
 
-    def run(state: MatchState, ref: Ref) -> bool:
-        found = ref.expr if type(ref) is Raw else None
+    def run(state: MatchState, ref: ValueRef) -> bool:
+        found = ref.expr if type(ref) is RawArg else None
         if type(ref) is int:
-            found = state.graph.constants.get(ref)
+            found = state.graph.values.constants.get(ref)
         if found is not None and tvm_ffi.structural_equal(expr, found):
             return True
         return state.note is not None and state.miss(f"{_what(state, ref)} is not {expr}")
@@ -150,22 +154,22 @@ def _call(compiler: Compiler, pattern: Any) -> Matcher:
     swappable = bool(todo) and (ops is None or bool(ops & _COMMUTATIVE))
     label = " or ".join(sorted(ops)) if ops is not None else "an op"
 
-    def run(state: MatchState, ref: Ref) -> bool:
+    def run(state: MatchState, ref: ValueRef) -> bool:
         graph = state.graph
-        node = graph.producer[ref] if type(ref) is int else -1
+        node = graph.values.producer[ref] if type(ref) is int else -1
         if (
             node < 0
-            or (ops is not None and graph.op[node] not in ops)
-            or graph.result[node] != ref
-            or graph.opaque[node]
+            or (ops is not None and graph.ops.kind[node] not in ops)
+            or graph.ops.result[node] != ref
+            or graph.ops.opaque[node]
         ):
             return state.note is not None and state.miss(f"{_what(state, ref)} is not {label}")
-        if state.taken[node] >= 0 or graph.scope_of[node] != state.scope:
+        if state.taken[node] >= 0 or graph.ops.scope[node] != state.scope:
             return state.note is not None and state.miss(f"{_what(state, ref)} is already placed")
-        given = graph.args[node]
+        given = graph.ops.args[node]
         if len(given) != count and (not more or len(given) < count):
             return state.note is not None and state.miss(
-                f"{graph.op[node]} has {len(given)} arguments, the pattern {count}"
+                f"{graph.ops.kind[node]} has {len(given)} arguments, the pattern {count}"
             )
         if not todo:
             return True
@@ -177,7 +181,7 @@ def _call(compiler: Compiler, pattern: Any) -> Matcher:
             return True
         if len(state.trail) > mark:
             state.undo(mark)
-        if swappable and graph.op[node] in _COMMUTATIVE:
+        if swappable and graph.ops.kind[node] in _COMMUTATIVE:
             for k, arg in todo:
                 if not arg(state, given[-1 - k]):
                     break
@@ -195,7 +199,7 @@ def _or(compiler: Compiler, pattern: Any) -> Matcher | None:
     if left is None:
         return None
 
-    def run(state: MatchState, ref: Ref) -> bool:
+    def run(state: MatchState, ref: ValueRef) -> bool:
         return left(state, ref) or right is None or right(state, ref)
 
     return run
@@ -206,7 +210,7 @@ def _and(compiler: Compiler, pattern: Any) -> Matcher | None:
     if left is None or right is None:
         return right if left is None else left
 
-    def run(state: MatchState, ref: Ref) -> bool:
+    def run(state: MatchState, ref: ValueRef) -> bool:
         mark = len(state.trail)
         if left(state, ref):
             if right(state, ref):
@@ -223,7 +227,7 @@ def _not(compiler: Compiler, pattern: Any) -> Matcher:
     del compiler.calls[first:]  # what must not be there is no part of the match
     text = brief(pattern.reject)
 
-    def run(state: MatchState, ref: Ref) -> bool:
+    def run(state: MatchState, ref: ValueRef) -> bool:
         mark = len(state.trail)
         note, state.note = state.note, None
         fits = inner is None or inner(state, ref)
@@ -237,7 +241,7 @@ def _not(compiler: Compiler, pattern: Any) -> Matcher:
 def _tuple(compiler: Compiler, pattern: Any) -> Matcher:
     fields = [compiler.visit(f) for f in pattern.fields]
 
-    def run(state: MatchState, ref: Ref) -> bool:
+    def run(state: MatchState, ref: ValueRef) -> bool:
         if type(ref) is not tuple or len(ref) != len(fields):
             return state.note is not None and state.miss(
                 f"{_what(state, ref)} is not a tuple of {len(fields)}"
@@ -255,7 +259,7 @@ def _tuple(compiler: Compiler, pattern: Any) -> Matcher:
 def _unordered_tuple(compiler: Compiler, pattern: Any) -> Matcher:
     fields = [compiler.visit(f) for f in pattern.fields]
 
-    def fit(state: MatchState, k: int, left: tuple[Ref, ...]) -> bool:
+    def fit(state: MatchState, k: int, left: tuple[ValueRef, ...]) -> bool:
         if k == len(fields):
             return True
         inner = fields[k]
@@ -267,7 +271,7 @@ def _unordered_tuple(compiler: Compiler, pattern: Any) -> Matcher:
                 state.undo(mark)
         return False
 
-    def run(state: MatchState, ref: Ref) -> bool:
+    def run(state: MatchState, ref: ValueRef) -> bool:
         if type(ref) is tuple and len(ref) == len(fields) and fit(state, 0, ref):
             return True
         return state.note is not None and state.miss(
@@ -281,8 +285,8 @@ def _tuple_get_item(compiler: Compiler, pattern: Any) -> Matcher:
     inner = compiler.visit(pattern.tuple)
     index = int(pattern.index)
 
-    def run(state: MatchState, ref: Ref) -> bool:
-        home = state.graph.field_of.get(ref) if type(ref) is int else None
+    def run(state: MatchState, ref: ValueRef) -> bool:
+        home = state.graph.values.field_of.get(ref) if type(ref) is int else None
         if home is not None and index in (-1, home[1]):
             return inner is None or inner(state, home[0])
         return state.note is not None and state.miss(
@@ -295,7 +299,7 @@ def _tuple_get_item(compiler: Compiler, pattern: Any) -> Matcher:
 def _both(inner: Matcher | None, test: Matcher) -> Matcher:
     """Fits when `inner` fits and `test`, which binds nothing, holds."""
 
-    def run(state: MatchState, ref: Ref) -> bool:
+    def run(state: MatchState, ref: ValueRef) -> bool:
         return test(state, ref) and (inner is None or inner(state, ref))
 
     return run
@@ -305,17 +309,17 @@ def _attrs(compiler: Compiler, pattern: Any) -> Matcher:
     inner = compiler.visit(pattern.pattern)
     wanted = {str(k): pattern.attrs[k] for k in pattern.attrs.keys()}  # noqa: SIM118
 
-    def test(state: MatchState, ref: Ref) -> bool:
+    def test(state: MatchState, ref: ValueRef) -> bool:
         graph = state.graph
-        node = graph.producer[ref] if type(ref) is int else -1
-        if node < 0 or graph.result[node] != ref or graph.infos[node] is None:
+        node = graph.values.producer[ref] if type(ref) is int else -1
+        if node < 0 or graph.ops.result[node] != ref or graph.ops.infos[node] is None:
             return state.note is not None and state.miss(f"{_what(state, ref)} has no attributes")
         found = graph.node(node).attrs
         for key, value in wanted.items():
             want = graph.decoder.attr(value)
             if key not in found or found[key] != want:
                 return state.note is not None and state.miss(
-                    f"attribute {key} of {graph.op[node]} is {found.get(key)!r}, not {want!r}"
+                    f"attribute {key} of {graph.ops.kind[node]} is {found.get(key)!r}, not {want!r}"
                 )
         return True
 
@@ -326,8 +330,8 @@ def _dtype(compiler: Compiler, pattern: Any) -> Matcher:
     inner = compiler.visit(pattern.pattern)
     wanted = pattern.dtype
 
-    def test(state: MatchState, ref: Ref) -> bool:
-        found = state.graph.types[ref] if type(ref) is int else None
+    def test(state: MatchState, ref: ValueRef) -> bool:
+        found = state.graph.values.types[ref] if type(ref) is int else None
         if found is not None and found.dtype == state.graph.decoder.dtype(wanted):
             return True
         return state.note is not None and state.miss(
@@ -347,12 +351,12 @@ def _static_dims(values: Any) -> tuple[int, ...] | None:
     return tuple(dims)
 
 
-def _raw_type(state: MatchState, ref: Ref) -> Any:
+def _raw_type(state: MatchState, ref: ValueRef) -> Any:
     """TVM's type of a ref, None when it has none."""
     if type(ref) is int:
-        source = state.graph.typed_by[ref]
+        source = state.graph.values.typed_by[ref]
         return getattr(source, "ty", source)
-    return ref.expr.ty if type(ref) is Raw else None
+    return ref.expr.ty if type(ref) is RawArg else None
 
 
 def _shape(compiler: Compiler, pattern: Any) -> Matcher:
@@ -360,8 +364,8 @@ def _shape(compiler: Compiler, pattern: Any) -> Matcher:
     wanted = list(pattern.shape)
     static = _static_dims(wanted)
 
-    def test(state: MatchState, ref: Ref) -> bool:
-        found = state.graph.types[ref] if type(ref) is int else None
+    def test(state: MatchState, ref: ValueRef) -> bool:
+        found = state.graph.values.types[ref] if type(ref) is int else None
         if found is not None and static is not None and found.is_static:
             fits = found.shape == static
         else:
@@ -379,8 +383,8 @@ def _shape(compiler: Compiler, pattern: Any) -> Matcher:
 def _prim_array(_compiler: Compiler, pattern: Any) -> Matcher:
     wanted = list(pattern.fields)
 
-    def run(state: MatchState, ref: Ref) -> bool:
-        expr = ref.expr if type(ref) is Raw else None
+    def run(state: MatchState, ref: ValueRef) -> bool:
+        expr = ref.expr if type(ref) is RawArg else None
         if isinstance(expr, relax.ShapeExpr) and _proves_equal(wanted, items(expr.values)):
             return True
         return state.note is not None and state.miss(
@@ -394,7 +398,7 @@ def _typed(compiler: Compiler, pattern: Any) -> Matcher:
     inner = compiler.visit(pattern.pattern)
     wanted = pattern.ty
 
-    def test(state: MatchState, ref: Ref) -> bool:
+    def test(state: MatchState, ref: ValueRef) -> bool:
         found = _raw_type(state, ref)
         if found is not None and wanted.is_base_of(found):
             return True
@@ -403,18 +407,18 @@ def _typed(compiler: Compiler, pattern: Any) -> Matcher:
     return _both(inner, test)
 
 
-def _what(state: MatchState, ref: Ref) -> str:
+def _what(state: MatchState, ref: ValueRef) -> str:
     """A ref in words, for reasons."""
     if type(ref) is tuple:
         return f"a tuple of {len(ref)}"
     if type(ref) is not int:
         return "an argument that is no tensor"
-    node = state.graph.producer[ref]
+    node = state.graph.values.producer[ref]
     if node >= 0:
-        return f"{state.graph.op[node]} ({state.graph.names[node]})"
-    if ref in state.graph.constants:
+        return f"{state.graph.named(node)}"
+    if ref in state.graph.values.constants:
         return "a constant"
-    return f"input {getattr(state.graph.typed_by[ref], 'name', '?')}"
+    return f"input {getattr(state.graph.values.typed_by[ref], 'name', '?')}"
 
 
 WRAPPERS = (dpl.AttrPattern, dpl.DataTypePattern, dpl.ShapePattern, dpl_pattern.TypePattern)

@@ -17,7 +17,7 @@ from byoc.ir.decode import Decoder
 from byoc.partition.matching.compile_pattern import compile_pattern
 from byoc.partition.matching.match import GraphMatch
 from byoc.partition.matching.matcher import MatchState
-from byoc.partition.snapshot.graph import OpGraph
+from byoc.partition.snapshot.walk import take_snapshot
 from byoc.vendor import Match, Pattern
 
 __all__ = ["match_bindings"]
@@ -36,8 +36,8 @@ def match_bindings(bindings: Mapping[Any, Any], pattern: Pattern, vendor: str) -
         ordered[-1][0],
     )
     function = relax.Function(free_vars(body), body, ordered[-1][0].ty, is_pure=True)
-    graph = OpGraph(function, pattern.name, Decoder())
-    if not len(graph) or any(graph.opaque):
+    graph = take_snapshot(function, pattern.name, Decoder())
+    if not len(graph) or any(graph.ops.opaque):
         return None
     compiled = compile_pattern(pattern.name, pattern.expr, pattern.parts, vendor)
     state = MatchState(graph, [-1] * len(graph))

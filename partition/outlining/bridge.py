@@ -19,6 +19,7 @@ from byoc.partition.matching.matcher import MatchState
 from byoc.partition.outlining.segments import build_segment
 from byoc.partition.snapshot.bindings import flatten
 from byoc.partition.snapshot.graph import OpGraph
+from byoc.partition.snapshot.walk import take_snapshot
 from byoc.segment import Segment
 from byoc.vendor import Vendor, check_vendor
 
@@ -39,27 +40,35 @@ def segment_from_function(func: Any, vendor: Vendor, name: str) -> Segment:
     function holds something other than ops (a branch, a call of another function).
     """
     check_vendor(vendor)
-    graph = OpGraph(func, name, Decoder(), inline_composites=True)
+    graph = take_snapshot(func, name, Decoder(), inline_composites=True)
     entry = VendorPatterns(vendor)
     for node in range(len(graph)):
-        if graph.opaque[node]:
+        if graph.ops.opaque[node]:
             raise VendorError(
-                f"function {name!r} for {vendor.name!r} holds {graph.op[node]!r} "
-                f"({graph.names[node]}); expected Relax operators and composites only"
+                f"function {name!r} for {vendor.name!r} holds {graph.ops.kind[node]!r} "
+                f"({graph.ops.names[node]}); expected Relax operators and composites only"
             )
     if "Composite" in (func.attrs or ()) and not graph.inlined:
         graph.inlined.append((str(func.attrs["Composite"]), tuple(range(len(graph)))))
     composites = _known(graph, entry) if graph.inlined else _matched(graph, entry, name)
-    inputs = [leaf for param in func.params for leaf in graph.leaves(graph.value_of(param))]
-    outputs = [leaf for v in flatten(graph.result_ref) for leaf in graph.leaves(v)]
+    inputs = [leaf for param in func.params for leaf in graph.values.leaves(graph.value_of(param))]
+    outputs = [leaf for v in flatten(graph.result) for leaf in graph.values.leaves(v)]
     nodes = range(len(graph))
-    for value in (*inputs, *outputs, *(v for n in nodes for v in graph.ins[n])):
-        if graph.types[value] is None:
+    for value in (*inputs, *outputs, *(v for n in nodes for v in graph.ops.ins[n])):
+        if graph.values.types[value] is None:
             raise VendorError(
                 f"function {name!r} for {vendor.name!r} has a value that is no tensor of known "
                 f"rank; expected tensors only"
             )
-    return build_segment(graph, name, vendor.name, nodes, composites, inputs, outputs)
+    return build_segment(
+        graph,
+        nodes,
+        name=name,
+        vendor=vendor.name,
+        composites=composites,
+        inputs=inputs,
+        outputs=outputs,
+    )
 
 
 def _matched(graph: OpGraph, entry: VendorPatterns, name: str) -> Sequence[MatchedComposite]:
@@ -69,8 +78,8 @@ def _matched(graph: OpGraph, entry: VendorPatterns, name: str) -> Sequence[Match
         if matches.owner[node] < 0:
             reasons = Explainer(graph, [entry], matches)(node)
             raise VendorError(
-                f"function {name!r}: {entry.vendor.name!r} does not take {graph.op[node]} "
-                f"({graph.names[node]}): {reasons[0].reason}; expected a function whose every "
+                f"function {name!r}: {entry.vendor.name!r} does not take {graph.ops.kind[node]} "
+                f"({graph.ops.names[node]}): {reasons[0].reason}; expected a function whose every "
                 f"op fits a pattern of the vendor"
             )
     return sorted(matches.composites, key=lambda composite: composite.nodes)
@@ -86,7 +95,7 @@ def _known(graph: OpGraph, entry: VendorPatterns) -> list[MatchedComposite]:
         # The pattern of that name first; another one when the name tells nothing.
         order = sorted(entry.patterns, key=lambda p: p[0].name != wanted)
         for pattern, compiled in order:
-            fits = compiled.roots is None or graph.op[nodes[-1]] in compiled.roots
+            fits = compiled.roots is None or graph.ops.kind[nodes[-1]] in compiled.roots
             if fits and compiled.match(state, nodes[-1]) and compiled.nodes(state) == list(nodes):
                 parts = compiled.parts(state)
                 found.append(MatchedComposite(vendor, pattern.name, nodes, parts))
@@ -94,7 +103,7 @@ def _known(graph: OpGraph, entry: VendorPatterns) -> list[MatchedComposite]:
         else:
             raise VendorError(
                 f"composite {label!r} of {graph.name!r} fits no pattern of {vendor!r} (ops "
-                f"{', '.join(graph.op[n] for n in nodes)}); expected the patterns the vendor "
+                f"{', '.join(graph.ops.kind[n] for n in nodes)}); expected the patterns the vendor "
                 f"offers: {', '.join(p.name for p, _ in entry.patterns)}"
             )
     return found

@@ -24,19 +24,12 @@ import tvm
 from tvm import relax
 
 from byoc.ir.decode import items
+from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.outlining import build
-from byoc.partition.snapshot.bindings import Entry, Raw, Ref, Scope
+from byoc.partition.snapshot.bindings import Binding, BindingScope, RawArg, ValueRef
 from byoc.partition.snapshot.graph import OpGraph
 
-__all__ = ["Draft", "Outlined", "outline_function"]
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A segment before it has a name: nodes of the graph, topological, in one scope."""
-
-    vendor: str
-    nodes: tuple[int, ...]
+__all__ = ["Outlined", "outline_function"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ Fresh = Callable[[str], str]
 
 
 def outline_function(
-    graph: OpGraph, drafts: Mapping[int, Sequence[Draft]], fresh: Fresh
+    graph: OpGraph, drafts: Mapping[int, Sequence[SegmentDraft]], fresh: Fresh
 ) -> tuple[Any, list[Outlined]]:
     """Rebuild the graph's function around its segments (scope -> drafts)."""
     if not any(drafts.values()):
@@ -70,7 +63,9 @@ def outline_function(
 
 
 class _Outliner:
-    def __init__(self, graph: OpGraph, drafts: Mapping[int, Sequence[Draft]], fresh: Fresh) -> None:
+    def __init__(
+        self, graph: OpGraph, drafts: Mapping[int, Sequence[SegmentDraft]], fresh: Fresh
+    ) -> None:
         self.graph = graph
         self.drafts = drafts
         self.fresh = fresh
@@ -117,11 +112,11 @@ class _Read:
 
 
 def _reads(
-    graph: OpGraph, expr: Any, ref: Ref, path: tuple[int, ...]
+    graph: OpGraph, expr: Any, ref: ValueRef, path: tuple[int, ...]
 ) -> Iterator[tuple[int, _Read]]:
     """The tensors an argument stands for, and how to spell each."""
     if type(ref) is int:
-        fields = graph.fields.get(ref)
+        fields = graph.values.fields.get(ref)
         if fields is None:
             yield ref, _Read(expr, path)
         else:
@@ -140,7 +135,7 @@ class _Block:
     """Rebuilds one binding block. Items are entries (by index), then segments."""
 
     def __init__(
-        self, outliner: _Outliner, index: int, scope: Scope, drafts: Sequence[Draft]
+        self, outliner: _Outliner, index: int, scope: BindingScope, drafts: Sequence[SegmentDraft]
     ) -> None:
         self.outliner = outliner
         self.graph = outliner.graph
@@ -150,22 +145,25 @@ class _Block:
         self.draft_of = {node: d for d, draft in enumerate(drafts) for node in draft.nodes}
         self.inputs: list[dict[int, _Read]] = [self._inputs(d) for d in drafts]
         self.outputs: list[set[int]] = [set() for _ in drafts]
-        self.whole: list[list[Entry]] = [[] for _ in drafts]  # results wanted as a tuple
+        self.whole: list[list[Binding]] = [[] for _ in drafts]  # results wanted as a tuple
         self.item_of: dict[int, int] = {}  # variable -> item that defines it
         self.item_of_node: dict[int, int] = {}
-        self.kept = [False] * len(scope.entries)
+        self.kept = [False] * len(scope.bindings)
         self.fields: dict[int, Any] = {}  # field that a segment returns -> its expression
         self.bindings: list[Any] = []
         self._sweep()
 
-    def _inputs(self, draft: Draft) -> dict[int, _Read]:
+    def _inputs(self, draft: SegmentDraft) -> dict[int, _Read]:
         graph = self.graph
         found: dict[int, _Read] = {}
         inside = set(draft.nodes)
         for node in draft.nodes:
-            for expr, ref in zip(graph.arg_exprs[node], graph.args[node], strict=True):
+            for expr, ref in zip(graph.ops.arg_exprs[node], graph.ops.args[node], strict=True):
                 for value, read in _reads(graph, expr, ref, ()):
-                    if value not in graph.constants and graph.producer[value] not in inside:
+                    if (
+                        value not in graph.values.constants
+                        and graph.values.producer[value] not in inside
+                    ):
                         found.setdefault(value, read)
         return found
 
@@ -174,7 +172,7 @@ class _Block:
     def _sweep(self) -> None:
         """Find the names that stay and the values each segment must return."""
         graph, draft_of = self.graph, self.draft_of
-        producer = graph.producer
+        producer = graph.values.producer
         wanted = set(self.scope.escaping)
         for inputs in self.inputs:
             for value, read in inputs.items():
@@ -183,44 +181,44 @@ class _Block:
                     self.outputs[home].add(value)
                 else:
                     wanted.add(read.expr.__chandle__())
-        count = len(self.scope.entries)
+        count = len(self.scope.bindings)
         for at in range(count - 1, -1, -1):
-            entry = self.scope.entries[at]
-            home = draft_of.get(entry.node, -1) if entry.node >= 0 else -1
+            bound = self.scope.bindings[at]
+            home = draft_of.get(bound.node, -1) if bound.node >= 0 else -1
             if home >= 0:
-                self.item_of[entry.key] = self.item_of_node[entry.node] = count + home
-                if entry.key in wanted:
-                    self.outputs[home].update(graph.outs[entry.node])
-                    assert type(entry.ref) is int
-                    if entry.ref in graph.fields:
-                        self.whole[home].append(entry)
+                self.item_of[bound.key] = self.item_of_node[bound.node] = count + home
+                if bound.key in wanted:
+                    self.outputs[home].update(graph.ops.outs[bound.node])
+                    assert type(bound.ref) is int
+                    if bound.ref in graph.values.fields:
+                        self.whole[home].append(bound)
                 continue
-            if entry.node < 0 and entry.key not in wanted:
+            if bound.node < 0 and bound.key not in wanted:
                 continue
             self.kept[at] = True
-            self.item_of[entry.key] = at
-            if entry.node >= 0:
-                self.item_of_node[entry.node] = at
-            source = self._returned_field(entry)
+            self.item_of[bound.key] = at
+            if bound.node >= 0:
+                self.item_of_node[bound.node] = at
+            source = self._returned_field(bound)
             if source >= 0:
-                assert type(entry.ref) is int
-                self.outputs[source].add(entry.ref)
+                assert type(bound.ref) is int
+                self.outputs[source].add(bound.ref)
             else:
-                wanted.update(entry.reads)
+                wanted.update(bound.reads)
 
-    def _returned_field(self, entry: Entry) -> int:
-        """The segment whose op this entry takes a field of, else -1."""
-        ref = entry.ref
-        if entry.node >= 0 or type(ref) is not int or ref not in self.graph.field_of:
+    def _returned_field(self, bound: Binding) -> int:
+        """The segment whose op this bound takes a field of, else -1."""
+        ref = bound.ref
+        if bound.node >= 0 or type(ref) is not int or ref not in self.graph.values.field_of:
             return -1
-        if type(entry.binding.value) is not tvm.ir.TupleGetItem:
+        if type(bound.relax.value) is not tvm.ir.TupleGetItem:
             return -1
-        return self.draft_of.get(self.graph.producer[ref], -1)
+        return self.draft_of.get(self.graph.values.producer[ref], -1)
 
     # -- emission, in order, what is read first --------------------------------------------------
 
     def rebuild(self) -> Any:
-        count = len(self.scope.entries)
+        count = len(self.scope.bindings)
         emitted = [False] * (count + len(self.drafts))
         for first in range(count + len(self.drafts)):
             if first < count and not self.kept[first]:
@@ -238,7 +236,7 @@ class _Block:
                 emitted[item] = True
                 stack.pop()
                 if item < count:
-                    self._emit_entry(self.scope.entries[item])
+                    self._emit_binding(self.scope.bindings[item])
                 else:
                     self._emit_segment(item - count)
         kind = relax.DataflowBlock if self.scope.dataflow else relax.BindingBlock
@@ -247,18 +245,18 @@ class _Block:
     def _before(self, item: int) -> list[int]:
         """The items that must be emitted before this one."""
         graph, found = self.graph, []
-        count = len(self.scope.entries)
+        count = len(self.scope.bindings)
         if item < count:
-            entry = self.scope.entries[item]
-            source = self._returned_field(entry)
+            bound = self.scope.bindings[item]
+            source = self._returned_field(bound)
             if source >= 0:
                 return [count + source]
-            found = [self.item_of[key] for key in entry.reads if key in self.item_of]
-            nodes: tuple[int, ...] = (entry.node,) if entry.node >= 0 else ()
+            found = [self.item_of[key] for key in bound.reads if key in self.item_of]
+            nodes: tuple[int, ...] = (bound.node,) if bound.node >= 0 else ()
         else:
             for value, read in self.inputs[item - count].items():
                 key = read.expr.__chandle__()
-                node = graph.producer[value]
+                node = graph.values.producer[value]
                 if key in self.item_of:
                     found.append(self.item_of[key])
                 elif node in self.item_of_node:
@@ -275,14 +273,14 @@ class _Block:
     def _emit(self, var: Any, value: Any) -> None:
         self.bindings.append(build.binding(var, value))
 
-    def _emit_entry(self, entry: Entry) -> None:
-        if self._returned_field(entry) >= 0:
-            assert type(entry.ref) is int
-            self._emit(entry.binding.var, self.fields[entry.ref])
-        elif entry.node in self.graph.branches:
-            self.bindings.append(self.outliner.branch(entry.node, entry.binding))
+    def _emit_binding(self, bound: Binding) -> None:
+        if self._returned_field(bound) >= 0:
+            assert type(bound.ref) is int
+            self._emit(bound.relax.var, self.fields[bound.ref])
+        elif bound.node in self.graph.branches:
+            self.bindings.append(self.outliner.branch(bound.node, bound.relax))
         else:
-            self.bindings.append(entry.binding)
+            self.bindings.append(bound.relax)
 
     def _named(self, value: Any, name: str) -> Any:
         """A variable bound to `value`."""
@@ -308,37 +306,37 @@ class _Block:
         graph, draft = self.graph, self.drafts[index]
         args = [self._spell(value, read) for value, read in self.inputs[index].items()]
         inputs = tuple(self.inputs[index])
-        outputs = [v for n in draft.nodes for v in graph.outs[n] if v in self.outputs[index]]
+        outputs = [v for n in draft.nodes for v in graph.ops.outs[n] if v in self.outputs[index]]
         name = self.outliner.fresh(draft.vendor)
-        whole = {graph.producer[w.ref] for w in self.whole[index] if type(w.ref) is int}
+        whole = {graph.values.producer[w.ref] for w in self.whole[index] if type(w.ref) is int}
         function = _lift(graph, draft, name, args, inputs, outputs, whole)
         symbol = build.symbol(name, function.ty)
         if len(outputs) == 1:
             value = outputs[0]
             call = build.call(symbol, args, _type_of(graph, value))
-            if value in graph.field_of:
+            if value in graph.values.field_of:
                 self.fields[value] = self._named(call, f"{name}_out")
             else:
-                self._emit(graph.typed_by[value], call)
+                self._emit(graph.values.typed_by[value], call)
         else:
             kind = tvm.ir.TupleType([_type_of(graph, v) for v in outputs])
             result = self._named(build.call(symbol, args, kind), f"{name}_out")
             for k, value in enumerate(outputs):
-                if value in graph.field_of:
+                if value in graph.values.field_of:
                     self.fields[value] = build.item(result, k)
                 else:
-                    self._emit(graph.typed_by[value], build.item(result, k))
-        for entry in self.whole[index]:
-            assert type(entry.ref) is int
-            parts = [self._spell(v, _Read(None, (0,))) for v in graph.fields[entry.ref]]
-            self._emit(entry.binding.var, build.tuple_of(parts))
+                    self._emit(graph.values.typed_by[value], build.item(result, k))
+        for bound in self.whole[index]:
+            assert type(bound.ref) is int
+            parts = [self._spell(v, _Read(None, (0,))) for v in graph.values.fields[bound.ref]]
+            self._emit(bound.relax.var, build.tuple_of(parts))
         self.outliner.done.append(
             Outlined(name, draft.vendor, draft.nodes, inputs, tuple(outputs), symbol, function)
         )
 
 
 def _type_of(graph: OpGraph, value: int) -> Any:
-    source = graph.typed_by[value]
+    source = graph.values.typed_by[value]
     return getattr(source, "ty", source)
 
 
@@ -355,13 +353,13 @@ class _Body:
         found = self.env.get(value)
         if found is None:
             graph = self.graph
-            if value in graph.constants:
-                return graph.constants[value]
-            if value in graph.field_of:
-                whole, index = graph.field_of[value]
+            if value in graph.values.constants:
+                return graph.values.constants[value]
+            if value in graph.values.field_of:
+                whole, index = graph.values.field_of[value]
                 found = self.field(value, whole, index, build.dataflow_var)
             else:  # a tuple from outside, whose fields are parameters
-                return build.tuple_of([self.value(v) for v in graph.fields[value]])
+                return build.tuple_of([self.value(v) for v in graph.values.fields[value]])
         return found
 
     def field(self, value: int, whole: int, index: int, kind: Any) -> Any:
@@ -371,7 +369,7 @@ class _Body:
         self.bindings.append(build.binding(var, item))
         return var
 
-    def argument(self, expr: Any, ref: Ref) -> Any:
+    def argument(self, expr: Any, ref: ValueRef) -> Any:
         if type(ref) is int:
             return self.value(ref)
         if type(ref) is tuple:
@@ -379,13 +377,13 @@ class _Body:
             inner = [self.argument(e, r) for e, r in zip(parts, ref, strict=True)]
             same = [e is not None and e.same_as(i) for e, i in zip(parts, inner, strict=True)]
             return expr if inner and all(same) else build.tuple_of(inner)
-        assert type(ref) is Raw
+        assert type(ref) is RawArg
         return ref.expr
 
 
 def _lift(
     graph: OpGraph,
-    draft: Draft,
+    draft: SegmentDraft,
     name: str,
     args: Sequence[Any],
     inputs: Sequence[int],
@@ -398,11 +396,11 @@ def _lift(
     body.env.update(zip(inputs, params, strict=True))
     returned = set(outputs)
     bindings, env = body.bindings, body.env
-    constants, fields = graph.constants, graph.fields
+    constants, fields = graph.values.constants, graph.values.fields
     for node in draft.nodes:
-        call, result, var = graph.calls[node], graph.result[node], graph.vars[node]
+        call, result, var = graph.ops.calls[node], graph.ops.result[node], graph.ops.vars[node]
         again, same = [], True
-        for expr, ref in zip(graph.arg_exprs[node], graph.args[node], strict=True):
+        for expr, ref in zip(graph.ops.arg_exprs[node], graph.ops.args[node], strict=True):
             new = None
             if type(ref) is int:
                 new = env.get(ref)
@@ -414,17 +412,17 @@ def _lift(
             same = same and expr.same_as(new)
         kept = var
         if result in returned:
-            kept = build.var(graph.names[node], var.ty)
+            kept = build.var(graph.ops.names[node], var.ty)
         elif node in whole:
-            kept = build.dataflow_var(graph.names[node], var.ty)
+            kept = build.dataflow_var(graph.ops.names[node], var.ty)
         if not same:
             call = build.call(call.op, again, var.ty, like=call)
         env[result] = kept
         bindings.append(build.binding(kept, call))
         if result in fields:
-            for value in graph.outs[node]:
+            for value in graph.ops.outs[node]:
                 if value in returned:
-                    body.field(value, *graph.field_of[value], build.var)
+                    body.field(value, *graph.values.field_of[value], build.var)
     results = [env[v] for v in outputs]
     result = results[0] if len(results) == 1 else build.tuple_of(results)
     seq = build.sequence([relax.DataflowBlock(bindings)], result)
@@ -437,5 +435,5 @@ def _lift(
 
 
 def _is_static(graph: OpGraph, nodes: Sequence[int]) -> bool:
-    kinds = [graph.types[v] for n in nodes for v in (*graph.ins[n], *graph.outs[n])]
+    kinds = [graph.values.types[v] for n in nodes for v in (*graph.ops.ins[n], *graph.ops.outs[n])]
     return all(kind is not None and kind.is_static for kind in kinds)

@@ -13,9 +13,10 @@ __all__ = ["build_segment"]
 
 def build_segment(
     graph: OpGraph,
+    nodes: Sequence[int],
+    *,
     name: str,
     vendor: str,
-    nodes: Sequence[int],
     composites: Iterable[MatchedComposite],
     inputs: Sequence[int],
     outputs: Sequence[int],
@@ -24,7 +25,7 @@ def build_segment(
     number: dict[int, int] = {}
     values: list[TensorType] = []
     constants: dict[int, Array] = {}
-    types, held = graph.types, graph.constants
+    types, held = graph.values.types, graph.values.constants
 
     def add(value: int) -> None:
         kind = types[value]
@@ -41,7 +42,7 @@ def build_segment(
     position: dict[int, int] = {}
     for node in nodes:
         position[node] = len(found)
-        ins, outs = graph.ins[node], graph.outs[node]
+        ins, outs = graph.ops.ins[node], graph.ops.outs[node]
         for value in ins:
             if value not in number:
                 add(value)
@@ -49,11 +50,11 @@ def build_segment(
             add(value)
         found.append(
             Node(
-                graph.op[node],
+                graph.ops.kind[node],
                 tuple([number[v] for v in ins]),
                 tuple([number[v] for v in outs]),
                 graph.attrs(node),
-                (graph.names[node],),
+                (graph.ops.names[node],),
             )
         )
     return Segment(

@@ -12,20 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from byoc.errors import OptionError, choices
 from byoc.kit.foreign_op import OP as OPAQUE
+from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.matching.candidates import Candidates
 from byoc.partition.placing.policy import Decision, Policy
-from byoc.partition.placing.tasks import Segments
+from byoc.partition.placing.problem import Problem
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.records import HOST, OpRecord
 
-if TYPE_CHECKING:
-    from byoc.partition.placing.problem import Problem
-
-__all__ = ["Wishes", "check_budget", "check_offload"]
+__all__ = ["Constraints", "check_budget", "check_offload"]
 
 _PREFER = 1e3
 _FORCE = 1e6
@@ -36,7 +34,7 @@ _LISTED = 10
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Constraints:
     """The rules of a policy over single ops."""
 
     policy: Policy
@@ -47,7 +45,7 @@ class Wishes:
         if not self.policy.rules:
             return found
         for node in nodes:
-            if graph.opaque[node]:
+            if graph.ops.opaque[node]:
                 continue
             decision = self._decide(graph, node)
             if decision.forced is not None or decision.marks:
@@ -55,31 +53,31 @@ class Wishes:
         return found
 
     def _decide(self, graph: OpGraph, node: int) -> Decision:
-        kind = graph.types[graph.outs[node][0]] if graph.outs[node] else None
+        kind = graph.values.types[graph.ops.outs[node][0]] if graph.ops.outs[node] else None
         return self.policy.decide(
-            graph.op[node], (graph.names[node],), "" if kind is None else kind.dtype
+            graph.ops.kind[node], (graph.ops.names[node],), "" if kind is None else kind.dtype
         )
 
     def rules(self, graph: OpGraph, nodes: Sequence[int], candidates: Candidates) -> dict[str, Any]:
         """The arguments of `Problem` that the rules decide."""
         decisions = self.decisions(graph, nodes)
-        wishes: dict[tuple[int, str], float] = {}
+        penalties: dict[tuple[int, str], float] = {}
         places = (HOST, *candidates.vendors)
         for node, decision in decisions.items():
             liked = [p for p in places if decision.verdict(p) in ("prefer", "force")]
             for place in places:
                 verdict = decision.verdict(place)
                 if verdict == "exclude":
-                    wishes[node, place] = _FORCE
+                    penalties[node, place] = _FORCE
                 elif liked and place not in liked:
-                    wishes[node, place] = _PREFER
+                    penalties[node, place] = _PREFER
         for node in nodes:
-            if graph.op[node] == OPAQUE:  # the host could not run it
-                wishes[node, HOST] = _FORCE
+            if graph.ops.kind[node] == OPAQUE:  # the host could not run it
+                penalties[node, HOST] = _FORCE
         if self.policy.require_full_offload:
-            wishes.update({(node, HOST): _FORCE for node in nodes if not graph.opaque[node]})
+            penalties.update({(node, HOST): _FORCE for node in nodes if not graph.ops.opaque[node]})
         if not decisions:
-            return {"wishes": wishes}
+            return {"penalties": penalties}
         allowed: set[int] = set()
         preferred: set[int] = set()
         for node in nodes:
@@ -102,7 +100,7 @@ class Wishes:
         return {
             "allowed": allowed,
             "preferred": preferred,
-            "wishes": wishes,
+            "penalties": penalties,
             "exempt": exempt,
         }
 
@@ -116,13 +114,11 @@ class Wishes:
                     continue
                 place = HOST
             rule = decision.rule(place)
-            where = (
-                f" of {graph.op[node]} ({graph.names[node]})" if len(composite.nodes) > 1 else ""
-            )
+            where = f" of {graph.named(node)}" if len(composite.nodes) > 1 else ""
             return f"policy: {rule}{where}"
         return None
 
-    def check(self, problem: Problem, segments: Segments) -> None:
+    def check(self, problem: Problem, segments: Sequence[SegmentDraft]) -> None:
         """Raises OptionError for an op that is not where a rule demands it."""
         graph = problem.graph
         where = {node: vendor for vendor, nodes in segments for node in nodes}

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from byoc.errors import VendorError
 from byoc.partition.matching.match import GraphMatch, MatchedComposite
 from byoc.partition.placing.rates import HOST_RATES, Costs
-from byoc.partition.snapshot.flops import Costs as Work
-from byoc.partition.snapshot.flops import cost, type_bytes
+from byoc.partition.snapshot.flops import Work, op_work, type_bytes
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.records import HOST
 from byoc.segment import TensorType
 from byoc.vendor import Match, Rates, Vendor
 
-__all__ = ["NOMINAL_DIM", "Prices"]
+__all__ = ["NOMINAL_DIM", "CostModel"]
 
 NOMINAL_DIM = 64
 """What a symbolic dimension counts as, where a cost needs a number."""
@@ -38,7 +37,7 @@ _OWN_KERNEL = frozenset({
 })  # fmt: skip
 
 
-class Prices:
+class CostModel:
     """Figures of one function, each worked out once.
 
     costs: rates that replace the vendors' own, and what was measured. work: operations and bytes.
@@ -64,7 +63,7 @@ class Prices:
         self._shares: dict[int, tuple[MatchedComposite, dict[int, float]]] = {}
         self._host: dict[int, tuple[float, float]] = {}
         self._nominal: dict[int, tuple[float, float]] = {}
-        self._sizes: list[int] = [-1] * len(graph.types)
+        self._sizes: list[int] = [-1] * len(graph.values.types)
         self._borders: dict[tuple[str, str, int], float] = {}
         self._fused: dict[int, int] = {}
         self._single: dict[tuple[int, int], float] = {}
@@ -78,7 +77,7 @@ class Prices:
         if found < 0:
             known = self._work.size(value)
             if known is None:
-                kind = self._graph.types[value]
+                kind = self._graph.values.types[value]
                 known = 0 if kind is None else type_bytes(_nominal(kind)) or 0
             found = self._sizes[value] = known
         return found
@@ -91,10 +90,10 @@ class Prices:
         found = self._nominal.get(node)
         if found is None:
             graph = self._graph
-            reads = [_known(graph.types[v]) for v in graph.ins[node]]
-            writes = [_known(graph.types[v]) for v in graph.outs[node]]
-            again = cost(graph.op[node], graph.attrs(node), reads, writes)
-            moved = sum(self.size(v) for v in (*graph.ins[node], *graph.outs[node]))
+            reads = [_known(graph.values.types[v]) for v in graph.ops.ins[node]]
+            writes = [_known(graph.values.types[v]) for v in graph.ops.outs[node]]
+            again = op_work(graph.ops.kind[node], graph.attrs(node), reads, writes)
+            moved = sum(self.size(v) for v in (*graph.ops.ins[node], *graph.ops.outs[node]))
             found = self._nominal[node] = (again.least, moved)
         return found
 
@@ -106,17 +105,19 @@ class Prices:
             found = self._single.get(key)
             if found is None:
                 flops, moved = self._of_node(nodes[0])
-                rate = rates.by_op.get(graph.op[nodes[0]], rates.flops)
+                rate = rates.by_op.get(graph.ops.kind[nodes[0]], rates.flops)
                 found = self._single[key] = max(flops / rate, moved / rates.bytes)
             return found
         nodes = tuple(nodes)
-        busy = sum([self._of_node(n)[0] / rates.by_op.get(graph.op[n], rates.flops) for n in nodes])
+        busy = sum(
+            [self._of_node(n)[0] / rates.by_op.get(graph.ops.kind[n], rates.flops) for n in nodes]
+        )
         total = self._moved.get(nodes)
         if total is None:
-            made = {v for n in nodes for v in graph.outs[n]}
-            read = {v for n in nodes for v in graph.ins[n]}
+            made = {v for n in nodes for v in graph.ops.outs[n]}
+            read = {v for n in nodes for v in graph.ops.ins[n]}
             total = sum([self.size(v) for v in read - made])
-            total += sum([self.size(v) for v in graph.outs[nodes[-1]]])
+            total += sum([self.size(v) for v in graph.ops.outs[nodes[-1]]])
             self._moved[nodes] = total
         return max(busy, total / rates.bytes)
 
@@ -167,8 +168,8 @@ class Prices:
                     if not seconds >= 0:
                         raise VendorError(
                             f"vendor author: estimate of {vendor!r} gave {seconds!r} for pattern "
-                            f"{composite.pattern!r} on {self._graph.op[nodes[-1]]} "
-                            f"({self._graph.names[nodes[-1]]}); expected seconds, 0 or more"
+                            f"{composite.pattern!r} on {self._graph.ops.kind[nodes[-1]]} "
+                            f"({self._graph.ops.names[nodes[-1]]}); expected seconds, 0 or more"
                         )
                     return seconds
         return self._roofline(self._rates[vendor], nodes)
@@ -186,7 +187,7 @@ class Prices:
             seconds = measured.piece(HOST, self._match("", (node,), {}, HOST))
             if seconds is not None:
                 return seconds, seconds
-        if self._graph.op[node] in _VIEWS:
+        if self._graph.ops.kind[node] in _VIEWS:
             return 0.0, 0.0
         rates = self._rates[HOST]
         lone = rates.launch + self._roofline(rates, (node,))
@@ -195,8 +196,8 @@ class Prices:
             return lone, lone
         # Its first operand stays in registers; what else it reads and writes replaces the write.
         flops, moved = self._of_node(node)
-        saved = sum(self.size(v) for v in self._graph.outs[fed])
-        rate = rates.by_op.get(self._graph.op[node], rates.flops)
+        saved = sum(self.size(v) for v in self._graph.ops.outs[fed])
+        rate = rates.by_op.get(self._graph.ops.kind[node], rates.flops)
         return lone, max(flops / rate, max(moved - 2 * saved, 0) / rates.bytes)
 
     def fused_with(self, node: int) -> int:
@@ -208,16 +209,16 @@ class Prices:
 
     def _producer_to_join(self, node: int) -> int:
         graph = self._graph
-        if graph.op[node] in _OWN_KERNEL or graph.opaque[node]:
+        if graph.ops.kind[node] in _OWN_KERNEL or graph.ops.opaque[node]:
             return -1
-        for value in graph.ins[node]:
-            before = graph.producer[value]
+        for value in graph.ops.ins[node]:
+            before = graph.values.producer[value]
             if (
                 before >= 0
-                and not graph.opaque[before]
-                and len(graph.outs[before]) == 1
-                and set(graph.users[value]) == {node}
-                and graph.scope_of[before] == graph.scope_of[node]
+                and not graph.ops.opaque[before]
+                and len(graph.ops.outs[before]) == 1
+                and set(graph.values.users[value]) == {node}
+                and graph.ops.scope[before] == graph.ops.scope[node]
             ):
                 return before
         return -1

@@ -45,7 +45,7 @@ def place_fixed(problem: Problem, places: Mapping[int | str, str]) -> Iterable[i
 def _wanted(problem: Problem, places: Mapping[int | str, str]) -> dict[int, str]:
     """Node → the place it is given, the host's left out."""
     found: dict[int, str] = {}
-    names = problem.graph.names
+    names = problem.graph.ops.names
     for node in problem.nodes:
         place = places.get(problem.first + node, places.get(names[node], HOST))
         vendor = place.partition(".")[0]

@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
-from byoc.partition.placing.dp_search import Found, search
-from byoc.partition.placing.problem import Placed, Problem
-from byoc.partition.placing.steps import Tweak
+from byoc.partition.placing.dp_search import SearchResult, search
+from byoc.partition.placing.problem import EvaluatedChoice, Problem
+from byoc.partition.placing.search_step import Perturbation
 from byoc.report.records import HOST
 
-__all__ = ["SURE", "best_choice", "segment_moves", "sure_choice", "trim", "tweaks"]
+__all__ = ["MIN_GAIN", "best_choice", "confident_choice", "perturbations", "segment_moves", "trim"]
 
-SURE = 0.002
+MIN_GAIN = 0.002
 """A gain below this share of the predicted time is none."""
 
 _EFFORT = 120_000  # ops grouped and priced while improving, about
@@ -32,28 +32,28 @@ _CLOSE = 1e-3  # a share of the cost not worth looking for
 _STRICT = 1e-12
 
 
-def sure_choice(problem: Problem) -> Placed:
-    """The best choice found, if it is predicted to gain at least `SURE` over first come, first
+def confident_choice(problem: Problem) -> EvaluatedChoice:
+    """The best choice found, if it is predicted to gain at least `MIN_GAIN` over first come, first
     served; else that: predictions are not better than they are.
     """
-    found = best_choice(problem).placed
+    found = best_choice(problem).evaluated
     greedy = sorted(problem.greedy())
     if greedy == list(found.chosen):
         return found
     ordered = problem.evaluate(greedy)
     if ordered.excess > found.excess or ordered.penalty > found.penalty:
         return found
-    return ordered if ordered.seconds <= found.seconds * (1 + SURE) else found
+    return ordered if ordered.seconds <= found.seconds * (1 + MIN_GAIN) else found
 
 
-def best_choice(problem: Problem) -> Found:
+def best_choice(problem: Problem) -> SearchResult:
     """The best choice found, and what is proved of it."""
     found = search(problem)
-    if found.placed.excess > 0:
+    if found.evaluated.excess > 0:
         found = _within_limits(problem, found)
-    if found.exact and found.placed.excess == 0:
+    if found.exact and found.evaluated.excess == 0:
         return found
-    best = found.placed
+    best = found.evaluated
     tries = _Tries(problem)
     for placed in starts(problem, tries):
         if _less(placed, best):
@@ -62,10 +62,10 @@ def best_choice(problem: Problem) -> Found:
     close = found.bound is not None and best.rank[1] - found.bound <= _CLOSE * best.rank[1]
     if not (close and best.excess == 0):
         best = _kicked(problem, best, tries)
-    return Found(best.chosen, best, found.bound)
+    return SearchResult(best.chosen, best, found.bound)
 
 
-def _less(one: Placed, other: Placed) -> bool:
+def _less(one: EvaluatedChoice, other: EvaluatedChoice) -> bool:
     """Whether a plan is really better, beyond rounding."""
     if one.excess != other.excess:
         return one.excess < other.excess
@@ -78,10 +78,10 @@ class _Tries:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._known: dict[tuple[int, ...], Placed] = {}
+        self._known: dict[tuple[int, ...], EvaluatedChoice] = {}
         self.left = min(_TRIES, max(12, _EFFORT // max(1, len(problem.nodes))))
 
-    def __call__(self, chosen: Iterable[int]) -> Placed | None:
+    def __call__(self, chosen: Iterable[int]) -> EvaluatedChoice | None:
         key = tuple(sorted(chosen))
         found = self._known.get(key)
         if found is None:
@@ -92,20 +92,20 @@ class _Tries:
         return found
 
 
-def tweaks(problem: Problem) -> Iterator[Tweak]:
+def perturbations(problem: Problem) -> Iterator[Perturbation]:
     """Bent views of the costs, the mildest first."""
     for place in (HOST, *problem.vendors):
         for factor in (0.7, 1.4):
-            yield Tweak(scale={place: factor})
+            yield Perturbation(scale={place: factor})
     for factor in (0.4, 2.5):
-        yield Tweak(border=factor)
+        yield Perturbation(border=factor)
     if problem.parallel:
         for place in (HOST, *problem.vendors):
             for factor in (0.35, 3.0):
-                yield Tweak(scale={place: factor})
+                yield Perturbation(scale={place: factor})
 
 
-def starts(problem: Problem, tries: _Tries | None = None) -> Iterator[Placed]:
+def starts(problem: Problem, tries: _Tries | None = None) -> Iterator[EvaluatedChoice]:
     """Different choices to begin from, each once."""
     tries = tries or _Tries(problem)
     legal = frozenset(problem.legal)
@@ -118,17 +118,17 @@ def starts(problem: Problem, tries: _Tries | None = None) -> Iterator[Placed]:
         if placed is not None and placed.chosen not in seen:
             seen.add(placed.chosen)
             yield placed
-    for tweak in tweaks(problem):
+    for perturbation in perturbations(problem):
         if tries.left <= 0:
             return
         tries.left -= 4  # a search costs about that many plans
-        placed = search(problem, tweak).placed
+        placed = search(problem, perturbation).evaluated
         if placed.chosen not in seen:
             seen.add(placed.chosen)
             yield placed
 
 
-def _climb(problem: Problem, best: Placed, tries: _Tries) -> Placed:
+def _climb(problem: Problem, best: EvaluatedChoice, tries: _Tries) -> EvaluatedChoice:
     """Take the first move that gains, until none does."""
     gained = True
     while gained and tries.left > 0:
@@ -143,7 +143,7 @@ def _climb(problem: Problem, best: Placed, tries: _Tries) -> Placed:
     return best
 
 
-def _kicked(problem: Problem, best: Placed, tries: _Tries) -> Placed:
+def _kicked(problem: Problem, best: EvaluatedChoice, tries: _Tries) -> EvaluatedChoice:
     """Climb again from near the best, off by a few random candidates, until effort runs out."""
     if not problem.legal:
         return best
@@ -167,7 +167,7 @@ def _kicked(problem: Problem, best: Placed, tries: _Tries) -> Placed:
     return best
 
 
-def segment_moves(problem: Problem, placed: Placed) -> Iterator[tuple[int, ...]]:
+def segment_moves(problem: Problem, placed: EvaluatedChoice) -> Iterator[tuple[int, ...]]:
     """Give a whole segment to the host or to another vendor."""
     found = problem.candidates.found
     for vendor, nodes in placed.segments:
@@ -185,7 +185,7 @@ def segment_moves(problem: Problem, placed: Placed) -> Iterator[tuple[int, ...]]
                     yield tuple(problem.candidates.greedy([other], mine.__contains__, rest))
 
 
-def _moves(problem: Problem, placed: Placed) -> Iterator[tuple[int, ...]]:
+def _moves(problem: Problem, placed: EvaluatedChoice) -> Iterator[tuple[int, ...]]:
     """Neighbours of a choice, large steps first."""
     yield from segment_moves(problem, placed)
     found = problem.candidates.found
@@ -198,26 +198,26 @@ def _moves(problem: Problem, placed: Placed) -> Iterator[tuple[int, ...]]:
         yield tuple(k for k in placed.chosen if k != index)
 
 
-def _within_limits(problem: Problem, found: Found) -> Found:
+def _within_limits(problem: Problem, found: SearchResult) -> SearchResult:
     """Press the search under the limits: a price per segment and per byte of weights, raised until
     they hold; then segments that gain least go to the host.
     """
-    best = found.placed
+    best = found.evaluated
     limits = problem.limits
-    scale = max(found.placed.seconds, 1e-9)
+    scale = max(found.evaluated.seconds, 1e-9)
     for step in range(14):
         price = scale * 4.0 ** (step - 10)
-        tweak = Tweak(
+        perturbation = Perturbation(
             launch=price if limits.segments is not None else 0.0,
             weight={p: price / max(1, budget) for p, budget in limits.weights.items()},
         )
-        placed = search(problem, tweak).placed
+        placed = search(problem, perturbation).evaluated
         if _less(placed, best):
             best = placed
         if placed.excess == 0:
             break
     best = problem.evaluate(trim(problem, best.chosen))
-    return Found(best.chosen, best, found.bound)
+    return SearchResult(best.chosen, best, found.bound)
 
 
 def trim(problem: Problem, chosen: Iterable[int]) -> list[int]:
@@ -236,10 +236,10 @@ def trim(problem: Problem, chosen: Iterable[int]) -> list[int]:
     return list(placed.chosen)
 
 
-def _loss(problem: Problem, placed: Placed, nodes: Sequence[int]) -> float:
+def _loss(problem: Problem, placed: EvaluatedChoice, nodes: Sequence[int]) -> float:
     """What the objective loses, about, when a segment goes to the host."""
     inside = frozenset(nodes)
-    prices = problem.prices
-    on_host = sum([prices.host(n, prices.fused_with(n) in inside) for n in nodes])
+    cost_model = problem.cost_model
+    on_host = sum([cost_model.host(n, cost_model.fused_with(n) in inside) for n in nodes])
     here = sum([problem.cost(k) for k in placed.chosen if problem[k].nodes[0] in inside])
     return on_host - here + problem.penalty(HOST, nodes)

@@ -13,11 +13,13 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Task", "elapsed", "makespan"]
+from byoc.partition.snapshot.topological import topological_order
+
+__all__ = ["TimedTask", "elapsed", "makespan"]
 
 
 @dataclass(slots=True)
-class Task:
+class TimedTask:
     """seconds on processor; `after`: indices of the tasks it waits for."""
 
     seconds: float
@@ -25,14 +27,14 @@ class Task:
     after: set[int] = field(default_factory=set)
 
 
-def elapsed(tasks: Sequence[Task]) -> float:
+def elapsed(tasks: Sequence[TimedTask]) -> float:
     """Seconds of all tasks: their sum on one processor, else the makespan."""
     if len({task.processor for task in tasks}) < 2:
         return sum([task.seconds for task in tasks])
     return makespan(tasks)
 
 
-def makespan(tasks: Sequence[Task]) -> float:
+def makespan(tasks: Sequence[TimedTask]) -> float:
     """Seconds until the last task ends."""
     count = len(tasks)
     succs: list[list[int]] = [[] for _ in range(count)]
@@ -40,13 +42,7 @@ def makespan(tasks: Sequence[Task]) -> float:
     for k, task in enumerate(tasks):
         for before in task.after:
             succs[before].append(k)
-    order = [k for k in range(count) if waiting[k] == 0]
-    left = list(waiting)
-    for k in order:
-        for succ in succs[k]:
-            left[succ] -= 1
-            if left[succ] == 0:
-                order.append(succ)
+    order = topological_order({k: task.after for k, task in enumerate(tasks)})
     assert len(order) == count, "tasks wait for each other; this is a bug in grouping"
     tail = [0.0] * count
     for k in reversed(order):

@@ -1,34 +1,41 @@
 """Several good plans of one model, for those who can time them.
 
-The best by prediction, then what the search finds when the costs are bent one way or the other:
-a prediction that is wrong about one place or about borders is wrong in one of these ways, so one
-of the plans is near the truth. Each is given as fixed places: partitioning again makes exactly it.
+In: a module and vendors. Out: plans as strategies, the best by prediction first. The first is
+that of "model"; then come those that the search finds under perturbed costs: a prediction that is
+wrong about one backend or about borders is wrong in one of these ways, so one of the plans is
+near the truth. Each is given as a fixed placement: partitioning again makes exactly it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from byoc.partition.matching.match import compile_vendors
+from byoc.partition.placing.context import contexts_of, make_request
 from byoc.partition.placing.dp_search import search
-from byoc.partition.placing.local_search import sure_choice, tweaks
-from byoc.partition.placing.problem import Placed, Problem
+from byoc.partition.placing.local_search import confident_choice, perturbations
+from byoc.partition.placing.policy import Policy
+from byoc.partition.placing.problem import EvaluatedChoice, Problem
 from byoc.partition.placing.rates import Costs
-from byoc.partition.placing.strategy import ORDER, Strategy, fixed
+from byoc.partition.placing.strategy import MODEL, ORDER, Strategy, fixed
 from byoc.report.records import HOST
 from byoc.vendor import Vendor
-
-if TYPE_CHECKING:
-    from byoc.partition.placing.policy import Policy
 
 __all__ = ["Alternative", "alternatives"]
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One plan. name: "model", "host", "dnnl only", "search 2". strategy: places exactly so, for
-    `partition_module(placement=…)`. predicted: seconds. segments: how many.
+    """One plan for a whole module.
+
+    Attributes:
+        name: "model", "host", "dnnl only", "search 2".
+        strategy: places exactly so, for `partition_module(placement=…)`.
+        predicted: seconds.
+        segments: how many.
+
     """
 
     name: str
@@ -37,7 +44,7 @@ class Alternative:
     segments: int
 
 
-_Choose = Callable[[Problem], Placed]
+_Choose = Callable[[Problem], EvaluatedChoice]
 
 
 def alternatives(
@@ -50,24 +57,42 @@ def alternatives(
     min_segment_ops: int | None = None,
     min_segment_flops: float | None = None,
 ) -> tuple[Alternative, ...]:
-    """The plan of "model" and the next best by prediction, `count` in all; after them "order",
-    all-host and each vendor alone where the policy allows (not counted, left out when equal to an
-    earlier one). Arguments as `byoc.partition.partition_module`. Deterministic.
+    """List the plan of "model" and the next best by prediction, all different.
 
-    Raises OptionError when the policy's demands cannot be met.
+    After them come "order", all-host and each vendor alone, where the policy allows; these are
+    not counted, and left out when equal to an earlier one. Equal input gives equal plans.
+
+    Args:
+        mod: the module, as for `partition_module`.
+        vendors: as for `partition_module`.
+        count: plans by prediction, in all.
+        policy: as for `partition_module`.
+        costs: as for `partition_module`.
+        min_segment_ops: as for `partition_module`.
+        min_segment_flops: as for `partition_module`.
+
+    Raises:
+        OptionError: the policy's demands cannot be met.
+
     """
-    from byoc.partition.pipeline import scenes_of
-
-    scenes = scenes_of(mod, vendors, "model", policy, costs, min_segment_ops, min_segment_flops)
+    entries = compile_vendors(vendors)
+    request = make_request(
+        vendors,
+        placement=MODEL,
+        policy=policy,
+        costs=costs,
+        min_segment_ops=min_segment_ops,
+        min_segment_flops=min_segment_flops,
+    )
     problems = [
-        scene.problem(scope, scene.want.limits, scene.want.strategy)
-        for scene in scenes
-        for scope in range(len(scene.graph.scopes))
+        context.problem(scope, request.limits, request.strategy)
+        for context in contexts_of(mod, entries, request)
+        for scope in range(len(context.graph.scopes))
     ]
-    found = [_plan(problems, sure_choice, "model")]
+    found = [_plan(problems, confident_choice, MODEL.name)]
     if count > 1:
-        bent = [_plan(problems, choose) for choose in _bent(problems)]
-        best = _distinct(sorted(bent, key=lambda plan: plan.rank), found)[: count - 1]
+        searched = [_plan(problems, choose) for choose in _perturbed(problems)]
+        best = _distinct(sorted(searched, key=lambda plan: plan.rank), found)[: count - 1]
         found += [replace(plan, name=f"search {k}") for k, plan in enumerate(best, 2)]
     names = [vendor.name for vendor in vendors]
     plain = [_plan(problems, _greedily, ORDER.name), _plan(problems, _nothing, HOST)]
@@ -78,7 +103,9 @@ def alternatives(
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _CandidatePlan:
+    """A choice for every scope of a module. places: (index of an op, "vendor.pattern")."""
+
     name: str
     places: tuple[tuple[int, str], ...]
     predicted: float
@@ -96,7 +123,7 @@ class _Plan:
         )
 
 
-def _plan(problems: Sequence[Problem], choose: _Choose, name: str = "") -> _Plan:
+def _plan(problems: Sequence[Problem], choose: _Choose, name: str = "") -> _CandidatePlan:
     """One choice for the whole module."""
     places: list[tuple[int, str]] = []
     predicted = penalty = excess = 0.0
@@ -104,19 +131,29 @@ def _plan(problems: Sequence[Problem], choose: _Choose, name: str = "") -> _Plan
     for problem in problems:
         if not problem.nodes:
             continue
-        placed = choose(problem)
-        predicted += placed.seconds
-        penalty += placed.penalty
-        excess += placed.excess
-        segments += len(placed.segments)
-        for index in placed.chosen:
+        choice = choose(problem)
+        predicted += choice.seconds
+        penalty += choice.penalty
+        excess += choice.excess
+        segments += len(choice.segments)
+        for index in choice.chosen:
             composite = problem[index]
-            place = f"{composite.vendor}.{composite.pattern}"
-            places += [(problem.first + node, place) for node in composite.nodes]
-    return _Plan(name, tuple(sorted(places)), predicted, penalty, excess, segments)
+            backend = f"{composite.vendor}.{composite.pattern}"
+            places += [(problem.first + node, backend) for node in composite.nodes]
+    return _CandidatePlan(
+        name=name,
+        places=tuple(sorted(places)),
+        predicted=predicted,
+        penalty=penalty,
+        excess=excess,
+        segments=segments,
+    )
 
 
-def _distinct(plans: Sequence[_Plan], known: Sequence[_Plan]) -> list[_Plan]:
+def _distinct(
+    plans: Sequence[_CandidatePlan], known: Sequence[_CandidatePlan]
+) -> list[_CandidatePlan]:
+    """The plans that differ from those before them and from the known ones."""
     seen = {plan.places for plan in known}
     found = []
     for plan in plans:
@@ -126,22 +163,23 @@ def _distinct(plans: Sequence[_Plan], known: Sequence[_Plan]) -> list[_Plan]:
     return found
 
 
-def _bent(problems: Sequence[Problem]) -> Iterator[_Choose]:
+def _perturbed(problems: Sequence[Problem]) -> Iterator[_Choose]:
+    """One way to choose per perturbation of the costs."""
     if problems:
-        for tweak in tweaks(problems[0]):
-            yield lambda p, t=tweak: search(p, t).placed  # type: ignore[misc]
+        for perturbation in perturbations(problems[0]):
+            yield lambda p, t=perturbation: search(p, t).evaluated  # type: ignore[misc]
 
 
-def _greedily(problem: Problem) -> Placed:
+def _greedily(problem: Problem) -> EvaluatedChoice:
     return problem.evaluate(problem.greedy())
 
 
-def _nothing(problem: Problem) -> Placed:
+def _nothing(problem: Problem) -> EvaluatedChoice:
     return problem.evaluate(())
 
 
 def _alone(vendor: str) -> _Choose:
-    def choose(problem: Problem) -> Placed:
+    def choose(problem: Problem) -> EvaluatedChoice:
         legal = frozenset(problem.legal)
         return problem.evaluate(problem.candidates.greedy([vendor], legal.__contains__))
 

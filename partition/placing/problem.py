@@ -17,22 +17,22 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from byoc.partition.grouping.group import group_scope
-from byoc.partition.grouping.prune import prune_scope
+from byoc.partition.grouping.form import form_segments
+from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.matching.candidates import Candidates
 from byoc.partition.matching.match import MatchedComposite, Matches
-from byoc.partition.placing.cost_model import Prices
+from byoc.partition.placing.cost_model import CostModel
 from byoc.partition.placing.makespan import elapsed
-from byoc.partition.placing.tasks import Segments, make_tasks
-from byoc.partition.snapshot.flops import Costs as Work
+from byoc.partition.placing.tasks import make_tasks
+from byoc.partition.snapshot.flops import Work
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.records import HOST, Refusal
 
-__all__ = ["Limits", "Placed", "Problem"]
+__all__ = ["EvaluatedChoice", "PlanLimits", "Problem"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class PlanLimits:
     """What a plan must keep. min_ops, min_flops: of a segment (see `prune_scope`). segments: at
     most so many. weights: processor → bytes of weights that fit there.
     """
@@ -44,23 +44,23 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Placed:
+class EvaluatedChoice:
     """A choice, grouped and priced.
 
     chosen: indices of the candidates that stayed. segments: (vendor, nodes). seconds: predicted.
-    penalty: what broken wishes add to the objective. excess: how far it is over the limits, 0
+    penalty: what broken penalties add to the objective. excess: how far it is over the limits, 0
     when it keeps them.
     """
 
     chosen: tuple[int, ...]
-    segments: tuple[tuple[str, tuple[int, ...]], ...]
+    segments: tuple[SegmentDraft, ...]
     seconds: float
     penalty: float = 0.0
     excess: float = 0.0
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Less is better: first the limits, then wishes and time."""
+        """Less is better: first the limits, then penalties and time."""
         return self.excess, self.penalty + self.seconds
 
 
@@ -68,7 +68,8 @@ class Problem:
     """One scope to place.
 
     graph: the function's snapshot. nodes: of this scope, topological. candidates: of the whole
-    function; `legal` are those of this scope that the policy allows. prices: seconds. wishes:
+    function; `legal` are those of this scope that the policy allows. cost_model: seconds.
+    penalties:
     (node, place) → what it adds to the objective to put the node there, beyond its time.
     preferred: candidates that come before all others where order decides. exempt: nodes whose
     segment may be below the minimums. first: index in the report of the function's first op.
@@ -80,14 +81,14 @@ class Problem:
         graph: OpGraph,
         nodes: Sequence[int],
         candidates: Candidates,
-        prices: Prices,
+        cost_model: CostModel,
         work: Work,
         *,
-        limits: Limits | None = None,
+        limits: PlanLimits | None = None,
         allowed: Collection[int] | None = None,
         preferred: Collection[int] = (),
         exempt: Collection[int] = (),
-        wishes: Mapping[tuple[int, str], float] | None = None,
+        penalties: Mapping[tuple[int, str], float] | None = None,
         stable: bool = True,
         first: int = 0,
         explain: Callable[[int], Sequence[Refusal]] | None = None,
@@ -95,16 +96,16 @@ class Problem:
         self.graph = graph
         self.nodes = tuple(nodes)
         self.candidates = candidates
-        self.prices = prices
+        self.cost_model = cost_model
         self.work = work
-        self.limits = limits or Limits()
-        self.wishes = wishes or {}
+        self.limits = limits or PlanLimits()
+        self.penalties = penalties or {}
         self.preferred = frozenset(preferred)
         self.exempt = frozenset(exempt)
         self.stable = stable
         self.first = first
         self._explain = explain
-        self._settled: deque[tuple[list[int], Segments]] = deque(maxlen=2)
+        self._settled: deque[tuple[list[int], Sequence[SegmentDraft]]] = deque(maxlen=2)
         found: dict[int, None] = {}
         for node in nodes:
             found.update(dict.fromkeys(candidates.covering[node]))
@@ -122,12 +123,12 @@ class Problem:
     @cached_property
     def parallel(self) -> bool:
         """Whether places run on different processors."""
-        return len({self.prices.processor(p) for p in (HOST, *self.vendors)}) > 1
+        return len({self.cost_model.processor(p) for p in (HOST, *self.vendors)}) > 1
 
     @property
     def additive(self) -> bool:
         """Whether the objective is the sum of the parts' own figures."""
-        return not self.parallel and not self.prices.whole_segments
+        return not self.parallel and not self.cost_model.whole_segments
 
     # -- candidates --------------------------------------------------------------------------------
 
@@ -141,22 +142,22 @@ class Problem:
         return self.candidates.greedy(self.vendors, legal.__contains__, chosen)
 
     def restricted(
-        self, legal: Collection[int], wishes: Mapping[tuple[int, str], float]
+        self, legal: Collection[int], penalties: Mapping[tuple[int, str], float]
     ) -> Problem:
-        """The same scope with fewer candidates, other wishes and no limits."""
+        """The same scope with fewer candidates, other penalties and no limits."""
         return Problem(
             self.graph,
             self.nodes,
             self.candidates,
-            self.prices,
+            self.cost_model,
             self.work,
             allowed=frozenset(legal),
-            wishes=wishes,
+            penalties=penalties,
         )
 
     def named(self, node: int) -> str:
         """An op, for messages: index, kind and name."""
-        return f"op {self.first + node}, {self.graph.op[node]} ({self.graph.names[node]})"
+        return f"op {self.first + node}, {self.graph.named(node)}"
 
     def refusal(self, node: int, vendor: str) -> str:
         """Why a vendor does not take an op that no candidate of it covers."""
@@ -169,22 +170,24 @@ class Problem:
 
     def cost(self, index: int) -> float:
         """Seconds of a candidate inside a segment."""
-        return self.prices.composite(self.candidates.found[index])
+        return self.cost_model.composite(self.candidates.found[index])
 
     def penalty(self, place: str, nodes: Iterable[int]) -> float:
-        """What wishes add when these nodes are there."""
-        if not self.wishes:
+        """What penalties add when these nodes are there."""
+        if not self.penalties:
             return 0.0
-        return sum([self.wishes.get((node, place), 0.0) for node in nodes])
+        return sum([self.penalties.get((node, place), 0.0) for node in nodes])
 
     # -- evaluation --------------------------------------------------------------------------------
 
-    def evaluate(self, chosen: Iterable[int]) -> Placed:
+    def evaluate(self, chosen: Iterable[int]) -> EvaluatedChoice:
         """Group and price a choice: candidates no two of which share an op."""
         kept, segments = self.settle(chosen, Matches(len(self.graph)))
-        return self._placed(kept, segments)
+        return self._evaluated(kept, segments)
 
-    def settle(self, chosen: Iterable[int], matches: Matches) -> tuple[list[int], Segments]:
+    def settle(
+        self, chosen: Iterable[int], matches: Matches
+    ) -> tuple[list[int], Sequence[SegmentDraft]]:
         """Take a choice in `matches`, group it, send what is too small to the host: what stays
         of it, and the segments. A costed plan is grouped again until nothing more falls, so that
         the same places, given as they are, make the same segments.
@@ -197,40 +200,39 @@ class Problem:
         for before, segments in self._settled:
             if before == whole:
                 return kept, segments
-        while True:
-            groups = group_scope(self.graph, self.nodes, matches, self.vendors)
-            segments = prune_scope(
-                self.graph,
-                groups,
-                matches,
-                self.work,
-                min_ops=limits.min_ops,
-                min_flops=limits.min_flops,
-                exempt=self.exempt,
-            )
-            if len(segments) == len(groups):
-                if len(kept) == len(whole):  # nothing fell: grouping again would say the same
-                    self._settled.append((whole, segments))
-                return kept, segments
-            kept = [k for k in kept if matches.owner[found[k].nodes[0]] >= 0]
-            if not self.stable:
-                return kept, segments
+        segments = form_segments(
+            self.graph,
+            self.nodes,
+            matches,
+            self.vendors,
+            self.work,
+            min_ops=limits.min_ops,
+            min_flops=limits.min_flops,
+            exempt=self.exempt,
+            repeat=self.stable,
+        )
+        kept = [k for k in kept if matches.owner[found[k].nodes[0]] >= 0]
+        if len(kept) == len(whole):  # nothing fell: the same choice gives the same again
+            self._settled.append((whole, segments))
+        return kept, segments
 
-    def _placed(self, chosen: Sequence[int], segments: Segments) -> Placed:
+    def _evaluated(
+        self, chosen: Sequence[int], segments: Sequence[SegmentDraft]
+    ) -> EvaluatedChoice:
         found = self.candidates.found
         composites = [found[index] for index in chosen]
-        tasks = make_tasks(self.graph, self.nodes, self.prices, segments, composites)
+        tasks = make_tasks(self.graph, self.nodes, self.cost_model, segments, composites)
         penalty = 0.0
-        if self.wishes:
+        if self.penalties:
             covered = {node for _, nodes in segments for node in nodes}
             penalty = self.penalty(HOST, [n for n in self.nodes if n not in covered])
             penalty += sum(self.penalty(vendor, nodes) for vendor, nodes in segments)
         seconds = elapsed(tasks)
-        return Placed(
+        return EvaluatedChoice(
             tuple(sorted(chosen)), tuple(segments), seconds, penalty, self._excess(segments)
         )
 
-    def _excess(self, segments: Segments) -> float:
+    def _excess(self, segments: Sequence[SegmentDraft]) -> float:
         limits, excess = self.limits, 0.0
         if limits.segments is not None:
             excess += max(0, len(segments) - limits.segments)
@@ -241,12 +243,12 @@ class Problem:
                     excess += 1 + (used - budget) / max(budget, 1)
         return excess
 
-    def weights(self, segments: Segments) -> dict[str, int]:
+    def weights(self, segments: Sequence[SegmentDraft]) -> dict[str, int]:
         """Bytes of weights per processor; each constant counts once per segment."""
-        graph, prices = self.graph, self.prices
+        graph, cost_model = self.graph, self.cost_model
         used: dict[str, int] = {}
         for vendor, nodes in segments:
-            values = {v for n in nodes for v in graph.ins[n] if v in graph.constants}
-            processor = prices.processor(vendor)
-            used[processor] = used.get(processor, 0) + sum(prices.size(v) for v in values)
+            values = {v for n in nodes for v in graph.ops.ins[n] if v in graph.values.constants}
+            processor = cost_model.processor(vendor)
+            used[processor] = used.get(processor, 0) + sum(cost_model.size(v) for v in values)
         return used

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from byoc.errors import OptionError, choices
-
-if TYPE_CHECKING:
-    from byoc.partition.placing.problem import Problem
+from byoc.partition.placing.fixed_placement import place_fixed
+from byoc.partition.placing.local_search import confident_choice
+from byoc.partition.placing.problem import Problem
 
 __all__ = ["MODEL", "ORDER", "Strategy", "fixed", "resolve_strategy", "strategies"]
 
@@ -43,9 +42,7 @@ def _order(problem: Problem) -> Iterable[int]:
 
 def _model(problem: Problem) -> Iterable[int]:
     """Least predicted time."""
-    from byoc.partition.placing.local_search import sure_choice
-
-    return sure_choice(problem).chosen
+    return confident_choice(problem).chosen
 
 
 ORDER = Strategy("order", _order, costed=False)
@@ -77,7 +74,5 @@ def fixed(places: Mapping[int | str, str], name: str = "fixed") -> Strategy:
     OptionError for an op that the vendor cannot take there, with its reason, and for a key that
     names no op.
     """
-    from byoc.partition.placing.fixed_placement import place_fixed
-
     given = dict(places)
     return Strategy(name, lambda problem: place_fixed(problem, given), places=given)

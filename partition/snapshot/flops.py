@@ -2,7 +2,7 @@
 
 One multiply-add counts as two operations, as in every datasheet. Element-wise functions count
 one per element, whatever they cost; data movement (reshape, concat, gather) counts none. With a
-symbolic dimension the figures are None; `Cost.least` then gives those of dimension 1.
+symbolic dimension the figures are None; `OpWork.least` then gives those of dimension 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from math import prod
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.segment import Attr, Dim, TensorType
 
-__all__ = ["Cost", "Costs", "cost", "type_bytes"]
+__all__ = ["OpWork", "Work", "op_work", "type_bytes"]
 
 # Ops that only move or create data.
 _FREE = frozenset(
@@ -58,7 +58,7 @@ Types = Sequence[TensorType | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class OpWork:
     """Work of one op. flops, bytes: None when a dimension is symbolic. least: operations when
     every symbolic dimension is 1. text: the type of the result, for reports.
     """
@@ -69,30 +69,30 @@ class Cost:
     text: str
 
 
-class Costs:
-    """Costs of the nodes of one graph. Ops of equal types are counted once."""
+class Work:
+    """Work of the nodes of one graph. Ops of equal types are counted once."""
 
     def __init__(self, graph: OpGraph) -> None:
         self._graph = graph
-        self._known: dict[tuple[object, ...], Cost] = {}
+        self._known: dict[tuple[object, ...], OpWork] = {}
         self._sizes: dict[int, int | None] = {}
-        self._nodes: list[Cost] = [self._cost(node) for node in range(len(graph))]
+        self._nodes: list[OpWork] = [self._cost(node) for node in range(len(graph))]
 
-    def __getitem__(self, node: int) -> Cost:
+    def __getitem__(self, node: int) -> OpWork:
         return self._nodes[node]
 
     def size(self, value: int) -> int | None:
         """Bytes of a value; None when it is symbolic or no tensor."""
-        kind = self._graph.types[value]
+        kind = self._graph.values.types[value]
         if kind is None:
             return None
         if id(kind) not in self._sizes:
             self._sizes[id(kind)] = type_bytes(kind)
         return self._sizes[id(kind)]
 
-    def _cost(self, node: int) -> Cost:
-        graph, op = self._graph, self._graph.op[node]
-        types, ins, outs = graph.types, graph.ins[node], graph.outs[node]
+    def _cost(self, node: int) -> OpWork:
+        graph, op = self._graph, self._graph.ops.kind[node]
+        types, ins, outs = graph.values.types, graph.ops.ins[node], graph.ops.outs[node]
         # Equal types are one object (see Decoder.tensor_type): identity is cheap to hash.
         key: tuple[object, ...] = (
             op,
@@ -105,16 +105,16 @@ class Costs:
         found = self._known.get(key)
         if found is None:
             reads, writes = [types[v] for v in ins], [types[v] for v in outs]
-            found = self._known[key] = cost(op, graph.attrs(node), reads, writes)
+            found = self._known[key] = op_work(op, graph.attrs(node), reads, writes)
         return found
 
 
-def cost(op: str, attrs: Mapping[str, Attr], reads: Types, writes: Types) -> Cost:
+def op_work(op: str, attrs: Mapping[str, Attr], reads: Types, writes: Types) -> OpWork:
     """The cost of one op on values of these types."""
     least = _count(op, attrs, reads, writes)
     texts = ["?" if kind is None else str(kind) for kind in writes]
     known = bool(writes) and all(k is not None and k.is_static for k in (*reads, *writes))
-    return Cost(
+    return OpWork(
         flops=least if known or op in _FREE or op.startswith("call ") else None,
         bytes=_bytes([*reads, *writes]),
         least=least,

@@ -22,9 +22,10 @@ import tvm
 from byoc.ir.decode import Decoder, dim_names
 from byoc.kit.foreign_op import OP as OPAQUE
 from byoc.kit.foreign_op import model_of
-from byoc.partition.pipeline import functions_of
 from byoc.partition.snapshot.bindings import flatten
+from byoc.partition.snapshot.functions import functions_of
 from byoc.partition.snapshot.graph import OpGraph
+from byoc.partition.snapshot.walk import take_snapshot
 
 __all__ = ["MARK_DIGITS", "Identity", "identify"]
 
@@ -50,7 +51,7 @@ def identify(mod: tvm.IRModule) -> Identity:
     whole = sha256()
     marks: list[str] = []
     for _, func in functions_of(mod):
-        graph = OpGraph(func, "", decoder)
+        graph = take_snapshot(func, "", decoder)
         spell = _Spelling(graph)
         whole.update(repr([spell.type(graph.value_of(p)) for p in func.params]).encode())
         for node in range(len(graph)):
@@ -68,15 +69,15 @@ class _Spelling:
         self.graph = graph
         self.symbols: dict[str, str] = {}
         self._types: dict[int, str] = {}
-        for value in range(len(graph.types)):
-            kind = graph.types[value]
+        for value in range(len(graph.values.types)):
+            kind = graph.values.types[value]
             if kind is not None and not kind.is_static:
                 for dim in kind.shape:
                     for name in sorted(dim_names(dim), key=str(dim).find):
                         self.symbols.setdefault(name, f"${len(self.symbols)}")
 
     def type(self, value: int) -> str:
-        kind = self.graph.types[value]
+        kind = self.graph.values.types[value]
         if kind is None:
             return "?"
         found = self._types.get(id(kind))  # equal types are one object
@@ -100,22 +101,22 @@ class _Spelling:
 def _signature(graph: OpGraph, node: int, spell: _Spelling) -> str:
     """All that tells this op from another, but names and weights."""
     attrs = graph.attrs(node)
-    if graph.op[node] == OPAQUE:
+    if graph.ops.kind[node] == OPAQUE:
         attrs = {"onnx": _onnx(attrs)}
     sources = []
-    for value in graph.ins[node]:
-        before = graph.producer[value]
+    for value in graph.ops.ins[node]:
+        before = graph.values.producer[value]
         if before >= 0:
-            sources.append(f"{node - before}.{graph.outs[before].index(value)}")
+            sources.append(f"{node - before}.{graph.ops.outs[before].index(value)}")
         else:
-            sources.append("constant" if value in graph.constants else "input")
+            sources.append("constant" if value in graph.values.constants else "input")
     return "|".join(
         [
-            graph.op[node],
+            graph.ops.kind[node],
             ",".join([f"{key}={spell.attr(attrs[key])}" for key in sorted(attrs)]),
-            ",".join([spell.type(v) for v in graph.ins[node]]),
+            ",".join([spell.type(v) for v in graph.ops.ins[node]]),
             ",".join(sources),
-            ",".join([spell.type(v) for v in graph.outs[node]]),
+            ",".join([spell.type(v) for v in graph.ops.outs[node]]),
         ]
     )
 
@@ -138,8 +139,8 @@ def _onnx(attrs: Mapping[str, Any]) -> tuple[Any, ...]:
 def _results(graph: OpGraph) -> list[tuple[int, int]]:
     """The function's results, as (op, which of its results); (-1, 0) for what no op makes."""
     found = []
-    for ref in flatten(graph.result_ref):
-        for value in graph.leaves(ref):
-            node = graph.producer[value]
-            found.append((node, graph.outs[node].index(value) if node >= 0 else 0))
+    for ref in flatten(graph.result):
+        for value in graph.values.leaves(ref):
+            node = graph.values.producer[value]
+            found.append((node, graph.ops.outs[node].index(value) if node >= 0 else 0))
     return found

@@ -30,7 +30,7 @@ def recipes(draw, max_ops=14, tuples=True):
     return steps, outputs, draw(st.booleans())
 
 
-def _op(name):
+def relax_op(name):
     return {"nn.relu": relax.op.nn.relu}.get(name) or getattr(relax.op, name)
 
 
@@ -49,7 +49,7 @@ def build(recipe):
         for step in steps:
             name, args = step[0], [values[k % len(values)] for k in step[1:] if type(k) is int]
             if name == "constant":
-                found = bb.emit(_op(step[1])(values[step[2] % len(values)], constants[step[3]]))
+                found = bb.emit(relax_op(step[1])(values[step[2] % len(values)], constants[step[3]]))
             elif name == "split":
                 pair = bb.emit(relax.op.split(args[0], 2, axis=1))
                 halves = [bb.emit(pair[0]), bb.emit(pair[1])]
@@ -64,7 +64,7 @@ def build(recipe):
             elif name == "alias":
                 found = bb.emit(args[0])
             else:
-                found = bb.emit(_op(name)(*args))
+                found = bb.emit(relax_op(name)(*args))
             values.append(found)
         chosen = [values[k % len(values)] for k in outputs]
         return chosen[0] if len(chosen) == 1 else relax.Tuple(chosen)

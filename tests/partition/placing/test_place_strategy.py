@@ -9,7 +9,7 @@ import byoc
 from byoc.errors import OptionError, VendorError
 from byoc.partition import partition_module
 from byoc.partition.placing import Costs, Strategy, alternatives, fixed
-from byoc.partition.placing.makespan import Task, elapsed, makespan
+from byoc.partition.placing.makespan import TimedTask, elapsed, makespan
 from byoc.partition.placing.policy import Policy, Rule
 from byoc.testing.fake_vendors import synthetic, synthetic_costs
 from byoc.vendor import Rates
@@ -109,9 +109,14 @@ def test_parallel_processors_share_the_work():
 
 
 def test_the_makespan_of_tasks():
-    tasks = [Task(2, "a"), Task(3, "b"), Task(1, "a", {0}), Task(1, "b", {0, 1, 2})]
+    tasks = [
+        TimedTask(2, "a"),
+        TimedTask(3, "b"),
+        TimedTask(1, "a", {0}),
+        TimedTask(1, "b", {0, 1, 2}),
+    ]
     assert makespan(tasks) == elapsed(tasks) == 4
-    assert elapsed([Task(2, "a"), Task(3, "a")]) == 5
+    assert elapsed([TimedTask(2, "a"), TimedTask(3, "a")]) == 5
 
 
 def test_rates_can_be_replaced():

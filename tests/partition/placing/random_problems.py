@@ -8,9 +8,8 @@ from tvm import relax
 from tvm.relax.dpl import is_op, wildcard
 
 from byoc.ir.decode import Decoder
-from byoc.partition.context import Scene
 from byoc.partition.matching.match import VendorPatterns
-from byoc.partition.pipeline import make_want
+from byoc.partition.placing.context import FunctionContext, make_request
 from byoc.testing.fake_vendors import synthetic, synthetic_costs
 from byoc.vendor import Pattern, Reject
 
@@ -108,8 +107,8 @@ def pairs_of_unary():
     ]
 
 
-def random_scene(rng, mod, candidates=12, parallel=False, placement="model", fused=False):
-    """Three synthetic vendors that offer `candidates` ops between them, and the scene of it.
+def random_context(rng, mod, candidates=12, parallel=False, placement="model", fused=False):
+    """Three synthetic vendors that offer `candidates` ops between them, and the context of it.
 
     fused: the first also takes pairs of ops, cheaper than one by one.
     """
@@ -140,13 +139,20 @@ def random_scene(rng, mod, candidates=12, parallel=False, placement="model", fus
         )
     host = {name: rng.uniform(0.5, 6) * US for name in names}
     costs = synthetic_costs(lambda nodes: host[nodes[0].source[0]])
-    want = make_want(vendors, placement, None, costs, None, None)
-    return Scene(mod["main"], "main", 0, [VendorPatterns(v) for v in vendors], want, Decoder())
+    request = make_request(vendors, placement=placement, costs=costs)
+    return FunctionContext(
+        mod["main"],
+        name="main",
+        first=0,
+        vendors=[VendorPatterns(v) for v in vendors],
+        request=request,
+        decoder=Decoder(),
+    )
 
 
-def the_problem(scene):
-    """The only scope of a scene."""
-    return scene.problem(0, scene.want.limits, scene.want.strategy)
+def the_problem(context):
+    """The only scope of a context."""
+    return context.problem(0, context.request.limits, context.request.strategy)
 
 
 def best_of_all(problem):

@@ -4,7 +4,7 @@ vendors that claim the same ops, random policies.
 
 import numpy as np
 from hypothesis import strategies as st
-from random_modules import BINARY, SHAPE, UNARY, _op, finish
+from random_modules import BINARY, SHAPE, UNARY, finish, relax_op
 from toy_vendors import chain, single
 from tvm import relax
 
@@ -65,7 +65,7 @@ def build(recipe):
             return bb.emit(bb.emit(relax.op.split(both, 2, axis=0))[1])
         if name == "tuple":
             return bb.emit(bb.emit(relax.Tuple([args[0], args[1]]))[1])
-        return bb.emit(args[0] if name == "alias" else _op(name)(*args))
+        return bb.emit(args[0] if name == "alias" else relax_op(name)(*args))
 
     def body():
         values = list(params)

@@ -6,8 +6,8 @@ import tvm
 from tvm import relax, tirx
 
 from byoc.ir.decode import Decoder, dim_names
-from byoc.partition.snapshot.flops import cost, type_bytes
-from byoc.partition.snapshot.graph import OpGraph
+from byoc.partition.snapshot.flops import op_work, type_bytes
+from byoc.partition.snapshot.walk import take_snapshot
 from byoc.segment import TensorType
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -76,7 +76,7 @@ def nodes(body, *shapes):
         with bb.dataflow():
             out = bb.emit_output(body(bb, *params))
         bb.emit_func_output(out)
-    graph = OpGraph(bb.get()["main"], "main", Decoder())
+    graph = take_snapshot(bb.get()["main"], "main", Decoder())
     return graph, [graph.node(k) for k in range(len(graph))]
 
 
@@ -111,7 +111,7 @@ def test_a_shape_bound_to_a_name_is_still_an_attribute():
 
     graph, found = nodes(body, (2, 2))
     assert found[-1].op == "reshape" and found[-1].attrs["shape"] == (4, 1)
-    assert [graph.op[k] for k in range(len(graph))] == ["reshape"]
+    assert [graph.ops.kind[k] for k in range(len(graph))] == ["reshape"]
 
 
 def kinds(*shapes):
@@ -141,13 +141,13 @@ def kinds(*shapes):
     ],
 )  # fmt: skip
 def test_work_of_an_op(op, attrs, reads, writes, flops):
-    found = cost(op, attrs, kinds(*reads), kinds(*writes))
+    found = op_work(op, attrs, kinds(*reads), kinds(*writes))
     assert found.flops == found.least == flops
     assert found.bytes == 4 * sum(int(np.prod(s)) for s in (*reads, *writes))
 
 
 def test_work_is_unknown_with_a_symbolic_dimension_but_bounded():
-    found = cost("matmul", {}, kinds(("n", 8), (8, 4)), kinds(("n", 4)))
+    found = op_work("matmul", {}, kinds(("n", 8), (8, 4)), kinds(("n", 4)))
     assert (found.flops, found.bytes, found.least) == (None, None, 2 * 4 * 8)
     assert found.text == "float32[n, 4]"
 

@@ -17,7 +17,7 @@ from byoc.ir.decode import Decoder
 from byoc.partition import partition_module
 from byoc.partition.matching.compile_pattern import LEGAL_KINDS, compile_pattern
 from byoc.partition.matching.matcher import MatchState
-from byoc.partition.snapshot.graph import OpGraph
+from byoc.partition.snapshot.walk import take_snapshot
 from byoc.vendor import Pattern
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -93,18 +93,18 @@ def test_matches_what_tvm_matches(recipe, pattern):
     # TupleGetItem to TVM.
     func = build(recipe)["main"]
     var2val = relax.analysis.get_var2val(func)
-    graph = OpGraph(func, "main", Decoder())
+    graph = take_snapshot(func, "main", Decoder())
     compiled = compile_pattern("p", pattern, {}, "v")
     state = MatchState(graph, [-1] * len(graph))
     for node in range(len(graph)):
-        want = pattern.extract_matched_expr(graph.calls[node], var2val)
+        want = pattern.extract_matched_expr(graph.ops.calls[node], var2val)
         got = compiled.match(state, node)
-        where = f"{graph.op[node]} ({graph.names[node]}) in\n{func}\nfor {pattern}"
+        where = f"{graph.ops.kind[node]} ({graph.ops.names[node]}) in\n{func}\nfor {pattern}"
         assert got == (want is not None), where
         if got:
             last = compiled.nodes(state)[-1]
             assert last == node
-        if compiled.roots is not None and graph.op[node] not in compiled.roots:
+        if compiled.roots is not None and graph.ops.kind[node] not in compiled.roots:
             assert not got, where
 
 
@@ -118,7 +118,7 @@ def graph_of(build_body, *shapes):
         with bb.dataflow():
             out = bb.emit_output(build_body(bb, *params))
         bb.emit_func_output(out)
-    return OpGraph(bb.get()["main"], "main", Decoder())
+    return take_snapshot(bb.get()["main"], "main", Decoder())
 
 
 def found(graph, pattern, **parts):
@@ -127,7 +127,7 @@ def found(graph, pattern, **parts):
     state = MatchState(graph, [-1] * len(graph))
     for node in reversed(range(len(graph))):
         if compiled.match(state, node):
-            return [graph.op[n] for n in compiled.nodes(state)], compiled.parts(state)
+            return [graph.ops.kind[n] for n in compiled.nodes(state)], compiled.parts(state)
     return None
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from test_splits import graph
+from text_modules import graph
 from toy_vendors import chain, toy
 
 from byoc.errors import OptionError
