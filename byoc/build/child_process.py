@@ -110,7 +110,7 @@ def _main() -> None:
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     leave_torch_out()
-    from byoc.build.program import compile_segment
+    from byoc.build.segments import compile_segment
     from byoc.plugins.discovery import resolve
 
     name, options, segment = pickle.load(sys.stdin.buffer)

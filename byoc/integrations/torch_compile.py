@@ -26,6 +26,7 @@ from torch._dynamo.backends.common import aot_autograd
 
 from byoc.errors import ByocError, ModelError, OptionError, choices
 from byoc.executable import Executable
+from byoc.plugins.discovery import default_vendors
 
 if TYPE_CHECKING:
     from byoc.frontends.torch import Opened
@@ -40,7 +41,6 @@ _SETS = 64
 
 _COMPILE = ("vendors", "placement", "policy", "costs", "budget", "dims", "min_segment_ops",
             "min_segment_flops", "heal")  # fmt: skip
-_DEFAULT_VENDORS = ("dnnl",)
 
 
 class FallbackWarning(UserWarning):
@@ -64,7 +64,8 @@ def byoc(
 ) -> Callable[..., Any]:
     """The backend: what `torch.compile` calls with every graph it has captured.
 
-    options: those of `byoc.compile` (vendors: default dnnl; placement, policy, …); ``strict``:
+    options: those of `byoc.compile` (vendors: by default those that
+    `byoc.plugins.discovery.default_vendors` names; placement, policy, …); ``strict``:
     raise instead of letting torch run what cannot be compiled (default False); ``freeze``: compile
     weights in (default True), else they are inputs always.
     Raises OptionError for other options, ModelError for tensors that are not on the CPU.
@@ -97,14 +98,15 @@ def _settings(options: Mapping[str, Any], mode: str | None) -> _Settings:
     if mode is not None:
         raise OptionError(
             f"backend 'byoc' has no mode {mode!r}; choose vendors and placement by "
-            f"torch.compile(…, options={{'vendors': ['dnnl']}})"
+            f"torch.compile(…, options={{'vendors': {list(default_vendors())}}})"
         )
     legal = (*_COMPILE, "strict", "freeze")
     for name in options:
         if name not in legal:
             raise OptionError(f"backend 'byoc' has no option {name!r}; {choices(name, legal)}")
     rest = {name: value for name, value in options.items() if name in _COMPILE}
-    rest.setdefault("vendors", _DEFAULT_VENDORS)
+    if "vendors" not in rest:
+        rest["vendors"] = default_vendors()
     return _Settings(rest, bool(options.get("strict", False)), bool(options.get("freeze", True)))
 
 

@@ -19,7 +19,7 @@ from math import isinf
 from typing import Any
 
 from byoc.errors import LockError, OptionError
-from byoc.placement.lock import Lock
+from byoc.placement.lock_values import Lock
 
 __all__ = ["LockDiff", "Moved", "diff_locks", "parse_percent"]
 

@@ -21,10 +21,25 @@ from byoc.errors import OptionError, VendorError, choices
 from byoc.runtime.native import find_library
 from byoc.vendor import NativeRuntime, Pattern, Vendor, check_patterns, check_vendor
 
-__all__ = ["Requested", "VendorInfo", "VendorSpec", "find", "resolve", "vendors"]
+__all__ = [
+    "BLOCK_VARIABLE",
+    "GROUP",
+    "Requested",
+    "VendorInfo",
+    "VendorSpec",
+    "default_vendors",
+    "find",
+    "install_hint",
+    "resolve",
+    "validate_options",
+    "vendors",
+]
 
 GROUP = "byoc.vendors"
+"""The entry-point group under which packages publish vendors."""
+
 BLOCK_VARIABLE = "BYOC_BLOCK_VENDORS"
+"""The environment variable that hides vendors, by name, separated by commas."""
 
 VendorSpec = Sequence[str | Vendor] | Mapping[str | Vendor, Mapping[str, Any]]
 """What users pass as ``vendors``: names or values, or a mapping of these to options."""
@@ -136,6 +151,41 @@ def find(name: str) -> Vendor:
             f"group {GROUP!r}; {choices(name, entries)}"
         )
     return _load(entries[name])
+
+
+def default_vendors() -> tuple[str, ...]:
+    """Names of the vendors to use where users name none: those that call themselves the default.
+
+    Returns:
+        Names, sorted; a vendor whose SDK is missing is among them, so that its use says so.
+
+    """
+    blocked = _blocked()
+    found = []
+    for name, entry in sorted(_entries().items()):
+        try:
+            if name not in blocked and _load(entry).default:
+                found.append(name)
+        except VendorError:  # a broken package is nobody's default; `byoc vendors` shows it
+            continue
+    return tuple(found)
+
+
+def install_hint(name: str) -> str:
+    """Tell how to install a vendor with everything it needs.
+
+    Args:
+        name: the vendor's name; an installed package publishes it.
+
+    Returns:
+        A pip command. A package that has an extra of the vendor's name is installed with it.
+
+    """
+    dist = _entries()[name].dist
+    if dist is None:
+        return "see its package"
+    extras = dist.metadata.get_all("Provides-Extra") or []
+    return f"pip install '{dist.name}[{name}]'" if name in extras else f"pip install {dist.name}"
 
 
 def validate_options(vendor: Vendor, options: Mapping[str, Any]) -> Any:
