@@ -80,7 +80,6 @@ def partition_model(
         ['dnnl']
         >>> print(parts.report.table())  # doctest: +ELLIPSIS
         ...
-
     """
     requests = resolve(vendors)
     options = CompileOptions(
@@ -96,9 +95,9 @@ def partition_model(
     options = replace(options, constraints=options.constraints.with_rules_of(source, chosen))
     parts = partition(source, requests, options)
     if lock is not None:
-        from byoc.placement.lock import make_lock, write_lock
+        from byoc.placement.lock import lock_placement
 
-        write_lock(make_lock(source.mod, parts.report, chosen), lock)
+        lock_placement(lock, source.mod, parts.report, chosen)
     return parts
 
 
@@ -167,7 +166,6 @@ def compile(
         >>> y = exe(x)
         >>> y.shape
         (1, 10)
-
     """
     requests = resolve(vendors)
     chosen = [request.vendor for request in requests]
@@ -189,7 +187,7 @@ def compile(
     recipe = recipe_for(options)
     built = recipe(source, requests, options)
     if lock is not None:
-        from byoc.placement.lock import make_lock, write_lock
+        from byoc.placement.lock import lock_placement
 
-        write_lock(make_lock(source.mod, built.report, chosen), lock)
+        lock_placement(lock, source.mod, built.report, chosen)
     return Executable(built.runner, built.report)

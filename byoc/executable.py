@@ -40,7 +40,6 @@ class Executable:
     Args:
         runner: answers the calls.
         report: where every op went; None: the one that the program carries.
-
     """
 
     def __init__(self, runner: Runner, report: PartitionReport | None = None) -> None:
@@ -103,7 +102,6 @@ class Executable:
         Example:
             >>> exe(x).shape
             (1, 10)
-
         """
         results = self._runner.run_positional(inputs)
         return results[0] if len(results) == 1 else tuple(results)
@@ -124,7 +122,6 @@ class Executable:
         Example:
             >>> exe.run({"input": x})["output"].shape
             (1, 10)
-
         """
         return self._runner.run(inputs)
 
@@ -153,7 +150,6 @@ class Executable:
             >>> future = exe.submit(x)
             >>> future.result().shape
             (1, 10)
-
         """
         return self._runner.submit(*inputs, deadline=deadline, timeout=timeout)
 
@@ -175,7 +171,6 @@ class Executable:
             >>> import asyncio
             >>> asyncio.run(exe.acall(x)).shape
             (1, 10)
-
         """
         return await self._runner.acall(*inputs, deadline=deadline)
 
@@ -199,7 +194,6 @@ class Executable:
         Example:
             >>> [y.shape for y in exe.map([x, x])]
             [(1, 10), (1, 10)]
-
         """
         return self._runner.map(inputs, deadline=deadline)
 
@@ -233,7 +227,6 @@ class Executable:
         Example:
             >>> bool(exe.wait(60))
             True
-
         """
         return self._runner.wait(timeout)
 
@@ -257,7 +250,6 @@ class Executable:
             >>> exe.close()
             >>> exe(x).shape
             (1, 10)
-
         """
         self._runner.close()
 
@@ -289,7 +281,6 @@ class Executable:
         Example:
             >>> print(exe.profile(x).table())  # doctest: +ELLIPSIS
             ...
-
         """
         return self._runner.profile(*inputs, requests=requests, warmup=warmup)
 
@@ -307,7 +298,6 @@ class Executable:
             >>> exe.save(folder / "model.byoc")
             >>> byoc.load(folder / "model.byoc")(x).shape
             (1, 10)
-
         """
         ready = self.wait()
         missing = [s for s in ready.segments if s.state != "ready"]
@@ -358,7 +348,6 @@ def load(
         >>> loaded = byoc.load(folder / "model.byoc")
         >>> loaded.name
         'mlp'
-
     """
     key = None if require_signature is None else Path(require_signature)
     whole = load_program(Path(path), _find_runtime, require_signature=key)

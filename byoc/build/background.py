@@ -46,7 +46,6 @@ class Builds:
         requests: the vendors that build them.
         options: how many threads, and whether vendors compile in child processes.
         heal: keep the host fallback behind an engine, for calls that fail.
-
     """
 
     def __init__(
@@ -82,7 +81,6 @@ class Builds:
 
         Returns:
             The states at this moment.
-
         """
         if self._pid != os.getpid():  # a forked child has none of the threads
             self._stopping.set()
@@ -105,7 +103,6 @@ class Builds:
 
         Returns:
             How far the engines are then.
-
         """
         end = None if timeout is None else time.monotonic() + timeout
         with BuildProgress(len(self._states)) as progress:

@@ -24,7 +24,6 @@ def one_at_a_time(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
     Returns:
         The function, with the same signature.
-
     """
 
     @functools.wraps(function)

@@ -37,7 +37,6 @@ class Fallbacks:
     Attributes:
         plans: segment name → its fallback.
         kernels: all PrimFuncs to build, those of the host remainder included.
-
     """
 
     plans: dict[str, Twin]
@@ -65,7 +64,6 @@ def make_fallbacks(
 
     Raises:
         CompileError: the host cannot run a segment and there is no `refused` to tell.
-
     """
     import tvm
 

@@ -29,7 +29,6 @@ def check_placed(mod: Any, where: str, asked: Sequence[Vendor]) -> None:
 
     Raises:
         ModelError: a foreign op is on the host; the message says which vendor can take it.
-
     """
     left = [call for func in _host_functions(mod) for call in _foreign_calls(func.body)]
     if not left:

@@ -46,7 +46,6 @@ def compile_program(
     Raises:
         ModelError: a foreign op is left on the host.
         ByocError: a vendor refuses a segment, or the host cannot run the rest.
-
     """
     from byoc.build.foreign_ops import check_placed
 
@@ -84,7 +83,6 @@ def compile_host_first(
     Raises:
         ModelError: a foreign op is left on the host.
         ByocError: a vendor refuses a segment that has no fallback, or the host cannot run the rest.
-
     """
     from byoc.build.foreign_ops import check_placed
 
@@ -128,7 +126,6 @@ def build_program(
 
     Raises:
         CompileError: the host cannot run what is left to it.
-
     """
     from byoc import host
     from byoc.build.fallback import make_fallbacks
@@ -186,7 +183,6 @@ def with_report(program: Program, report: PartitionReport) -> Program:
 
     Returns:
         A new program over the same parts.
-
     """
     return replace(program, extras={**program.extras, **_extras(report)})
 

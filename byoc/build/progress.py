@@ -21,7 +21,6 @@ class BuildProgress:
 
     Args:
         total: how many segments the model has.
-
     """
 
     def __init__(self, total: int) -> None:
@@ -36,7 +35,6 @@ class BuildProgress:
 
         Args:
             now: the state of every segment.
-
         """
         if not sys.stderr.isatty():
             return

@@ -31,7 +31,6 @@ class Background:
         workers: how many are built at once; None: one per CPU, 4 at most.
         processes: the vendor's `compile` runs in a child process, which needs a vendor that is
             installed under its name.
-
     """
 
     workers: int | None = None
@@ -53,7 +52,6 @@ class SegmentState:
             "failed" or "stopped" (its host fallback does, for good).
         seconds: spent on its engine so far.
         message: the vendor's, of a failure; else empty.
-
     """
 
     name: str
@@ -71,7 +69,6 @@ class Readiness:
 
     Attributes:
         segments: the state of every segment, in the order of the report.
-
     """
 
     segments: tuple[SegmentState, ...] = ()

@@ -33,7 +33,6 @@ def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact
     Raises:
         ByocError: whatever the vendor raises to refuse.
         CompileError: the vendor fails in another way, or breaks the contract.
-
     """
     (request,) = (r for r in requests if r.vendor.name == segment.vendor)
     try:
@@ -70,7 +69,6 @@ def compile_segments(
 
     Raises:
         ByocError: as `compile_segment`, unless `heal` lets refusals pass.
-
     """
     lenient = heal is True or (isinstance(heal, Healing) and heal.refusals)
     artifacts, refused = [], {}
@@ -93,7 +91,6 @@ def vendor_use(request: Requested) -> VendorUse:
 
     Returns:
         What a `Program` keeps of it.
-
     """
     vendor = request.vendor
     return VendorUse(vendor.version, request.options.model_dump(), vendor.runtime, vendor.processor)

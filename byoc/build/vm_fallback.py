@@ -46,7 +46,6 @@ def with_vm_fallbacks(
 
     Raises:
         CompileError: the host cannot run a segment and there is no `refused` to tell.
-
     """
     from byoc import host
 

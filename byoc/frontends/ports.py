@@ -39,7 +39,6 @@ def port_types(
 
     Raises:
         ModelError: a port is no tensor of known rank.
-
     """
     values = values or {}
 

@@ -28,7 +28,6 @@ def candidate_plans() -> Iterator[Strategy]:
 
     Returns:
         Strategies, the most promising first; two may agree on a model.
-
     """
     yield Strategy("search", _best)
     yield Strategy("narrow search", _narrow)

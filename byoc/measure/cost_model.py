@@ -82,7 +82,6 @@ class FittedCosts:
         wanted: composites that a search has asked for, as segments of their own.
         host_ops: source name → op of the host.
         host: content of an op → its seconds on the host.
-
     """
 
     timer: SegmentTimer
@@ -135,7 +134,6 @@ class FittedCosts:
 
         Returns:
             Each as a segment of its own, those with most work first.
-
         """
         unknown = [
             (key, segment)
@@ -153,7 +151,6 @@ class FittedCosts:
 
         Returns:
             Costs that ask this model for composites and segments.
-
         """
         rates = {**(given.rates if given else {}), **self._rates}
         return Costs(rates=rates, measured=self)
@@ -163,7 +160,6 @@ class FittedCosts:
 
         Args:
             segments: those of whole plans.
-
         """
         timed = [(s, t) for s in segments if (t := self.timer.known(s)) is not None]
         for request in self.requests:
@@ -191,7 +187,6 @@ class FittedCosts:
 
         Returns:
             Seconds; None where neither place was fitted or the size is not known.
-
         """
         places = [place for place in (source, target) if place in self.fitted]
         if not places or nbytes is None:

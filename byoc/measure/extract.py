@@ -21,7 +21,6 @@ def segment_of_match(match: Match, vendor: str, name: str, parts: Mapping[str, i
 
     Returns:
         What the vendor would be given if it got these ops alone.
-
     """
     nodes = match.nodes
     made = {v for node in nodes for v in node.outputs}

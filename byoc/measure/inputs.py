@@ -6,16 +6,16 @@ look up rows of a table (token ids) stay within it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byoc.bench.inputs import random_inputs
 from byoc.errors import OptionError, choices
-from byoc.frontends.ports import port_types
 from byoc.segment import Array, TensorType
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
+    from byoc.runtime.program import PortType
 
 __all__ = ["SampleInputs", "sample_inputs"]
 
@@ -26,18 +26,20 @@ class SampleInputs(NamedTuple):
     Attributes:
         arrays: input → array; empty where a size is missing.
         missing: symbolic dimensions without a size.
-
     """
 
     arrays: Mapping[str, Array]
     missing: tuple[str, ...] = ()
 
 
-def sample_inputs(model: Model, dims: Mapping[str, int] | None, seed: int = 0) -> SampleInputs:
+def sample_inputs(
+    model: Model, ports: Sequence[PortType], dims: Mapping[str, int] | None, seed: int = 0
+) -> SampleInputs:
     """Draw random inputs for a model.
 
     Args:
         model: the model as it was imported.
+        ports: names and types of its inputs, in order.
         dims: symbolic dimension → its size.
         seed: of the random numbers.
 
@@ -46,10 +48,7 @@ def sample_inputs(model: Model, dims: Mapping[str, int] | None, seed: int = 0) -
 
     Raises:
         OptionError: `dims` names a dimension that there is not, or a size that is none.
-
     """
-    main = model.mod["main"]
-    ports, _ = port_types(main, model.inputs, model.outputs)
     types = {port.name: port.type for port in ports}
     sizes = dims or {}
     symbols = dict.fromkeys(d for t in types.values() for d in t.shape if isinstance(d, str))
@@ -57,7 +56,7 @@ def sample_inputs(model: Model, dims: Mapping[str, int] | None, seed: int = 0) -
     if missing:
         return SampleInputs({}, missing)
     _check_dims(types, sizes)
-    limits = _table_rows(main, model.inputs)
+    limits = _table_rows(model.mod["main"], model.inputs)
     return SampleInputs(random_inputs(types, seed, dims=sizes, limits=limits))
 
 

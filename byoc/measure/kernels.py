@@ -36,7 +36,6 @@ class HostOp:
     Attributes:
         content: its key; equal for ops that do the same work.
         work: its share of the kernel it is in, in any unit.
-
     """
 
     content: str
@@ -60,7 +59,6 @@ def time_kernels(
 
     Returns:
         Content of an op → seconds on the host, noise (a share), and number of samples.
-
     """
     plan = program.body
     if not isinstance(plan, Plan) or program.host is None:

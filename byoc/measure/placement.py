@@ -312,7 +312,6 @@ def measure_placement(
     Raises:
         CompileError: no placement can be built.
         OptionError: no placement obeys the constraints.
-
     """
     run = _Search(model, requests, constraints, Budget(budget), store, progress)
     run.baselines()

@@ -26,7 +26,6 @@ def time_queue_hop(one: str, other: str) -> Timed:
 
     Returns:
         Seconds of one hop; 0 when they are one queue.
-
     """
     if one == other:
         return Timed(0.0)

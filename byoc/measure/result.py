@@ -34,7 +34,6 @@ def finished_report(
 
     Returns:
         The report that users see, its plans from the fastest to the slowest.
-
     """
     timed = {s.name: t for s in segments if (t := costs.timer.known(s)) is not None}
     records = tuple(

@@ -38,7 +38,6 @@ def machine() -> str:
 
     Returns:
         Text that is equal for runs whose times can be compared.
-
     """
     return f"{machine_name()}, {num_threads()} threads"
 
@@ -52,7 +51,6 @@ def draw(kind: TensorType, seed: int) -> Array:
 
     Returns:
         A fresh array whose memory begins at a multiple of 64 bytes.
-
     """
     dtype = numpy_dtype(kind.dtype)
     array = aligned_empty(_shape(kind), dtype)
@@ -67,7 +65,6 @@ class SegmentTimer:
     Args:
         requests: the vendors that were asked for.
         store: where measurements come from and go to.
-
     """
 
     def __init__(self, requests: Sequence[Requested], store: Store) -> None:
@@ -111,7 +108,6 @@ class SegmentTimer:
 
         Raises:
             ByocError: what its vendor raised, each time.
-
         """
         arrays = [a.__array_interface__["data"][0] for a in segment.constants.values()]
         key = (segment.vendor, self.content(segment)[1], tuple(arrays))
@@ -144,7 +140,6 @@ class SegmentTimer:
 
         Returns:
             Its seconds, infinite for one that its vendor refuses; None: not measured yet.
-
         """
         key = self.key(segment)
         found = self._timed.get(key)
@@ -171,7 +166,6 @@ class SegmentTimer:
             enough: asked before each batch; once true, the rest stays unknown.
             done: told how many were looked at.
             keep: hold the compiled segments for `artifact`.
-
         """
         for batch in _batches(segments, _BATCH):
             if enough():
@@ -199,7 +193,6 @@ class SegmentTimer:
 
         Returns:
             Seconds of one hop, 0 for the host's own queue; measured once and kept in the store.
-
         """
         if processor == _HOST_QUEUE:
             return 0.0

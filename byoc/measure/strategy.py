@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from byoc.build.program import compile_program
 from byoc.build.segments import HealSpec
+from byoc.frontends.ports import port_types
 from byoc.measure.inputs import sample_inputs
 from byoc.measure.placement import measure_placement
 from byoc.placement.constraints import Constraints
@@ -19,7 +20,7 @@ from byoc.plugins.discovery import Requested
 from byoc.report.partition_report import PartitionReport
 from byoc.runtime.program import Program
 from byoc.timing.budget import parse_budget
-from byoc.timing.progress import Progress, show_progress
+from byoc.timing.progress import show_progress
 from byoc.timing.store import Store
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ def measured_program(
         OptionError: `budget` is no time, `dims` names no dimension of the model, or no placement
             obeys the constraints.
         CompileError: no placement can be built.
-
     """
     seconds = parse_budget(budget)
     with show_progress() as progress:
-        sample = sample_inputs(model, dims)
+        ports, _ = port_types(model.mod["main"], model.inputs, model.outputs)
+        sample = sample_inputs(model, ports, dims)
         if sample.missing:
             name = sample.missing[0]
             progress.say(
@@ -70,7 +71,11 @@ def measured_program(
                 f"timed without its size; placed by predicted time instead. Give dims="
                 f"{{{name!r}: N}} to measure"
             )
-            return _predicted(model, requests, constraints, progress, heal)
+            vendors = [request.vendor for request in requests]
+            parts = constraints.partition(model.mod, vendors, "model")
+            notes = (*parts.report.warnings, *progress.notes)
+            parts = replace(parts, report=replace(parts.report, warnings=notes))
+            return compile_program(model, parts, requests, heal)
         with Store(say=progress.say) as store:
             return measure_placement(
                 model,
@@ -82,18 +87,3 @@ def measured_program(
                 budget=seconds,
                 heal=heal,
             )
-
-
-def _predicted(
-    model: Model,
-    requests: Sequence[Requested],
-    constraints: Constraints,
-    progress: Progress,
-    heal: HealSpec,
-) -> tuple[Program, PartitionReport]:
-    """The program that is predicted to be the fastest."""
-    vendors = [request.vendor for request in requests]
-    parts = constraints.partition(model.mod, vendors, "model")
-    notes = (*parts.report.warnings, *progress.notes)
-    parts = replace(parts, report=replace(parts.report, warnings=notes))
-    return compile_program(model, parts, requests, heal)

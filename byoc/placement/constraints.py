@@ -35,7 +35,6 @@ class Constraints:
         costs: figures to predict from; None: the vendors' own.
         min_segment_ops: segments with fewer ops stay on the host; None: the strategy's default.
         min_segment_flops: segments with less work (floating-point operations) stay on the host.
-
     """
 
     policy: Policy | None = None
@@ -55,7 +54,6 @@ class Constraints:
 
         Raises:
             OptionError: the file places operators on a vendor that is not among `vendors`.
-
         """
         if not model.rules:
             return self
@@ -89,7 +87,6 @@ class Constraints:
         Raises:
             OptionError: constraints that no placement can obey, or that do not fit the vendors.
             VendorError: a vendor breaks its contract.
-
         """
         from byoc.partition import partition_module
 
@@ -123,6 +120,5 @@ def resolve_constraints(
 
     Raises:
         OptionError: `policy` is neither, or its file is not legal.
-
     """
     return Constraints(resolve_policy(policy), costs, min_segment_ops, min_segment_flops)

@@ -33,9 +33,29 @@ if TYPE_CHECKING:
     from byoc.partition import PartitionReport
     from byoc.vendor import Vendor
 
-__all__ = ["Group", "Lock", "make_lock", "read_lock", "write_lock"]
+__all__ = ["Group", "Lock", "lock_placement", "make_lock", "read_lock", "write_lock"]
 
 _HOST = "host"
+
+
+def lock_placement(
+    path: str | os.PathLike[str],
+    mod: tvm.IRModule,
+    report: PartitionReport,
+    vendors: Iterable[Vendor],
+) -> None:
+    """Write a placement to a file: `make_lock`, then `write_lock`.
+
+    Args:
+        path: the file; one that exists is replaced.
+        mod: the module before it was partitioned.
+        report: of partitioning it.
+        vendors: those that were asked for.
+
+    Raises:
+        LockError: the file cannot be written.
+    """
+    write_lock(make_lock(mod, report, vendors), path)
 
 
 def make_lock(mod: tvm.IRModule, report: PartitionReport, vendors: Iterable[Vendor]) -> Lock:
@@ -51,7 +71,6 @@ def make_lock(mod: tvm.IRModule, report: PartitionReport, vendors: Iterable[Vend
 
     Raises:
         LockError: the report is not of this module.
-
     """
     from byoc.partition.snapshot.identity import identify
 
@@ -115,7 +134,6 @@ def write_lock(lock: Lock, path: str | os.PathLike[str]) -> None:
 
     Raises:
         LockError: the file cannot be written.
-
     """
     target = Path(path)
     aside = target.with_name(f".{target.name}.{os.getpid()}")
@@ -141,7 +159,6 @@ def read_lock(path: str | os.PathLike[str]) -> Lock:
     Raises:
         LockError: the file cannot be read, is no lock, is of another schema version or is damaged;
             the message has line and column where there are any.
-
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

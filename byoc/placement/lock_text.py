@@ -45,7 +45,6 @@ def render_lock(lock: Lock) -> str:
 
     Returns:
         The text; equal locks have equal texts, byte for byte.
-
     """
     head = {
         "schema": SCHEMA,
@@ -140,7 +139,6 @@ def parse_lock(text: str, path: str) -> Lock:
 
     Raises:
         LockError: the text is no lock, of another schema version, or damaged.
-
     """
     try:
         data = yaml.load(text, Loader=_Loader)

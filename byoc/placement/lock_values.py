@@ -6,12 +6,12 @@ In: nothing. Out: frozen records that `lock_text` writes and reads, `lock` makes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Group", "Lock"]
+from byoc.report.records import HOST, OpRecord
 
-_HOST = "host"
+__all__ = ["Group", "Lock"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,6 @@ class Group:
         segment: the segment's name; "" on the host.
         function: the Relax function that holds the ops.
         us: predicted microseconds of one run of the segment, without borders.
-
     """
 
     place: str
@@ -54,7 +53,6 @@ class Lock:
         us: predicted microseconds of one run of the model.
         borders: tensors that pass from one place to another.
         path: the file it was read from, for messages.
-
     """
 
     structure: str
@@ -73,13 +71,35 @@ class Lock:
     @property
     def segments(self) -> int:
         """How many segments there are."""
-        return sum(group.place != _HOST for group in self.groups)
+        return sum(group.place != HOST for group in self.groups)
 
     @property
     def places(self) -> dict[int, str]:
         """Position of an op → "host" or "vendor.pattern"."""
         return {
-            op: group.place if group.place == _HOST else f"{group.place}.{group.patterns[k]}"
+            op: group.place if group.place == HOST else f"{group.place}.{group.patterns[k]}"
             for group in self.groups
             for k, op in enumerate(group.ops)
         }
+
+    @property
+    def title(self) -> str:
+        """What messages call the lock."""
+        return f"the lock {self.path}" if self.path else "the lock"
+
+    def first_moved(self, ops: Iterable[OpRecord]) -> tuple[OpRecord, str] | None:
+        """Compare a placement with the locked one, op by op.
+
+        Args:
+            ops: where each op of the locked model went.
+
+        Returns:
+            The first op, in the lock's order, that is in another segment, and the segment that the
+            lock has it in (or "host"); None: they agree.
+        """
+        found = {op.index: op for op in ops}
+        for group in self.groups:
+            for index in group.ops:
+                if found[index].segment != (group.segment or None):
+                    return found[index], group.segment or HOST
+        return None

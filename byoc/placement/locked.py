@@ -20,7 +20,7 @@ from byoc.placement.lock_values import Lock
 if TYPE_CHECKING:
     import tvm
 
-    from byoc.partition import PartitionReport, PartitionResult
+    from byoc.partition import PartitionResult
     from byoc.partition.placing import Strategy
     from byoc.partition.snapshot.identity import Identity
     from byoc.vendor import Vendor
@@ -50,12 +50,19 @@ def partition_locked(
     Raises:
         LockError: the file is no lock, the model is not the locked one (the message names the first
             op that differs), or a vendor of the lock is not among `vendors`.
-
     """
     lock = read_lock(path)
-    parts = constraints.partition(mod, vendors, _strategy(lock, mod, vendors))
-    _check(lock, parts.report)
-    warnings = (*parts.report.warnings, *_outdated(lock, vendors))
+    strategy = _strategy(lock, mod, vendors)
+    outdated = _outdated(lock, vendors)
+    parts = constraints.partition(mod, vendors, strategy)
+    moved = lock.first_moved(parts.report.ops)
+    if moved is not None:
+        op, segment = moved
+        raise LockError(
+            f"{lock.title} puts op {op.index}, {op.op} ({op.name}), in {segment}; now it would be "
+            f"in {op.segment or _HOST}; drop what limits segments, or make the lock again"
+        )
+    warnings = (*parts.report.warnings, *outdated)
     return replace(parts, report=replace(parts.report, warnings=warnings))
 
 
@@ -68,41 +75,23 @@ def _strategy(lock: Lock, mod: tvm.IRModule, vendors: Sequence[Vendor]) -> Strat
     for name in sorted({group.place for group in lock.groups} - {_HOST}):
         if name not in given:
             raise LockError(
-                f"{_who(lock)} puts ops on {name!r}, which is not among the vendors of this "
+                f"{lock.title} puts ops on {name!r}, which is not among the vendors of this "
                 f"run; {choices(name, given)}"
             )
     identity = identify(mod)
     if identity.structure != lock.structure:
-        raise LockError(f"{_who(lock)} does not fit the model: {_difference(lock, mod, identity)}")
+        raise LockError(f"{lock.title} does not fit the model: {_difference(lock, mod, identity)}")
     return fixed({op: p for op, p in lock.places.items() if p != _HOST}, name=lock.placement)
-
-
-def _check(lock: Lock, report: PartitionReport) -> None:
-    """Raise LockError when a placement is not the locked one, naming the first op that differs."""
-    found = {op.index: (op.segment or _HOST, op) for op in report.ops}
-    for group in lock.groups:
-        for index in group.ops:
-            segment, op = found[index]
-            if segment != (group.segment or _HOST):
-                raise LockError(
-                    f"{_who(lock)} puts op {index}, {op.op} ({op.name}), in "
-                    f"{group.segment or _HOST}; now it would be in {segment}; drop what limits "
-                    f"segments, or make the lock again"
-                )
 
 
 def _outdated(lock: Lock, vendors: Iterable[Vendor]) -> tuple[str, ...]:
     """One warning per vendor whose version is not the locked one."""
     return tuple(
-        f"{_who(lock)} was made with {vendor.name} {lock.vendors[vendor.name]}, here is "
+        f"{lock.title} was made with {vendor.name} {lock.vendors[vendor.name]}, here is "
         f"{vendor.version}: its figures may no longer hold"
         for vendor in vendors
         if lock.vendors.get(vendor.name, vendor.version) != vendor.version
     )
-
-
-def _who(lock: Lock) -> str:
-    return f"the lock {lock.path}" if lock.path else "the lock"
 
 
 def _difference(lock: Lock, mod: tvm.IRModule, identity: Identity) -> str:

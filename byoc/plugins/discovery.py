@@ -158,7 +158,6 @@ def default_vendors() -> tuple[str, ...]:
 
     Returns:
         Names, sorted; a vendor whose SDK is missing is among them, so that its use says so.
-
     """
     blocked = _blocked()
     found = []
@@ -179,7 +178,6 @@ def install_hint(name: str) -> str:
 
     Returns:
         A pip command. A package that has an extra of the vendor's name is installed with it.
-
     """
     dist = _entries()[name].dist
     if dist is None:

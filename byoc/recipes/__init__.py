@@ -43,7 +43,6 @@ class Mode(NamedTuple):
         name: as documentation calls it.
         asked: whether options ask for it.
         recipe: how it is done.
-
     """
 
     name: str
@@ -68,6 +67,5 @@ def recipe_for(options: CompileOptions) -> Recipe:
 
     Returns:
         The recipe of the first mode that is asked for.
-
     """
     return next(mode.recipe for mode in MODES if mode.asked(options))

@@ -42,7 +42,6 @@ def compile_in_background(
     Raises:
         OptionError: vendors are to compile in child processes that could not find one of them.
         ByocError: what partitioning and the host raise, and vendors of segments without a fallback.
-
     """
     how = options.background or Background()
     parts = partition(model, requests, options)

@@ -32,7 +32,6 @@ def compile_measured(model: Model, requests: Sequence[Requested], options: Compi
     Raises:
         CompileError: no placement can be built.
         OptionError: `budget` is no time, or `dims` names a dimension that there is not.
-
     """
     from byoc.measure.strategy import measured_program
 

@@ -49,7 +49,6 @@ class CompileOptions:
 
     Raises:
         OptionError: two options exclude each other; the message says which one to leave out.
-
     """
 
     placement: str | Strategy = ORDER

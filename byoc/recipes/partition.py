@@ -35,7 +35,6 @@ def partition(
         OptionError: constraints that cannot be obeyed.
         VendorError: a vendor breaks its contract.
         LockError: the lock cannot be read, or does not fit the model.
-
     """
     vendors = [request.vendor for request in requests]
     if options.locked is None:

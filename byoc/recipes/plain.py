@@ -32,7 +32,6 @@ def compile_plain(model: Model, requests: Sequence[Requested], options: CompileO
 
     Raises:
         ByocError: what partitioning, vendors and the host raise.
-
     """
     parts = partition(model, requests, options)
     program, report = compile_program(model, parts, requests, options.heal, options.isolation)

@@ -22,7 +22,6 @@ class Built(NamedTuple):
     Attributes:
         runner: answers its calls.
         report: where every op went and why.
-
     """
 
     runner: Runner

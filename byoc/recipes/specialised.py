@@ -43,7 +43,6 @@ def compile_specialised(
     Raises:
         OptionError: `specialise` names a dimension or an input that the model does not have.
         ByocError: what partitioning, vendors and the host raise.
-
     """
 
     def compile_static(bound: Model, sizes: Mapping[str, int]) -> Program:

@@ -21,7 +21,6 @@ class BackgroundRunner(PlainRunner):
     Args:
         session: answers; engines are installed in it as they become ready.
         builds: the threads that build them. They are closed when the runner goes.
-
     """
 
     def __init__(self, session: Session, builds: Builds) -> None:

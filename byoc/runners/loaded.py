@@ -25,7 +25,6 @@ def loaded_runner(program: Program) -> Runner:
     Raises:
         VendorError: a vendor's runtime is missing or refuses a segment.
         ArtifactError: the program, or one of its plans, does not hold together.
-
     """
     if not program.shapes:
         return PlainRunner(Session(program))

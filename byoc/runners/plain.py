@@ -18,7 +18,6 @@ class PlainRunner:
 
     Args:
         session: holds the model in memory.
-
     """
 
     def __init__(self, session: Session) -> None:

@@ -29,7 +29,6 @@ class SpecialisedRunner(PlainRunner):
     Args:
         shapes: the plans, and the session of the symbolic model. They are closed when the runner
             goes.
-
     """
 
     def __init__(self, shapes: Shapes) -> None:

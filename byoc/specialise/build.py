@@ -44,7 +44,6 @@ def bind_dims(model: Model, sizes: Mapping[str, int]) -> Model:
 
     Raises:
         CompileError: the sizes do not go together.
-
     """
     import tvm
     from tvm import relax
@@ -97,7 +96,6 @@ def make_shapes(
     Raises:
         OptionError: options that do not fit the model.
         ByocError: what `compile_static` raises for a named shape.
-
     """
     check_options(options, program.inputs)
     weights = _Weights()
