@@ -79,7 +79,7 @@ def partition_model(
         >>> [segment.vendor for segment in parts.segments]
         ['dnnl']
         >>> print(parts.report.table())  # doctest: +ELLIPSIS
-        ...
+        segment  ops  composites ...
     """
     requests = resolve(vendors)
     options = CompileOptions(

@@ -272,7 +272,7 @@ class Executable:
             warmup: requests before, not counted.
 
         Returns:
-            The times, in microseconds; it draws a table, JSON and a Chrome trace.
+            The times of all tasks; it draws a table, JSON and a Chrome trace.
 
         Raises:
             InputError: an input does not fit, or `requests` or `warmup` is too small.
@@ -280,7 +280,7 @@ class Executable:
 
         Example:
             >>> print(exe.profile(x).table())  # doctest: +ELLIPSIS
-            ...
+            mlp: 1 request(s), ...
         """
         return self._runner.profile(*inputs, requests=requests, warmup=warmup)
 

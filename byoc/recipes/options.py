@@ -1,4 +1,4 @@
-"""`CompileOptions`: what users ask of a compilation, and which wishes exclude each other.
+"""`CompileOptions`: what users ask of a compilation, and what excludes what.
 
 In: the keywords of `byoc.compile` and `byoc.partition_model`. Out: one frozen value that every
 recipe takes. Combinations that make no sense are refused when the value is made, by one table.
