@@ -40,7 +40,12 @@ ALIGNMENT = 64  # bytes; TVM's kernels assume it and do not check
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan and the arrays behind its constants, in the order the plan counts them."""
+    """A plan and the arrays behind its constants.
+
+    Attributes:
+        plan: tasks, tensors and where their bytes lie.
+        constants: the arrays, in the order in which the plan counts them.
+    """
 
     plan: Plan
     constants: tuple[Array, ...]
@@ -299,12 +304,20 @@ def make_plan(
     processors: Mapping[str, str] | None = None,
     sources: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Planned:
-    """Plan a lowered, static function.
+    """Plan a lowered, static function: tasks in order, their dependencies, and one memory plan.
 
-    main: only kernel calls, segment calls, reshapes, tuples and aliases (`byoc.host.lower`).
-    inputs, outputs: the model's names, in order. processors: segment name → its queue.
-    sources: variable name → names in the source model, where they differ.
-    Raises CompileError when something else is left in `main`.
+    Args:
+        main: only kernel calls, segment calls, reshapes, tuples and aliases (`byoc.host.lower`).
+        inputs: the model's input names, in order.
+        outputs: its output names, in order.
+        processors: segment name → its queue; host kernels run on "cpu".
+        sources: variable name → names in the source model, where they differ.
+
+    Returns:
+        The plan and its constants.
+
+    Raises:
+        CompileError: something else is left in `main`.
     """
     walk = _Walk(processors or {}, sources or {})
     ports: list[tuple[str, _Window]] = []

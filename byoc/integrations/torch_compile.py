@@ -62,13 +62,23 @@ def byoc(
     options: Mapping[str, Any] | None = None,
     mode: str | None = None,
 ) -> Callable[..., Any]:
-    """The backend: what `torch.compile` calls with every graph it has captured.
+    """Compile a graph that `torch.compile` has captured: the backend that it calls.
 
-    options: those of `byoc.compile` (vendors: by default those that
-    `byoc.plugins.discovery.default_vendors` names; placement, policy, …); ``strict``:
-    raise instead of letting torch run what cannot be compiled (default False); ``freeze``: compile
-    weights in (default True), else they are inputs always.
-    Raises OptionError for other options, ModelError for tensors that are not on the CPU.
+    Args:
+        graph: what Dynamo has captured.
+        example_inputs: tensors like those it will be called with.
+        options: those of `byoc.compile` (vendors: by default those that call themselves the
+            default; placement, policy, …); ``strict``: raise instead of letting torch run what
+            cannot be compiled (default False); ``freeze``: compile weights in (default True), else
+            they are inputs always.
+        mode: none is known.
+
+    Returns:
+        What torch calls in place of the graph.
+
+    Raises:
+        OptionError: another option, or a mode.
+        ModelError: a tensor is not on the CPU.
     """
     settings = _settings(options or {}, mode)
     for node, value in zip(graph.graph.find_nodes(op="placeholder"), example_inputs, strict=False):

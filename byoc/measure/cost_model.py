@@ -101,7 +101,15 @@ class FittedCosts:
     # -- what the search asks ----------------------------------------------------------------------
 
     def piece(self, place: str, match: Match) -> float | None:
-        """See `byoc.partition.placing.Measured`; unknown composites are noted in `wanted`."""
+        """Seconds of one composite inside a segment (`byoc.partition.placing.Measured`).
+
+        Args:
+            place: a vendor's name, or the host.
+            match: the composite; one that is asked for the first time is noted in `wanted`.
+
+        Returns:
+            Seconds; None: not known yet.
+        """
         content = match_content(match)
         if place == HOST:
             (node,) = match.nodes
@@ -118,13 +126,30 @@ class FittedCosts:
         return self._pieces.get(key)
 
     def segment(self, place: str, match: Match) -> float | None:
-        """See `byoc.partition.placing.Measured`."""
+        """Seconds of a whole segment (`byoc.partition.placing.Measured`).
+
+        Args:
+            place: a vendor's name.
+            match: all ops of the segment.
+
+        Returns:
+            Seconds without its border; None: no such segment was timed.
+        """
         if not self._segments:
             return None
         return self._segments.get((place, match_content(match)))
 
     def border(self, source: str, target: str, nbytes: int) -> float | None:
-        """See `byoc.partition.placing.Measured`: borders are in `costs`'s rates."""
+        """Seconds of one border: not known here, as the rates of `costs` hold what was fitted.
+
+        Args:
+            source: a vendor's name, or the host.
+            target: the same, of what reads.
+            nbytes: size of the tensor that crosses.
+
+        Returns:
+            None.
+        """
         return None
 
     # -- what was measured -------------------------------------------------------------------------

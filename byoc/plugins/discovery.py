@@ -47,7 +47,16 @@ VendorSpec = Sequence[str | Vendor] | Mapping[str | Vendor, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class VendorInfo:
-    """One vendor as `byoc vendors` shows it; `reason` says why it is not available."""
+    """One vendor as `byoc vendors` shows it.
+
+    Attributes:
+        name: what users ask for.
+        version: the backend's; "" when the vendor cannot be imported.
+        available: whether it can be used here.
+        reason: why it cannot; else empty.
+        origin: the package that publishes it.
+        processor: the queue its segments run on.
+    """
 
     name: str
     version: str
@@ -59,7 +68,13 @@ class VendorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """A usable vendor with validated options; its patterns in the order they are tried."""
+    """A usable vendor with its options checked.
+
+    Attributes:
+        vendor: the vendor, with the patterns that the options leave in force.
+        options: a value of the vendor's options model.
+        patterns: in the order in which they are tried.
+    """
 
     vendor: Vendor
     options: Any
@@ -138,9 +153,16 @@ def vendors() -> tuple[VendorInfo, ...]:
 
 
 def find(name: str) -> Vendor:
-    """The vendor of that name, available or not.
+    """Find an installed vendor by name, usable or not.
 
-    Raises VendorError when it is unknown (the message lists what there is), blocked or broken.
+    Args:
+        name: as the package publishes it.
+
+    Returns:
+        The vendor, checked against the contract.
+
+    Raises:
+        VendorError: it is unknown (the message lists what there is), blocked or broken.
     """
     entries = _entries()
     if name in _blocked():
@@ -187,7 +209,18 @@ def install_hint(name: str) -> str:
 
 
 def validate_options(vendor: Vendor, options: Mapping[str, Any]) -> Any:
-    """Options as the vendor's model. Raises OptionError naming bad fields and the legal ones."""
+    """Check options by the vendor's model of them.
+
+    Args:
+        vendor: whose options they are.
+        options: name → value.
+
+    Returns:
+        A value of the vendor's options model.
+
+    Raises:
+        OptionError: unknown options or wrong values; the message names them and the legal ones.
+    """
     try:
         return vendor.options(**dict(options))
     except (pydantic.ValidationError, TypeError) as error:
@@ -207,8 +240,16 @@ def validate_options(vendor: Vendor, options: Mapping[str, Any]) -> Any:
 def resolve(spec: VendorSpec) -> tuple[Requested, ...]:
     """Check what a user asks for. An empty spec is legal: everything goes to the host.
 
-    Raises VendorError for an unknown, unavailable, repeated or malformed vendor, OptionError
-    for bad options. A requested vendor that cannot be used is always an error.
+    Args:
+        spec: names or `Vendor` values, or a mapping of these to options.
+
+    Returns:
+        The vendors in the order that was asked for, which is the order of preference.
+
+    Raises:
+        VendorError: a vendor is unknown, not usable, asked for twice, or malformed. One that cannot
+            be used is always an error, never left out.
+        OptionError: options that the vendor does not have.
     """
     if isinstance(spec, str):
         raise VendorError(

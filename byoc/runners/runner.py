@@ -54,27 +54,83 @@ class Runner(Protocol):
     def max_in_flight(self, limit: int) -> None: ...
 
     def run_positional(self, inputs: Sequence[Any]) -> list[Array]:
-        """Run on inputs in order; the outputs in order."""
+        """Run on inputs in order.
+
+        Args:
+            inputs: arrays, one per input of the model.
+
+        Returns:
+            The outputs, in order.
+
+        Raises:
+            InputError: an input does not fit.
+            ExecutionError: a task fails and no host fallback makes it good.
+        """
         ...
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Run on inputs by name; the outputs by name."""
+        """Run on inputs by name.
+
+        Args:
+            inputs: name → array.
+
+        Returns:
+            Name of an output → array.
+
+        Raises:
+            InputError: an input does not fit.
+            ExecutionError: a task fails and no host fallback makes it good.
+        """
         ...
 
     def submit(self, *inputs: Any, deadline: float | None, timeout: float | None) -> Future:
-        """Begin a request."""
+        """Begin a request and return at once.
+
+        Args:
+            inputs: in order, or one mapping by name.
+            deadline: seconds from now, after which the request is dropped; None: no limit.
+            timeout: seconds to wait for its turn; None: no limit.
+
+        Returns:
+            A future of what the executable returns for a call.
+        """
         ...
 
     async def acall(self, *inputs: Any, deadline: float | None) -> Any:
-        """Wait for a request's turn and answer without blocking the event loop."""
+        """Wait for a request's turn and answer without blocking the event loop.
+
+        Args:
+            inputs: in order, or one mapping by name.
+            deadline: seconds from now, after which the request is dropped; None: no limit.
+
+        Returns:
+            What the executable returns for a call.
+        """
         ...
 
     def map(self, inputs: Iterable[Any], *, deadline: float | None) -> Generator[Any, None, None]:
-        """Answer many inputs in order, several of them on their way at a time."""
+        """Answer many inputs in order, several of them on their way at a time.
+
+        Args:
+            inputs: an array, a tuple or a mapping each.
+            deadline: seconds for each request; None: no limit.
+
+        Returns:
+            A generator of the answers.
+        """
         ...
 
     def profile(self, *inputs: Any, requests: int, warmup: int) -> Profile:
-        """Run and keep the times of every task."""
+        """Run and keep the times of every task.
+
+        Args:
+            inputs: in order, or one mapping by name.
+            requests: how many to run.
+            warmup: requests before, not counted.
+
+        Returns:
+            The times.
+        """
         ...
 
     @property
@@ -88,7 +144,14 @@ class Runner(Protocol):
         ...
 
     def wait(self, timeout: float | None) -> Readiness:
-        """Wait until nothing is being built, `timeout` seconds at most."""
+        """Wait until nothing is being built.
+
+        Args:
+            timeout: seconds to wait at most; None: as long as it takes.
+
+        Returns:
+            Which segments run on their engines then.
+        """
         ...
 
     def close(self) -> None:
