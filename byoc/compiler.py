@@ -92,7 +92,7 @@ def partition_model(
 
     source = import_model(model, params)
     chosen = [request.vendor for request in requests]
-    options = replace(options, constraints=options.constraints.with_rules_of(source, chosen))
+    options = replace(options, constraints=options.constraints.after(source.rules, chosen))
     parts = partition(source, requests, options)
     if lock is not None:
         from byoc.placement.lock import lock_placement
@@ -183,7 +183,7 @@ def compile(
     from byoc.frontends import import_model
 
     source = import_model(model, params)
-    options = replace(options, constraints=options.constraints.with_rules_of(source, chosen))
+    options = replace(options, constraints=options.constraints.after(source.rules, chosen))
     recipe = recipe_for(options)
     built = recipe(source, requests, options)
     if lock is not None:

@@ -17,10 +17,9 @@ from byoc.placement.policy_file import resolve_policy
 if TYPE_CHECKING:
     import tvm
 
-    from byoc.frontends import Model
     from byoc.partition import PartitionResult
     from byoc.partition.placing import Costs, Strategy
-    from byoc.partition.placing.policy import Policy
+    from byoc.partition.placing.policy import Policy, Rule
     from byoc.vendor import Vendor
 
 __all__ = ["Constraints", "resolve_constraints"]
@@ -42,11 +41,11 @@ class Constraints:
     min_segment_ops: int | None = None
     min_segment_flops: float | None = None
 
-    def with_rules_of(self, model: Model, vendors: Sequence[Vendor]) -> Constraints:
-        """Add the placement rules that the model's file holds; the user's come later and win.
+    def after(self, rules: Sequence[Rule], vendors: Sequence[Vendor]) -> Constraints:
+        """Put the placement rules that a model's file holds before these constraints, which win.
 
         Args:
-            model: the model as it was imported.
+            rules: `byoc.frontends.Model.rules`.
             vendors: those of this run.
 
         Returns:
@@ -55,12 +54,12 @@ class Constraints:
         Raises:
             OptionError: the file places operators on a vendor that is not among `vendors`.
         """
-        if not model.rules:
+        if not rules:
             return self
         from byoc.partition.placing.policy import Policy
 
         names = [vendor.name for vendor in vendors]
-        for rule in model.rules:
+        for rule in rules:
             if rule.place not in names:
                 raise OptionError(
                     f"{rule.at}the model places operators on {rule.place!r}, which is not among "
@@ -69,7 +68,7 @@ class Constraints:
                     f"byoc.frontends.read_relay(…, placement=False)"
                 )
         own = self.policy or Policy()
-        return replace(self, policy=replace(own, rules=(*model.rules, *own.rules)))
+        return replace(self, policy=replace(own, rules=(*rules, *own.rules)))
 
     def partition(
         self, mod: tvm.IRModule, vendors: Sequence[Vendor], placement: str | Strategy
