@@ -1,12 +1,14 @@
 """`Executable`: a compiled model as users hold it, and `load`.
 
-Nothing here imports TVM: a deployed model needs tvm-ffi and byoc's runtime only.
+    byoc.compile ──▶ Runner ──▶ Executable ──save──▶ model.byoc ──load──▶ Executable
+
+An executable forwards every call to its runner (`byoc.runners`), of which there is one per way of
+compiling. Nothing here imports TVM: a deployed model needs tvm-ffi and byoc's runtime only.
 """
 
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -14,29 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byoc.errors import ArtifactError
-from byoc.runtime import (
-    Fault,
-    Future,
-    Healing,
-    Memory,
-    Profile,
-    Session,
-    load_program,
-    save_program,
-)
+from byoc.runners import Runner, loaded_runner
+from byoc.runtime import Fault, Future, Healing, Memory, Profile, load_program, save_program
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
-from byoc.runtime.program import PortType, Program
+from byoc.runtime.program import REPORT_MEMBER, PortType, Program
 from byoc.segment import Array
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 if TYPE_CHECKING:
-    from byoc.build.background import Builds, Readiness
+    from byoc.build.readiness import Readiness
     from byoc.partition import PartitionReport
-    from byoc.specialise import Shapes, Specialisations
+    from byoc.specialise.options import Specialisations
 
-__all__ = ["REPORT_MEMBER", "Executable", "load"]
-
-REPORT_MEMBER = "report.json"
+__all__ = ["Executable", "load"]
 
 
 class Executable:
@@ -44,29 +36,19 @@ class Executable:
 
     It may be called from several threads at once. `submit`, `map` and `acall` keep several requests
     in flight, so that processors work at the same time.
+
+    Args:
+        runner: answers the calls.
+        report: where every op went; None: the one that the program carries.
     """
 
-    def __init__(
-        self,
-        program: Program,
-        report: PartitionReport | None = None,
-        *,
-        session: Session | None = None,
-        builds: Builds | None = None,
-        shapes: Shapes | None = None,
-    ) -> None:
+    def __init__(self, runner: Runner, report: PartitionReport | None = None) -> None:
+        self._runner = runner
         self._report = report
-        self._session = Session(program) if session is None else session
-        self._builds = builds
-        if builds is not None:
-            weakref.finalize(self, builds.close)
-        self._shapes = shapes
-        if shapes is not None:
-            weakref.finalize(self, shapes.close)
 
     @property
     def _program(self) -> Program:
-        return self._session.program
+        return self._runner.program
 
     @property
     def name(self) -> str:
@@ -101,73 +83,124 @@ class Executable:
     @property
     def memory(self) -> Memory:
         """Bytes of weights, packed weights, workspace, inputs and outputs; known before a run."""
-        return self._session.memory
+        return self._runner.memory
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
-        """Run on inputs given in order (numpy arrays or anything that speaks DLPack).
+        """Run on inputs given in order.
 
-        Returns one array, or a tuple of them when the model has several outputs.
-        Raises InputError, ExecutionError.
+        Args:
+            inputs: numpy arrays, or anything on the CPU that speaks DLPack, of the types that
+                `inputs` tells. They are read in place where their layout allows it.
+
+        Returns:
+            One fresh numpy array, or a tuple of them when the model has several outputs.
+
+        Raises:
+            InputError: an input is missing, or has another shape or dtype.
+            ExecutionError: a task fails and no host fallback makes it good.
+
+        Example:
+            >>> exe(x).shape
+            (1, 10)
         """
-        if self._shapes is None:
-            results = self._session.run_positional(inputs)
-        else:
-            results = self._shapes.run(self._session.check_positional(inputs))
+        results = self._runner.run_positional(inputs)
         return results[0] if len(results) == 1 else tuple(results)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Run on inputs given by name; returns the outputs by name.
+        """Run on inputs given by name.
 
-        Raises InputError on a wrong count, name, shape or dtype, ExecutionError when a task fails.
+        Args:
+            inputs: name → array, all of them; see `__call__`.
+
+        Returns:
+            Name of an output → a fresh numpy array.
+
+        Raises:
+            InputError: an input is missing, unknown, or has another shape or dtype.
+            ExecutionError: a task fails and no host fallback makes it good.
+
+        Example:
+            >>> exe.run({"input": x})["output"].shape
+            (1, 10)
         """
-        if self._shapes is None:
-            return self._session.run(inputs)
-        results = self._shapes.run(self._session.check((inputs,))[0])
-        return dict(zip(self._session.output_names, results, strict=True))
+        return self._runner.run(inputs)
 
     def submit(
         self, *inputs: Any, deadline: float | None = None, timeout: float | None = None
     ) -> Future:
-        """Begin a request and return at once: a `concurrent.futures.Future`, which can be awaited.
+        """Begin a request and return at once.
 
-        inputs: as for a call, or one mapping by name (the future then gives a dict). They are read
-        until the future is done: do not write to them meanwhile.
-        deadline: seconds from now, after which the future raises `DeadlineError` and what has
-        not begun is left out. timeout: seconds to wait while `max_in_flight` requests are on their
-        way; `QueueFullError` then. ``future.cancel()`` drops a request.
-        Raises InputError; the future raises ExecutionError.
+        Args:
+            inputs: as for a call, or one mapping by name (the future then gives a dict). They are
+                read until the future is done: do not write to them meanwhile.
+            deadline: seconds from now, after which the future raises `DeadlineError` and what has
+                not begun is left out; None: as long as it takes.
+            timeout: seconds to wait while `max_in_flight` requests are on their way; None: as long
+                as it takes.
+
+        Returns:
+            A `concurrent.futures.Future`, which can be awaited; ``cancel()`` drops the request. Its
+            result is what a call returns, its exception what a call raises.
+
+        Raises:
+            InputError: an input is missing, or has another shape or dtype.
+            QueueFullError: no request ended within `timeout`.
+
+        Example:
+            >>> future = exe.submit(x)
+            >>> future.result().shape
+            (1, 10)
         """
-        if self._shapes is None:
-            return self._session.submit(*inputs, deadline=deadline, timeout=timeout)
-        arrays, named = self._session.check(inputs)
-        choice = self._shapes.choose(arrays)
-        return choice.session.submit_checked(
-            choice.arrays, named, deadline=deadline, timeout=timeout, then=choice.then
-        )
+        return self._runner.submit(*inputs, deadline=deadline, timeout=timeout)
 
     async def acall(self, *inputs: Any, deadline: float | None = None) -> Any:
-        """`submit` for asyncio: waits for its turn and its answer without blocking the loop."""
-        if self._shapes is None:
-            return await self._session.acall(*inputs, deadline=deadline)
-        arrays, named = self._session.check(inputs)
-        choice = self._shapes.choose(arrays)
-        return await choice.session.acall_checked(
-            choice.arrays, named, deadline=deadline, then=choice.then
-        )
+        """Do what `submit` does for asyncio: wait without blocking the event loop.
+
+        Args:
+            inputs: as for `submit`.
+            deadline: seconds from now, after which `DeadlineError` is raised.
+
+        Returns:
+            What a call returns, or a dict for one mapping by name.
+
+        Raises:
+            InputError: an input is missing, or has another shape or dtype.
+            ExecutionError: a task fails and no host fallback makes it good.
+
+        Example:
+            >>> import asyncio
+            >>> asyncio.run(exe.acall(x)).shape
+            (1, 10)
+        """
+        return await self._runner.acall(*inputs, deadline=deadline)
 
     def map(
         self, inputs: Iterable[Any], *, deadline: float | None = None
     ) -> Generator[Any, None, None]:
-        """Answers to many inputs, in order, `max_in_flight` of them on their way at a time.
+        """Answer many inputs in order, `max_in_flight` of them on their way at a time.
 
-        inputs: an array each (models with one input), a tuple of arrays, or a mapping by name.
+        Args:
+            inputs: an array each (models with one input), a tuple of arrays, or a mapping by name;
+                taken from the iterable as requests end.
+            deadline: seconds for each request.
+
+        Returns:
+            A generator of what a call returns, or of dicts for mappings.
+
+        Raises:
+            InputError: an input does not fit; raised where its answer would come.
+            ExecutionError: a task fails and no host fallback makes it good.
+
+        Example:
+            >>> [y.shape for y in exe.map([x, x])]
+            [(1, 10), (1, 10)]
         """
-        return self._session.map(inputs, deadline=deadline, submit=self.submit)
+        return self._runner.map(inputs, deadline=deadline)
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Calls of segments that failed at run time and were made good by their host twins."""
-        return self._session.faults
+        """Calls of segments that failed at run time and were made good by their host fallbacks."""
+        return self._runner.faults
 
     @property
     def ready(self) -> Readiness:
@@ -175,26 +208,27 @@ class Executable:
 
         Only ``byoc.compile(…, background=True)`` gives an executable that is not ready at once.
         """
-        if self._builds is not None:
-            return self._builds.readiness()
-        from byoc.build.background import Readiness, SegmentState
-
-        artifacts = self._program.artifacts
-        return Readiness(tuple(SegmentState(a.segment, a.vendor, "ready") for a in artifacts))
+        return self._runner.ready
 
     @property
     def workers(self) -> tuple[tuple[str, int], ...]:
         """Vendor and process id of every worker process that runs (see ``isolate``)."""
-        return self._session.workers
+        return self._runner.workers
 
     def wait(self, timeout: float | None = None) -> Readiness:
-        """Wait until no engine or plan is being built, `timeout` seconds at most.
+        """Wait until no engine or plan is being built.
 
-        Returns `ready`: engines only. What became of plans is in `specialisations`.
+        Args:
+            timeout: seconds to wait at most; None: as long as it takes.
+
+        Returns:
+            What `ready` tells then: engines only. What became of plans is in `specialisations`.
+
+        Example:
+            >>> bool(exe.wait(60))
+            True
         """
-        if self._shapes is not None:
-            self._shapes.wait(timeout)
-        return self.ready if self._builds is None else self._builds.wait(timeout)
+        return self._runner.wait(timeout)
 
     @property
     def specialisations(self) -> Specialisations:
@@ -202,49 +236,68 @@ class Executable:
 
         Empty unless it was compiled with ``specialise``.
         """
-        if self._shapes is not None:
-            return self._shapes.statistics()
-        from byoc.specialise import Specialisations
-
-        return Specialisations()
+        return self._runner.specialisations
 
     def close(self) -> None:
         """Stop what goes on in the background: engines still to come are not built any more.
 
-        The executable can be called on: segments without an engine stay on their host twins, and
-        worker processes of vendors out of process, which end now, start again.
+        The executable can be called on: segments without an engine stay on their host fallbacks,
+        and worker processes of vendors out of process, which end now, start again.
+
+        Nothing is waited for, and it may be called twice.
+
+        Example:
+            >>> exe.close()
+            >>> exe(x).shape
+            (1, 10)
         """
-        if self._builds is not None:
-            self._builds.close()
-        if self._shapes is not None:
-            self._shapes.close()
-        self._session.close()
+        self._runner.close()
 
     @property
     def max_in_flight(self) -> int:
         """Requests on their way at once; `submit` waits beyond. May be set before the first."""
-        return self._session.max_in_flight
+        return self._runner.max_in_flight
 
     @max_in_flight.setter
     def max_in_flight(self, limit: int) -> None:
-        for session in [self._session] if self._shapes is None else self._shapes.sessions():
-            session.max_in_flight = limit
+        self._runner.max_in_flight = limit
 
     def profile(self, *inputs: Any, requests: int = 1, warmup: int = 1) -> Profile:
-        """Run and keep the times of every task: ``print(exe.profile(x).table())``.
+        """Run and keep the times of every task.
 
-        requests: how many, `max_in_flight` on their way at a time: more than one shows the overlap.
-        warmup: requests before, not counted. See `byoc.runtime.Profile` for JSON and Chrome trace.
+        Args:
+            inputs: as for a call, or one mapping by name.
+            requests: how many to run, `max_in_flight` on their way at a time: more than one shows
+                the overlap of processors.
+            warmup: requests before, not counted.
+
+        Returns:
+            The times of all tasks; it draws a table, JSON and a Chrome trace.
+
+        Raises:
+            InputError: an input does not fit, or `requests` or `warmup` is too small.
+            ExecutionError: a task fails and no host fallback makes it good.
+
+        Example:
+            >>> print(exe.profile(x).table())  # doctest: +ELLIPSIS
+            mlp: 1 request(s), ...
         """
-        if self._shapes is None:
-            return self._session.profile(*inputs, requests=requests, warmup=warmup)
-        choice = self._shapes.choose(self._session.check(inputs)[0])
-        return choice.session.profile(*choice.arrays, requests=requests, warmup=warmup)
+        return self._runner.profile(*inputs, requests=requests, warmup=warmup)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as one file, whole or not at all; waits for engines being built.
 
-        Raises ArtifactError, also when an engine is missing because it failed to build.
+        Args:
+            path: the file, by custom ``….byoc``; one that exists is replaced.
+
+        Raises:
+            ArtifactError: the file cannot be written, or an engine is missing because it failed to
+                build.
+
+        Example:
+            >>> exe.save(folder / "model.byoc")
+            >>> byoc.load(folder / "model.byoc")(x).shape
+            (1, 10)
         """
         ready = self.wait()
         missing = [s for s in ready.segments if s.state != "ready"]
@@ -256,19 +309,7 @@ class Executable:
                 f"{state.vendor!r} {why}; {len(missing)} of {len(ready.segments)} segments run on "
                 f"their host twins. Compile again, without the vendor if it fails again"
             )
-        save_program(self._whole_program(), Path(path))
-
-    def _whole_program(self) -> Program:
-        """The program with the plans that are saved with it."""
-        if self._shapes is None:
-            return self._program
-        options = self._shapes.options
-        return replace(
-            self._program,
-            shapes=tuple((sizes, s.program) for sizes, s in self._shapes.prepared()),
-            buckets={dim: tuple(sizes) for dim, sizes in options.buckets.items()},
-            fill=options.fill,
-        )
+        save_program(self._runner.saved_program(), Path(path))
 
     def __repr__(self) -> str:
         ports = ", ".join(map(str, self.inputs))
@@ -285,33 +326,44 @@ def load(
     """Load a model saved by `Executable.save`.
 
     Verifies every member and that the file fits this machine before anything of it runs.
-    heal: None: host twins and their limits as the file says; False: no twins, a failing segment is
-    an ExecutionError; a `byoc.runtime.Healing`: other limits.
-    isolate: vendors that run out of process: None as the file says; True all, False none, a list of
-    names these, a `byoc.runtime.Isolation` (limits).
-    require_signature: PEM file of the ed25519 public key the file must be signed with.
-    Raises ArtifactError, VendorError when a vendor of the file is not installed, OptionError when
-    the key is none.
+
+    Args:
+        path: the file.
+        heal: None: host fallbacks and their limits as the file says; False: none, a failing segment
+            is an ExecutionError; a `byoc.runtime.Healing`: other limits.
+        isolate: vendors that run out of process. None: as the file says; True: all; False: none; a
+            list of names: these; a `byoc.runtime.Isolation`: limits.
+        require_signature: PEM file of the ed25519 public key that the file must be signed with.
+
+    Returns:
+        The model, in memory and ready to be called. Nothing of TVM is needed for it.
+
+    Raises:
+        ArtifactError: the file is damaged, not signed as required, or not made for this machine.
+        VendorError: a vendor of the file is not installed.
+        OptionError: the key is none, or `isolate` names a vendor that there is not.
+
+    Example:
+        >>> exe.save(folder / "model.byoc")
+        >>> loaded = byoc.load(folder / "model.byoc")
+        >>> loaded.name
+        'mlp'
     """
     key = None if require_signature is None else Path(require_signature)
     whole = load_program(Path(path), _find_runtime, require_signature=key)
+    plans = tuple((sizes, _adapted(plan, heal, isolate)) for sizes, plan in whole.shapes)
+    return Executable(loaded_runner(replace(_adapted(whole, heal, isolate), shapes=plans)))
 
-    def adapted(program: Program) -> Program:
-        if heal is False:
-            program = replace(program, twins={})
-        elif isinstance(heal, Healing):
-            program = replace(program, healing=heal)
-        if isolate is not None:
-            program = replace(program, isolation=resolve_isolation(isolate, program.vendors))
-        return program
 
-    if not whole.shapes:
-        return Executable(adapted(whole))
-    from byoc.specialise import saved_shapes
-
-    vm = Session(replace(adapted(whole), shapes=()))
-    plans = [(sizes, Session(adapted(program), log=vm.log)) for sizes, program in whole.shapes]
-    return Executable(vm.program, session=vm, shapes=saved_shapes(vm, plans))
+def _adapted(program: Program, heal: bool | Healing | None, isolate: IsolateSpec) -> Program:
+    """The program with what a user wants otherwise than the file says."""
+    if heal is False:
+        program = replace(program, twins={})
+    elif isinstance(heal, Healing):
+        program = replace(program, healing=heal)
+    if isolate is not None:
+        program = replace(program, isolation=resolve_isolation(isolate, program.vendors))
+    return program
 
 
 def _find_runtime(vendor: str) -> NativeRuntime | PythonRuntime:

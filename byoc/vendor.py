@@ -210,6 +210,8 @@ class Vendor:
         `rates`. Default: None for all.
     choose: (optional) (options, patterns) -> those of the patterns that these options leave in
         force. Default: all.
+    default: (optional) used where users name no vendor and one is needed, as by
+        ``torch.compile(…, backend="byoc")``. Default: False.
     api_version: version of this contract the vendor was written for.
     """
 
@@ -224,6 +226,7 @@ class Vendor:
     rates: Rates = field(default_factory=Rates)
     estimate: Callable[[Match], float | None] = _no_estimate
     choose: Callable[[Any, Sequence[Pattern]], Sequence[Pattern]] = _all_patterns
+    default: bool = False
     api_version: int = API_VERSION
 
 

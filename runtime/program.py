@@ -24,6 +24,7 @@ from byoc.segment import Array, Artifact, TensorType
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 __all__ = [
+    "REPORT_MEMBER",
     "VM_BODY",
     "VM_TWIN",
     "Healing",
@@ -37,6 +38,9 @@ __all__ = [
     "VmProgram",
     "VmTwin",
 ]
+
+REPORT_MEMBER = "report.json"
+"""The member of an artifact (and key of `Program.extras`) that holds the partition report."""
 
 
 @dataclass(frozen=True, slots=True)

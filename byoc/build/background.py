@@ -1,131 +1,52 @@
-"""`byoc.compile(..., background=True)`: answers at once, engines as they become ready.
+"""The threads that build engines while host fallbacks answer.
 
-Every segment begins as its host twin, which is compiled with the rest of the host's work. Threads
-build the engines meanwhile; one that is ready takes the twin's place, from one call to the next::
+Every segment begins as its host fallback, which is compiled with the rest of the host's work.
+Threads build the engines meanwhile; one that is ready takes the fallback's place, from one call to
+the next::
 
-    call ─▶ slot ─▶ host twin                compile ─▶ load ─▶ slot.set(engine)
-              └───▶ engine, once it is there    └─ fails: the twin stays, `exe.faults` tells
+    call ─▶ slot ─▶ host fallback            compile ─▶ load ─▶ slot.set(engine)
+              └───▶ engine, once it is there    └─ fails: the fallback stays, `exe.faults` tells
 
-With `processes`, the vendor's compiler runs in a child process: it cannot hold Python's lock, take
-this process down, or outlive it.
+With `Background.processes`, the vendor's compiler runs in a child process: it cannot hold Python's
+lock, take this process down, or outlive it.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from byoc.build.child_process import BuildStoppedError, build_in_process, check_spawnable
-from byoc.build.program import HealSpec, build_program, compile_segment
-from byoc.errors import ByocError, OptionError
-from byoc.runtime import Healing, Isolation, Session
+from byoc.build.child_process import BuildStoppedError, build_in_process
+from byoc.build.progress import BuildProgress
+from byoc.build.readiness import OPEN_STATES, Background, Readiness, SegmentState, State
+from byoc.build.segments import compile_segment
+from byoc.errors import ByocError
 from byoc.segment import Artifact, Segment
 
 if TYPE_CHECKING:
-    from byoc.frontends import Model
-    from byoc.partition import PartitionReport, PartitionResult
     from byoc.plugins.discovery import Requested
+    from byoc.runtime import Session
 
-__all__ = ["Background", "Builds", "Readiness", "SegmentState", "compile_in_background"]
-
-State = Literal["waiting", "building", "ready", "failed", "stopped"]
-
-_OPEN: tuple[State, ...] = ("waiting", "building")
-
-
-@dataclass(frozen=True, slots=True)
-class Background:
-    """How engines are built while their host twins answer.
-
-    workers: how many at once (None: one per CPU, 4 at most). processes: the vendor's `compile` runs
-    in a child process, which needs a vendor that is installed under its name.
-    """
-
-    workers: int | None = None
-    processes: bool = False
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise OptionError(f"Background.workers must be 1 or more, found {self.workers!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentState:
-    """One segment: "waiting" or "building" (its host twin answers), "ready" (its engine does),
-    "failed" or "stopped" (its host twin does, for good).
-
-    seconds: spent on its engine so far. message: the vendor's, of a failure.
-    """
-
-    name: str
-    vendor: str
-    state: State
-    seconds: float = 0.0
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """How far the engines of an executable are; true when none is waited for any more.
-
-    A failed engine is not waited for: ask `failed`, or `complete`.
-    """
-
-    segments: tuple[SegmentState, ...] = ()
-
-    def __bool__(self) -> bool:
-        return not any(s.state in _OPEN for s in self.segments)
-
-    @property
-    def complete(self) -> bool:
-        """True when every segment runs on its engine."""
-        return all(s.state == "ready" for s in self.segments)
-
-    @property
-    def ready(self) -> tuple[str, ...]:
-        """Names of the segments that run on their engines."""
-        return self._names("ready")
-
-    @property
-    def building(self) -> tuple[str, ...]:
-        """Names of those whose engines are being built or wait for it."""
-        return self._names(*_OPEN)
-
-    @property
-    def failed(self) -> Mapping[str, str]:
-        """Segment → why its engine could not be built; its host twin answers."""
-        return {s.name: s.message for s in self.segments if s.state == "failed"}
-
-    @property
-    def stopped(self) -> tuple[str, ...]:
-        """Names of those that were still to be built when the executable was closed."""
-        return self._names("stopped")
-
-    def _names(self, *states: State) -> tuple[str, ...]:
-        return tuple(s.name for s in self.segments if s.state in states)
-
-    def __str__(self) -> str:
-        counts = [
-            f"{len(names)} {word}"
-            for word, names in (
-                ("building", self.building),
-                ("failed", self.failed),
-                ("stopped", self.stopped),
-            )
-            if names
-        ]
-        return ", ".join([f"{len(self.ready)} of {len(self.segments)} segments ready", *counts])
+__all__ = ["Background", "Builds", "Readiness", "SegmentState"]
 
 
 class Builds:
-    """The engines of one session, being built. Threads hold the session weakly."""
+    """The engines of one session, being built by threads that hold the session weakly.
+
+    Args:
+        session: where engines are installed; `late` segments run on their host fallbacks in it.
+        segments: all segments of the model.
+        late: names of those whose engines are to be built.
+        requests: the vendors that build them.
+        options: how many threads, and whether vendors compile in child processes.
+        heal: keep the host fallback behind an engine, for calls that fail.
+    """
 
     def __init__(
         self,
@@ -156,7 +77,11 @@ class Builds:
     # -- asked by users -------------------------------------------------------------------------
 
     def readiness(self) -> Readiness:
-        """How far they are."""
+        """Tell how far the engine of every segment is.
+
+        Returns:
+            The states at this moment.
+        """
         if self._pid != os.getpid():  # a forked child has none of the threads
             self._stopping.set()
         now = time.monotonic()
@@ -164,16 +89,23 @@ class Builds:
             return Readiness(tuple(self._seen(s, now) for s in self._states.values()))
 
     def _seen(self, state: SegmentState, now: float) -> SegmentState:
-        if state.state in _OPEN and self._stopping.is_set():
+        if state.state in OPEN_STATES and self._stopping.is_set():
             state = replace(state, state="stopped")
         if state.state == "building":
             state = replace(state, seconds=now - self._begun[state.name])
         return state
 
     def wait(self, timeout: float | None = None) -> Readiness:
-        """Wait until none is left to build, `timeout` seconds at most; progress on a terminal."""
+        """Wait until no engine is left to build, with a progress bar on a terminal.
+
+        Args:
+            timeout: seconds to wait at most; None: as long as it takes.
+
+        Returns:
+            How far the engines are then.
+        """
         end = None if timeout is None else time.monotonic() + timeout
-        with _Progress(len(self._states)) as progress:
+        with BuildProgress(len(self._states)) as progress:
             while not (now := self.readiness()):
                 progress.show(now)
                 left = None if end is None else end - time.monotonic()
@@ -184,7 +116,7 @@ class Builds:
         return now
 
     def close(self) -> None:
-        """Begin no more; drop what comes of those begun. Child processes are ended."""
+        """Begin no more engines and drop what comes of those begun; child processes are ended."""
         self._stopping.set()
         with self._changed:
             self._queue.clear()
@@ -221,7 +153,7 @@ class Builds:
             session.install(artifact, heal=self._heal)
         except BuildStoppedError:
             return
-        except BaseException as error:  # whatever a vendor throws, its twin goes on
+        except BaseException as error:  # whatever a vendor throws, its fallback goes on
             message = str(error) if isinstance(error, ByocError) else ""
             self._fail(segment, message or f"{type(error).__name__}: {error}")
         else:
@@ -247,73 +179,3 @@ class Builds:
             self._states[name], state=state, seconds=seconds, message=message
         )
         self._changed.notify_all()
-
-
-class _Progress:
-    """A bar on stderr, while somebody waits at a terminal."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._bar: object = None
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def show(self, now: Readiness) -> None:
-        if not sys.stderr.isatty():
-            return
-        from rich.console import Console
-        from rich.progress import Progress
-
-        if self._bar is None:
-            self._bar = Progress(console=Console(stderr=True), transient=True)
-            self._bar.add_task("engines", total=self._total)
-            self._bar.start()
-        assert isinstance(self._bar, Progress)
-        names = ", ".join(s.name for s in now.segments if s.state == "building")
-        done = self._total - len(now.building)
-        self._bar.update(self._bar.task_ids[0], completed=done, description=f"building {names}")
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            from rich.progress import Progress
-
-            assert isinstance(self._bar, Progress)
-            self._bar.stop()
-
-
-def compile_in_background(
-    model: Model,
-    parts: PartitionResult,
-    requests: Sequence[Requested],
-    heal: HealSpec,
-    background: bool | Background,
-    isolation: Isolation | None = None,
-) -> tuple[Session, Builds, PartitionReport]:
-    """A session that answers from host twins, the builds that replace them, and the report.
-
-    heal: as for `byoc.compile`, None as True: the twins are there. Segments the host cannot run
-    have no twin: their engines are built before this returns, and the report's warnings name them.
-    Raises what vendors of such segments raise.
-    """
-    options = background if isinstance(background, Background) else Background()
-    if options.processes:
-        check_spawnable(requests)
-    waiting = tuple(Artifact(s.name, s.vendor, b"") for s in parts.segments)
-    refused: dict[str, str] = {}
-    twins: HealSpec = heal if isinstance(heal, Healing) else True
-    program = build_program(model, parts, requests, waiting, twins, refused)
-    now = {s.name: compile_segment(s, requests) for s in parts.segments if s.name in refused}
-    program = replace(program, isolation=isolation)
-    program = replace(program, artifacts=tuple(now.get(a.segment, a) for a in program.artifacts))
-    late = [s.name for s in parts.segments if s.name not in refused]
-    session = Session(program, late=late)
-    builds = Builds(session, parts.segments, late, requests, options, heal=heal is not False)
-    report = parts.report
-    if refused:
-        remarks = [
-            f"segment {name!r} has no host twin and was built before the first answer: {why}"
-            for name, why in refused.items()
-        ]
-        report = replace(report, warnings=(*report.warnings, *remarks))
-    return session, builds, report

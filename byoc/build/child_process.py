@@ -34,7 +34,14 @@ class BuildStoppedError(Exception):
 
 
 def check_spawnable(requests: Sequence[Requested]) -> None:
-    """Raises OptionError for a vendor that a child process could not find under its name."""
+    """Refuse vendors that a child process could not find under their names.
+
+    Args:
+        requests: the vendors that are to compile in child processes.
+
+    Raises:
+        OptionError: a vendor was given as a value and no installed package publishes it.
+    """
     from byoc.plugins.discovery import find
 
     for request in requests:
@@ -53,10 +60,19 @@ def check_spawnable(requests: Sequence[Requested]) -> None:
 def build_in_process(
     segment: Segment, requests: Sequence[Requested], stopped: Callable[[], bool]
 ) -> Artifact:
-    """The segment's artifact, compiled by its vendor in a child process.
+    """Have a segment compiled by its vendor in a child process.
 
-    stopped: asked now and then; once true the child is killed and BuildStoppedError raised.
-    Raises CompileError when the child dies, and what the vendor raised, as CompileError.
+    Args:
+        segment: what to compile; it travels to the child with its weights.
+        requests: the vendors that were asked for; the segment's is among them.
+        stopped: asked ten times a second; once true, the child is killed.
+
+    Returns:
+        The vendor's artifact of the segment.
+
+    Raises:
+        BuildStoppedError: `stopped` said so.
+        CompileError: the child died, or the vendor raised; the message says which.
     """
     (request,) = (r for r in requests if r.vendor.name == segment.vendor)
     task = pickle.dumps((segment.vendor, request.options.model_dump(), segment))
@@ -110,7 +126,7 @@ def _main() -> None:
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     leave_torch_out()
-    from byoc.build.program import compile_segment
+    from byoc.build.segments import compile_segment
     from byoc.plugins.discovery import resolve
 
     name, options, segment = pickle.load(sys.stdin.buffer)

@@ -1,11 +1,11 @@
-"""Host twins: what takes over when a vendor's segment fails at run time.
+"""Host fallbacks: what takes over when a vendor's segment fails at run time.
 
-A twin is the segment's own Relax function, lowered like the host remainder and compiled into the
-same library::
+A fallback is the segment's own Relax function, lowered like the host remainder and compiled into
+the same library::
 
     segment npu_0 ──▶ host.lower ──▶ kernels npu_0__fused_conv, … ─┐
     main          ──▶ host.lower ──▶ kernels …                     ─┴─▶ one library
-                                └──▶ plan of the twin: tasks over those kernels
+                                └──▶ plan of the fallback: tasks over those kernels
 
 Its kernels take weights as the segment has them and pack them in every call (`pack=False`): so the
 constants are the very arrays that the vendor got, and an artifact holds them once.
@@ -27,35 +27,49 @@ if TYPE_CHECKING:
 
     from byoc.segment import Artifact
 
-__all__ = ["Twins", "make_twins"]
+__all__ = ["Fallbacks", "make_fallbacks"]
 
 
 @dataclass(frozen=True, eq=False)
-class Twins:
-    """plans: the twin of each segment. kernels: all PrimFuncs to build, those given included."""
+class Fallbacks:
+    """The host fallbacks of a model, and the kernels that they and the host remainder call.
+
+    Attributes:
+        plans: segment name → its fallback.
+        kernels: all PrimFuncs to build, those of the host remainder included.
+    """
 
     plans: dict[str, Twin]
     kernels: tvm.IRModule
 
 
-def make_twins(
+def make_fallbacks(
     mod: tvm.IRModule,
     artifacts: Sequence[Artifact],
     kernels: tvm.IRModule,
     names: Iterable[str],
     refused: dict[str, str] | None = None,
-) -> Twins:
-    """Lower the segments called `names` for the host.
+) -> Fallbacks:
+    """Lower segments for the host, so that it can stand in for their vendors.
 
-    mod: the partitioned module, whose shapes are static. kernels: those of the host remainder.
-    Raises CompileError for a segment the host cannot run; with `refused` (segment → why not) it is
-    put there instead.
+    Args:
+        mod: the partitioned module, whose shapes are static.
+        artifacts: what the vendors made, whose constants the fallbacks share.
+        kernels: those of the host remainder.
+        names: which segments.
+        refused: takes up the segments that the host cannot run, with the reason.
+
+    Returns:
+        The fallbacks, and all kernels to compile.
+
+    Raises:
+        CompileError: the host cannot run a segment and there is no `refused` to tell.
     """
     import tvm
 
     names = tuple(names)
     if not names:
-        return Twins({}, kernels)
+        return Fallbacks({}, kernels)
     pool = _Pool(dict(kernels.functions_items()))
     functions = {
         str(func.attrs["global_symbol"]): func
@@ -66,7 +80,7 @@ def make_twins(
     plans: dict[str, Twin] = {}
     for name in names:
         try:
-            plans[name] = _twin(name, functions[name], pool, list(known.values()))
+            plans[name] = _fallback(name, functions[name], pool, list(known.values()))
         except CompileError as error:
             if refused is None:
                 raise CompileError(
@@ -74,10 +88,10 @@ def make_twins(
                     f"do without"
                 ) from error
             refused[name] = str(error)
-    return Twins(plans, tvm.IRModule(pool.functions))
+    return Fallbacks(plans, tvm.IRModule(pool.functions))
 
 
-def _twin(name: str, func: Any, pool: _Pool, known: list[Any]) -> Twin:
+def _fallback(name: str, func: Any, pool: _Pool, known: list[Any]) -> Twin:
     import tvm
 
     from byoc import host

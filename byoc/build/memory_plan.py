@@ -25,23 +25,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byoc.errors import CompileError, ModelError
+from byoc.errors import CompileError
 from byoc.ir.arrays import as_numpy
 from byoc.runtime.plan import Place, Plan, PlanTensor, Port, Task
-from byoc.runtime.program import PortType
-from byoc.segment import Array, TensorType
+from byoc.segment import Array
 
 if TYPE_CHECKING:
     from tvm import relax
 
-__all__ = ["Planned", "make_plan", "port_types"]
+__all__ = ["Planned", "make_plan"]
 
 ALIGNMENT = 64  # bytes; TVM's kernels assume it and do not check
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan and the arrays behind its constants, in the order the plan counts them."""
+    """A plan and the arrays behind its constants.
+
+    Attributes:
+        plan: tasks, tensors and where their bytes lie.
+        constants: the arrays, in the order in which the plan counts them.
+    """
 
     plan: Plan
     constants: tuple[Array, ...]
@@ -293,40 +297,6 @@ def _assign_by_order(storages: list[_Storage], deps: list[list[int]]) -> int:
     return size
 
 
-def port_types(
-    main: relax.Function,
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-    values: Mapping[str, str] | None = None,
-) -> tuple[tuple[PortType, ...], tuple[PortType, ...]]:
-    """Names and types of a function's parameters and (flattened) results.
-
-    values: ports that are no tensors (see `byoc.frontends.Model`).
-    """
-    values = values or {}
-
-    def flatten(ty: Any) -> list[Any]:
-        fields = getattr(ty, "fields", None)
-        return [ty] if fields is None else [leaf for field in fields for leaf in flatten(field)]
-
-    from byoc.ir.decode import Decoder
-
-    decoder = Decoder()  # one for both: a dimension has one spelling
-
-    def ports(names: Sequence[str], types: list[Any]) -> tuple[PortType, ...]:
-        return tuple(
-            PortType(n, known(n, t), values.get(n, "")) for n, t in zip(names, types, strict=True)
-        )
-
-    def known(name: str, ty: Any) -> TensorType:
-        found = decoder.tensor_type(ty)
-        if found is None:
-            raise ModelError(f"input or output {name!r} is a {ty}, expected a tensor of known rank")
-        return found
-
-    return ports(inputs, [p.ty for p in main.params]), ports(outputs, flatten(main.ret_ty))
-
-
 def make_plan(
     main: relax.Function,
     inputs: Sequence[str],
@@ -334,12 +304,20 @@ def make_plan(
     processors: Mapping[str, str] | None = None,
     sources: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Planned:
-    """Plan a lowered, static function.
+    """Plan a lowered, static function: tasks in order, their dependencies, and one memory plan.
 
-    main: only kernel calls, segment calls, reshapes, tuples and aliases (`byoc.host.lower`).
-    inputs, outputs: the model's names, in order. processors: segment name → its queue.
-    sources: variable name → names in the source model, where they differ.
-    Raises CompileError when something else is left in `main`.
+    Args:
+        main: only kernel calls, segment calls, reshapes, tuples and aliases (`byoc.host.lower`).
+        inputs: the model's input names, in order.
+        outputs: its output names, in order.
+        processors: segment name → its queue; host kernels run on "cpu".
+        sources: variable name → names in the source model, where they differ.
+
+    Returns:
+        The plan and its constants.
+
+    Raises:
+        CompileError: something else is left in `main`.
     """
     walk = _Walk(processors or {}, sources or {})
     ports: list[tuple[str, _Window]] = []

@@ -1,95 +1,105 @@
-"""From a partitioned model to a `Program`: segments by their vendors, the remainder by the host."""
+"""From a partitioned model to a `Program`: segments by their vendors, the remainder by the host.
+
+    parts ──▶ foreign ops placed? ──▶ segments ──vendors──▶ artifacts ─┐
+                                      remainder ──host──▶ kernels ─────┴─▶ Program
+
+In: an imported model and what partitioning made of it. Out: everything that is needed to run it.
+"""
 
 from __future__ import annotations
 
-import functools
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from byoc.errors import ByocError, CompileError
-from byoc.executable import REPORT_MEMBER
+from byoc.build.segments import HealSpec, compile_segment, compile_segments, vendor_use
 from byoc.plugins.discovery import Requested
-from byoc.runtime.program import Healing, Program, VendorUse, VmProgram
-from byoc.segment import Artifact, Segment
+from byoc.runtime.program import REPORT_MEMBER, Healing, Isolation, Program, VmProgram
+from byoc.segment import Artifact
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
-    from byoc.partition import PartitionResult
+    from byoc.partition import PartitionReport, PartitionResult
 
-__all__ = ["HealSpec", "build_program", "compile_segment", "compile_segments", "vendor_use"]
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-COMPILING = threading.RLock()
-"""Held by whoever uses TVM's compiler: it keeps its block builders in one list for all threads."""
-
-HealSpec = bool | Healing | None
-"""None: host twins for segments off the CPU. True or a `Healing`: for all. False: for none."""
+__all__ = ["build_program", "compile_host_first", "compile_program", "with_report"]
 
 
-def one_at_a_time(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """The function, whose calls hold `COMPILING`."""
+def compile_program(
+    model: Model,
+    parts: PartitionResult,
+    requests: Sequence[Requested],
+    heal: HealSpec = None,
+    isolation: Isolation | None = None,
+) -> tuple[Program, PartitionReport]:
+    """Compile the segments of a partitioned model and what is left for the host.
 
-    @functools.wraps(function)
-    def alone(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with COMPILING:
-            return function(*args, **kwargs)
+    Args:
+        model: the model as it was imported.
+        parts: what partitioning made of it.
+        requests: the vendors that were asked for.
+        heal: which segments get a host fallback, and whether vendors may refuse segments.
+        isolation: vendors that run out of process; None: none.
 
-    return alone
+    Returns:
+        The program, and the report with a warning for every segment that its vendor refused.
 
-
-def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact:
-    """What the segment's vendor makes of it.
-
-    Raises whatever ByocError the vendor raises; CompileError when it fails or breaks the contract.
+    Raises:
+        ModelError: a foreign op is left on the host.
+        ByocError: a vendor refuses a segment, or the host cannot run the rest.
     """
-    (request,) = (r for r in requests if r.vendor.name == segment.vendor)
-    try:
-        artifact = request.vendor.compile(segment, request.options)
-    except ByocError:
-        raise
-    except Exception as error:  # a vendor's bug must name the vendor and the segment
-        raise CompileError(
-            f"vendor author: compile() of {segment.vendor!r} failed on segment {segment.name!r} "
-            f"({len(segment.nodes)} ops): {type(error).__name__}: {error}; until it is mended, "
-            f"compile without {segment.vendor!r}"
-        ) from error
-    if not isinstance(artifact, Artifact) or artifact.segment != segment.name:
-        raise CompileError(
-            f"vendor author: compile() of {segment.vendor!r} must return the byoc.Artifact of "
-            f"segment {segment.name!r}, found {artifact!r:.80}"
-        )
-    return artifact
+    from byoc.build.foreign_ops import check_placed
+
+    check_placed(parts.mod, model.name, [request.vendor for request in requests])
+    artifacts, refused = compile_segments(parts.segments, requests, heal)
+    remarks = [f"segment {n!r} is left to its host twin: {why}" for n, why in refused.items()]
+    report = replace(parts.report, warnings=(*parts.report.warnings, *remarks))
+    parts = replace(parts, report=report)
+    program = build_program(model, parts, requests, artifacts, heal)
+    return replace(program, refused=refused, isolation=isolation), report
 
 
-def compile_segments(
-    segments: Sequence[Segment], requests: Sequence[Requested], heal: HealSpec = None
-) -> tuple[tuple[Artifact, ...], dict[str, str]]:
-    """All segments, and why some are not there: segment name → what its vendor said.
+def compile_host_first(
+    model: Model,
+    parts: PartitionResult,
+    requests: Sequence[Requested],
+    heal: HealSpec = None,
+    isolation: Isolation | None = None,
+) -> tuple[Program, PartitionReport, tuple[str, ...]]:
+    """Compile the host's share of a partitioned model, with a fallback for every segment.
 
-    heal: where it asks for it (`Healing.refusals`), a segment that its vendor refuses is an empty
-    artifact, for its host twin to stand in; else `compile_segment` raises.
+    Segments that the host cannot run have no fallback: their engines are built here.
+
+    Args:
+        model: the model as it was imported.
+        parts: what partitioning made of it.
+        requests: the vendors that were asked for.
+        heal: limits of the fallbacks; all segments get one, whatever it says.
+        isolation: vendors that run out of process; None: none.
+
+    Returns:
+        The program, the report with a warning for every segment that had to be built now, and the
+        names of the segments whose engines are still to come.
+
+    Raises:
+        ModelError: a foreign op is left on the host.
+        ByocError: a vendor refuses a segment that has no fallback, or the host cannot run the rest.
     """
-    lenient = heal is True or (isinstance(heal, Healing) and heal.refusals)
-    artifacts, refused = [], {}
-    for segment in segments:
-        try:
-            artifacts.append(compile_segment(segment, requests))
-        except ByocError as error:
-            if not lenient:
-                raise
-            refused[segment.name] = str(error)
-            artifacts.append(Artifact(segment.name, segment.vendor, b""))
-    return tuple(artifacts), refused
+    from byoc.build.foreign_ops import check_placed
 
-
-def vendor_use(request: Requested) -> VendorUse:
-    """A vendor as a program uses it."""
-    vendor = request.vendor
-    return VendorUse(vendor.version, request.options.model_dump(), vendor.runtime, vendor.processor)
+    check_placed(parts.mod, model.name, [request.vendor for request in requests])
+    waiting = tuple(Artifact(s.name, s.vendor, b"") for s in parts.segments)
+    refused: dict[str, str] = {}
+    limits: HealSpec = heal if isinstance(heal, Healing) else True
+    program = build_program(model, parts, requests, waiting, limits, refused)
+    now = {s.name: compile_segment(s, requests) for s in parts.segments if s.name in refused}
+    artifacts = tuple(now.get(a.segment, a) for a in program.artifacts)
+    late = tuple(s.name for s in parts.segments if s.name not in refused)
+    remarks = [
+        f"segment {name!r} has no host twin and was built before the first answer: {why}"
+        for name, why in refused.items()
+    ]
+    report = replace(parts.report, warnings=(*parts.report.warnings, *remarks))
+    return replace(program, isolation=isolation, artifacts=artifacts), report, late
 
 
 def build_program(
@@ -102,18 +112,31 @@ def build_program(
 ) -> Program:
     """Compile what is left for the host and put the program together.
 
-    heal: which segments get a host twin: None those not on processor "cpu", True or a `Healing`
-    all, False none. refused: takes up the segments that cannot have the twin they should have,
-    with the reason; without it they are an error. Raises CompileError.
+    Args:
+        model: the model as it was imported.
+        parts: what partitioning made of it.
+        requests: the vendors that were asked for.
+        artifacts: one per segment; empty ones stand for engines that are still to come.
+        heal: which segments get a host fallback.
+        refused: takes up the segments that cannot have the fallback they should have, with the
+            reason. Without it they are an error.
+
+    Returns:
+        The program, the partition report among its extras.
+
+    Raises:
+        CompileError: the host cannot run what is left to it.
     """
     from byoc import host
-    from byoc.build.fallback import make_twins
-    from byoc.build.memory_plan import make_plan, port_types
+    from byoc.build.fallback import make_fallbacks
+    from byoc.build.memory_plan import make_plan
+    from byoc.frontends.ports import port_types
 
     used = {artifact.vendor for artifact in artifacts}
     vendors = {r.vendor.name: vendor_use(r) for r in requests if r.vendor.name in used}
-    main = parts.mod["main"]
-    inputs, outputs = port_types(main, model.inputs, model.outputs, model.values)
+    inputs, outputs = port_types(parts.mod["main"], model.inputs, model.outputs, model.values)
+    processors = {a.segment: vendors[a.vendor].processor for a in artifacts}
+    healed = _healed(processors, heal)
     shared: dict[str, Any] = {
         "name": model.name,
         "inputs": inputs,
@@ -121,28 +144,24 @@ def build_program(
         "artifacts": artifacts,
         "vendors": vendors,
         "segment_outputs": {s.name: len(s.outputs) for s in parts.segments},
-        "extras": {REPORT_MEMBER: parts.report.to_json(indent=None).encode()},
+        "extras": _extras(parts.report),
+        # Unasked for, a vendor that is not there at all stays an error.
+        "healing": heal if isinstance(heal, Healing) else Healing(refusals=heal is True),
     }
-    processors = {a.segment: vendors[a.vendor].processor for a in artifacts}
-    healed = [
-        a.segment
-        for a in artifacts
-        if (processors[a.segment] != "cpu" if heal is None else heal is not False)
-    ]
-    # Unasked for, a vendor that is not there at all stays an error.
-    shared["healing"] = heal if isinstance(heal, Healing) else Healing(refusals=heal is True)
     if host.needs_vm(parts.mod):
-        from byoc.build.vm_fallback import with_vm_twins
+        from byoc.build.vm_fallback import with_vm_fallbacks
 
-        mod, vm_twins = with_vm_twins(parts.mod, artifacts, healed, refused)
+        mod, vm_fallbacks = with_vm_fallbacks(parts.mod, artifacts, healed, refused)
         whole = host.build_vm(mod)
-        return Program(body=VmProgram(), host=whole, target=whole.target, twins=vm_twins, **shared)
+        return Program(
+            body=VmProgram(), host=whole, target=whole.target, twins=vm_fallbacks, **shared
+        )
     lowered = host.lower(parts.mod)
     planned = make_plan(
         lowered.main, model.inputs, model.outputs, processors, sources=lowered.sources
     )
-    twins = make_twins(parts.mod, artifacts, lowered.kernels, healed, refused)
-    library = host.build(twins.kernels) if len(twins.kernels.functions) else None
+    fallbacks = make_fallbacks(parts.mod, artifacts, lowered.kernels, healed, refused)
+    library = host.build(fallbacks.kernels) if len(fallbacks.kernels.functions) else None
     calls = [task.function for task in planned.plan.tasks if task.kind == "host"]
     scratch = host.scratch_bytes(calls, library.scratch) if library else 0
     return Program(
@@ -150,6 +169,30 @@ def build_program(
         host=library,
         target=library.target if library else None,
         constants=planned.constants,
-        twins=twins.plans,
+        twins=fallbacks.plans,
         **shared,
     )
+
+
+def with_report(program: Program, report: PartitionReport) -> Program:
+    """The program with another partition report among its extras.
+
+    Args:
+        program: a built program.
+        report: what replaces the report that it was built with.
+
+    Returns:
+        A new program over the same parts.
+    """
+    return replace(program, extras={**program.extras, **_extras(report)})
+
+
+def _extras(report: PartitionReport) -> dict[str, bytes]:
+    return {REPORT_MEMBER: report.to_json(indent=None).encode()}
+
+
+def _healed(processors: Mapping[str, str], heal: HealSpec) -> list[str]:
+    """Names of the segments that get a host fallback, of all with their processors."""
+    if heal is None:
+        return [name for name, processor in processors.items() if processor != "cpu"]
+    return [] if heal is False else list(processors)

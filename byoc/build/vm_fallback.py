@@ -1,9 +1,9 @@
-"""Host twins of segments whose model runs on the VM: functions of the same executable.
+"""Host fallbacks of segments whose model runs on the VM: functions of the same executable.
 
-A plan has fixed shapes; a segment here may not have. Its twin is its own Relax function, compiled
-beside the model's, weights passed to it so that an artifact holds them once::
+A plan has fixed shapes; a segment here may not have. Its fallback is its own Relax function,
+compiled beside the model's, weights passed to it so that an artifact holds them once::
 
-    segment dnnl_0(x) ──▶ dnnl_0__twin(x, w0, w1) ─┐
+    segment dnnl_0(x) ──▶ dnnl_0__fallback(x, w0, w1) ─┐
     main ─────────────────────────────────────────┴─▶ one VM executable
 """
 
@@ -22,21 +22,30 @@ from byoc.runtime.program import VmTwin
 if TYPE_CHECKING:
     from byoc.segment import Array, Artifact
 
-__all__ = ["with_vm_twins"]
+__all__ = ["with_vm_fallbacks"]
 
 _SMALL = 64  # bytes; below it a constant stays one, so that kernels may be folded over it
 
 
-def with_vm_twins(
+def with_vm_fallbacks(
     mod: tvm.IRModule,
     artifacts: Sequence[Artifact],
     names: Iterable[str],
     refused: dict[str, str] | None = None,
 ) -> tuple[tvm.IRModule, dict[str, VmTwin]]:
-    """The module with a twin for each of the segments called `names`, and what they are.
+    """Add a function of the host for each of some segments to a partitioned module.
 
-    mod: the partitioned module. Raises CompileError for a segment the host cannot run; with
-    `refused` (segment → why not) it is put there instead.
+    Args:
+        mod: the partitioned module.
+        artifacts: what the vendors made, whose constants the fallbacks share.
+        names: which segments.
+        refused: takes up the segments that the host cannot run, with the reason.
+
+    Returns:
+        The module with the functions, and segment name → its fallback.
+
+    Raises:
+        CompileError: the host cannot run a segment and there is no `refused` to tell.
     """
     from byoc import host
 
@@ -47,10 +56,10 @@ def with_vm_twins(
     }
     known = [constant for artifact in artifacts for constant in artifact.constants]
     added: dict[Any, Any] = {}
-    twins: dict[str, VmTwin] = {}
+    fallbacks: dict[str, VmTwin] = {}
     for name in names:
         entry = f"{name}__twin"
-        function, constants = _twin(functions[name], entry, known)
+        function, constants = _fallback(functions[name], entry, known)
         try:
             host.check_vm(tvm.IRModule({entry: function}))
         except CompileError as error:
@@ -63,20 +72,20 @@ def with_vm_twins(
             continue
         added[tvm.ir.GlobalVar(entry)] = function
         fields = getattr(function.ret_ty, "fields", None)
-        twins[name] = VmTwin(entry, 1 if fields is None else len(fields), constants)
+        fallbacks[name] = VmTwin(entry, 1 if fields is None else len(fields), constants)
     if not added:
-        return mod, twins
-    return tvm.IRModule({**dict(mod.functions_items()), **added}, attrs=mod.attrs), twins
+        return mod, fallbacks
+    return tvm.IRModule({**dict(mod.functions_items()), **added}, attrs=mod.attrs), fallbacks
 
 
-def _twin(func: Any, entry: str, known: list[Array]) -> tuple[Any, tuple[Array, ...]]:
+def _fallback(func: Any, entry: str, known: list[Array]) -> tuple[Any, tuple[Array, ...]]:
     """The segment's function under another name, and the arrays that follow its arguments."""
     lift = _Lift()
     body = lift.visit_expr(relax.utils.copy_with_new_vars(func))
     params = [*body.params, *lift.params]
-    twin = relax.Function(params, body.body, body.ret_ty, func.is_pure)
+    fallback = relax.Function(params, body.body, body.ret_ty, func.is_pure)
     constants = tuple(same_array(array, known) for array in lift.arrays)
-    return twin.with_attr("global_symbol", entry), constants
+    return fallback.with_attr("global_symbol", entry), constants
 
 
 @relax.expr_functor.mutator

@@ -38,10 +38,17 @@ __all__ = [
 
 
 class PreparedModel(BackendRep):  # type: ignore[misc]
-    """A compiled model.
+    """A compiled model behind ONNX's backend API.
 
     Where values of inputs must be known to compile (the axes of a reduction fed at run time), it
-    is compiled when they are, once for each set of values (`MAX_KEPT` are kept).
+    is compiled when they are, once for each set of values.
+
+    Args:
+        model: what to compile.
+        vendors: as for `byoc.compile`.
+
+    Attributes:
+        MAX_KEPT: sets of values whose models are kept.
     """
 
     MAX_KEPT: ClassVar[int] = 16
@@ -71,9 +78,17 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Run once.
 
-        inputs: arrays in the order of the model's inputs, or by name, or one array.
-        Returns a named tuple of arrays in the order of the outputs.
-        Raises InputError, ExecutionError; ModelError and CompileError as `prepare` does.
+        Args:
+            inputs: arrays in the order of the model's inputs, or by name, or one array.
+            kwargs: taken for the API's sake, not used.
+
+        Returns:
+            A named tuple of arrays, in the order of the outputs.
+
+        Raises:
+            InputError: an input is missing or does not fit.
+            ExecutionError: a task fails.
+            ModelError: as `prepare`, where values were needed to compile.
         """
         given = dict(inputs) if isinstance(inputs, Mapping) else self._by_name(inputs)
         missing = [name for name in self._deciding if name not in given]
@@ -107,7 +122,11 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
 
 
 class ByocBackend(Backend):  # type: ignore[misc]
-    """byoc behind ONNX's backend API. vendors: used when a call names none (see `backend_for`)."""
+    """byoc behind ONNX's backend API.
+
+    Attributes:
+        vendors: used when a call names none (see `backend_for`).
+    """
 
     vendors: ClassVar[VendorSpec] = ()
 
@@ -121,8 +140,19 @@ class ByocBackend(Backend):  # type: ignore[misc]
     ) -> PreparedModel:
         """Compile a model.
 
-        vendors: as for `byoc.compile`. Raises ModelError (also for a device that is not the CPU),
-        VendorError, OptionError, CompileError.
+        Args:
+            model: what to compile.
+            device: "CPU"; what runs where is said by `vendors`.
+            vendors: as for `byoc.compile`; None: the class's.
+            kwargs: taken for the API's sake, not used.
+
+        Returns:
+            The model, ready to be run.
+
+        Raises:
+            ModelError: the model cannot be read, or the device is not the CPU.
+            VendorError: a vendor is unknown or not usable.
+            CompileError: a vendor or the host cannot compile its part.
         """
         if not cls.supports_device(device):
             raise ModelError(f"device {device!r} is not served; legal: CPU")
@@ -132,7 +162,20 @@ class ByocBackend(Backend):  # type: ignore[misc]
     def run_model(
         cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any
     ) -> tuple[Any, ...]:
-        """`prepare`, then run once."""
+        """Compile a model and run it once.
+
+        Args:
+            model: what to compile.
+            inputs: as for `PreparedModel.run`.
+            device: "CPU".
+            kwargs: as for `prepare`.
+
+        Returns:
+            A named tuple of arrays, in the order of the outputs.
+
+        Raises:
+            ByocError: as `prepare` and `PreparedModel.run`.
+        """
         return cls.prepare(model, device, **kwargs).run(inputs)
 
     @classmethod
@@ -147,9 +190,19 @@ class ByocBackend(Backend):  # type: ignore[misc]
     ) -> tuple[Any, ...]:
         """Run one node of the newest opset (or of `opset_version`) on arrays.
 
-        inputs: one array per input of the node that is not absent, in order.
-        outputs_info: numpy dtype and shape of each output; inferred when not given.
-        Raises ModelError when the types of the outputs cannot be told, else as `prepare`.
+        Args:
+            node: the node.
+            inputs: one array per input of the node that is not absent, in order.
+            device: "CPU".
+            outputs_info: numpy dtype and shape of each output; inferred when not given.
+            opset_version: of the node's operator set.
+            kwargs: as for `prepare`.
+
+        Returns:
+            A named tuple of arrays, in the order of the outputs.
+
+        Raises:
+            ModelError: the types of the outputs cannot be told; else as `prepare`.
         """
         arrays = [
             np.asarray(a) for a in (inputs.values() if isinstance(inputs, Mapping) else inputs)
@@ -159,17 +212,40 @@ class ByocBackend(Backend):  # type: ignore[misc]
 
     @classmethod
     def is_compatible(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> bool:
-        """True: whether a model runs is told by `prepare`, with the reason."""
+        """Say that a model may be tried: whether it runs is told by `prepare`, with the reason.
+
+        Args:
+            model: any model.
+            device: any device.
+            kwargs: taken for the API's sake, not used.
+
+        Returns:
+            True.
+        """
         return True
 
     @classmethod
     def supports_device(cls, device: str) -> bool:
-        """True for "CPU": what runs where is said by `vendors`, not by the device."""
+        """Say whether a device is served: what runs where is said by `vendors`, not by the device.
+
+        Args:
+            device: as ONNX spells it ("CPU", "CUDA:1").
+
+        Returns:
+            True for "CPU".
+        """
         return str(device).split(":")[0] == "CPU"
 
 
 def backend_for(vendors: VendorSpec) -> type[ByocBackend]:
-    """A backend that compiles for these vendors, for tools that cannot pass options."""
+    """Make a backend that compiles for these vendors, for tools that cannot pass options.
+
+    Args:
+        vendors: as for `byoc.compile`.
+
+    Returns:
+        A class for such a tool.
+    """
     return type("ByocBackendForVendors", (ByocBackend,), {"vendors": vendors})
 
 

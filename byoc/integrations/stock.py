@@ -45,7 +45,11 @@ def autoload() -> None:
 def register(vendor: Vendor) -> None:
     """Register a vendor that no installed package publishes; an installed one needs no call.
 
-    Raises VendorError when it does not keep the contract.
+    Args:
+        vendor: the vendor.
+
+    Raises:
+        VendorError: it does not keep the contract.
     """
     check_vendor(vendor)
     autoload()
@@ -54,9 +58,18 @@ def register(vendor: Vendor) -> None:
 
 
 def fusion_patterns(vendor: str | Vendor) -> list[Any]:
-    """The vendor's patterns as `relax.transform.FusionPattern`, highest priority first.
+    """Offer a vendor's patterns to TVM's own passes.
 
     Stock passes take a pattern or leave it, reasons are lost: `byoc.partition_model` keeps them.
+
+    Args:
+        vendor: an installed vendor's name, or a value.
+
+    Returns:
+        `relax.transform.FusionPattern` values, highest priority first.
+
+    Raises:
+        VendorError: the vendor is unknown, or does not keep the contract.
     """
     from tvm.relax.transform import FusionPattern
 

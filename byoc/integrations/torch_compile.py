@@ -26,6 +26,7 @@ from torch._dynamo.backends.common import aot_autograd
 
 from byoc.errors import ByocError, ModelError, OptionError, choices
 from byoc.executable import Executable
+from byoc.plugins.discovery import default_vendors
 
 if TYPE_CHECKING:
     from byoc.frontends.torch import Opened
@@ -40,7 +41,6 @@ _SETS = 64
 
 _COMPILE = ("vendors", "placement", "policy", "costs", "budget", "dims", "min_segment_ops",
             "min_segment_flops", "heal")  # fmt: skip
-_DEFAULT_VENDORS = ("dnnl",)
 
 
 class FallbackWarning(UserWarning):
@@ -62,12 +62,23 @@ def byoc(
     options: Mapping[str, Any] | None = None,
     mode: str | None = None,
 ) -> Callable[..., Any]:
-    """The backend: what `torch.compile` calls with every graph it has captured.
+    """Compile a graph that `torch.compile` has captured: the backend that it calls.
 
-    options: those of `byoc.compile` (vendors: default dnnl; placement, policy, …); ``strict``:
-    raise instead of letting torch run what cannot be compiled (default False); ``freeze``: compile
-    weights in (default True), else they are inputs always.
-    Raises OptionError for other options, ModelError for tensors that are not on the CPU.
+    Args:
+        graph: what Dynamo has captured.
+        example_inputs: tensors like those it will be called with.
+        options: those of `byoc.compile` (vendors: by default those that call themselves the
+            default; placement, policy, …); ``strict``: raise instead of letting torch run what
+            cannot be compiled (default False); ``freeze``: compile weights in (default True), else
+            they are inputs always.
+        mode: none is known.
+
+    Returns:
+        What torch calls in place of the graph.
+
+    Raises:
+        OptionError: another option, or a mode.
+        ModelError: a tensor is not on the CPU.
     """
     settings = _settings(options or {}, mode)
     for node, value in zip(graph.graph.find_nodes(op="placeholder"), example_inputs, strict=False):
@@ -97,14 +108,15 @@ def _settings(options: Mapping[str, Any], mode: str | None) -> _Settings:
     if mode is not None:
         raise OptionError(
             f"backend 'byoc' has no mode {mode!r}; choose vendors and placement by "
-            f"torch.compile(…, options={{'vendors': ['dnnl']}})"
+            f"torch.compile(…, options={{'vendors': {list(default_vendors())}}})"
         )
     legal = (*_COMPILE, "strict", "freeze")
     for name in options:
         if name not in legal:
             raise OptionError(f"backend 'byoc' has no option {name!r}; {choices(name, legal)}")
     rest = {name: value for name, value in options.items() if name in _COMPILE}
-    rest.setdefault("vendors", _DEFAULT_VENDORS)
+    if "vendors" not in rest:
+        rest["vendors"] = default_vendors()
     return _Settings(rest, bool(options.get("strict", False)), bool(options.get("freeze", True)))
 
 

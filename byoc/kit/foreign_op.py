@@ -5,7 +5,7 @@
 One call stands for one node, or for several connected ones whose inner values have no place in
 Relax (sequences, strings, tensors whose shape depends on data). The call is an ordinary pure op:
 `partition` sees its name, its tensors and its attributes, a vendor takes it by a pattern on
-``byoc.onnx``, and what no vendor takes is refused by `check_placed`, since the host has no kernel.
+``byoc.onnx``, and what no vendor takes is refused by `byoc.build`, since the host has no kernel.
 
 Attributes (all text): op, the ONNX operators; node, their names; reason, why Relax cannot express
 them; model, a serialised `onnx.ModelProto` in base64 whose graph inputs and outputs are those of
@@ -16,15 +16,13 @@ declared (`ty_args`), not inferred.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from byoc.errors import ModelError
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OP", "boxed_ports", "check_placed", "model_of", "opaque_call", "register"]
+__all__ = ["OP", "boxed_ports", "model_of", "opaque_call", "register"]
 
 OP = "byoc.onnx"
 """The op's name, as `byoc.Node.op` spells it."""
@@ -95,47 +93,3 @@ def boxed_ports(attrs: Mapping[str, Any]) -> tuple[frozenset[int], frozenset[int
     return tuple(  # type: ignore[return-value]
         frozenset(int(w[1:]) for w in words if w[0] == kind) for kind in "io"
     )
-
-
-def check_placed(mod: Any, where: str, vendors: Sequence[str]) -> None:
-    """Raise ModelError when opaque ops are left on the host of a partitioned module.
-
-    where: the model's name. vendors: those that were asked for, for the message.
-    """
-    left = [call for func in _host_functions(mod) for call in _opaque_calls(func.body)]
-    if not left:
-        return
-    first = left[0].attrs
-    more = f"; {len(left) - 1} more such nodes" if len(left) > 1 else ""
-    asked = f"; the vendors asked for ({', '.join(vendors)}) do not take it" if vendors else ""
-    advice = (
-        "ONNX Runtime can run it: add the vendor 'onnxruntime' "
-        "(pip install 'tvm-byoc[onnxruntime]')"
-    )
-    if "onnxruntime" in vendors:
-        advice = "the report says why the vendor 'onnxruntime' does not take it"
-    raise ModelError(
-        f"model {where!r}: node {first['node']!r} ({first['op']}) cannot be expressed in Relax "
-        f"({first['reason']}) and stays opaque{asked}{more}. {advice}"
-    )
-
-
-def _host_functions(mod: Any) -> Iterator[Any]:
-    from tvm import relax
-
-    for func in mod.functions.values():
-        if isinstance(func, relax.Function) and "Codegen" not in (func.attrs or ()):
-            yield func
-
-
-def _opaque_calls(body: Any) -> Iterator[Any]:
-    from tvm import relax
-
-    for block in getattr(body, "blocks", ()):
-        for binding in block.bindings:
-            value = binding.value
-            if isinstance(value, relax.If):
-                yield from _opaque_calls(value.true_branch)
-                yield from _opaque_calls(value.false_branch)
-            elif getattr(getattr(value, "op", None), "name", "") == _RELAX:
-                yield value

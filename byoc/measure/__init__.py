@@ -1,9 +1,10 @@
 """Placement by measurement: build, time, keep, choose; see `placement.py` for the way of it.
 
-    keys ─▶ store ◀─ workshop (segments) ◀─ figures (what the search asks) ◀─ placement ─▶ race
-                  ◀─ kernels (host)
+    store ◀─ segment_timing ◀─ cost_model (what the search asks) ◀─ placement ─▶ tournament
+          ◀─ kernels (host)
 
-Importing this imports neither TVM nor a vendor.
+In: an imported model, vendors and constraints. Out: a program and its report; what becomes of them
+is not known here. Importing this imports neither TVM nor a vendor.
 """
 
 from byoc.timing.budget import Budget, parse_budget

@@ -1,8 +1,8 @@
 """Measured seconds in the form the search asks for them (`byoc.partition.placing.Measured`).
 
-A search prices composites; what can be built and timed are segments. So each distinct composite
+A search predicts composites; what can be built and timed are segments. So each distinct composite
 is timed as a segment of its own, T, and the segments of whole plans too, S. What the lone ones
-pay and a whole segment pays once tells the price of a call and of a border, per vendor::
+pay and a whole segment pays once tells the cost of a call and of a border, per vendor::
 
     ΣT - S  =  launch · (n - 1)  +  seconds per byte · (Σ own borders - the segment's border)
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from byoc.measure.extract import segment_of_match
 from byoc.measure.kernels import HostOp
-from byoc.measure.segment_timing import Workshop
+from byoc.measure.segment_timing import SegmentTimer
 from byoc.partition.placing import Costs
 from byoc.partition.snapshot.flops import cost, type_bytes
 from byoc.plugins.discovery import Requested
@@ -30,7 +30,7 @@ from byoc.segment import Array, Composite, Node, Segment, TensorType
 from byoc.timing.keys import match_content
 from byoc.vendor import Match, Rates
 
-__all__ = ["Figures"]
+__all__ = ["FittedCosts"]
 
 _Piece = tuple[str, str, str]
 """Vendor, pattern, content."""
@@ -73,14 +73,18 @@ class _Part:
 
 
 @dataclass
-class Figures:
-    """What is known so far; grows while the search asks and the workshop measures.
+class FittedCosts:
+    """A cost model fitted to what was timed so far; it grows while the search asks and is measured.
 
-    wanted: composites that a search has asked for, as segments. host_ops: source name → op.
-    host: content of an op → its seconds on the host.
+    Attributes:
+        timer: builds and times segments.
+        requests: the vendors that were asked for.
+        wanted: composites that a search has asked for, as segments of their own.
+        host_ops: source name → op of the host.
+        host: content of an op → its seconds on the host.
     """
 
-    workshop: Workshop
+    timer: SegmentTimer
     requests: Sequence[Requested]
     wanted: dict[_Piece, Segment] = field(default_factory=dict)
     host_ops: dict[str, HostOp] = field(default_factory=dict)
@@ -97,7 +101,15 @@ class Figures:
     # -- what the search asks ----------------------------------------------------------------------
 
     def piece(self, place: str, match: Match) -> float | None:
-        """See `byoc.partition.placing.Measured`; unknown composites are noted in `wanted`."""
+        """Seconds of one composite inside a segment (`byoc.partition.placing.Measured`).
+
+        Args:
+            place: a vendor's name, or the host.
+            match: the composite; one that is asked for the first time is noted in `wanted`.
+
+        Returns:
+            Seconds; None: not known yet.
+        """
         content = match_content(match)
         if place == HOST:
             (node,) = match.nodes
@@ -114,55 +126,93 @@ class Figures:
         return self._pieces.get(key)
 
     def segment(self, place: str, match: Match) -> float | None:
-        """See `byoc.partition.placing.Measured`."""
+        """Seconds of a whole segment (`byoc.partition.placing.Measured`).
+
+        Args:
+            place: a vendor's name.
+            match: all ops of the segment.
+
+        Returns:
+            Seconds without its border; None: no such segment was timed.
+        """
         if not self._segments:
             return None
         return self._segments.get((place, match_content(match)))
 
     def border(self, source: str, target: str, nbytes: int) -> float | None:
-        """See `byoc.partition.placing.Measured`: borders are in `costs`'s rates."""
+        """Seconds of one border: not known here, as the rates of `costs` hold what was fitted.
+
+        Args:
+            source: a vendor's name, or the host.
+            target: the same, of what reads.
+            nbytes: size of the tensor that crosses.
+
+        Returns:
+            None.
+        """
         return None
 
     # -- what was measured -------------------------------------------------------------------------
 
     def pieces_to_time(self) -> list[Segment]:
-        """Composites without a figure, those with most work first."""
+        """List the composites that are not timed yet.
+
+        Returns:
+            Each as a segment of its own, those with most work first.
+        """
         unknown = [
             (key, segment)
             for key, segment in self.wanted.items()
-            if segment.is_static and self.workshop.known(segment) is None
+            if segment.is_static and self.timer.known(segment) is None
         ]
         unknown.sort(key=lambda item: -self._asked[item[0]] * _segment_work(item[1]))
         return [segment for _, segment in unknown]
 
     def costs(self, given: Costs | None) -> Costs:
-        """Costs for a search: the measured ones, over those the user has given."""
+        """Tell a search what is known: the measured costs, over those the user has given.
+
+        Args:
+            given: the user's rates; None: the vendors' own.
+
+        Returns:
+            Costs that ask this model for composites and segments.
+        """
         rates = {**(given.rates if given else {}), **self._rates}
         return Costs(rates=rates, measured=self)
 
     def learn(self, segments: Iterable[Segment]) -> None:
-        """Work out launch, border and composites of each vendor from all that is timed by now.
+        """Fit launch, border and composites of each vendor to all that is timed by now.
 
-        segments: those of whole plans.
+        Args:
+            segments: those of whole plans.
         """
-        timed = [(s, t) for s in segments if (t := self.workshop.known(s)) is not None]
+        timed = [(s, t) for s in segments if (t := self.timer.known(s)) is not None]
         for request in self.requests:
             vendor = request.vendor.name
             lone = {
                 key: t.seconds
                 for key, segment in self.wanted.items()
-                if key[0] == vendor and (t := self.workshop.known(segment)) is not None
+                if key[0] == vendor and (t := self.timer.known(segment)) is not None
             }
             whole = [(s, t.seconds) for s, t in timed if s.vendor == vendor]
             self._learn_vendor(request.vendor.rates, vendor, lone, whole)
         for segment, t in timed:  # a segment run alone pays for its own border
             border = _border_bytes(segment) / self._rates[segment.vendor].border_bytes
-            self._segments[segment.vendor, self.workshop.content(segment)[0]] = (
+            self._segments[segment.vendor, self.timer.content(segment)[0]] = (
                 max(t.seconds - border, 0.2 * t.seconds) if isfinite(t.seconds) else inf
             )
 
     def crossing(self, source: str, target: str, nbytes: int | None) -> float | None:
-        """Seconds of a border between two places by what was measured; None: not known."""
+        """Seconds of a border between two places by what was measured.
+
+        Args:
+            source: a vendor's name, or the host.
+            target: the same, of what reads.
+            nbytes: size of the tensor that crosses; None: not known.
+
+        Returns:
+            Seconds; None where neither place was fitted or the size is not known.
+        """
         places = [place for place in (source, target) if place in self.fitted]
         if not places or nbytes is None:
             return None
@@ -187,7 +237,7 @@ class Figures:
                 rows.append((segment, seconds, keys))
         launch, per_byte = rates.launch, 1 / rates.border_bytes
         processor = self._processors[vendor]
-        handoff = self.workshop.handoff(processor) if lone or whole else rates.border
+        hop = self.timer.queue_hop(processor) if lone or whole else rates.border
         if rows:
             self.fitted.add(vendor)
             launch, per_byte = _fit(
@@ -206,7 +256,7 @@ class Figures:
             for key, seconds in lone.items()
         }
         scale = 1.0
-        if rows:  # what vendors fuse across composites, no figure of a lone one can show
+        if rows:  # what vendors fuse across composites, no time of a lone one can show
             shares = []
             for segment, seconds, keys in rows:
                 inside = seconds - launch - per_byte * _border_bytes(segment)
@@ -215,7 +265,7 @@ class Figures:
         for key, seconds in own.items():
             self._pieces[key] = seconds * scale if isfinite(seconds) else inf
         self._rates[vendor] = replace(
-            rates, launch=launch, border=handoff, border_bytes=1 / per_byte if per_byte > 0 else inf
+            rates, launch=launch, border=hop, border_bytes=1 / per_byte if per_byte > 0 else inf
         )
 
 

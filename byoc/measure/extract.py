@@ -11,9 +11,16 @@ __all__ = ["segment_of_match"]
 
 
 def segment_of_match(match: Match, vendor: str, name: str, parts: Mapping[str, int]) -> Segment:
-    """The segment of one composite: values renumbered, what it makes and does not read is output.
+    """Make a segment of one composite: values renumbered, outputs are what it does not read itself.
 
-    parts: the match's named parts as value ids.
+    Args:
+        match: where a pattern fits.
+        vendor: whose pattern it is.
+        name: the segment's.
+        parts: the match's named parts as value ids.
+
+    Returns:
+        What the vendor would be given if it got these ops alone.
     """
     nodes = match.nodes
     made = {v for node in nodes for v in node.outputs}

@@ -1,48 +1,67 @@
-"""Inputs to time a model on: random ones that make sense, of the sizes that were given."""
+"""Inputs to time a model on: random ones that make sense, of the sizes that were given.
+
+In: an imported model and the sizes of its symbolic dimensions. Out: an array per input; ids that
+look up rows of a table (token ids) stay within it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from byoc.bench.inputs import onnx_inputs, random_inputs
+from byoc.bench.inputs import random_inputs
 from byoc.errors import OptionError, choices
 from byoc.segment import Array, TensorType
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
+    from byoc.runtime.program import PortType
 
-__all__ = ["model_inputs", "symbolic_dims"]
+__all__ = ["SampleInputs", "sample_inputs"]
 
 
-def model_inputs(
-    given: Any, model: Model, dims: Mapping[str, int] | None, seed: int = 0
-) -> dict[str, Array]:
-    """Random inputs by name. given: the model as the user has it, which tells how far token ids
-    may go where it is ONNX. dims: sizes of symbolic dimensions.
+class SampleInputs(NamedTuple):
+    """Inputs to time a model on.
 
-    Raises InputError when a size is missing.
+    Attributes:
+        arrays: input → array; empty where a size is missing.
+        missing: symbolic dimensions without a size.
     """
-    types, limits = _types(model), {}
-    if isinstance(given, (str, Path)):
-        import onnx
 
-        limits = onnx_inputs(onnx.load(given, load_external_data=False))[1]
-    elif type(given).__name__ == "ModelProto":
-        limits = onnx_inputs(given)[1]
-    check_dims(types, dims or {})
-    return random_inputs(types, seed, dims=dims, limits=limits)
+    arrays: Mapping[str, Array]
+    missing: tuple[str, ...] = ()
 
 
-def symbolic_dims(model: Model) -> tuple[str, ...]:
-    """Names of the dimensions of the inputs that are not known."""
-    found = {d: None for t in _types(model).values() for d in t.shape if isinstance(d, str)}
-    return tuple(found)
+def sample_inputs(
+    model: Model, ports: Sequence[PortType], dims: Mapping[str, int] | None, seed: int = 0
+) -> SampleInputs:
+    """Draw random inputs for a model.
+
+    Args:
+        model: the model as it was imported.
+        ports: names and types of its inputs, in order.
+        dims: symbolic dimension → its size.
+        seed: of the random numbers.
+
+    Returns:
+        The inputs, or which sizes are missing.
+
+    Raises:
+        OptionError: `dims` names a dimension that there is not, or a size that is none.
+    """
+    types = {port.name: port.type for port in ports}
+    sizes = dims or {}
+    symbols = dict.fromkeys(d for t in types.values() for d in t.shape if isinstance(d, str))
+    missing = tuple(d for d in symbols if d not in sizes)
+    if missing:
+        return SampleInputs({}, missing)
+    _check_dims(types, sizes)
+    limits = _table_rows(model.mod["main"], model.inputs)
+    return SampleInputs(random_inputs(types, seed, dims=sizes, limits=limits))
 
 
-def check_dims(types: Mapping[str, TensorType], dims: Mapping[str, int]) -> None:
-    """Raises OptionError for a size of a dimension that there is not."""
+def _check_dims(types: Mapping[str, TensorType], dims: Mapping[str, int]) -> None:
+    """Raise OptionError for a size of a dimension that there is not."""
     legal = {d for t in types.values() for d in t.shape if isinstance(d, str)}
     for name, size in dims.items():
         if name not in legal:
@@ -51,8 +70,23 @@ def check_dims(types: Mapping[str, TensorType], dims: Mapping[str, int]) -> None
             raise OptionError(f"dims: {name!r} must be a whole number above 0, found {size!r}")
 
 
-def _types(model: Model) -> dict[str, TensorType]:
-    from byoc.build.memory_plan import port_types
+def _table_rows(main: Any, inputs: tuple[str, ...]) -> dict[str, int]:
+    """Input that looks up rows of constant tables → rows of the smallest of them."""
+    from tvm import relax
+    from tvm.ir import Call, GenericConst
 
-    inputs, _ = port_types(model.mod["main"], model.inputs, model.outputs)
-    return {port.name: port.type for port in inputs}
+    names = dict(zip(main.params, inputs, strict=True))
+    rows: dict[str, int] = {}
+
+    def note(expr: Any) -> None:
+        if not isinstance(expr, Call) or getattr(expr.op, "name", "") != "relax.take":
+            return
+        table, ids = expr.args[0], expr.args[1]
+        if isinstance(table, GenericConst) and ids in names:
+            shape = [int(d) for d in table.value.shape]
+            axis = expr.attrs.axis
+            size = shape[int(axis)] if axis is not None else max(1, len(shape))
+            rows[names[ids]] = min(size, rows.get(names[ids], size))
+
+    relax.analysis.post_order_visit(main, note)
+    return rows

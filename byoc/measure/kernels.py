@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from byoc.measure.segment_timing import aligned, draw
+from byoc.measure.segment_timing import draw
 from byoc.runtime.host_library import load_host
-from byoc.runtime.native import as_tensor
+from byoc.runtime.io.mapped_memory import aligned_empty
+from byoc.runtime.native import as_tensor, numpy_dtype
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.runtime.program import Program
 from byoc.segment import Array, TensorType
@@ -30,7 +31,12 @@ _SECONDS = 0.04
 
 @dataclass(frozen=True, slots=True)
 class HostOp:
-    """An op as the host has it. content: its key. work: its share of a kernel, in any unit."""
+    """An op as the host has it.
+
+    Attributes:
+        content: its key; equal for ops that do the same work.
+        work: its share of the kernel it is in, in any unit.
+    """
 
     content: str
     work: float
@@ -43,9 +49,16 @@ def time_kernels(
     enough: Callable[[], bool] = lambda: False,
     done: Callable[[int], None] = lambda count: None,
 ) -> dict[str, tuple[float, float, int]]:
-    """Content of an op → (seconds on the host, noise, samples); only ops of kernels that were run.
+    """Time the kernels of a model that runs on the host alone, and share the time among its ops.
 
-    program: a model with a plan, all on the host. ops: source name → op.
+    Args:
+        program: a model with a plan, all on the host.
+        ops: name in the source model → op; kernels of other ops are left out.
+        enough: asked before each batch; once true, the rest stays untimed.
+        done: told how many kernels were timed.
+
+    Returns:
+        Content of an op → seconds on the host, noise (a share), and number of samples.
     """
     plan = program.body
     if not isinstance(plan, Plan) or program.host is None:
@@ -103,7 +116,7 @@ def _probe(plan: Plan, task: Task, host: object, constants: Sequence[object]) ->
         if position >= count:
             tensor = replace(tensor, place="output", index=len(outputs), offset=0)
             outputs.append(len(tensors))
-            results.append(aligned(tensor.shape, tensor.dtype))
+            results.append(aligned_empty(tensor.shape, numpy_dtype(tensor.dtype)))
         elif arg in number:
             continue
         elif tensor.place != "constant":

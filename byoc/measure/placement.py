@@ -1,12 +1,12 @@
-"""The strategy `measured`: predict, build and time, learn, again; then a race.
+"""The strategy `measured`: predict, build and time, learn, again; then a tournament.
 
-    candidates ──search──▶ plans ──segments, composites, kernels──▶ timed ──▶ figures ─┐
-                   ▲                                                                   │
-                   └───────────── until no new plan turns up, or the budget is spent ──┘
-    best plans + all-host + each vendor alone ──race, end to end──▶ the winner, already built
+    candidates ──search──▶ plans ──segments, composites, kernels──▶ timed ──▶ cost model ─┐
+                   ▲                                                                      │
+                   └─────────────── until no new plan turns up, or the budget is spent ───┘
+    best plans + all-host + each vendor alone ──tournament, end to end──▶ the winner, already built
 
-What the race compares includes every plan a user could have had from one vendor alone: the plan
-that is shipped has been seen to be no slower than any of them, on this machine.
+What the tournament compares includes every plan a user could have had from one vendor alone: the
+plan that is shipped has been seen to be no slower than any of them, on this machine.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from importlib.metadata import version
 from math import inf
 from typing import TYPE_CHECKING
 
-from byoc.build.program import HealSpec, build_program
+from byoc.build.foreign_ops import check_placed
+from byoc.build.program import build_program, with_report
+from byoc.build.segments import HealSpec
 from byoc.errors import ByocError, CompileError, ModelError
-from byoc.kit.foreign_op import check_placed
-from byoc.measure.cost_model import Figures
+from byoc.measure.candidate_plans import candidate_plans
+from byoc.measure.cost_model import FittedCosts
 from byoc.measure.kernels import time_kernels
-from byoc.measure.proposals import proposals
 from byoc.measure.result import finished_report
-from byoc.measure.segment_timing import REVISION, Workshop
-from byoc.partition import PartitionReport, partition_module
+from byoc.measure.segment_timing import REVISION, SegmentTimer
 from byoc.partition.placing import Costs, Strategy, alternatives, fixed
+from byoc.placement.constraints import Constraints
 from byoc.plugins.discovery import Requested
+from byoc.report.partition_report import PartitionReport
 from byoc.report.records import HOST
 from byoc.runtime import Session
 from byoc.runtime.program import Program
@@ -41,29 +43,13 @@ from byoc.timing.tournament import Contender, race, winner
 if TYPE_CHECKING:
     from byoc.frontends import Model
     from byoc.partition import PartitionResult
-    from byoc.partition.placing.policy import Policy
 
-__all__ = ["Limits", "measure_placement"]
+__all__ = ["measure_placement"]
 
-_SEGMENT_SHARE = 0.5  # of the budget: the rest is for building and racing whole plans
+_SEGMENT_SHARE = 0.5  # of the budget: the rest is for building and comparing whole plans
 _ROUNDS = 4
 _FINALISTS = 3  # besides the plans of one place
-_RACE_SECONDS = 8.0
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Smallest segments, as `partition_module` takes them."""
-
-    min_segment_ops: int | None = None
-    min_segment_flops: float | None = None
-
-    def arguments(self) -> dict[str, float | int | None]:
-        """As keyword arguments."""
-        return {
-            "min_segment_ops": self.min_segment_ops,
-            "min_segment_flops": self.min_segment_flops,
-        }
+_TOURNAMENT_SECONDS = 8.0
 
 
 @dataclass
@@ -97,9 +83,7 @@ class _Search:
 
     model: Model
     requests: Sequence[Requested]
-    policy: Policy | None
-    given: Costs | None
-    limits: Limits
+    constraints: Constraints
     budget: Budget
     store: Store
     progress: Progress
@@ -107,27 +91,22 @@ class _Search:
     failed: dict[object, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.workshop = Workshop(self.requests, self.store)
-        self.figures = Figures(self.workshop, self.requests)
+        self.timer = SegmentTimer(self.requests, self.store)
+        self.fitted = FittedCosts(self.timer, self.requests)
         self.vendors = [request.vendor for request in self.requests]
 
     # -- plans -------------------------------------------------------------------------------------
 
     @property
     def costs(self) -> Costs:
-        return self.figures.costs(self.given)
+        return self.fitted.costs(self.constraints.costs)
 
     def partition(self, placement: str | Strategy, vendors: Sequence[str] | None = None) -> _Plan:
         chosen = [v for v in self.vendors if vendors is None or v.name in vendors]
-        parts = partition_module(
-            self.model.mod,
-            chosen,
-            placement=placement,
-            policy=self.policy,
-            costs=self.costs if vendors is None else None,
-            **self.limits.arguments(),  # type: ignore[arg-type]
-        )
-        check_placed(parts.mod, self.model.name, [v.name for v in chosen])
+        costs = self.costs if vendors is None else None
+        constraints = replace(self.constraints, costs=costs)
+        parts = constraints.partition(self.model.mod, chosen, placement)
+        check_placed(parts.mod, self.model.name, chosen)
         return _Plan("", parts, _places(parts.report))
 
     def add(self, name: str, plan: _Plan, alone: bool = False) -> bool:
@@ -165,18 +144,19 @@ class _Search:
 
     def strategies(self) -> Iterator[tuple[str, str | Strategy]]:
         """What to try: under a policy the thorough search, which knows how to obey."""
-        if self.policy is None:
+        if self.constraints.policy is None:
             if len(self.vendors) > 1:
                 yield "order", "order"
-            yield from ((strategy.name, strategy) for strategy in proposals())
+            yield from ((strategy.name, strategy) for strategy in candidate_plans())
             return
         for option in alternatives(
             self.model.mod,
             self.vendors,
             count=_FINALISTS,
-            policy=self.policy,
+            policy=self.constraints.policy,
             costs=self.costs,
-            **self.limits.arguments(),  # type: ignore[arg-type]
+            min_segment_ops=self.constraints.min_segment_ops,
+            min_segment_flops=self.constraints.min_segment_flops,
         ):
             yield option.name, option.strategy
 
@@ -191,32 +171,32 @@ class _Search:
 
     def measure(self) -> None:
         """Time the segments of all plans, host kernels, and composites; learn from them."""
-        segments = [s for s in self.segments if self.workshop.known(s) is None]
+        segments = [s for s in self.segments if self.timer.known(s) is None]
         self.progress.stage("segments", len(segments))
-        self.workshop.time(segments, enough=self.spent, done=self.progress.step)
+        self.timer.time(segments, enough=self.spent, done=self.progress.step)
         self.measure_host()
         if len(self.vendors) > 0:
-            pieces = self.figures.pieces_to_time()
+            pieces = self.fitted.pieces_to_time()
             self.progress.stage("composites", len(pieces))
-            self.workshop.time(
+            self.timer.time(
                 pieces, kind="piece", enough=self.spent, done=self.progress.step, keep=False
             )
-        self.figures.learn(self.segments)
+        self.fitted.learn(self.segments)
 
     def measure_host(self) -> None:
         """Seconds of host ops, from the plan that is all on the host."""
-        ops = self.figures.host_ops
+        ops = self.fitted.host_ops
         place = place_identity(HOST, f"{version('tvm-byoc')} {version('apache-tvm')}", {}, "cpu")
 
         def key(content: str) -> str:
-            return digest("kernel", REVISION, content, place, self.workshop.machine)
+            return digest("kernel", REVISION, content, place, self.timer.machine)
 
         for op in ops.values():
-            if op.content not in self.figures.host:
+            if op.content not in self.fitted.host:
                 timed = self.store.get(key(op.content))
                 if timed is not None:
-                    self.figures.host[op.content] = timed.seconds
-        missing = {n: op for n, op in ops.items() if op.content not in self.figures.host}
+                    self.fitted.host[op.content] = timed.seconds
+        missing = {n: op for n, op in ops.items() if op.content not in self.fitted.host}
         plan = next((p for p in self.plans.values() if not p.parts.segments), None)
         if plan is None or not missing or self.spent():
             return
@@ -225,13 +205,13 @@ class _Search:
         self.progress.stage("host kernels", len(missing))
         found = time_kernels(plan.program, missing, enough=self.spent, done=self.progress.step)
         for content, (seconds, noise, runs) in found.items():
-            self.figures.host[content] = seconds
+            self.fitted.host[content] = seconds
             self.store.put(
                 key(content),
                 Timed(seconds, noise, runs),
                 kind="kernel",
                 place=place,
-                machine=self.workshop.machine,
+                machine=self.timer.machine,
                 what="a host op",
             )
 
@@ -244,7 +224,7 @@ class _Search:
         if plan.signature in self.failed:
             return False
         try:
-            artifacts = tuple(self.workshop.artifact(s) for s in plan.parts.segments)
+            artifacts = tuple(self.timer.artifact(s) for s in plan.parts.segments)
             plan.program = build_program(self.model, plan.parts, self.requests, artifacts)
             return True
         except ByocError as error:
@@ -260,11 +240,11 @@ class _Search:
         return [p for p in plans if p.alone] + best
 
     def again(self, plan: _Plan) -> _Plan:
-        """The same placement, priced with what is known now."""
+        """The same placement, predicted with what is known now."""
         return self.partition(fixed(plan.places))
 
     def ship(self, inputs: Mapping[str, Array]) -> tuple[_Plan, list[_Plan]]:
-        """Build and race the finalists; the winner, and all that were considered."""
+        """Build the finalists and time them against each other; the winner, and all of them."""
         finalists = self.finalists()
         self.progress.stage("building plans", len(finalists))
         contenders: list[tuple[_Plan, Contender]] = []
@@ -290,7 +270,7 @@ class _Search:
                 f"the shipped plan is the best of those that were; run again to go on"
             )
         racing = [contender for _, contender in contenders]
-        seconds = min(_RACE_SECONDS, self.budget.left())
+        seconds = min(_TOURNAMENT_SECONDS, self.budget.left())
         self.progress.stage("whole plans", 25)
         race(racing, inputs, seconds=seconds, done=self.progress.step)
         best = winner(racing)
@@ -304,25 +284,36 @@ def measure_placement(
     model: Model,
     requests: Sequence[Requested],
     inputs: Mapping[str, Array],
+    constraints: Constraints,
     *,
     store: Store,
     progress: Progress,
     budget: float | None = None,
-    policy: Policy | None = None,
-    costs: Costs | None = None,
-    limits: Limits | None = None,
     heal: HealSpec = None,
 ) -> tuple[Program, PartitionReport]:
-    """Place by measured time; the program that won, built, and the report of how.
+    """Place a model by measured time.
 
-    inputs: by name, for whole plans. budget: seconds that measuring may take, None: until nothing
-    changes. The plans of one place are built and timed in any case: the promise costs that much.
-    heal: host twins of the winner, as `build_program` takes it; twins take no time of a call.
-    Raises CompileError when no placement can be built, OptionError when none obeys the policy.
+    The plans of one place are built and timed in any case: the promise costs that much.
+
+    Args:
+        model: the model as it was imported.
+        requests: the vendors that were asked for.
+        inputs: input → array, to run whole plans on.
+        constraints: what every plan has to obey.
+        store: where measurements come from and go to.
+        progress: told what is being measured.
+        budget: seconds that measuring may take; None: until nothing changes.
+        heal: host fallbacks of the winner, as `build_program` takes it; they take no time of a
+            call.
+
+    Returns:
+        The program that won, and the report of how.
+
+    Raises:
+        CompileError: no placement can be built.
+        OptionError: no placement obeys the constraints.
     """
-    run = _Search(
-        model, requests, policy, costs, limits or Limits(), Budget(budget), store, progress
-    )
+    run = _Search(model, requests, constraints, Budget(budget), store, progress)
     run.baselines()
     run.propose()
     for number in range(1, _ROUNDS + 1):
@@ -333,15 +324,15 @@ def measure_placement(
     report = finished_report(
         shipped.parts.report,
         shipped.parts.segments,
-        run.figures,
+        run.fitted,
         [(p.name, p.predicted, p.timed, len(p.parts.segments), p is shipped) for p in finalists],
         progress.notes,
     )
     assert shipped.program is not None
-    if heal is None:
-        return shipped.program, report
-    artifacts = shipped.program.artifacts
-    return build_program(model, shipped.parts, requests, artifacts, heal), report
+    program = shipped.program
+    if heal is not None:
+        program = build_program(model, shipped.parts, requests, program.artifacts, heal)
+    return with_report(program, report), report
 
 
 def _places(report: PartitionReport) -> dict[int | str, str]:

@@ -1,29 +1,38 @@
-"""Seconds to pass work from one processor's queue to another's::
+"""Seconds to pass work from one processor's queue to another's, the latency of a queue hop::
 
-one queue     copy ─ copy ─ copy ─ copy          64 tiny tasks, each after the one before
+one queue     copy ─ copy ─ copy ─ copy          64 tiny tasks, one after another
 two queues    copy     copy                      the same, every second one on the other queue;
-                  copy     copy                  the difference, shared out, is one hand-over
+copy     copy                  the difference, shared out, is one hop
 """
 
 from __future__ import annotations
 
-from byoc.measure.segment_timing import aligned
+from byoc.runtime.io.mapped_memory import aligned_empty
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.timing.probes import plan_probe, time_probes
 from byoc.timing.store import Timed
 
-__all__ = ["time_handoff"]
+__all__ = ["time_queue_hop"]
 
 _TASKS = 64
 
 
-def time_handoff(one: str, other: str) -> Timed:
-    """Time a hand-over between two processors; 0 when they are one."""
+def time_queue_hop(one: str, other: str) -> Timed:
+    """Time how long a request takes from one processor's queue to another's.
+
+    Args:
+        one: a queue, as vendors name theirs.
+        other: the queue that depends on it.
+
+    Returns:
+        Seconds of one hop; 0 when they are one queue.
+    """
     if one == other:
         return Timed(0.0)
+    arrays = [aligned_empty((16,), "float32") for _ in range(2)]
+    arrays[0][...] = 0
     probes = [
-        plan_probe(_chain(pair), None, {}, {}, [], [aligned([16], "float32") for _ in range(2)])
-        for pair in ((one, one), (one, other))
+        plan_probe(_chain(pair), None, {}, {}, [], arrays) for pair in ((one, one), (one, other))
     ]
     for probe in probes:
         probe.start()

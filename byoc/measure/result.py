@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 
-from byoc.measure.cost_model import Figures
+from byoc.measure.cost_model import FittedCosts
 from byoc.report.partition_report import PartitionReport
 from byoc.report.records import HOST, PlanRecord
 from byoc.segment import Segment
@@ -18,15 +18,24 @@ __all__ = ["finished_report"]
 def finished_report(
     report: PartitionReport,
     segments: Sequence[Segment],
-    figures: Figures,
+    costs: FittedCosts,
     plans: Sequence[tuple[str, float, Timed | None, int, bool]],
     notes: Sequence[str],
 ) -> PartitionReport:
-    """The report of the shipped plan with measured seconds.
+    """Put measured seconds into the report of the shipped plan.
 
-    plans: (name, predicted, timed, segments, shipped). notes: what was said on the way.
+    Args:
+        report: of partitioning the plan that is shipped.
+        segments: of that plan.
+        costs: what was measured.
+        plans: name, predicted seconds, measured time, number of segments and whether it is shipped,
+            of every plan that was considered.
+        notes: what was said on the way; they become warnings.
+
+    Returns:
+        The report that users see, its plans from the fastest to the slowest.
     """
-    timed = {s.name: t for s in segments if (t := figures.workshop.known(s)) is not None}
+    timed = {s.name: t for s in segments if (t := costs.timer.known(s)) is not None}
     records = tuple(
         replace(record, measured=timed[record.name].seconds)
         if record.name in timed and isfinite(timed[record.name].seconds)
@@ -37,7 +46,7 @@ def finished_report(
     borders = tuple(
         replace(
             border,
-            measured=figures.crossing(
+            measured=costs.crossing(
                 places.get(border.source, HOST), places.get(border.target, HOST), border.bytes
             ),
         )

@@ -1,17 +1,20 @@
-"""Builds segments once and times them: what a vendor says, or how long its code takes."""
+"""Segments built once and timed: what a vendor says, or how long its code takes.
+
+In: segments of any plan. Out: their artifacts and seconds, from the store where they are known.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
 
-import numpy as np
-
 from byoc.bench.inputs import random_inputs
-from byoc.build.program import compile_segment, vendor_use
+from byoc.build.segments import compile_segment, vendor_use
 from byoc.errors import ByocError
+from byoc.measure.queue_hop import time_queue_hop
 from byoc.plugins.discovery import Requested
 from byoc.runtime import num_threads
+from byoc.runtime.io.mapped_memory import aligned_empty
 from byoc.runtime.native import numpy_dtype
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.runtime.vendor_runtimes import bind
@@ -20,7 +23,7 @@ from byoc.timing.keys import digest, machine_name, place_identity, segment_conte
 from byoc.timing.probes import Probe, plan_probe, time_probes
 from byoc.timing.store import Store, Timed
 
-__all__ = ["REVISION", "Workshop", "aligned", "machine"]
+__all__ = ["REVISION", "SegmentTimer", "draw", "machine"]
 
 REVISION = 1
 """Counts changes of byoc that make earlier timings wrong."""
@@ -31,31 +34,37 @@ _SECONDS = 0.06  # per segment
 
 
 def machine() -> str:
-    """The machine and byoc's threads on it, as a store tells them apart."""
+    """Name the machine and the number of byoc's threads on it, as a store tells them apart.
+
+    Returns:
+        Text that is equal for runs whose times can be compared.
+    """
     return f"{machine_name()}, {num_threads()} threads"
 
 
-def aligned(shape: Sequence[int], dtype: str) -> Array:
-    """A fresh array whose memory begins where host kernels want it."""
-    kind = numpy_dtype(dtype)
-    count = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-    raw = np.zeros(count + 64, np.uint8)
-    start = -raw.__array_interface__["data"][0] % 64
-    return raw[start : start + count].view(kind).reshape(shape)
-
-
 def draw(kind: TensorType, seed: int) -> Array:
-    """Random values of a type, aligned."""
-    array = aligned([int(d) for d in kind.shape], kind.dtype)
-    known = kind.dtype if np.dtype(numpy_dtype(kind.dtype)).kind in "fiub" else "float32"
+    """Draw random values of a type, in memory as host kernels want it.
+
+    Args:
+        kind: a type of known shape.
+        seed: of the random numbers.
+
+    Returns:
+        A fresh array whose memory begins at a multiple of 64 bytes.
+    """
+    dtype = numpy_dtype(kind.dtype)
+    array = aligned_empty(_shape(kind), dtype)
+    known = kind.dtype if dtype.kind in "fiub" else "float32"
     array[...] = random_inputs({"x": TensorType(kind.shape, known)}, seed)["x"].astype(array.dtype)
     return array
 
 
-class Workshop:
+class SegmentTimer:
     """Compiles segments, each once, and times them.
 
-    requests: the vendors. store: where figures come from and go to.
+    Args:
+        requests: the vendors that were asked for.
+        store: where measurements come from and go to.
     """
 
     def __init__(self, requests: Sequence[Requested], store: Store) -> None:
@@ -70,26 +79,36 @@ class Workshop:
         self.measured = 0
 
     def identity(self, vendor: str) -> str:
-        """A vendor as keys name it."""
+        """Name a vendor with its version and options, as keys of the store do."""
         use = self._uses[vendor]
         return place_identity(vendor, use.version, use.options, use.processor)
 
     def content(self, segment: Segment) -> tuple[str, str]:
-        """`segment_content`, worked out once."""
+        """Digest what a segment computes (`byoc.timing.keys.segment_content`), worked out once."""
         found = self._contents.get(id(segment))
         if found is None:
             found = self._contents[id(segment)] = (segment, segment_content(segment))
         return found[1]
 
     def key(self, segment: Segment) -> str:
-        """Where the store keeps a segment."""
+        """The key under which the store keeps a segment's time."""
         whole = self.content(segment)[1]
         return digest("segment", REVISION, whole, self.identity(segment.vendor), self.machine)
 
     # -- building ----------------------------------------------------------------------------------
 
     def artifact(self, segment: Segment) -> Artifact:
-        """The compiled segment. Raises what its vendor raised, each time."""
+        """Compile a segment, or find it compiled.
+
+        Args:
+            segment: any segment; equal ones are compiled once.
+
+        Returns:
+            Its artifact, under its name.
+
+        Raises:
+            ByocError: what its vendor raised, each time.
+        """
         arrays = [a.__array_interface__["data"][0] for a in segment.constants.values()]
         key = (segment.vendor, self.content(segment)[1], tuple(arrays))
         found = self._built.get(key)
@@ -107,14 +126,21 @@ class Workshop:
         return found
 
     def forget(self, segment: Segment) -> None:
-        """Let go of a compiled segment that no plan needs."""
+        """Let go of the artifact of a segment that no plan needs."""
         arrays = [a.__array_interface__["data"][0] for a in segment.constants.values()]
         self._built.pop((segment.vendor, self.content(segment)[1], tuple(arrays)), None)
 
     # -- timing ------------------------------------------------------------------------------------
 
     def known(self, segment: Segment) -> Timed | None:
-        """What this run or an earlier one has measured."""
+        """Look up what this run or an earlier one has measured.
+
+        Args:
+            segment: any segment.
+
+        Returns:
+            Its seconds, infinite for one that its vendor refuses; None: not measured yet.
+        """
         key = self.key(segment)
         found = self._timed.get(key)
         if found is None:
@@ -132,9 +158,14 @@ class Workshop:
         done: Callable[[int], None] = lambda count: None,
         keep: bool = True,
     ) -> None:
-        """Measure those that are not known yet, a few side by side, until `enough` says so.
+        """Measure the segments that are not known yet, a few side by side.
 
-        done: told how many were looked at. keep: hold the compiled segments for `artifact`.
+        Args:
+            segments: what to time.
+            kind: what the store calls them: "segment", or "piece" for a lone composite.
+            enough: asked before each batch; once true, the rest stays unknown.
+            done: told how many were looked at.
+            keep: hold the compiled segments for `artifact`.
         """
         for batch in _batches(segments, _BATCH):
             if enough():
@@ -154,16 +185,21 @@ class Workshop:
                     self.forget(segment)
             done(len(batch))
 
-    def handoff(self, processor: str) -> float:
-        """Seconds to pass work from the host's queue to another one."""
-        from byoc.measure.queue_hop import time_handoff
+    def queue_hop(self, processor: str) -> float:
+        """Seconds to pass work from the host's queue to another one.
 
+        Args:
+            processor: the other queue, as vendors name theirs.
+
+        Returns:
+            Seconds of one hop, 0 for the host's own queue; measured once and kept in the store.
+        """
         if processor == _HOST_QUEUE:
             return 0.0
         key = digest("handoff", REVISION, _HOST_QUEUE, processor, self.machine)
         found = self._timed.get(key) or self.store.get(key)
         if found is None:
-            found = time_handoff(_HOST_QUEUE, processor)
+            found = time_queue_hop(_HOST_QUEUE, processor)
             self.store.put(
                 key,
                 found,
@@ -227,7 +263,7 @@ def _lone_task(segment: Segment, processor: str) -> tuple[Plan, list[Array]]:
         arena_bytes=0,
     )
     arrays = [draw(t, k) for k, t in enumerate(reads)]
-    return plan, [*arrays, *(aligned(_shape(t), t.dtype) for t in writes)]
+    return plan, [*arrays, *(aligned_empty(_shape(t), numpy_dtype(t.dtype)) for t in writes)]
 
 
 def _shape(kind: TensorType) -> tuple[int, ...]:

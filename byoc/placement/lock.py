@@ -11,7 +11,7 @@
     - {place: host, ops: '92', kinds: [reshape], …}
 
 One line per *group*: the ops of a segment, or a run of ops of the host. An op is its position;
-`marks` tell whether what stands there is still the same op (see `byoc.partition.snapshot.identity`),
+`marks` tell whether what stands there is still the same op (`byoc.partition.snapshot.identity`),
 `patterns` what the vendor matched. `names` are for the reader: renaming tensors changes them and
 nothing else. The same placement of the same model is the same text, byte for byte.
 """
@@ -20,174 +20,57 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from byoc.errors import LockError, choices
+from byoc.errors import LockError
 from byoc.placement.lock_text import parse_lock, render_lock
+from byoc.placement.lock_values import Group, Lock
 
 if TYPE_CHECKING:
     import tvm
 
     from byoc.partition import PartitionReport
-    from byoc.partition.placing import Strategy
-    from byoc.partition.snapshot.identity import Identity
     from byoc.vendor import Vendor
 
-__all__ = ["Group", "Lock", "make_lock", "read_lock", "write_lock"]
+__all__ = ["Group", "Lock", "lock_placement", "make_lock", "read_lock", "write_lock"]
 
 _HOST = "host"
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Ops of one segment, or neighbours on the host.
+def lock_placement(
+    path: str | os.PathLike[str],
+    mod: tvm.IRModule,
+    report: PartitionReport,
+    vendors: Iterable[Vendor],
+) -> None:
+    """Write a placement to a file: `make_lock`, then `write_lock`.
 
-    ops: their positions. kinds, names, marks: one per op. patterns: one per op, none on the host.
-    segment: its name, "" on the host. function: the Relax function. us: predicted microseconds
-    of one run of the segment, without borders.
+    Args:
+        path: the file; one that exists is replaced.
+        mod: the module before it was partitioned.
+        report: of partitioning it.
+        vendors: those that were asked for.
+
+    Raises:
+        LockError: the file cannot be written.
     """
-
-    place: str
-    ops: tuple[int, ...]
-    kinds: tuple[str, ...]
-    names: tuple[str, ...]
-    marks: tuple[str, ...]
-    patterns: tuple[str, ...] = ()
-    segment: str = ""
-    function: str = "main"
-    us: float | None = None
-
-
-@dataclass(frozen=True)
-class Lock:
-    """A placement. structure: what the model is, names and weights left out. vendors: name →
-    version. placement: the strategy's name. us: predicted microseconds of one run.
-    """
-
-    structure: str
-    vendors: Mapping[str, str]
-    placement: str
-    groups: tuple[Group, ...]
-    us: float | None = None
-    borders: int = 0
-    path: str = field(default="", compare=False)
-
-    @property
-    def ops(self) -> int:
-        """How many ops the model has."""
-        return sum(len(group.ops) for group in self.groups)
-
-    @property
-    def segments(self) -> int:
-        """How many segments there are."""
-        return sum(group.place != _HOST for group in self.groups)
-
-    @property
-    def places(self) -> dict[int, str]:
-        """Position of an op → "host" or "vendor.pattern"."""
-        return {
-            op: group.place if group.place == _HOST else f"{group.place}.{group.patterns[k]}"
-            for group in self.groups
-            for k, op in enumerate(group.ops)
-        }
-
-    def strategy(self, mod: tvm.IRModule, vendors: Sequence[Vendor]) -> Strategy:
-        """The strategy that places the ops of `mod` as the lock says.
-
-        Raises LockError when the model is not the locked one (naming the first op that differs)
-        or a vendor of the lock is not among `vendors`.
-        """
-        from byoc.partition.placing.strategy import fixed
-        from byoc.partition.snapshot.identity import identify
-
-        given = {vendor.name for vendor in vendors}
-        for name in sorted({g.place for g in self.groups} - {_HOST}):
-            if name not in given:
-                raise LockError(
-                    f"{self._who} puts ops on {name!r}, which is not among the vendors of this "
-                    f"run; {choices(name, given)}"
-                )
-        identity = identify(mod)
-        if identity.structure != self.structure:
-            raise LockError(
-                f"{self._who} does not fit the model: {self._difference(mod, identity)}"
-            )
-        return fixed({op: p for op, p in self.places.items() if p != _HOST}, name=self.placement)
-
-    def check(self, report: PartitionReport) -> None:
-        """Raise LockError when a placement made with `strategy` is not the locked one, naming
-        the first op that differs.
-        """
-        found = {op.index: (op.segment or _HOST, op) for op in report.ops}
-        for group in self.groups:
-            for index in group.ops:
-                segment, op = found[index]
-                if segment != (group.segment or _HOST):
-                    raise LockError(
-                        f"{self._who} puts op {index}, {op.op} ({op.name}), in "
-                        f"{group.segment or _HOST}; now it would be in {segment}; drop what limits "
-                        f"segments, or make the lock again"
-                    )
-
-    def outdated(self, vendors: Iterable[Vendor]) -> tuple[str, ...]:
-        """One warning per vendor whose version is not the locked one."""
-        return tuple(
-            f"{self._who} was made with {vendor.name} {self.vendors[vendor.name]}, here is "
-            f"{vendor.version}: its figures may no longer hold"
-            for vendor in vendors
-            if self.vendors.get(vendor.name, vendor.version) != vendor.version
-        )
-
-    @property
-    def _who(self) -> str:
-        return f"the lock {self.path}" if self.path else "the lock"
-
-    def _difference(self, mod: tvm.IRModule, identity: Identity) -> str:
-        """The first op that is not the locked one."""
-        from byoc.ir.decode import Decoder
-        from byoc.partition.snapshot.functions import functions_of
-        from byoc.partition.snapshot.walk import take_snapshot
-
-        advice = "make the lock again, or `byoc partition --diff` it with one of this model"
-        decoder, here = Decoder(), []
-        for _, func in functions_of(mod):
-            graph = take_snapshot(func, "", decoder)
-            here += list(zip(graph.ops.kind, graph.ops.names, strict=True))
-        locked = {
-            op: (group.kinds[k], group.names[k], group.marks[k])
-            for group in self.groups
-            for k, op in enumerate(group.ops)
-        }
-        for index, (kind, name) in enumerate(here):
-            if index not in locked:
-                return (
-                    f"op {index}, {kind} ({name}), is not in it: it has {len(locked)} ops, the "
-                    f"model {len(here)}; {advice}"
-                )
-            known, called, mark = locked[index]
-            if known != kind:
-                return f"op {index} is {kind} ({name}), locked is {known} ({called}); {advice}"
-            if mark != identity.marks[index]:
-                return (
-                    f"op {index}, {kind} ({name}), has other shapes, attributes or inputs than "
-                    f"the locked {known} ({called}); {advice}"
-                )
-        if len(locked) > len(here):
-            known, called, _ = locked[len(here)]
-            return (
-                f"op {len(here)}, {known} ({called}), is no longer in the model, which has "
-                f"{len(here)} ops; {advice}"
-            )
-        return f"its inputs or results are others; {advice}"
+    write_lock(make_lock(mod, report, vendors), path)
 
 
 def make_lock(mod: tvm.IRModule, report: PartitionReport, vendors: Iterable[Vendor]) -> Lock:
-    """The lock of a placement.
+    """Write a placement down as a lock.
 
-    mod: the module before it was partitioned. report: of partitioning it. vendors: those that
-    were asked for; the lock keeps the versions of those that got an op.
+    Args:
+        mod: the module before it was partitioned.
+        report: of partitioning it.
+        vendors: those that were asked for; the lock keeps the versions of those that got an op.
+
+    Returns:
+        The lock; equal placements of equal models have equal locks.
+
+    Raises:
+        LockError: the report is not of this module.
     """
     from byoc.partition.snapshot.identity import identify
 
@@ -243,7 +126,15 @@ def _groups(
 
 
 def write_lock(lock: Lock, path: str | os.PathLike[str]) -> None:
-    """Write a lock, whole or not at all. Raises LockError when it cannot be written."""
+    """Write a lock to a file, whole or not at all.
+
+    Args:
+        lock: what to write.
+        path: the file; one that exists is replaced.
+
+    Raises:
+        LockError: the file cannot be written.
+    """
     target = Path(path)
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -257,10 +148,17 @@ def write_lock(lock: Lock, path: str | os.PathLike[str]) -> None:
 
 
 def read_lock(path: str | os.PathLike[str]) -> Lock:
-    """Read a lock.
+    """Read a lock from a file.
 
-    Raises LockError, with line and column where there are any, on a file that cannot be read, is
-    no lock, is of another schema version or is damaged.
+    Args:
+        path: what `write_lock` wrote, perhaps edited by hand.
+
+    Returns:
+        The lock.
+
+    Raises:
+        LockError: the file cannot be read, is no lock, is of another schema version or is damaged;
+            the message has line and column where there are any.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

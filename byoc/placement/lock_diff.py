@@ -19,7 +19,7 @@ from math import isinf
 from typing import Any
 
 from byoc.errors import LockError, OptionError
-from byoc.placement.lock import Lock
+from byoc.placement.lock_values import Lock
 
 __all__ = ["LockDiff", "Moved", "diff_locks", "parse_percent"]
 
@@ -30,8 +30,15 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """An op in two placements. old, new: its positions; before, after: places; None where the
-    model does not have it.
+    """One op in two placements.
+
+    Attributes:
+        kind: its Relax name.
+        name: what the source model calls it.
+        old: its position in the old model; None where that does not have it.
+        new: its position in the new model; None where that does not have it.
+        before: the old place.
+        after: the new place.
     """
 
     kind: str
@@ -44,11 +51,19 @@ class Moved:
 
 @dataclass(frozen=True)
 class LockDiff:
-    """moved: ops of both models with another place. added, removed: ops of one model only.
+    """What changed from one lock to another.
 
-    same_model: whether the structures agree. renamed: ops of both whose names differ. segments,
-    borders, us: old and new; us: predicted microseconds. vendors: name → old and new version
-    where they differ, "" for none. placements: old and new strategy.
+    Attributes:
+        moved: ops of both models with another place.
+        added: ops of the new model only.
+        removed: ops of the old model only.
+        same_model: whether the structures agree.
+        renamed: ops of both whose names differ.
+        segments: how many there are, old and new.
+        borders: tensors that cross, old and new.
+        us: predicted microseconds of one run, old and new.
+        vendors: name → old and new version where they differ, "" for none.
+        placements: old and new strategy.
     """
 
     moved: tuple[Moved, ...]
@@ -73,9 +88,16 @@ class LockDiff:
         return 100 * (new - old) / old if old else (0.0 if new == old else float("inf"))
 
     def exceeds(self, percent: float) -> bool:
-        """Whether the new one is predicted slower by more than that.
+        """Ask whether the new placement is predicted slower by more than a share.
 
-        Raises LockError when a lock has no estimate: nothing can be said then.
+        Args:
+            percent: of the old placement's time.
+
+        Returns:
+            True when it is.
+
+        Raises:
+            LockError: a lock has no estimate; nothing can be said then.
         """
         slower = self.regression
         if slower is None:
@@ -165,7 +187,15 @@ def _ops(lock: Lock) -> list[_Op]:
 
 
 def diff_locks(old: Lock, new: Lock) -> LockDiff:
-    """What changed from one lock to another."""
+    """Tell what changed from one lock to another.
+
+    Args:
+        old: the lock before.
+        new: the lock after; of the same model or of another.
+
+    Returns:
+        What moved, came and went.
+    """
     before, after = _ops(old), _ops(new)
     same = old.structure == new.structure
     pairs = dict(enumerate(range(len(before)))) if same else _pairs(before, after)
@@ -248,7 +278,17 @@ def _unique(ops: Iterable[_Op]) -> dict[tuple[str, str], int]:
 
 
 def parse_percent(text: str) -> float:
-    """``"5%"`` or ``"5"``. Raises OptionError."""
+    """Read a percentage.
+
+    Args:
+        text: "5%" or "5".
+
+    Returns:
+        The number, here 5.0.
+
+    Raises:
+        OptionError: the text is no percentage.
+    """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%?\s*", text)
     if not found:
         raise OptionError(f"expected a percentage such as 5%, found {text!r}")

@@ -10,18 +10,18 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from byoc.errors import LockError
+from byoc.placement.lock_values import Group, Lock
 
-if TYPE_CHECKING:
-    from byoc.placement.lock import Lock
-
-__all__ = ["SCHEMA_VERSION", "parse_lock", "render_lock"]
+__all__ = ["SCHEMA", "SCHEMA_VERSION", "parse_lock", "render_lock"]
 
 SCHEMA = "byoc.placement-lock"
+"""What the first field of a lock says."""
+
 SCHEMA_VERSION = 1
 """Changes when a field is removed, renamed or changes meaning; new fields do not count."""
 
@@ -38,7 +38,14 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def render_lock(lock: Lock) -> str:
-    """The text of a lock."""
+    """Spell a lock as YAML.
+
+    Args:
+        lock: what to spell.
+
+    Returns:
+        The text; equal locks have equal texts, byte for byte.
+    """
     head = {
         "schema": SCHEMA,
         "version": SCHEMA_VERSION,
@@ -121,9 +128,18 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def parse_lock(text: str, path: str) -> Lock:
-    """The lock of a text; `path` opens its messages. Raises LockError."""
-    from byoc.placement.lock import Lock
+    """Read the text of a lock.
 
+    Args:
+        text: YAML, as `render_lock` spells it or laid out by somebody else.
+        path: opens every message.
+
+    Returns:
+        The lock.
+
+    Raises:
+        LockError: the text is no lock, of another schema version, or damaged.
+    """
     try:
         data = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -182,9 +198,7 @@ def _maybe(value: object) -> float | None:
     return None if value is None else float(value)  # type: ignore[arg-type]
 
 
-def _group(row: Mapping[str, Any], path: str, line: int) -> Any:
-    from byoc.placement.lock import Group
-
+def _group(row: Mapping[str, Any], path: str, line: int) -> Group:
     try:
         ops = _positions(str(row["ops"]))
         group = Group(

@@ -46,9 +46,16 @@ class _NodeError(Exception):
 
 
 def resolve_policy(policy: Policy | str | os.PathLike[str] | None) -> Policy | None:
-    """A policy as a value: what is passed as ``policy=`` may be the path of a file.
+    """Turn what users pass as ``policy=`` into a policy.
 
-    Raises OptionError for anything else, and for a file that is not legal.
+    Args:
+        policy: a policy, the path of the YAML file that holds one, or None.
+
+    Returns:
+        The policy; None: none.
+
+    Raises:
+        OptionError: it is something else, or the file is not legal.
     """
     if policy is None:
         return None
@@ -64,11 +71,17 @@ def resolve_policy(policy: Policy | str | os.PathLike[str] | None) -> Policy | N
 
 
 def read_policy(path: str | os.PathLike[str]) -> Policy:
-    """The policy in a YAML file.
+    """Read the policy in a YAML file. Vendors are checked when the policy is used.
 
-    Raises OptionError on a file that cannot be read, is no YAML, or holds unknown keys or values
-    of the wrong kind: one line for each problem, as ``file:line:column: what is wrong``. Vendors
-    are checked when the policy is used.
+    Args:
+        path: the file.
+
+    Returns:
+        The policy.
+
+    Raises:
+        OptionError: the file cannot be read, is no YAML, or holds unknown keys or wrong values: one
+            line for each problem, as ``file:line:column: what is wrong``.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -244,7 +257,17 @@ def _bytes(node: yaml.Node) -> int:
 
 
 def parse_size(text: str) -> int:
-    """``"512 MiB"``, ``"1.5GB"`` or ``"4096"`` in bytes. Raises OptionError."""
+    """Read a size in bytes.
+
+    Args:
+        text: "512 MiB", "1.5GB" or "4096".
+
+    Returns:
+        Bytes.
+
+    Raises:
+        OptionError: the text is no size; the message lists the units.
+    """
     found = _SIZE.fullmatch(text.strip())
     unit = _UNITS.get(found[2].lower()) if found else None
     if found is None or unit is None:

@@ -21,10 +21,25 @@ from byoc.errors import OptionError, VendorError, choices
 from byoc.runtime.native import find_library
 from byoc.vendor import NativeRuntime, Pattern, Vendor, check_patterns, check_vendor
 
-__all__ = ["Requested", "VendorInfo", "VendorSpec", "find", "resolve", "vendors"]
+__all__ = [
+    "BLOCK_VARIABLE",
+    "GROUP",
+    "Requested",
+    "VendorInfo",
+    "VendorSpec",
+    "default_vendors",
+    "find",
+    "install_hint",
+    "resolve",
+    "validate_options",
+    "vendors",
+]
 
 GROUP = "byoc.vendors"
+"""The entry-point group under which packages publish vendors."""
+
 BLOCK_VARIABLE = "BYOC_BLOCK_VENDORS"
+"""The environment variable that hides vendors, by name, separated by commas."""
 
 VendorSpec = Sequence[str | Vendor] | Mapping[str | Vendor, Mapping[str, Any]]
 """What users pass as ``vendors``: names or values, or a mapping of these to options."""
@@ -32,7 +47,16 @@ VendorSpec = Sequence[str | Vendor] | Mapping[str | Vendor, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class VendorInfo:
-    """One vendor as `byoc vendors` shows it; `reason` says why it is not available."""
+    """One vendor as `byoc vendors` shows it.
+
+    Attributes:
+        name: what users ask for.
+        version: the backend's; "" when the vendor cannot be imported.
+        available: whether it can be used here.
+        reason: why it cannot; else empty.
+        origin: the package that publishes it.
+        processor: the queue its segments run on.
+    """
 
     name: str
     version: str
@@ -44,7 +68,13 @@ class VendorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """A usable vendor with validated options; its patterns in the order they are tried."""
+    """A usable vendor with its options checked.
+
+    Attributes:
+        vendor: the vendor, with the patterns that the options leave in force.
+        options: a value of the vendor's options model.
+        patterns: in the order in which they are tried.
+    """
 
     vendor: Vendor
     options: Any
@@ -123,9 +153,16 @@ def vendors() -> tuple[VendorInfo, ...]:
 
 
 def find(name: str) -> Vendor:
-    """The vendor of that name, available or not.
+    """Find an installed vendor by name, usable or not.
 
-    Raises VendorError when it is unknown (the message lists what there is), blocked or broken.
+    Args:
+        name: as the package publishes it.
+
+    Returns:
+        The vendor, checked against the contract.
+
+    Raises:
+        VendorError: it is unknown (the message lists what there is), blocked or broken.
     """
     entries = _entries()
     if name in _blocked():
@@ -138,8 +175,52 @@ def find(name: str) -> Vendor:
     return _load(entries[name])
 
 
+def default_vendors() -> tuple[str, ...]:
+    """Names of the vendors to use where users name none: those that call themselves the default.
+
+    Returns:
+        Names, sorted; a vendor whose SDK is missing is among them, so that its use says so.
+    """
+    blocked = _blocked()
+    found = []
+    for name, entry in sorted(_entries().items()):
+        try:
+            if name not in blocked and _load(entry).default:
+                found.append(name)
+        except VendorError:  # a broken package is nobody's default; `byoc vendors` shows it
+            continue
+    return tuple(found)
+
+
+def install_hint(name: str) -> str:
+    """Tell how to install a vendor with everything it needs.
+
+    Args:
+        name: the vendor's name; an installed package publishes it.
+
+    Returns:
+        A pip command. A package that has an extra of the vendor's name is installed with it.
+    """
+    dist = _entries()[name].dist
+    if dist is None:
+        return "see its package"
+    extras = dist.metadata.get_all("Provides-Extra") or []
+    return f"pip install '{dist.name}[{name}]'" if name in extras else f"pip install {dist.name}"
+
+
 def validate_options(vendor: Vendor, options: Mapping[str, Any]) -> Any:
-    """Options as the vendor's model. Raises OptionError naming bad fields and the legal ones."""
+    """Check options by the vendor's model of them.
+
+    Args:
+        vendor: whose options they are.
+        options: name → value.
+
+    Returns:
+        A value of the vendor's options model.
+
+    Raises:
+        OptionError: unknown options or wrong values; the message names them and the legal ones.
+    """
     try:
         return vendor.options(**dict(options))
     except (pydantic.ValidationError, TypeError) as error:
@@ -159,8 +240,16 @@ def validate_options(vendor: Vendor, options: Mapping[str, Any]) -> Any:
 def resolve(spec: VendorSpec) -> tuple[Requested, ...]:
     """Check what a user asks for. An empty spec is legal: everything goes to the host.
 
-    Raises VendorError for an unknown, unavailable, repeated or malformed vendor, OptionError
-    for bad options. A requested vendor that cannot be used is always an error.
+    Args:
+        spec: names or `Vendor` values, or a mapping of these to options.
+
+    Returns:
+        The vendors in the order that was asked for, which is the order of preference.
+
+    Raises:
+        VendorError: a vendor is unknown, not usable, asked for twice, or malformed. One that cannot
+            be used is always an error, never left out.
+        OptionError: options that the vendor does not have.
     """
     if isinstance(spec, str):
         raise VendorError(

@@ -1,6 +1,8 @@
-"""From a model with symbolic dimensions and their sizes to a session: the pipeline once more.
+"""From a model with symbolic dimensions and their sizes to a session.
 
-    Model ──dims filled in──▶ Model ──normal form──▶ partition ─▶ build ─▶ Program ─▶ Session
+    Model ──dims filled in──▶ Model ──normal form──▶ compile_static ─▶ Program ─▶ Session
+
+What makes a program of a static model is given: this module neither partitions nor builds.
 
 Weights are in memory once for all plans, as far as their layouts agree: what one plan has made of
 them (packed for a kernel, handed to a vendor) is what the next one gets, found by its bytes.
@@ -16,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byoc.build.program import COMPILING, HealSpec, build_program, compile_segments
+from byoc.build.compiler_lock import COMPILING
 from byoc.errors import CompileError
-from byoc.kit.foreign_op import check_placed
 from byoc.runtime import Session
 from byoc.segment import Array
 from byoc.specialise.options import Specialise, check_options, symbolic_dims
@@ -26,17 +27,23 @@ from byoc.specialise.shapes import Shapes
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
-    from byoc.partition import PartitionResult
-    from byoc.plugins.discovery import Requested
     from byoc.runtime.program import Program
 
 __all__ = ["bind_dims", "make_shapes"]
 
 
 def bind_dims(model: Model, sizes: Mapping[str, int]) -> Model:
-    """The model with sizes for dimensions of its inputs, in normal form again.
+    """Give dimensions of a model's inputs their sizes, and bring it into normal form again.
 
-    Raises CompileError for sizes that do not go together.
+    Args:
+        model: a model with symbolic dimensions; not changed.
+        sizes: dimension → size; those left out stay symbolic.
+
+    Returns:
+        The model for these sizes.
+
+    Raises:
+        CompileError: the sizes do not go together.
     """
     import tvm
     from tvm import relax
@@ -68,18 +75,28 @@ def bind_dims(model: Model, sizes: Mapping[str, int]) -> Model:
 def make_shapes(
     model: Model,
     program: Program,
-    requests: Sequence[Requested],
-    partition: Callable[[Model], PartitionResult],
-    heal: HealSpec,
-    specialise: bool | Specialise,
+    options: Specialise,
+    compile_static: Callable[[Model, Mapping[str, int]], Program],
 ) -> tuple[Session, Shapes | None]:
-    """The VM's session of a model with symbolic dimensions, and its plans.
+    """Bring a model with symbolic dimensions into memory, and prepare its plans.
 
-    program: the model on the VM. partition: how the model is split. Plans named in
-    `Specialise.shapes` are built now. A model without symbolic dimensions has no plans.
-    Raises OptionError for options that do not fit the model, and what building raises.
+    Plans named in `Specialise.shapes` are built now.
+
+    Args:
+        model: the model as it was imported.
+        program: the same, compiled for all shapes.
+        options: which shapes get a plan, and when.
+        compile_static: makes a program of the model with its dimensions filled in, given both the
+            model and the sizes.
+
+    Returns:
+        The session that takes all shapes, and the plans; None where the model has no symbolic
+        dimension and can have none.
+
+    Raises:
+        OptionError: options that do not fit the model.
+        ByocError: what `compile_static` raises for a named shape.
     """
-    options = specialise if isinstance(specialise, Specialise) else Specialise()
     check_options(options, program.inputs)
     weights = _Weights()
     vm = Session(program)
@@ -87,35 +104,12 @@ def make_shapes(
         return vm, None
 
     def build(sizes: Mapping[str, int]) -> Session:
-        found = _specialised_program(model, sizes, requests, partition, heal)
-        return Session(weights.share(replace(found, isolation=program.isolation)), log=vm.log)
+        with COMPILING:
+            found = compile_static(bind_dims(model, sizes), sizes)
+        return Session(weights.share(found), log=vm.log)
 
     prepared = [(sizes, build(sizes)) for sizes in options.shapes]
     return vm, Shapes(vm, options, build, prepared)
-
-
-def _specialised_program(
-    model: Model,
-    sizes: Mapping[str, int],
-    requests: Sequence[Requested],
-    partition: Callable[[Model], PartitionResult],
-    heal: HealSpec,
-) -> Program:
-    """The static program of a model for given sizes. Raises ByocError."""
-    from byoc import host
-
-    with COMPILING:
-        bound = bind_dims(model, sizes)
-        parts = partition(bound)
-        if host.needs_vm(parts.mod):
-            raise CompileError(
-                f"model {model.name!r} needs the VM with sizes {dict(sizes)}, too: it has control "
-                f"flow, or shapes that depend on values"
-            )
-        check_placed(parts.mod, model.name, [request.vendor.name for request in requests])
-        artifacts, refused = compile_segments(parts.segments, requests, heal)
-        program = build_program(bound, parts, requests, artifacts, heal)
-        return replace(program, refused=refused)
 
 
 class _Weights:

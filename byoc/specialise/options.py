@@ -22,15 +22,22 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Specialise:
-    """When a shape gets a plan of its own, and how many are kept.
+    """When a shape gets a plan of its own, and how many plans are kept.
 
-    limit: plans kept, besides those of `shapes`. after: calls that meet a shape before its plan is
-    built in the background. at_once: build in the first call instead, which waits. shapes: sizes by
-    dimension, built by `byoc.compile` itself, kept for good and saved with the model.
-    buckets: dimension → sizes; a call between two of them is padded to the larger. Only for
-    dimensions whose padding the model does not mind (rows of a batch; positions that a mask hides).
-    fill: input → what to pad it with (0). check: compare the first padded answer of each plan with
-    the VM's.
+    Attributes:
+        limit: plans kept, besides those of `shapes`; those used last stay.
+        after: calls that meet a shape before its plan is built in the background.
+        at_once: build in the first call instead, which waits.
+        shapes: sizes by dimension, built by `byoc.compile` itself, kept for good and saved with the
+            model.
+        buckets: dimension → sizes; a call between two of them is padded to the larger. Only for
+            dimensions whose padding the model does not mind (rows of a batch; positions that a mask
+            hides).
+        fill: input → what to pad it with (0).
+        check: compare the first padded answer of each plan with the symbolic model's.
+
+    Raises:
+        OptionError: a value is out of range.
     """
 
     limit: int = 8
@@ -55,7 +62,14 @@ class Specialise:
 
 
 def symbolic_dims(inputs: Sequence[PortType]) -> dict[str, tuple[int, int]]:
-    """Dimension → input and axis that tell its size, for those an input has as they are."""
+    """Find the symbolic dimensions whose sizes can be read off the inputs.
+
+    Args:
+        inputs: the model's inputs.
+
+    Returns:
+        Dimension → input and axis that tell its size, for those that an input has as they are.
+    """
     found: dict[str, tuple[int, int]] = {}
     for number, port in enumerate(inputs):
         for axis, dim in enumerate(port.type.shape):
@@ -68,9 +82,14 @@ def symbolic_dims(inputs: Sequence[PortType]) -> dict[str, tuple[int, int]]:
 class PlanUse:
     """One plan: the sizes it is for, and what became of it.
 
-    state: "ready", "building", "failed" (message: why; the VM answers) or "prepared" (ready, named
-    in `Specialise.shapes`, never given up). uses: calls it answered. padded: of these, with fewer
-    rows than it has. seconds: its compilation took.
+    Attributes:
+        sizes: symbolic dimension → size.
+        state: "ready", "building", "failed" (the VM answers) or "prepared" (ready, named in
+            `Specialise.shapes`, never given up).
+        uses: calls it answered.
+        padded: of these, calls with fewer rows than it has.
+        seconds: its compilation took.
+        message: why it failed; else empty.
     """
 
     sizes: Mapping[str, int]
@@ -85,9 +104,14 @@ class PlanUse:
 class Specialisations:
     """What the plans of an executable did so far.
 
-    hits: calls a plan answered. misses: calls the VM did. evictions: plans given up for others.
-    built: plans compiled, those given up included. padding: "" or why nothing is padded any more.
-    note: "" or why no further plan can be built.
+    Attributes:
+        hits: calls that a plan answered.
+        misses: calls that the VM answered.
+        evictions: plans given up for others.
+        built: plans compiled, those given up included.
+        plans: those that there are, are being built, or failed.
+        padding: "" or why nothing is padded any more.
+        note: "" or why no further plan can be built.
     """
 
     hits: int = 0
@@ -112,9 +136,14 @@ class Specialisations:
 
 
 def check_outputs(outputs: Sequence[PortType], dims: Sequence[str]) -> None:
-    """Padded outputs can only be cut when their shapes follow from the inputs'.
+    """Refuse padding where the outputs' shapes do not follow from the inputs'.
 
-    Raises OptionError.
+    Args:
+        outputs: the model's outputs.
+        dims: symbolic dimensions of its inputs.
+
+    Raises:
+        OptionError: an output has another dimension, so that a padded one could not be cut.
     """
     for port in outputs:
         for dim in port.type.shape:
@@ -126,7 +155,15 @@ def check_outputs(outputs: Sequence[PortType], dims: Sequence[str]) -> None:
 
 
 def check_options(options: Specialise, inputs: Sequence[PortType]) -> None:
-    """Raises OptionError for dimensions or inputs the model does not have."""
+    """Refuse options that do not fit a model.
+
+    Args:
+        options: what was asked for.
+        inputs: the model's inputs.
+
+    Raises:
+        OptionError: a dimension or input that the model does not have, or a plan without all sizes.
+    """
     dims = symbolic_dims(inputs)
     for sizes in options.shapes:
         for dim in sizes:

@@ -26,7 +26,17 @@ def pad(
     sizes: Mapping[str, int],
     fill: Mapping[str, float],
 ) -> list[Array]:
-    """The inputs with the shapes they have for `sizes`; new rows hold `fill` (0)."""
+    """Pad inputs up to the shapes they have for larger sizes.
+
+    Args:
+        ports: the model's inputs, in order.
+        arrays: what a call gave for them.
+        sizes: symbolic dimension → the size to pad to.
+        fill: input → value of new elements; 0 where none is named.
+
+    Returns:
+        The arrays, new ones where they were padded.
+    """
     padded = []
     for port, array in zip(ports, arrays, strict=True):
         shape = _shape(port, sizes)
@@ -41,7 +51,16 @@ def pad(
 def cut(
     ports: Sequence[PortType], arrays: Sequence[Array], sizes: Mapping[str, int]
 ) -> list[Array]:
-    """The outputs with the shapes they have for `sizes`."""
+    """Cut padded outputs back to the shapes they have for smaller sizes.
+
+    Args:
+        ports: the model's outputs, in order.
+        arrays: what a plan made.
+        sizes: symbolic dimension → the size that was asked for.
+
+    Returns:
+        The arrays, copies where they were cut.
+    """
     parts = []
     for port, array in zip(ports, arrays, strict=True):
         part = array[tuple([slice(n) for n in _shape(port, sizes)])]
@@ -59,7 +78,16 @@ def _shape(port: PortType, sizes: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def difference(ports: Sequence[PortType], found: list[Array], expected: list[Array]) -> str:
-    """Which output differs and by how much, or nothing."""
+    """Compare two answers to one call.
+
+    Args:
+        ports: the model's outputs, in order.
+        found: the padded answer, cut back.
+        expected: the answer of the symbolic model.
+
+    Returns:
+        Which output differs and by how much; "" when all agree within rounding.
+    """
     for port, a, b in zip(ports, found, expected, strict=True):
         if a.shape != b.shape:
             return f"output {port.name!r} has shape {a.shape}, not {b.shape}"

@@ -63,9 +63,12 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What answers a call: a plan's session with the inputs as it takes them, or the VM.
+    """What answers a call.
 
-    then: cuts the outputs back to what was asked for.
+    Attributes:
+        session: a plan's, or that of the symbolic model.
+        arrays: the inputs as it takes them.
+        then: cuts the outputs back to what was asked for; None: they are that.
     """
 
     session: Session
@@ -74,11 +77,17 @@ class Choice:
 
 
 class Shapes:
-    """The plans of one executable; any thread, any number at once.
+    """The plans of one executable; any thread may ask, any number at once.
 
-    vm: answers what has no plan. build: sizes → a session, None where nothing can be compiled
-    (`note` says why). prepared: plans that are there from the start.
-    Raises OptionError for options that do not fit the model.
+    Args:
+        vm: answers what has no plan.
+        options: which shapes get a plan, and when.
+        build: sizes → a session; None where nothing can be compiled.
+        prepared: plans that are there from the start, with their sizes.
+        note: why nothing can be compiled, for users.
+
+    Raises:
+        OptionError: options that do not fit the model.
     """
 
     def __init__(
@@ -115,7 +124,14 @@ class Shapes:
     # -- for the executable ---------------------------------------------------------------------
 
     def choose(self, arrays: list[Array]) -> Choice:
-        """Who answers inputs that the VM's session has checked."""
+        """Find who answers a call, and count it.
+
+        Args:
+            arrays: inputs that the VM's session has checked.
+
+        Returns:
+            A session and the inputs as it takes them.
+        """
         key = tuple([arrays[i].shape[axis] for i, axis in self._where])
         plan, room = self._find(key)
         if plan is None and self.options.at_once and self._build is not None:
@@ -133,7 +149,14 @@ class Shapes:
         return self._padded(plan, arrays, dict(zip(self.dims, key, strict=True)), room)
 
     def run(self, arrays: list[Array]) -> list[Array]:
-        """The outputs, in order, for inputs that the VM's session has checked."""
+        """Run the model on inputs.
+
+        Args:
+            arrays: inputs that the VM's session has checked.
+
+        Returns:
+            The outputs, in order.
+        """
         choice = self.choose(arrays)
         results = choice.session.run_checked(choice.arrays)
         return results if choice.then is None else choice.then(results)
@@ -173,7 +196,14 @@ class Shapes:
         return PlanUse(dict(zip(self.dims, key, strict=True)), state, *rest, **named)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no plan is being built; False when `timeout` seconds were not enough."""
+        """Wait until no plan is being built.
+
+        Args:
+            timeout: seconds to wait at most; None: as long as it takes.
+
+        Returns:
+            False when `timeout` was not enough.
+        """
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             with self._lock:
@@ -365,9 +395,17 @@ def _check_plan(
 
 
 def saved_shapes(vm: Session, plans: Sequence[tuple[Mapping[str, int], Session]]) -> Shapes:
-    """The plans of a loaded file: those it holds, and no others.
+    """Make the plans of a loaded file: those it holds, and no others.
 
-    Raises ArtifactError when they do not fit the model.
+    Args:
+        vm: the session of the symbolic model.
+        plans: sizes by dimension, and a session for them.
+
+    Returns:
+        The plans.
+
+    Raises:
+        ArtifactError: they do not fit the model.
     """
     program = vm.program
     try:

@@ -96,3 +96,17 @@ def test_requests_are_checked(installed):
 
 def test_the_installed_vendors_are_found():
     assert "dnnl" in {info.name for info in discovery.vendors()}
+
+
+def test_vendors_call_themselves_the_default():
+    assert discovery.default_vendors() == ("dnnl",)
+
+
+def test_a_blocked_vendor_is_no_default(monkeypatch):
+    monkeypatch.setenv(discovery.BLOCK_VARIABLE, "dnnl")
+    assert discovery.default_vendors() == ()
+
+
+def test_how_to_install_a_vendor():
+    assert discovery.install_hint("onnxruntime") == "pip install 'tvm-byoc[onnxruntime]'"
+    assert discovery.install_hint("dnnl") == "pip install tvm-byoc"

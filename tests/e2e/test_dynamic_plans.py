@@ -164,7 +164,7 @@ def test_memory_of_a_plan_that_was_given_up_goes():
 
     exe = byoc.compile(rows(), specialise=Specialise(limit=1, at_once=True))
     exe(x_of(1))
-    (_, session) = list(exe._shapes.sessions())
+    (_, session) = list(exe._runner.shapes.sessions())
     gone = weakref.ref(session)
     del session
     exe(x_of(2))
@@ -176,7 +176,7 @@ def test_weights_are_shared_by_all_plans():
     exe = byoc.compile(rows(columns=64), specialise=Specialise(at_once=True))
     for n in (16, 32, 64):  # of few rows, kernels choose other layouts
         exe(np.zeros((n, 64), "float32"))
-    _, *plans = exe._shapes.sessions()
+    _, *plans = exe._runner.shapes.sessions()
     large = [
         {c.__array_interface__["data"][0] for c in p.program.constants if c.nbytes > 4096}
         for p in plans
@@ -226,7 +226,7 @@ def test_requests_map_await_and_profile_use_plans(reference):
     assert exe.specialisations.hits == 6 and exe.specialisations.built == 3
     assert {task.kind for task in exe.profile(xs[0]).tasks} == {"host"}
     exe.max_in_flight = 5
-    assert {s.max_in_flight for s in exe._shapes.sessions()} == {5}
+    assert {s.max_in_flight for s in exe._runner.shapes.sessions()} == {5}
 
 
 def test_a_shape_that_cannot_have_a_plan_stays_on_the_vm(caplog, reference):

@@ -50,16 +50,16 @@ def test_the_shipped_plan_is_right_and_was_raced_against_every_single_place(smal
 
 
 def test_a_second_run_measures_nothing_again(small, monkeypatch):
-    from byoc.measure.segment_timing import Workshop
+    from byoc.measure.segment_timing import SegmentTimer
 
     measured: list[str] = []
-    record = Workshop._record
+    record = SegmentTimer._record
 
     def noted(self, segment, timed, kind):
         measured.append(self.key(segment))
         record(self, segment, timed, kind)
 
-    monkeypatch.setattr(Workshop, "_record", noted)
+    monkeypatch.setattr(SegmentTimer, "_record", noted)
     byoc.compile(small, ["dnnl"], placement="measured", budget=8)
     first = set(measured)
     assert len(first) == len(measured) > 3
@@ -71,9 +71,9 @@ def test_a_second_run_measures_nothing_again(small, monkeypatch):
 
 def test_measurements_outlive_a_run_that_is_stopped(small, monkeypatch):
     """The store has each figure at once: what was measured before a crash is not measured again."""
-    from byoc.measure import segment_timing as workshop
+    from byoc.measure import segment_timing
 
-    real = workshop.time_probes
+    real = segment_timing.time_probes
     calls = itertools.count()
 
     def dies(probes, **options):
@@ -81,7 +81,7 @@ def test_measurements_outlive_a_run_that_is_stopped(small, monkeypatch):
             raise KeyboardInterrupt
         return real(probes, **options)
 
-    monkeypatch.setattr(workshop, "time_probes", dies)
+    monkeypatch.setattr(segment_timing, "time_probes", dies)
     with pytest.raises(KeyboardInterrupt):
         byoc.compile(small, VENDORS, placement="measured")
     with Store() as store:

@@ -68,6 +68,7 @@ VENDOR = Vendor(
     runtime=_RUNTIME,
     status=_status,
     options=DnnlOptions,
+    default=True,
     # One core with AVX-512; a border reorders between plain and blocked layouts.
     rates=Rates(flops=40e9, bytes=12e9, launch=3e-6, border=1e-6, border_bytes=4e9),
 )

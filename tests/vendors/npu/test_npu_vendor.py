@@ -51,9 +51,11 @@ def test_loads_from_an_artifact(net, tmp_path):
     executable.save(tmp_path / "net.byoc")
     x = samples(net, 1)
     from byoc.executable import Executable
+    from byoc.runners import loaded_runner
     from byoc.runtime import load_program
 
-    loaded = Executable(load_program(tmp_path / "net.byoc", lambda name: VENDOR.runtime))
+    program = load_program(tmp_path / "net.byoc", lambda name: VENDOR.runtime)
+    loaded = Executable(loaded_runner(program))
     assert (loaded(x) == executable(x)).all()
 
 

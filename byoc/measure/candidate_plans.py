@@ -1,8 +1,8 @@
 """Plans worth timing, found quickly: what measuring corrects need not be searched to the last.
 
 The full search of `model` may take longer than timing all it proposes. Here the same search runs
-with few states, on the costs as they are and bent one way or the other, and from
-the plans of a single place; then whole segments change hands while that gains.
+with few states, on the costs as they are and perturbed one way or the other, and from the plans of
+a single place; then whole segments change hands while that gains.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from byoc.partition.placing import Strategy
 if TYPE_CHECKING:
     from byoc.partition.placing.problem import Problem
 
-__all__ = ["proposals"]
+__all__ = ["candidate_plans"]
 
 _WIDTH = 16  # states per step
-_BENT = 4
-_SWAPS = 120  # plans priced while improving
+_PERTURBED = 4
+_SWAPS = 120  # plans evaluated by the local search
 
 
-def proposals() -> Iterator[Strategy]:
-    """Strategies of falling promise; they may agree on a model."""
+def candidate_plans() -> Iterator[Strategy]:
+    """Offer strategies whose placements are worth timing.
+
+    Returns:
+        Strategies, the most promising first; two may agree on a model.
+    """
     yield Strategy("search", _best)
     yield Strategy("narrow search", _narrow)
-    for number in range(_BENT):
-        yield Strategy(f"search bent {number + 1}", _bent(number))
+    for number in range(_PERTURBED):
+        yield Strategy(f"search bent {number + 1}", _perturbed(number))
 
 
 def _narrow(problem: Problem) -> Iterable[int]:
@@ -37,7 +41,7 @@ def _narrow(problem: Problem) -> Iterable[int]:
     return search(problem, most=_WIDTH).chosen
 
 
-def _bent(number: int) -> Callable[[Problem], Iterable[int]]:
+def _perturbed(number: int) -> Callable[[Problem], Iterable[int]]:
     def place(problem: Problem) -> Iterable[int]:
         from byoc.partition.placing.dp_search import search
         from byoc.partition.placing.local_search import perturbations

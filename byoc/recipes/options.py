@@ -1,0 +1,118 @@
+"""`CompileOptions`: what users ask of a compilation, and what excludes what.
+
+In: the keywords of `byoc.compile` and `byoc.partition_model`. Out: one frozen value that every
+recipe takes. Combinations that make no sense are refused when the value is made, by one table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from byoc.build.readiness import Background
+from byoc.build.segments import HealSpec
+from byoc.errors import OptionError
+from byoc.placement.constraints import Constraints
+from byoc.runtime.program import Isolation
+from byoc.specialise.options import Specialise
+
+if TYPE_CHECKING:
+    from byoc.partition.placing import Strategy
+
+__all__ = ["MEASURED", "ORDER", "CompileOptions"]
+
+MEASURED = "measured"
+"""The name of the strategy that builds and times (`byoc.measure`)."""
+
+ORDER = "order"
+"""The name of the strategy that asks vendors in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions:
+    """What is asked of one compilation; the recipe follows from it.
+
+    Attributes:
+        placement: who gets an op that several could take: "order", "model", "measured", or a
+            strategy.
+        constraints: what the placement has to obey.
+        locked: path of a lock, which then is the placement.
+        dry_run: partition and stop; nothing is built.
+        budget: how long measuring may take, in seconds or as text ("60s", "2m").
+        dims: symbolic dimension → the size to measure with.
+        heal: which segments get a host fallback.
+        isolation: vendors that run out of process; None: none.
+        background: build engines while host fallbacks answer; None: not.
+        specialise: build plans for single shapes of a symbolic model; None: not.
+
+    Raises:
+        OptionError: two options exclude each other; the message says which one to leave out.
+    """
+
+    placement: str | Strategy = ORDER
+    constraints: Constraints = field(default_factory=Constraints)
+    locked: str | os.PathLike[str] | None = None
+    dry_run: bool = False
+    budget: float | str | None = None
+    dims: Mapping[str, int] | None = None
+    heal: HealSpec = None
+    isolation: Isolation | None = None
+    background: Background | None = None
+    specialise: Specialise | None = None
+
+    def __post_init__(self) -> None:
+        for refusal in _REFUSALS:
+            if refusal.met(self):
+                raise OptionError(refusal.text.format(options=self))
+
+    @property
+    def measured(self) -> bool:
+        """Whether plans are built and timed to choose among them."""
+        return self.placement == MEASURED and self.locked is None
+
+
+class _Refusal(NamedTuple):
+    """Options that exclude each other: when that is so, and what is said."""
+
+    met: Callable[[CompileOptions], bool]
+    text: str
+
+
+_REFUSALS = (
+    _Refusal(
+        lambda o: o.dry_run and o.placement == MEASURED,
+        "placement 'measured' builds and times, a dry run does neither: use 'model', which "
+        "predicts, or byoc.compile(…, placement='measured') and its report",
+    ),
+    _Refusal(
+        lambda o: o.measured and o.specialise is not None,
+        "placement='measured' times one shape, specialise builds plans for others: leave "
+        "one of the two out",
+    ),
+    _Refusal(
+        lambda o: o.measured and o.background is not None,
+        "placement='measured' builds every engine to time it: nothing is left to build in "
+        "the background; leave one of the two out",
+    ),
+    _Refusal(
+        lambda o: o.specialise is not None and o.background is not None,
+        "background is for models of fixed shapes, specialise for symbolic ones, whose plans "
+        "it builds in the background anyway: leave one of the two out",
+    ),
+    _Refusal(
+        lambda o: o.specialise is not None and o.locked is not None,
+        "specialise places the ops of every shape anew, which a lock of the symbolic model "
+        "cannot tell: leave locked out",
+    ),
+    _Refusal(
+        lambda o: not o.measured and (o.budget is not None or o.dims is not None),
+        "budget and dims belong to placement='measured'",
+    ),
+    _Refusal(
+        lambda o: o.locked is not None and o.placement != ORDER,
+        "locked is the placement: placement={options.placement!r} cannot be obeyed too",
+    ),
+)
+"""Read from the top: the first that is met is told."""
