@@ -25,7 +25,7 @@ from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 if TYPE_CHECKING:
     from byoc.build.background import Background
     from byoc.frontends import Model
-    from byoc.frontends.relay import Params
+    from byoc.frontends.relay.file import Params
     from byoc.partition import PartitionReport, PartitionResult
     from byoc.partition.placing import Costs, Strategy
     from byoc.partition.placing.policy import Policy

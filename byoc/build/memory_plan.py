@@ -25,16 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byoc.errors import CompileError, ModelError
+from byoc.errors import CompileError
 from byoc.ir.arrays import as_numpy
 from byoc.runtime.plan import Place, Plan, PlanTensor, Port, Task
-from byoc.runtime.program import PortType
-from byoc.segment import Array, TensorType
+from byoc.segment import Array
 
 if TYPE_CHECKING:
     from tvm import relax
 
-__all__ = ["Planned", "make_plan", "port_types"]
+__all__ = ["Planned", "make_plan"]
 
 ALIGNMENT = 64  # bytes; TVM's kernels assume it and do not check
 
@@ -291,40 +290,6 @@ def _assign_by_order(storages: list[_Storage], deps: list[list[int]]) -> int:
         size = max(size, offset + _round_up(storage.nbytes))
         touched.append(sum(1 << task for task in {storage.writer, *storage.readers}))
     return size
-
-
-def port_types(
-    main: relax.Function,
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-    values: Mapping[str, str] | None = None,
-) -> tuple[tuple[PortType, ...], tuple[PortType, ...]]:
-    """Names and types of a function's parameters and (flattened) results.
-
-    values: ports that are no tensors (see `byoc.frontends.Model`).
-    """
-    values = values or {}
-
-    def flatten(ty: Any) -> list[Any]:
-        fields = getattr(ty, "fields", None)
-        return [ty] if fields is None else [leaf for field in fields for leaf in flatten(field)]
-
-    from byoc.ir.decode import Decoder
-
-    decoder = Decoder()  # one for both: a dimension has one spelling
-
-    def ports(names: Sequence[str], types: list[Any]) -> tuple[PortType, ...]:
-        return tuple(
-            PortType(n, known(n, t), values.get(n, "")) for n, t in zip(names, types, strict=True)
-        )
-
-    def known(name: str, ty: Any) -> TensorType:
-        found = decoder.tensor_type(ty)
-        if found is None:
-            raise ModelError(f"input or output {name!r} is a {ty}, expected a tensor of known rank")
-        return found
-
-    return ports(inputs, [p.ty for p in main.params]), ports(outputs, flatten(main.ret_ty))
 
 
 def make_plan(

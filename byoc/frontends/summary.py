@@ -13,6 +13,7 @@ from tvm import relax
 from tvm.ir import Call, GenericConst, Op, is_prim_expr
 
 from byoc.frontends.model import Model
+from byoc.ir.ports import port_types
 from byoc.kit.foreign_op import OP
 
 __all__ = ["OpaqueOp", "Summary", "summarise"]
@@ -60,9 +61,11 @@ class Summary:
 
 
 def summarise(model: Model) -> Summary:
-    """What a model holds. Raises ModelError for ports of unknown rank."""
-    from byoc.build.memory_plan import port_types
+    """What a model holds.
 
+    Raises:
+        ModelError: A port has an unknown rank.
+    """
     inputs, outputs = port_types(model.mod["main"], model.inputs, model.outputs, model.values)
     ops: Counter[str] = Counter()
     opaque: list[OpaqueOp] = []

@@ -52,7 +52,7 @@ def check_dims(types: Mapping[str, TensorType], dims: Mapping[str, int]) -> None
 
 
 def _types(model: Model) -> dict[str, TensorType]:
-    from byoc.build.memory_plan import port_types
+    from byoc.ir.ports import port_types
 
     inputs, _ = port_types(model.mod["main"], model.inputs, model.outputs)
     return {port.name: port.type for port in inputs}

@@ -10,8 +10,9 @@ from tvm import relax
 from tvm.relax import ExternFunc
 from tvm.relax.op import call_dps_packed
 
-from byoc.build.memory_plan import make_plan, port_types
+from byoc.build.memory_plan import make_plan
 from byoc.errors import CompileError
+from byoc.ir.ports import port_types
 from byoc.runtime.plan import Plan, decode_plan, encode_plan
 
 

@@ -17,9 +17,9 @@ from tvm import relax
 from tvm.ir import Call, GenericConst, Op
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.graph import Arg, Const, Graph, Node, Value
 from byoc.frontends.normalise.tensors import aligned_empty, to_numpy, transposed
-from byoc.frontends.normalise.values import Arg, Const, Leaf, Node, Value, plain
+from byoc.frontends.normalise.values import Leaf, plain
 
 __all__ = ["MAX_BYTES", "RULES", "fold", "fold_expression", "fold_node"]
 

@@ -7,8 +7,7 @@ from typing import Any
 from tvm import relax
 from tvm.ir import Call, Op
 
-from byoc.frontends.normalise.graph import Graph, NotReadableError
-from byoc.frontends.normalise.values import Input, Node, Value, flat_values
+from byoc.frontends.normalise.graph import Graph, Input, Node, NotReadableError, Value, flat_values
 
 __all__ = ["read_function"]
 

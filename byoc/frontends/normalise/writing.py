@@ -7,8 +7,7 @@ from typing import Any
 from tvm import relax
 from tvm.ir import Call
 
-from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.normalise.values import Node, Value, expression
+from byoc.frontends.normalise.graph import Graph, Node, Value, expression
 
 __all__ = ["write_function"]
 

@@ -18,8 +18,8 @@ import onnx
 from tvm import relax
 from tvm.ir import GenericConst
 
+from byoc.frontends.helpers import axes_of, const, is_int
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.converters.tools import axes_of, const, is_int
 
 __all__ = ["MAX_NODES", "unroll_loop", "unroll_scan"]
 

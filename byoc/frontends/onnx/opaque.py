@@ -1,4 +1,4 @@
-"""Nodes that Relax cannot express, as opaque calls (`byoc.kit.foreign_op`) over as few nodes as will do.
+"""Nodes that Relax cannot express, as opaque calls (`byoc.kit.foreign_op`) over few nodes.
 
 A node's results can be Relax values when they are tensors of a common dtype whose dimensions are
 numbers or known symbols. Results that are not stay inside a *region* that grows with their readers
@@ -29,7 +29,7 @@ from tvm.ir import GenericConst
 from byoc.errors import ModelError
 from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.onnx.nodes import domains, name_of, operator_of, title_of
-from byoc.frontends.onnx.symbols import Symbols
+from byoc.frontends.symbols import Symbols
 from byoc.kit.foreign_op import opaque_call
 
 __all__ = ["Boxed", "OpaqueNodes", "Pending", "boxed_input"]

@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 from byoc.errors import choices
-from byoc.frontends.relay.ops.base import Context, Converter
+from byoc.frontends.context import Converter
+from byoc.frontends.relay.context import Context
 from byoc.frontends.relay.ops.blocks import BLOCKS
 from byoc.frontends.relay.ops.elementwise import ELEMENTWISE
 from byoc.frontends.relay.ops.image import IMAGE
