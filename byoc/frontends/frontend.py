@@ -27,9 +27,9 @@ class Frontend:
     Attributes:
         name: What `Model.source` says of models of this format.
         accepts: True for a source that `read` takes; it reads a file's first bytes at most.
-        read: (source, params) → the model in normal form. Raises ModelError when the source is
-            damaged or holds something that byoc does not import. params: None, or, where
-            `takes_params`, what the caller gave beside the source.
+        read: (source, params) → the model in normal form; a ModelError for a source that is damaged
+            or holds something that byoc does not import. params: None, or, where `takes_params`,
+            what the caller gave beside the source.
         suffixes: How names of such files end, in lower case, with the dot.
         extra: The extra of the distribution that brings what `read` imports; empty for none.
         takes_params: True where weights may stand outside the source.

@@ -12,7 +12,11 @@ __all__ = ["Symbols"]
 
 @dataclass
 class Symbols:
-    """The symbolic dimensions of one model. table: name → its variable, an int64 of TVM."""
+    """The symbolic dimensions of one model.
+
+    Attributes:
+        table: Name → its variable, an int64 of TVM.
+    """
 
     table: dict[str, Any] = field(default_factory=dict)
 

@@ -69,9 +69,11 @@ def fold_node(graph: Graph, node: Node) -> Value | None:
 
 
 def fold_expression(expr: Any, lookup: Callable[[Any], Any]) -> Array | None:
-    """Value of an expression whose leaves are all constants, else None.
+    """The value of an expression whose leaves are all constants, else None.
 
-    lookup: variable → the expression bound to it, or None.
+    Args:
+        expr: A Relax expression.
+        lookup: Variable → the expression bound to it, or None.
     """
     if isinstance(expr, GenericConst):
         return to_numpy(expr.value) if isinstance(expr.ty, relax.TensorType) else None

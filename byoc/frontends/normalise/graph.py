@@ -50,8 +50,9 @@ class NotReadableError(Exception):
 class Value:
     """Something with a type that nodes can read.
 
-    expr: the Relax expression that stands for the value in expressions given to `emit`.
-    users: the nodes that read it, in the order they began to.
+    Attributes:
+        expr: The Relax expression that stands for the value in expressions given to `emit`.
+        users: The nodes that read it, in the order they began to.
     """
 
     def __init__(self, expr: Any) -> None:
@@ -111,9 +112,16 @@ class Const(Value):
 class Node(Value):
     """One binding: an op call, or "tuple", "get", "if", "match_cast" and other plain bindings.
 
-    op: Relax name without prefix ("nn.conv2d"); "call" for anything that is no operator.
-    name: the source name, written to the binding's variable.
-    key: where the node stood, to keep the order of the source.
+    Attributes:
+        graph: The graph that computes it.
+        op: Relax name without prefix ("nn.conv2d"); "call" for anything that is no operator.
+        call: The Relax call, for attributes and types; its arguments are `args`.
+        args: What it reads: values, leaves, tuples of these.
+        name: The source name, written to the binding's variable.
+        key: Where the node stood, to keep the order of the source.
+        branches: The two inner graphs of an "if".
+        pure: False for what has an effect besides its result.
+        dead: True when it was dropped.
     """
 
     def __init__(
@@ -153,8 +161,15 @@ Arg: TypeAlias = "Value | Leaf | tuple[Arg, ...]"
 class Graph:
     """One function body, or one branch of an `if`.
 
-    result: what the body returns.
-    header: parameters, result type, purity and attributes of the function that was read.
+    Attributes:
+        result: What the body returns.
+        params: The function's parameters.
+        nodes: Its nodes, in the order they were added.
+        table: Expression → the value that it stands for.
+        current: The node that is being rewritten.
+        has_control_flow: True when there is an `if`.
+        header: Parameters, result type, purity and attributes of the function that was read.
+        on_new: Called with each node that a rule makes.
     """
 
     result: Any = ()
@@ -186,7 +201,8 @@ class Graph:
     def arg(self, expr: Any) -> Any:
         """The argument for an expression; calls in it become nodes.
 
-        Raises NotReadableError for functions and branches inside expressions.
+        Raises:
+            NotReadableError: There are functions or branches inside the expression.
         """
         if isinstance(expr, relax.Var):
             # Variables of symbolic shapes are not values: they live in types.

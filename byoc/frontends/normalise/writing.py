@@ -13,7 +13,7 @@ __all__ = ["write_function"]
 
 
 def write_function(graph: Graph) -> relax.Function:
-    """The graph as a Relax function, with the parameters and attributes of the one read."""
+    """The graph as a Relax function, with parameters and attributes of the one that was read."""
     params, result, pure, attrs = graph.header
     body = _body(graph, {p: p.expr for p in graph.params}, not graph.has_control_flow)
     return relax.Function(params, body, result, pure, attrs)

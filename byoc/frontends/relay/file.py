@@ -45,8 +45,12 @@ _JSON = re.compile(r"\s*\{.{0,4000}?\"(?:type_key|nodes|root)\"\s*:", re.S)
 class RelayModel:
     """A Relay module that was read, as `byoc.compile` takes it.
 
-    name: for reports. params: values of parameters of @main. placement: False to ignore what
-    functions with the attributes Compiler and Composite ask for.
+    Attributes:
+        module: The syntax tree.
+        name: Short name for reports.
+        params: Values of parameters of @main.
+        placement: False to ignore what functions with the attributes Compiler and Composite ask
+            for.
     """
 
     module: Module

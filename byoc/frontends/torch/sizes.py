@@ -37,8 +37,12 @@ class Sizes:
     def size(self, value: Any, define: bool = False) -> Any:
         """An int, or the TVM expression of a `torch.SymInt`.
 
-        define: the value is a dimension of an input, which gives a lone symbol its value.
-        Raises ValueError for a size that depends on data or on something that is no size.
+        Args:
+            value: The size.
+            define: True for a dimension of an input, which gives a lone symbol its value.
+
+        Raises:
+            ValueError: The size depends on data, or on something that is no size.
         """
         if isinstance(value, int):
             return value

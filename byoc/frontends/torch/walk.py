@@ -69,8 +69,14 @@ def own_decompositions(table: Any) -> Any:
 def constant_of(tensor: torch.Tensor, what: str) -> Any:
     """A tensor of torch as a constant of Relax over the same memory.
 
-    Copied where kernels cannot read it in place: not dense, not aligned, bool. Raises ModelError
-    for a tensor that is not plain memory of the CPU.
+    It is copied where kernels cannot read it in place: not dense, not aligned, bool.
+
+    Args:
+        tensor: The tensor.
+        what: The model and the tensor, as messages begin.
+
+    Raises:
+        ModelError: The tensor is not plain memory of the CPU.
     """
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
         raise ModelError(
@@ -314,7 +320,7 @@ class _Walk:
         return value
 
     def _checked(self, c: Context, value: Any, fake: Any, name: str) -> Any:
-        """The value under its name, after a look at its type. Raises ValueError."""
+        """The value under its name; a ValueError where its type is not what torch says."""
         if fake.device.type not in ("cpu", "meta"):
             raise ValueError(f"its result is on {str(fake.device)!r}; byoc compiles for the CPU")
         expected = self.sizes.shape(fake.shape)

@@ -204,7 +204,8 @@ def _real(c: Context, data: Any, n: int, parts: int) -> Any:
 def window(shape: Callable[[Array], Array]) -> Converter:
     """HannWindow, HammingWindow, BlackmanWindow 17 of a known size: a constant.
 
-    shape: the window over angles of 0 to 2π.
+    Args:
+        shape: The window over angles of 0 to 2π.
     """
 
     def convert(c: Context) -> Any:

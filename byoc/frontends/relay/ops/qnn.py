@@ -37,8 +37,11 @@ op = relax.op
 class Accumulator:
     """int32 sums of products of quantised numbers.
 
-    real: what they stand for. scale: of one unit, one for all or one for each index of `axis`.
-    exact: makes the int32 tensor.
+    Attributes:
+        real: What they stand for, a float32 tensor.
+        scale: Of one unit, one for all or one for each index of `axis`.
+        axis: The dimension along which scales run.
+        exact: Makes the int32 tensor.
     """
 
     real: Any

@@ -64,7 +64,7 @@ def is_int16(tensor: Tensor) -> bool:
 
 
 def factor(real: Any) -> tuple[Array, Array]:
-    """(q, e): real = q · 2^(e - 31), 2³⁰ ≤ q < 2³¹. real: positive, float64."""
+    """(q, e) of a positive factor: real = q · 2^(e - 31), 2³⁰ ≤ q < 2³¹."""
     mantissa, exponent = np.frexp(np.asarray(real, np.float64))
     q = np.floor(np.ldexp(mantissa, _WHOLE) + 0.5).astype(np.int64)
     full = q == 1 << _WHOLE
@@ -86,7 +86,13 @@ def away_from_zero(value: Any) -> Array:
 
 
 def shifted(c: Context, value: Any, bits: Any) -> Any:
-    """int64 / 2^bits, halves up. bits: one or more, for all values or for each channel."""
+    """int64 / 2^bits, halves up.
+
+    Args:
+        c: The operator.
+        value: int64.
+        bits: One or more, for all values or for each channel.
+    """
     right = np.asarray(bits, np.int64)
     half = const(np.int64(1) << (right - 1))
     return op.right_shift(c.emit(op.add(value, half)), const(right))
@@ -153,9 +159,17 @@ def product(
 ) -> Any | None:
     """A convolution or matrix product of int16 activations and int8 weights.
 
-    at: which inputs are data, weights, bias. axes: the weights' order for `apply`(data, weights).
-    form: the shape of one number per channel. channel: the axis of the weights as stored. None
-    where it is not of this kind, and floats must do.
+    Args:
+        c: The operator.
+        at: Which inputs are data, weights, bias.
+        axes: The weights' order for `apply`.
+        apply: (data, weights) → the product.
+        form: The shape of one number per channel.
+        activation: Code of the fused activation.
+        channel: The axis of the channels in the weights as stored.
+
+    Returns:
+        The result as int16; None where it is not of this kind, and floats must do.
     """
     data, weights, out = c.tensor(at[0]), c.tensor(at[1]), c.out()
     array, w = c.constant(at[1]), weights.quantisation

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from byoc.frontends.context import Converter
 from byoc.frontends.torch.ops.activations import ACTIVATIONS
+from byoc.frontends.torch.ops.arithmetic import ARITHMETIC
 from byoc.frontends.torch.ops.attention import ATTENTION
 from byoc.frontends.torch.ops.creation import CREATION
 from byoc.frontends.torch.ops.elementwise import ELEMENTWISE
 from byoc.frontends.torch.ops.indexing import INDEXING
+from byoc.frontends.torch.ops.logic import LOGIC
 from byoc.frontends.torch.ops.norms import NORMS
 from byoc.frontends.torch.ops.pools import POOLS
 from byoc.frontends.torch.ops.products import PRODUCTS
@@ -22,10 +24,12 @@ __all__ = ["OPERATORS"]
 
 OPERATORS: Mapping[str, Converter] = {
     **ACTIVATIONS,
+    **ARITHMETIC,
     **ATTENTION,
     **CREATION,
     **ELEMENTWISE,
     **INDEXING,
+    **LOGIC,
     **NORMS,
     **POOLS,
     **PRODUCTS,
