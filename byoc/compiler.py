@@ -26,7 +26,7 @@ from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 from byoc.specialise.options import Specialise
 
 if TYPE_CHECKING:
-    from byoc.frontends.relay import Params
+    from byoc.frontends.relay.file import Params
     from byoc.partition import PartitionResult
     from byoc.partition.placing import Costs, Strategy
     from byoc.partition.placing.policy import Policy

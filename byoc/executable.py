@@ -19,8 +19,8 @@ from byoc.errors import ArtifactError
 from byoc.runners import Runner, loaded_runner
 from byoc.runtime import Fault, Future, Healing, Memory, Profile, load_program, save_program
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
-from byoc.runtime.program import REPORT_MEMBER, PortType, Program
-from byoc.segment import Array
+from byoc.runtime.program import REPORT_MEMBER, Program
+from byoc.segment import Array, PortType
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Artifact", "Attr", "Composite", "Dim", "Node", "Segment", "TensorType"]
+__all__ = ["Artifact", "Attr", "Composite", "Dim", "Node", "PortType", "Segment", "TensorType"]
 
 SEGMENT_VERSION = 1
 
@@ -56,6 +56,22 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class PortType:
+    """A named input or output of the model and its type (dims may be symbolic in a VM program).
+
+    value: empty for tensors. Else what callers give and get, as ONNX spells it ("tensor(string)",
+    "seq(tensor(float))"), while `type` is that of its handle (see `runtime/value_handles.py`).
+    """
+
+    name: str
+    type: TensorType
+    value: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value or self.type}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from byoc.runtime.program import (
     Healing,
     HostModule,
     Isolation,
-    PortType,
     Program,
     Target,
     Twin,
@@ -26,6 +25,7 @@ from byoc.runtime.program import (
 )
 from byoc.runtime.request_queue import DeadlineError, Future, QueueFullError
 from byoc.runtime.session import Session
+from byoc.segment import PortType
 
 __all__ = [
     "DeadlineError",

@@ -11,8 +11,7 @@ import numpy as np
 from byoc.errors import InputError, choices
 from byoc.runtime import value_handles as boxes
 from byoc.runtime.native import function, numpy_dtype
-from byoc.runtime.program import PortType
-from byoc.segment import Array, Dim
+from byoc.segment import Array, Dim, PortType
 
 __all__ = ["Inputs", "size_of"]
 

@@ -20,7 +20,7 @@ import pydantic
 
 from byoc.errors import OptionError
 from byoc.runtime.plan import Plan
-from byoc.segment import Array, Artifact, TensorType
+from byoc.segment import Array, Artifact, PortType
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "Healing",
     "HostModule",
     "Isolation",
-    "PortType",
     "Program",
     "Target",
     "Twin",
@@ -41,22 +40,6 @@ __all__ = [
 
 REPORT_MEMBER = "report.json"
 """The member of an artifact (and key of `Program.extras`) that holds the partition report."""
-
-
-@dataclass(frozen=True, slots=True)
-class PortType:
-    """A named input or output of the model and its type (dims may be symbolic in a VM program).
-
-    value: empty for tensors. Else what callers give and get, as ONNX spells it ("tensor(string)",
-    "seq(tensor(float))"), while `type` is that of its handle (see `runtime/value_handles.py`).
-    """
-
-    name: str
-    type: TensorType
-    value: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.value or self.type}"
 
 
 @dataclass(frozen=True, slots=True)

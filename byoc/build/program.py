@@ -130,7 +130,7 @@ def build_program(
     from byoc import host
     from byoc.build.fallback import make_fallbacks
     from byoc.build.memory_plan import make_plan
-    from byoc.frontends.ports import port_types
+    from byoc.ir.ports import port_types
 
     used = {artifact.vendor for artifact in artifacts}
     vendors = {r.vendor.name: vendor_use(r) for r in requests if r.vendor.name in used}

@@ -13,7 +13,7 @@ from tvm import relax
 from tvm.ir import Call, GenericConst, Op, is_prim_expr
 
 from byoc.frontends.model import Model
-from byoc.frontends.ports import port_types
+from byoc.ir.ports import port_types
 from byoc.kit.foreign_op import OP
 
 __all__ = ["OpaqueOp", "Summary", "summarise"]
@@ -26,7 +26,10 @@ _OVER_SHAPES = {"shape_to_tensor", "tensor_to_shape", "shape_of"}
 class OpaqueOp:
     """Nodes that Relax cannot express: only a vendor that runs ONNX takes them.
 
-    op: their operators. node: their names. reason: why.
+    Attributes:
+        op: Their operators.
+        node: Their names.
+        reason: Why Relax cannot express them.
     """
 
     op: str
@@ -38,10 +41,17 @@ class OpaqueOp:
 class Summary:
     """A model at a glance.
 
-    source: what it was read from. versions: operator set → version, where the source has any.
-    inputs, outputs: name → type; symbolic dimensions by name ("float32[batch, 3, 224, 224]").
-    operators: operator of the source → how often. ops: the same of the normal form, which
-    vendors see. parameters: elements of all constants; parameter_bytes: theirs, each array once.
+    Attributes:
+        name: The model's short name.
+        source: What it was read from.
+        versions: Operator set → version, where the source has any.
+        inputs: Name → type; symbolic dimensions by name ("float32[batch, 3, 224, 224]").
+        outputs: The same of the outputs.
+        operators: Operator of the source → how often it stands there.
+        ops: The same of the normal form, which vendors see.
+        parameters: Elements of all constants, each array once.
+        parameter_bytes: Their bytes.
+        opaque: What only a vendor that runs ONNX takes.
     """
 
     name: str
@@ -61,7 +71,11 @@ class Summary:
 
 
 def summarise(model: Model) -> Summary:
-    """What a model holds. Raises ModelError for ports of unknown rank."""
+    """What a model holds.
+
+    Raises:
+        ModelError: A port has an unknown rank.
+    """
     inputs, outputs = port_types(model.mod["main"], model.inputs, model.outputs, model.values)
     ops: Counter[str] = Counter()
     opaque: list[OpaqueOp] = []

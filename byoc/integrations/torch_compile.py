@@ -29,7 +29,7 @@ from byoc.executable import Executable
 from byoc.plugins.discovery import default_vendors
 
 if TYPE_CHECKING:
-    from byoc.frontends.torch import Opened
+    from byoc.frontends.torch.walk import Opened
 
 __all__ = ["FallbackWarning", "byoc", "executables"]
 
@@ -253,13 +253,13 @@ def _compiled(
     """Import, compile, and a function from the graph's arguments to its results."""
     from byoc.compiler import compile as compile_model
     from byoc.frontends.model import Model, finish
-    from byoc.frontends.torch import read_graph
-    from byoc.frontends.torch.symbols import Symbols
+    from byoc.frontends.torch.sizes import Sizes
+    from byoc.frontends.torch.walk import read_graph
 
     places = {n.name: i for i, n in enumerate(module.graph.find_nodes(op="placeholder"))}
     names = list(places)
-    symbols = Symbols()
-    opened = read_graph(module, "backend 'byoc'", symbols, {names[i]: args[i] for i in frozen})
+    sizes = Sizes()
+    opened = read_graph(module, "backend 'byoc'", sizes, {names[i]: args[i] for i in frozen})
     executable: Executable | None = None
     used = [places[n] for n in opened.inputs]
     if any(isinstance(r, int) for r in opened.results):

@@ -23,7 +23,7 @@ from byoc.measure.extract import segment_of_match
 from byoc.measure.kernels import HostOp
 from byoc.measure.segment_timing import SegmentTimer
 from byoc.partition.placing import Costs
-from byoc.partition.snapshot.flops import cost, type_bytes
+from byoc.partition.snapshot.flops import op_work, type_bytes
 from byoc.plugins.discovery import Requested
 from byoc.report.records import HOST
 from byoc.segment import Array, Composite, Node, Segment, TensorType
@@ -297,7 +297,7 @@ def _border_bytes(segment: Segment) -> int:
 
 def _node_work(node: Node, types: Sequence[TensorType], results: Sequence[TensorType]) -> float:
     """Seconds of an op on an ordinary machine, roughly: to share a kernel's time among its ops."""
-    found = cost(node.op, node.attrs, types, results)
+    found = op_work(node.op, node.attrs, types, results)
     moved = sum(type_bytes(t) or 0 for t in (*types, *results))
     return found.least / 20e9 + moved / 1e12
 

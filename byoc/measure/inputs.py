@@ -15,7 +15,7 @@ from byoc.segment import Array, TensorType
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
-    from byoc.runtime.program import PortType
+    from byoc.segment import PortType
 
 __all__ = ["SampleInputs", "sample_inputs"]
 

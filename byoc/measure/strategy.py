@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from byoc.build.program import compile_program
 from byoc.build.segments import HealSpec
-from byoc.frontends.ports import port_types
+from byoc.ir.ports import port_types
 from byoc.measure.inputs import sample_inputs
 from byoc.measure.placement import measure_placement
 from byoc.placement.constraints import Constraints

@@ -8,7 +8,7 @@ from typing import Literal
 
 from byoc.errors import OptionError, choices
 from byoc.runtime.ports import size_of
-from byoc.runtime.program import PortType
+from byoc.segment import PortType
 
 __all__ = [
     "PlanUse",

@@ -20,8 +20,7 @@ from typing import Any
 from byoc.errors import ArtifactError, ByocError, OptionError
 from byoc.runtime import Session
 from byoc.runtime.ports import size_of
-from byoc.runtime.program import PortType
-from byoc.segment import Array
+from byoc.segment import Array, PortType
 from byoc.specialise.options import (
     PlanUse,
     Specialisations,

@@ -12,7 +12,8 @@ import pydantic
 from byoc.errors import ArtifactError
 from byoc.runtime.io.archive import Member
 from byoc.runtime.io.weights import ArrayEntry
-from byoc.runtime.program import Healing, Isolation, PortType, Target
+from byoc.runtime.program import Healing, Isolation, Target
+from byoc.segment import PortType
 
 __all__ = [
     "FORMAT_VERSION",

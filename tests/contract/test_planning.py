@@ -12,7 +12,7 @@ from tvm.relax.op import call_dps_packed
 
 from byoc.build.memory_plan import make_plan
 from byoc.errors import CompileError
-from byoc.frontends.ports import port_types
+from byoc.ir.ports import port_types
 from byoc.runtime.plan import Plan, decode_plan, encode_plan
 
 

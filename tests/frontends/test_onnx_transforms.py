@@ -26,7 +26,7 @@ def parts_of(array):
 # 9: one matrix; 320 complex: two short transforms.
 @pytest.mark.parametrize(("size", "parts"), [(9, 1), (320, 2)])
 def test_fourier_transforms(tools, rng, size, parts, monkeypatch):
-    monkeypatch.setattr("byoc.frontends.onnx.converters.spectral._SHORT", 1 << 20)
+    monkeypatch.setattr("byoc.frontends.onnx.ops.spectral._SHORT", 1 << 20)
     x = rng.standard_normal((2, size, 3, parts)).astype("f4")
     x -= x.mean(1, keepdims=True).astype("f4")
     c = complex_of(x.astype("f8"))

@@ -23,7 +23,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.graph import Graph, Node, Value
 from byoc.frontends.normalise.match import (
     affine,
     close,
@@ -33,7 +33,7 @@ from byoc.frontends.normalise.match import (
     polynomial,
     tensors,
 )
-from byoc.frontends.normalise.values import Node, Value, same_dims
+from byoc.frontends.normalise.values import same_dims
 
 __all__ = ["RULES"]
 

@@ -18,9 +18,8 @@ import numpy.typing as npt
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.graph import Const, Graph, Node, Value
 from byoc.frontends.normalise.match import is_op, tensors
-from byoc.frontends.normalise.values import Const, Node, Value
 
 __all__ = ["CONVOLUTIONS", "RULES", "combine"]
 

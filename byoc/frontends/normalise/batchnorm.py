@@ -18,10 +18,9 @@ from tvm.ir import Call
 
 from byoc.frontends.normalise.arithmetic import CONVOLUTIONS
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.graph import Const, Graph, Node, Value
 from byoc.frontends.normalise.match import is_op, tensors
 from byoc.frontends.normalise.tensors import aligned_empty
-from byoc.frontends.normalise.values import Const, Node, Value
 
 __all__ = ["RULES"]
 

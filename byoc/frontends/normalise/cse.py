@@ -11,8 +11,8 @@ from typing import Any
 
 import tvm_ffi
 
-from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.normalise.values import Const, Leaf, Node, plain
+from byoc.frontends.normalise.graph import Const, Graph, Node
+from byoc.frontends.normalise.values import Leaf, plain
 
 __all__ = ["merge_equal"]
 
@@ -30,12 +30,12 @@ def merge_equal(graph: Graph) -> bool:
         if not node.pure or node.branches or node.op.startswith(("call", "match_cast")):
             continue
         key = (node.op, node.dtype, tuple(_key(a) for a in node.args))
-        twins = seen.setdefault(key, [])
-        twin = next((t for t in twins if _same_attributes(t, node)), None)
-        if twin is None:
-            twins.append(node)
+        known = seen.setdefault(key, [])
+        duplicate = next((t for t in known if _same_attributes(t, node)), None)
+        if duplicate is None:
+            known.append(node)
         else:
-            graph.replace(node, twin)
+            graph.replace(node, duplicate)
             changed = True
     return changed
 

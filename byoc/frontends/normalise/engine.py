@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.normalise.values import Arg, Node, Value, same_dims
+from byoc.frontends.normalise.graph import Arg, Graph, Node, Value
+from byoc.frontends.normalise.values import same_dims
 
 __all__ = ["Rule", "Rules", "apply", "merge"]
 

@@ -17,9 +17,9 @@ from tvm import relax
 from tvm.ir import Call, GenericConst, Op
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.graph import Arg, Const, Graph, Node, Value
 from byoc.frontends.normalise.tensors import aligned_empty, to_numpy, transposed
-from byoc.frontends.normalise.values import Arg, Const, Leaf, Node, Value, plain
+from byoc.frontends.normalise.values import Leaf, plain
 
 __all__ = ["MAX_BYTES", "RULES", "fold", "fold_expression", "fold_node"]
 
@@ -69,9 +69,11 @@ def fold_node(graph: Graph, node: Node) -> Value | None:
 
 
 def fold_expression(expr: Any, lookup: Callable[[Any], Any]) -> Array | None:
-    """Value of an expression whose leaves are all constants, else None.
+    """The value of an expression whose leaves are all constants, else None.
 
-    lookup: variable → the expression bound to it, or None.
+    Args:
+        expr: A Relax expression.
+        lookup: Variable → the expression bound to it, or None.
     """
     if isinstance(expr, GenericConst):
         return to_numpy(expr.value) if isinstance(expr.ty, relax.TensorType) else None

@@ -6,7 +6,7 @@ function. Here a function is read once into nodes, edited in place, and written 
     Relax function ──reading.py──▶ Graph ──rules──▶ Graph ──writing.py──▶ Relax function
 
     Input ─┐            args, users: both directions of every edge
-    Const ─┴▶ Node ─▶ Node ─▶ result      (values.py)
+    Const ─┴▶ Node ─▶ Node ─▶ result      (a tuple argument is a Python tuple, a shape is a Leaf)
                 │
                 └ "if": two inner graphs, whose nodes may read values of the outer one
 
@@ -18,39 +18,158 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from math import prod
+from typing import Any, TypeAlias
 
 import tvm
 from tvm import relax
 from tvm.ir import Call, GenericConst
 
-from byoc.frontends.normalise.tensors import from_numpy
-from byoc.frontends.normalise.values import (
-    Arg,
-    Array,
-    Const,
-    Input,
-    Leaf,
-    Node,
-    Value,
-    expression,
-    flat_values,
-    swap,
-)
+from byoc.frontends.normalise.tensors import from_numpy, to_numpy
+from byoc.frontends.normalise.values import Array, Dims, Leaf, dims_of, plain
 
-__all__ = ["Graph", "NotReadableError"]
+__all__ = [
+    "Arg",
+    "Const",
+    "Graph",
+    "Input",
+    "Node",
+    "NotReadableError",
+    "Value",
+    "expression",
+    "flat_values",
+    "swap",
+]
 
 
 class NotReadableError(Exception):
     """The function holds a construct that graphs do not model; it is left as it is."""
 
 
+class Value:
+    """Something with a type that nodes can read.
+
+    Attributes:
+        expr: The Relax expression that stands for the value in expressions given to `emit`.
+        users: The nodes that read it, in the order they began to.
+    """
+
+    def __init__(self, expr: Any) -> None:
+        self.expr = expr
+        self.users: dict[Node, None] = {}
+
+    @cached_property
+    def shape(self) -> Dims | None:
+        """Dimensions as ints, or TVM expressions where symbolic; None when not a known shape."""
+        return dims_of(self.expr.ty)
+
+    @cached_property
+    def static_shape(self) -> tuple[int, ...] | None:
+        """The shape when every dimension is an int, else None."""
+        if self.shape is None or not all(isinstance(d, int) for d in self.shape):
+            return None
+        return self.shape
+
+    @cached_property
+    def dtype(self) -> str:
+        """Element type as numpy spells it; empty when unknown or not a tensor."""
+        return str(getattr(self.expr.ty, "dtype", None) or "")
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions, -1 when unknown."""
+        return int(getattr(self.expr.ty, "ndim", -1))
+
+
+class Input(Value):
+    """A parameter of the function."""
+
+
+class Const(Value):
+    """A constant tensor."""
+
+    @cached_property
+    def array(self) -> Array:
+        """The data, not to be written to."""
+        return to_numpy(self.expr.value)
+
+    @cached_property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.static_shape or ())
+
+    @cached_property
+    def number(self) -> float | None:
+        """The number when there is one element, or a few thousand equal ones, else None."""
+        if not 0 < self.size <= 4096:
+            return None
+        flat = self.array.reshape(-1)
+        first: float = flat[0].item()
+        return first if self.size == 1 or bool((flat == flat[0]).all()) else None
+
+
+class Node(Value):
+    """One binding: an op call, or "tuple", "get", "if", "match_cast" and other plain bindings.
+
+    Attributes:
+        graph: The graph that computes it.
+        op: Relax name without prefix ("nn.conv2d"); "call" for anything that is no operator.
+        call: The Relax call, for attributes and types; its arguments are `args`.
+        args: What it reads: values, leaves, tuples of these.
+        name: The source name, written to the binding's variable.
+        key: Where the node stood, to keep the order of the source.
+        branches: The two inner graphs of an "if".
+        pure: False for what has an effect besides its result.
+        dead: True when it was dropped.
+    """
+
+    def __init__(
+        self, graph: Graph, op: str, call: Any, args: list[Any], expr: Any, name: str, key: int
+    ) -> None:
+        super().__init__(expr)
+        self.graph = graph
+        self.op = op
+        self.call = call
+        self.args = args
+        self.name = name
+        self.key = key
+        self.branches: tuple[Graph, ...] = ()
+        self.pure = True
+        self.dead = False
+        for value in self.inputs():
+            value.users[self] = None
+
+    @property
+    def attrs(self) -> Any:
+        """The op's attributes."""
+        return self.call.attrs
+
+    def inputs(self) -> Iterator[Value]:
+        """Every value the node reads, tuples flattened; inner graphs not included."""
+        return flat_values(self.args)
+
+    def leaf(self, index: int) -> Any:
+        """A non-tensor argument (a shape, a number, a tuple of them) as plain Python."""
+        return plain(self.args[index])
+
+
+Arg: TypeAlias = "Value | Leaf | tuple[Arg, ...]"
+
+
 @dataclass(eq=False)
 class Graph:
     """One function body, or one branch of an `if`.
 
-    result: what the body returns.
-    header: parameters, result type, purity and attributes of the function that was read.
+    Attributes:
+        result: What the body returns.
+        params: The function's parameters.
+        nodes: Its nodes, in the order they were added.
+        table: Expression → the value that it stands for.
+        current: The node that is being rewritten.
+        has_control_flow: True when there is an `if`.
+        header: Parameters, result type, purity and attributes of the function that was read.
+        on_new: Called with each node that a rule makes.
     """
 
     result: Any = ()
@@ -64,19 +183,6 @@ class Graph:
     _keys: list[int] = field(default_factory=lambda: [0])
     _results: dict[Value, int] = field(default_factory=dict)
     _builder: Any = field(default_factory=relax.BlockBuilder)
-
-    @staticmethod
-    def read(function: relax.Function, names: dict[Any, str] | None = None) -> Graph:
-        """The graph of a function (see `reading.read_function`)."""
-        from byoc.frontends.normalise.reading import read_function
-
-        return read_function(function, names)
-
-    def write(self) -> relax.Function:
-        """The function of the graph (see `writing.write_function`)."""
-        from byoc.frontends.normalise.writing import write_function
-
-        return write_function(self)
 
     # -- building
 
@@ -95,7 +201,8 @@ class Graph:
     def arg(self, expr: Any) -> Any:
         """The argument for an expression; calls in it become nodes.
 
-        Raises NotReadableError for functions and branches inside expressions.
+        Raises:
+            NotReadableError: There are functions or branches inside the expression.
         """
         if isinstance(expr, relax.Var):
             # Variables of symbolic shapes are not values: they live in types.
@@ -294,3 +401,31 @@ def _with_inner(node: Node) -> Iterator[Node]:
     for branch in node.branches:
         for inner in branch.nodes:
             yield from _with_inner(inner)
+
+
+def flat_values(arg: Any) -> Iterator[Value]:
+    """The values in a tuple of arguments, inner tuples flattened."""
+    for a in arg:
+        if isinstance(a, Value):
+            yield a
+        elif isinstance(a, tuple):
+            yield from flat_values(a)
+
+
+def expression(arg: Any, table: dict[Value, Any] | None = None) -> Any:
+    """The Relax expression of an argument, values taken from `table` where given."""
+    if isinstance(arg, tuple):
+        fields = [expression(a, table) for a in arg]
+        return relax.Tuple(fields)
+    if table is not None and not isinstance(arg, (Leaf, Const)):
+        return table[arg]
+    return arg.expr
+
+
+def swap(arg: Any, old: Value, new: Any) -> Any:
+    """The argument with `new` for every `old` in it."""
+    if arg is old:
+        return new
+    if isinstance(arg, tuple):
+        return tuple(swap(a, old, new) for a in arg)
+    return arg

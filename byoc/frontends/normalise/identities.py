@@ -22,9 +22,9 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.graph import Arg, Const, Graph, Node, Value
 from byoc.frontends.normalise.match import is_op, number, tensors
-from byoc.frontends.normalise.values import Arg, Const, Node, Value, same_dims
+from byoc.frontends.normalise.values import same_dims
 
 __all__ = ["RULES"]
 

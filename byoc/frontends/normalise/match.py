@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from byoc.frontends.normalise.values import Const, Node, Value
+from byoc.frontends.normalise.graph import Const, Node, Value
 
 __all__ = [
     "affine",

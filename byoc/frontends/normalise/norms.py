@@ -19,9 +19,9 @@ from tvm import relax
 
 from byoc.frontends.normalise.arithmetic import combine
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.graph import Const, Graph, Node, Value
 from byoc.frontends.normalise.match import affine, is_op, number, tensors
-from byoc.frontends.normalise.values import Const, Node, Value, same_dims
+from byoc.frontends.normalise.values import same_dims
 
 __all__ = ["RULES"]
 

@@ -12,9 +12,8 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.graph import Graph, Node, Value
 from byoc.frontends.normalise.match import is_op
-from byoc.frontends.normalise.values import Node, Value
 
 __all__ = ["RULES"]
 

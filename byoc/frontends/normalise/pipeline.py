@@ -2,7 +2,7 @@
 
 1  rules      identities, folding, shapes, arithmetic, BatchNorm, padding, activations, norms,
               all from one queue: each makes room for others
-2  twins      equal nodes merged; again from 1 until nothing changes
+2  duplicates equal nodes merged; again from 1 until nothing changes
 3  attention  it needs transposes and scales in their final form; then 1 and 2 again
 4  quantised  each reader gets its own dequantize; last, as 2 would undo it
 """
@@ -27,6 +27,8 @@ from byoc.frontends.normalise.cse import merge_equal
 from byoc.frontends.normalise.engine import Rules, apply, merge
 from byoc.frontends.normalise.graph import Graph, NotReadableError
 from byoc.frontends.normalise.quantised import spread_dequantize
+from byoc.frontends.normalise.reading import read_function
+from byoc.frontends.normalise.writing import write_function
 
 __all__ = ["RULES", "normalise_function", "normalise_graph", "normalise_module"]
 
@@ -71,11 +73,11 @@ def normalise_function(function: relax.Function) -> relax.Function:
     not flat.
     """
     try:
-        graph = Graph.read(function)
+        graph = read_function(function)
     except NotReadableError:
         return function
     normalise_graph(graph)
-    return graph.write()
+    return write_function(graph)
 
 
 def normalise_module(mod: tvm.IRModule) -> tvm.IRModule:

@@ -4,15 +4,14 @@
 
 A vendor computes an op on integers together with the quantisation around it; a dequantize that two
 ops share would belong to neither. It costs nothing: a host kernel takes its own copy in, too.
-Exporters and merging of twins share them, so this comes last.
+Exporters and merging of duplicates share them, so this comes last.
 """
 
 from __future__ import annotations
 
 from tvm.ir import Call
 
-from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.normalise.values import Node, expression, swap
+from byoc.frontends.normalise.graph import Graph, Node, expression, swap
 
 __all__ = ["spread_dequantize"]
 

@@ -7,17 +7,23 @@ from typing import Any
 from tvm import relax
 from tvm.ir import Call, Op
 
-from byoc.frontends.normalise.graph import Graph, NotReadableError
-from byoc.frontends.normalise.values import Input, Node, Value, flat_values
+from byoc.frontends.normalise.graph import Graph, Input, Node, NotReadableError, Value, flat_values
 
 __all__ = ["read_function"]
 
 
 def read_function(function: relax.Function, names: dict[Any, str] | None = None) -> Graph:
-    """Read a function. names: variable → source name, where the variable's own says less.
+    """The graph of a function.
 
     The graph keeps no reference to the function, so that weights which rules replace are freed at
-    once. Raises NotReadableError for a function that defines functions inside.
+    once.
+
+    Args:
+        function: The function to read.
+        names: Variable → source name, where the variable's own says less.
+
+    Raises:
+        NotReadableError: The function defines functions inside.
     """
     graph = Graph(header=(function.params, function.ret_ty, function.is_pure, function.attrs))
     for param in function.params:

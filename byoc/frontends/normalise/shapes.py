@@ -17,9 +17,9 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.graph import Const, Graph, Node, Value
 from byoc.frontends.normalise.match import is_op, tensors
-from byoc.frontends.normalise.values import Const, Node, Value, same_dims
+from byoc.frontends.normalise.values import same_dims
 
 __all__ = ["RULES"]
 

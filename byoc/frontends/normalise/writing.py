@@ -7,14 +7,13 @@ from typing import Any
 from tvm import relax
 from tvm.ir import Call
 
-from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.normalise.values import Node, Value, expression
+from byoc.frontends.normalise.graph import Graph, Node, Value, expression
 
 __all__ = ["write_function"]
 
 
 def write_function(graph: Graph) -> relax.Function:
-    """The graph as a Relax function, with the parameters and attributes of the one read."""
+    """The graph as a Relax function, with parameters and attributes of the one that was read."""
     params, result, pure, attrs = graph.header
     body = _body(graph, {p: p.expr for p in graph.params}, not graph.has_control_flow)
     return relax.Function(params, body, result, pure, attrs)

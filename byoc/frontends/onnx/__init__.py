@@ -1,15 +1,21 @@
-"""ONNX files and protos → a Relax function with source names.
+"""ONNX files and protos: file.py (open, check), walk.py (to Relax), ops/ (converters by family)."""
 
-file.py      open a file, or say what it is instead; large weights stay in the file
-wire.py      find them without parsing
-weights.py   read them, from the file or from external data
-check.py     what a graph must be before it is walked
-symbols.py   shapes of inputs
-graph.py     the walk
-converters/   operators that TVM's importer gets wrong
-opaque.py   nodes that Relax cannot express, kept whole
-"""
+from typing import Any
 
-from byoc.frontends.onnx.importer import Imported, import_onnx
+from byoc.frontends.frontend import Frontend, is_instance, path_of
+from byoc.frontends.model import Model
 
-__all__ = ["Imported", "import_onnx"]
+__all__ = ["FRONTEND"]
+
+
+def _accepts(source: Any) -> bool:
+    return path_of(source) is not None or is_instance(source, "onnx", "ModelProto")
+
+
+def _read(source: Any, params: None) -> Model:
+    from byoc.frontends.onnx.walk import import_onnx
+
+    return import_onnx(path_of(source) or source)
+
+
+FRONTEND = Frontend("onnx", _accepts, _read, suffixes=(".onnx",))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import onnx
+import onnx.version_converter
 from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
@@ -76,7 +77,8 @@ def _given(graph: onnx.GraphProto, where: str) -> dict[str, str]:
 def check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """The model, brought to opset 7 when older.
 
-    Raises ModelError for opsets that the installed onnx does not know.
+    Raises:
+        ModelError: The installed onnx does not know the opset, or cannot bring it there.
     """
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     newest = onnx.defs.onnx_opset_version()
@@ -205,7 +207,8 @@ def _advice(operators: Iterable[str]) -> str:
 def sort_nodes(graph: onnx.GraphProto, where: str) -> None:
     """Bring the nodes into an order in which each follows what it reads, when they are not.
 
-    Raises ModelError for a cycle and for two nodes with one output name.
+    Raises:
+        ModelError: There is a cycle, or two nodes have one output name.
     """
     maker: dict[str, int] = {}
     for index, node in enumerate(graph.node):

@@ -1,18 +1,43 @@
-"""Open an ONNX file, or say why it is none."""
+"""From an ONNX file or proto to a graph that can be walked: opened, checked, inlined, sorted.
+
+In goes a path or an `onnx.ModelProto`, which may be damaged or mean harm; out comes an
+`OpenedModel` whose nodes follow what they read and have operators that somebody knows. Large
+weights stay in the file.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from byoc.errors import ModelError
-from byoc.frontends.onnx import wire
+from byoc.frontends.onnx.check import (
+    check_inputs,
+    check_names,
+    check_operators,
+    check_opset,
+    check_size,
+    check_text,
+    sort_nodes,
+    unknown_nodes,
+)
+from byoc.frontends.onnx.functions import check_functions
+from byoc.frontends.onnx.nodes import all_nodes, operator_of
 from byoc.frontends.onnx.weights import Weights
+from byoc.frontends.onnx.wire import MAX_NODES, BadWireError, TooManyNodesError, split
 from byoc.runtime.io.mapped_memory import map_file
 
-__all__ = ["open_model"]
+__all__ = ["OpenedModel", "describe", "open_model"]
+
+_NESTED = 10
+"""Functions within functions within functions: ONNX's own nest three deep."""
 
 # First bytes of files that people mistake for ONNX → what they are.
 _LOOKS = (
@@ -32,20 +57,78 @@ _LOOKS = (
 )
 
 
-def open_model(path: Path) -> tuple[onnx.ModelProto, Weights]:
-    """The model without its large weights, and the reader of these.
+@dataclass(frozen=True)
+class OpenedModel:
+    """An ONNX model that is ready to be walked.
 
-    Raises ModelError when the path is no readable ONNX file; the message says what it is.
+    Attributes:
+        name: The file's stem, or the graph's name.
+        where: The model, as messages begin.
+        proto: The model; its own functions are inlined, its nodes sorted.
+        weights: Reads the tensors that stayed in the file.
+        versions: Domain → opset, as the file says.
+        operators: Operator → how often it stands in the file, inner graphs included.
     """
+
+    name: str
+    where: str
+    proto: onnx.ModelProto
+    weights: Weights
+    versions: Mapping[str, str]
+    operators: Mapping[str, int]
+
+
+def open_model(source: Path | onnx.ModelProto) -> OpenedModel:
+    """Open an ONNX model and bring its graph into the form that the walk expects.
+
+    Raises:
+        ModelError: It is no readable ONNX model (the message says what the file looks like), is
+            damaged, has a cycle, or holds operators that nobody knows.
+    """
+    where = describe(source)
+    if isinstance(source, Path):
+        name = source.stem
+        proto, weights = _parse(source)
+    else:
+        name = source.graph.name or "model"
+        proto, weights = _own(source), Weights(where)
+    check_size(proto.graph, where)
+    check_text(proto, where)
+    check_names(proto.graph, where)
+    check_inputs(proto.graph, where)
+    check_functions(proto, where)
+    versions = {o.domain or "ai.onnx": str(o.version) for o in proto.opset_import}
+    operators = Counter(map(operator_of, all_nodes(proto.graph)))
+    proto = check_opset(proto, where)
+    proto = _inline(proto, where)
+    _strings_as_nodes(proto.graph)
+    check_operators(proto.graph, where)
+    sort_nodes(proto.graph, where)
+    return OpenedModel(name, where, proto, weights, versions, operators)
+
+
+def describe(source: Path | onnx.ModelProto) -> str:
+    """The model, as messages begin."""
+    return str(source) if isinstance(source, Path) else f"model {source.graph.name or 'model'!r}"
+
+
+def _own(model: onnx.ModelProto) -> onnx.ModelProto:
+    if not (model.graph.node or model.graph.output):
+        raise ModelError("the ModelProto holds no graph")
+    return model
+
+
+def _parse(path: Path) -> tuple[onnx.ModelProto, Weights]:
+    """The model without its large weights, and the reader of these."""
     data = _bytes(path)
     try:
-        small, payloads = wire.split(data)
+        small, payloads = split(data)
         model = onnx.ModelProto.FromString(small)
-    except wire.TooManyNodesError:
+    except TooManyNodesError:
         raise ModelError(
-            f"{path} has more than {wire.MAX_NODES:,} nodes; byoc reads up to so many"
+            f"{path} has more than {MAX_NODES:,} nodes; byoc reads up to so many"
         ) from None
-    except (wire.BadWireError, DecodeError) as error:
+    except (BadWireError, DecodeError) as error:
         raise _not_onnx(path, data, str(error)) from None
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise _not_onnx(path, data, "it holds no graph")
@@ -76,3 +159,38 @@ def _not_onnx(path: Path, data: memoryview, why: str) -> ModelError:
     if head[:1] == b"\x08":  # field 1, ir_version: nearly every ONNX file starts so
         return ModelError(f"{path} is a damaged or truncated ONNX model ({why})")
     return ModelError(f"{path} is not an ONNX model ({why})")
+
+
+def _strings_as_nodes(graph: onnx.GraphProto) -> None:
+    """Stored tensors of strings become Constant nodes: Relax has none, engines of ONNX do."""
+    texts = [t for t in graph.initializer if t.data_type == onnx.TensorProto.STRING]
+    for tensor in texts:
+        node = onnx.helper.make_node("Constant", [], [tensor.name], value=tensor)
+        graph.node.insert(0, node)
+        graph.initializer.remove(tensor)
+    names = {t.name for t in texts}
+    for info in [i for i in graph.input if i.name in names]:
+        graph.input.remove(info)
+
+
+def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """Replace calls of the model's own functions, and of operators that ONNX defines by simpler
+    ones, by their bodies.
+    """
+    try:
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+    except Exception as error:
+        raise ModelError(f"{where}: its functions cannot be inlined: {error}") from None
+    tried: set[tuple[str, str]] = set()
+    for _ in range(_NESTED):
+        unknown = {(str(n.domain), str(n.op_type)) for n in unknown_nodes(model.graph)} - tried
+        for operator in sorted(unknown):  # one by one: the inliner fails on some
+            with contextlib.suppress(Exception):
+                model = onnx.inliner.inline_selected_functions(
+                    model, [operator], inline_schema_functions=True
+                )
+        tried |= unknown
+        if not unknown:
+            break
+    return model

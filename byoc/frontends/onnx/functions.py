@@ -22,8 +22,11 @@ _Key = tuple[str, str, str]
 
 
 def check_functions(model: onnx.ModelProto, where: str) -> None:
-    """Raise ModelError for a function that calls itself, also by way of others, for two of one
-    name, and for more nodes than byoc reads when all are inlined.
+    """Look at the model's functions before they are inlined.
+
+    Raises:
+        ModelError: A function calls itself, also by way of others, two have one name, or inlining
+            all makes more nodes than byoc reads.
     """
     functions: dict[_Key, onnx.FunctionProto] = {}
     for function in model.functions:

@@ -18,8 +18,8 @@ import onnx
 from tvm import relax
 from tvm.ir import GenericConst
 
+from byoc.frontends.helpers import axes_of, const, is_int
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.converters.tools import axes_of, const, is_int
 
 __all__ = ["MAX_NODES", "unroll_loop", "unroll_scan"]
 
@@ -33,7 +33,18 @@ Body = Callable[[Sequence[Any]], Sequence[Any]]
 def unroll_scan(
     builder: Any, node: onnx.NodeProto, inputs: Sequence[Any], opset: int, body: Body
 ) -> list[Any]:
-    """The outputs of a Scan 9 to 25. ValueError when the number of turns is not known."""
+    """The outputs of a Scan 9 to 25.
+
+    Args:
+        builder: Relax's block builder.
+        node: The node.
+        inputs: Its inputs, Relax values.
+        opset: The version of its domain.
+        body: Writes one turn.
+
+    Raises:
+        ValueError: The number of turns is not known, or too large.
+    """
     if opset < 9:
         raise ValueError("before opset 9 it scans batches of different lengths")
     attrs = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
@@ -70,7 +81,17 @@ def unroll_scan(
 
 
 def unroll_loop(builder: Any, node: onnx.NodeProto, inputs: Sequence[Any], body: Body) -> list[Any]:
-    """The outputs of a Loop 1 to 25. ValueError when the number of turns is not known."""
+    """The outputs of a Loop 1 to 25.
+
+    Args:
+        builder: Relax's block builder.
+        node: The node.
+        inputs: Its inputs, Relax values.
+        body: Writes one turn.
+
+    Raises:
+        ValueError: The number of turns is not known, or too large.
+    """
     most = _constant(inputs[0] if inputs else None, "how many turns it takes")
     goes_on = _constant(inputs[1] if len(inputs) > 1 else None, "whether it begins")
     if most is not None and most < 1 << 31:  # others mean: until the condition ends it

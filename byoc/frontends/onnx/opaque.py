@@ -1,4 +1,4 @@
-"""Nodes that Relax cannot express, as opaque calls (`byoc.kit.foreign_op`) over as few nodes as will do.
+"""Nodes that Relax cannot express, as opaque calls (`byoc.kit.foreign_op`) over few nodes.
 
 A node's results can be Relax values when they are tensors of a common dtype whose dimensions are
 numbers or known symbols. Results that are not stay inside a *region* that grows with their readers
@@ -29,7 +29,7 @@ from tvm.ir import GenericConst
 from byoc.errors import ModelError
 from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.onnx.nodes import domains, name_of, operator_of, title_of
-from byoc.frontends.onnx.symbols import Symbols
+from byoc.frontends.symbols import Symbols
 from byoc.kit.foreign_op import opaque_call
 
 __all__ = ["Boxed", "OpaqueNodes", "Pending", "boxed_input"]
@@ -61,10 +61,14 @@ class _Region:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A value that is none for Relax: `name` inside `region`.
+    """A value that is none for Relax.
 
-    reason: what it is. origin: why the first node of the region cannot be expressed. type: as far
-    as it is known.
+    Attributes:
+        name: Its name inside `region`.
+        region: The nodes that make it.
+        reason: What it is.
+        origin: Why the first node of the region cannot be expressed.
+        type: Its type as far as it is known.
     """
 
     name: str
@@ -78,7 +82,10 @@ class Pending:
 class Boxed:
     """An input or output of the model that is no tensor of known shape.
 
-    var: its handle, a Relax value (see `byoc.runtime.value_handles`); only opaque nodes read it.
+    Attributes:
+        name: Its name.
+        var: Its handle, a Relax value (`byoc.runtime.value_handles`); only opaque nodes read it.
+        type: Its type, None when nothing tells.
     """
 
     name: str
@@ -124,7 +131,14 @@ def spell(ty: onnx.TypeProto) -> str:
 
 @dataclass
 class OpaqueNodes:
-    """Keeps nodes of one model whole. declared: value name → type, as the model file says."""
+    """Keeps nodes of one model whole.
+
+    Attributes:
+        where: The model, as messages begin.
+        opsets: Domain → version.
+        symbols: The model's symbolic dimensions.
+        declared: Value name → type, as the model file says.
+    """
 
     where: str
     opsets: Mapping[str, int]
@@ -144,11 +158,18 @@ class OpaqueNodes:
     ) -> tuple[Any, list[str], dict[str, Pending]]:
         """Keep a node whole.
 
-        inputs: name → Relax value or `Pending`, captured ones of inner graphs included.
-        wanted: its outputs that somebody reads. reason: why Relax cannot express it.
-        Returns a Relax call, the names of its results, and the outputs that are still pending;
-        the call is None when there is nothing to compute yet.
-        Raises ModelError when the region gets too large or nothing is known of an output.
+        Args:
+            node: The node.
+            inputs: Name → Relax value or `Pending`, captured ones of inner graphs included.
+            wanted: Its outputs that somebody reads.
+            reason: Why Relax cannot express it.
+
+        Returns:
+            A Relax call, the names of its results, and the outputs that are still pending; the call
+            is None when there is nothing to compute yet.
+
+        Raises:
+            ModelError: The region gets too large, or onnx says that the node is wrong.
         """
         region = self._grow(node, inputs)
         origin = next((v.origin for v in inputs.values() if isinstance(v, Pending)), reason)
@@ -175,7 +196,12 @@ class OpaqueNodes:
         return self._call(model, region, types, origin), ready, pending
 
     def sequence(self, name: str, parts: Sequence[Any]) -> Pending:
-        """A sequence of tensors as a value that opaque nodes can read. parts: at least one."""
+        """A sequence of tensors as a value that opaque nodes can read.
+
+        Args:
+            name: Its name.
+            parts: Its elements, at least one.
+        """
         names = [f"{name}/{i}" for i in range(len(parts))]
         node = helper.make_node("SequenceConstruct", names, [name], name=name)
         region = self._grow(node, dict(zip(names, parts, strict=True)))
@@ -185,7 +211,8 @@ class OpaqueNodes:
     def box(self, value: Pending) -> Boxed:
         """A pending value as a result of the model: its `var` is a Relax call that makes it.
 
-        Raises ModelError for a dtype that no result can have.
+        Raises:
+            ModelError: It has a dtype that no result can have.
         """
         if value.type is not None and value.type.WhichOneof("value") == "tensor_type":
             dtype = _dtype(value.type.tensor_type.elem_type)
@@ -314,7 +341,8 @@ class OpaqueNodes:
     ) -> dict[str, onnx.TypeProto]:
         """What onnx's shape inference says of the outputs; nothing for unknown operators.
 
-        Raises ModelError when it says that the node is wrong.
+        Raises:
+            ModelError: It says that the node is wrong.
         """
         found: dict[str, onnx.TypeProto] = {}
         bare = onnx.ModelProto()

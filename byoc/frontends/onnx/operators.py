@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
-from typing import Any
-
 import onnx
-from tvm.relax.frontend.onnx import onnx_frontend as stock
 
-from byoc.frontends.onnx.converters import OWN
 from byoc.frontends.onnx.nodes import domain_of
+from byoc.frontends.onnx.ops.table import OPERATORS
+from byoc.frontends.onnx.stock import stock_converters
 
 __all__ = [
     "SEQUENCES",
@@ -18,7 +14,6 @@ __all__ = [
     "TAKES_SHAPES",
     "known_operator",
     "opaque_operator",
-    "stock_converters",
 ]
 
 _ENGINE_DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
@@ -46,16 +41,10 @@ SEQUENCES = {
 """Operators whose result is one Relax tuple (a sequence), not one value per output."""
 
 
-@cache
-def stock_converters() -> Mapping[str, Any]:
-    """TVM's converters, by operator."""
-    return dict(stock._get_convert_map())
-
-
 def known_operator(node: onnx.NodeProto) -> bool:
     """True when there is a converter for the node's operator."""
     domain, op = domain_of(node), node.op_type
-    if (domain, op) in OWN or (not domain and op in _CONTROL):
+    if (domain, op) in OPERATORS or (not domain and op in _CONTROL):
         return True
     if domain == "com.microsoft":
         return op in _CONTRIB

@@ -36,7 +36,12 @@ class Scope:
     def lookup(self, name: str, what: str) -> Any:
         """The value of a name; None for the empty one.
 
-        what: who asks. Raises ModelError when nobody made it.
+        Args:
+            name: The name of a value.
+            what: Who asks, as messages begin.
+
+        Raises:
+            ModelError: Nothing made it.
         """
         if not name:
             return None

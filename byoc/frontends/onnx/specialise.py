@@ -56,7 +56,10 @@ _EXACT = {"DFT", "STFT"}
 def deciding_inputs(model: onnx.ModelProto, only_exact: bool = False) -> tuple[str, ...]:
     """Names of the model's small inputs whose values decide shapes or attributes.
 
-    only_exact: of operators that come out more exact when byoc knows these values.
+    Args:
+        model: The model.
+        only_exact: True for those alone of operators that come out more exact when byoc knows their
+            values.
     """
     maker = {name: node for node in model.graph.node for name in node.output if name}
     stack = [
@@ -82,7 +85,15 @@ def deciding_inputs(model: onnx.ModelProto, only_exact: bool = False) -> tuple[s
 def with_constants(
     model: onnx.ModelProto, values: Mapping[str, np.ndarray[Any, Any]]
 ) -> onnx.ModelProto:
-    """A copy of the model that holds the values of some inputs. Raises ModelError for others."""
+    """A copy of the model that holds the values of some inputs.
+
+    Args:
+        model: The model; it is not changed.
+        values: Input → its value.
+
+    Raises:
+        ModelError: The model has no such input.
+    """
     unknown = set(values) - {i.name for i in model.graph.input}
     if unknown:
         raise ModelError(f"the model has no input {', '.join(sorted(unknown))}")

@@ -36,8 +36,11 @@ _PACKED = {"UINT4", "INT4", "FLOAT4E2M1", "UINT2", "INT2"}
 class Weights:
     """Reads tensors of one model.
 
-    where: the model, for messages. folder: what external locations are relative to, None for a
-    model that did not come from a file. payloads: raw bytes by tensor name.
+    Attributes:
+        where: The model, as messages begin.
+        folder: What external locations are relative to, None for a model that did not come from a
+            file.
+        payloads: Raw bytes by tensor name.
     """
 
     where: str
@@ -66,7 +69,11 @@ class Weights:
         return from_numpy(out)
 
     def read(self, tensor: onnx.TensorProto) -> Array:
-        """The tensor's data, not to be written to. Raises ModelError when it is not there."""
+        """The tensor's data, not to be written to.
+
+        Raises:
+            ModelError: The data are not there, or are not what the tensor's type says.
+        """
         what = f"{self.where}: tensor {tensor.name!r}"
         shape = tuple(tensor.dims)
         if any(d < 0 for d in shape):

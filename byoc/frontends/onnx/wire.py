@@ -50,9 +50,14 @@ class _Field:
 
 
 def split(data: memoryview) -> tuple[bytes, dict[str, memoryview]]:
-    """Return the model without its large weights, and these by tensor name.
+    """The model without its large weights, and these by tensor name.
 
-    Raises BadWireError on bytes that are no protobuf message, TooManyNodesError.
+    Args:
+        data: The bytes of an ONNX file; the weights are views of them.
+
+    Raises:
+        BadWireError: The bytes are no protobuf message.
+        TooManyNodesError: The graph has more than `MAX_NODES` nodes.
     """
     payloads: dict[str, memoryview] = {}
     model = bytearray()

@@ -1,30 +1,19 @@
-"""Relay modules (TVM 0.8 to 0.18) → a Relax function with source names.
+"""Relay modules of TVM 0.8 to 0.18: file.py (to a tree), walk.py (to Relax), ops/ (converters)."""
 
-importer.py     `read_relay`: text or JSON by content, parameters
-grammar.lark, parser.py   the text format
-graph.py, json_reader.py  the node graph of `tvm.ir.save_json`, and the module in it
-arrays.py       tensors and `.params` files
-syntax.py       the tree that both readers deliver
-build.py        evaluates it: functions inlined, operators in Relax
-ops/            operators, by family
-"""
+from typing import Any
 
-from byoc.frontends.relay.importer import (
-    Params,
-    RelayModel,
-    import_relay,
-    is_relay,
-    looks_like_relay,
-    placement_rules,
-    read_relay,
-)
+from byoc.frontends.frontend import Frontend
+from byoc.frontends.model import Model
+from byoc.frontends.relay.file import SUFFIXES, Params, is_relay, read_relay
 
-__all__ = [
-    "Params",
-    "RelayModel",
-    "import_relay",
-    "is_relay",
-    "looks_like_relay",
-    "placement_rules",
-    "read_relay",
-]
+__all__ = ["FRONTEND"]
+
+
+def _read(source: Any, params: Params | None) -> Model:
+    model = read_relay(source, params)
+    from byoc.frontends.relay.walk import import_relay
+
+    return import_relay(model)
+
+
+FRONTEND = Frontend("relay", is_relay, _read, suffixes=SUFFIXES, extra="relay", takes_params=True)

@@ -95,7 +95,11 @@ def _tensor(source: _Bytes) -> Array:
 
 
 def array_of_base64(text: str) -> Array:
-    """The tensor in a base64 text. Raises BadBytesError."""
+    """The tensor in a base64 text.
+
+    Raises:
+        BadBytesError: The text is no base64, or its bytes are no tensor.
+    """
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -107,7 +111,9 @@ def read_params(path: Path) -> dict[str, Array]:
     """The arrays of a `.params` file, as `tvm.runtime.save_param_dict` wrote it.
 
     The file is mapped, not read: arrays that nobody uses cost nothing.
-    Raises ModelError as ``file: byte N: what``.
+
+    Raises:
+        ModelError: As ``file: byte N: what``.
     """
     try:
         with path.open("rb") as file:  # private: the arrays are the user's, who may write to them

@@ -62,7 +62,11 @@ class Opaque:
 
 @dataclass(slots=True)
 class JsonNode:
-    """One node. text: how an object with a name of its own is spelled (an operator)."""
+    """One node of the file.
+
+    Attributes:
+        text: How an object with a name of its own is spelled (an operator).
+    """
 
     type_key: str
     text: str
@@ -73,7 +77,11 @@ class JsonNode:
 
 @dataclass
 class JsonGraph:
-    """The nodes of a file. version: of the TVM that wrote it."""
+    """The nodes of a file.
+
+    Attributes:
+        version: Of the TVM that wrote it.
+    """
 
     root: int
     nodes: list[JsonNode]
@@ -192,9 +200,14 @@ def _number(index: int, text: str) -> Any:
 
 
 def load_graph(text: str, first_line: int = 0) -> JsonGraph:
-    """Read a node graph. first_line: lines of the file before the text.
+    """Read a node graph.
 
-    Raises PlaceError where it is no JSON, or no such graph.
+    Args:
+        text: The JSON.
+        first_line: Lines of the file before the text.
+
+    Raises:
+        PlaceError: The text is no JSON, or no such graph.
     """
     try:
         content = json.loads(text)
@@ -248,7 +261,14 @@ def _node(number: int, raw: Any) -> JsonNode:
 def read_metadata(text: str, where: str, first_line: int) -> tuple[dict[str, list[Any]], str]:
     """The entries of a `#[metadata]` section by type key, and the version of TVM that wrote it.
 
-    Raises PlaceError, ModelError.
+    Args:
+        text: The section, without its head.
+        where: The file, as messages begin.
+        first_line: Lines of the file before the section.
+
+    Raises:
+        PlaceError: The section is no JSON, or no node graph.
+        ModelError: A node of it is wrong; the message names the node.
     """
     try:
         graph = load_graph(text, first_line)

@@ -58,13 +58,19 @@ _ABSENT = {
     "relay.RefWrite": "references have no place in Relax",
 }
 
-Scope = MutableMapping[int, Expr]
+Bound = MutableMapping[int, Expr]
+"""Number of a variable's node → what stands for it."""
 
 
 def parse_json(text: str, where: str) -> Module:
     """The module in a file of `tvm.ir.save_json`; a lone function is its `main`.
 
-    Raises ModelError as ``where:line:column: what`` or ``where:node N: what``.
+    Args:
+        text: The JSON.
+        where: The file, as messages begin.
+
+    Raises:
+        ModelError: As ``where:line:column: what`` or ``where:node N: what``.
     """
     try:
         graph = load_graph(text)
@@ -105,7 +111,7 @@ class _Reader:
 
     # -- functions and blocks
 
-    def _function(self, index: int, outer: Scope, level: int) -> Function:
+    def _function(self, index: int, outer: Bound, level: int) -> Function:
         at = At(index)
         if level > MAX_DEPTH:
             raise PlaceError(at, f"functions are nested deeper than {MAX_DEPTH}")
@@ -127,7 +133,7 @@ class _Reader:
         name = self.graph.text(self.graph.reference(var, "vid"), "name_hint")
         return name or f"v{var}"
 
-    def _block(self, index: int, scope: Scope, level: int) -> Block:
+    def _block(self, index: int, scope: Bound, level: int) -> Block:
         """Everything that the scope must compute for one node, and that node's value."""
         bindings: list[Binding] = []
         open_nodes: set[int] = set()
@@ -180,7 +186,7 @@ class _Reader:
             return [ref(index, "value")]
         return []
 
-    def _let(self, index: int, scope: Scope, bindings: list[Binding]) -> None:
+    def _let(self, index: int, scope: Bound, bindings: list[Binding]) -> None:
         var, value = self.graph.reference(index, "var"), self.graph.reference(index, "value")
         label = f"%{self._label(var)}"
         bindings.append(Binding(f"v{var}", scope[value], At(index), label, once=False))
@@ -197,7 +203,7 @@ class _Reader:
 
     # -- expressions
 
-    def _expression(self, index: int, node: JsonNode, scope: Scope, level: int) -> Expr:
+    def _expression(self, index: int, node: JsonNode, scope: Bound, level: int) -> Expr:
         key, at = node.type_key, At(index)
         ref = self.graph.reference
         if key == "Op" or key == "relay.Op":
@@ -235,7 +241,7 @@ class _Reader:
             return Absent(_ABSENT[key], at)
         raise PlaceError(at, f"expected an expression of Relay, found {key or 'nothing'!r}")
 
-    def _if(self, index: int, scope: Scope, level: int) -> If:
+    def _if(self, index: int, scope: Bound, level: int) -> If:
         at = At(index)
         if level > MAX_DEPTH:
             raise PlaceError(at, f"branches are nested deeper than {MAX_DEPTH}")

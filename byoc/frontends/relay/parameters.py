@@ -15,11 +15,14 @@ Array = npt.NDArray[Any]
 
 
 def match_params(main: Function, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Parameter → its array. Raises PlaceError when an array does not fit, or when none has a
-    parameter: then the file belongs to another model.
+    """Parameter → its array.
 
     Printing changes names (dots become underscores), so these count as equal. Arrays that no
     parameter asks for are left: importers keep constants that they folded.
+
+    Raises:
+        PlaceError: An array does not fit its parameter, or no array has one: then the file belongs
+            to another model.
     """
     spelled = {_plain(name): array for name, array in arrays.items()}
     found: dict[str, Array] = {}

@@ -41,7 +41,12 @@ _TOKENS = {
 def parse_text(text: str, where: str) -> Module:
     """The module that a text in Relay's format 0.0.5 holds; a lone function is its `main`.
 
-    where: the file, for messages. Raises ModelError as ``where:line:column: what``.
+    Args:
+        text: The text.
+        where: The file, as messages begin.
+
+    Raises:
+        ModelError: As ``where:line:column: what``.
     """
     try:
         section = _METADATA.search(text)

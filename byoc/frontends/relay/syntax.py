@@ -93,7 +93,11 @@ Attrs: TypeAlias = "Mapping[str, Any]"
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A variable, `%name`. hint: how messages and results spell it."""
+    """A variable, `%name`.
+
+    Attributes:
+        hint: How messages and results spell it.
+    """
 
     name: str
     at: At
@@ -141,7 +145,8 @@ class Meta:
 class Absent:
     """A construct without a place in Relax, refused only when it is reached.
 
-    reason: what it is, for the message.
+    Attributes:
+        reason: What it is, for the message.
     """
 
     reason: str
@@ -151,7 +156,11 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`callee(args, attributes)`. source: the name that the model's first framework gave it."""
+    """`callee(args, attributes)`.
+
+    Attributes:
+        source: The name that the model's first framework gave it.
+    """
 
     callee: Expr
     args: tuple[Expr, ...]
@@ -193,7 +202,12 @@ class If:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter. name: its key in scopes. label: as the file spells it."""
+    """A parameter of a function.
+
+    Attributes:
+        name: Its key in scopes.
+        label: As the file spells it.
+    """
 
     name: str
     type: Type
@@ -214,9 +228,12 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """`name = value` before the rest of a block; label as the file spells it.
+    """`name = value` before the rest of a block.
 
-    once: a second binding of the name in the same block is an error (`%0 = …`, not `let`).
+    Attributes:
+        label: The name as the file spells it.
+        once: True when a second binding of the name in the same block is an error (`%0 = …`, not
+            `let`).
     """
 
     name: str
@@ -238,10 +255,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Module:
-    """Functions by name. where: the file, for messages.
+    """A Relay module: functions by name.
 
-    metadata: type key → the section's entries (arrays, and attributes as plain values); None when
-    the text has no such section. version: of the TVM that wrote the file, where it tells.
+    Attributes:
+        where: The file, as messages begin.
+        metadata: Type key → the section's entries (arrays, and attributes as plain values); None
+            when the text has no such section.
+        version: Of the TVM that wrote the file, where it tells.
     """
 
     functions: Mapping[str, Function]
@@ -269,7 +289,11 @@ class PlaceError(Exception):
 
 
 def nested(children: Iterable[Expr], at: At) -> int:
-    """The depth of a node over its children. Raises PlaceError when it is too deep."""
+    """The depth of a node over its children.
+
+    Raises:
+        PlaceError: It is too deep.
+    """
     depth = 1 + max((child.depth for child in children), default=0)
     if depth > MAX_DEPTH:
         raise PlaceError(

@@ -1,4 +1,4 @@
-"""What the walk does with values: nested tuples, shapes, names, messages."""
+"""What the walk does with values: nested tuples and shapes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from tvm import relax
 
-from byoc.frontends.relay.ops.base import MAX_ELEMENTS
+from byoc.frontends.relay.ops.helpers import MAX_ELEMENTS
 from byoc.frontends.relay.syntax import At, PlaceError
 
-__all__ = ["check_shape", "flat", "packed", "sentence", "spread_names", "structure"]
+__all__ = ["check_shape", "flat", "packed", "structure"]
 
 
 def check_shape(shape: tuple[int | None, ...], at: At) -> None:
@@ -44,23 +44,3 @@ def structure(value: Any, at: At) -> Any:
 def packed(value: Any) -> Any:
     """Nested tuples as one of Relax."""
     return relax.Tuple([packed(v) for v in value]) if isinstance(value, tuple) else value
-
-
-def spread_names(body: Any, names: dict[Any, str]) -> None:
-    """Give the bindings that a converter made on its way the name of its call."""
-    name = ""
-    for block in reversed(body.blocks):
-        for binding in reversed(block.bindings):
-            name = names.get(binding.var, name)
-            if name:
-                names[binding.var] = name
-            if isinstance(binding.value, relax.If):
-                spread_names(binding.value.true_branch, names)
-                spread_names(binding.value.false_branch, names)
-
-
-def sentence(error: Exception) -> str:
-    """What an exception says, in one line."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    text = lines[-1] if lines else type(error).__name__
-    return text if len(text) < 400 else text[:400] + "…"

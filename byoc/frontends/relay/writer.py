@@ -11,11 +11,13 @@ from typing import Any
 
 from tvm import relax, tirx
 
-from byoc.frontends.relay.ops.base import Context, is_const
+from byoc.frontends.bindings import Bindings
+from byoc.frontends.helpers import is_const
+from byoc.frontends.relay.context import Context
 from byoc.frontends.relay.ops.qnn import Accumulator, Rounded
 from byoc.frontends.relay.ops.table import settle
 from byoc.frontends.relay.syntax import At, Call, If, PlaceError, TensorType, TupleType, Type
-from byoc.frontends.relay.values import check_shape, sentence
+from byoc.frontends.relay.values import check_shape
 
 __all__ = ["Writer"]
 
@@ -24,20 +26,23 @@ __all__ = ["Writer"]
 class Writer:
     """What is written so far.
 
-    builder: takes bindings. names: variable → source name. taken: source name → how often it was
-    given. path: functions that are being inlined. placed: (vendor, where, names of its ops).
-    vendor: which of them is open.
+    Attributes:
+        bindings: The function that is written.
+        taken: Source name → how often it was given.
+        path: Functions that are being inlined.
+        placed: (vendor, where, names of its ops).
+        vendor: Which of them is open.
     """
 
-    builder: Any = field(default_factory=relax.BlockBuilder)
-    names: dict[Any, str] = field(default_factory=dict)
+    bindings: Bindings = field(default_factory=Bindings)
     taken: dict[str, int] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
     placed: list[tuple[str, At, list[str]]] = field(default_factory=list)
     vendor: list[int] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.context = Context(self.builder)
+    def context(self, what: str, at: At) -> Context:
+        """What a converter is given for a call of the operator `what`."""
+        return Context(self.bindings, what, at)
 
     def input(self, name: str, kind: Type, at: At, inputs: list[tuple[str, Any]]) -> Any:
         """A parameter of @main as a variable, a tuple as several; appended to `inputs`."""
@@ -74,7 +79,7 @@ class Writer:
             return value
         if isinstance(value, tuple):
             return tuple(self.kept(v, name, at) for v in value)
-        value = self.context.typed(value)
+        value = self.context(name, at).typed(value)
         if is_const(value) or isinstance(value, relax.Var):
             return value
         if isinstance(value.ty, relax.TupleType):
@@ -88,10 +93,12 @@ class Writer:
         if not isinstance(shape, relax.ShapeExpr):
             if value.ty.ndim < 0:
                 raise PlaceError(at, "the number of dimensions of the result is not known")
-            dims = [tirx.Var(f"d{len(self.names)}_{i}", "int64") for i in range(value.ty.ndim)]
+            dims = [
+                tirx.Var(f"d{len(self.bindings.names)}_{i}", "int64") for i in range(value.ty.ndim)
+            ]
             kind = relax.TensorType(dims, str(value.ty.dtype))
-            cast = self.builder.match_cast(self.bound(value, name), kind, name)
-            self.names[cast] = name
+            cast = self.bindings.builder.match_cast(self.bound(value, name), kind, name)
+            self.bindings.names[cast] = name
             return cast
         sizes = [int(d) if isinstance(d, tirx.IntImm) else None for d in shape.values]
         check_shape(tuple(sizes), at)
@@ -99,8 +106,7 @@ class Writer:
 
     def bound(self, value: Any, name: str) -> Any:
         """A variable of the expression, called `name`; noted when a vendor's function is open."""
-        variable = self.builder.emit(value, name)
-        self.names[variable] = name
+        variable = self.bindings.bind(value, name)
         if self.vendor:
             names = self.placed[self.vendor[-1]][2]
             if not names or names[-1] != name:
@@ -112,12 +118,13 @@ class Writer:
         if isinstance(value, tuple):
             return tuple(self.settled(v, name, at) for v in value)
         if isinstance(value, (Accumulator, Rounded)):
+            c = self.context(f"integers of {name}", at)
             try:
-                return self.kept(settle(self.context, value), name, at)
+                return self.kept(settle(c, value), name, at)
             except PlaceError:
                 raise
             except Exception as error:
-                raise PlaceError(at, f"integers of {name}: {sentence(error)}") from error
+                raise c.failure(error) from error
         return value
 
     def unpacked(self, whole: Any, form: Any, name: str, at: At) -> Any:
@@ -126,7 +133,9 @@ class Writer:
             if not isinstance(whole.ty, relax.TensorType):
                 raise PlaceError(at, f"the branches return different types: {whole.ty}")
             return self.kept(whole, name, at)
-        parts = [self.builder.normalize(relax.TupleGetItem(whole, i)) for i in range(len(form))]
+        parts = [
+            self.bindings.builder.normalize(relax.TupleGetItem(whole, i)) for i in range(len(form))
+        ]
         return tuple(self.unpacked(p, f, name, at) for p, f in zip(parts, form, strict=True))
 
     def source_name(self, label: str, what: str, expr: Call | If) -> str:

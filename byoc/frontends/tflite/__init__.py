@@ -1,15 +1,22 @@
-"""TFLite files → a Relax function with source names.
+"""TFLite files: file.py (to plain values), walk.py (to Relax), ops/ (converters by family)."""
 
-file.py        open a file, or say what it is instead; its tables as plain values, bounds checked
-schema.py      these values: tensors, operators, subgraphs
-importer.py    the walk; quantisation around every operator
-call.py        one operator, as converters see it
-converters/    operators, by family
-stock.py       operators that TVM's importer expresses well enough
-layout.py      NHWC → NCHW: transposes sink until they cancel
-"""
+from typing import Any
 
-from byoc.frontends.tflite.file import is_tflite
-from byoc.frontends.tflite.importer import Imported, import_tflite
+from byoc.frontends.frontend import Frontend, path_of
+from byoc.frontends.model import Model
+from byoc.frontends.tflite.file import SUFFIXES, is_tflite
 
-__all__ = ["Imported", "import_tflite", "is_tflite"]
+__all__ = ["FRONTEND"]
+
+
+def _accepts(source: Any) -> bool:
+    return is_tflite(path_of(source) or source)
+
+
+def _read(source: Any, params: None) -> Model:
+    from byoc.frontends.tflite.walk import import_tflite
+
+    return import_tflite(path_of(source) or source)
+
+
+FRONTEND = Frontend("tflite", _accepts, _read, suffixes=SUFFIXES, extra="tflite")

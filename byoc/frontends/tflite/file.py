@@ -55,8 +55,13 @@ def _head(path: Path) -> bytes:
 
 
 def open_model(model: Any) -> File:
-    """The model's tables. Raises ModelError when it is no readable TFLite model, or when the
-    package `tflite` is missing.
+    """The model's tables as plain values, every index and length checked.
+
+    Args:
+        model: A path, the bytes of a file, or a `tflite.Model`.
+
+    Raises:
+        ModelError: It is no readable TFLite model, or the package `tflite` is missing.
     """
     name, where, data = _source(model)
     try:

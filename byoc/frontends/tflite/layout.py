@@ -23,10 +23,9 @@ from tvm.ir import Call
 from byoc.frontends.normalise import fold, identities
 from byoc.frontends.normalise.cse import merge_equal
 from byoc.frontends.normalise.engine import Rule, Rules, apply, merge
-from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.normalise.graph import Arg, Const, Graph, Input, Node, Value, expression
 from byoc.frontends.normalise.match import is_op
 from byoc.frontends.normalise.shapes import permutation
-from byoc.frontends.normalise.values import Arg, Const, Input, Node, Value, expression
 
 __all__ = ["to_channels_first"]
 

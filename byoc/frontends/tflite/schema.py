@@ -30,9 +30,12 @@ DTYPES: Mapping[int, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Quantisation:
-    """real = scale · (stored - zero). scale: float32 [1] or [n]; zero: int64, as long.
+    """real = scale · (stored - zero).
 
-    axis: the dimension along which the n scales run.
+    Attributes:
+        scale: float32 [1] or [n].
+        zero: int64, as long.
+        axis: The dimension along which the n scales run.
     """
 
     scale: Array
@@ -47,9 +50,19 @@ class Quantisation:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """shape: as stored, with which LiteRT runs. open: dimensions that the model leaves open.
+    """A tensor of a subgraph, constant or computed.
 
-    data: the bytes of a constant. ranked: False when the file says nothing of the shape.
+    Attributes:
+        index: Its number in the subgraph.
+        name: Its name, "tensor_3" where the file has none.
+        shape: As stored, with which LiteRT runs.
+        open: Dimensions that the model leaves open.
+        ranked: False when the file says nothing of the shape.
+        dtype: As numpy spells it, where numpy has it.
+        data: The bytes of a constant.
+        quantisation: What its numbers stand for, None for plain ones.
+        sparse: True when zeros are left out of `data`.
+        variable: True when it keeps a state between runs.
     """
 
     index: int
@@ -64,7 +77,11 @@ class Tensor:
     variable: bool
 
     def array(self) -> Array:
-        """The constant's elements; int4 as int8. Raises ValueError when bytes and shape differ."""
+        """The constant's elements; int4 as int8.
+
+        Raises:
+            ValueError: Bytes and shape differ, or numpy has no such dtype.
+        """
         assert self.data is not None
         if self.sparse:
             raise ValueError(f"tensor {self.name!r} is stored sparsely")
@@ -92,9 +109,16 @@ class Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """name: the builtin operator's, or a custom operator's own. table: the `tflite.Operator`.
+    """One operator of a subgraph.
 
-    inputs, outputs: tensor indices, -1 for an input that is left out.
+    Attributes:
+        index: Its number in the subgraph.
+        name: The builtin operator's, or a custom operator's own.
+        custom: True for an operator that TFLite does not define.
+        version: Of the operator.
+        inputs: Tensor numbers, -1 for an input that is left out.
+        outputs: Tensor numbers.
+        table: The `tflite.Operator`, for its options.
     """
 
     index: int
@@ -108,7 +132,16 @@ class Operator:
 
 @dataclass(frozen=True, eq=False)
 class Subgraph:
-    """tensors, operators: in the file's order; operators are sorted by dependency."""
+    """A graph of the file; the first one is the model.
+
+    Attributes:
+        index: Its number in the file.
+        name: Its name, often empty.
+        tensors: In the file's order.
+        operators: In the file's order, which is sorted by dependency.
+        inputs: Tensor numbers.
+        outputs: Tensor numbers.
+    """
 
     index: int
     name: str
@@ -120,7 +153,14 @@ class Subgraph:
 
 @dataclass(frozen=True, eq=False)
 class File:
-    """where: the model, for messages. table: the `tflite.Model`."""
+    """A TFLite model.
+
+    Attributes:
+        where: The model, as messages begin.
+        name: The file's stem.
+        subgraphs: Its graphs.
+        table: The `tflite.Model`.
+    """
 
     where: str
     name: str

@@ -1,4 +1,8 @@
-"""`Context`: what a converter is given besides the operator's arguments."""
+"""What a converter of an ATen operator is given besides the operator's arguments.
+
+torch has worked out the type of every value, so a converter asks what the result is to be
+(`c.dtype`, `c.shape`) and casts what it is given as torch would.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,11 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst
 
+from byoc.frontends.context import BaseContext, sentence
+from byoc.frontends.helpers import const
 from byoc.frontends.normalise.fold import fold_expression
-from byoc.frontends.normalise.tensors import from_numpy, to_numpy
-from byoc.frontends.torch.symbols import Symbols
+from byoc.frontends.normalise.tensors import to_numpy
+from byoc.frontends.torch.sizes import Sizes
 
 __all__ = ["Context", "dtype_name", "is_tensor"]
 
@@ -40,15 +46,16 @@ def is_tensor(value: Any) -> bool:
 
 
 @dataclass
-class Context:
-    """One node on its way to Relax.
+class Context(BaseContext):
+    """One ATen node on its way to Relax.
 
-    node: the torch node. builder: emits bindings. symbols: for sizes.
+    Attributes:
+        node: The node of torch's graph; its arguments are given to the converter by name.
+        sizes: The program's symbolic sizes.
     """
 
     node: Any
-    builder: Any
-    symbols: Symbols
+    sizes: Sizes
 
     # -- what torch says about the result
 
@@ -65,7 +72,7 @@ class Context:
     @property
     def shape(self) -> list[Any]:
         """The result's dimensions."""
-        return self.symbols.shape(self.meta.shape)
+        return self.sizes.shape(self.meta.shape)
 
     def result_type(self, *names: str) -> str:
         """The dtype in which torch computes on these arguments (by position)."""
@@ -78,21 +85,28 @@ class Context:
 
     # -- writing
 
+    def failure(self, error: Exception) -> Exception:
+        """See `BaseContext.failure`; an argument that a converter does not take is a TypeError."""
+        if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
+            name = sentence(error).rsplit(" ", 1)[-1]
+            error = ValueError(f"the argument {name} is not supported")
+        return super().failure(error)
+
     def emit(self, expr: Any) -> Any:
         """A variable of the expression; a constant when it has only constants, and is small."""
-        expr = self.builder.normalize(expr)
+        expr = self.typed(expr)
         if isinstance(expr, (relax.Var, GenericConst)):
             return expr
         folded = fold_expression(expr, self.builder.lookup_binding)
         if folded is not None:
-            return relax.const(from_numpy(folded))
+            return const(folded)
         return self.builder.emit(expr)
 
     def const(self, value: Any, dtype: str) -> Any:
         """A constant of a number or an array; ValueError for a fraction as a whole number."""
         if isinstance(value, float) and "int" in dtype and not value.is_integer():
             raise ValueError(f"{value} among numbers of the dtype {dtype}")
-        return relax.const(from_numpy(np.asarray(value, _numpy_dtype(dtype))))
+        return const(value, _numpy_dtype(dtype))
 
     def cast(self, value: Any, dtype: str) -> Any:
         """A tensor, a number or a size as a tensor of this dtype."""

@@ -1,4 +1,4 @@
-"""`import_exported`: a `torch.export` program as one graph of Relax ops.
+"""`import_exported`: a `torch.export` program as a `Model`.
 
 Parameters and buffers become constants over torch's own memory. Inputs keep the names of
 `forward`'s arguments; outputs are named by the structure that `forward` returns: keys of a dict,
@@ -8,43 +8,34 @@ fields of a dataclass or named tuple, else "output", "output_0", …
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 
 from byoc.errors import ModelError
-from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.torch.symbols import Symbols, names_of_symbols
+from byoc.frontends.bindings import distinct
+from byoc.frontends.model import Model, finish
+from byoc.frontends.torch.sizes import Sizes, names_of_symbols
 from byoc.frontends.torch.walk import own_decompositions, read_graph
 
-__all__ = ["ExportedModel", "import_exported"]
+__all__ = ["import_exported"]
 
 
-@dataclass(frozen=True)
-class ExportedModel:
-    """An exported program as a graph. name: the class of the exported module."""
-
-    name: str
-    graph: Graph
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-def import_exported(program: torch.export.ExportedProgram) -> ExportedModel:
+def import_exported(program: torch.export.ExportedProgram) -> Model:
     """Read an exported program; it is not changed, its weights are shared where possible.
 
     None and numbers among the results are left out: they say nothing about a call.
-    Raises ModelError for what cannot be compiled: it names the operator and the line, the buffer or
-    input that `forward` writes to, results whose shape depends on data.
+
+    Raises:
+        ModelError: Something cannot be compiled; the message names the operator and the line, the
+            buffer or input that `forward` writes to, results whose shape depends on data.
     """
     name = _name(program)
     where = f"model {name!r}"
     _check_inputs(program, where)
-    symbols = Symbols(_symbol_names(program))
+    sizes = Sizes(_symbol_names(program))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -61,7 +52,7 @@ def import_exported(program: torch.export.ExportedProgram) -> ExportedModel:
         if kinds[i] in (OutputKind.USER_OUTPUT, OutputKind.LOSS_OUTPUT)
     ]
     opened = read_graph(
-        simple.graph_module, where, symbols, constants, names, tensors, keep_inputs=True
+        simple.graph_module, where, sizes, constants, names, tensors, keep_inputs=True
     )
     spelled = list(_leaves(program.call_spec.out_spec, ()))
     outputs = []
@@ -73,7 +64,9 @@ def import_exported(program: torch.export.ExportedProgram) -> ExportedModel:
                 f"{where}: output {_output_name(leaf)!r} is a size ({result[1]}), no tensor; "
                 f"return torch.tensor of it, or leave it out"
             )
-    return ExportedModel(name, opened.graph, opened.inputs, tuple(_different(outputs)))
+    if outputs == ["output_0"]:
+        outputs = ["output"]
+    return finish(opened.graph, name, opened.inputs, distinct(outputs), "torch")
 
 
 def _name(program: torch.export.ExportedProgram) -> str:
@@ -169,12 +162,3 @@ def _output_name(path: tuple[Any, ...]) -> str:
         return "output"
     text = ".".join(map(str, path))
     return f"output_{text}" if isinstance(path[0], int) else text
-
-
-def _different(names: list[str]) -> Iterator[str]:
-    if len(names) == 1 and names[0] == "output_0":
-        names = ["output"]
-    seen: Counter[str] = Counter()
-    for name in names:
-        seen[name] += 1
-        yield name if seen[name] == 1 else f"{name}_{seen[name]}"

@@ -20,14 +20,14 @@ from typing import Any
 import torch
 import tvm
 from tvm import relax
-from tvm.ir import GenericConst
 
 from byoc.errors import ModelError
+from byoc.frontends.bindings import Bindings, packed
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.tensors import from_numpy
 from byoc.frontends.torch.context import Context, dtype_name, is_tensor
-from byoc.frontends.torch.converters import OPERATORS
-from byoc.frontends.torch.symbols import Symbols
+from byoc.frontends.torch.ops.table import OPERATORS
+from byoc.frontends.torch.sizes import Sizes
 
 __all__ = ["Opened", "constant_of", "own_decompositions", "read_graph"]
 
@@ -45,10 +45,12 @@ _CHECKS = {
 class Opened:
     """A torch graph in Relax.
 
-    graph: takes the placeholders that were no constants. inputs: their names, in order.
-    results: what the torch graph returns, in order: the index of one of `graph`'s results, or a
-    value that needs no computing: ("value", number or None), ("size", torch.SymInt),
-    ("input", name of a placeholder).
+    Attributes:
+        graph: Takes the placeholders that were no constants.
+        inputs: Their names, in order.
+        results: What the torch graph returns, in order: the index of one of `graph`'s results, or a
+            value that needs no computing: ("value", number or None), ("size", torch.SymInt),
+            ("input", name of a placeholder).
     """
 
     graph: Graph
@@ -67,8 +69,14 @@ def own_decompositions(table: Any) -> Any:
 def constant_of(tensor: torch.Tensor, what: str) -> Any:
     """A tensor of torch as a constant of Relax over the same memory.
 
-    Copied where kernels cannot read it in place: not dense, not aligned, bool. Raises ModelError
-    for a tensor that is not plain memory of the CPU.
+    It is copied where kernels cannot read it in place: not dense, not aligned, bool.
+
+    Args:
+        tensor: The tensor.
+        what: The model and the tensor, as messages begin.
+
+    Raises:
+        ModelError: The tensor is not plain memory of the CPU.
     """
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
         raise ModelError(
@@ -93,7 +101,7 @@ def constant_of(tensor: torch.Tensor, what: str) -> Any:
 def read_graph(
     module: torch.fx.GraphModule,
     where: str,
-    symbols: Symbols,
+    sizes: Sizes,
     constants: Mapping[str, torch.Tensor],
     names: Mapping[str, str] | None = None,
     wanted: Iterable[int] | None = None,
@@ -101,12 +109,20 @@ def read_graph(
 ) -> Opened:
     """A graph of ATen operators as Relax ops.
 
-    where: the model, for messages. constants: placeholder → its tensor; the others become inputs.
-    names: placeholder → name of the input, where it is not the placeholder's own. wanted: which
-    results to give (None: all). keep_inputs: inputs that are returned are results like others.
-    Raises ModelError naming the node, its operator and the line of the model's source.
+    Args:
+        module: The graph, in ATen operators that have converters.
+        where: The model, as messages begin.
+        sizes: The program's symbolic sizes; those of the inputs are added.
+        constants: Placeholder → its tensor; the others become inputs.
+        names: Placeholder → name of the input, where it is not the placeholder's own.
+        wanted: Which results to give; None for all.
+        keep_inputs: True to give inputs that are returned as results like others.
+
+    Raises:
+        ModelError: An operator cannot be imported; the message names the node, its operator and the
+            line of the model's source.
     """
-    return _Walk(where, symbols).run(module, constants, names or {}, wanted, keep_inputs)
+    return _Walk(where, sizes).run(module, constants, names or {}, wanted, keep_inputs)
 
 
 @dataclass
@@ -119,10 +135,9 @@ class _Later:
 @dataclass
 class _Walk:
     where: str
-    symbols: Symbols
-    builder: Any = field(default_factory=relax.BlockBuilder)
+    sizes: Sizes
+    bindings: Bindings = field(default_factory=Bindings)
     env: dict[Any, Any] = field(default_factory=dict)
-    names: dict[Any, str] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
     params: set[Any] = field(default_factory=set)
 
@@ -144,26 +159,22 @@ class _Walk:
                 name = names.get(node.name, node.name)
                 params[node.name] = self.env[node] = self._parameter(node, name)
         self.params.update(params.values())
-        with self.builder.function("main", list(params.values())):
-            try:
-                for node in nodes:
-                    if node.op == "placeholder" and node.name in constants and node.users:
-                        what = f"{self.where}: {names.get(node.name, node.name)!r}"
-                        self.env[node] = constant_of(constants[node.name], what)
-                given = self._nodes(module)
-                picked = range(len(given)) if wanted is None else list(wanted)
-                tensors: list[Any] = []
-                results = [self._result(given[i], tensors, keep_inputs) for i in picked]
-                if not tensors:
-                    raise ModelError(f"{self.where}: it computes no tensor")
-            except BaseException:
-                self.builder._end_block()  # or TVM warns of it on stderr
-                raise
-            body = tensors[0] if len(tensors) == 1 else relax.Tuple(tensors)
-            self.builder.emit_func_output(body)
-        function = self.builder.get()["main"]
-        self._spread_names(function.body)
-        graph = Graph.read(function, self.names)
+        results: list[int | tuple[str, Any]] = []
+
+        def body() -> Any:
+            for node in nodes:
+                if node.op == "placeholder" and node.name in constants and node.users:
+                    what = f"{self.where}: {names.get(node.name, node.name)!r}"
+                    self.env[node] = constant_of(constants[node.name], what)
+            given = self._nodes(module)
+            picked = range(len(given)) if wanted is None else list(wanted)
+            tensors: list[Any] = []
+            results.extend(self._result(given[i], tensors, keep_inputs) for i in picked)
+            if not tensors:
+                raise ModelError(f"{self.where}: it computes no tensor")
+            return packed(tensors)
+
+        graph = self.bindings.main(list(params.values()), body)
         inputs = tuple(names.get(n, n) for n in params)
         return Opened(graph, inputs, tuple(results))
 
@@ -176,7 +187,7 @@ class _Walk:
             if node.op == "call_function" and not self._is_known(node):
                 unknown.setdefault(str(node.target), node)
         if unknown:
-            listed = "; ".join(f"{op} ({_place(n)})" for op, n in unknown.items())
+            listed = "; ".join(f"{op} ({source_location(n)})" for op, n in unknown.items())
             raise ModelError(
                 f"{self.where}: no converter for {len(unknown)} of its operators: {listed}"
             )
@@ -201,7 +212,7 @@ class _Walk:
         if fake.layout != torch.strided:
             raise ModelError(f"{what} is {fake.layout}; expected a dense tensor")
         try:
-            shape = self.symbols.shape(fake.shape, define=True)
+            shape = self.sizes.shape(fake.shape, define=True)
             return relax.Var(name, relax.TensorType(shape, dtype_name(fake.dtype)))
         except ValueError as error:
             raise ModelError(f"{what}: {error}") from None
@@ -229,8 +240,9 @@ class _Walk:
         return str(getattr(node.target, "__name__", "")).split(".")[0] in _CHECKS
 
     def _call(self, node: Any) -> Any:
-        what = f"{self.where}: node {self._name(node)!r} ({node.target}, {_place(node)})"
+        what = f"{self.where}: node {self._name(node)!r} ({node.target}, {source_location(node)})"
         meta = node.meta.get("val")
+        c = Context(self.bindings, what, node, self.sizes)
         try:
             if not _is_tensor_node(node):
                 return self._number(meta)
@@ -244,25 +256,25 @@ class _Walk:
             if _inlined(node):
                 return self._inline(node)
             convert = OPERATORS[node.target.__name__]
-            result = convert(Context(node, self.builder, self.symbols), **self._arguments(node))
+            result = convert(c, **self._arguments(node))
             name = self._unique(node)
             if isinstance(result, tuple):
                 parts = zip(result, meta, strict=True)
-                return tuple(None if r is None else self._checked(r, m, name) for r, m in parts)
+                return tuple(None if r is None else self._checked(c, r, m, name) for r, m in parts)
             if isinstance(meta, (tuple, list)):
                 (meta,) = meta
-            return self._checked(result, meta, name)
+            return self._checked(c, result, meta, name)
         except ModelError:
             raise
         except Exception as error:
-            raise ModelError(f"{what} cannot be imported: {_sentence(error)}") from error
+            raise c.failure(error) from error
 
     def _number(self, meta: Any) -> Any:
         """A size or a number that torch knows; a reason why not for what depends on data."""
         if meta is None or isinstance(meta, (bool, int, float, str)):
             return meta
         try:
-            return self.symbols.size(meta)
+            return self.sizes.size(meta)
         except (ValueError, AttributeError) as error:
             return _Later(str(error))
 
@@ -307,17 +319,15 @@ class _Walk:
             return dtype_name(value)
         return value
 
-    def _checked(self, value: Any, fake: Any, name: str) -> Any:
-        """The value under its name, after a look at its type. Raises ValueError."""
+    def _checked(self, c: Context, value: Any, fake: Any, name: str) -> Any:
+        """The value under its name; a ValueError where its type is not what torch says."""
         if fake.device.type not in ("cpu", "meta"):
             raise ValueError(f"its result is on {str(fake.device)!r}; byoc compiles for the CPU")
-        expected = self.symbols.shape(fake.shape)
+        expected = self.sizes.shape(fake.shape)
         dtype = dtype_name(fake.dtype)
-        value = self.builder.normalize(value)
-        if not isinstance(value, (relax.Var, GenericConst)):
-            value = Context(None, self.builder, self.symbols).emit(value)
+        value = c.emit(value)
         if isinstance(value, relax.Var) and value not in self.params:
-            self.names.setdefault(value, name)
+            self.bindings.names.setdefault(value, name)
         if not is_tensor(value):
             raise ValueError(f"TVM makes {value.ty} of it, expected a tensor")
         if str(value.ty.dtype) != dtype:
@@ -325,8 +335,8 @@ class _Walk:
         shape = value.ty.shape
         if not isinstance(shape, relax.ShapeExpr):
             cast = relax.TensorType(expected, dtype)
-            value = self.builder.match_cast(value, cast, name)
-            self.names[value] = name
+            value = self.bindings.builder.match_cast(value, cast, name)
+            self.bindings.names[value] = name
             return value
         found = [int(d) if isinstance(d, tvm.tirx.IntImm) else d for d in shape.values]
         sizes = zip(found, expected, strict=False)
@@ -359,15 +369,6 @@ class _Walk:
         name = self._name(node)
         self.seen[name] += 1
         return name if self.seen[name] == 1 else f"{name}_{self.seen[name] - 1}"
-
-    def _spread_names(self, body: Any) -> None:
-        """Give the bindings that a converter made on its way the name of its node."""
-        name = ""
-        for block in reversed(body.blocks):
-            for binding in reversed(block.bindings):
-                name = self.names.get(binding.var, name)
-                if name:
-                    self.names[binding.var] = name
 
 
 def _is_tensor_node(node: Any) -> bool:
@@ -403,18 +404,10 @@ def _module_path(node: Any) -> str:
     return "" if path.startswith("_empty_nn_module_stack") else path.strip(".")
 
 
-def _place(node: Any) -> str:
+def source_location(node: Any) -> str:
     """The line of the model's source that the node comes from."""
     lines = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
     if not lines:
         return "of unknown origin"
     file, line = lines[-1]
     return f"{'/'.join(file.split('/')[-2:])}:{line}"
-
-
-def _sentence(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    text = lines[-1] if lines else type(error).__name__
-    if isinstance(error, TypeError) and "unexpected keyword argument" in text:
-        text = f"the argument {text.rsplit(' ', 1)[-1]} is not supported"
-    return text if len(text) < 400 else text[:400] + "…"

@@ -189,7 +189,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals_name_the_place(name, monkeypatch):
-    monkeypatch.setattr("byoc.frontends.relay.build._INLINED", 500)  # 50 000: 5 s of work
+    monkeypatch.setattr("byoc.frontends.relay.walk._INLINED", 500)  # 50 000: 5 s of work
     text, expected = REFUSED[name]
     full = text if text.startswith("#[version") else HEAD + text
     with pytest.raises(ModelError) as caught:
@@ -215,9 +215,10 @@ def test_names_are_those_of_the_source(tools):
 
 
 def _graph(text):
-    from byoc.frontends.relay import import_relay, read_relay
+    from byoc.frontends import read_relay
+    from byoc.frontends.relay.walk import build
 
-    return import_relay(read_relay(text)).graph
+    return build(read_relay(text)).graph
 
 
 def test_thousands_of_lines_are_read():

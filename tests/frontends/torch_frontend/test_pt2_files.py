@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import byoc
 from byoc.errors import ModelError
-from byoc.frontends.pt2 import is_pt2
+from byoc.frontends.torch.file import is_pt2
 
 
 @pytest.fixture(scope="module")

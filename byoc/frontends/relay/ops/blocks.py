@@ -8,16 +8,9 @@ from typing import Any
 
 from tvm import relax
 
-from byoc.frontends.relay.ops.base import (
-    Context,
-    Converter,
-    dims,
-    integers,
-    list_of,
-    rank,
-    static_dims,
-    transpose,
-)
+from byoc.frontends.context import Converter
+from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.ops.helpers import dims, integers, list_of, rank, static_dims, transpose
 
 __all__ = ["BLOCKS"]
 

@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from byoc.frontends.relay.ops.base import (
-    Context,
-    Converter,
-    axes_of,
-    const,
-    dims,
-    dtype_of,
-    is_const,
-    rank,
-    scalar_like,
-)
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import axes_of, const, dtype_of, is_const, scalar_like
+from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.ops.helpers import dims, rank
 from byoc.frontends.relay.syntax import known_dtype
 
 __all__ = ["ELEMENTWISE"]

@@ -7,12 +7,11 @@ from typing import Any
 
 from tvm import relax
 
-from byoc.frontends.relay.ops.base import (
-    Context,
-    Converter,
-    array_of,
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import array_of, dtype_of
+from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.ops.helpers import (
     dims,
-    dtype_of,
     integers,
     letters,
     rank,

@@ -8,22 +8,10 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from byoc.frontends.relay.ops.base import (
-    Array,
-    Context,
-    Converter,
-    array_of,
-    axes_of,
-    const,
-    dtype_of,
-    limited,
-    list_of,
-    rank,
-    scalar_like,
-    static_dims,
-    transpose,
-    unless,
-)
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import Array, array_of, axes_of, const, dtype_of, scalar_like
+from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.ops.helpers import limited, list_of, rank, static_dims, transpose, unless
 from byoc.frontends.relay.syntax import known_dtype
 
 __all__ = ["INDEXING"]

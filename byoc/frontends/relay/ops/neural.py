@@ -11,20 +11,16 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from byoc.frontends.onnx.converters.tools import Inputs, stock_converter
-from byoc.frontends.relay.ops.base import (
-    Context,
-    Converter,
-    array_of,
-    axes_of,
-    const,
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, scalar_like
+from byoc.frontends.onnx.stock import convert_stock
+from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.ops.helpers import (
     dims,
-    dtype_of,
     integers,
     inverse,
     letters,
     rank,
-    scalar_like,
     static_dims,
     transpose,
     unless,
@@ -352,7 +348,7 @@ def lrn(c: Context, data: Any, *, size: int = 5, axis: int = 1, bias: float = 2.
     if axis != 1 or rank(data) != 4:
         raise ValueError(f"axis {axis} of {rank(data)} dimensions; byoc reads axis 1 of 4")
     attrs = {"size": int(size), "bias": float(bias), "alpha": float(alpha), "beta": float(beta)}
-    return stock_converter("LRN")(c.builder, Inputs([data]), attrs, 13, 1)
+    return convert_stock("LRN", c.builder, [data], attrs, 13)
 
 
 def dilate(c: Context, data: Any, *, strides: Any, dilation_value: float = 0.0) -> Any:

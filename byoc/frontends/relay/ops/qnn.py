@@ -20,19 +20,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from tvm import relax
 
-from byoc.frontends.relay.ops.base import (
-    Array,
-    Context,
-    Converter,
-    array_of,
-    axes_of,
-    const,
-    dims,
-    dtype_of,
-    is_const,
-    rank,
-)
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import Array, array_of, axes_of, const, dtype_of, is_const
+from byoc.frontends.relay.context import Context
 from byoc.frontends.relay.ops.elementwise import bias_add
+from byoc.frontends.relay.ops.helpers import dims, rank
 from byoc.frontends.relay.ops.neural import NEURAL, batch_matmul, dense_weight
 from byoc.frontends.relay.syntax import known_dtype
 
@@ -45,8 +37,11 @@ op = relax.op
 class Accumulator:
     """int32 sums of products of quantised numbers.
 
-    real: what they stand for. scale: of one unit, one for all or one for each index of `axis`.
-    exact: makes the int32 tensor.
+    Attributes:
+        real: What they stand for, a float32 tensor.
+        scale: Of one unit, one for all or one for each index of `axis`.
+        axis: The dimension along which scales run.
+        exact: Makes the int32 tensor.
     """
 
     real: Any

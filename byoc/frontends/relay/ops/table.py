@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 from byoc.errors import choices
-from byoc.frontends.relay.ops.base import Context, Converter
+from byoc.frontends.context import Converter
+from byoc.frontends.relay.context import Context
 from byoc.frontends.relay.ops.blocks import BLOCKS
 from byoc.frontends.relay.ops.elementwise import ELEMENTWISE
 from byoc.frontends.relay.ops.image import IMAGE
@@ -46,7 +47,14 @@ _TUNING = {"auto_scheduler_rewritten_layout", "meta_schedule_original_shape"}
 def convert(c: Context, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     """The value of a call of one of `OPERATORS`: a Relax expression, a tuple, or a lazy one.
 
-    Raises ValueError for arguments and attributes that do not fit it.
+    Args:
+        c: The context of the call.
+        name: The operator.
+        args: Its arguments: Relax expressions, or quantised numbers that wait for their scale.
+        attrs: Its attributes by name.
+
+    Raises:
+        ValueError: Arguments or attributes do not fit the operator.
     """
     converter = OPERATORS[name]
     given = {key: value for key, value in attrs.items() if key not in _TUNING}

@@ -9,21 +9,10 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from byoc.frontends.relay.ops.base import (
-    Context,
-    Converter,
-    array_of,
-    axes_of,
-    const,
-    dims,
-    dtype_of,
-    is_const,
-    limited,
-    list_of,
-    rank,
-    static_dims,
-    transpose,
-)
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, is_const
+from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.ops.helpers import dims, limited, list_of, rank, static_dims, transpose
 from byoc.frontends.relay.syntax import known_dtype, numpy_dtype
 
 __all__ = ["TRANSFORMS"]

@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from byoc.frontends.relay.ops.base import (
-    Context,
-    Converter,
-    array_of,
-    const,
-    dtype_of,
-    integers,
-    is_const,
-    limited,
-    static_dims,
-)
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import array_of, const, dtype_of, is_const
+from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.ops.helpers import integers, limited, static_dims
 
 __all__ = ["VISION"]
 

@@ -1,0 +1,99 @@
+"""Types of graph inputs; a dimension is fixed, named, computed from names, or unknown.
+
+dim_value 3            → 3
+dim_param "batch"      → the variable batch, one per name in the whole model
+dim_param "2*seq + 1"  → an expression over the variable seq
+nothing, or "?"        → a fresh variable named after the input, "ids_d1"
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import onnx
+from tvm import relax
+
+from byoc.errors import ModelError
+from byoc.frontends.symbols import Symbols
+
+__all__ = ["tensor_type"]
+
+_MAX_BYTES = 1 << 46  # 64 TiB: no machine has it; a larger input is a damaged file
+
+_OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.floordiv,  # dimensions are whole numbers
+    ast.FloorDiv: operator.floordiv,
+}
+
+
+def tensor_type(info: onnx.ValueInfoProto, symbols: Symbols, where: str) -> Any:
+    """The Relax type of a graph input.
+
+    Args:
+        info: What the model declares.
+        symbols: The model's symbolic dimensions; new names are added.
+        where: The model, as messages begin.
+
+    Raises:
+        ModelError: It is no tensor, has no rank, or is larger than any machine.
+    """
+    what = f"{where}: input {info.name!r}"
+    kind = info.type.WhichOneof("value")
+    if kind != "tensor_type":
+        raise ModelError(
+            f"{what} has the type {kind or 'unknown'}; byoc takes models whose inputs are tensors"
+        )
+    tensor = info.type.tensor_type
+    dtype = _dtype(tensor.elem_type, what)
+    if not tensor.HasField("shape"):
+        raise ModelError(
+            f"{what} has no shape, not even a number of dimensions; give it one "
+            f"(onnx.tools.update_model_dims, or when exporting)"
+        )
+    dims = [_dim(d, f"{info.name}_d{i}", symbols) for i, d in enumerate(tensor.shape.dim)]
+    size = 1
+    for d in dims:
+        size *= max(1, d) if isinstance(d, int) else 1
+    if size > _MAX_BYTES:
+        raise ModelError(f"{what} has the shape {dims}; no machine holds such a tensor")
+    return relax.TensorType(dims, dtype)
+
+
+def _dim(dim: Any, fresh: str, symbols: Symbols) -> Any:
+    kind = dim.WhichOneof("value")
+    if kind == "dim_value" and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    text = dim.dim_param.strip() if kind == "dim_param" else ""
+    if text in ("", "?", "-1", "None"):
+        return symbols.variable(fresh)
+    try:
+        return _expression(ast.parse(text, mode="eval").body, symbols)
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
+        return symbols.variable(text)  # a name of its own kind, such as "unk__12:0"
+
+
+def _expression(node: ast.expr, symbols: Symbols) -> Any:
+    if isinstance(node, ast.Name):
+        return symbols.variable(node.id)
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        left, right = _expression(node.left, symbols), _expression(node.right, symbols)
+        return _OPERATORS[type(node.op)](left, right)
+    raise ValueError(node)
+
+
+def _dtype(elem_type: int, what: str) -> str:
+    try:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
+    except (KeyError, ValueError, TypeError):
+        raise ModelError(f"{what} has the unknown element type {elem_type}") from None
+    if dtype == "object":
+        raise ModelError(f"{what} is a tensor of strings; byoc takes numbers only")
+    return dtype

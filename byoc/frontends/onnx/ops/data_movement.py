@@ -1,0 +1,240 @@
+"""Operators that move data: pad, gather, slice, expand, tile, reshape."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tvm import relax
+from tvm.ir import GenericConst
+
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import axes_of, const, dtype_of, is_int
+from byoc.frontends.normalise.tensors import to_numpy
+from byoc.frontends.normalise.values import same_dims
+from byoc.frontends.onnx.context import Context, RefusedError
+from byoc.frontends.onnx.ops.helpers import array_of, number_of, text_of
+
+__all__ = ["DATA_MOVEMENT"]
+
+
+def pad(c: Context) -> Any:
+    """Pad 2 (attributes), 11, 13 (inputs), 18 (axes), 19 (wrap)."""
+    data = c[0]
+    pads = c.attrs.get("pads") if c.opset < 11 else array_of(c[1], "pads").tolist()
+    value = c.attrs.get("value", 0.0) if c.opset < 11 else number_of(c[2], "constant_value") or 0
+    rank = data.ty.ndim
+    axes = list(range(rank)) if c[3] is None else axes_of(array_of(c[3], "axes").tolist(), rank)
+    if pads is None or len(pads) != 2 * len(axes):
+        raise ValueError(f"pads {pads} do not fit {len(axes)} axes")
+    width = [0] * (2 * rank)
+    for i, axis in enumerate(axes):
+        width[2 * axis], width[2 * axis + 1] = int(pads[i]), int(pads[len(axes) + i])
+    for dim, before, after in zip(data.ty.shape.values, width[::2], width[1::2], strict=True):
+        if is_int(dim) and not 0 <= int(dim) + before + after < 1 << 46:
+            raise RefusedError(f"it pads {int(dim)} elements by {before} and {after}")
+    mode = text_of(c.attrs.get("mode"), "constant")
+    names = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+    if mode not in names:
+        raise ValueError(f"mode {mode!r} is not one of {', '.join(names)}")
+    if min(width, default=0) < 0:
+        data, width = _crop(data, width)
+    if not any(width):
+        return data
+    return relax.op.nn.pad(data, width, names[mode], value)
+
+
+def _crop(data: Any, width: list[int]) -> tuple[Any, list[int]]:
+    """Negative padding cuts off."""
+    rank = len(width) // 2
+    begin = [max(0, -width[2 * i]) for i in range(rank)]
+    end = [-max(0, -width[2 * i + 1]) or np.iinfo(np.int64).max for i in range(rank)]
+    cut = relax.op.strided_slice(data, list(range(rank)), begin, end)
+    return cut, [max(0, w) for w in width]
+
+
+def gather(c: Context) -> Any:
+    """Gather 1, 11, 13. One constant index is a slice; else negative indices count from the end,
+    which is `take` in mode "wrap".
+    """
+    data, indices = c[0], c[1]
+    if isinstance(data, relax.ShapeExpr) and isinstance(indices, GenericConst):
+        at = to_numpy(indices.value)
+        if at.ndim < 2 and all(-len(data) <= i < len(data) for i in at.reshape(-1)):
+            dims = [data[int(i) % len(data)] for i in at.reshape(-1)]
+            return relax.ShapeExpr(dims) if at.ndim else dims[0]
+    tensors = all(isinstance(v.ty, relax.TensorType) for v in (data, indices))
+    if not tensors or (isinstance(data, GenericConst) and isinstance(indices, GenericConst)):
+        return c.stock("Gather")
+    axis = c.axis(0)
+    if isinstance(indices, GenericConst) and data.ty.shape is not None:
+        length, array = data.ty.shape[axis], to_numpy(indices.value)
+        low, high = (array.min(), array.max()) if array.size else (0, -1)
+        if is_int(length) and not (-int(length) <= low and high < int(length)):
+            raise RefusedError(f"it reads elements {low} to {high} of {int(length)}")
+        if array.size == 1 and is_int(length) and -int(length) <= array.item() < int(length):
+            at = array.item() % int(length)
+            part = relax.op.strided_slice(data, [axis], [at], [at + 1])
+            dims = list(data.ty.shape.values)
+            return relax.op.reshape(part, [*dims[:axis], *array.shape, *dims[axis + 1 :]])
+    return relax.op.take(data, indices, axis, mode="wrap")
+
+
+def one_hot(c: Context) -> Any:
+    """OneHot 9, 11: TVM makes 64-bit numbers of the two values, whatever their type."""
+    result = c.typed(c.stock("OneHot"))
+    wanted = dtype_of(c[2])
+    return result if dtype_of(result) == wanted else relax.op.astype(result, wanted)
+
+
+def scatter_elements(c: Context) -> Any:
+    """Scatter 9, ScatterElements 11 to 18.
+
+    Where indices span a part of the other dimensions, TVM 0.27 takes the places of others from the
+    flattened indices and writes elsewhere: there every place is spelled out.
+    """
+    axis = c.axis(0)
+    shapes = [v.ty.shape for v in c.inputs[:2]]
+    if any(s is None for s in shapes):
+        raise ValueError("the number of dimensions of its operands is not known")
+    data, indices = (tuple(_dims(s)) for s in shapes)
+    if not same_dims(_without(data, axis), _without(indices, axis)):
+        return _scatter_places(c, axis)
+    return c.reading(c.inputs, opset=max(c.opset, 11)).stock("ScatterElements")
+
+
+def _scatter_places(c: Context, axis: int) -> Any:
+    """ScatterElements as ScatterND: its index, and where each index stands."""
+    data, indices = (v.ty.shape.values for v in c.inputs[:2])
+    if not all(map(is_int, indices)):
+        raise ValueError(f"indices of shape {list(indices)} span part of {list(data)}")
+    dims = [int(d) for d in indices]
+    at = c[1] if dtype_of(c[1]) == "int64" else relax.op.astype(c[1], "int64")
+    at = c.typed(at) if isinstance(at, GenericConst) else c.emit(at)
+    places = [const(grid.astype(np.int64)) for grid in np.indices(dims)]
+    places[axis] = _from_front(c, at, data[axis])
+    columns = [relax.op.expand_dims(place, -1) for place in places]
+    reduction = text_of(c.attrs.get("reduction"), "none")
+    kind = "update" if reduction == "none" else reduction
+    where = c.emit(relax.op.concat(columns, -1))
+    return relax.op.scatter_nd(c[0], where, c[2], kind)
+
+
+def _from_front(c: Context, at: Any, length: Any) -> Any:
+    """Indices with those that count from the end counted from the front."""
+    if isinstance(at, GenericConst) and is_int(length):
+        array = to_numpy(at.value)
+        return const(np.where(array < 0, array + int(length), array).astype(np.int64))
+    if not is_int(length):
+        raise ValueError(f"it counts indices from the end of {length} elements")
+    ahead = relax.op.add(at, const(int(length), np.int64))
+    return c.emit(relax.op.where(relax.op.less(at, const(0, np.int64)), ahead, at))
+
+
+def _dims(shape: Any) -> list[Any]:
+    return [int(d) if is_int(d) else d for d in shape.values]
+
+
+def _without(dims: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
+    return dims[:axis] + dims[axis + 1 :]
+
+
+def slice_(c: Context) -> Any:
+    """Slice 1 (attributes); 10, 11, 13 (inputs) are TVM's."""
+    if c.opset < 10:
+        names = ("starts", "ends", "axes")
+        given = [None if c.attrs.get(n) is None else const(c.attrs[n], np.int64) for n in names]
+        c = c.reading([c[0], *given])
+    return c.reading(c.inputs, {}, 13).stock("Slice")
+
+
+def expand(c: Context) -> Any:
+    """Expand 8, 13 to a constant shape: both are broadcast, a 1 in the shape keeps a dimension."""
+    data = c[0]
+    if not isinstance(c[1], GenericConst) or data.ty.shape is None:
+        if isinstance(c[1].ty, relax.TensorType) and data.ty.shape is not None:
+            c = c.reading([data, _at_least(c, c[1], data)])
+        return c.stock("Expand")
+    have, want = list(data.ty.shape.values), array_of(c[1], "shape").tolist()
+    rank = max(len(have), len(want))
+    have, want = [1] * (rank - len(have)) + have, [1] * (rank - len(want)) + want
+    return relax.op.broadcast_to(
+        data, [h if w == 1 else w for h, w in zip(have, want, strict=True)]
+    )
+
+
+def _at_least(c: Context, shape: Any, data: Any) -> Any:
+    """A shape computed by the model, raised to the dimensions of `data`, aligned at the end."""
+    length, rank = shape.ty.shape, data.ty.ndim
+    if length is None or not is_int(length[0]):
+        raise ValueError("the number of dimensions of its result is not known")
+    count = int(length[0])
+    have = relax.ShapeExpr([1] * max(0, count - rank) + list(data.ty.shape.values))
+    if count < rank:
+        shape = relax.op.concat([const(np.ones(rank - count, np.int64)), shape], 0)
+    return c.emit(relax.op.maximum(shape, relax.op.shape_to_tensor(have)))
+
+
+def tile(c: Context) -> Any:
+    """Tile 6, 13."""
+    return relax.op.tile(c[0], array_of(c[1], "repeats").tolist())
+
+
+def reshape(c: Context) -> Any:
+    """Reshape 1 (attribute); 5 to 24 (input) are TVM's, but for tensors without elements."""
+    if c.opset < 5:
+        c = c.reading([c[0], const(c.attrs["shape"], np.int64)])
+    empty = _empty_shape(c[0], c[1], bool(c.attrs.get("allowzero", 0)))
+    if empty is not None:
+        return const(np.zeros(empty, dtype_of(c[0])))
+    return c.reading(c.inputs, opset=13).stock("Reshape")
+
+
+def _empty_shape(data: Any, shape: Any, zeros: bool) -> list[int] | None:
+    """The shape of a result without elements; None for others. zeros: a 0 is a 0."""
+    if not isinstance(shape, GenericConst) or not isinstance(data.ty, relax.TensorType):
+        return None
+    if data.ty.shape is None or not all(map(is_int, data.ty.shape.values)):
+        return None
+    have, want = _dims(data.ty.shape), to_numpy(shape.value).tolist()
+    if 0 not in have:
+        return None
+    want = [have[i] if d == 0 and not zeros else d for i, d in enumerate(want)]
+    rest = [d for d in want if d != -1]
+    if len(rest) == len(want) and 0 in want:
+        return want
+    if len(rest) + 1 == len(want) and 0 not in rest:
+        return [0 if d == -1 else d for d in want]
+    raise RefusedError(f"it reshapes {have}, which has no elements, to {want}")
+
+
+def flatten(c: Context) -> Any:
+    """Flatten 1 to 24."""
+    shape, rank = c[0].ty.shape, c[0].ty.ndim
+    if shape is None:
+        raise ValueError("its input has no known shape")
+    axis = int(c.attrs.get("axis", 1))
+    axis += rank if axis < 0 else 0
+    if not 0 <= axis <= rank:
+        raise ValueError(f"axis {axis} does not fit {rank} dimensions")
+    dims = list(shape.values)
+    return relax.op.reshape(
+        c[0], [functools.reduce(lambda a, b: a * b, part, 1) for part in (dims[:axis], dims[axis:])]
+    )
+
+
+DATA_MOVEMENT: Mapping[tuple[str, str], Converter] = {
+    ("", "Expand"): expand,
+    ("", "Flatten"): flatten,
+    ("", "Gather"): gather,
+    ("", "OneHot"): one_hot,
+    ("", "Pad"): pad,
+    ("", "Reshape"): reshape,
+    ("", "Scatter"): scatter_elements,
+    ("", "ScatterElements"): scatter_elements,
+    ("", "Slice"): slice_,
+    ("", "Tile"): tile,
+}
+"""(domain, operator) → converter."""

@@ -1,0 +1,169 @@
+"""Element-wise operators that TVM's importer hides from patterns or reads by newer rules."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from tvm import relax
+from tvm.ir import GenericConst
+
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import dtype_of, scalar_like
+from byoc.frontends.onnx.context import Context, RefusedError
+from byoc.frontends.onnx.ops.helpers import number_of
+
+__all__ = ["ELEMENTWISE"]
+
+
+def clip(c: Context) -> Any:
+    """Clip 1, 6 (bounds as attributes), 11, 12, 13 (as inputs)."""
+    low, high = (c.attrs.get("min"), c.attrs.get("max")) if c.opset < 11 else (c[1], c[2])
+    data = c[0]
+    integer = np.dtype(str(data.ty.dtype)).kind in "iu"
+    if all(b is None or isinstance(b, (float, int, GenericConst)) for b in (low, high)):
+        bounds = []
+        for bound, default in ((low, -math.inf), (high, math.inf)):
+            number = bound if isinstance(bound, (float, int)) else number_of(bound, "bound")
+            if number is None or math.isnan(number):
+                number = default
+            bounds.append(number)
+        if bounds[0] == -math.inf and bounds[1] == math.inf:
+            return data
+        if not integer:
+            return relax.op.clip(data, *map(float, bounds))
+        low, high = (None if math.isinf(b) else scalar_like(int(b), data) for b in bounds)
+    if low is not None:
+        data = relax.op.maximum(data, low)
+    return data if high is None else relax.op.minimum(data, high)
+
+
+def _chain(op: Callable[[Any, Any], Any]) -> Converter:
+    """Sum, Max, Min 8, 12, 13: a chain of binary ops."""
+    return lambda c: functools.reduce(op, c.inputs)
+
+
+def mean(c: Context) -> Any:
+    """Mean 8, 13: a chain of additions, then a factor."""
+    total = functools.reduce(relax.op.add, c.inputs)
+    return (
+        total
+        if len(c.inputs) == 1
+        else relax.op.multiply(total, scalar_like(1 / len(c.inputs), c[0]))
+    )
+
+
+def identity(c: Context) -> Any:
+    """Identity, all versions."""
+    return c[0]
+
+
+def dropout(c: Context) -> Any:
+    """Dropout 7, 10, 12, 13, 22 at inference: the identity; the mask is all true."""
+    given = [v for v in (c[1], c[2]) if v is not None]
+    constant = all(isinstance(v, GenericConst) for v in given)
+    if c[2] is not None and not constant:
+        raise RefusedError(
+            "whether it trains is computed by the model; byoc needs it as a constant"
+        )
+    if c[2] is not None and number_of(c[2], "training_mode") and number_of(c[1], "ratio") != 0:
+        raise RefusedError(
+            "it draws random numbers (training mode); export the model for inference"
+        )
+    if c.outputs < 2:
+        return c[0]
+    mask = relax.op.full_like(c[0], relax.const(True, "bool"), "bool")
+    return [c[0], mask if c.opset >= 10 else relax.op.astype(mask, str(c[0].ty.dtype))]
+
+
+def hard_swish(c: Context) -> Any:
+    """HardSwish 14, 22: x · (clip(x + 3, 0, 6) / 6)."""
+    data = c[0]
+    gate = relax.op.clip(relax.op.add(data, scalar_like(3, data)), 0, 6)
+    return relax.op.multiply(data, relax.op.divide(gate, scalar_like(6, data)))
+
+
+def thresholded_relu(c: Context) -> Any:
+    """ThresholdedRelu 10, 22: x where it is above alpha, else 0; TVM's is for float32 alone."""
+    above = relax.op.greater(c[0], scalar_like(c.attrs.get("alpha", 1.0), c[0]))
+    return relax.op.where(above, c[0], scalar_like(0, c[0]))
+
+
+def swish(c: Context) -> Any:
+    """Swish 24: x · sigmoid(alpha · x)."""
+    alpha = c.attrs.get("alpha", 1.0)
+    if alpha == 1:
+        return relax.op.nn.silu(c[0])
+    gate = relax.op.sigmoid(relax.op.multiply(c[0], scalar_like(alpha, c[0])))
+    return relax.op.multiply(c[0], gate)
+
+
+def elu_like(c: Context) -> Any:
+    """Celu 12: max(x, 0) + min(alpha · (exp(x / alpha) - 1), 0)."""
+    alpha = scalar_like(c.attrs.get("alpha", 1.0), c[0])
+    zero, one = scalar_like(0, c[0]), scalar_like(1, c[0])
+    curve = relax.op.subtract(relax.op.exp(relax.op.divide(c[0], alpha)), one)
+    return relax.op.add(
+        relax.op.nn.relu(c[0]), relax.op.minimum(relax.op.multiply(alpha, curve), zero)
+    )
+
+
+def elu(c: Context) -> Any:
+    """Elu 6, 22: x where it is above 0, else alpha · (exp(x) - 1), of every type."""
+    if dtype_of(c[0]) == "float32":
+        return c.stock("Elu")
+    alpha, zero, one = (scalar_like(v, c[0]) for v in (c.attrs.get("alpha", 1.0), 0, 1))
+    curve = relax.op.multiply(
+        alpha, relax.op.subtract(relax.op.exp(relax.op.minimum(c[0], zero)), one)
+    )
+    return relax.op.where(relax.op.greater(c[0], zero), c[0], curve)
+
+
+def selu(c: Context) -> Any:
+    """Selu 6, 22: gamma · x above 0, else gamma · alpha · (exp(x) - 1), of every type."""
+    if dtype_of(c[0]) == "float32":
+        return c.stock("Selu")
+    gamma = scalar_like(c.attrs.get("gamma", 1.0507009873554805), c[0])
+    curve = elu(c.reading(c.inputs, {"alpha": c.attrs.get("alpha", 1.6732632423543772)}))
+    return relax.op.multiply(gamma, curve)
+
+
+def fast_gelu(c: Context) -> Any:
+    """com.microsoft FastGelu 1: gelu_tanh(x + bias)."""
+    return relax.op.nn.gelu_tanh(c[0] if c[1] is None else relax.op.add(c[0], c[1]))
+
+
+def power(c: Context) -> Any:
+    """Pow 7 to 15; whole numbers to a power go through float64, as TVM has no such power."""
+    if isinstance(c[0], GenericConst) or not isinstance(c[0].ty, relax.TensorType):
+        return c.stock("Pow")
+    dtype = str(c[0].ty.dtype)
+    wide = dtype if np.dtype(dtype).kind == "f" else "float64"
+    base, exponent = (
+        v if str(v.ty.dtype) == wide else relax.op.astype(v, wide) for v in (c[0], c[1])
+    )
+    result = relax.op.power(base, exponent)
+    return result if wide == dtype else relax.op.astype(result, dtype)
+
+
+ELEMENTWISE: Mapping[tuple[str, str], Converter] = {
+    ("", "Celu"): elu_like,
+    ("", "Clip"): clip,
+    ("", "Dropout"): dropout,
+    ("", "Elu"): elu,
+    ("", "HardSwish"): hard_swish,
+    ("", "Identity"): identity,
+    ("", "Max"): _chain(relax.op.maximum),
+    ("", "Mean"): mean,
+    ("", "Min"): _chain(relax.op.minimum),
+    ("", "Pow"): power,
+    ("", "Selu"): selu,
+    ("", "Sum"): _chain(relax.op.add),
+    ("", "Swish"): swish,
+    ("", "ThresholdedRelu"): thresholded_relu,
+    ("com.microsoft", "FastGelu"): fast_gelu,
+}
+"""(domain, operator) → converter."""

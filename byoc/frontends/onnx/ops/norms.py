@@ -1,0 +1,77 @@
+"""Normalisations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tvm import relax
+
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import const, is_int, scalar_like
+from byoc.frontends.onnx.context import Context
+
+__all__ = ["NORMS"]
+
+
+def batch_norm(c: Context) -> Any:
+    """BatchNormalization 1 to 15 at inference."""
+    if c.attrs.get("training_mode", 0) and c.outputs > 1:
+        raise ValueError("it runs in training mode; export the model for inference")
+    if c.attrs.get("spatial", 1) != 1:
+        raise ValueError("spatial=0 is not supported")
+    if c.outputs > 1 and c.opset >= 14:
+        raise ValueError("its running statistics are read; export the model for inference")
+    c.attrs.pop("training_mode", None)
+    return c.reading(c.inputs, opset=15).stock("BatchNormalization").fields[0]
+
+
+def instance_norm(c: Context) -> Any:
+    """InstanceNormalization 6, 22."""
+    axes = list(range(2, c[0].ty.ndim))
+    return relax.op.nn.instance_norm(
+        c[0], c[1], c[2], channel_axis=1, axes=axes, epsilon=c.attrs.get("epsilon", 1e-5)
+    )
+
+
+def layer_norm(c: Context) -> Any:
+    """LayerNormalization 17: the mean and the inverse deviation are computed when read."""
+    data, rank = c[0], c[0].ty.ndim
+    axis = c.axis(-1)
+    axes = list(range(axis - rank, 0))
+    epsilon = c.attrs.get("epsilon", 1e-5)
+    dtype = str(data.ty.dtype)
+    shape = [int(d) for d in c[1].ty.shape]
+    gamma, beta = c[1], c[2] if c[2] is not None else const(np.zeros(shape), dtype)
+    full = [data.ty.shape[a] for a in axes]
+    if [int(d) if is_int(d) else d for d in full] != shape:  # a broadcast scale
+        gamma = relax.op.broadcast_to(gamma, full)
+        beta = relax.op.broadcast_to(beta, full)
+    result = relax.op.nn.layer_norm(data, gamma, beta, axes, epsilon)
+    if c.outputs == 1:
+        return result
+    average = relax.op.mean(data, axes, keepdims=True)
+    spread = relax.op.variance(data, axes, keepdims=True)
+    inverse = relax.op.rsqrt(relax.op.add(spread, scalar_like(epsilon, data)))
+    return [result, average, inverse]
+
+
+def rms_norm(c: Context) -> Any:
+    """RMSNormalization 23; over all axes it is spelled out, TVM's kernel cannot."""
+    rank = c[0].ty.ndim
+    axis = c.axis(-1)
+    if axis:
+        return c.stock("RMSNormalization")
+    mean = relax.op.mean(relax.op.square(c[0]), list(range(rank)), keepdims=True)
+    inverse = relax.op.rsqrt(relax.op.add(mean, scalar_like(c.attrs.get("epsilon", 1e-5), c[0])))
+    return relax.op.multiply(relax.op.multiply(c[0], inverse), c[1])
+
+
+NORMS: Mapping[tuple[str, str], Converter] = {
+    ("", "BatchNormalization"): batch_norm,
+    ("", "InstanceNormalization"): instance_norm,
+    ("", "LayerNormalization"): layer_norm,
+    ("", "RMSNormalization"): rms_norm,
+}
+"""(domain, operator) → converter."""

@@ -1,0 +1,256 @@
+"""Converters of element-wise, window and reduction operators that TVM lacks or gets wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from tvm import relax
+from tvm.ir import GenericConst
+
+from byoc.frontends.context import Converter
+from byoc.frontends.helpers import axes_of, const, dtype_of, is_int, scalar_like
+from byoc.frontends.normalise.tensors import to_numpy
+from byoc.frontends.onnx.context import Context, RefusedError
+from byoc.frontends.onnx.ops.helpers import number_of, text_of
+
+__all__ = ["NUMERIC"]
+
+op = relax.op
+
+
+def _is_float(value: Any) -> bool:
+    return "float" in dtype_of(value)
+
+
+def _only_tensors(*values: Any) -> bool:
+    return all(isinstance(v.ty, relax.TensorType) for v in values)
+
+
+def is_inf(c: Context) -> Any:
+    """IsInf 10, 20: of one sign, when asked for."""
+    above, below = c.attrs.get("detect_positive", 1), c.attrs.get("detect_negative", 1)
+    data = c[0]
+    if dtype_of(data).startswith("float8"):
+        raise ValueError(f"{dtype_of(data)} has no infinity that TVM knows")
+    if above and below:
+        return op.isinf(data)
+    if not above and not below:
+        return op.full_like(data, relax.const(False, "bool"), "bool")
+    return op.equal(data, scalar_like(float("inf") if above else -float("inf"), data))
+
+
+def mod(c: Context) -> Any:
+    """Mod 10, 13: the sign of the divisor, or (fmod) of the dividend.
+
+    A finite number over an infinite one is itself, or of the other sign the divisor.
+    """
+    a, b = c[0], c[1]
+    if not _only_tensors(a, b) or all(isinstance(v, GenericConst) for v in (a, b)):
+        return c.stock("Mod")
+    fmod = bool(c.attrs.get("fmod", 0))
+    if not _is_float(a):
+        rest = op.floor_mod(a, b)
+        if not fmod or dtype_of(a).startswith("uint"):
+            return rest
+        zero = scalar_like(0, a)
+        wrong = op.logical_xor(op.less(a, zero), op.less(b, zero))
+        wrong = op.logical_and(wrong, op.not_equal(rest, zero))
+        return op.where(wrong, op.subtract(rest, b), rest)
+    zero = scalar_like(0, a)
+    top, below = (op.abs(a), op.abs(b)) if fmod else (a, b)
+    rest = op.subtract(top, op.multiply(op.floor(op.divide(top, below)), below))
+    whole = op.logical_and(op.isinf(below), op.isfinite(top))
+    differ = op.logical_xor(op.less(top, zero), op.less(below, zero))
+    same = op.logical_or(op.equal(top, zero), op.logical_not(differ))
+    rest = op.where(whole, op.where(same, op.add(top, op.multiply(zero, top)), below), rest)
+    return op.where(op.less(a, zero), op.negative(rest), rest) if fmod else rest
+
+
+def mish(c: Context) -> Any:
+    """Mish 18, 22: x · tanh(log(1 + e^x)) = x · n / (n + 2) with n = e^x (e^x + 2)."""
+    data = c[0]
+    largest = 5.0 if dtype_of(data) == "float16" else 20.0  # beyond it the factor rounds to 1
+    power = op.exp(op.minimum(data, scalar_like(largest, data)))
+    two = scalar_like(2, data)
+    n = op.multiply(power, op.add(power, two))
+    return op.multiply(data, op.divide(n, op.add(n, two)))
+
+
+def prelu(c: Context) -> Any:
+    """PRelu 7, 9, 16: the slope is broadcast to the data; the channels' when it is a vector that
+    fits nothing else, as exporters write it.
+    """
+    data, slope = c[0], c[1]
+    zero = scalar_like(0, data)
+    dims, own = list(data.ty.shape.values), list(slope.ty.shape.values)
+    if len(own) == 1 and len(dims) > 1 and int(own[0]) != 1 and not _same(own[0], dims[-1]):
+        if not _same(own[0], dims[1]):
+            raise ValueError(f"the slope {own} does not fit {dims}")
+        shape = [int(own[0])] + [1] * (len(dims) - 2)
+        if isinstance(slope, GenericConst):
+            slope = const(to_numpy(slope.value).reshape(shape))
+        else:
+            slope = op.reshape(slope, shape)
+    elif len(own) == 1 and isinstance(slope, GenericConst) and int(own[0]) == 1:
+        alpha = to_numpy(slope.value).item()
+        if 0 <= alpha <= 1:
+            return op.nn.leakyrelu(data, float(alpha))
+    return op.where(op.less(data, zero), op.multiply(data, slope), data)
+
+
+def _same(a: Any, b: Any) -> bool:
+    try:
+        return int(a) == int(b)
+    except TypeError:
+        return bool(a.same_as(b))
+
+
+def lp_normalization(c: Context) -> Any:
+    """LpNormalization 1, 22: x / norm, 0 where the norm is 0 (22)."""
+    data, p = c[0], c.attrs.get("p", 2)
+    axis = c.axis(-1)
+    if p == 1:
+        norm = op.sum(op.abs(data), axis, keepdims=True)
+    elif p == 2:
+        norm = op.sqrt(op.sum(op.square(data), axis, keepdims=True))
+    else:
+        raise ValueError(f"p={p} is not 1 or 2")
+    zero = scalar_like(0, data)
+    safe = op.where(op.equal(norm, zero), scalar_like(1, data), norm)
+    return op.divide(data, safe)
+
+
+def cumulative(name: str) -> Converter:
+    """CumSum 11, 14; CumProd 26."""
+
+    def convert(c: Context) -> Any:
+        data = c[0]
+        (axis,) = axes_of([int(number_of(c[1], "axis") or 0)], data.ty.ndim)
+        exclusive, reverse = bool(c.attrs.get("exclusive", 0)), bool(c.attrs.get("reverse", 0))
+        function = op.cumsum if name == "CumSum" else op.cumprod
+        turned = op.flip(data, axis) if reverse else data
+        result = function(turned, axis, dtype_of(data), exclusive)
+        return op.flip(result, axis) if reverse else result
+
+    return convert
+
+
+def extreme_of_truths(name: str) -> Converter:
+    """ReduceMax and ReduceMin 20 of booleans: in int8."""
+
+    def convert(c: Context) -> Any:
+        if dtype_of(c[0]) != "bool":
+            return c.stock(name)
+        if any(_same(d, 0) for d in c[0].ty.shape.values):
+            raise ValueError("it reduces nothing to a truth value")
+        wide = [c.typed(op.astype(c[0], "int8")), *c.inputs[1:]]
+        result = c.typed(c.reading(wide).stock(name))
+        return op.greater(result, relax.const(0, "int8"))
+
+    return convert
+
+
+def of_something(name: str, why: str) -> Converter:
+    """ArgMax, ArgMin 1 to 13, ReduceMean 1 to 18: TVM's, unless it is known to reduce nothing."""
+
+    def convert(c: Context) -> Any:
+        shape = getattr(c[0].ty, "shape", None)
+        if shape is not None:
+            dims = list(shape.values)
+            if name == "ReduceMean":
+                given = c.attrs.get("axes") if c[1] is None else _known(c[1])
+                every = not c.attrs.get("noop_with_empty_axes", 0)
+                axes = list(given) if given is not None and len(given) else range(len(dims) * every)
+            else:
+                axes = [c.attrs.get("axis", 0)]
+            if any(_same(dims[a], 0) for a in axes):
+                raise RefusedError(why)
+        return c.stock(name)
+
+    return convert
+
+
+def _known(axes: Any) -> Sequence[int]:
+    """Axes that are a constant; none of others, which no one may look at yet."""
+    return [int(a) for a in to_numpy(axes.value).ravel()] if isinstance(axes, GenericConst) else []
+
+
+def space_to_depth(c: Context) -> Any:
+    """SpaceToDepth 1, 13, 27 (mode): blocks to channels, the block's or the channels' first."""
+    data, size = c[0], int(c.attrs["blocksize"])
+    mode = text_of(c.attrs.get("mode"), "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise ValueError(f"mode {mode!r} is not DCR or CRD")
+    n, depth, h, w = data.ty.shape.values
+    split = op.reshape(data, [n, depth, h // size, size, w // size, size])
+    order = [0, 3, 5, 1, 2, 4] if mode == "DCR" else [0, 1, 3, 5, 2, 4]
+    return op.reshape(op.permute_dims(split, order), [n, depth * size * size, h // size, w // size])
+
+
+def eye_like(c: Context) -> Any:
+    """EyeLike 9, 22 over a known shape: a constant."""
+    rows, columns = (int(d) for d in c[0].ty.shape.values)
+    dtype = dtype_of(c[0])
+    if "dtype" in c.attrs:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(c.attrs["dtype"]))
+    return const(np.eye(rows, columns, int(c.attrs.get("k", 0))), dtype)
+
+
+def top_k(c: Context) -> Any:
+    """TopK 1, 10, 11, 24: TVM's, for a k that is not too large."""
+    k = c.attrs.get("k") if c.opset < 10 else number_of(c[1], "k")
+    axis = c.axis(-1)
+    shape = c[0].ty.shape
+    if k is not None and shape is not None and is_int(shape[axis]):
+        length = int(shape[axis])
+        if not 0 <= int(k) <= length:
+            raise RefusedError(f"it takes the {int(k)} largest of {length} elements")
+    return c.stock("TopK")
+
+
+def max_unpool(c: Context) -> Any:
+    """MaxUnpool 9 to 22: TVM has no such op, and not every form of it means one thing."""
+    if c[2] is not None:
+        raise RefusedError(
+            "with output_shape, engines read the indices in the shape before it, ONNX in that "
+            "shape; leave output_shape out"
+        )
+    raise ValueError("TVM has no such op")
+
+
+def refuse(why: str) -> Converter:
+    """A converter that says why there is none."""
+
+    def convert(c: Context) -> Any:
+        raise ValueError(why)
+
+    return convert
+
+
+_NONE_TO_CHOOSE = "it looks for the largest or smallest of no elements: there is none"
+
+NUMERIC: Mapping[tuple[str, str], Converter] = {
+    ("", "ArgMax"): of_something("ArgMax", _NONE_TO_CHOOSE),
+    ("", "ArgMin"): of_something("ArgMin", _NONE_TO_CHOOSE),
+    ("", "CumProd"): cumulative("CumProd"),
+    ("", "CumSum"): cumulative("CumSum"),
+    ("", "EyeLike"): eye_like,
+    ("", "IsInf"): is_inf,
+    ("", "LpNormalization"): lp_normalization,
+    ("", "MaxUnpool"): max_unpool,
+    ("", "Mish"): mish,
+    ("", "Mod"): mod,
+    ("", "NonMaxSuppression"): refuse("how many boxes it keeps is known only at run time"),
+    ("", "PRelu"): prelu,
+    ("", "ReduceMax"): extreme_of_truths("ReduceMax"),
+    ("", "ReduceMin"): extreme_of_truths("ReduceMin"),
+    ("", "ReduceMean"): of_something(
+        "ReduceMean", "it takes the mean of no elements, which ONNX leaves undefined"
+    ),
+    ("", "SpaceToDepth"): space_to_depth,
+    ("", "TopK"): top_k,
+}
+"""(domain, operator) → converter."""

@@ -1,0 +1,198 @@
+"""Resize as ONNX defines it, axis by axis: a constant matrix for each axis that changes::
+
+    out[..., o] = Σ_i  data[..., i] · W[i, o]      W[i, o] = kernel((i - x(o)) · s)
+
+x(o) is where output element o lies in the input, by `coordinate_transformation_mode`; the kernel is
+a tent (linear) or Keys' cubic, widened when it shrinks with `antialias`; elements beyond the edge
+count to the edge, or not at all. The nearest element is a look-up, no matrix.
+
+Source: ONNX operators, Resize 11 to 19. TVM's kernels serve what they can (`sampling.py`): they
+divide sizes where ONNX takes the scale it was given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm import relax
+
+from byoc.frontends.helpers import Array, const, dtype_of, is_int
+from byoc.frontends.onnx.context import Attributes, Context, RefusedError
+from byoc.frontends.onnx.ops.helpers import array_of, text_of
+
+__all__ = ["resize_by_axis"]
+
+op = relax.op
+
+_LARGE = 1 << 24
+"""Elements of a matrix beyond which a node is not expressed so."""
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """How one axis is resized. scale: output over input; roi: begin and end, of 0 to 1."""
+
+    axis: int
+    size: int
+    scale: float
+    wanted: int
+    roi: tuple[float, float]
+
+    def places(self, mode: str) -> Array:
+        """Where each output element lies in the input."""
+        to = np.arange(self.wanted, dtype=np.float64)
+        width = self.scale * self.size
+        if mode == "align_corners":
+            return to * 0 if width == 1 else to * (self.size - 1) / (width - 1)
+        if mode == "asymmetric":
+            return to / self.scale
+        if mode == "tf_crop_and_resize":
+            begin, end = self.roi
+            span = (end - begin) * (self.size - 1)
+            steps = to * 0 + span / 2 if width == 1 else to * span / (width - 1)
+            return begin * (self.size - 1) + steps
+        half = (to + 0.5) / self.scale - 0.5
+        if mode == "half_pixel":
+            return half
+        if mode == "pytorch_half_pixel":
+            return half if width > 1 else to * 0
+        if mode == "half_pixel_symmetric":
+            return half + self.size / 2 * (1 - self.wanted / width)
+        raise ValueError(f"coordinate_transformation_mode {mode!r} is not known")
+
+
+def resize_by_axis(c: Context) -> Any:
+    """Resize 10 to 19 with constant scales, or sizes, over known dimensions."""
+    data = c[0]
+    coordinates = text_of(c.attrs.get("coordinate_transformation_mode"), "half_pixel")
+    if c.opset < 11:
+        coordinates = "asymmetric"
+    mode = text_of(c.attrs.get("mode"), "nearest")
+    axes = _axes(c)
+    if mode != "nearest" and "float" not in dtype_of(data):
+        raise ValueError(f"mode {mode!r} of {dtype_of(data)} is not supported")
+    result = data
+    for axis in axes:
+        places = axis.places(coordinates)
+        same = axis.wanted == axis.size and np.array_equal(places, np.arange(axis.size))
+        if same:
+            continue
+        if mode == "nearest":
+            rounding = text_of(c.attrs.get("nearest_mode"), "round_prefer_floor")
+            indices = _nearest(places, rounding if c.opset >= 11 else "floor", axis.size)
+            result = op.take(result, const(indices, np.int64), axis.axis, mode="clip")
+        elif axis.size * axis.wanted > _LARGE:
+            raise ValueError(f"axis {axis.axis} from {axis.size} to {axis.wanted} elements")
+        else:
+            matrix = _matrix(places, axis, mode, c.attrs)
+            result = _along(result, matrix, axis.axis, data.ty.ndim, dtype_of(data))
+    if coordinates != "tf_crop_and_resize":
+        return result
+    return _outside(result, axes, coordinates, c.attrs, data)
+
+
+def _axes(c: Context) -> Sequence[_Axis]:
+    data = c[0]
+    scales = array_of(c[1] if c.opset < 11 else c[2], "scales")
+    sizes = array_of(c[3], "sizes") if c.opset >= 11 else None
+    roi = array_of(c[1], "roi") if c.opset >= 11 else None
+    chosen = c.axes()
+    by_size = scales is None or not scales.size
+    given = sizes if by_size else scales
+    if given is None or len(given) != len(chosen):
+        raise RefusedError(f"it has neither {len(chosen)} scales nor as many sizes")
+    dims = [data.ty.shape.values[a] for a in chosen]
+    if not all(map(is_int, dims)) or 0 in [int(d) for d in dims]:
+        raise ValueError(f"a dimension of {[str(d) for d in dims]} is not known, or 0")
+    lengths = [int(d) for d in dims]
+    factors = [float(g) for g in given.tolist()]
+    if by_size:
+        factors = [g / n for g, n in zip(factors, lengths, strict=True)]
+        wanted = [int(g) for g in given.tolist()]
+        policy = text_of(c.attrs.get("keep_aspect_ratio_policy"), "stretch")
+        if policy != "stretch":
+            factor = min(factors) if policy == "not_larger" else max(factors)
+            factors = [factor] * len(chosen)
+            wanted = [math.floor(factor * n + 0.5) for n in lengths]
+    else:
+        wanted = [math.floor(f * n + 1e-6) for f, n in zip(factors, lengths, strict=True)]
+    if any(not 0 < f < math.inf for f in factors) or min(wanted) < 1:
+        raise RefusedError(f"it makes {wanted} of {lengths} elements")
+    count = len(chosen)
+    edges = [0.0] * count + [1.0] * count if roi is None or not roi.size else roi.tolist()
+    if len(edges) != 2 * count:
+        raise RefusedError(f"its roi has {len(edges)} numbers; expected {2 * count}")
+    return [
+        _Axis(a, n, f, w, (edges[i], edges[i + count]))
+        for i, (a, n, f, w) in enumerate(zip(chosen, lengths, factors, wanted, strict=True))
+    ]
+
+
+def _nearest(places: Array, rounding: str, size: int) -> npt.NDArray[np.int64]:
+    rounded: Mapping[str, Array] = {
+        "round_prefer_floor": np.ceil(places - 0.5),
+        "round_prefer_ceil": np.floor(places + 0.5),
+        "floor": np.floor(places),
+        "ceil": np.ceil(places),
+    }
+    if rounding not in rounded:
+        raise ValueError(f"nearest_mode {rounding!r} is not one of {', '.join(rounded)}")
+    return np.clip(rounded[rounding], 0, size - 1).astype(np.int64)
+
+
+def _matrix(places: Array, axis: _Axis, mode: str, attrs: Attributes) -> Array:
+    """[input elements, output elements]."""
+    reach = {"linear": 1, "cubic": 2}.get(mode)
+    if reach is None:
+        raise ValueError(f"mode {mode!r} is not nearest, linear or cubic")
+    shrink = min(1.0, axis.scale) if attrs.get("antialias", 0) else 1.0
+    taps = math.ceil(reach / shrink)
+    near = np.floor(places)[:, None] + np.arange(-taps, taps + 2)
+    far = np.abs(near - places[:, None]) * shrink
+    if mode == "linear":
+        weights = np.maximum(0, 1 - far)
+    else:
+        weights = _cubic(far, attrs.get("cubic_coeff_a", -0.75))
+    if attrs.get("exclude_outside", 0):
+        weights[(near < 0) | (near > axis.size - 1)] = 0
+    weights /= weights.sum(1, keepdims=True)
+    matrix = np.zeros((axis.size, axis.wanted))
+    rows = np.clip(near, 0, axis.size - 1).astype(np.int64)
+    np.add.at(matrix, (rows, np.arange(axis.wanted)[:, None]), weights)
+    return matrix
+
+
+def _cubic(far: Array, a: float) -> Array:
+    """Keys' kernel: two cubics, one up to a distance of 1, one up to 2."""
+    inner = ((a + 2) * far - (a + 3)) * far * far + 1
+    outer = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
+    return np.where(far <= 1, inner, np.where(far < 2, outer, 0))
+
+
+def _along(data: Any, matrix: Array, axis: int, rank: int, dtype: str) -> Any:
+    if axis == rank - 1:
+        return op.matmul(data, const(matrix, dtype))
+    if axis == rank - 2:
+        return op.matmul(const(np.ascontiguousarray(matrix.T), dtype), data)
+    order = [*range(axis), *range(axis + 1, rank), axis]
+    turned = op.matmul(op.permute_dims(data, order), const(matrix, dtype))
+    return op.permute_dims(turned, [order.index(d) for d in range(rank)])
+
+
+def _outside(result: Any, axes: Sequence[_Axis], mode: str, attrs: Attributes, data: Any) -> Any:
+    """`result` with `extrapolation_value` where a coordinate lies outside the input."""
+    inside: Any = np.ones([1] * data.ty.ndim, bool)
+    for axis in axes:
+        places = axis.places(mode)
+        shape = [1] * data.ty.ndim
+        shape[axis.axis] = axis.wanted
+        inside = inside & ((places >= 0) & (places <= axis.size - 1)).reshape(shape)
+    if inside.all():
+        return result
+    value = const(attrs.get("extrapolation_value", 0.0), dtype_of(data))
+    return op.where(const(inside), result, value)

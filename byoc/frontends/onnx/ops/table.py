@@ -1,0 +1,39 @@
+"""Every converter of ours, by domain and operator; these come before TVM's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from byoc.frontends.context import Converter
+from byoc.frontends.onnx.ops.casts import CASTS
+from byoc.frontends.onnx.ops.constants import CONSTANTS
+from byoc.frontends.onnx.ops.data_movement import DATA_MOVEMENT
+from byoc.frontends.onnx.ops.elementwise import ELEMENTWISE
+from byoc.frontends.onnx.ops.norms import NORMS
+from byoc.frontends.onnx.ops.numeric import NUMERIC
+from byoc.frontends.onnx.ops.products import PRODUCTS
+from byoc.frontends.onnx.ops.quantised import QUANTISED
+from byoc.frontends.onnx.ops.recurrent import RECURRENT
+from byoc.frontends.onnx.ops.sampling import SAMPLING
+from byoc.frontends.onnx.ops.spectral import SPECTRAL
+from byoc.frontends.onnx.ops.split import SPLIT
+from byoc.frontends.onnx.ops.windows import WINDOWS
+
+__all__ = ["OPERATORS"]
+
+OPERATORS: Mapping[tuple[str, str], Converter] = {
+    **CASTS,
+    **CONSTANTS,
+    **ELEMENTWISE,
+    **DATA_MOVEMENT,
+    **NORMS,
+    **NUMERIC,
+    **SPLIT,
+    **PRODUCTS,
+    **QUANTISED,
+    **RECURRENT,
+    **SAMPLING,
+    **SPECTRAL,
+    **WINDOWS,
+}
+"""(domain, operator) → converter."""

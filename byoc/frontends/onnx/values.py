@@ -1,0 +1,122 @@
+"""What converters answer with, brought into the forms that later nodes read.
+
+constants · variables (a call becomes one, under the name of its node)
+shapes (`ShapeExpr`) and numbers (`PrimExpr`) of arithmetic over symbolic dimensions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+import tvm
+from tvm import relax, tirx
+from tvm.ir import GenericConst
+
+from byoc.errors import ModelError
+from byoc.frontends.bindings import Bindings
+from byoc.frontends.normalise.fold import fold_expression
+from byoc.frontends.normalise.tensors import from_numpy
+from byoc.frontends.onnx.nodes import name_of
+from byoc.frontends.onnx.opaque import Boxed, Pending
+from byoc.frontends.onnx.operators import SEQUENCES, TAKES_NUMBERS, TAKES_SHAPES
+
+__all__ = ["Values"]
+
+MAX_ELEMENTS = 1 << 46
+
+
+@dataclass
+class Values(Bindings):
+    """The function that is being written, and the forms of values in it."""
+
+    def unpack(self, expr: Any, node: onnx.NodeProto) -> Sequence[Any]:
+        """One value per output of the node."""
+        if node.op_type in SEQUENCES:
+            return [self.builder.emit(expr, name_of(node))]
+        if isinstance(expr, (list, tuple)):
+            return expr
+        if isinstance(expr, relax.Tuple):
+            return list(expr.fields)
+        if isinstance(expr, relax.Expr) and not isinstance(expr, relax.ShapeExpr):
+            folded = fold_expression(expr, self.builder.lookup_binding)
+            if folded is not None:
+                return [relax.const(from_numpy(folded))]
+            expr = self.builder.normalize(expr)
+            if isinstance(expr.ty, relax.TupleType):
+                whole = self.bind(expr, name_of(node))
+                return [relax.TupleGetItem(whole, i) for i in range(len(expr.ty.fields))]
+        return [expr]
+
+    def keep(self, value: Any, name: str) -> Any:
+        """The value in the form later nodes read it: calls become named variables."""
+        value = _constant_shape(value)
+        if isinstance(value, (Pending, Boxed)):
+            return value
+        if isinstance(value, (GenericConst, relax.ShapeExpr, relax.Var)):
+            return value
+        if tvm.ir.is_prim_expr(value) or not isinstance(value, relax.Expr):
+            return value
+        folded = fold_expression(value, self.builder.lookup_binding)
+        if folded is not None:
+            return relax.const(from_numpy(folded))
+        value = self.builder.normalize(value)
+        nothing = _nothing(value)
+        if nothing is not None:
+            return nothing
+        var = self.bind(value, name)
+        _check_size(var, name)
+        return var
+
+    def tensor(self, value: Any, op: str) -> Any:
+        """The value as a tensor, unless the operator's converter understands shapes."""
+        if isinstance(value, relax.ShapeExpr) or (
+            isinstance(value, relax.Var) and isinstance(value.ty, relax.ShapeType)
+        ):
+            if op in TAKES_SHAPES:
+                return value
+            return self.builder.emit(relax.op.shape_to_tensor(value))
+        number = tvm.ir.is_prim_expr(value)
+        if value is not None and (number or not isinstance(value, (GenericConst, relax.Var))):
+            if not tvm.ir.is_prim_expr(value):
+                return value
+            if op in TAKES_NUMBERS:
+                return value
+            vector = self.builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([value])))
+            return self.builder.emit(relax.op.reshape(vector, ()))
+        return value
+
+
+def _check_size(var: Any, name: str) -> None:
+    shape = getattr(var.ty, "shape", None)
+    if isinstance(shape, relax.ShapeExpr):
+        dims = [int(d) for d in shape.values if isinstance(d, tirx.IntImm)]
+        if prod(dims) > MAX_ELEMENTS or min(dims, default=0) < 0:
+            raise ModelError(
+                f"node {name!r} makes a tensor of shape {dims}; no machine holds such a tensor"
+            )
+
+
+def _nothing(value: Any) -> Any:
+    """A tensor without elements is a constant: Relax reads a 0 in some shapes as something else."""
+    shape = getattr(value.ty, "shape", None)
+    if not isinstance(shape, relax.ShapeExpr):
+        return None
+    if not all(isinstance(d, tirx.IntImm) for d in shape.values):
+        return None
+    dims = [int(d) for d in shape.values]
+    return None if 0 not in dims else relax.const(from_numpy(np.zeros(dims, str(value.ty.dtype))))
+
+
+def _constant_shape(value: Any) -> Any:
+    """Shapes and numbers without symbols as constants, which every converter understands."""
+    if isinstance(value, relax.ShapeExpr):
+        if all(isinstance(d, tirx.IntImm) for d in value.values):
+            return relax.const(from_numpy(np.array([int(d) for d in value.values], np.int64)))
+    elif isinstance(value, tirx.IntImm):
+        return relax.const(from_numpy(np.array(int(value), np.int64)))
+    return value

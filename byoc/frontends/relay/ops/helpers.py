@@ -1,0 +1,109 @@
+"""What converters of Relay share: dimensions, lists of numbers, layouts, limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tvm import relax, tirx
+
+from byoc.frontends.helpers import array_of, const, is_const
+from byoc.frontends.normalise.tensors import to_numpy, transposed
+
+__all__ = [
+    "MAX_ELEMENTS",
+    "dims",
+    "integers",
+    "inverse",
+    "letters",
+    "limited",
+    "list_of",
+    "rank",
+    "static_dims",
+    "transpose",
+    "unless",
+]
+
+MAX_ELEMENTS = 1 << 44
+"""Elements of one tensor: more than any machine holds."""
+
+MAX_MADE = 1 << 26
+"""Elements of a constant that a converter writes itself."""
+
+
+def dims(value: Any) -> list[Any]:
+    """Dimensions of a typed expression: ints, or TVM expressions where symbolic."""
+    shape = getattr(value.ty, "shape", None)
+    if shape is None:
+        raise ValueError(f"the shape of an argument is not known, its type is {value.ty}")
+    return [int(d) if isinstance(d, tirx.IntImm) else d for d in shape]
+
+
+def static_dims(value: Any) -> list[int]:
+    """Dimensions, all known."""
+    found = dims(value)
+    if not all(isinstance(d, int) for d in found):
+        raise ValueError(f"it needs a static shape, found {found}")
+    return found
+
+
+def rank(value: Any) -> int:
+    """Number of dimensions."""
+    return len(dims(value))
+
+
+def unless(given: Any, default: Any) -> Any:
+    """`given`, or the default where it is None or empty."""
+    return default if given is None or given == "" or given == [] else given
+
+
+def integers(value: Any, count: int, what: str) -> list[int]:
+    """A list of `count` ints, from one or several."""
+    found = [value] * count if isinstance(value, int) else [int(v) for v in value]
+    if len(found) == 1:
+        found *= count
+    if len(found) != count:
+        raise ValueError(f"{what} must hold {count} numbers, found {found}")
+    return found
+
+
+def list_of(value: Any, what: str) -> list[Any]:
+    """A shape or list: an attribute, or a constant tensor."""
+    if is_const(value):
+        return [int(v) for v in array_of(value, what).reshape(-1)]
+    if isinstance(value, (int, str)):
+        return [value]
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{what} is computed by the model; byoc needs it as a constant")
+    return [None if v is None else int(v) for v in value]
+
+
+def letters(layout: Any, expected: str, what: str) -> list[int]:
+    """Where each letter of `expected` stands in a layout: ``NHWC`` for ``NCHW`` is 0, 3, 1, 2."""
+    if sorted(str(layout)) != sorted(expected):
+        raise ValueError(f"{what} {layout!r}; byoc reads permutations of {expected}")
+    return [str(layout).index(letter) for letter in expected]
+
+
+def transpose(value: Any, axes: Sequence[int]) -> Any:
+    """The value with permuted dimensions; constants at once."""
+    order = list(axes)
+    if order == list(range(len(order))):
+        return value
+    if is_const(value):
+        return const(transposed(to_numpy(value.value), tuple(order)))
+    return relax.op.permute_dims(value, order)
+
+
+def inverse(axes: Sequence[int]) -> list[int]:
+    """The permutation that undoes one."""
+    return [list(axes).index(i) for i in range(len(axes))]
+
+
+def limited(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a constant to make now; ValueError when it is too large for that."""
+    found = tuple(int(d) for d in shape)
+    if min(found, default=0) < 0 or math.prod(found) > MAX_MADE:
+        raise ValueError(f"a constant of shape {found}")
+    return found

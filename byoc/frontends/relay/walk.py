@@ -1,0 +1,441 @@
+"""Walk a Relay module and write it down in Relax.
+
+Relay is a small functional language; models use it as a notation for graphs. The walk evaluates
+it: a variable is what it was bound to, a call of a function is its body with the arguments in
+place, and what is left are calls of operators, one Relax binding each::
+
+    def @f(%a) { nn.relu(%a) }                        %1 = nn.conv2d(%x, w)
+    def @main(%x) { %1 = nn.conv2d(%x, w); @f(%1) }   f/relu = nn.relu(%1)
+
+Values are Relax expressions, Python tuples of values, closures, and quantised numbers that wait
+for their scale (`ops/qnn.py`). An `if` whose condition is known is taken; others become Relax's.
+Functions made for a vendor (attributes Compiler, Composite) are inlined as well; which operators
+they held becomes rules of the placement (`placement.py`).
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap, Counter
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from tvm import relax, tirx
+
+from byoc.errors import ModelError, choices
+from byoc.frontends.context import sentence
+from byoc.frontends.helpers import Array, const, is_const, scalar_like
+from byoc.frontends.model import Model, finish
+from byoc.frontends.normalise.graph import Graph
+from byoc.frontends.relay.file import RelayModel
+from byoc.frontends.relay.ops.qnn import Accumulator, Rounded
+from byoc.frontends.relay.ops.table import OPERATORS, convert
+from byoc.frontends.relay.parameters import match_params
+from byoc.frontends.relay.placement import Force, placement_rules
+from byoc.frontends.relay.syntax import (
+    Absent,
+    At,
+    Binding,
+    Block,
+    Call,
+    Constant,
+    Expr,
+    Function,
+    Global,
+    If,
+    Local,
+    Meta,
+    Module,
+    Operator,
+    Param,
+    PlaceError,
+    Project,
+    TensorType,
+    Tuple,
+)
+from byoc.frontends.relay.values import flat, packed, structure
+from byoc.frontends.relay.writer import Writer
+
+__all__ = ["Built", "build", "import_relay"]
+
+Variables = MutableMapping[str, Any]
+"""Name of a variable → its value."""
+
+_LEVELS = 120
+"""How deep expressions may be nested while functions are inlined."""
+
+_INLINED = 50_000
+"""Operators that inlining may add to those that are written in the file."""
+
+_RECURSIONS = 60
+"""Calls of a function within itself; more is a loop, not a repetition."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Closure:
+    """A function, the scope it was written in, and a name for it."""
+
+    function: Function
+    scope: Variables
+    name: str
+
+
+def import_relay(model: RelayModel) -> Model:
+    """The model with its functions inlined, and what they ask of the placement as rules.
+
+    Raises:
+        ModelError: As ``where:line:column: what``.
+    """
+    version = model.module.version
+    built = build(model)
+    finished = finish(
+        built.graph,
+        model.name,
+        built.inputs,
+        built.outputs,
+        "relay",
+        versions={"tvm": version} if version else {},
+        operators=built.operators,
+    )
+    if not model.placement:
+        return finished
+    rules = placement_rules(built.forced, built.graph, model.module.where)
+    return replace(finished, rules=rules)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A module as one graph of Relax ops, not yet in normal form.
+
+    Attributes:
+        graph: The graph, functions inlined.
+        inputs: Names of the inputs as the file spells them.
+        outputs: Names of the outputs.
+        forced: What functions made for a vendor hold.
+        operators: Operator → how often it is called, functions inlined.
+    """
+
+    graph: Graph
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    forced: tuple[Force, ...]
+    operators: Mapping[str, int]
+
+
+def build(model: RelayModel) -> Built:
+    """Evaluate @main.
+
+    Raises:
+        ModelError: As ``where:line:column: what``.
+    """
+    where = model.module.where
+    try:
+        return _Walk(module=model.module).run(model.params)
+    except PlaceError as error:
+        raise error.at_file(where) from None
+    except RecursionError:
+        raise ModelError(f"{where}:1:1: its functions call each other too deep") from None
+
+
+@dataclass(kw_only=True)
+class _Walk(Writer):
+    module: Module
+    active: list[Function] = field(default_factory=list)
+    open_ifs: list[int] = field(default_factory=list)
+    globals: dict[str, _Closure] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    level: int = 0
+    inlined: int = 0
+
+    def __post_init__(self) -> None:
+        for name, function in self.module.functions.items():
+            self.globals[name] = _Closure(function, {}, name)
+
+    def run(self, arrays: Mapping[str, Array]) -> Built:
+        """Evaluate `main`. arrays: parameters of `main` that are known, by name."""
+        main = self.module.functions.get("main")
+        if main is None:
+            raise PlaceError(
+                At(1, 1),
+                f"there is no function @main, only "
+                f"{', '.join(f'@{name}' for name in self.module.functions)}",
+            )
+        values: Variables = {}
+        inputs: list[tuple[str, Any]] = []
+        known = match_params(main, arrays)
+        for param in main.params:
+            if param.name in known:
+                values[param.name] = const(known[param.name])
+            else:
+                values[param.name] = self.input(param.label[1:], param.type, param.at, inputs)
+        outputs: list[str] = []
+
+        def body() -> Any:
+            value = self._body(main, values)
+            results = [self.output(v, main.body.result.at) for v in flat(value)]
+            if not results:
+                raise PlaceError(main.at, "@main returns an empty tuple: nothing to compute")
+            if not isinstance(value, tuple):
+                outputs.append("output")
+                return results[0]
+            outputs.extend(f"output_{i}" for i in range(len(results)))
+            return relax.Tuple(results)
+
+        graph = self.bindings.main([variable for _, variable in inputs], body)
+        return Built(
+            graph,
+            tuple(name for name, _ in inputs),
+            tuple(outputs),
+            tuple(Force(vendor, tuple(names), at) for vendor, at, names in self.placed),
+            dict(self.counts.most_common()),
+        )
+
+    # -- blocks and functions
+
+    def _body(self, function: Function, scope: Variables) -> Any:
+        self.active.append(function)
+        try:
+            return self._block(function.body, scope, "")
+        finally:
+            self.active.pop()
+
+    def _block(self, block: Block, scope: Variables, label: str) -> Any:
+        for binding in block.bindings:
+            self._binding(binding, scope)
+        return self._expr(block.result, scope, label)
+
+    def _binding(self, binding: Binding, scope: Variables) -> None:
+        if isinstance(binding.value, Function):
+            # Visible in its own body: that is how Relay writes loops.
+            scope[binding.name] = _Closure(binding.value, scope, binding.label[1:])
+        else:
+            scope[binding.name] = self._expr(binding.value, scope, binding.label)
+
+    def _call_closure(self, closure: _Closure, args: list[Any], at: At, label: str) -> Any:
+        function = closure.function
+        if len(args) != len(function.params):
+            raise PlaceError(
+                at, f"{closure.name or 'the function'} at {function.at} takes "
+                f"{len(function.params)} arguments, found {len(args)}"
+            )  # fmt: skip
+        again = self.active.count(function)
+        if again and self.open_ifs and self.open_ifs[-1] > self.active.index(function):
+            raise PlaceError(
+                at, f"{closure.name} at {function.at} calls itself while data decides: "
+                f"a loop, which byoc does not read"
+            )  # fmt: skip
+        if again > _RECURSIONS:
+            raise PlaceError(
+                at, f"{closure.name} at {function.at} calls itself more than {_RECURSIONS} times"
+            )
+        scope: Variables = ChainMap({}, closure.scope)
+        for param, value in zip(function.params, args, strict=True):
+            self._check_argument(param, value, at)
+            scope[param.name] = value
+        vendor = _vendor_of(function)
+        outermost = bool(vendor) and not self.vendor
+        if outermost:
+            self.vendor.append(len(self.placed))
+            self.placed.append((vendor, function.at, []))
+        self.path.append(closure.name or label.lstrip("%"))
+        try:
+            return self._body(function, scope)
+        finally:
+            self.path.pop()
+            if outermost:
+                self.vendor.pop()
+
+    def _check_argument(self, param: Param, value: Any, at: At) -> None:
+        kind = param.type
+        if not isinstance(kind, TensorType):
+            return
+        value = value.real if isinstance(value, Rounded) else value
+        if isinstance(value, Accumulator) or not isinstance(value, relax.Expr):
+            return
+        found = value.ty
+        shape = getattr(found, "shape", None)
+        if not isinstance(found, relax.TensorType) or shape is None:
+            return
+        sizes = [int(d) if isinstance(d, tirx.IntImm) else None for d in shape]
+        fits = len(sizes) == len(kind.shape) and all(
+            a is None or b is None or a == b for a, b in zip(sizes, kind.shape, strict=True)
+        )
+        if not fits:
+            raise PlaceError(
+                at, f"{param.label} at {param.at} is declared with shape {kind.shape}, the "
+                f"argument has {tuple(sizes)}"
+            )  # fmt: skip
+
+    # -- expressions
+
+    def _expr(self, expr: Expr, scope: Variables, label: str) -> Any:
+        """The value of an expression. label: the variable it is bound to, if any."""
+        self.level += 1
+        if self.level > _LEVELS:
+            raise PlaceError(expr.at, "expressions and functions are nested too deep here")
+        try:
+            return self._value(expr, scope, label)
+        finally:
+            self.level -= 1
+
+    def _value(self, expr: Expr, scope: Variables, label: str) -> Any:
+        if isinstance(expr, Call):
+            return self._call(expr, scope, label)
+        if isinstance(expr, Local):
+            if expr.name not in scope:
+                raise PlaceError(
+                    expr.at, f"{expr.name} is read, and nothing before binds it in this scope"
+                )
+            return scope[expr.name]
+        if isinstance(expr, Constant):
+            return const(expr.array)
+        if isinstance(expr, Meta):
+            return const(self._meta_array(expr))
+        if isinstance(expr, Tuple):
+            return tuple(self._expr(f, scope, "") for f in expr.fields)
+        if isinstance(expr, Project):
+            return self._project(expr, scope)
+        if isinstance(expr, Function):
+            return _Closure(expr, scope, label[1:])
+        if isinstance(expr, Global):
+            if expr.name not in self.globals:
+                raise PlaceError(
+                    expr.at,
+                    f"@{expr.name} is no Relay function of this module; "
+                    f"{choices(expr.name, self.globals)}",
+                )
+            return self.globals[expr.name]
+        if isinstance(expr, Block):
+            return self._block(expr, ChainMap({}, scope), label)
+        if isinstance(expr, If):
+            return self._if(expr, scope, label)
+        if isinstance(expr, Operator):
+            return expr
+        assert isinstance(expr, Absent)
+        raise PlaceError(expr.at, expr.reason)
+
+    def _project(self, expr: Project, scope: Variables) -> Any:
+        value = self._expr(expr.value, scope, "")
+        if not isinstance(value, tuple):
+            raise PlaceError(expr.at, "a field of what is no tuple")
+        if expr.index >= len(value):
+            raise PlaceError(expr.at, f"field {expr.index} of a tuple of {len(value)}")
+        return value[expr.index]
+
+    def _call(self, expr: Call, scope: Variables, label: str) -> Any:
+        callee = self._expr(expr.callee, scope, "")
+        args = [self._expr(a, scope, "") for a in expr.args]
+        if isinstance(callee, _Closure):
+            if expr.attrs:
+                raise PlaceError(
+                    expr.at, f"a function takes no attributes: {', '.join(expr.attrs)}"
+                )
+            return self._call_closure(callee, args, expr.at, label)
+        if not isinstance(callee, Operator):
+            raise PlaceError(expr.at, "a call of what is no function")
+        return self._operator(callee.name, args, expr, label)
+
+    def _operator(self, name: str, args: list[Any], expr: Call, label: str) -> Any:
+        if self.path:
+            self.inlined += 1
+            if self.inlined > _INLINED:
+                raise PlaceError(
+                    expr.at, f"inlining functions adds more than {_INLINED} operators here"
+                )
+        if name not in OPERATORS:
+            raise PlaceError(
+                expr.at, f"{name}: byoc does not read this operator; {choices(name, OPERATORS)}"
+            )
+        self.counts[name] += 1
+        source = self.source_name(label, name, expr)
+        for value in args:
+            for part in flat(value):
+                if isinstance(part, (_Closure, Operator)):
+                    raise PlaceError(expr.at, f"{name}: an argument is a function, no tensor")
+        args = [self.settled(a, source, expr.at) if isinstance(a, tuple) else a for a in args]
+        attrs = {key: self._attribute(value, expr.at) for key, value in expr.attrs.items()}
+        c = self.context(name, expr.at)
+        try:
+            found = convert(c, name, args, attrs)
+            return self.kept(found, source, expr.at)
+        except (PlaceError, RecursionError, MemoryError):
+            raise
+        except Exception as error:
+            raise c.failure(error) from error
+
+    # -- attributes and constants
+
+    def _meta_entry(self, meta: Meta) -> Any:
+        table = self.module.metadata
+        if table is None:
+            raise PlaceError(
+                meta.at, f"meta[{meta.key}][{meta.index}], and the file has no "
+                f"#[metadata] section; print the module with show_meta_data=True, or save it by "
+                f"tvm.ir.save_json"
+            )  # fmt: skip
+        entries = table.get(meta.key, [])
+        if meta.index >= len(entries):
+            raise PlaceError(
+                meta.at, f"meta[{meta.key}][{meta.index}], and the section has {len(entries)} such"
+            )
+        return entries[meta.index]
+
+    def _meta_array(self, meta: Meta) -> Array:
+        entry = self._meta_entry(meta)
+        if not isinstance(entry, np.ndarray):
+            raise PlaceError(meta.at, f"meta[{meta.key}][{meta.index}] is no constant")
+        return entry
+
+    def _attribute(self, value: Any, at: At) -> Any:
+        if isinstance(value, Meta):
+            return self._meta_entry(value)
+        if isinstance(value, list):
+            return [self._attribute(v, at) for v in value]
+        return value
+
+    # -- branches
+
+    def _if(self, expr: If, scope: Variables, label: str) -> Any:
+        condition = self.settled(self._expr(expr.condition, scope, ""), "condition", expr.at)
+        if not isinstance(condition, relax.Expr):
+            raise PlaceError(expr.at, "the condition is no tensor")
+        if is_const(condition):
+            taken = expr.then if bool(np.asarray(condition.value.numpy()).all()) else expr.other
+            return self._expr(taken, scope, label)
+        if condition.ty.ndim != 0:
+            raise PlaceError(expr.at, f"the condition has {condition.ty.ndim} dimensions, not 0")
+        name = self.source_name(label, "if", expr)
+        if str(condition.ty.dtype) != "bool":
+            condition = self.bound(relax.op.not_equal(condition, scalar_like(0, condition)), name)
+        shapes, branches = [], []
+        self.open_ifs.append(len(self.active))
+        try:
+            for part in (expr.then, expr.other):
+                self.bindings.builder._begin_binding_block()
+                try:
+                    value = self.settled(self._expr(part, scope, ""), name, part.at)
+                    shapes.append(structure(value, part.at))
+                    whole = self.bindings.builder.normalize(packed(value))
+                    result = self.bindings.builder.emit(whole, name)
+                finally:
+                    block = self.bindings.builder._end_block()
+                branches.append(relax.SeqExpr([block], result))
+        finally:
+            self.open_ifs.pop()
+        if shapes[0] != shapes[1]:
+            raise PlaceError(expr.at, "the two branches return tuples of different form")
+        try:
+            whole = self.bound(relax.If(condition, *branches), name)
+        except Exception as error:
+            raise PlaceError(expr.at, f"if: {sentence(error)}") from error
+        return self.unpacked(whole, shapes[0], name, expr.at)
+
+
+def _vendor_of(function: Function) -> str:
+    """The vendor that a function was made for: its Compiler, or the head of its Composite."""
+    compiler = function.attrs.get("Compiler")
+    if isinstance(compiler, str) and compiler not in ("", "default"):
+        return compiler
+    composite = function.attrs.get("Composite")
+    return composite.partition(".")[0] if isinstance(composite, str) else ""
