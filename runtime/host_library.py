@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,30 +19,31 @@ __all__ = ["SharedHost", "load_host", "load_vm_runtime", "share_host"]
 
 
 def load_host(host: bytes | HostModule | None, *, vm: bool) -> Any:
-    """The host library as a `tvm_ffi.Module`; None for None.
+    """Load a host library.
 
-    vm: it is a VM executable and needs TVM's runtime library.
-    Raises ArtifactError when it does not load.
+    Args:
+        host: The bytes of a shared object, which are loaded from memory; or a module that is there.
+        vm: It is a VM executable and needs TVM's runtime library.
+
+    Returns:
+        A `tvm_ffi.Module`, unloaded with the last session that uses it; None for None.
+
+    Raises:
+        ArtifactError: It does not load.
+
     """
     if vm:
         load_vm_runtime()
+    if isinstance(host, bytes):
+        return function("load_host")(host)
     # Libraries ask for their thread pool when they are loaded; TVM's own may have come since.
     function("install_thread_pool")()
     if host is None:
         return None
-    if not isinstance(host, bytes):
-        module = host.module
-        if isinstance(module, tvm_ffi.Module):  # no getattr: a kernel may be called "mod"
-            return module
-        return module.mod  # a tvm.runtime.Executable holds its module there
-    with tempfile.TemporaryDirectory(prefix="byoc-") as folder:
-        path = Path(folder) / "host.so"
-        try:
-            path.write_bytes(host)
-            # The mapping outlives the file; unloaded with the last session that uses it.
-            return tvm_ffi.load_module(str(path), keep_module_alive=False)
-        except Exception as error:
-            raise ArtifactError(f"the host library does not load: {error}") from error
+    module = host.module
+    if isinstance(module, tvm_ffi.Module):  # no getattr: a kernel may be called "mod"
+        return module
+    return module.mod  # a tvm.runtime.Executable holds its module there
 
 
 class SharedHost:

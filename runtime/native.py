@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tvm_ffi
 
-from byoc.errors import ArtifactError, ExecutionError, VendorError
+from byoc.errors import ArtifactError, ExecutionError, OptionError, VendorError
 from byoc.segment import Array
 
 __all__ = [
@@ -71,6 +71,7 @@ def find_library(name: str, distribution: str = _DISTRIBUTION) -> Path:
 def _load() -> None:
     tvm_ffi.register_error("byoc.ArtifactError", ArtifactError)
     tvm_ffi.register_error("byoc.ExecutionError", ExecutionError)
+    tvm_ffi.register_error("byoc.OptionError", OptionError)
     tvm_ffi.load_module(str(find_library("byoc_runtime")))
     # A thread of ours that came back to Python while it is torn down would end the process badly.
     atexit.register(tvm_ffi.get_global_func("byoc.runtime.shutdown"))

@@ -1,10 +1,10 @@
-"""The `.byoc` file: written, verified, signed, fitted to the machine, mapped."""
+"""The `.byoc` file: written here, read by way of the C++ in runtime/src/artifact."""
 
 __all__ = [
     "archive",
+    "artifact_file",
     "checking",
     "cpu",
-    "fitting",
     "loading",
     "manifest",
     "mapped_memory",

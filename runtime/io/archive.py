@@ -1,4 +1,4 @@
-"""The file format under an artifact: an uncompressed zip whose every byte is known.
+"""Writing the file format under an artifact: an uncompressed zip whose every byte is known.
 
 ::
 
@@ -6,9 +6,8 @@
     └ central directory │ end records │ comment: sha256 of the manifest ──────────────┘
 
 The manifest lists every member with size, CRC-32 and sha256. Names and sizes alone fix where
-everything lies, so a reader writes down all headers as they must be and compares: a bit that
-differs anywhere, padding included, is found, and nothing in the file can lead a reader astray
-(no names to follow, no offsets to believe). Any zip tool can list and extract the file.
+everything lies; the one reader, runtime/src/artifact/archive.h, tells what that is good for. Any
+zip tool can list and extract the file.
 Format: PKWARE APPNOTE 6.3, every member with ZIP64 sizes, method 0 (stored).
 """
 
@@ -18,11 +17,10 @@ import hashlib
 import os
 import re
 import struct
-import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import IO
 
 from byoc.errors import ArtifactError
 
@@ -33,9 +31,6 @@ __all__ = [
     "Signature",
     "add_signature",
     "check_name",
-    "read_manifest",
-    "read_signature",
-    "verify",
     "write_archive",
 ]
 
@@ -43,10 +38,6 @@ MANIFEST = "manifest.json"
 CHUNK = 4 << 20
 """Members are hashed in chunks of this many bytes, so that threads share the work."""
 
-_PIECE = 256 << 10
-"""Bytes read at a time."""
-
-_MAX_MANIFEST = 64 << 20  # terabytes of weights; JSON takes twenty times as much when it is read
 _PAGE = 1 << 14  # a multiple of the page size of every supported system
 _ALIGNMENT = 64
 _PAGE_ALIGNED = ("weights.bin",)
@@ -61,7 +52,6 @@ _DATE = (1980 - 1980) << 9 | 1 << 5 | 1  # fixed: equal programs make equal file
 _PADDING_ID = 0xD935  # the extra field other tools use for alignment, too
 _COMMENT = b"byoc manifest sha256 "
 _COMMENT_SIZE = len(_COMMENT) + 64
-_SIGNED = re.compile(rb"%s[0-9a-f]{64} ed25519 ([0-9a-f]{64}) ([0-9a-f]{128})" % _COMMENT)
 _SIGNED_SIZE = _COMMENT_SIZE + len(" ed25519 ") + 64 + 1 + 128
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
 
@@ -96,9 +86,17 @@ class _Placed:
 
 
 def check_name(name: str) -> str:
-    """Return a member's name if it is plain: letters, digits, `_ . -`, folders; no way out.
+    """Refuse a member's name that is not plain: letters, digits, `_ . -`, folders; no way out.
 
-    Raises ArtifactError otherwise.
+    Args:
+        name: "segments/dnnl_0.bin".
+
+    Returns:
+        The name.
+
+    Raises:
+        ArtifactError: It leads elsewhere, or holds other characters.
+
     """
     if not _NAME.fullmatch(name) or len(name) > 1024:
         raise ArtifactError(f"{name!r} is no name for a member of an artifact")
@@ -106,7 +104,7 @@ def check_name(name: str) -> str:
 
 
 def _layout(
-    members: Sequence[Member], comment_size: int = _COMMENT_SIZE
+    members: Sequence[Member],
 ) -> tuple[list[_Placed], bytes, int]:
     """Every header, the bytes after the last member, and the size of the file without comment."""
     placed: list[_Placed] = []
@@ -131,7 +129,7 @@ def _layout(
         b"PK\6\6", _ZIP64_END.size - 12, _VERSION, _VERSION, 0, 0, count, count, size, start
     )
     locator = _ZIP64_LOCATOR.pack(b"PK\6\7", 0, start + size, 1)
-    end = _END.pack(b"PK\5\6", 0, 0, 2**16 - 1, 2**16 - 1, 2**32 - 1, 2**32 - 1, comment_size)
+    end = _END.pack(b"PK\5\6", 0, 0, 2**16 - 1, 2**16 - 1, 2**32 - 1, 2**32 - 1, _COMMENT_SIZE)
     return placed, directory + end64 + locator + end, start
 
 
@@ -178,10 +176,17 @@ def write_archive(
     contents: Sequence[tuple[str, int, Iterable[bytes | memoryview]]],
     manifest: Callable[[Sequence[Member]], bytes],
 ) -> None:
-    """Write an archive into an empty, seekable file.
+    """Write an archive.
 
-    contents: name, size and bytes of every member but the manifest. manifest: makes the manifest
-    once the members are known; its length must not depend on their hashes.
+    Args:
+        file: An empty, seekable file.
+        contents: Name, size in bytes and bytes of every member but the manifest.
+        manifest: Makes the manifest once the members are known; its length must not depend on
+            their hashes.
+
+    Raises:
+        ArtifactError: A name is not plain, or a member has another size than it was said to have.
+
     """
     blank = [
         Member(check_name(name), size, 0, ("0" * 64,) * _chunk_count(size))
@@ -216,155 +221,30 @@ def _chunk_count(size: int) -> int:
     return max(1, -(-size // CHUNK))
 
 
-def _read(fd: int, size: int, offset: int) -> bytes:
-    parts = []
-    while size > 0:
-        part = os.pread(fd, size, offset)
-        if not part:
-            break
-        parts.append(part)
-        size -= len(part)
-        offset += len(part)
-    return b"".join(parts)
+def add_signature(
+    source: int, target: IO[bytes], digest: str, old: Signature | None, signature: Signature
+) -> None:
+    """Copy an archive into an empty file, signed.
 
+    Args:
+        source: Descriptor of an archive that has been verified.
+        target: Where the signed one is written.
+        digest: The sha256 of its manifest, in hex.
+        old: The signature that it has, which is replaced.
+        signature: The new one.
 
-def read_manifest(fd: int) -> bytes:
-    """The manifest of an open archive, its hash checked; nothing else is looked at.
-
-    Raises ArtifactError when the file is no artifact, is cut short, or the manifest is damaged.
     """
-    total = os.fstat(fd).st_size
-    start = _read(fd, 4096, 0)
-    if start[:4] != b"PK\3\4" or start[_LOCAL.size :][: len(MANIFEST)] != MANIFEST.encode():
-        raise ArtifactError(
-            f"this is not a .byoc file ({total} bytes, it does not begin with {MANIFEST})"
-        )
-    tail = _comment(fd, total)
-    if not tail.startswith(_COMMENT):
-        raise ArtifactError(
-            "the file is cut short, or was written by another tool: its end record is missing"
-        )
-    extra_at = _LOCAL.size + len(MANIFEST)
-    (size,) = struct.unpack_from("<Q", start, extra_at + 4)
-    (extra,) = struct.unpack_from("<H", start, _LOCAL.size - 2)
-    data_at = extra_at + extra
-    if size > min(_MAX_MANIFEST, total - data_at):
-        raise ArtifactError(f"member {MANIFEST!r} is damaged: it claims {size} bytes")
-    data = _read(fd, size, data_at)
-    if hashlib.sha256(data).hexdigest().encode() != tail[len(_COMMENT) : _COMMENT_SIZE]:
-        raise ArtifactError(f"member {MANIFEST!r} is damaged: its sha256 differs")
-    return data
-
-
-def _comment(fd: int, total: int) -> bytes:
-    """The comment at the end: of a signed file, else the last bytes, whatever they are."""
-    for size in (_SIGNED_SIZE, _COMMENT_SIZE):
-        comment = _read(fd, size, total - size) if total > size else b""
-        if size == _COMMENT_SIZE or _SIGNED.fullmatch(comment):
-            return comment
-    raise AssertionError("unreachable")
-
-
-def read_signature(fd: int) -> Signature | None:
-    """The signature of an open archive, not checked; None when there is none."""
-    match = _SIGNED.fullmatch(_comment(fd, os.fstat(fd).st_size))
-    if match is None:
-        return None
-    return Signature(bytes.fromhex(match[1].decode()), bytes.fromhex(match[2].decode()))
-
-
-def add_signature(source: int, target: IO[bytes], manifest: bytes, signature: Signature) -> None:
-    """Copy an archive into an empty file, signed; an older signature is replaced."""
-    total = os.fstat(source).st_size
-    end = total - len(_comment(source, total)) - 2  # the end record's last field: comment size
+    comment_size = _COMMENT_SIZE if old is None else _SIGNED_SIZE
+    end = os.fstat(source).st_size - comment_size - 2  # the end record's last field: comment size
     position = 0
     while position < end:
-        part = _read(source, min(CHUNK, end - position), position)
+        part = os.pread(source, min(CHUNK, end - position), position)
+        if not part:
+            raise ArtifactError("the file was cut short while it was signed")
         target.write(part)
         position += len(part)
-    digest = hashlib.sha256(manifest).hexdigest()
     target.write(
         struct.pack("<H", _SIGNED_SIZE)
         + _COMMENT
         + f"{digest} ed25519 {signature.public_key.hex()} {signature.value.hex()}".encode()
     )
-
-
-def verify(fd: int, manifest: bytes, members: Sequence[Member], threads: int = 2) -> dict[str, int]:
-    """Check every byte of the archive but the manifest; name → offset of its data.
-
-    Raises ArtifactError naming the first member that is damaged.
-    """
-    if len({m.name for m in members} | {MANIFEST}) != len(members) + 1:
-        raise ArtifactError("the manifest lists a member twice")
-    for member in members:
-        check_name(member.name)
-        fits = member.size >= 0 and 0 <= member.crc32 < 1 << 32
-        if not fits or len(member.sha256) != _chunk_count(member.size):
-            raise ArtifactError(f"member {member.name!r} is not described rightly in the manifest")
-    total = os.fstat(fd).st_size
-    head = Member(MANIFEST, len(manifest), zlib.crc32(manifest), ())
-    if sum(m.size for m in members) > total:
-        raise ArtifactError(f"the file is cut short: {total} bytes")
-    comment_size = len(_comment(fd, total))
-    placed, tail, start = _layout([head, *members], comment_size)
-    if total != start + len(tail) + comment_size:
-        raise ArtifactError(
-            f"the file has {total} bytes, expected {start + len(tail) + comment_size}: "
-            f"it is cut short or was changed"
-        )
-    for place in placed:
-        if _read(fd, len(place.header), place.header_at) != place.header:
-            raise ArtifactError(f"member {place.member.name!r} is damaged: its header differs")
-    if _read(fd, len(tail), start) != tail:
-        raise ArtifactError("the zip directory at the end of the file is damaged")
-    _verify_data(fd, placed[1:], threads)
-    return {p.member.name: p.data_at for p in placed}
-
-
-def _verify_data(fd: int, placed: Sequence[_Placed], threads: int) -> None:
-    work = iter(
-        [
-            (p.member.name, p.data_at + at, min(CHUNK, p.member.size - at), digest)
-            for p in placed
-            for at, digest in zip(
-                range(0, max(1, p.member.size), CHUNK), p.member.sha256, strict=True
-            )
-        ]
-    )
-    lock = threading.Lock()
-    failures: list[ArtifactError] = []
-
-    def run() -> None:
-        buffer = bytearray(_PIECE)  # small: what allocators were given once, they hardly give back
-        while not failures:
-            with lock:
-                item: Any = next(work, None)
-            if item is None:
-                return
-            name, offset, size, digest = item
-            hashed = hashlib.sha256()
-            try:
-                for at in range(0, size, _PIECE):
-                    view = memoryview(buffer)[: min(_PIECE, size - at)]
-                    if os.preadv(fd, [view], offset + at) != len(view):
-                        break  # cut short: the digest tells
-                    hashed.update(view)
-            except OSError as error:
-                failures.append(ArtifactError(f"member {name!r} cannot be read: {error}"))
-                return
-            if hashed.hexdigest() != digest:
-                failures.append(
-                    ArtifactError(
-                        f"member {name!r} is damaged: its sha256 differs from the manifest's"
-                    )
-                )
-
-    helpers = [threading.Thread(target=run, daemon=True) for _ in range(max(0, threads - 1))]
-    for helper in helpers:
-        helper.start()
-    run()
-    for helper in helpers:
-        helper.join()
-    if failures:
-        raise failures[0]

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from byoc.errors import ArtifactError
-from byoc.runtime.io import manifest as manifests
-from byoc.runtime.io.archive import Signature, read_manifest, read_signature, verify
-from byoc.runtime.io.fitting import check_cpu, check_tvm, check_tvm_ffi
-from byoc.runtime.io.manifest import NEWEST_FORMAT, Manifest
-from byoc.runtime.io.signing import check_signature, read_public_key
+from byoc.runtime.io.archive import Signature
+from byoc.runtime.io.artifact_file import ArtifactFile, open_artifact, read_public_key
+from byoc.runtime.io.manifest import Manifest
+from byoc.runtime.native import function
 from byoc.support.files import opened
 
 __all__ = ["Finding", "InstalledVendor", "check_file", "inspect_file", "signature_of"]
@@ -51,21 +50,34 @@ class Finding:
 
 
 def inspect_file(path: Path) -> Manifest:
-    """The manifest, its own hash checked; the other members are not read.
+    """Read the manifest of an artifact, its own hash checked; the other members are not read.
 
-    Raises ArtifactError when there is none, or its format is unknown.
+    Args:
+        path: A .byoc file.
+
+    Raises:
+        ArtifactError: The file has no manifest, or one of a format that this byoc does not know.
+
     """
-    with opened(path) as fd:
-        try:
-            return manifests.decode(read_manifest(fd))
-        except ArtifactError as error:
-            raise ArtifactError(f"{path}: {error}") from error
+    with open_artifact(path) as (artifact, _):
+        return artifact.manifest()
 
 
 def signature_of(path: Path) -> Signature | None:
-    """The signature of a file, not checked; None when it has none. Raises ArtifactError."""
-    with opened(path) as fd:
-        return read_signature(fd)
+    """Tell who signed an artifact, without checking it.
+
+    Args:
+        path: A .byoc file.
+
+    Returns:
+        Key and signature; None when nobody did.
+
+    Raises:
+        ArtifactError: The file is no artifact.
+
+    """
+    with open_artifact(path) as (artifact, _):
+        return artifact.signature
 
 
 def check_file(
@@ -74,11 +86,20 @@ def check_file(
     *,
     require_signature: Path | None = None,
 ) -> tuple[Finding, ...]:
-    """Everything that decides whether the file runs on this machine, in the order it matters.
+    """Find out everything that decides whether an artifact runs on this machine.
 
-    find_vendor: vendor name → what is installed here, None when nothing is.
-    require_signature: PEM file of the ed25519 public key the file must be signed with.
-    Raises ArtifactError when the file cannot be opened, OptionError when the key is none.
+    Args:
+        path: A .byoc file.
+        find_vendor: Vendor name → what is installed here, None when nothing is.
+        require_signature: PEM file of the ed25519 public key the file must be signed with.
+
+    Returns:
+        What was looked at, in the order it matters.
+
+    Raises:
+        ArtifactError: The file cannot be opened.
+        OptionError: The key is none.
+
     """
     trusted = None if require_signature is None else read_public_key(require_signature)
     findings: list[Finding] = []
@@ -86,41 +107,34 @@ def check_file(
     def look(subject: str, text: str, test: Callable[[], object]) -> bool:
         try:
             test()
-        except (ArtifactError, OSError) as error:
+        except ArtifactError as error:
             findings.append(Finding(subject, "problem", str(error)))
             return False
         findings.append(Finding(subject, "ok", text))
         return True
 
+    opened_files: list[ArtifactFile] = []
     with opened(path) as fd:
-        data: list[bytes] = []
-        if not look("file", "an artifact", lambda: data.append(read_manifest(fd))):
+        if not look("file", "an artifact", lambda: opened_files.append(ArtifactFile(fd))):
             return tuple(findings)
-        found: list[Manifest] = []
-        fine = f"read by this byoc (it reads formats 1 to {NEWEST_FORMAT})"
-        if not look("format", fine, lambda: found.append(manifests.decode(data[0]))):
-            return tuple(findings)
-        (manifest,) = found
-        size = sum(member.size for member in manifest.members)
-        look(
-            "members",
-            f"{len(manifest.members)} members, {size:,} bytes, every sha256 matches",
-            lambda: verify(fd, data[0], manifest.members),
-        )
-        signature = read_signature(fd)
-        if trusted is not None:
-            key = trusted
-            look("signature", key.hex(), lambda: check_signature(data[0], signature, key))
-        elif signature is not None:
-            text = f"by key {signature.public_key.hex()}, not checked: no key was required"
-            findings.append(Finding("signature", "ok", text))
-    if manifest.body == "vm":
-        look("tvm", f"apache-tvm {manifest.tvm}", lambda: check_tvm(manifest))
-    if manifest.has_host:
-        look("tvm-ffi", f"apache-tvm-ffi {manifest.tvm_ffi}", lambda: check_tvm_ffi(manifest))
-        target = manifest.target
-        if target is not None:
-            look("cpu", f"{target.cpu}, {target.triple}", lambda: check_cpu(target))
+    (artifact,) = opened_files
+    found: list[Manifest] = []
+    fine = f"read by this byoc (it reads formats 1 to {function('newest_format')()})"
+    if not look("format", fine, lambda: found.append(artifact.manifest())):
+        return tuple(findings)
+    (manifest,) = found
+    size = sum(member.size for member in manifest.members)
+    text = f"{len(manifest.members)} members, {size:,} bytes, every sha256 matches"
+    look("members", text, artifact.verify)
+    signature = artifact.signature
+    if trusted is not None:
+        key = trusted
+        look("signature", key.hex(), lambda: artifact.check_signature(key))
+    elif signature is not None:
+        text = f"by key {signature.public_key.hex()}, not checked: no key was required"
+        findings.append(Finding("signature", "ok", text))
+    for subject, wanted, problem in artifact.fits():
+        findings.append(Finding(subject, "problem" if problem else "ok", problem or wanted))
     for name, entry in manifest.vendors.items():
         findings.append(_vendor(name, entry.version, find_vendor(name)))
     return tuple(findings)

@@ -1,13 +1,13 @@
 """A `Program` from its .byoc file.
 
-Loading goes from cheap and harmless to costly: manifest and its hash, format, versions, CPU
-features, vendors installed, then every hash; only then is anything of the file used.
+Loading goes from cheap and harmless to costly: manifest and its hash, signature, format, versions,
+CPU features, vendors installed, then every hash; only then is anything of the file used, and then
+the very bytes that were hashed. The reading is that of `byoc.runtime.io.artifact_file`; here its
+text becomes values.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,24 +17,11 @@ from weakref import WeakValueDictionary
 import pydantic
 
 from byoc.errors import ArtifactError
-from byoc.runtime.io import manifest as manifests
-from byoc.runtime.io.archive import (
-    read_manifest,
-    read_signature,
-    verify,
-)
-from byoc.runtime.io.fitting import check_machine
-from byoc.runtime.io.manifest import (
-    Manifest,
-    ShapeEntry,
-    VendorEntry,
-)
-from byoc.runtime.io.signing import check_signature, read_public_key
-from byoc.runtime.io.weights import map_member, view_array
+from byoc.runtime.io.artifact_file import ArtifactFile, open_artifact, read_public_key
+from byoc.runtime.io.manifest import Manifest, ShapeEntry, VendorEntry
 from byoc.runtime.plan import Plan, decode_plan
 from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmProgram, VmTwin
 from byoc.segment import Array, Artifact
-from byoc.support.files import opened
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 __all__ = ["load_program"]
@@ -49,53 +36,46 @@ def load_program(
 ) -> Program:
     """Read a program; its weights stay in the file and are mapped.
 
-    resolve_vendor: vendor name → its runtime on this machine; VendorError when it has none.
-    require_signature: PEM file of the ed25519 public key the file must be signed with.
-    Raises ArtifactError: damaged (the member is named), of another version, for another CPU, or not
-    signed as required.
+    Args:
+        path: A .byoc file.
+        resolve_vendor: Vendor name → its runtime on this machine; VendorError when it has none.
+        require_signature: PEM file of the ed25519 public key the file must be signed with.
+
+    Returns:
+        The program; the same one for equal files as long as it lives.
+
+    Raises:
+        ArtifactError: The file is damaged (the member is named), of another version, for another
+            CPU, or not signed as required.
+        OptionError: The key is none.
+
     """
-    path = Path(path)
     trusted = read_public_key(Path(require_signature)) if require_signature is not None else None
-    with opened(path) as fd:
-        try:
-            return _load(fd, resolve_vendor, trusted)
-        except ArtifactError as error:
-            raise ArtifactError(f"{path}: {error}") from error
-        except OSError as error:
-            raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    with open_artifact(Path(path)) as (artifact, _):
+        return _load(artifact, resolve_vendor, trusted)
 
 
-_loaded: WeakValueDictionary[bytes, Program] = WeakValueDictionary()
+_loaded: WeakValueDictionary[str, Program] = WeakValueDictionary()
 """Programs that live, by the sha256 of their manifest: equal files are mapped once."""
 
 
-def _load(fd: int, resolve_vendor: Resolver, trusted: bytes | None) -> Program:
-    data = read_manifest(fd)
+def _load(artifact: ArtifactFile, resolve_vendor: Resolver, trusted: bytes | None) -> Program:
     if trusted is not None:
-        check_signature(data, read_signature(fd), trusted)
-    manifest = manifests.decode(data)
-    check_machine(manifest)
+        artifact.check_signature(trusted)
+    manifest = artifact.manifest()
+    for _, _, problem in artifact.fits():
+        if problem:
+            raise ArtifactError(problem)
     runtimes = {
         name: _runtime(name, entry, resolve_vendor) for name, entry in manifest.vendors.items()
     }
-    offsets = verify(fd, data, manifest.members)
-    digest = hashlib.sha256(data).digest()  # of every other member's sha256, too
+    artifact.verify()
+    digest = artifact.digest  # of every other member's sha256, too
     known = _loaded.get(digest)
     if known is not None and {n: u.runtime for n, u in known.vendors.items()} == runtimes:
         return known
-    sizes = {member.name: member.size for member in manifest.members}
-
-    def read(name: str) -> bytes:
-        if name not in sizes:
-            raise ArtifactError(f"member {name!r} is missing")
-        with os.fdopen(os.dup(fd), "rb") as file:
-            file.seek(offsets[name])
-            return file.read(sizes[name])
-
-    if "weights.bin" not in sizes:
-        raise ArtifactError("member 'weights.bin' is missing")
-    mapped = map_member(fd, offsets["weights.bin"], sizes["weights.bin"])
-    arrays = [view_array(mapped, entry) for entry in manifest.arrays]
+    read = artifact.take
+    arrays = [artifact.array(n, entry.dtype) for n, entry in enumerate(manifest.arrays)]
 
     def pick(numbers: tuple[int, ...], what: str) -> tuple[Array, ...]:
         if any(not 0 <= n < len(arrays) for n in numbers):

@@ -1,4 +1,7 @@
-"""The manifest of an artifact: what the file holds and what it needs."""
+"""The manifest of an artifact: what the file holds and what it needs.
+
+`encode` writes it; `decode` makes values of text that runtime/src/artifact/manifest.cc has checked.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,19 @@ from byoc.segment import PortType
 
 __all__ = [
     "FORMAT_VERSION",
-    "NEWEST_FORMAT",
     "Manifest",
     "SegmentEntry",
     "ShapeEntry",
     "VendorEntry",
     "decode",
     "encode",
+    "installed",
 ]
 
 FORMAT_VERSION = 2
-"""Version of the file format that is written; files of a later one are refused with both numbers.
+"""Version of the file format that is written where nothing needs a later one.
+
+What is read: kNewestFormat of runtime/src/artifact/manifest.h, and all before it.
 
 1: no host twins; still read. 2: ``twins/<segment>.json``, `Manifest.twins`, `Manifest.healing`.
 3: `Manifest.isolation`, `Manifest.refused`, `PortType.value`; written only for a model that has one
@@ -35,8 +40,6 @@ FORMAT_VERSION = 2
 4: `Manifest.shapes`; likewise.
 5: twins of a model on the VM (``twins/<segment>.json`` is an entry and its outputs); likewise.
 """
-
-NEWEST_FORMAT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ _ADAPTER = pydantic.TypeAdapter(Manifest)
 
 
 def installed(distribution: str) -> str:
-    """Version of an installed distribution, or "" when it is not."""
+    """Tell the version of an installed distribution, or "" when it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -127,7 +130,7 @@ def installed(distribution: str) -> str:
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as JSON. Its length does not depend on the members' hashes."""
+    """Write a manifest as JSON, whose length does not depend on the members' hashes."""
     document = _ADAPTER.dump_python(manifest, mode="json")
     for member in document["members"]:
         member["crc32"] = f"{member['crc32']:08x}"
@@ -135,22 +138,17 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(data: bytes) -> Manifest:
-    """The manifest in `data`; its format version is looked at before anything else.
+    """Read a manifest.
 
-    Raises ArtifactError.
+    Args:
+        data: The text that `ArtifactFile` has checked, of a format that is known.
+
+    Raises:
+        ArtifactError: Something of it has another type than a manifest's.
+
     """
     try:
         document = json.loads(data)
-        version = document["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(f"manifest.json is no manifest: {error!r:.200}") from None
-    if version not in range(1, NEWEST_FORMAT + 1):
-        raise ArtifactError(
-            f"the file has format {version}, this byoc reads format {NEWEST_FORMAT} "
-            f"(it was written by byoc {document.get('byoc', '?')}); compile the model again, or "
-            f"install that release"
-        )
-    try:
         for member in document["members"]:
             member["crc32"] = int(member["crc32"], 16)
         document.get("healing", {}).setdefault("refusals", False)  # not known to older files

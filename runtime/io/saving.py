@@ -17,10 +17,9 @@ from byoc.runtime.io import manifest as manifests
 from byoc.runtime.io.archive import (
     add_signature,
     check_name,
-    read_manifest,
-    verify,
     write_archive,
 )
+from byoc.runtime.io.artifact_file import open_artifact
 from byoc.runtime.io.manifest import (
     FORMAT_VERSION,
     Manifest,
@@ -34,7 +33,6 @@ from byoc.runtime.io.weights import WeightsWriter
 from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmTwin
 from byoc.segment import Array
-from byoc.support.files import opened
 from byoc.vendor import NativeRuntime
 
 __all__ = ["save_program", "sign_file"]
@@ -46,8 +44,14 @@ _SMALL = 16 << 10  # bytes
 def save_program(program: Program, path: Path) -> None:
     """Write a program as one file, whole or not at all: an older file stays until the new is there.
 
-    Raises ArtifactError when the path cannot be written, CompileError when the host library
-    cannot be exported.
+    Args:
+        program: What to write.
+        path: Where to; an existing file is replaced.
+
+    Raises:
+        ArtifactError: The path cannot be written.
+        CompileError: The host library cannot be exported.
+
     """
     path = Path(path)
     contents, draft = _contents(program)
@@ -62,18 +66,24 @@ def save_program(program: Program, path: Path) -> None:
 
 
 def sign_file(path: Path, key: Path) -> None:
-    """Sign an artifact with the ed25519 private key in a PEM file; the file is replaced.
+    """Sign an artifact in place, after every member was verified.
 
-    Every member is verified before. Raises ArtifactError, OptionError for a key that is none.
+    Args:
+        path: The artifact; it is replaced by the signed one, whole or not at all.
+        key: A PEM file with an unencrypted ed25519 private key.
+
+    Raises:
+        ArtifactError: The file is damaged, or cannot be written.
+        OptionError: The key is none.
+
     """
-    with opened(path) as fd:
-        try:
-            data = read_manifest(fd)
-            verify(fd, data, manifests.decode(data).members)
-            signature = sign_manifest(data, key)
-            _write_aside(path, lambda file: add_signature(fd, file, data, signature))
-        except ArtifactError as error:
-            raise ArtifactError(f"{path}: {error}") from error
+    with open_artifact(path) as (artifact, fd):
+        artifact.verify()
+        signature = sign_manifest(artifact.text, key)
+        _write_aside(
+            path,
+            lambda file: add_signature(fd, file, artifact.digest, artifact.signature, signature),
+        )
 
 
 def _write_aside(path: Path, write: Callable[[IO[bytes]], None]) -> None:

@@ -1,28 +1,27 @@
-"""Arrays in one file member: written once each, mapped when read, dropped when packed.
+"""The weights of a program as one file member: arrays collected, written once each, given back.
 
 ::
 
     weights.bin   │ a ......│ b ...│ c .............│     every array at a multiple of 64 bytes
                     ▲ ▲                ▲
     table          (0) (1, same bytes) (2)               (dtype, shape, offset) by number
+
+runtime/src/artifact/weights.h reads it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
-from byoc.errors import ArtifactError
-from byoc.runtime.native import dense, function, numpy_dtype
+from byoc.runtime.native import dense, function
 from byoc.segment import Array
 
-__all__ = ["ArrayEntry", "WeightsWriter", "map_member", "release", "view_array"]
+__all__ = ["ArrayEntry", "WeightsWriter", "release"]
 
 ALIGNMENT = 64
-_MAX_RANK = 64
 _PROBE = 256  # bytes compared before the whole arrays are
 
 
@@ -47,7 +46,7 @@ class WeightsWriter:
         self._kept: list[Array] = []  # ids stay taken while we hold the arrays
 
     def add(self, array: Array) -> int:
-        """Number of the entry that holds `array`."""
+        """Take an array in, unless it is there already; tell the number of its entry."""
         known = self._by_identity.get(id(array))
         if known is not None:
             return known
@@ -73,7 +72,7 @@ class WeightsWriter:
         return offset
 
     def chunks(self) -> Iterator[memoryview]:
-        """The member's bytes, in order."""
+        """Give the member's bytes, in order; pages of mapped arrays are given back on the way."""
         position = 0
         for offset, data in self._blocks:
             yield memoryview(bytes(offset - position))
@@ -82,42 +81,11 @@ class WeightsWriter:
             position = offset + data.nbytes
 
 
-def map_member(fd: int, start: int, size: int) -> Array:
-    """Bytes of a file, mapped read-only; unmapped when the last view of them is gone.
-
-    start: a multiple of the page size.
-    """
-    if size == 0:
-        return np.empty(0, np.uint8)
-    data = np.from_dlpack(function("MapFile")(fd, start, size))
-    data.flags.writeable = False
-    return data
-
-
-def view_array(data: Array, entry: ArrayEntry) -> Array:
-    """The array of an entry as a view of the member's bytes.
-
-    Raises ArtifactError when it does not fit.
-    """
-    dtype = numpy_dtype(entry.dtype)
-    if len(entry.shape) > _MAX_RANK:  # the product of so many numbers alone can take hours
-        raise ArtifactError(
-            f"array table: an array of {len(entry.shape)} dimensions is not legal; numpy has up to "
-            f"{_MAX_RANK}"
-        )
-    nbytes = prod(entry.shape) * dtype.itemsize
-    if min(entry.shape, default=0) < 0 or entry.offset < 0 or entry.offset % ALIGNMENT:
-        raise ArtifactError(f"array table: {entry} is not legal")
-    if entry.offset + nbytes > data.nbytes:
-        raise ArtifactError(f"array table: {entry} reaches beyond {data.nbytes} bytes of weights")
-    if nbytes == 0:
-        return np.empty(entry.shape, dtype)
-    return data[entry.offset : entry.offset + nbytes].view(dtype).reshape(entry.shape)
-
-
 def release(array: Array) -> None:
     """Let the system take back the pages of a mapped array; they are read again when needed.
 
-    Does nothing for an array that is not a view of a mapped file.
+    Args:
+        array: Nothing happens for one that is not a view of a mapped file.
+
     """
     function("release_pages")(array.__array_interface__["data"][0], array.nbytes)

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 from byoc.errors import ArtifactError, CompileError, VendorError
 from byoc.runtime import Program, Session, Target, cpu_features, load_program, save_program
-from byoc.runtime.io import archive, fitting, manifest
-from byoc.runtime.io.weights import WeightsWriter, view_array
+from byoc.runtime.io import archive, manifest
 from byoc.segment import Artifact
 from byoc.vendor import NativeRuntime
 
@@ -115,28 +114,28 @@ def test_equal_arrays_are_stored_once(make, resolver, tmp_path):
         np.testing.assert_array_equal(before, after)
 
 
-def test_arrays_of_every_kind_survive():
+def test_arrays_of_every_kind_survive(make, resolver, tmp_path):
     rng = np.random.default_rng(0)
-    arrays = [
+    arrays = (
         np.float32(3).reshape(()),
         np.empty((0, 5), "int64"),
         rng.standard_normal((3, 5)).astype(ml_dtypes.bfloat16),
+        rng.standard_normal((2, 2)).astype(ml_dtypes.float8_e4m3fn),
         rng.integers(0, 2, 7).astype(bool),
         np.asfortranarray(rng.standard_normal((4, 6))),
         rng.standard_normal(9).astype(">f4"),
-    ]
-    writer = WeightsWriter()
-    numbers = [writer.add(a) for a in arrays]
-    data = np.frombuffer(b"".join(writer.chunks()), np.uint8)
-    assert data.nbytes == writer.size
-    for number, array in zip(numbers, arrays, strict=True):
-        read = view_array(data, writer.entries[number])
+    )
+    file = tmp_path / "m.byoc"
+    save_program(make("x[0]", constants=arrays), file)
+    loaded = load_program(file, resolver).artifacts[0].constants
+    for read, array in zip(loaded, arrays, strict=True):
         assert read.dtype == array.dtype.newbyteorder("=") and read.shape == array.shape
+        assert not read.flags.writeable
         np.testing.assert_array_equal(read, array)
-    with pytest.raises(ArtifactError, match="reaches beyond"):
-        view_array(data, dataclasses.replace(writer.entries[4], shape=(400, 6)))
-    with pytest.raises(ArtifactError, match="is not legal"):
-        view_array(data, dataclasses.replace(writer.entries[4], offset=8))
+    for change, message in (({"shape": [400, 6]}, "reaches beyond"), ({"offset": 8}, "not legal")):
+        bad = _edit(file, tmp_path / "bad.byoc", lambda m: m["arrays"][5].update(change))  # noqa: B023
+        with pytest.raises(ArtifactError, match=message):
+            load_program(bad, resolver)
 
 
 def test_every_flipped_bit_is_found(file, resolver, tmp_path):
@@ -238,6 +237,12 @@ def test_other_cpu(file, resolver, tmp_path):
 
     with pytest.raises(ArtifactError, match="compiled for sparc64"):
         load_program(_edit(file, tmp_path / "m.byoc", other), resolver)
+
+
+def test_a_target_that_wants_nothing(program, resolver, tmp_path):
+    easy = dataclasses.replace(program, target=Target("", "", ()))
+    save_program(easy, tmp_path / "m.byoc")
+    assert load_program(tmp_path / "m.byoc", resolver).target == easy.target
 
 
 def test_other_versions(file, resolver, tmp_path, monkeypatch):
@@ -377,4 +382,3 @@ def test_cpu_features_are_those_llvm_sees():
 
     features = cpu_features()
     assert features is None or set(host_machine().features) <= features
-    fitting.check_cpu(Target("", "", ()))

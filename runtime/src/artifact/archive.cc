@@ -1,7 +1,3 @@
-/*
- * As in Python: names and sizes fix where everything lies, so all headers are written down as they
- * must be and compared. No offset and no name of the file is believed.
- */
 #include "artifact/archive.h"
 
 #include <fcntl.h>
@@ -19,12 +15,19 @@
 
 #include "artifact/sha256.h"
 #include "core/errors.h"
+#include "core/tensors.h"
+#include "core/text.h"
 
 namespace byoc {
+
+namespace ffi = tvm::ffi;
+
 namespace {
 
-constexpr uint64_t kChunk = 4 << 20;
-constexpr uint64_t kMaxManifest = 256 << 20;
+constexpr uint64_t kChunk = 4 << 20;    // hashed at once, so that threads share the work
+constexpr uint64_t kPiece = 256 << 10;  // read at a time where nothing is kept
+// Enough for terabytes of weights; read as JSON it takes twenty times as much memory.
+constexpr uint64_t kMaxManifest = 64 << 20;
 constexpr uint64_t kPage = 1 << 14;
 constexpr uint64_t kLine = 64;
 constexpr size_t kLocalHeader = 30;
@@ -36,8 +39,6 @@ const std::string kComment = "byoc manifest sha256 ";
 const std::string kSigned = " ed25519 ";
 const size_t kCommentSize = kComment.size() + 64;
 const size_t kSignedSize = kCommentSize + kSigned.size() + 64 + 1 + 128;
-
-std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 
 /*! \brief Little-endian numbers, one after the other. */
 class Bytes {
@@ -82,7 +83,7 @@ Layout Lay(const std::vector<const Member*>& members, size_t comment_size) {
   Layout layout;
   uint64_t position = 0;
   for (const Member* m : members) {
-    const uint64_t alignment = m->name == "weights.bin" ? kPage : kLine;
+    const uint64_t alignment = m->name == kWeightsMember ? kPage : kLine;
     const uint64_t bare = kLocalHeader + m->name.size() + 20 + 4;
     const uint64_t padding = (alignment - (position + bare) % alignment) % alignment;
     Bytes header;
@@ -154,17 +155,27 @@ struct Chunk {
   const Member* member;
   uint64_t offset, size;
   const std::string* digest;
+  char* copy;  // where its bytes are kept; null: nowhere
 };
 
-void VerifyData(const ArchiveFile& file, const std::vector<Placed>& placed, int threads) {
-  std::vector<Chunk> chunks;
-  for (const Placed& p : placed) {
-    for (size_t i = 0; i < p.member->sha256.size(); ++i) {
-      const uint64_t at = i * kChunk;
-      chunks.push_back({p.member, p.data_at() + at, std::min(kChunk, p.member->size - at),
-                        &p.member->sha256[i]});
-    }
+/*! \brief Read a chunk and compare it with its digest; false when it differs. */
+bool ReadChunk(const ArchiveFile& file, const Chunk& chunk) {
+  Sha256 hash;
+  if (chunk.copy != nullptr) {
+    if (file.ReadInto(chunk.copy, chunk.size, chunk.offset) != chunk.size) return false;
+    hash.Update(chunk.copy, chunk.size);
+    return hash.Hex() == *chunk.digest;
   }
+  std::vector<char> piece(std::min(kPiece, chunk.size));
+  for (uint64_t at = 0; at < chunk.size; at += kPiece) {
+    const uint64_t size = std::min(kPiece, chunk.size - at);
+    if (file.ReadInto(piece.data(), size, chunk.offset + at) != size) return false;
+    hash.Update(piece.data(), size);
+  }
+  return hash.Hex() == *chunk.digest;
+}
+
+void ReadChunks(const ArchiveFile& file, const std::vector<Chunk>& chunks, int threads) {
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};
   std::mutex mutex;
@@ -174,19 +185,18 @@ void VerifyData(const ArchiveFile& file, const std::vector<Placed>& placed, int 
     if (!failed.exchange(true)) problem = text;
   };
   const auto run = [&] {
-    try {
-      while (!failed.load()) {
-        const size_t i = next.fetch_add(1);
-        if (i >= chunks.size()) return;
-        const std::string data = file.Read(chunks[i].size, chunks[i].offset);
-        if (data.size() != chunks[i].size ||
-            Sha256Hex(data.data(), data.size()) != *chunks[i].digest) {
-          fail("member " + Quoted(chunks[i].member->name) +
-               " is damaged: its sha256 differs from the manifest's");
-        }
+    while (!failed.load()) {
+      const size_t i = next.fetch_add(1);
+      if (i >= chunks.size()) return;
+      const std::string who = "member " + Quoted(chunks[i].member->name);
+      try {
+        if (ReadChunk(file, chunks[i])) continue;
+        fail(who + " is damaged: its sha256 differs from the manifest's");
+      } catch (const ffi::Error& error) {
+        fail(who + ": " + std::string(error.message()));
+      } catch (const std::exception& error) {
+        fail(who + " cannot be read: " + error.what());
       }
-    } catch (const std::exception& error) {
-      fail(error.what());
     }
   };
   std::vector<std::thread> helpers;
@@ -201,7 +211,43 @@ void VerifyData(const ArchiveFile& file, const std::vector<Placed>& placed, int 
   if (failed) ThrowArtifactError(problem);
 }
 
+/*! \brief Room for a member; its pages are there when they are written. */
+ffi::Tensor NewCopy(const Member& member) {
+  try {
+    return NewTensor(ffi::Shape({static_cast<int64_t>(member.size)}), DLDataType{kDLUInt, 8, 1});
+  } catch (const std::bad_alloc&) {
+    ThrowArtifactError("member " + Quoted(member.name) + " has " + std::to_string(member.size) +
+                       " bytes, for which there is no memory");
+  }
+}
+
+Members ReadData(const ArchiveFile& file, const std::vector<Placed>& placed, int threads) {
+  Members members;
+  std::vector<Chunk> chunks;
+  for (const Placed& p : placed) {
+    const Member& member = *p.member;
+    char* copy = nullptr;
+    if (member.name == kWeightsMember) {
+      members.weights = {p.data_at(), member.size};
+    } else {
+      const ffi::Tensor kept = members.copies[member.name] = NewCopy(member);
+      copy = static_cast<char*>(kept.data_ptr());
+    }
+    for (size_t i = 0; i < member.sha256.size(); ++i) {
+      const uint64_t at = i * kChunk;
+      chunks.push_back({&member, p.data_at() + at, std::min(kChunk, member.size - at),
+                        &member.sha256[i], copy == nullptr ? nullptr : copy + at});
+    }
+  }
+  ReadChunks(file, chunks, threads);
+  return members;
+}
+
 }  // namespace
+
+void ThrowMisdescribed(const std::string& name) {
+  ThrowArtifactError("member " + Quoted(name) + " is not described rightly in the manifest");
+}
 
 ArchiveFile::ArchiveFile(const std::string& path)
     : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), size_(0) {
@@ -214,22 +260,36 @@ ArchiveFile::ArchiveFile(const std::string& path)
   size_ = static_cast<uint64_t>(status.st_size);
 }
 
+ArchiveFile::ArchiveFile(int fd) : fd_(fcntl(fd, F_DUPFD_CLOEXEC, 0)), size_(0) {
+  struct stat status;
+  if (fd_ < 0 || fstat(fd_, &status) != 0) {
+    const int problem = errno;
+    if (fd_ >= 0) close(fd_);
+    ThrowArtifactError(std::string("the file cannot be read: ") + std::strerror(problem));
+  }
+  size_ = static_cast<uint64_t>(status.st_size);
+}
+
 ArchiveFile::~ArchiveFile() { close(fd_); }
 
-std::string ArchiveFile::Read(uint64_t size, uint64_t offset) const {
-  std::string data;
-  if (offset >= size_) return data;
-  data.resize(std::min(size, size_ - offset));
-  size_t done = 0;
-  while (done < data.size()) {
-    const ssize_t got =
-        pread(fd_, data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
+uint64_t ArchiveFile::ReadInto(char* data, uint64_t size, uint64_t offset) const {
+  uint64_t done = 0;
+  while (done < size) {
+    const ssize_t got = pread(fd_, data + done, size - done, static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) ThrowArtifactError(std::string("the file cannot be read: ") + strerror(errno));
+    if (got < 0) {
+      ThrowArtifactError(std::string("the file cannot be read: ") + std::strerror(errno));
+    }
     if (got == 0) break;
-    done += static_cast<size_t>(got);
+    done += static_cast<uint64_t>(got);
   }
-  data.resize(done);
+  return done;
+}
+
+std::string ArchiveFile::Read(uint64_t size, uint64_t offset) const {
+  if (offset >= size_) return "";
+  std::string data(std::min(size, size_ - offset), '\0');
+  data.resize(ReadInto(data.data(), data.size(), offset));
   return data;
 }
 
@@ -249,7 +309,7 @@ std::string ReadManifest(const ArchiveFile& file) {
   }
   const uint64_t size = ReadNumber(start, extra_at + 4, 8);
   const uint64_t data_at = extra_at + ReadNumber(start, kLocalHeader - 2, 2);
-  if (size > kMaxManifest || data_at + size > file.size()) {
+  if (size > kMaxManifest || data_at + size > file.size()) {  // the first bounds the sum
     ThrowArtifactError("member 'manifest.json' is damaged: it claims " + std::to_string(size) +
                        " bytes");
   }
@@ -276,8 +336,8 @@ std::optional<Signature> ReadSignature(const ArchiveFile& file) {
   return signature;
 }
 
-std::map<std::string, uint64_t> Verify(const ArchiveFile& file, const std::string& manifest,
-                                       const std::vector<Member>& members, int threads) {
+Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
+                    const std::vector<Member>& members, int threads) {
   std::set<std::string> names{kManifest};
   for (const Member& m : members) {
     if (!names.insert(m.name).second) ThrowArtifactError("the manifest lists a member twice");
@@ -286,7 +346,7 @@ std::map<std::string, uint64_t> Verify(const ArchiveFile& file, const std::strin
   for (const Member& m : members) {
     CheckName(m.name);
     if (m.sha256.size() != ChunkCount(m.size)) {
-      ThrowArtifactError("member " + Quoted(m.name) + " is not described rightly in the manifest");
+      ThrowMisdescribed(m.name);
     }
     sum += m.size;  // sizes are below 2^48: no overflow
     if (sum > file.size()) {
@@ -312,10 +372,7 @@ std::map<std::string, uint64_t> Verify(const ArchiveFile& file, const std::strin
     ThrowArtifactError("the zip directory at the end of the file is damaged");
   }
   std::vector<Placed> others(layout.placed.begin() + 1, layout.placed.end());
-  VerifyData(file, others, threads);
-  std::map<std::string, uint64_t> offsets;
-  for (const Placed& p : layout.placed) offsets[p.member->name] = p.data_at();
-  return offsets;
+  return ReadData(file, others, threads);
 }
 
 }  // namespace byoc

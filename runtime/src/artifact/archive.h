@@ -1,9 +1,22 @@
 /*!
- * \brief Reading the file format under an artifact: the C++ side of runtime/io/archive.py, which
- * tells how it is laid out and why every byte of it is known.
+ * \file archive.h
+ * \brief The file format under an artifact: an uncompressed zip whose every byte is known.
+ *
+ * \code
+ *   ┌ header │ manifest.json ┬ header │ plan.json ┬ … ┬ header, padding │ weights.bin ┐
+ *   └ central directory │ end records │ comment: sha256 of the manifest ──────────────┘
+ * \endcode
+ *
+ * The manifest lists every member with its size, CRC-32 and sha256. Names and sizes alone fix where
+ * everything lies, so a reader writes down all headers as they must be and compares them with the
+ * file: a bit that differs anywhere, padding included, is found, and no offset and no name of the
+ * file is believed. Members are read once: what is hashed is what is handed out.
+ * runtime/io/archive.py writes this format; nothing else reads it.
  */
 #ifndef BYOC_RUNTIME_ARCHIVE_H_
 #define BYOC_RUNTIME_ARCHIVE_H_
+
+#include <tvm/ffi/container/tensor.h>
 
 #include <array>
 #include <cstddef>
@@ -15,13 +28,23 @@
 
 namespace byoc {
 
-/*! \brief One file of the archive; sha256: a digest in hex per started chunk of 4 MiB. */
+/*! \brief The member whose arrays are mapped; it starts at a page of every supported system. */
+inline constexpr const char* kWeightsMember = "weights.bin";
+
+/*! \brief One file of the archive, as the manifest describes it. */
 struct Member {
+  /*! \brief Plain: letters, digits, `_ . -` and folders. */
   std::string name;
+  /*! \brief Bytes. */
   uint64_t size = 0;
+  /*! \brief As zip files have it. */
   uint32_t crc32 = 0;
+  /*! \brief A digest in hex for every started chunk of 4 MiB; at least one. */
   std::vector<std::string> sha256;
 };
+
+/*! \brief Throws byoc.ArtifactError: the manifest's entry of a member makes no sense. */
+[[noreturn]] void ThrowMisdescribed(const std::string& name);
 
 /*! \brief An ed25519 signature of the manifest. */
 struct Signature {
@@ -29,17 +52,42 @@ struct Signature {
   std::array<unsigned char, 64> value;
 };
 
-/*! \brief A file open for reading. Throws byoc.ArtifactError. */
+/*! \brief A regular file that is open for reading. */
 class ArchiveFile {
  public:
+  /*!
+   * \brief Open a file. A pipe is not waited for.
+   * \param path Where it lies.
+   * \throws byoc.ArtifactError when it cannot be opened or is no regular file.
+   */
   explicit ArchiveFile(const std::string& path);
+
+  /*!
+   * \brief Share a regular file that the caller has opened.
+   * \param fd Its number, which the caller may close afterwards.
+   * \throws byoc.ArtifactError when it is no open file.
+   */
+  explicit ArchiveFile(int fd);
+
   ~ArchiveFile();
   ArchiveFile(const ArchiveFile&) = delete;
   ArchiveFile& operator=(const ArchiveFile&) = delete;
 
   int fd() const { return fd_; }
+  /*! \brief Bytes of the file when it was opened. */
   uint64_t size() const { return size_; }
-  /*! \brief Bytes at an offset; fewer where the file ends. */
+
+  /*!
+   * \brief Read bytes into memory of the caller.
+   * \param data At least `size` bytes.
+   * \param size How many.
+   * \param offset Where they begin in the file.
+   * \return How many there are; fewer than `size` where the file ends.
+   * \throws byoc.ArtifactError when the file cannot be read.
+   */
+  uint64_t ReadInto(char* data, uint64_t size, uint64_t offset) const;
+
+  /*! \brief The same as a string. */
   std::string Read(uint64_t size, uint64_t offset) const;
 
  private:
@@ -47,18 +95,39 @@ class ArchiveFile {
   uint64_t size_;
 };
 
-/*! \brief The manifest, its hash checked; nothing else is looked at. Throws byoc.ArtifactError. */
+/*!
+ * \brief Read the manifest and compare it with its hash; nothing else is looked at.
+ * \return The bytes of manifest.json.
+ * \throws byoc.ArtifactError when the file is no artifact, is cut short, or the manifest is
+ * damaged.
+ */
 std::string ReadManifest(const ArchiveFile& file);
 
-/*! \brief The signature, not checked; none where the file has none. */
+/*! \brief Read the signature, without checking it; nothing where the file has none. */
 std::optional<Signature> ReadSignature(const ArchiveFile& file);
 
+/*! \brief The members of a file, once every byte of it has been checked. */
+struct Members {
+  /*!
+   * \brief By name, a private copy (uint8, one dimension) of the very bytes that were hashed, so
+   * that nobody who can write to the file can exchange them. All members but `kWeightsMember`.
+   */
+  std::map<std::string, tvm::ffi::Tensor> copies;
+  /*! \brief Where `kWeightsMember` begins in the file, and its bytes; nothing where it is missing.
+   */
+  std::optional<std::pair<uint64_t, uint64_t>> weights;
+};
+
 /*!
- * \brief Check every byte of the archive but the manifest: member -> offset of its data. Throws
- * byoc.ArtifactError naming the first member that is damaged.
+ * \brief Check every byte of the archive but the manifest, which has been read.
+ * \param file The archive.
+ * \param manifest What `ReadManifest` gave.
+ * \param members The members that it lists.
+ * \param threads How many threads share the hashing.
+ * \throws byoc.ArtifactError naming the first member that is damaged.
  */
-std::map<std::string, uint64_t> Verify(const ArchiveFile& file, const std::string& manifest,
-                                       const std::vector<Member>& members, int threads = 2);
+Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
+                    const std::vector<Member>& members, int threads = 2);
 
 }  // namespace byoc
 

@@ -2,10 +2,12 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <cerrno>
 #include <cstdlib>
@@ -38,43 +40,46 @@ std::optional<ffi::Function> Registered(const ManifestVendor& vendor, const char
   return ffi::Function::GetGlobal("byoc.vendor." + vendor.name + "." + part);
 }
 
-/*! \brief A file that is gone when this is. */
-class TemporaryFile {
+/*! \brief An anonymous file that nobody can write to any more; closed when this goes. */
+class SealedFile {
  public:
-  explicit TemporaryFile(const std::string& bytes) {
-    const char* root = std::getenv("TMPDIR");
-    folder_ = std::string(root != nullptr && *root != '\0' ? root : "/tmp") + "/byoc-XXXXXX";
-    if (mkdtemp(folder_.data()) == nullptr) Fail(folder_);
-    path_ = folder_ + "/host.so";
-    const int fd = open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  SealedFile(const char* data, size_t size)
+      : fd_(memfd_create("host.so", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
     size_t done = 0;
-    while (fd >= 0 && done < bytes.size()) {
-      const ssize_t wrote = write(fd, bytes.data() + done, bytes.size() - done);
+    while (fd_ >= 0 && done < size) {
+      const ssize_t wrote = write(fd_, data + done, size - done);
       if (wrote < 0 && errno == EINTR) continue;
       if (wrote <= 0) break;
       done += static_cast<size_t>(wrote);
     }
+    constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    if (fd_ >= 0 && done == size && fcntl(fd_, F_ADD_SEALS, kSeals) == 0) return;
     const int problem = errno;
-    if (fd >= 0) close(fd);
-    if (fd < 0 || done < bytes.size()) {
-      Remove();
-      errno = problem;
-      Fail(path_);
-    }
+    if (fd_ >= 0) close(fd_);
+    ThrowArtifactError("the host library does not load: no memory file of " + std::to_string(size) +
+                       " bytes: " + std::strerror(problem));
   }
-  ~TemporaryFile() { Remove(); }
-  const std::string& path() const { return path_; }
+  ~SealedFile() { close(fd_); }
+  SealedFile(const SealedFile&) = delete;
+  SealedFile& operator=(const SealedFile&) = delete;
+
+  /*!
+   * \brief A path of the file that this process has never used before.
+   *
+   * The loader takes a path that it knows for the library that it knows, and file numbers return
+   * when files are closed. "/." changes a path and not where it leads: a counter, bit by bit.
+   */
+  std::string path() const {
+    static std::atomic<uint32_t> used{0};
+    std::string path = "/proc";
+    for (uint32_t number = used.fetch_add(1), bit = 0; bit < 32; ++bit) {
+      path += (number >> bit & 1) != 0 ? "/." : "/";
+    }
+    return path + "/self/fd/" + std::to_string(fd_);
+  }
 
  private:
-  [[noreturn]] static void Fail(const std::string& path) {
-    ThrowArtifactError("the host library does not load: cannot write " + path + ": " +
-                       std::strerror(errno) + "; set TMPDIR to a folder with room");
-  }
-  void Remove() {
-    unlink(path_.c_str());
-    rmdir(folder_.c_str());
-  }
-  std::string folder_, path_;
+  int fd_;
 };
 
 }  // namespace
@@ -158,11 +163,14 @@ ffi::Function LoadVendor(const ManifestVendor& vendor, const std::vector<std::st
   return *init;
 }
 
-ffi::Module LoadHost(const std::string& bytes) {
-  const TemporaryFile file(bytes);
-  thread_pool::Install();
+ffi::Module LoadHost(const char* data, size_t size) {
+  const SealedFile file(data, size);
+  thread_pool::Install();  // libraries ask for it when they are loaded
+  // By name, since the path of an open file has no suffix to tell what it is.
+  static const ffi::Function load =
+      ffi::Function::GetGlobalRequired("ffi.Module.load_from_file.so");
   try {
-    return ffi::Module::LoadFromFile(file.path());  // the mapping outlives the file
+    return load(file.path(), "so").cast<ffi::Module>();  // the mapping outlives the file
   } catch (const ffi::Error& error) {
     ThrowArtifactError("the host library does not load: " + std::string(error.message()));
   }

@@ -1,10 +1,14 @@
-/*! \brief Native code of a model: vendors' libraries of this machine, and its host library. */
+/*!
+ * \file libraries.h
+ * \brief Native code of a model: vendors' libraries of this machine, and its host library.
+ */
 #ifndef BYOC_RUNTIME_LIBRARIES_H_
 #define BYOC_RUNTIME_LIBRARIES_H_
 
 #include <tvm/ffi/extra/module.h>
 #include <tvm/ffi/function.h>
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -16,20 +20,36 @@ namespace byoc {
 [[noreturn]] void ThrowVendorError(const std::string& message);
 
 /*!
- * \brief Folders where vendors' libraries are looked for, in order: `given` (joined by ':'), the
- * environment's BYOC_LIBRARY_PATH, the folder of this library.
+ * \brief Folders where vendors' libraries are looked for.
+ * \param given Folders joined by ':'; may be null.
+ * \return In order: `given`, the environment's BYOC_LIBRARY_PATH, the folder of this library.
  */
 std::vector<std::string> LibraryFolders(const char* given);
 
-/*! \brief Throws byoc.VendorError when the vendor cannot be used from C; loads nothing. */
+/*!
+ * \brief See whether a vendor can be used from C, without loading anything.
+ * \throws byoc.VendorError saying what is missing and where it was looked for.
+ */
 void CheckVendor(const ManifestVendor& vendor, const std::vector<std::string>& folders);
 
-/*! \brief The vendor's `init`; its library is loaded unless it is there already, and stays. */
+/*!
+ * \brief Load a vendor's library, unless it is there already; it stays.
+ * \return The vendor's `init`, see byoc/vendor.h.
+ * \throws byoc.VendorError
+ */
 tvm::ffi::Function LoadVendor(const ManifestVendor& vendor,
                               const std::vector<std::string>& folders);
 
-/*! \brief The bytes of a shared object as a module. Throws byoc.ArtifactError. */
-tvm::ffi::Module LoadHost(const std::string& bytes);
+/*!
+ * \brief Load a shared object from memory, for as long as the module lives.
+ *
+ * The bytes are written to an anonymous file that is then sealed: no other process can change what
+ * is loaded, and no folder need be writable.
+ * \param data The bytes of the shared object.
+ * \param size How many.
+ * \throws byoc.ArtifactError when it does not load.
+ */
+tvm::ffi::Module LoadHost(const char* data, size_t size);
 
 }  // namespace byoc
 

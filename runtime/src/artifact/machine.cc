@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "core/errors.h"
+#include "core/text.h"
 
 namespace byoc {
 namespace {
@@ -51,6 +52,46 @@ std::string Minor(const std::string& version) {
   return version.substr(0, first == std::string::npos ? first : version.find('.', first + 1));
 }
 
+std::string TvmProblem(const Manifest& manifest, const std::string& have) {
+  const std::string tvm = Printable(manifest.tvm);
+  if (have.empty()) {
+    return "the model runs on TVM's VM: install apache-tvm==" + (tvm.empty() ? "0.27.*" : tvm);
+  }
+  if (Minor(have) == Minor(tvm)) return "";
+  return "the VM bytecode was compiled by apache-tvm " + tvm + ", " + have +
+         " is installed; compile the model again, or install apache-tvm==" + Minor(tvm) + ".*";
+}
+
+std::string TvmFfiProblem(const Manifest& manifest) {
+  const std::string have = TvmFfiVersion(), wanted = Printable(manifest.tvm_ffi);
+  if (Minor(have) == Minor(wanted)) return "";
+  return "the host library was compiled against apache-tvm-ffi " + wanted + ", " + have +
+         " is installed; compile the model again, or install apache-tvm-ffi==" + Minor(wanted) +
+         ".*";
+}
+
+std::string CpuProblem(const ManifestTarget& target) {
+  const std::string cpu = Printable(target.cpu);
+  const std::string machine = target.triple.substr(0, target.triple.find('-'));
+  utsname name;
+  uname(&name);
+  if (!machine.empty() && machine != name.machine) {
+    return "the file was compiled for " + Printable(machine) + " (" + cpu + "), this is " +
+           name.machine;
+  }
+  if (CpuFeatures().empty()) return "";
+  std::string missing;
+  for (const std::string& feature :
+       std::set<std::string>(target.features.begin(), target.features.end())) {
+    if (CpuFeatures().count(feature) != 0) continue;
+    missing += (missing.empty() ? "" : ", ") + Printable(feature);
+  }
+  if (missing.empty()) return "";
+  return "the host library was compiled for CPU '" + cpu +
+         "' and needs features that this CPU lacks: " + missing +
+         "; compile the model on this machine";
+}
+
 }  // namespace
 
 const std::set<std::string>& CpuFeatures() {
@@ -65,35 +106,25 @@ std::string TvmFfiVersion() {
          std::to_string(version.patch);
 }
 
-void CheckMachine(const Manifest& manifest) {
-  if (!manifest.has_host) return;
-  const std::string have = TvmFfiVersion(), wanted = Minor(manifest.tvm_ffi);
-  if (Minor(have) != wanted) {
-    ThrowArtifactError("the host library was compiled against apache-tvm-ffi " + manifest.tvm_ffi +
-                       ", " + have + " is installed; compile the model again, or install " +
-                       "apache-tvm-ffi==" + wanted + ".*");
+std::vector<Fit> FitMachine(const Manifest& manifest, const std::string& tvm) {
+  std::vector<Fit> fits;
+  if (!manifest.is_plan) {
+    fits.push_back({"tvm", "apache-tvm " + Printable(manifest.tvm), TvmProblem(manifest, tvm)});
   }
-  if (!manifest.target) return;
-  const std::string& triple = manifest.target->triple;
-  const std::string machine = triple.substr(0, triple.find('-'));
-  utsname name;
-  uname(&name);
-  if (!machine.empty() && machine != name.machine) {
-    ThrowArtifactError("the file was compiled for " + machine + " (" + manifest.target->cpu +
-                       "), this is " + name.machine);
+  if (!manifest.has_host) return fits;
+  fits.push_back(
+      {"tvm-ffi", "apache-tvm-ffi " + Printable(manifest.tvm_ffi), TvmFfiProblem(manifest)});
+  for (const ManifestTarget& target : manifest.targets) {
+    fits.push_back(
+        {"cpu", Printable(target.cpu) + ", " + Printable(target.triple), CpuProblem(target)});
   }
-  if (CpuFeatures().empty()) return;
-  std::string missing;
-  const std::set<std::string> needed(manifest.target->features.begin(),
-                                     manifest.target->features.end());
-  for (const std::string& feature : needed) {
-    if (CpuFeatures().count(feature) != 0) continue;
-    missing += (missing.empty() ? "" : ", ") + feature;
+  return fits;
+}
+
+void CheckMachine(const Manifest& manifest, const std::string& tvm) {
+  for (const Fit& fit : FitMachine(manifest, tvm)) {
+    if (!fit.problem.empty()) ThrowArtifactError(fit.problem);
   }
-  if (missing.empty()) return;
-  ThrowArtifactError("the host library was compiled for CPU '" + manifest.target->cpu +
-                     "' and needs features that this CPU lacks: " + missing +
-                     "; compile the model on this machine");
 }
 
 }  // namespace byoc

@@ -1,13 +1,27 @@
-/*! \brief Does an artifact fit this machine: the C++ side of runtime/io/cpu.py and its checks. */
+/*!
+ * \file machine.h
+ * \brief Does an artifact fit this machine: its versions and its CPU, told by its manifest.
+ */
 #ifndef BYOC_RUNTIME_MACHINE_H_
 #define BYOC_RUNTIME_MACHINE_H_
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "artifact/manifest.h"
 
 namespace byoc {
+
+/*! \brief One thing that was compared with this machine. */
+struct Fit {
+  /*! \brief "tvm", "tvm-ffi" or "cpu". */
+  std::string subject;
+  /*! \brief What the file was made for. */
+  std::string wanted;
+  /*! \brief Why it does not run here, and what to do; empty when it does. */
+  std::string problem;
+};
 
 /*! \brief Features of this CPU in LLVM's names ("avx512f"); empty where the system is silent. */
 const std::set<std::string>& CpuFeatures();
@@ -15,8 +29,17 @@ const std::set<std::string>& CpuFeatures();
 /*! \brief Version of the tvm-ffi library in this process, "0.1.14". */
 std::string TvmFfiVersion();
 
-/*! \brief Throws byoc.ArtifactError when host code of this artifact cannot run here. */
-void CheckMachine(const Manifest& manifest);
+/*!
+ * \brief Compare versions and CPU with what the code of a file needs.
+ * \param manifest Of the file.
+ * \param tvm Version of the installed apache-tvm, empty when there is none; it counts for bytecode
+ * of TVM's VM only.
+ * \return What was compared, in the order it matters; nothing where the file holds no such code.
+ */
+std::vector<Fit> FitMachine(const Manifest& manifest, const std::string& tvm);
+
+/*! \brief Throws byoc.ArtifactError with the first problem that `FitMachine` finds. */
+void CheckMachine(const Manifest& manifest, const std::string& tvm);
 
 }  // namespace byoc
 

@@ -1,10 +1,12 @@
 #include "artifact/manifest.h"
 
-#include <cstdlib>
+#include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "core/errors.h"
 #include "core/json_view.h"
+#include "core/text.h"
 
 namespace byoc {
 namespace {
@@ -40,7 +42,7 @@ ManifestVendor ReadVendor(const std::string& name, const JsonView& json) {
   vendor.options = json["options"].Text();
   const std::string runtime = json["runtime"].String();
   if (runtime != "native" && runtime != "python") {
-    json["runtime"].Fail("unknown '" + runtime + "'; legal: native, python");
+    json["runtime"].Fail("unknown " + Quoted(runtime) + "; legal: native, python");
   }
   vendor.is_native = runtime == "native";
   const auto text = [&](const char* key, const char* fallback) {
@@ -53,17 +55,40 @@ ManifestVendor ReadVendor(const std::string& name, const JsonView& json) {
   return vendor;
 }
 
+/*! \brief The number that up to eight hex digits spell; nothing for any other text. */
+std::optional<uint32_t> ReadHex(const std::string& text) {
+  uint32_t value = 0;
+  for (const char c : text) {
+    const bool letter = c >= 'a' && c <= 'f';
+    if (!letter && (c < '0' || c > '9')) return std::nullopt;
+    value = value << 4 | static_cast<uint32_t>(letter ? c - 'a' + 10 : c - '0');
+  }
+  return text.empty() || text.size() > 8 ? std::nullopt : std::optional<uint32_t>(value);
+}
+
 Member ReadMember(const JsonView& json) {
   Member member;
   member.name = json["name"].String();
-  member.size = static_cast<uint64_t>(json["size"].Int(0, kMaxBytes));
-  const std::string crc = json["crc32"].String();
-  char* end = nullptr;
-  const unsigned long value = std::strtoul(crc.c_str(), &end, 16);
-  if (crc.empty() || crc.size() > 8 || *end != '\0') json["crc32"].Fail("not a hex number");
-  member.crc32 = static_cast<uint32_t>(value);
+  const std::optional<int64_t> size = json["size"].TryInt(0, kMaxBytes);
+  const std::optional<uint32_t> crc = ReadHex(json["crc32"].String());
+  if (!size || !crc) ThrowMisdescribed(member.name);
+  member.size = static_cast<uint64_t>(*size);
+  member.crc32 = *crc;
   member.sha256 = json["sha256"].Strings();
   return member;
+}
+
+/*! \brief Add the target of a program, unless it is none or known. */
+void ReadTarget(const JsonView& program, std::vector<ManifestTarget>* targets) {
+  const std::optional<JsonView> json = program.Find("target");
+  if (!json) return;
+  ManifestTarget target{(*json)["triple"].String(), (*json)["cpu"].String(),
+                        (*json)["features"].Strings()};
+  const auto same = [&](const ManifestTarget& other) {
+    return std::tie(other.triple, other.cpu, other.features) ==
+           std::tie(target.triple, target.cpu, target.features);
+  };
+  if (std::none_of(targets->begin(), targets->end(), same)) targets->push_back(std::move(target));
 }
 
 void ReadHealing(const JsonView& json, Manifest* manifest) {
@@ -112,7 +137,7 @@ Manifest ParseManifest(const std::string& text) {
     const std::optional<JsonView> writer = json.Find("byoc");
     ThrowArtifactError("the file has format " + std::to_string(format) +
                        ", this byoc reads format " + std::to_string(kNewestFormat) +
-                       " (it was written by byoc " + (writer ? writer->String() : "?") +
+                       " (it was written by byoc " + (writer ? Printable(writer->String()) : "?") +
                        "); compile the model again, or install that release");
   }
   Manifest manifest;
@@ -124,25 +149,29 @@ Manifest ParseManifest(const std::string& text) {
   manifest.outputs = ReadPorts(json["outputs"]);
   const std::string body = json["body"].String();
   if (body != "plan" && body != "vm") {
-    json["body"].Fail("unknown '" + body + "'; legal: plan, vm");
+    json["body"].Fail("unknown " + Quoted(body) + "; legal: plan, vm");
   }
   manifest.is_plan = body == "plan";
   manifest.has_host = json["has_host"].Bool();
-  if (const std::optional<JsonView> target = json.Find("target")) {
-    manifest.target = ManifestTarget{(*target)["triple"].String(), (*target)["cpu"].String(),
-                                     (*target)["features"].Strings()};
+  ReadTarget(json, &manifest.targets);
+  if (const std::optional<JsonView> shapes = json.Find("shapes")) {
+    for (const JsonView& program : shapes->Items()) ReadTarget(program, &manifest.targets);
   }
   for (const auto& [name, vendor] : json["vendors"].Fields()) {
     manifest.vendors.push_back(ReadVendor(name, vendor));
   }
+  std::set<std::string> segments;
   for (const JsonView& item : json["segments"].Items()) {
-    manifest.segments.push_back(
-        {item["name"].String(), item["vendor"].String(), ReadNumbers(item["constants"])});
+    const std::string name = item["name"].String();
+    if (!segments.insert(name).second) {
+      ThrowArtifactError("two segments are called " + Quoted(name));
+    }
+    manifest.segments.push_back({name, item["vendor"].String(), ReadNumbers(item["constants"])});
   }
   manifest.constants = ReadNumbers(json["constants"]);
   for (const JsonView& item : json["arrays"].Items()) {
-    manifest.arrays.push_back({item["dtype"].String(), item["shape"].Ints(0, kMaxBytes),
-                               item["offset"].Int(0, kMaxBytes)});
+    manifest.arrays.push_back({item["dtype"].String(), item["shape"].Ints(INT64_MIN, INT64_MAX),
+                               item["offset"].Int(INT64_MIN, INT64_MAX)});
   }
   if (format >= 2) ReadHealing(json, &manifest);
   if (format >= 3) ReadIsolation(json, &manifest);

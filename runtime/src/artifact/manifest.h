@@ -1,4 +1,9 @@
-/*! \brief The manifest of an artifact: the C++ side of runtime/io/manifest.py. */
+/*!
+ * \file manifest.h
+ * \brief The manifest of an artifact: what the file holds and what it needs.
+ *
+ * runtime/io/manifest.py writes it, and makes Python's values of text that was checked here.
+ */
 #ifndef BYOC_RUNTIME_MANIFEST_H_
 #define BYOC_RUNTIME_MANIFEST_H_
 
@@ -14,51 +19,66 @@
 
 namespace byoc {
 
-/*! \brief The newest format that is read; must equal NEWEST_FORMAT of runtime/io/manifest.py. */
+/*! \brief The newest format that is read; those from 1 on are, too. See FORMAT_VERSION of
+ * runtime/io/manifest.py for what each has brought. */
 inline constexpr int64_t kNewestFormat = 5;
 
-/*! \brief A named input or output; a symbolic dimension is -1. */
+/*! \brief A named input or output of the model; a symbolic dimension is -1. */
 struct ManifestPort {
   std::string name;
   std::vector<int64_t> shape;
   std::string dtype;
 };
 
+/*! \brief A vendor as the program was compiled for it. */
 struct ManifestVendor {
   std::string name;
   std::string version;
-  std::string options;  // JSON
+  /*! \brief JSON, as its `init` gets them. */
+  std::string options;
+  /*! \brief A shared library, not a module of Python. */
   bool is_native;
   std::string processor;
-  std::string library;  // of a native one: lib<library>.so
+  /*! \brief Of a native one: lib<library>.so of the distribution `package`. */
+  std::string library;
   std::string package;
 };
 
+/*! \brief A segment; its blob is the member segments/<name>.bin. */
 struct ManifestSegment {
   std::string name;
   std::string vendor;
-  std::vector<size_t> constants;  // array numbers
+  /*! \brief Array numbers. */
+  std::vector<size_t> constants;
 };
 
+/*! \brief An array in `kWeightsMember`. Not checked: see artifact/weights.h. */
 struct ManifestArray {
   std::string dtype;
   std::vector<int64_t> shape;
+  /*! \brief Bytes into the member. */
   int64_t offset;
 };
 
+/*! \brief The machine that the host library was compiled for, in LLVM's words. */
 struct ManifestTarget {
   std::string triple;
   std::string cpu;
   std::vector<std::string> features;
 };
 
+/*! \brief What of manifest.json decides whether and how a model runs without Python, and whether it
+ * may be loaded at all. */
 struct Manifest {
+  /*! \brief Versions of the packages that wrote the file. */
   std::string byoc, tvm, tvm_ffi;
   std::string name;
   std::vector<ManifestPort> inputs, outputs;
+  /*! \brief A plan (static shapes), not bytecode of TVM's VM. */
   bool is_plan;
   bool has_host;
-  std::optional<ManifestTarget> target;
+  /*! \brief Of the host library, then those of the plans for some sizes; all distinct. */
+  std::vector<ManifestTarget> targets;
   std::vector<ManifestVendor> vendors;
   std::vector<ManifestSegment> segments;
   std::vector<size_t> constants;
@@ -72,11 +92,16 @@ struct Manifest {
   std::vector<std::string> isolated;           // vendors that run in a process of their own
   std::vector<Member> members;
 
+  /*! \brief The vendor of that name; null when the program has none. */
   const ManifestVendor* Vendor(const std::string& name) const;
 };
 
-/*! \brief Throws byoc.ArtifactError; the format version is looked at before anything else. */
-Manifest ParseManifest(const std::string& json);
+/*!
+ * \brief Read a manifest; its format version is looked at before anything else.
+ * \param text What `ReadManifest` gave.
+ * \throws byoc.ArtifactError naming the place that is wrong.
+ */
+Manifest ParseManifest(const std::string& text);
 
 }  // namespace byoc
 

@@ -5,14 +5,14 @@
 #include "artifact/signature.h"
 
 #include <dlfcn.h>
-#include <tvm/ffi/error.h>
 
-#include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 
 #include "core/errors.h"
+#include "core/text.h"
 
 namespace byoc {
 namespace {
@@ -112,18 +112,24 @@ bool Verifies(const Crypto& crypto, const std::string& message, const Signature&
 }  // namespace
 
 PublicKey ReadPublicKey(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) TVM_FFI_THROW(ValueError) << "cannot read the key " << path;
   std::ostringstream text;
-  text << file.rdbuf();
+  std::ifstream file(path, std::ios::binary);
+  if (!file || !(text << file.rdbuf())) {
+    ThrowOptionError("cannot read the key " + Printable(path) + ": " + std::strerror(errno));
+  }
+  const std::string data = DecodePem(text.str(), "PUBLIC KEY");
+  if (data.empty()) {
+    ThrowOptionError(Printable(path) +
+                     " holds no public key in PEM form (-----BEGIN PUBLIC KEY-----)");
+  }
   // RFC 8410: a fixed head, then the key.
   static const unsigned char kHead[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
                                         0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
-  const std::string data = DecodePem(text.str(), "PUBLIC KEY");
   PublicKey key;
   if (data.size() != sizeof(kHead) + key.size() ||
       std::memcmp(data.data(), kHead, sizeof(kHead)) != 0) {
-    TVM_FFI_THROW(ValueError) << path << " holds no ed25519 public key in PEM form";
+    ThrowOptionError(Printable(path) +
+                     " holds a key of another kind, expected an ed25519 public key");
   }
   std::memcpy(key.data(), data.data() + sizeof(kHead), key.size());
   return key;

@@ -1,6 +1,6 @@
 /*
- * What Python sees, apart from the VM, workers and bindings. Calls arrive with Python's global lock
- * released.
+ * What Python sees, apart from artifacts, the VM, workers and bindings. Calls arrive with Python's
+ * global lock released.
  */
 #include <tvm/ffi/reflection/registry.h>
 

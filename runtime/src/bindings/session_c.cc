@@ -50,6 +50,7 @@ byoc_status StatusOf(const std::string& kind) {
   if (kind == "byoc.VendorError") return BYOC_ERROR_VENDOR;
   if (kind == "byoc.InputError") return BYOC_ERROR_INPUT;
   if (kind == "byoc.ExecutionError") return BYOC_ERROR_EXECUTION;
+  if (kind == "byoc.OptionError") return BYOC_ERROR_ARGUMENT;
   return kind == "ValueError" || kind == "TypeError" ? BYOC_ERROR_ARGUMENT : BYOC_ERROR_INTERNAL;
 }
 

@@ -13,6 +13,11 @@ namespace byoc {
   throw tvm::ffi::Error("byoc.ArtifactError", message, "");
 }
 
+/*! \brief What a caller asked for is not legal. */
+[[noreturn]] inline void ThrowOptionError(const std::string& message) {
+  throw tvm::ffi::Error("byoc.OptionError", message, "");
+}
+
 /*! \brief A task failed at run time. */
 [[noreturn]] inline void ThrowExecutionError(const std::string& message) {
   throw tvm::ffi::Error("byoc.ExecutionError", message, "");

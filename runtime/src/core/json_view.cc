@@ -1,16 +1,24 @@
 #include "core/json_view.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "core/errors.h"
+#include "core/text.h"
 
 namespace byoc {
 
 namespace {
 
-/*! \brief Depth of brackets outside strings; the parser recurses once per level. */
-size_t Depth(const std::string& text) {
-  size_t depth = 0, deepest = 0;
+/*! \brief What can be told of a document before it is parsed. */
+struct Outline {
+  size_t depth = 0;   // of brackets; the parser recurses once per level
+  size_t fields = 0;  // keys of all objects: the colons outside strings
+};
+
+Outline OutlineOf(const std::string& text) {
+  Outline outline;
+  size_t depth = 0;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -22,28 +30,47 @@ size_t Depth(const std::string& text) {
       }
     } else if (c == '"') {
       in_string = true;
+    } else if (c == ':') {
+      ++outline.fields;
     } else if (c == '[' || c == '{') {
-      if (++depth > deepest) deepest = depth;
+      outline.depth = std::max(outline.depth, ++depth);
     } else if ((c == ']' || c == '}') && depth > 0) {
       --depth;
     }
   }
-  return deepest;
+  return outline;
+}
+
+/*! \brief Keys of all objects within a value. */
+size_t CountFields(const tvm::ffi::Any& value) {
+  size_t count = 0;
+  if (const auto object = value.as<tvm::ffi::json::Object>()) {
+    count += object->size();
+    for (const auto& [key, inner] : *object) count += CountFields(inner);
+  } else if (const auto array = value.as<tvm::ffi::json::Array>()) {
+    for (const tvm::ffi::Any& inner : *array) count += CountFields(inner);
+  }
+  return count;
 }
 
 }  // namespace
 
 JsonView JsonView::Parse(const std::string& text, std::string what) {
   constexpr size_t kMaxDepth = 64;
-  if (Depth(text) > kMaxDepth) ThrowArtifactError(what + ": JSON nested too deeply");
+  const Outline outline = OutlineOf(text);
+  if (outline.depth > kMaxDepth) ThrowArtifactError(what + ": JSON nested too deeply");
+  if (!IsUtf8(text)) ThrowArtifactError(what + ": not valid JSON: not UTF-8");
   tvm::ffi::String error;
   tvm::ffi::Any value = tvm::ffi::json::Parse(tvm::ffi::String(text), &error);
   if (error.size() != 0) ThrowArtifactError(what + ": not valid JSON: " + std::string(error));
+  if (CountFields(value) != outline.fields) {
+    ThrowArtifactError(what + ": not valid JSON: an object has a key twice");
+  }
   return JsonView(std::move(value), std::move(what));
 }
 
 void JsonView::Fail(const std::string& problem) const {
-  ThrowArtifactError(path_ + ": " + problem);
+  ThrowArtifactError(Printable(path_) + ": " + problem);
 }
 
 JsonView JsonView::operator[](const char* key) const {
@@ -93,6 +120,12 @@ int64_t JsonView::Int(int64_t low, int64_t high) const {
          std::to_string(high));
   }
   return number;
+}
+
+std::optional<int64_t> JsonView::TryInt(int64_t low, int64_t high) const {
+  if (value_.type_index() != tvm::ffi::TypeIndex::kTVMFFIInt) return std::nullopt;
+  const int64_t number = value_.cast<int64_t>();
+  return number < low || number > high ? std::nullopt : std::optional<int64_t>(number);
 }
 
 double JsonView::Double() const {

@@ -17,7 +17,11 @@ namespace byoc {
 /*! \brief A JSON value and where it stands ("tasks[3].args"). Throws byoc.ArtifactError. */
 class JsonView {
  public:
-  /*! \brief Parse a document; `what` names it in messages ("plan"). */
+  /*!
+   * \brief Parse a document; `what` names it in messages ("plan").
+   *
+   * An object that has a key twice is refused: two readers could understand it in two ways.
+   */
   static JsonView Parse(const std::string& text, std::string what);
 
   JsonView operator[](const char* key) const;
@@ -29,6 +33,8 @@ class JsonView {
   std::vector<JsonView> Items() const;
   /*! \brief An integer within [low, high]. */
   int64_t Int(int64_t low, int64_t high) const;
+  /*! \brief The same, or nothing where the value is anything else. */
+  std::optional<int64_t> TryInt(int64_t low, int64_t high) const;
   /*! \brief A number, whole or not. */
   double Double() const;
   bool Bool() const;

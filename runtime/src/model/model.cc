@@ -1,21 +1,17 @@
 #include "model/model.h"
 
-#include <tvm/ffi/c_api.h>
-
-#include <algorithm>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <utility>
 
-#include "artifact/archive.h"
+#include "artifact/artifact_file.h"
 #include "artifact/libraries.h"
 #include "artifact/machine.h"
-#include "artifact/sha256.h"
 #include "artifact/signature.h"
 #include "core/errors.h"
 #include "core/json_view.h"
-#include "core/mapping.h"
-#include "core/tensors.h"
+#include "core/text.h"
 #include "core/thread_pool.h"
 #include "guard/guard.h"
 #include "plan/assemble.h"
@@ -27,32 +23,6 @@ namespace byoc {
 namespace ffi = tvm::ffi;
 
 namespace {
-
-DLDataType ParseDtype(const std::string& name) {
-  try {
-    return ffi::StringToDLDataType(name);
-  } catch (const ffi::Error&) {
-    ThrowArtifactError("array table: unknown dtype '" + name + "'");
-  }
-}
-
-/*! \brief The array of an entry as a view of the mapped weights. */
-ffi::Tensor ViewArray(const ffi::Tensor& weights, uint64_t size, const ManifestArray& entry) {
-  constexpr int64_t kAlignment = 64;
-  const DLDataType dtype = ParseDtype(entry.dtype);
-  const uint64_t bytes = NumBytes(entry.shape.data(), entry.shape.size(), dtype);
-  if (entry.offset % kAlignment != 0) {
-    ThrowArtifactError("array table: an offset of " + std::to_string(entry.offset) +
-                       " is not legal");
-  }
-  const ffi::ShapeView shape(entry.shape.data(), entry.shape.size());
-  if (bytes == 0) return NewTensor(shape, dtype);
-  if (bytes > size || static_cast<uint64_t>(entry.offset) > size - bytes) {
-    ThrowArtifactError("array table: an array reaches beyond " + std::to_string(size) +
-                       " bytes of weights");
-  }
-  return WrapMemory(static_cast<char*>(weights.data_ptr()) + entry.offset, shape, dtype, weights);
-}
 
 /*! \brief The plan's ports are those the manifest declares. */
 void CheckPorts(const char* kind, const std::vector<PlanPort>& ports, const Plan& plan,
@@ -92,34 +62,33 @@ Registry& Models() {
 std::shared_ptr<const Model> Model::Load(const std::string& path, const Options& options) {
   std::optional<PublicKey> trusted;
   if (options.require_signature != nullptr) trusted = ReadPublicKey(options.require_signature);
-  const ArchiveFile file(path);
   try {
-    const std::string data = ReadManifest(file);
-    if (trusted) CheckSignature(data, ReadSignature(file), *trusted);
-    Manifest manifest = ParseManifest(data);
+    ArtifactFile file(path);
+    if (trusted) file.CheckSignature(*trusted);
+    const Manifest& manifest = file.manifest();
     if (!manifest.is_plan) {
-      ThrowArtifactError("model '" + manifest.name + "' has symbolic shapes or control flow and " +
-                         "runs on TVM's VM, which byoc drives from Python only; compile it with " +
-                         "fixed shapes, or load it in Python");
+      ThrowArtifactError("model " + Quoted(manifest.name) +
+                         " has symbolic shapes or control flow and runs on TVM's VM, which byoc "
+                         "drives from Python only; compile it with fixed shapes, or load it in "
+                         "Python");
     }
-    CheckMachine(manifest);
+    CheckMachine(manifest, /*tvm=*/"");
     const std::vector<std::string> folders = LibraryFolders(options.library_path);
     for (const ManifestVendor& vendor : manifest.vendors) CheckVendor(vendor, folders);
     if (options.isolation && !manifest.isolated.empty()) {
-      ThrowVendorError("vendor '" + manifest.isolated[0] + "' is to run in a process of its own, " +
-                       "which only Python starts; set byoc_options.no_isolation to run it in " +
-                       "this process, or load the file in Python");
+      ThrowVendorError("vendor " + Quoted(manifest.isolated[0]) +
+                       " is to run in a process of its own, which only Python starts; set "
+                       "byoc_options.no_isolation to run it in this process, or load the file in "
+                       "Python");
     }
-    const std::map<std::string, uint64_t> offsets = Verify(file, data, manifest.members);
-    // The manifest holds the hash of all the rest: equal manifests are equal files.
-    const std::string key = Sha256Hex(data.data(), data.size()) + " threads " +
-                            std::to_string(thread_pool::NumThreads());
+    file.Verify();
+    const std::string key = file.digest() + " threads " + std::to_string(thread_pool::NumThreads());
     Registry& registry = Models();
     // Held while a model loads: the next session of the same file waits for it and shares it.
     std::lock_guard<std::mutex> lock(registry.mutex);
     if (std::shared_ptr<const Model> known = registry.models[key].lock()) return known;
-    std::shared_ptr<Model> model(new Model(std::move(manifest)));
-    model->Read(file, offsets, folders);
+    std::shared_ptr<Model> model(new Model(manifest));
+    model->Read(&file, folders);
     for (auto it = registry.models.begin(); it != registry.models.end();) {
       it = it->second.expired() ? registry.models.erase(it) : std::next(it);
     }
@@ -127,38 +96,23 @@ std::shared_ptr<const Model> Model::Load(const std::string& path, const Options&
     return model;
   } catch (const ffi::Error& error) {
     if (std::string(error.kind()) != "byoc.ArtifactError") throw;
-    ThrowArtifactError(path + ": " + std::string(error.message()));
+    ThrowArtifactError(Printable(path) + ": " + std::string(error.message()));
   }
 }
 
-void Model::Read(const ArchiveFile& file, const std::map<std::string, uint64_t>& offsets,
-                 const std::vector<std::string>& folders) {
-  std::map<std::string, uint64_t> sizes;
-  for (const Member& member : manifest_.members) sizes[member.name] = member.size;
-  const auto read = [&](const std::string& name) {
-    const auto it = sizes.find(name);
-    if (it == sizes.end()) ThrowArtifactError("member '" + name + "' is missing");
-    return file.Read(it->second, offsets.at(name));
-  };
-  const auto weights = sizes.find("weights.bin");
-  if (weights == sizes.end()) ThrowArtifactError("member 'weights.bin' is missing");
-  const ffi::Tensor mapped =
-      weights->second == 0 ? NewTensor(ffi::Shape({0}), DLDataType{kDLUInt, 8, 1})
-                           : MapFile(file.fd(), static_cast<int64_t>(offsets.at("weights.bin")),
-                                     static_cast<int64_t>(weights->second));
-  for (const ManifestArray& entry : manifest_.arrays) {
-    arrays_.push_back(ViewArray(mapped, weights->second, entry));
-  }
-  plan_ = read("plan.json");
+void Model::Read(ArtifactFile* file, const std::vector<std::string>& folders) {
+  for (size_t i = 0; i < manifest_.arrays.size(); ++i) arrays_.push_back(file->Array(i));
+  plan_ = ToString(file->Take("plan.json"));
   constants_ = Pick(manifest_.constants, "the plan");
   for (const auto& [name, numbers] : manifest_.twins) {
-    twins_[name] = {read("twins/" + name + ".json"),
-                    Pick(numbers, "the twin of segment '" + name + "'")};
+    twins_[name] = {ToString(file->Take("twins/" + name + ".json")),
+                    Pick(numbers, "the twin of segment " + Quoted(name))};
   }
   if (manifest_.has_host) {
-    const std::string host = read("host.so");
-    memory_.code += host.size();
-    host_ = LoadHost(host);
+    const ffi::Tensor host = file->Take("host.so");
+    const auto size = static_cast<size_t>(host.shape()[0]);
+    memory_.code += size;
+    host_ = LoadHost(static_cast<const char*>(host.data_ptr()), size);
   }
   std::set<size_t> in_use(manifest_.constants.begin(), manifest_.constants.end());
   for (const ManifestSegment& segment : manifest_.segments) {
@@ -166,11 +120,8 @@ void Model::Read(const ArchiveFile& file, const std::map<std::string, uint64_t>&
       ThrowArtifactError("segment '" + segment.name + "' needs vendor '" + segment.vendor +
                          "', which the program does not list");
     }
-    if (vendors_.count(segment.name) != 0) {
-      ThrowArtifactError("two segments are called '" + segment.name + "'");
-    }
     vendors_.Set(segment.name, segment.vendor);
-    const std::string blob = read("segments/" + segment.name + ".bin");
+    const ffi::Tensor blob = file->Take("segments/" + segment.name + ".bin");
     const auto refused = manifest_.refused.find(segment.name);
     if (refused != manifest_.refused.end()) {
       missing_[segment.name] = {"build", refused->second};
@@ -203,7 +154,7 @@ ffi::Array<ffi::Tensor> Model::Pick(const std::vector<size_t>& numbers,
   return picked;
 }
 
-ffi::Function Model::BindVendor(const ManifestSegment& segment, const std::string& blob,
+ffi::Function Model::BindVendor(const ManifestSegment& segment, const ffi::Tensor& blob,
                                 const std::vector<std::string>& folders, std::set<size_t>* in_use) {
   const ManifestVendor& vendor = *manifest_.Vendor(segment.vendor);
   const ffi::Function init = LoadVendor(vendor, folders);
@@ -211,11 +162,13 @@ ffi::Function Model::BindVendor(const ManifestSegment& segment, const std::strin
       Pick(segment.constants, "segment '" + segment.name + "'");
   const std::string who = "vendor '" + vendor.name + "', segment '" + segment.name + "'";
   try {
-    Binding binding = BindSegment(vendor.processor, init, ffi::Bytes(blob.data(), blob.size()),
+    const auto size = static_cast<size_t>(blob.shape()[0]);
+    Binding binding = BindSegment(vendor.processor, init,
+                                  ffi::Bytes(static_cast<const char*>(blob.data_ptr()), size),
                                   constants, vendor.options);
     memory_.packed += binding.packed;
     memory_.workspace += binding.workspace;
-    memory_.code += blob.size();
+    memory_.code += size;
     for (size_t i : binding.in_use) in_use->insert(segment.constants[i]);
     return std::move(binding.execute);
   } catch (const ffi::Error& error) {

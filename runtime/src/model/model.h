@@ -1,8 +1,13 @@
 /*!
+ * \file model.h
  * \brief A .byoc file ready to run, without Python.
  *
+ * \code
  *   file ─▶ manifest, signature ─▶ format, machine, vendors ─▶ every hash ─▶ mapped weights
  *        ─▶ host library, vendors' segments ─▶ Model ◀── shared by all sessions of equal files
+ * \endcode
+ *
+ * The first row is the work of artifact/artifact_file.h, which Python shares.
  */
 #ifndef BYOC_RUNTIME_MODEL_H_
 #define BYOC_RUNTIME_MODEL_H_
@@ -24,16 +29,18 @@
 #include <utility>
 #include <vector>
 
+#include "artifact/artifact_file.h"
 #include "artifact/manifest.h"
 #include "plan/executor.h"
 
 namespace byoc {
 
-/*! \brief See byoc_memory. */
+/*! \brief Bytes; see byoc_memory of byoc/session.h. */
 struct ModelMemory {
   size_t weights = 0, packed = 0, workspace = 0, ports = 0, code = 0;
 };
 
+/*! \brief A model that is loaded, without the state of its sessions; immutable, for all threads. */
 class Model {
  public:
   struct Options {
@@ -46,26 +53,36 @@ class Model {
                                      const std::string&, int64_t, bool)>;
 
   /*!
-   * \brief Load a file, or share what an equal file has loaded. Throws byoc.ArtifactError (the path
-   * is part of the message), byoc.VendorError, ValueError for a key that is none.
+   * \brief Load a file, or share what an equal file has loaded.
+   * \param path Where it lies.
+   * \throws byoc.ArtifactError (the path is part of the message), byoc.VendorError when a vendor
+   * cannot be used, byoc.OptionError for a key that is none.
    */
   static std::shared_ptr<const Model> Load(const std::string& path, const Options& options);
 
   const Manifest& manifest() const { return manifest_; }
 
-  /*! \brief An executor of its own for a session; the model must outlive it. */
+  /*!
+   * \brief An executor of its own for a session; the model must outlive it.
+   * \param heal Put the host twins behind the segments that have one.
+   * \param on_fault Told of every failure that a twin stands in for; may be empty.
+   * \throws byoc.ArtifactError when plan and model do not fit, byoc.VendorError when a segment was
+   * not built and nothing can run instead.
+   */
   std::shared_ptr<Executor> NewSession(bool heal, const OnFault& on_fault) const;
 
+  /*! \brief What the model holds, apart from sessions' workspace and ports. */
   ModelMemory Memory() const;
 
  private:
   explicit Model(Manifest manifest) : manifest_(std::move(manifest)) {}
-  void Read(const class ArchiveFile& file, const std::map<std::string, uint64_t>& offsets,
-            const std::vector<std::string>& folders);
+  /*! \brief Take everything out of a verified file. */
+  void Read(ArtifactFile* file, const std::vector<std::string>& folders);
+  /*! \brief Arrays by number; `what` asks, for messages. */
   tvm::ffi::Array<tvm::ffi::Tensor> Pick(const std::vector<size_t>& numbers,
                                          const std::string& what) const;
 
-  tvm::ffi::Function BindVendor(const ManifestSegment& segment, const std::string& blob,
+  tvm::ffi::Function BindVendor(const ManifestSegment& segment, const tvm::ffi::Tensor& blob,
                                 const std::vector<std::string>& folders, std::set<size_t>* in_use);
   tvm::ffi::Function Healed(const std::string& segment, size_t outputs,
                             const OnFault& on_fault) const;

@@ -1,9 +1,15 @@
 #include "byoc/session.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <utility>
@@ -139,13 +145,59 @@ TEST(FilesThatAreNone) {
   byoc_options options{};
   options.require_signature = key.c_str();
   CheckRefused(Artifact("signed.byoc"), options, BYOC_ERROR_ARGUMENT,
-               "holds no ed25519 public key in PEM form");
+               "holds no public key in PEM form");
   options.require_signature = none.c_str();
   CheckRefused(Artifact("signed.byoc"), options, BYOC_ERROR_ARGUMENT, "cannot read the key");
   const std::string mine = Artifact("mine.pem");
   options.require_signature = mine.c_str();
   Session session(Artifact("signed.byoc"), options);
   CheckAnswer("dnnl", Run(session));
+}
+
+/*!
+ * \brief While somebody writes to the file in place: the answer that the file was made for, or an
+ * error; never what nobody has verified.
+ */
+TEST(AWriterWhileTheFileIsLoaded) {
+  std::ifstream source(Artifact("mixed.byoc"), std::ios::binary);
+  const std::string good((std::istreambuf_iterator<char>(source)), {});
+  const std::string path = Artifact("written.byoc");
+  std::ofstream(path, std::ios::binary) << good;
+  // The header of the host library's code, and a number of the plan.
+  const size_t host = good.find("\177ELF"), plan = good.find("\"arena_bytes\":") + 15;
+  CHECK(host != std::string::npos && plan > 15 && plan < good.size());
+  const int fd = open(path.c_str(), O_WRONLY);
+  CHECK(fd >= 0);
+  const auto put = [&](size_t at, const std::string& bytes) {
+    CHECK_EQ(pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at)),
+             static_cast<ssize_t>(bytes.size()));
+  };
+  const std::string text = good.substr(host, 64);
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    while (!stop) {
+      put(host, std::string(64, '\0')), put(plan, "9");
+      put(host, text), put(plan, good.substr(plan, 1));
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+  });
+  int right = 0, refused = 0;
+  for (int i = 0; i < 60; ++i) {
+    try {
+      Session session(path);
+      CheckAnswer("mixed", Run(session));
+      ++right;
+    } catch (const SessionError& error) {
+      CHECK_EQ(error.status(), BYOC_ERROR_ARTIFACT);
+      CHECK(std::string(error.what()).find("is damaged: its sha256 differs") != std::string::npos);
+      ++refused;
+    }
+  }
+  stop = true;
+  writer.join();
+  close(fd);
+  std::remove(path.c_str());
+  CHECK_EQ(right + refused, 60);
 }
 
 TEST(CallsThatDoNotFit) {
