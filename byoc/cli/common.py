@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from byoc.partition import PartitionReport
 
 __all__ = [
+    "MODEL_HELP",
     "Budget",
     "Dims",
     "Isolate",
     "Json",
     "LockFile",
     "LockedFile",
+    "ModelOrArtifact",
     "ModelPath",
+    "OnnxPath",
     "OptionsFile",
     "ParamsFile",
     "Placement",
@@ -48,9 +51,25 @@ __all__ = [
     "warn",
 ]
 
-ModelPath = Annotated[
+MODEL_HELP = "A model file: ONNX, TFLite, PyTorch (.pt2 of torch.export) or Relay."
+"""What MODEL may be: every file format that `byoc.frontends.import_model` reads."""
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help=MODEL_HELP, show_default=False)]
+"""A model in any format byoc reads."""
+
+OnnxPath = Annotated[
     Path, typer.Argument(metavar="MODEL", help="An ONNX file.", show_default=False)
 ]
+"""A model for commands that hand the file itself to ONNX tools."""
+
+ModelOrArtifact = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL|OUT.byoc", help=f"{MODEL_HELP} Or a compiled model.", show_default=False
+    ),
+]
+"""A model in any format byoc reads, or one that is compiled already."""
+
 Vendors = Annotated[
     str | None,
     typer.Option(

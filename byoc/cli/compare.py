@@ -12,7 +12,7 @@ from byoc.cli.common import (
     Dims,
     Json,
     LockedFile,
-    ModelPath,
+    OnnxPath,
     OptionsFile,
     Placement,
     PolicyFile,
@@ -35,7 +35,7 @@ __all__ = ["compare"]
 
 
 def compare(
-    model: ModelPath,
+    model: OnnxPath,
     vendors: Vendors = None,
     options: OptionsFile = None,
     placement: Placement = None,

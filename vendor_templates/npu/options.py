@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from byoc.vendor_templates.npu.config import load_config
+from byoc.vendor_templates.npu.machine.config import load_config
 
 __all__ = ["Fault", "NpuOptions"]
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from byoc.segment import Node
 from byoc.vendor import Match, Pattern, Reject
-from byoc.vendor_templates.npu.functions import FUNCTIONS
+from byoc.vendor_templates.npu.lowering.table_functions import FUNCTIONS
 
 if TYPE_CHECKING:
     from tvm.relax.dpl import DFPattern
@@ -290,7 +290,7 @@ def _conv(match: Match, node: Node) -> str | None:
 
 def _fits(node: Node, kernel: Sequence[int], window: Sequence[int], channels: int) -> str | None:
     """One window of input must fit beside room for its result (of the default machine)."""
-    from byoc.vendor_templates.npu.config import load_config
+    from byoc.vendor_templates.npu.machine.config import load_config
 
     room = int(load_config().activation.size) - 4096
     need = prod(window) * channels

@@ -1,4 +1,9 @@
-"""One ONNX Runtime session per step of a segment; results are written where byoc wants them."""
+"""Run a segment: one ONNX Runtime session for each step, results written where byoc wants them.
+
+In: the blob that `compile_segment` wrote. Out: a function that byoc calls with numpy arrays. Tensors
+are bound in place (no copies). A value that is no tensor (a sequence, an optional) reaches the
+segment as a handle, see `byoc.runtime.value_handles`.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +22,16 @@ __all__ = ["init"]
 def init(
     blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
 ) -> Callable[[Sequence[Array], Sequence[Array]], None]:
-    """Build the sessions; they may be run from several threads at once.
+    """Build the sessions.
 
-    blob: 8 bytes, length of the header; a JSON header with the value ids that the segment and each
-    step reads and writes, and which are no tensors; the models of the steps.
+    Args:
+        blob: 8 bytes, length of the header; a JSON header with the value ids that the segment and
+            each step reads and writes, and which are no tensors; the models of the steps.
+        constants: Unused: the models hold their weights.
+        options: `OnnxRuntimeOptions` as a mapping.
+
+    Returns:
+        A function (inputs, outputs) that writes the outputs; several threads may call it at once.
     """
     size = int.from_bytes(blob[:8], "little")
     header = json.loads(blob[8 : 8 + size])

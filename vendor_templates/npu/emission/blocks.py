@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from byoc.vendor_templates.npu.emission.writer import Writer
-from byoc.vendor_templates.npu.graph import Conv
-from byoc.vendor_templates.npu.tiling import WindowPlan, align, spans
+from byoc.vendor_templates.npu.lowering.int8_graph import Conv
+from byoc.vendor_templates.npu.planning.plans import WindowPlan, align, spans
 
 __all__ = ["Block", "channel_blocks"]
 

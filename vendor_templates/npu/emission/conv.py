@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from byoc.vendor_templates.npu.emission.blocks import Block, channel_blocks
+from byoc.vendor_templates.npu.emission.token_stream import Access
 from byoc.vendor_templates.npu.emission.windows import Tile, input_tile, tiles, window_fields
-from byoc.vendor_templates.npu.emission.writer import Box, Slots, View, Writer
-from byoc.vendor_templates.npu.graph import Conv
-from byoc.vendor_templates.npu.numerics import float_bits
-from byoc.vendor_templates.npu.stream import Access
-from byoc.vendor_templates.npu.tiling import WindowPlan, align
+from byoc.vendor_templates.npu.emission.writer import Box, Buffers, View, Writer
+from byoc.vendor_templates.npu.lowering.int8_graph import Conv
+from byoc.vendor_templates.npu.lowering.numerics import float_bits
+from byoc.vendor_templates.npu.planning.plans import WindowPlan, align
 
 __all__ = ["emit_conv"]
 
 
 def emit_conv(w: Writer, op: Conv, plan: WindowPlan) -> None:
     """Emit a convolution in the order of its plan: tiles outside, or blocks of weights outside."""
-    xs = w.slots(plan.x_slot, plan.x_slots)
-    ys = w.slots(plan.y_slot, plan.y_slots if plan.y_slot else 0)
-    rs = w.slots(plan.r_slot, plan.y_slots if plan.r_slot else 0)
+    xs = w.buffers(plan.x_bytes, plan.x_buffers)
+    ys = w.buffers(plan.y_bytes, plan.y_buffers if plan.y_bytes else 0)
+    rs = w.buffers(plan.r_bytes, plan.y_buffers if plan.r_bytes else 0)
     pieces = list(tiles(op.shape_out, plan))
     blocks = [Block(op, plan, *b) for b in channel_blocks(op, plan.nb)]
     if plan.weights_stay:
@@ -44,7 +44,7 @@ def emit_conv(w: Writer, op: Conv, plan: WindowPlan) -> None:
 
 def _tile(
     w: Writer, op: Conv, plan: WindowPlan, block: Block, view: View, channel: int,
-    tile: Tile, ys: Slots, rs: Slots,
+    tile: Tile, ys: Buffers, rs: Buffers,
 ) -> None:  # fmt: skip
     """One tile by one block: sum up `ah` rows, chunk by chunk of k, requantise them, go on."""
     image, tile_rows, cols = tile
@@ -73,7 +73,7 @@ def _tile(
 
 def _requant(
     w: Writer, op: Conv, block: Block, image: int, rows: tuple[int, int], cols: tuple[int, int],
-    sums: Access, ys: Slots, rs: Slots,
+    sums: Access, ys: Buffers, rs: Buffers,
 ) -> None:  # fmt: skip
     """Sums -> bytes, with the residual and the table; then store."""
     box: Box = (op.shape_out, image, rows, cols, (block.first, block.end))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from byoc.vendor_templates.npu.emission.writer import Slots, View, Writer
-from byoc.vendor_templates.npu.graph import Conv, Pool, Window
-from byoc.vendor_templates.npu.tiling import WindowPlan, input_span, spans
+from byoc.vendor_templates.npu.emission.writer import Buffers, View, Writer
+from byoc.vendor_templates.npu.lowering.int8_graph import Conv, Pool, Window
+from byoc.vendor_templates.npu.planning.plans import WindowPlan, input_span, spans
 
 __all__ = ["Tile", "input_tile", "tiles", "window_fields"]
 
@@ -43,7 +43,7 @@ def tiles(shape: tuple[int, int, int, int], plan: WindowPlan) -> Iterator[Tile]:
 
 
 def input_tile(
-    w: Writer, op: Conv | Pool, plan: WindowPlan, slots: Slots, image: int,
+    w: Writer, op: Conv | Pool, plan: WindowPlan, buffers: Buffers, image: int,
     rows: tuple[int, int], cols: tuple[int, int], channels: tuple[int, int],
 ) -> View:  # fmt: skip
     """The input of a tile: where it is resident, else loaded."""
@@ -53,4 +53,4 @@ def input_tile(
         return View(view.address + channels[0], 0, 0, view.row, view.pix)
     size = op.shape_in[1:3]
     across = input_span(*rows, size[0], op.window, 0), input_span(*cols, size[1], op.window, 1)
-    return w.box("load", op.x, (op.shape_in, image, *across, channels), slots.next())
+    return w.box("load", op.x, (op.shape_in, image, *across, channels), buffers.next())

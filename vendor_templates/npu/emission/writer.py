@@ -14,13 +14,13 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array
-from byoc.vendor_templates.npu.config import NpuConfig
-from byoc.vendor_templates.npu.graph import Graph
-from byoc.vendor_templates.npu.place import Placement
-from byoc.vendor_templates.npu.stream import Access, Stream
-from byoc.vendor_templates.npu.tiling import Settings, align
+from byoc.vendor_templates.npu.emission.token_stream import Access, Stream
+from byoc.vendor_templates.npu.lowering.int8_graph import Graph
+from byoc.vendor_templates.npu.machine.config import NpuConfig
+from byoc.vendor_templates.npu.planning.memory_layout import MemoryLayout
+from byoc.vendor_templates.npu.planning.plans import Settings, align
 
-__all__ = ["Box", "Slots", "View", "Writer"]
+__all__ = ["Box", "Buffers", "View", "Writer"]
 
 Box = tuple[tuple[int, int, int, int], int, tuple[int, int], tuple[int, int], tuple[int, int]]
 """(shape of the tensor, image, rows, columns, channels) of a piece of a tensor."""
@@ -41,7 +41,7 @@ class View:
         return self.address + (row - self.row0) * self.row + (col - self.col0) * self.pix
 
 
-class Slots:
+class Buffers:
     """A few equal buffers, used in turn."""
 
     def __init__(self, first: int, size: int, count: int) -> None:
@@ -57,9 +57,9 @@ class Writer:
     """One program being written: `stream`, and the constants it needs (`image`)."""
 
     def __init__(
-        self, graph: Graph, placement: Placement, config: NpuConfig, settings: Settings
+        self, graph: Graph, layout: MemoryLayout, config: NpuConfig, settings: Settings
     ) -> None:
-        self.graph, self.placement = graph, placement
+        self.graph, self.layout = graph, layout
         self.config, self.settings = config, settings
         self.stream = Stream()
         self.starts: list[int] = []  # first instruction of each operation
@@ -81,7 +81,7 @@ class Writer:
 
     # -- places ---------------------------------------------------------------------------------
 
-    def slots(self, size: int, count: int) -> Slots:
+    def buffers(self, size: int, count: int) -> Buffers:
         """Buffers in the region of this operation; odd operations fill it from its end."""
         first = self._free
         self._free += size * count
@@ -92,12 +92,12 @@ class Writer:
             )
         if self._index % 2:
             first = self.region // 64 * 64 - self._free
-        return Slots(first, size, count)
+        return Buffers(first, size, count)
 
     @property
     def region(self) -> int:
         """Bytes of the activation scratchpad this operation may use for buffers."""
-        return self.placement.regions[self._index]
+        return self.layout.regions[self._index]
 
     @property
     def used(self) -> int:
@@ -106,14 +106,14 @@ class Writer:
 
     def resident(self, tensor: int) -> int | None:
         """Address of a tensor that stays in the activation scratchpad, or None."""
-        return self.placement.resident.get(self.graph.base(tensor))
+        return self.layout.resident.get(self.graph.base(tensor))
 
     def dram(self, tensor: int) -> tuple[int, int]:
         """(region, address) of a tensor in device memory: 0 constants, 1 work."""
         base = self.graph.base(tensor)
         data = self.graph.tensors[base].data
         if data is None:
-            return 1, self.placement.work[base]
+            return 1, self.layout.work[base]
         if base not in self._constants:
             self._constants[base] = self.constant(data.tobytes())
         return 0, self._constants[base]
@@ -187,39 +187,39 @@ class Writer:
             spm_plane=near[0], spm_row=near[1],
         )  # fmt: skip
 
-    def box(self, move: str, tensor: int, box: Box, slot: int) -> View:
-        """Load or store a box; in the slot it lies dense."""
+    def box(self, move: str, tensor: int, box: Box, buffer: int) -> View:
+        """Load or store a box; in the buffer it lies dense."""
         (_, h, w, c), image, rows, cols, channels = box
         count = channels[1] - channels[0]
         width = cols[1] - cols[0]
         offset = ((image * h + rows[0]) * w + cols[0]) * c + channels[0]
         copy = self.load if move == "load" else self.store
         copy(
-            tensor, offset, slot, rows[1] - rows[0], width, count, (w * c, c),
+            tensor, offset, buffer, rows[1] - rows[0], width, count, (w * c, c),
             (width * count, count),
         )  # fmt: skip
-        return View(slot, rows[0], cols[0], width * count, count)
+        return View(buffer, rows[0], cols[0], width * count, count)
 
     def whole(self, address: int, shape: tuple[int, int, int, int], image: int) -> View:
         """A resident tensor, seen as one image."""
         _, h, w, c = shape
         return View(address + image * h * w * c, 0, 0, w * c, c)
 
-    def operand(self, tensor: int, box: Box, slots: Slots) -> tuple[View, int]:
+    def operand(self, tensor: int, box: Box, buffers: Buffers) -> tuple[View, int]:
         """A box to read, loaded unless it is resident, and where it ends."""
         view = self._inside(tensor, box)
         if view is None:
-            view = self.box("load", tensor, box, slots.next())
+            view = self.box("load", tensor, box, buffers.next())
         return view, _end(view, box)
 
-    def result(self, tensor: int, box: Box, slots: Slots) -> tuple[View, int, bool]:
+    def result(self, tensor: int, box: Box, buffers: Buffers) -> tuple[View, int, bool]:
         """A box to write, where it ends, and whether it stays there: else it is to be stored."""
         view = self._inside(tensor, box)
         stays = view is not None
         if view is None:
             _, _, _, cols, channels = box
             count = channels[1] - channels[0]
-            view = View(slots.next(), 0, 0, (cols[1] - cols[0]) * count, count)
+            view = View(buffers.next(), 0, 0, (cols[1] - cols[0]) * count, count)
         return view, _end(view, box), stays
 
     def _inside(self, tensor: int, box: Box) -> View | None:
@@ -231,7 +231,7 @@ class Writer:
         whole = self.whole(address, shape, image)
         return View(whole.at(rows[0], cols[0]) + channels[0], 0, 0, whole.row, whole.pix)
 
-    def buffers(self, total: int, step: int) -> int:
+    def buffer_count(self, total: int, step: int) -> int:
         """How many buffers pieces of `step` bytes need: one when it is all, else two."""
         return 1 if step >= total or not self.settings.double_buffer else 2
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from byoc.segment import Segment
-from byoc.vendor_templates.npu.functions import FUNCTIONS
-from byoc.vendor_templates.npu.graph import Graph
+from byoc.vendor_templates.npu.lowering.binary import binary
 from byoc.vendor_templates.npu.lowering.context import Lowering, Rule
-from byoc.vendor_templates.npu.lowering.moves import concat, permute, reshape
-from byoc.vendor_templates.npu.lowering.pairs import binary
-from byoc.vendor_templates.npu.lowering.pools import adaptive_pool, mean, pool
-from byoc.vendor_templates.npu.lowering.products import conv, matmul
+from byoc.vendor_templates.npu.lowering.data_movement import concat, permute, reshape
+from byoc.vendor_templates.npu.lowering.int8_graph import Graph
+from byoc.vendor_templates.npu.lowering.lookup_tables import unary
+from byoc.vendor_templates.npu.lowering.matrix_products import conv, matmul
+from byoc.vendor_templates.npu.lowering.pooling import adaptive_pool, mean, pool
 from byoc.vendor_templates.npu.lowering.quantisation import dequantize, quantize
-from byoc.vendor_templates.npu.lowering.tables import unary
+from byoc.vendor_templates.npu.lowering.table_functions import FUNCTIONS
 
 __all__ = ["lower"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Node, Segment
-from byoc.vendor_templates.npu.graph import Border, Graph, Permute
+from byoc.vendor_templates.npu.lowering.int8_graph import Border, Graph, Permute
 from byoc.vendor_templates.npu.lowering.values import (
     Layout,
     Params,

@@ -10,10 +10,10 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Node
-from byoc.vendor_templates.npu.functions import make_table
-from byoc.vendor_templates.npu.graph import Concat
 from byoc.vendor_templates.npu.lowering.context import Lowering
-from byoc.vendor_templates.npu.lowering.tables import look_up
+from byoc.vendor_templates.npu.lowering.int8_graph import Concat
+from byoc.vendor_templates.npu.lowering.lookup_tables import look_up
+from byoc.vendor_templates.npu.lowering.table_functions import make_table
 from byoc.vendor_templates.npu.lowering.values import Out, Params, Pending, Stored, Value, order_of
 
 __all__ = ["concat", "permute", "reshape"]

@@ -1,6 +1,6 @@
 """Segment -> program, pass by pass::
 
-    Segment ─lower─▶ Graph ─fuse─▶ Graph ─place─▶ Placement ─emit─▶ instructions, constants
+    Segment ─lower─▶ Graph ─fuse─▶ Graph ─lay out─▶ MemoryLayout ─emit─▶ instructions, constants
 
 `compile_segment` is the vendor's hook; `build` is the same for a graph made by hand.
 """
@@ -12,17 +12,17 @@ from typing import Any
 
 from byoc.errors import CompileError, ModelError
 from byoc.segment import Artifact, Segment
-from byoc.vendor_templates.npu.config import NpuConfig, load_config
 from byoc.vendor_templates.npu.emission import emit
-from byoc.vendor_templates.npu.fuse import fuse
-from byoc.vendor_templates.npu.graph import Border, Graph
-from byoc.vendor_templates.npu.isa import encode
+from byoc.vendor_templates.npu.isa.instructions import encode
 from byoc.vendor_templates.npu.lowering import lower
+from byoc.vendor_templates.npu.lowering.fuse import fuse
+from byoc.vendor_templates.npu.lowering.int8_graph import Border, Graph
+from byoc.vendor_templates.npu.machine.config import NpuConfig, load_config
+from byoc.vendor_templates.npu.machine.program import Program, encode_program
+from byoc.vendor_templates.npu.machine.simulator import Counters, time_code, validate_code
 from byoc.vendor_templates.npu.options import NpuOptions
-from byoc.vendor_templates.npu.place import Placement, place
-from byoc.vendor_templates.npu.program import Program, encode_program
-from byoc.vendor_templates.npu.simulator import Counters, time_code, validate_code
-from byoc.vendor_templates.npu.tiling import Settings
+from byoc.vendor_templates.npu.planning.memory_layout import MemoryLayout, lay_out_memory
+from byoc.vendor_templates.npu.planning.plans import Settings
 
 __all__ = ["build", "compile_segment", "measure"]
 
@@ -36,7 +36,7 @@ def compile_segment(segment: Segment, options: NpuOptions) -> Artifact:
     graph = lower(segment)
     fused = fuse(graph)
     settings = Settings(options.double_buffer, options.residency)
-    program, placement = build(graph, config, settings)
+    program, layout = build(graph, config, settings)
     counters = measure(program)
     assert program.constants is not None
     return Artifact(
@@ -44,28 +44,28 @@ def compile_segment(segment: Segment, options: NpuOptions) -> Artifact:
         segment.vendor,
         encode_program(program),
         (program.constants,),
-        _notes(config, graph, placement, counters, fused),
+        _notes(config, graph, layout, counters, fused),
     )
 
 
 def build(
     graph: Graph, config: NpuConfig, settings: Settings | None = None
-) -> tuple[Program, Placement]:
+) -> tuple[Program, MemoryLayout]:
     """Place and emit a graph; the program is validated. Raises CompileError."""
     settings = settings or Settings()
-    placement = place(graph, config, settings)
-    writer = emit(graph, placement, config, settings)
+    layout = lay_out_memory(graph, config, settings)
+    writer = emit(graph, layout, config, settings)
     image = writer.image()
     program = Program(
         graph.name,
         config,
         encode(writer.stream.finish()),
         image.size,
-        placement.work_bytes,
+        layout.work_bytes,
         graph.inputs,
         graph.outputs,
-        tuple(_border(graph, placement, b) for b in graph.feeds),
-        tuple(_border(graph, placement, b) for b in graph.results),
+        tuple(_border(graph, layout, b) for b in graph.feeds),
+        tuple(_border(graph, layout, b) for b in graph.results),
         tuple(
             (op.source, start) for op, start in zip(graph.operations, writer.starts, strict=True)
         ),
@@ -77,7 +77,7 @@ def build(
         raise CompileError(
             f"npu: internal error: segment {graph.name!r} compiled to an illegal program: {error}"
         ) from error
-    return program, placement
+    return program, layout
 
 
 def measure(program: Program, trace: bool = False) -> Counters:
@@ -87,10 +87,10 @@ def measure(program: Program, trace: bool = False) -> Counters:
     )
 
 
-def _border(graph: Graph, placement: Placement, border: Border) -> dict[str, Any]:
+def _border(graph: Graph, layout: MemoryLayout, border: Border) -> dict[str, Any]:
     return {
         "argument": border.argument,
-        "offset": placement.work[graph.base(border.tensor)],
+        "offset": layout.work[graph.base(border.tensor)],
         "shape": border.shape,
         "order": border.order,
         "dtype": border.dtype,
@@ -100,11 +100,11 @@ def _border(graph: Graph, placement: Placement, border: Border) -> dict[str, Any
 
 
 def _notes(
-    config: NpuConfig, graph: Graph, placement: Placement, counters: Counters, fused: int
+    config: NpuConfig, graph: Graph, layout: MemoryLayout, counters: Counters, fused: int
 ) -> tuple[str, ...]:
     milliseconds = counters.cycles / (config.clock_mhz * 1e3)
     return (
-        f"{len(graph.operations)} operations, {fused} fused, {len(placement.resident)} resident",
+        f"{len(graph.operations)} operations, {fused} fused, {len(layout.resident)} resident",
         f"{counters.cycles} cycles = {milliseconds:.3f} ms at {config.clock_mhz:g} MHz",
         f"MAC utilisation {100 * counters.utilisation(config):.1f} %",
         f"{counters.bytes_loaded} bytes loaded, {counters.bytes_stored} stored",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from byoc.vendor_templates.npu.graph import Conv, Elementwise, Graph, Residual
+from byoc.vendor_templates.npu.lowering.int8_graph import Conv, Elementwise, Graph, Residual
 
 __all__ = ["fuse"]
 

@@ -15,8 +15,13 @@ from typing import Any
 
 from byoc.errors import ModelError
 from byoc.segment import Array
-from byoc.vendor_templates.npu.config import NpuConfig, load_config
-from byoc.vendor_templates.npu.isa import INSTRUCTION_BYTES, ISA_VERSION, Instruction, decode
+from byoc.vendor_templates.npu.isa.instructions import (
+    INSTRUCTION_BYTES,
+    ISA_VERSION,
+    Instruction,
+    decode,
+)
+from byoc.vendor_templates.npu.machine.config import NpuConfig, load_config
 
 __all__ = ["Program", "decode_program", "encode_program"]
 

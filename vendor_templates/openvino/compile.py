@@ -1,4 +1,8 @@
-"""Segment → ONNX bytes, read once by OpenVINO so that a refusal comes now, not at load."""
+"""Segment → ONNX bytes.
+
+OpenVINO reads the bytes once here, so that what it refuses is refused when the model is compiled and
+not when it is loaded.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,15 @@ _LIMIT = 2**31 - 1  # bytes of one protobuf message
 
 
 def compile_segment(segment: Segment, options: Any) -> Artifact:
-    """The segment as one serialised ONNX model.
+    """Return the segment as an artifact that holds one serialised ONNX model.
 
-    Raises CompileError past 2 GiB of weights, and with OpenVINO's words when it cannot read the
-    model or does not know the device.
+    Args:
+        segment: The segment.
+        options: An `OpenVinoOptions`; only `device` matters here.
+
+    Raises:
+        CompileError: There are 2 GiB of weights or more, OpenVINO cannot read the model (its own
+            words are in the message), or this machine has no such device.
     """
     weights = sum(array.nbytes for array in segment.constants.values())
     if weights >= _LIMIT:

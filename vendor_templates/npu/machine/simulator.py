@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from byoc.errors import ModelError
-from byoc.vendor_templates.npu.config import NpuConfig
-from byoc.vendor_templates.npu.isa import UNITS
+from byoc.vendor_templates.npu.isa.instructions import UNITS
+from byoc.vendor_templates.npu.machine.config import NpuConfig
 
 __all__ = ["Counters", "library_status", "run_code", "time_code", "validate_code"]
 

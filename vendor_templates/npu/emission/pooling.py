@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from byoc.vendor_templates.npu.emission.token_stream import Access
 from byoc.vendor_templates.npu.emission.windows import input_tile, tiles, window_fields
 from byoc.vendor_templates.npu.emission.writer import Box, Writer
-from byoc.vendor_templates.npu.graph import Pool
-from byoc.vendor_templates.npu.numerics import average_scale, float_bits
-from byoc.vendor_templates.npu.stream import Access
-from byoc.vendor_templates.npu.tiling import WindowPlan, spans
+from byoc.vendor_templates.npu.lowering.int8_graph import Pool
+from byoc.vendor_templates.npu.lowering.numerics import average_scale, float_bits
+from byoc.vendor_templates.npu.planning.plans import WindowPlan, spans
 
 __all__ = ["emit_pool"]
 
 
 def emit_pool(w: Writer, op: Pool, plan: WindowPlan) -> None:
     """Emit a pooling, tile by tile; what follows it as a table is applied in place."""
-    xs = w.slots(plan.x_slot, plan.x_slots)
-    ys = w.slots(plan.y_slot, plan.y_slots if plan.y_slot else 0)
+    xs = w.buffers(plan.x_bytes, plan.x_buffers)
+    ys = w.buffers(plan.y_bytes, plan.y_buffers if plan.y_bytes else 0)
     table = None if op.table is None else w.weights(op.table.tobytes())
     for channels in spans(op.shape_in[3], plan.nb):
         for tile in tiles(op.shape_out, plan):

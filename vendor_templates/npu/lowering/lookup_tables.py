@@ -11,9 +11,9 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Node
-from byoc.vendor_templates.npu.functions import FUNCTIONS, make_table
-from byoc.vendor_templates.npu.graph import Elementwise
 from byoc.vendor_templates.npu.lowering.context import Lowering
+from byoc.vendor_templates.npu.lowering.int8_graph import Elementwise
+from byoc.vendor_templates.npu.lowering.table_functions import FUNCTIONS, make_table
 from byoc.vendor_templates.npu.lowering.values import Out, Pending, Real, Stored, Value
 
 __all__ = ["look_up", "table_of", "unary"]

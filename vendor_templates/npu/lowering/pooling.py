@@ -7,9 +7,9 @@ from math import prod
 import numpy as np
 
 from byoc.segment import Node
-from byoc.vendor_templates.npu.functions import make_table
-from byoc.vendor_templates.npu.graph import Pool, Window
 from byoc.vendor_templates.npu.lowering.context import Lowering
+from byoc.vendor_templates.npu.lowering.int8_graph import Pool, Window
+from byoc.vendor_templates.npu.lowering.table_functions import make_table
 from byoc.vendor_templates.npu.lowering.values import (
     Layout,
     Out,

@@ -1,7 +1,12 @@
-"""``byoc npu``: look into programs of the sample accelerator."""
+"""``byoc npu``: look into programs of the sample accelerator.
+
+In: a compiled model (.byoc). Out: the instructions of its npu segments, or what the cycle model
+says of them. The command line finds `app` by the entry point ``npu`` of group ``byoc.commands``.
+"""
 
 from __future__ import annotations
 
+import json as json_text
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -9,17 +14,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from byoc.cli.common import Json, print_json
 from byoc.errors import ArtifactError, choices
 
 if TYPE_CHECKING:
-    from byoc.vendor_templates.npu.program import Program
-    from byoc.vendor_templates.npu.simulator import Counters
+    from byoc.vendor_templates.npu.machine.program import Program
+    from byoc.vendor_templates.npu.machine.simulator import Counters
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Look into programs of the sample accelerator npu.", no_args_is_help=True)
 
+_Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
 _Compiled = Annotated[
     Path, typer.Argument(metavar="OUT.byoc", help="A compiled model.", show_default=False)
 ]
@@ -32,13 +37,13 @@ _Segment = Annotated[
 
 
 @app.command("disasm")
-def disasm(model: _Compiled, segment: _Segment = None, json: Json = False) -> None:
+def disasm(model: _Compiled, segment: _Segment = None, json: _Json = False) -> None:
     """Print the instructions of npu segments as assembler text."""
-    from byoc.vendor_templates.npu.isa import disassemble
+    from byoc.vendor_templates.npu.isa.instructions import disassemble
 
     programs = _programs(model, segment)
     if json:
-        print_json(
+        _print_json(
             {
                 name: [
                     {"op": i.op, "wait": i.wait, "signal": i.signal, **i.fields}
@@ -60,14 +65,14 @@ def disasm(model: _Compiled, segment: _Segment = None, json: Json = False) -> No
 
 
 @app.command("stats")
-def stats(model: _Compiled, segment: _Segment = None, json: Json = False) -> None:
+def stats(model: _Compiled, segment: _Segment = None, json: _Json = False) -> None:
     """Print what the cycle model says of npu segments."""
-    from byoc.vendor_templates.npu.compiler import measure
+    from byoc.vendor_templates.npu.compile import measure
 
     programs = _programs(model, segment)
     found = {name: measure(program) for name, program in programs.items()}
     if json:
-        print_json(
+        _print_json(
             {
                 name: {
                     **{k: v for k, v in asdict(counters).items() if k != "trace"},
@@ -88,14 +93,21 @@ def stats(model: _Compiled, segment: _Segment = None, json: Json = False) -> Non
             print(f"  {unit:8} busy {busy} cycles, waiting for tokens {counters.stall[unit]}")
 
 
+def _print_json(value: dict[str, object]) -> None:
+    print(json_text.dumps(value, indent=2))
+
+
 def _milliseconds(program: Program, counters: Counters) -> float:
     return counters.cycles / (program.config.clock_mhz * 1e3)
 
 
 def _programs(path: Path, segment: str | None) -> dict[str, Program]:
-    """The npu programs of a .byoc file, by segment."""
+    """The npu programs of a .byoc file, by segment.
+
+    Raises ArtifactError when the file cannot be read or holds no such program.
+    """
     from byoc.errors import ModelError
-    from byoc.vendor_templates.npu.program import decode_program
+    from byoc.vendor_templates.npu.machine.program import decode_program
 
     programs = {}
     try:

@@ -1,6 +1,8 @@
 """The cycle model as the compiler uses it: the same formulas as ``src/timing.cc``.
 
-docs/npu.md derives them; tests/vendors/npu holds the two against each other.
+In: a machine and the fields of one instruction. Out: the cycles it occupies its unit. The compiler
+needs it to compare thousands of cuts, which would take too long in the simulator. docs/npu.md
+derives the formulas; tests/vendors/npu holds the two implementations against each other.
 """
 
 from __future__ import annotations
@@ -12,15 +14,18 @@ from typing import TypeAlias
 
 import numpy as np
 
-from byoc.vendor_templates.npu.config import NpuConfig
+from byoc.vendor_templates.npu.machine.config import NpuConfig
 
-__all__ = ["ConvReads", "busy_cycles", "ceil_div", "conv_cycles", "copy_cycles"]
+__all__ = ["HAND_OVER", "ConvReads", "ceil_div", "conv_cycles", "copy_cycles", "tile_copy_cycles"]
+
+HAND_OVER = 12
+"""Cycles a step loses where units wait for each other: an estimate, the rest is exact."""
 
 Fields: TypeAlias = Mapping[str, int]
 
 
 def ceil_div(a: int, b: int) -> int:
-    """The quotient, rounded up."""
+    """Return the quotient of two positive numbers, rounded up."""
     return -(-a // b)
 
 
@@ -35,7 +40,14 @@ def _runs(planes: int, rows: int, size: int, plane_stride: int, row_stride: int)
 
 
 def copy_cycles(config: NpuConfig, fields: Fields) -> int:
-    """Cycles a load or store occupies its unit."""
+    """Return the cycles that a load or store occupies its unit.
+
+    Args:
+        config: The accelerator.
+        fields: Fields of the instruction: bytes, rows, planes, and the strides of both sides
+            (``dram_row``, ``dram_plane``, ``spm_row``, ``spm_plane``; 0 where left out).
+
+    """
     dma = config.dma
     size, rows, planes = fields["bytes"], fields["rows"], fields["planes"]
     count, run = _runs(planes, rows, size, fields.get("dram_plane", 0), fields.get("dram_row", 0))
@@ -45,11 +57,40 @@ def copy_cycles(config: NpuConfig, fields: Fields) -> int:
     return max(beats, ceil_div(bursts * dma.latency, dma.outstanding))
 
 
+def tile_copy_cycles(
+    config: NpuConfig, *, tile: tuple[int, int, int], tensor: tuple[int, int]
+) -> int:
+    """Return the cycles of a copy between a tensor in device memory and a dense tile of it.
+
+    Args:
+        config: The accelerator.
+        tile: Rows, columns and channels that are copied.
+        tensor: Columns and channels of the tensor (n x h x w x c bytes).
+
+    """
+    rows, columns, channels = tile
+    width, all_channels = tensor
+    fields = {
+        "planes": rows, "rows": columns, "bytes": channels,
+        "dram_row": all_channels, "dram_plane": width * all_channels,
+        "spm_row": channels, "spm_plane": columns * channels,
+    }  # fmt: skip
+    return copy_cycles(config, fields)
+
+
 @dataclass(frozen=True, slots=True)
 class ConvReads:
-    """How a convolution step reads its input: what bank conflicts depend on.
+    """How a convolution instruction reads its input: all that its bank conflicts depend on.
 
-    x: address of the first pixel, modulo banks x word.
+    Args:
+        x: Address of the first pixel (modulo banks x word is enough).
+        x_row: Bytes between rows of the input.
+        x_pix: Bytes between pixels of a row.
+        channels: Input channels of one group.
+        kw: Columns of the kernel.
+        dh: Dilation along rows.
+        dw: Dilation along columns.
+
     """
 
     x: int
@@ -65,7 +106,10 @@ class ConvReads:
 def _passes(
     rows: int, word: int, banks: int, reads: ConvReads, begin: int, end: int
 ) -> tuple[int, ...]:
-    """Cycles per pixel of each pass of the array over k in [begin, end)."""
+    """Cycles per pixel of each pass of the array over k in [begin, end).
+
+    A pass reads `rows` bytes of one pixel; words of the same bank are read one after the other.
+    """
     aligned = (
         rows == word
         and begin % rows == 0
@@ -91,9 +135,19 @@ def _passes(
 
 
 def conv_cycles(
-    config: NpuConfig, pixels: int, n: int, reads: ConvReads, begin: int, count: int
+    config: NpuConfig, *, pixels: int, n: int, reads: ConvReads, begin: int, count: int
 ) -> int:
-    """Cycles one conv instruction occupies the array."""
+    """Return the cycles that one ``conv`` instruction occupies the array.
+
+    Args:
+        config: The accelerator.
+        pixels: Output pixels.
+        n: Output channels.
+        reads: How the input lies in the scratchpad.
+        begin: First product of each sum (k) that the instruction covers.
+        count: Number of products it covers.
+
+    """
     rows = config.array.rows
     n_tiles = ceil_div(n, config.array.columns)
     if config.array.dataflow == "output-stationary":
@@ -101,19 +155,3 @@ def conv_cycles(
     memory = config.activation
     passes = _passes(rows, memory.word, memory.banks, reads, begin, begin + count)
     return rows + n_tiles * sum(max(pixels * conflict, rows) for conflict in passes)
-
-
-def busy_cycles(config: NpuConfig, op: str, fields: Fields) -> int:
-    """Cycles any instruction occupies its unit."""
-    if op in ("load", "store"):
-        return copy_cycles(config, fields)
-    if op in ("halt", "fence"):
-        return 0
-    pixels, n = fields["out_h"] * fields["out_w"], fields["n"]
-    if op == "conv":
-        reads = ConvReads(*(fields[name] for name in ConvReads.__dataclass_fields__))
-        return conv_cycles(config, pixels, n, reads, fields["k_begin"], fields["k_count"])
-    taps = fields.get("kh", 1) * fields.get("kw", 1)
-    if op == "dwconv":
-        return config.array.rows + ceil_div(n, config.array.columns) * taps * pixels
-    return pixels * taps * ceil_div(n, config.vector.lanes)

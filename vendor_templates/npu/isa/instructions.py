@@ -9,7 +9,7 @@ A float field is a word that holds a finite IEEE 754 binary32. `Instruction.fiel
 (`numerics.float_bits`); text has the number.
 
 The C++ simulator is built from the same table (`generate.py`), and it holds the validator:
-`byoc.vendor_templates.npu.simulator.validate`.
+`byoc.vendor_templates.npu.machine.simulator.validate`.
 """
 
 from __future__ import annotations
@@ -108,14 +108,23 @@ OPS: Mapping[str, Op] = {
     for name, op in _TABLE["instructions"].items()
 }
 _BY_CODE = {op.opcode: op for op in OPS.values()}
-_USED = {  # bits that belong to some field; the rest must be zero
-    op.name: [
-        sum(((1 << f.width) - 1) << f.bit for f in op.fields.values() if f.word == word)
-        | (0xFFFF if word == 0 else 0)
-        for word in range(INSTRUCTION_BYTES // 4)
-    ]
-    for op in OPS.values()
-}
+
+
+def _used_bits(op: Op) -> list[int]:
+    """For each word of an instruction the bits that belong to something; the rest must be zero.
+
+    Word 0 holds opcode, wait and signal in its low half; fields take bits of words as they need::
+
+        word 0   0xFFFF | field bits          word 3   a field of 16 bits at 0: 0x0000FFFF
+    """
+    words = [0] * (INSTRUCTION_BYTES // 4)
+    words[0] = 0xFFFF
+    for f in op.fields.values():
+        words[f.word] |= ((1 << f.width) - 1) << f.bit
+    return words
+
+
+_USED = {op.name: _used_bits(op) for op in OPS.values()}
 
 
 def encode(instructions: Iterable[Instruction]) -> bytes:

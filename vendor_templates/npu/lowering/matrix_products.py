@@ -8,8 +8,9 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Node
-from byoc.vendor_templates.npu.graph import Conv, Window
 from byoc.vendor_templates.npu.lowering.context import Lowering
+from byoc.vendor_templates.npu.lowering.int8_graph import Conv, Window
+from byoc.vendor_templates.npu.lowering.numerics import pair_scale
 from byoc.vendor_templates.npu.lowering.values import (
     Layout,
     Out,
@@ -22,7 +23,6 @@ from byoc.vendor_templates.npu.lowering.values import (
     pads_of,
     pair_of,
 )
-from byoc.vendor_templates.npu.numerics import pair_scale
 
 __all__ = ["conv", "matmul"]
 

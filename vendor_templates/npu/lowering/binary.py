@@ -8,9 +8,10 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Node
-from byoc.vendor_templates.npu.graph import Elementwise
 from byoc.vendor_templates.npu.lowering.context import Lowering
-from byoc.vendor_templates.npu.lowering.tables import table_of
+from byoc.vendor_templates.npu.lowering.int8_graph import Elementwise
+from byoc.vendor_templates.npu.lowering.lookup_tables import table_of
+from byoc.vendor_templates.npu.lowering.numerics import pair_scale, sum_constant
 from byoc.vendor_templates.npu.lowering.values import (
     Out,
     Params,
@@ -21,7 +22,6 @@ from byoc.vendor_templates.npu.lowering.values import (
     Value,
     order_of,
 )
-from byoc.vendor_templates.npu.numerics import pair_scale, sum_constant
 
 __all__ = ["binary"]
 

@@ -1,4 +1,7 @@
-"""Segment → ONNX bytes: one model, or several steps where opaque nodes need another opset."""
+"""Segment → ONNX bytes: one model, or several steps where opaque nodes need another opset.
+
+The blob is a header (JSON, its length before it) and the models behind it; `runtime.init` reads it.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,13 @@ _LIMIT = 2**31 - 1  # bytes of one protobuf message
 
 
 def compile_segment(segment: Segment) -> Artifact:
-    """The segment as a header and serialised ONNX models (see `runtime.init`).
+    """Return the segment as an artifact that holds a header and serialised ONNX models.
 
-    Raises CompileError past 2 GiB of weights, and for nodes that ONNX Runtime has no kernel for.
+    Args:
+        segment: The segment; its opaque nodes are shown to ONNX Runtime here for the first time.
+
+    Raises:
+        CompileError: There are 2 GiB of weights or more, or ONNX Runtime has no kernel for a node.
     """
     weights = sum(array.nbytes for array in segment.constants.values())
     if weights >= _LIMIT:

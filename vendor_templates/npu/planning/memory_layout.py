@@ -1,5 +1,6 @@
 """Where every tensor lies: in the activation scratchpad, or at an address of work memory.
 
+In: the int8 graph and the machine. Out: a `MemoryLayout`, addresses and a plan per operation.
 Two memories, one idea: a tensor lives from the operation that writes it to the last that reads
 it, and takes the first gap that is free all that time::
 
@@ -16,9 +17,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from byoc.errors import CompileError
-from byoc.vendor_templates.npu.config import NpuConfig
-from byoc.vendor_templates.npu.cost import ceil_div
-from byoc.vendor_templates.npu.graph import (
+from byoc.vendor_templates.npu.lowering.int8_graph import (
     Concat,
     Conv,
     Elementwise,
@@ -27,24 +26,32 @@ from byoc.vendor_templates.npu.graph import (
     Permute,
     Pool,
 )
-from byoc.vendor_templates.npu.tiling import (
-    Resident,
-    Settings,
-    WindowPlan,
-    align,
-    plan_conv,
-    plan_window,
-)
+from byoc.vendor_templates.npu.machine.config import NpuConfig
+from byoc.vendor_templates.npu.planning.conv_tiling import plan_conv
+from byoc.vendor_templates.npu.planning.cycle_model import ceil_div
+from byoc.vendor_templates.npu.planning.plans import Resident, Settings, WindowPlan, align
+from byoc.vendor_templates.npu.planning.pool_tiling import plan_pool
 
-__all__ = ["Lifetime", "Placement", "place"]
+__all__ = ["MemoryLayout", "lay_out_memory"]
 
-Lifetime: TypeAlias = tuple[int, int]
+_Lifetime: TypeAlias = tuple[int, int]
+"""(first, last) operation that needs a tensor; -1 and the number of operations are the borders."""
+
 _SMALLEST = 2048  # bytes of tiles that any operation can be cut down to
 
 
 @dataclass(slots=True)
-class Placement:
-    """resident, work: tensor -> address. plans: per operation. regions: free bytes from 0."""
+class MemoryLayout:
+    """The addresses of all tensors of a graph, and how its operations are cut.
+
+    Args:
+        resident: Tensor -> address in the activation scratchpad.
+        work: Tensor -> address in work memory (on the device, off the chip).
+        work_bytes: Size of work memory.
+        plans: For each operation how it is cut, None where it takes bytes as they come.
+        regions: For each operation how many bytes of the scratchpad, from 0 up, are for buffers.
+
+    """
 
     resident: dict[int, int] = field(default_factory=dict)
     work: dict[int, int] = field(default_factory=dict)
@@ -53,25 +60,32 @@ class Placement:
     regions: list[int] = field(default_factory=list)
 
 
-def place(graph: Graph, config: NpuConfig, settings: Settings) -> Placement:
-    """Choose residents, plan every operation, give addresses.
+def lay_out_memory(graph: Graph, config: NpuConfig, settings: Settings) -> MemoryLayout:
+    """Choose the tensors that stay on the chip, plan every operation, and give addresses.
 
-    Raises CompileError when an operation cannot be cut to fit.
+    Args:
+        graph: The int8 graph.
+        config: The accelerator.
+        settings: What the compiler may do.
+
+    Raises:
+        CompileError: An operation cannot be cut to fit, or work memory exceeds 32-bit addresses.
+
     """
     lives = _lifetimes(graph)
     chooser = _Residency(graph, config, settings, lives)
     if settings.residency:
         chooser.choose()
-    placement = Placement(chooser.addresses, plans=chooser.plans, regions=chooser.regions)
+    layout = MemoryLayout(chooser.addresses, plans=chooser.plans, regions=chooser.regions)
     off_chip = [t for t in lives if t not in chooser.addresses and graph.tensors[t].data is None]
-    placement.work, placement.work_bytes = _pack(graph, lives, off_chip)
-    return placement
+    layout.work, layout.work_bytes = _pack(graph, lives, off_chip)
+    return layout
 
 
-def _lifetimes(graph: Graph) -> dict[int, Lifetime]:
+def _lifetimes(graph: Graph) -> dict[int, _Lifetime]:
     """Owner of bytes -> (first, last operation that needs them); borders live to the ends."""
     last = len(graph.operations)
-    lives: dict[int, Lifetime] = {}
+    lives: dict[int, _Lifetime] = {}
 
     def extend(tensor: int, at: int) -> None:
         first, end = lives.get(tensor, (at, at))
@@ -87,12 +101,12 @@ def _lifetimes(graph: Graph) -> dict[int, Lifetime]:
     return lives
 
 
-def _meet(a: Lifetime, b: Lifetime) -> bool:
+def _meet(a: _Lifetime, b: _Lifetime) -> bool:
     return a[0] <= b[1] and b[0] <= a[1]
 
 
 def _pack(
-    graph: Graph, lives: dict[int, Lifetime], tensors: list[int]
+    graph: Graph, lives: dict[int, _Lifetime], tensors: list[int]
 ) -> tuple[dict[int, int], int]:
     """First-fit, largest first; returns addresses and the size of work memory."""
     placed: dict[int, int] = {}
@@ -120,7 +134,7 @@ class _Residency:
     """Greedy choice of residents; `plans` and `regions` always fit `addresses`."""
 
     def __init__(
-        self, graph: Graph, config: NpuConfig, settings: Settings, lives: dict[int, Lifetime]
+        self, graph: Graph, config: NpuConfig, settings: Settings, lives: dict[int, _Lifetime]
     ) -> None:
         self.graph, self.config, self.settings, self.lives = graph, config, settings, lives
         self.addresses: dict[int, int] = {}
@@ -202,7 +216,7 @@ class _Residency:
             if isinstance(op, Conv):
                 plan = plan_conv(self.config, op, region, resident, self.settings)
             elif isinstance(op, Pool):
-                plan = plan_window(self.config, op, region, resident, self.settings)
+                plan = plan_pool(self.config, op, region, resident, self.settings)
             elif region < _SMALLEST:
                 raise CompileError(
                     f"npu: op {op.source!r} does not fit: {region} bytes of the activation "

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from byoc.segment import Array, Attr
-from byoc.vendor_templates.npu.numerics import quantize_array
+from byoc.vendor_templates.npu.lowering.numerics import quantize_array
 
 __all__ = ["FUNCTIONS", "make_table"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from byoc.vendor_templates.npu.emission.writer import Writer
-from byoc.vendor_templates.npu.graph import Concat, Permute
-from byoc.vendor_templates.npu.tiling import spans
+from byoc.vendor_templates.npu.lowering.int8_graph import Concat, Permute
+from byoc.vendor_templates.npu.planning.plans import spans
 
 __all__ = ["emit_concat", "emit_permute"]
 
@@ -17,9 +17,9 @@ _SHORT = 65535  # largest value of a 16-bit field
 def emit_concat(w: Writer, op: Concat) -> None:
     """Emit a concatenation; parts with a table, or into the chip, pass the vector unit."""
     run_y = sum(part[1] for part in op.parts)
-    buffers = 2 if w.settings.double_buffer else 1
-    room = (w.region - 64) // (2 * buffers) // 64 * 64
-    xs, ys = w.slots(room, buffers), w.slots(room, buffers)
+    depth = w.settings.buffers
+    room = (w.region - 64) // (2 * depth) // 64 * 64
+    xs, ys = w.buffers(room, depth), w.buffers(room, depth)
     identity = np.arange(-128, 128, dtype=np.int8)
     offset = 0
     resident_y = w.resident(op.y)
@@ -64,9 +64,9 @@ def _copy_rows(
 
 def emit_permute(w: Writer, op: Permute) -> None:
     """[outer, a, b] -> [outer, b, a], byte by byte in the store."""
-    buffers = 2 if w.settings.double_buffer else 1
-    room = (w.region - 64) // buffers // 64 * 64
-    xs = w.slots(room, buffers)
+    depth = w.settings.buffers
+    room = (w.region - 64) // depth // 64 * 64
+    xs = w.buffers(room, depth)
     resident = w.resident(op.x)
     for image in range(op.outer):
         base = image * op.a * op.b

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from byoc.vendor_templates.npu.isa import OPS, UNITS, Instruction
+from byoc.vendor_templates.npu.isa.instructions import OPS, UNITS, Instruction
 
 __all__ = ["Access", "Stream"]
 
