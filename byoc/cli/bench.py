@@ -146,7 +146,6 @@ def model_inputs(
     Raises:
         OptionError: `dims` names a dimension that no input has.
         InputError: A symbolic dimension has no size.
-
     """
     from byoc.bench import random_inputs
 

@@ -65,7 +65,6 @@ class _PluginCommand(TyperCommand):
 
         Raises:
             typer.Exit: It cannot be imported; the reason has been said (status 1).
-
         """
         try:
             command = _as_command(self._entry.load())

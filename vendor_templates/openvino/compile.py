@@ -1,7 +1,7 @@
 """Segment → ONNX bytes.
 
-OpenVINO reads the bytes once here, so that what it refuses is refused when the model is compiled and
-not when it is loaded.
+OpenVINO reads the bytes once here, so that what it refuses is refused when the model is compiled
+and not when it is loaded.
 """
 
 from __future__ import annotations

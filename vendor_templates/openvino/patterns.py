@@ -1,7 +1,7 @@
 """What OpenVINO is offered: one pattern for each op that the shared ONNX exporter can write.
 
-The check is the exporter's own refusal, and OpenVINO's dtypes. The engine fuses by itself, so single
-ops are enough: neighbours become one segment.
+The check is the exporter's own refusal, and OpenVINO's dtypes. The engine fuses by itself, so
+single ops are enough: neighbours become one segment.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ namespace byoc {
 
 namespace {
 
-/*! \brief Depth of brackets outside strings; the parser recurses once per level. */
+/// Depth of brackets outside strings; the parser recurses once per level.
 size_t Depth(const std::string& text) {
   size_t depth = 0, deepest = 0;
   bool in_string = false;

@@ -118,7 +118,6 @@ def plan_conv(
 
     Raises:
         CompileError: No cut fits; the message gives the bytes that the smallest one needs.
-
     """
     problem = _Problem(config, op, region, resident, settings)
     best: WindowPlan | None = None

@@ -46,7 +46,6 @@ def copy_cycles(config: NpuConfig, fields: Fields) -> int:
         config: The accelerator.
         fields: Fields of the instruction: bytes, rows, planes, and the strides of both sides
             (``dram_row``, ``dram_plane``, ``spm_row``, ``spm_plane``; 0 where left out).
-
     """
     dma = config.dma
     size, rows, planes = fields["bytes"], fields["rows"], fields["planes"]
@@ -66,7 +65,6 @@ def tile_copy_cycles(
         config: The accelerator.
         tile: Rows, columns and channels that are copied.
         tensor: Columns and channels of the tensor (n x h x w x c bytes).
-
     """
     rows, columns, channels = tile
     width, all_channels = tensor
@@ -90,7 +88,6 @@ class ConvReads:
         kw: Columns of the kernel.
         dh: Dilation along rows.
         dw: Dilation along columns.
-
     """
 
     x: int
@@ -146,7 +143,6 @@ def conv_cycles(
         reads: How the input lies in the scratchpad.
         begin: First product of each sum (k) that the instruction covers.
         count: Number of products it covers.
-
     """
     rows = config.array.rows
     n_tiles = ceil_div(n, config.array.columns)

@@ -50,7 +50,6 @@ class MemoryLayout:
         work_bytes: Size of work memory.
         plans: For each operation how it is cut, None where it takes bytes as they come.
         regions: For each operation how many bytes of the scratchpad, from 0 up, are for buffers.
-
     """
 
     resident: dict[int, int] = field(default_factory=dict)
@@ -70,7 +69,6 @@ def lay_out_memory(graph: Graph, config: NpuConfig, settings: Settings) -> Memor
 
     Raises:
         CompileError: An operation cannot be cut to fit, or work memory exceeds 32-bit addresses.
-
     """
     lives = _lifetimes(graph)
     chooser = _Residency(graph, config, settings, lives)

@@ -34,7 +34,6 @@ class Settings:
     Args:
         double_buffer: Have two buffers of each kind, so that copies run beside computation.
         residency: Keep intermediate tensors in the activation scratchpad where that saves cycles.
-
     """
 
     double_buffer: bool = True
@@ -54,7 +53,6 @@ class Resident:
         x: The (first) input.
         y: The output.
         r: The second input: a convolution's residual, or an elementwise operation's `b`.
-
     """
 
     x: bool = False
@@ -81,7 +79,6 @@ class WindowPlan:
         r_bytes: Bytes of one residual buffer; 0 when there is none or it is resident.
         cycles: Modelled cycles of the whole operation.
         region: Bytes of the activation scratchpad that the plan was made for.
-
     """
 
     th: int
@@ -110,7 +107,6 @@ class StepCycles:
         vector: Cycles of the vector unit.
         store: Cycles of the write engine.
         edges: Cycles before and after the units overlap: filling and draining.
-
     """
 
     load: float
@@ -124,7 +120,6 @@ class StepCycles:
 
         Args:
             overlap: The four units run beside each other (double buffering).
-
         """
         if overlap:
             return round(max(self.load, self.compute, self.vector, self.store) + self.edges)
@@ -151,7 +146,6 @@ def input_span(first: int, end: int, size: int, window: Window, axis: int) -> tu
         size: Number of input positions; the span does not leave them.
         window: The sliding window.
         axis: 0 for rows, 1 for columns.
-
     """
     begin = first * window.stride[axis] - window.pad[axis]
     stop = (end - 1) * window.stride[axis] - window.pad[axis] + window.extent(axis)

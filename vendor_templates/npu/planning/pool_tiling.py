@@ -42,7 +42,6 @@ def plan_pool(
 
     Raises:
         CompileError: One window of sixteen channels does not fit `region`.
-
     """
     images, h, w, c = op.shape_in
     _, oh, ow, _ = op.shape_out

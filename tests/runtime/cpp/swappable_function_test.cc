@@ -1,4 +1,4 @@
-#include "guard/slot.h"
+#include "guard/swappable_function.h"
 
 #include <tvm/ffi/container/tensor.h>
 
@@ -27,41 +27,41 @@ ffi::Function Fill(int64_t value, std::shared_ptr<std::atomic<int>> alive = null
   });
 }
 
-int64_t Call(const Slot& slot) {
+int64_t Call(const SwappableFunction& function) {
   int64_t x[2] = {-1, -1};
   ffi::AnyView args[] = {static_cast<void*>(x)};
   ffi::Any result;
-  slot.Call(ffi::PackedArgs(args, 1), &result);
+  function.Call(ffi::PackedArgs(args, 1), &result);
   CHECK_EQ(x[1], x[0] + 1);
   return x[0];
 }
 
-TEST(ASlotCallsWhatWasSetLast) {
-  Slot slot(Fill(1));
-  CHECK_EQ(Call(slot), 1);
-  slot.Set(Fill(7));
-  CHECK_EQ(Call(slot), 7);
+TEST(ASwappableFunctionCallsWhatWasSetLast) {
+  SwappableFunction function(Fill(1));
+  CHECK_EQ(Call(function), 1);
+  function.Set(Fill(7));
+  CHECK_EQ(Call(function), 7);
 }
 
-TEST(WhatASlotLetGoIsFreed) {
+TEST(WhatASwappableFunctionLetGoIsFreed) {
   auto alive = std::make_shared<std::atomic<int>>(0);
   {
-    Slot slot(Fill(1, alive));
-    slot.Set(Fill(2, alive));
+    SwappableFunction function(Fill(1, alive));
+    function.Set(Fill(2, alive));
     CHECK_EQ(alive->load(), 1);
   }
   CHECK_EQ(alive->load(), 0);
 }
 
-TEST(ErrorsComeThroughASlot) {
-  Slot slot(ffi::Function::FromPacked(
+TEST(ErrorsComeThroughASwappableFunction) {
+  SwappableFunction function(ffi::Function::FromPacked(
       [](ffi::PackedArgs, ffi::Any*) { TVM_FFI_THROW(RuntimeError) << "on fire"; }));
-  CHECK_THROWS(Call(slot), "on fire");
+  CHECK_THROWS(Call(function), "on fire");
 }
 
-TEST(ThreadsCallASlotWhileItIsSet) {
+TEST(ThreadsCallASwappableFunctionWhileItIsSet) {
   constexpr int kThreads = 4, kSwaps = 2000;
-  Slot slot(Fill(0));
+  SwappableFunction function(Fill(0));
   std::atomic<bool> stop{false};
   std::atomic<int> wrong{0}, calls{0};
   std::vector<std::thread> threads;
@@ -69,7 +69,7 @@ TEST(ThreadsCallASlotWhileItIsSet) {
     threads.emplace_back([&] {
       int64_t last = 0;
       while (!stop.load()) {
-        const int64_t value = Call(slot);
+        const int64_t value = Call(function);
         if (value < last) ++wrong;  // an older function after a newer one
         last = value;
         ++calls;
@@ -77,8 +77,8 @@ TEST(ThreadsCallASlotWhileItIsSet) {
     });
   }
   for (int i = 1; i <= kSwaps; ++i) {
-    slot.Set(Fill(i));
-    if (Call(slot) != i) ++wrong;  // set returned: the new one answers
+    function.Set(Fill(i));
+    if (Call(function) != i) ++wrong;  // set returned: the new one answers
   }
   while (calls.load() < kThreads) std::this_thread::yield();
   stop.store(true);

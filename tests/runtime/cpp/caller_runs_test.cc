@@ -30,9 +30,9 @@ class Width {
   const int before_;
 };
 
-TEST(SeatOfAnIdleProcessorIsTheCallers) {
+TEST(CallerRunsOnAnIdleProcessor) {
   const Width one(1);
-  Processor* processor = Processor::Get("seat");  // never used: it has no thread either
+  Processor* processor = Processor::Get("lock");  // never used: it has no thread either
   const int width = omp_get_max_threads();
   std::fesetround(FE_UPWARD);
   std::thread::id first, nested;
@@ -50,7 +50,7 @@ TEST(SeatOfAnIdleProcessorIsTheCallers) {
   CHECK_EQ(rounding, FE_TONEAREST);
   CHECK_EQ(std::fegetround(), FE_UPWARD);
   std::fesetround(FE_TONEAREST);
-  // An error leaves the seat free.
+  // An error leaves the lock free.
   for (int i = 0; i < 2; ++i) {
     bool caught = false;
     try {
@@ -65,19 +65,19 @@ TEST(SeatOfAnIdleProcessorIsTheCallers) {
   }
 }
 
-TEST(SeatIsNotForCallersWhereThereIsATeam) {
+TEST(CallerDoesNotRunWhereThereIsATeam) {
   const Width two(2);
   std::thread::id id;
-  Processor::Get("seat of a team")->CallAnywhere([&] { id = Here(); });
+  Processor::Get("lock of a team")->CallAnywhere([&] { id = Here(); });
   CHECK(id != Here());
 }
 
-TEST(SeatHasOneAtATime) {
+TEST(CallersRunOneAtATime) {
   const Width one(1);
-  Processor* processor = Processor::Get("seat of many");
+  Processor* processor = Processor::Get("lock of many");
   constexpr int kThreads = 8, kCalls = 400;
-  int count = 0;  // only who sits there touches it
-  std::atomic<int> inside{0}, worst{0}, guests{0};
+  int count = 0;  // only who has the lock touches it
+  std::atomic<int> inside{0}, worst{0}, callers{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
@@ -85,7 +85,7 @@ TEST(SeatHasOneAtATime) {
       const auto work = [&] {
         if (++inside > 1) ++worst;
         ++count;
-        if (Here() == id) ++guests;
+        if (Here() == id) ++callers;
         --inside;
       };
       for (int i = 0; i < kCalls; ++i) {
@@ -101,12 +101,12 @@ TEST(SeatHasOneAtATime) {
   for (std::thread& thread : threads) thread.join();
   CHECK_EQ(count, kThreads * kCalls);
   CHECK_EQ(worst.load(), 0);
-  CHECK(guests > 0);
+  CHECK(callers > 0);
 }
 
-TEST(SeatIsLentWhileItsGuestWaits) {
+TEST(OwnerLockIsLentWhileTheCallerWaits) {
   const Width one(1);
-  Processor* cpu = Processor::Get("seat to lend");
+  Processor* cpu = Processor::Get("lock to lend");
   Processor* npu = Processor::Get("npu");
   std::thread::id outer, inner;
   Processor* after = nullptr;
@@ -119,13 +119,13 @@ TEST(SeatIsLentWhileItsGuestWaits) {
   CHECK(after == cpu);
 }
 
-TEST(SeatIsLeftToJobsThatWait) {
+TEST(CallerLeavesTheLockToJobsThatWait) {
   struct Note final : Job {
     std::atomic<bool> done{false};
     void Run() noexcept override { done = true; }
   } note;
   const Width one(1);
-  Processor* processor = Processor::Get("seat in demand");
+  Processor* processor = Processor::Get("lock in demand");
   bool submitted = false;
   long calls = 0;
   while (!note.done && calls < 10000000) {  // a caller that never pauses
@@ -137,9 +137,9 @@ TEST(SeatIsLeftToJobsThatWait) {
   CHECK(note.done.load());
 }
 
-TEST(SeatOfAForkedChildIsFree) {
+TEST(OwnerLockOfAForkedChildIsFree) {
   const Width one(1);
-  Processor* processor = Processor::Get("seat before a fork");
+  Processor* processor = Processor::Get("lock before a fork");
   pid_t child = -1;
   processor->CallAnywhere([&] {
     child = fork();
