@@ -1,4 +1,7 @@
-"""Segment -> program, pass by pass::
+"""Segment -> program, pass by pass.
+
+In: a segment that the checks of patterns.py let through. Out: an artifact, which holds the program
+(`machine.program`) and its constants::
 
     Segment ─lower─▶ Graph ─fuse─▶ Graph ─lay out─▶ MemoryLayout ─emit─▶ instructions, constants
 
@@ -28,7 +31,15 @@ __all__ = ["build", "compile_segment", "measure"]
 
 
 def compile_segment(segment: Segment, options: NpuOptions) -> Artifact:
-    """Compile one segment. Raises CompileError naming the op that cannot be compiled."""
+    """Compile one segment.
+
+    Args:
+        segment: The segment.
+        options: The vendor's options; `config` names the machine.
+
+    Raises:
+        CompileError: An op cannot be compiled (the message names it), or a fault was injected.
+    """
     for fault in options.faults:
         if fault.kind == "refuse" and fnmatch(segment.name, fault.segment):
             raise CompileError(f"npu: segment {segment.name!r}: refused (injected fault)")
@@ -51,25 +62,34 @@ def compile_segment(segment: Segment, options: NpuOptions) -> Artifact:
 def build(
     graph: Graph, config: NpuConfig, settings: Settings | None = None
 ) -> tuple[Program, MemoryLayout]:
-    """Place and emit a graph; the program is validated. Raises CompileError."""
+    """Lay out and emit a graph, and validate the program.
+
+    Args:
+        graph: The int8 graph.
+        config: The accelerator.
+        settings: What the compiler may do; None: everything.
+
+    Raises:
+        CompileError: An operation does not fit the machine.
+    """
     settings = settings or Settings()
     layout = lay_out_memory(graph, config, settings)
     writer = emit(graph, layout, config, settings)
     image = writer.image()
     program = Program(
-        graph.name,
-        config,
-        encode(writer.stream.finish()),
-        image.size,
-        layout.work_bytes,
-        graph.inputs,
-        graph.outputs,
-        tuple(_border(graph, layout, b) for b in graph.feeds),
-        tuple(_border(graph, layout, b) for b in graph.results),
-        tuple(
+        segment=graph.name,
+        config=config,
+        code=encode(writer.stream.finish()),
+        constant_bytes=image.size,
+        work_bytes=layout.work_bytes,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        feeds=tuple(_border(graph, layout, b) for b in graph.feeds),
+        results=tuple(_border(graph, layout, b) for b in graph.results),
+        operations=tuple(
             (op.source, start) for op, start in zip(graph.operations, writer.starts, strict=True)
         ),
-        image,
+        constants=image,
     )
     try:
         validate_code(config, program.code, program.constant_bytes, program.work_bytes)
@@ -81,7 +101,12 @@ def build(
 
 
 def measure(program: Program, trace: bool = False) -> Counters:
-    """Cycles and counters of a program."""
+    """Return cycles and counters of a program, as the simulator's cycle model has them.
+
+    Args:
+        program: The program.
+        trace: Also keep when every instruction began and ended.
+    """
     return time_code(
         program.config, program.code, program.constant_bytes, program.work_bytes, trace
     )

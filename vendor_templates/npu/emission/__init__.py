@@ -30,7 +30,20 @@ __all__ = ["Writer", "emit"]
 
 
 def emit(graph: Graph, layout: MemoryLayout, config: NpuConfig, settings: Settings) -> Writer:
-    """Write the program of a graph. Raises CompileError when a tile does not fit its region."""
+    """Write the program of a graph.
+
+    Args:
+        graph: The int8 graph.
+        layout: Where its tensors lie and how its operations are cut.
+        config: The accelerator.
+        settings: What the compiler may do.
+
+    Returns:
+        The writer, which has the stream of instructions and the image of the constants.
+
+    Raises:
+        CompileError: A tile does not fit its region of the scratchpad.
+    """
     writer = Writer(graph, layout, config, settings)
     for index, op in enumerate(graph.operations):
         writer.begin(index)

@@ -15,7 +15,12 @@ _SHORT = 65535  # largest value of a 16-bit field
 
 
 def emit_concat(w: Writer, op: Concat) -> None:
-    """Emit a concatenation; parts with a table, or into the chip, pass the vector unit."""
+    """Emit a concatenation; parts with a table, or into the chip, pass the vector unit.
+
+    Args:
+        w: Receives the instructions and constants.
+        op: The concatenation.
+    """
     run_y = sum(part[1] for part in op.parts)
     depth = w.settings.buffers
     room = (w.region - 64) // (2 * depth) // 64 * 64
@@ -34,7 +39,14 @@ def emit_concat(w: Writer, op: Concat) -> None:
                 start = rows[0] * run + cols[0]
                 if resident_x is None:
                     at, row = xs.next(), width
-                    w.load(tensor, start, at, 1, count, width, (0, run), (0, width))
+                    w.load(
+                        tensor,
+                        offset=start,
+                        spm=at,
+                        shape=(1, count, width),
+                        strides=(0, run),
+                        near=(0, width),
+                    )
                 else:
                     at, row = resident_x + start, run
                 target = rows[0] * run_y + offset + cols[0]
@@ -46,7 +58,14 @@ def emit_concat(w: Writer, op: Concat) -> None:
                     _copy_rows(w, at, row, to, to_row, count, width, lut)
                     at, row = to, to_row
                 if resident_y is None:
-                    w.store(op.y, target, at, 1, count, width, (0, run_y), (0, row))
+                    w.store(
+                        op.y,
+                        offset=target,
+                        spm=at,
+                        shape=(1, count, width),
+                        strides=(0, run_y),
+                        near=(0, row),
+                    )
         offset += run
 
 
@@ -63,7 +82,12 @@ def _copy_rows(
 
 
 def emit_permute(w: Writer, op: Permute) -> None:
-    """[outer, a, b] -> [outer, b, a], byte by byte in the store."""
+    """Emit the exchange of two axes, [outer, a, b] to [outer, b, a], byte by byte in the store.
+
+    Args:
+        w: Receives the instructions.
+        op: The exchange.
+    """
     depth = w.settings.buffers
     room = (w.region - 64) // depth // 64 * 64
     xs = w.buffers(room, depth)
@@ -77,10 +101,21 @@ def emit_permute(w: Writer, op: Permute) -> None:
                 start = base + rows[0] * op.b + cols[0]
                 if resident is None:
                     at, row = xs.next(), width
-                    w.load(op.x, start, at, 1, count, width, (0, op.b), (0, width))
+                    w.load(
+                        op.x,
+                        offset=start,
+                        spm=at,
+                        shape=(1, count, width),
+                        strides=(0, op.b),
+                        near=(0, width),
+                    )
                 else:
                     at, row = resident + start, op.b
                 w.store(
-                    op.y, base + cols[0] * op.a + rows[0], at, width, count, 1, (op.a, 1),
-                    (1, row),
-                )  # fmt: skip
+                    op.y,
+                    offset=base + cols[0] * op.a + rows[0],
+                    spm=at,
+                    shape=(width, count, 1),
+                    strides=(op.a, 1),
+                    near=(1, row),
+                )

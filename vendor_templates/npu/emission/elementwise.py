@@ -17,7 +17,12 @@ _SHORT = 65535  # largest value of a 16-bit field
 
 
 def emit_elementwise(w: Writer, op: Elementwise) -> None:
-    """Emit a sum, a product or a table."""
+    """Emit a sum, a product or a table.
+
+    Args:
+        w: Receives the instructions and constants.
+        op: The operation.
+    """
     table = None if op.table is None else w.weights(op.table.tobytes())
     per_image = op.pixels * op.channels
     if op.broadcast and op.b is not None:
@@ -31,9 +36,9 @@ def emit_elementwise(w: Writer, op: Elementwise) -> None:
         t: w.buffers(align(step), w.buffer_count(total, step)) for t in dict.fromkeys(moving)
     }
     for first, end in spans(total, step):
-        places = {t: _bytes(w, t, first, end, buffers, t != op.y) for t in tensors}
+        first_byte = {t: _bytes(w, t, first, end, buffers, t != op.y) for t in tensors}
         for begin, rows, n in _flat_pieces(end - first):
-            at = {t: places[t] + begin for t in tensors}
+            at = {t: first_byte[t] + begin for t in tensors}
             size = rows * n
             reads: list[Access] = [("act", at[t], at[t] + size) for t in tensors if t != op.y]
             writes: list[Access] = [("act", at[op.y], at[op.y] + size)]
@@ -50,7 +55,7 @@ def emit_elementwise(w: Writer, op: Elementwise) -> None:
                     b_pix=n, y_pix=n, **shape, **_pair_fields(op),
                 )  # fmt: skip
         if w.resident(op.y) is None:
-            w.store(op.y, first, places[op.y], 1, 1, end - first, (0, 0), (0, 0))
+            w.store(op.y, offset=first, spm=first_byte[op.y], shape=(1, 1, end - first))
 
 
 def _flat_step(w: Writer, total: int, moving: int) -> int:
@@ -71,7 +76,7 @@ def _bytes(
         return address + first
     at = buffers[tensor].next()
     if load:
-        w.load(tensor, first, at, 1, 1, end - first, (0, 0), (0, 0))
+        w.load(tensor, offset=first, spm=at, shape=(1, 1, end - first))
     return at
 
 
@@ -104,9 +109,13 @@ def _broadcast(w: Writer, op: Elementwise, b: int, per_image: int) -> None:
                 )  # fmt: skip
                 if op.y in buffers:
                     w.store(
-                        op.y, offset, at_y, 1, end - first, count, (0, op.channels),
-                        (0, count),
-                    )  # fmt: skip
+                        op.y,
+                        offset=offset,
+                        spm=at_y,
+                        shape=(1, end - first, count),
+                        strides=(0, op.channels),
+                        near=(0, count),
+                    )
 
 
 def _rows(
@@ -124,7 +133,14 @@ def _rows(
         return at, stride, at + (rows - 1) * stride + count
     at = buffers[tensor].next()
     if load:
-        w.load(tensor, offset, at, 1, rows, count, (0, stride), (0, count))
+        w.load(
+            tensor,
+            offset=offset,
+            spm=at,
+            shape=(1, rows, count),
+            strides=(0, stride),
+            near=(0, count),
+        )
     return at, count, at + rows * count
 
 

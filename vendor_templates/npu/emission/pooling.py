@@ -15,14 +15,20 @@ __all__ = ["emit_pool"]
 
 
 def emit_pool(w: Writer, op: Pool, plan: WindowPlan) -> None:
-    """Emit a pooling, tile by tile; what follows it as a table is applied in place."""
+    """Emit a pooling, tile by tile; what follows it as a table is applied in place.
+
+    Args:
+        w: Receives the instructions and constants.
+        op: The pooling.
+        plan: How it is cut.
+    """
     xs = w.buffers(plan.x_bytes, plan.x_buffers)
     ys = w.buffers(plan.y_bytes, plan.y_buffers if plan.y_bytes else 0)
     table = None if op.table is None else w.weights(op.table.tobytes())
     for channels in spans(op.shape_in[3], plan.nb):
         for tile in tiles(op.shape_out, plan):
             image, rows, cols = tile
-            view = input_tile(w, op, plan, xs, *tile, channels)
+            view = input_tile(w, op, plan, xs, tile, channels)
             box: Box = (op.shape_out, image, rows, cols, channels)
             y, end, stays = w.result(op.y, box, ys)
             at, row, pix = y.address, y.row, y.pix

@@ -1,5 +1,8 @@
 """A stream of instructions whose tokens are put in automatically.
 
+In: instructions in program order, each with the bytes it reads and writes. Out: the same with wait
+and signal tokens, so that the units run beside each other and still compute the same.
+
 Whoever adds an instruction says which bytes it reads and writes. The four units run beside each
 other; where two units touch the same bytes and one of them writes, the later instruction must
 wait for the earlier one::
@@ -40,7 +43,7 @@ class _Record:
 
 
 class Stream:
-    """Instructions in program order; see the module's docstring."""
+    """Instructions in program order, and what each unit knows to be done."""
 
     def __init__(self) -> None:
         self._ops: list[str] = []
@@ -55,7 +58,14 @@ class Stream:
     def add(
         self, op: str, reads: Sequence[Access], writes: Sequence[Access], **fields: int
     ) -> None:
-        """Append an instruction, with the tokens that order it after what it conflicts with."""
+        """Append an instruction, with the tokens that order it after what it conflicts with.
+
+        Args:
+            op: Name of the instruction.
+            reads: Ranges that it reads.
+            writes: Ranges that it writes.
+            **fields: Its fields; those left out are 0.
+        """
         unit = UNITS.index(OPS[op].unit or "")
         index = len(self._ops)
         needs = [-1] * _COUNT
@@ -74,7 +84,7 @@ class Stream:
         return len(self._ops)
 
     def finish(self) -> list[Instruction]:
-        """The stream, with its halt."""
+        """Return the stream, with its halt."""
         body = [
             Instruction(op, fields, wait, signal)
             for op, fields, wait, signal in zip(

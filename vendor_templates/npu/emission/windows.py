@@ -15,10 +15,26 @@ Tile = tuple[int, tuple[int, int], tuple[int, int]]
 
 
 def window_fields(
-    window: Window, view: View, size: tuple[int, int], rows: tuple[int, int],
-    cols: tuple[int, int], channel: int,
-) -> tuple[dict[str, int], int]:  # fmt: skip
-    """Fields of an instruction that slides over outputs rows x cols; its input's last byte."""
+    window: Window,
+    view: View,
+    size: tuple[int, int],
+    rows: tuple[int, int],
+    cols: tuple[int, int],
+    channel: int,
+) -> tuple[dict[str, int], int]:
+    """Return the fields of an instruction that slides a window over outputs rows x cols.
+
+    Args:
+        window: The sliding window.
+        view: Where the input lies.
+        size: Rows and columns of the whole input.
+        rows: First output row, and one past the last.
+        cols: First output column, and one past the last.
+        channel: First channel of the input that is read.
+
+    Returns:
+        The fields, and the address of the last input pixel.
+    """
     top, bottom = input_span(*rows, size[0], window, 0)
     left, right = input_span(*cols, size[1], window, 1)
     x = view.at(top, left) + channel
@@ -35,7 +51,7 @@ def window_fields(
 
 
 def tiles(shape: tuple[int, int, int, int], plan: WindowPlan) -> Iterator[Tile]:
-    """The tiles that cover a tensor of outputs."""
+    """Yield the tiles that cover a tensor of outputs of shape (n, h, w, c)."""
     for image in range(shape[0]):
         for rows in spans(shape[1], plan.th):
             for cols in spans(shape[2], plan.tw):
@@ -43,10 +59,24 @@ def tiles(shape: tuple[int, int, int, int], plan: WindowPlan) -> Iterator[Tile]:
 
 
 def input_tile(
-    w: Writer, op: Conv | Pool, plan: WindowPlan, buffers: Buffers, image: int,
-    rows: tuple[int, int], cols: tuple[int, int], channels: tuple[int, int],
-) -> View:  # fmt: skip
-    """The input of a tile: where it is resident, else loaded."""
+    w: Writer,
+    op: Conv | Pool,
+    plan: WindowPlan,
+    buffers: Buffers,
+    tile: Tile,
+    channels: tuple[int, int],
+) -> View:
+    """Return where the input of a tile lies: in the resident tensor, or in a buffer, loaded.
+
+    Args:
+        w: Receives the load.
+        op: The operation that reads it.
+        plan: How the operation is cut.
+        buffers: The operation's input buffers.
+        tile: The outputs.
+        channels: First channel of the input, and one past the last.
+    """
+    image, rows, cols = tile
     resident = w.resident(op.x)
     if resident is not None:
         view = w.whole(resident, op.shape_in, image)

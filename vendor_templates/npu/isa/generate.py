@@ -14,7 +14,11 @@ def _truth(value: bool) -> str:
 
 
 def header(table: dict) -> str:  # type: ignore[type-arg]
-    """The header: opcodes, one struct with a Decode per instruction, and the table of fields."""
+    """Return the C++ header: opcodes, one struct with a Decode per instruction, and the fields.
+
+    Args:
+        table: The content of ``isa.json``.
+    """
     ops = table["instructions"]
     out = [
         "// Generated from isa.json by generate.py; do not edit.",
@@ -84,7 +88,11 @@ def header(table: dict) -> str:  # type: ignore[type-arg]
 
 
 def tables(table: dict) -> str:  # type: ignore[type-arg]
-    """The instructions as Markdown, one table each; docs/npu.md holds exactly this."""
+    """Return the instructions as Markdown, one table each; docs/npu.md holds exactly this.
+
+    Args:
+        table: The content of ``isa.json``.
+    """
     out = []
     for name, op in table["instructions"].items():
         unit = f"unit {op['unit']}" if op["unit"] else "all units"

@@ -1,5 +1,7 @@
 """Instructions as values, bytes and text; the one table behind all three is ``isa.json``.
 
+In: instructions in one of these forms. Out: the same in another.
+
 An instruction is 16 little-endian 32-bit words. A field is a run of bits of one word::
 
     word 0   31 ... 24 | 23 ... 16 | 15..12 signal | 11..8 wait | 7..0 opcode
@@ -47,9 +49,18 @@ _WORDS = struct.Struct(f"<{INSTRUCTION_BYTES // 4}I")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A run of bits: `width` bits of `word` from `bit` up; legal values are low..high.
+    """A field of an instruction: a run of bits of one word.
 
-    real: the bits are a float32; every finite one is legal.
+    Args:
+        name: As text spells it.
+        word: Which word of the instruction, from 0.
+        bit: Lowest bit in that word.
+        width: Number of bits.
+        signed: The bits are a number in two's complement.
+        low: Least legal value.
+        high: Largest legal value.
+        doc: What it means.
+        real: The bits are a float32; every finite one is legal.
     """
 
     name: str
@@ -63,7 +74,7 @@ class Field:
     real: bool = False
 
     def problem(self, value: int) -> str | None:
-        """Why a value is not legal, or None."""
+        """Return why a value is not legal, or None."""
         if not self.low <= value <= self.high:
             return f"{self.name} is {value}, legal: {self.low}..{self.high}"
         if self.real and not math.isfinite(_to_float(value)):
@@ -73,7 +84,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One kind of instruction; `unit` is None for those that concern all units."""
+    """One kind of instruction.
+
+    Args:
+        name: As text spells it.
+        opcode: Its number.
+        unit: The unit that runs it; None for those that concern all units.
+        fields: Its fields by name.
+        doc: What it does.
+    """
 
     name: str
     opcode: int
@@ -84,9 +103,13 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction: its op, its fields (those left out are 0), its tokens.
+    """One instruction.
 
-    wait, signal: sets of units as bit masks, bit i for ``UNITS[i]``.
+    Args:
+        op: Name of its kind.
+        fields: Values by name; those left out are 0.
+        wait: Units whose token it takes before it begins: a bit mask, bit i for ``UNITS[i]``.
+        signal: Units that it gives a token when it is done: a bit mask likewise.
     """
 
     op: str
@@ -128,7 +151,12 @@ _USED = {op.name: _used_bits(op) for op in OPS.values()}
 
 
 def encode(instructions: Iterable[Instruction]) -> bytes:
-    """The bytes of a stream. Raises ModelError on an unknown op or field or a bad value."""
+    """Return the bytes of a stream.
+
+    Raises:
+        ModelError: An op or field is unknown or a value is not legal; the message names the
+            instruction.
+    """
     parts = []
     for index, ins in enumerate(instructions):
         op = _find(ins.op, index)
@@ -151,7 +179,11 @@ def encode(instructions: Iterable[Instruction]) -> bytes:
 
 
 def decode(code: bytes) -> list[Instruction]:
-    """The stream in `code`. Raises ModelError, naming the instruction, when it is malformed."""
+    """Return the stream in `code`.
+
+    Raises:
+        ModelError: It is malformed; the message names the instruction.
+    """
     if len(code) % INSTRUCTION_BYTES:
         raise ModelError(
             f"npu program: {len(code)} bytes are no multiple of {INSTRUCTION_BYTES}, truncated?"
@@ -176,17 +208,18 @@ def decode(code: bytes) -> list[Instruction]:
 
 
 def disassemble(instructions: Iterable[Instruction]) -> str:
-    """One line per instruction; fields that are 0 are left out; `assemble` reads it back.
+    """Return a stream as text, one line per instruction; `assemble` reads it back.
 
-    ``conv x=0 w=0 … wait=load signal=vector``
+    Fields that are 0 are left out: ``conv x=0 w=0 … wait=load signal=vector``.
     """
     return "".join(_line(ins) + "\n" for ins in instructions)
 
 
 def assemble(text: str) -> list[Instruction]:
-    """The stream written in `text`: one instruction per line, ``#`` starts a comment.
+    """Return the stream written in `text`: one instruction per line, ``#`` starts a comment.
 
-    Raises ModelError naming the line.
+    Raises:
+        ModelError: A line is no instruction; the message names the line.
     """
     result = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -254,6 +287,6 @@ def _mask(text: str, line: int) -> int:
 
 def _find(name: str, where: int | str) -> Op:
     if name not in OPS:
-        place = where if isinstance(where, str) else f"instruction {where}"
-        raise ModelError(f"{place}: no instruction {name!r}; {choices(name, OPS)}")
+        line = where if isinstance(where, str) else f"instruction {where}"
+        raise ModelError(f"{line}: no instruction {name!r}; {choices(name, OPS)}")
     return OPS[name]

@@ -24,9 +24,10 @@ __all__ = ["lower"]
 
 
 def lower(segment: Segment) -> Graph:
-    """The int8 graph of a segment whose composites passed the checks of patterns.py.
+    """Return the int8 graph of a segment whose composites passed the checks of patterns.py.
 
-    Raises CompileError naming the op when something in it cannot be computed.
+    Raises:
+        CompileError: Something in it cannot be computed; the message names the op.
     """
     return Lowering(segment).run(_RULES)
 

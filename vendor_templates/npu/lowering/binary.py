@@ -82,10 +82,21 @@ def _pair(low: Lowering, node: Node, a: Real, b: Real, shape: Shape, out: Out) -
             f"{low.where(node)}: {right.shape} does not broadcast over the pixels of {shape}"
         )
     op = Elementwise(
-        "mul", left.tensor, y.tensor, images, prod(shape) // (images * channels), channels,
-        b=right.tensor, broadcast=not full, a_zero=a.zero, b_zero=b.zero, zero=out.zero,
-        lo=out.lo, hi=out.hi, source=out.source,
-    )  # fmt: skip
+        kind="mul",
+        x=left.tensor,
+        y=y.tensor,
+        images=images,
+        pixels=prod(shape) // (images * channels),
+        channels=channels,
+        b=right.tensor,
+        broadcast=not full,
+        a_zero=a.zero,
+        b_zero=b.zero,
+        zero=out.zero,
+        lo=out.lo,
+        hi=out.hi,
+        source=out.source,
+    )
     if node.op == "add":
         _sum(low, op, a, b, out)
     else:

@@ -19,7 +19,11 @@ __all__ = ["fuse"]
 
 
 def fuse(graph: Graph) -> int:
-    """Fuse additions and tables into convolutions, in place; returns how many were fused."""
+    """Fuse additions and tables into convolutions, in place.
+
+    Returns:
+        How many operations were fused.
+    """
     count = 0
     position = 0
     while position < len(graph.operations):
@@ -70,6 +74,17 @@ def _merge(graph: Graph, op: Elementwise, single: Mapping[int, Conv]) -> Conv | 
     conv, other, swap = max(found, key=lambda item: order[id(item[0])])
     m1, m2 = (op.m2, op.m1) if swap else (op.m1, op.m2)
     q_zero, r_zero = (op.b_zero, op.a_zero) if swap else (op.a_zero, op.b_zero)
-    conv.residual = Residual(other, m1, m2, op.c, q_zero, r_zero, op.zero, swap, op.lo, op.hi)
+    conv.residual = Residual(
+        tensor=other,
+        m1=m1,
+        m2=m2,
+        c=op.c,
+        q_zero=q_zero,
+        r_zero=r_zero,
+        zero=op.zero,
+        r_first=swap,
+        lo=op.lo,
+        hi=op.hi,
+    )
     conv.y, conv.source = op.y, op.source
     return conv

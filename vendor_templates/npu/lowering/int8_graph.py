@@ -1,4 +1,4 @@
-"""The int8 graph between a segment and its instructions.
+"""The int8 graph: the values between a segment and its instructions.
 
 Every tensor is int8, dense, its channels last: n x h x w x c bytes in that order. An operation
 reads and writes tensors with a geometry of its own; a tensor is bytes with a scale::
@@ -35,9 +35,15 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(slots=True, eq=False)
 class Tensor:
-    """nbytes int8 values; `zero` is the zero point as the device counts (-128..127).
+    """int8 values in memory, with what they stand for.
 
-    base: id of the tensor whose bytes these are (a reshape), or None. data: a constant's values.
+    Args:
+        nbytes: How many values.
+        scale: Real value of one step.
+        zero: Zero point as the device counts (-128..127).
+        name: For messages.
+        base: Id of the tensor whose bytes these are (a reshape), or None.
+        data: A constant's values.
     """
 
     nbytes: int
@@ -50,7 +56,14 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A sliding window: kernel, stride, dilation, padding before, in (rows, columns)."""
+    """A sliding window.
+
+    Args:
+        kernel: Size in (rows, columns), as all of these.
+        stride: Input positions between outputs.
+        dilation: Input positions between those of the kernel.
+        pad: Positions before the first row and column.
+    """
 
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
@@ -58,7 +71,7 @@ class Window:
     pad: tuple[int, int] = (0, 0)
 
     def extent(self, axis: int) -> int:
-        """Input positions that one output position looks at, first to last."""
+        """Return the input positions that one output looks at, first to last, along an axis."""
         return (self.kernel[axis] - 1) * self.dilation[axis] + 1
 
 
@@ -86,8 +99,23 @@ class Residual:
 class Conv:
     """Convolution or matrix product, requantised.
 
-    shape_in, shape_out: (n, h, w, c). weights: [out channels, kernel rows, kernel columns, in
-    channels / groups]. bias: the input's zero point is folded in. scale: per channel.
+    Args:
+        x: Input tensor.
+        y: Output tensor.
+        shape_in: (n, h, w, c) of the input.
+        shape_out: (n, h, w, c) of the output.
+        window: The sliding window.
+        groups: Groups of channels.
+        weights: int8[out channels, kernel rows, kernel columns, in channels / groups].
+        bias: int32[out channels]; the input's zero point is folded in.
+        scale: float32[out channels], of sums in steps of the output.
+        x_zero: Zero point of the input, which is what padding holds.
+        zero: Zero point of the output.
+        lo: Least value of the output.
+        hi: Largest value of the output.
+        residual: A tensor that is added after requantisation.
+        table: int8[256]: what each value becomes in the end.
+        source: Name of the op, for messages.
     """
 
     x: int
@@ -109,12 +137,12 @@ class Conv:
 
     @property
     def depthwise(self) -> bool:
-        """True when each output channel reads exactly its own input channel."""
+        """Whether each output channel reads exactly its own input channel."""
         return self.groups > 1 and self.groups == self.shape_in[3] == self.shape_out[3]
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates."""
+        """Number of multiply-accumulates."""
         n, h, w, c = self.shape_out
         return n * h * w * c * int(self.weights[0].size)
 
@@ -223,18 +251,18 @@ class Graph:
     outputs: int = 0
 
     def base(self, tensor: int) -> int:
-        """The tensor that owns the bytes."""
+        """Return the tensor that owns the bytes of a tensor."""
         while (below := self.tensors[tensor].base) is not None:
             tensor = below
         return tensor
 
     def new(self, nbytes: int, scale: float, zero: int, name: str = "") -> int:
-        """A new tensor's id."""
+        """Add a tensor and return its id."""
         self.tensors.append(Tensor(nbytes, scale, zero, name))
         return len(self.tensors) - 1
 
     def reads(self, op: Operation) -> tuple[int, ...]:
-        """Owners of the bytes an operation reads."""
+        """Return the owners of the bytes that an operation reads."""
         if isinstance(op, Concat):
             ids: list[int] = [part[0] for part in op.parts]
         else:

@@ -57,7 +57,14 @@ def look_up(low: Lowering, x: Stored, table: Array, out: Out) -> Stored:
         return y
     low.graph.operations.append(
         Elementwise(
-            "lookup", x.tensor, y.tensor, 1, 1, prod(x.shape), table=table, source=out.source
+            kind="lookup",
+            x=x.tensor,
+            y=y.tensor,
+            images=1,
+            pixels=1,
+            channels=prod(x.shape),
+            table=table,
+            source=out.source,
         )
     )
     return y

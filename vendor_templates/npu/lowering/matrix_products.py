@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -27,6 +28,16 @@ from byoc.vendor_templates.npu.lowering.values import (
 __all__ = ["conv", "matmul"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Geometry:
+    """Shapes (n, h, w, c), window and groups of a product."""
+
+    shape_in: tuple[int, int, int, int]
+    shape_out: tuple[int, int, int, int]
+    window: Window
+    groups: int
+
+
 def conv(low: Lowering, node: Node) -> Value:
     """A convolution; one dimension is two of which one is 1."""
     x, params = low.real(node, 0), _weights(low, node)
@@ -44,12 +55,12 @@ def conv(low: Lowering, node: Node) -> Value:
         weights = weights[:, None]
     pads = pads_of(node.attrs["padding"], 1 if one_d else 2)
     window = Window(
-        (weights.shape[1], weights.shape[2]),
-        pair_of(node.attrs["strides"], one_d),
-        pair_of(node.attrs["dilation"], one_d),
-        pads,
+        kernel=(weights.shape[1], weights.shape[2]),
+        stride=pair_of(node.attrs["strides"], one_d),
+        dilation=pair_of(node.attrs["dilation"], one_d),
+        pad=pads,
     )
-    geometry = (shape_in, shape_out, window, int(node.attrs["groups"]))
+    geometry = _Geometry(shape_in, shape_out, window, int(node.attrs["groups"]))
     return _product(low, node, x, weights, per_channel, layout, geometry)
 
 
@@ -60,7 +71,7 @@ def matmul(low: Lowering, node: Node) -> Value:
     weights = params.data.reshape(k, n).T.reshape(n, 1, 1, k)
     scales = np.broadcast_to(params.scale, params.data.shape).reshape(k, n)[0]
     rows = prod(x.stored.shape[:-1])
-    geometry = ((1, 1, rows, k), (1, 1, rows, n), Window(), 1)
+    geometry = _Geometry((1, 1, rows, k), (1, 1, rows, n), Window(), 1)
     return _product(low, node, x, weights, scales, "last", geometry)
 
 
@@ -78,7 +89,7 @@ def _product(
     weights: Array,
     scales: Array,
     layout: Layout,
-    geometry: tuple[tuple[int, int, int, int], tuple[int, int, int, int], Window, int],
+    geometry: _Geometry,
     bias: Array | None = None,
 ) -> Pending:
     """weights: [o, kh, kw, i] integers; scales: [o] or one. bias: float or int32, [o]."""
@@ -110,10 +121,22 @@ def _product(
         y = low.new(shape, layout, out.dtype, out.scale, out.zero, out.source)
         low.graph.operations.append(
             Conv(
-                source.tensor, y.tensor, *geometry, narrow, total.astype(np.int32),
-                scale, x.zero, out.zero, out.lo, out.hi, source=out.source,
+                x=source.tensor,
+                y=y.tensor,
+                shape_in=geometry.shape_in,
+                shape_out=geometry.shape_out,
+                window=geometry.window,
+                groups=geometry.groups,
+                weights=narrow,
+                bias=total.astype(np.int32),
+                scale=scale,
+                x_zero=x.zero,
+                zero=out.zero,
+                lo=out.lo,
+                hi=out.hi,
+                source=out.source,
             )
-        )  # fmt: skip
+        )
         return y
 
     return Pending(finish, shape, add_bias=add_bias, node=node)

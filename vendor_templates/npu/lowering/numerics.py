@@ -18,9 +18,10 @@ __all__ = ["average_scale", "float_bits", "pair_scale", "quantize_array", "sum_c
 
 
 def float_bits(value: float) -> int:
-    """The IEEE 754 binary32 of a number, as an instruction holds it.
+    """Return the IEEE 754 binary32 of a number, as an instruction holds it.
 
-    Raises CompileError when it is not finite as a float32.
+    Raises:
+        CompileError: It is not finite as a float32.
     """
     single = np.float32(value)
     if not np.isfinite(single):
@@ -30,9 +31,15 @@ def float_bits(value: float) -> int:
 
 
 def pair_scale(first: float, second: Array | float, out: float) -> Array:
-    """first * second / out in float32: of a product's steps in steps of the output.
+    """Return first * second / out in float32: a product's steps in steps of the output.
 
-    Raises CompileError when one is not finite.
+    Args:
+        first: Scale of one factor.
+        second: Scale of the other, or one scale for each channel.
+        out: Scale of the output.
+
+    Raises:
+        CompileError: A result is not finite.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         scale = np.float32(first) * np.asarray(second, np.float32) / np.float32(out)
@@ -43,12 +50,12 @@ def pair_scale(first: float, second: Array | float, out: float) -> Array:
 
 
 def average_scale(x: float, y: float, count: int) -> float:
-    """Scale of a sum of `count` values in an average: x / (y * count) in float32."""
+    """Return the scale of a sum of `count` values in an average: x / (y * count) in float32."""
     return float(np.float32(x) / (np.float32(y) * np.float32(count)))
 
 
 def sum_constant(m1: float, zero1: int, m2: float, zero2: int, zero: int) -> float:
-    """What the zero points of a sum's operands and result come to: zero - m1 zero1 - m2 zero2.
+    """Return what the zero points of a sum come to: zero - m1 zero1 - m2 zero2.
 
     Three roundings: m2 * zero2, the first product with it (fused), the difference. What the second
     rounds is exact in float64: a product of 24 and 8 bits, a number of 24.
@@ -59,7 +66,7 @@ def sum_constant(m1: float, zero1: int, m2: float, zero2: int, zero: int) -> flo
 
 
 def quantize_array(values: Array, scale: float, zero: int) -> Array:
-    """ONNX QuantizeLinear to int8: half to even, then saturate."""
+    """Quantise real values to int8 as ONNX does: half to even, then saturate."""
     quotient = np.rint(np.asarray(values, np.float32) / np.float32(scale))
     clipped: Array = np.clip(quotient + zero, -128, 127).astype(np.int8)
     return clipped

@@ -31,9 +31,11 @@ def pool(low: Lowering, node: Node) -> Value:
     layout: Layout = "first" if str(node.attrs["layout"])[1] == "C" else "last"
     kernel = node.attrs["pool_size"]
     window = Window(
-        pair_of(kernel), pair_of(node.attrs["strides"]), pair_of(node.attrs["dilation"]),
-        pads_of(node.attrs["padding"], 2),
-    )  # fmt: skip
+        kernel=pair_of(kernel),
+        stride=pair_of(node.attrs["strides"]),
+        dilation=pair_of(node.attrs["dilation"]),
+        pad=pads_of(node.attrs["padding"], 2),
+    )
     kind = "max" if "max" in node.op else "avg"
     exclude = kind == "avg" and not node.attrs.get("count_include_pad")
     return _pool(low, node, x, layout, kind, window, exclude)
@@ -86,10 +88,21 @@ def _pool(
             table = None if (table == np.arange(-128, 128)).all() else table
         low.graph.operations.append(
             Pool(
-                kind, source.tensor, y.tensor, (n, h, w, c), (n, oh, ow, c), window, exclude,
-                x.scale, out.scale, x.zero, out.zero, table, out.source,
+                kind=kind,
+                x=source.tensor,
+                y=y.tensor,
+                shape_in=(n, h, w, c),
+                shape_out=(n, oh, ow, c),
+                window=window,
+                exclude_pad=exclude,
+                x_scale=x.scale,
+                y_scale=out.scale,
+                x_zero=x.zero,
+                zero=out.zero,
+                table=table,
+                source=out.source,
             )
-        )  # fmt: skip
+        )
         return y
 
     return Pending(finish, shape, node=node)

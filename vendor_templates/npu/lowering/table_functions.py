@@ -59,7 +59,15 @@ FUNCTIONS: Mapping[str, Callable[[Real, Attrs], Real]] = {
 def make_table(
     function: Callable[[Real], Real], scale: float, zero: int, out_scale: float, out_zero: int
 ) -> Array:
-    """int8[256]: quantize(function(dequantize(q))) at index q + 128."""
+    """Return int8[256] with quantize(function(dequantize(q))) at index q + 128.
+
+    Args:
+        function: From real values to real values.
+        scale: Of the input.
+        zero: Zero point of the input as the device counts.
+        out_scale: Of the output.
+        out_zero: Zero point of the output.
+    """
     steps = np.arange(-128, 128, dtype=np.float64) - zero
     real = (steps.astype(np.float32) * np.float32(scale)).astype(np.float64)
     with np.errstate(over="ignore"):

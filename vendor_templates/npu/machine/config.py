@@ -36,7 +36,10 @@ class Array(_Part):
 
 
 class Activation(_Part):
-    """Scratchpad for activations; `word` bytes per bank and cycle, words interleaved over banks."""
+    """Scratchpad for activations: `size` bytes in `banks`, each giving `word` bytes per cycle.
+
+    Words are interleaved over the banks.
+    """
 
     size: pydantic.ByteSize = Field(pydantic.ByteSize(192 << 10), ge=1024, le=_LARGEST)
     banks: int = Field(8, ge=1, le=64)
@@ -56,7 +59,14 @@ class Accumulator(_Part):
 
 
 class Dma(_Part):
-    """Read and write engines: bytes per cycle, cycles to the first byte, requests in flight."""
+    """The engines that copy between device memory and scratchpads; one reads, one writes.
+
+    Args:
+        width: Bytes per cycle of each.
+        latency: Cycles from a request to its first byte.
+        burst: Bytes of one request.
+        outstanding: Requests in flight.
+    """
 
     width: int = Field(16, ge=1, le=1024)
     latency: int = Field(64, ge=0, le=100_000)
@@ -65,7 +75,7 @@ class Dma(_Part):
 
 
 class VectorUnit(_Part):
-    """Elements per cycle and pipeline depth of the vector unit."""
+    """The vector unit: `lanes` elements per cycle, `latency` cycles to the first result."""
 
     lanes: int = Field(16, ge=1, le=1024)
     latency: int = Field(8, ge=0, le=1000)
@@ -125,7 +135,12 @@ class NpuConfig(_Part):
 
 
 def explain(error: pydantic.ValidationError, where: str) -> str:
-    """The message of a validation error: one line per field, with its name and the value found."""
+    """Return the message of a validation error: one line per field, with the value found.
+
+    Args:
+        error: What pydantic raised.
+        where: The file, or what else was read.
+    """
     lines = []
     for item in error.errors():
         name = ".".join(map(str, item["loc"])) or "(top level)"
@@ -135,9 +150,14 @@ def explain(error: pydantic.ValidationError, where: str) -> str:
 
 
 def load_config(source: str | Path | dict[str, Any] | NpuConfig | None = None) -> NpuConfig:
-    """The accelerator described by a YAML file, a mapping, or nothing (the default machine).
+    """Return the accelerator that a file or mapping describes.
 
-    Fields that are left out keep their defaults. Raises OptionError naming file and field.
+    Args:
+        source: Path of a YAML file, its content as a mapping, or None for the default machine.
+            Fields that are left out keep their defaults.
+
+    Raises:
+        OptionError: The file cannot be read or a field is not legal; the message names both.
     """
     if isinstance(source, NpuConfig):
         return source

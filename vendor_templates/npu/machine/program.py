@@ -33,9 +33,18 @@ _PROLOGUE = struct.Struct("<8sII")
 class Program:
     """A compiled segment.
 
-    code: encoded instructions. constants: the image in device memory. feeds, results: how
-    arguments and work memory correspond (see src/program.h, `Border`). operations: source names
-    with the index of their first instruction.
+    Args:
+        segment: Its name.
+        config: The machine it was compiled for.
+        code: Encoded instructions.
+        constant_bytes: Size of the constant image in device memory.
+        work_bytes: Size of work memory in device memory.
+        inputs: Number of inputs of the segment.
+        outputs: Number of its outputs.
+        feeds: How inputs and work memory correspond (see src/program.h, `Border`).
+        results: How outputs and work memory correspond.
+        operations: Source names with the index of their first instruction.
+        constants: int8 image of the constants; None for a program read from a blob.
     """
 
     segment: str
@@ -57,7 +66,7 @@ class Program:
 
 
 def encode_program(program: Program) -> bytes:
-    """The blob of a program (without its constants)."""
+    """Return the blob of a program (without its constants, which the artifact holds)."""
     header = json.dumps(
         {
             "version": ISA_VERSION,
@@ -78,7 +87,11 @@ def encode_program(program: Program) -> bytes:
 
 
 def decode_program(blob: bytes) -> Program:
-    """The program in a blob. Raises ModelError when it is none, or of another version."""
+    """Return the program in a blob.
+
+    Raises:
+        ModelError: It is none, it is damaged, or it is of another version.
+    """
     if len(blob) < _PROLOGUE.size or not blob.startswith(_MAGIC):
         raise ModelError("npu program: the blob does not start with 'BYOCNPU1'")
     _, size, count = _PROLOGUE.unpack_from(blob)
@@ -96,16 +109,16 @@ def decode_program(blob: bytes) -> Program:
                 f"this release has {ISA_VERSION}"
             )
         return Program(
-            header["segment"],
-            load_config(header["machine"]),
-            code,
-            header["constant_bytes"],
-            header["work_bytes"],
-            header["inputs"],
-            header["outputs"],
-            tuple(header["feeds"]),
-            tuple(header["results"]),
-            tuple((name, start) for name, start in header["operations"]),
+            segment=header["segment"],
+            config=load_config(header["machine"]),
+            code=code,
+            constant_bytes=header["constant_bytes"],
+            work_bytes=header["work_bytes"],
+            inputs=header["inputs"],
+            outputs=header["outputs"],
+            feeds=tuple(header["feeds"]),
+            results=tuple(header["results"]),
+            operations=tuple((name, start) for name, start in header["operations"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"npu program: the header is damaged: {error!r}") from error

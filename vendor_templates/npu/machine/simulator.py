@@ -1,5 +1,7 @@
 """The simulator from Python: validate, run and time streams of instructions.
 
+In: a machine and encoded instructions. Out: memory after the run, or cycles and counters.
+
 Thin wrappers over ``libbyoc_npu.so``; the machine itself is in ``src/machine.h``.
 """
 
@@ -25,12 +27,21 @@ Bytes = npt.NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What the modelled machine did.
+    """What the modelled machine did while it ran a program.
 
-    cycles: from the first instruction to the last effect. macs: multiply-accumulates asked for.
-    busy, stall: per unit, cycles at work and cycles waiting for a token. conflict_cycles: cycles
-    the array lost to bank conflicts. peak_*: highest byte (accumulators: word) touched, plus one.
-    trace: (start, free, done) of every instruction, when asked for.
+    Args:
+        cycles: From the first instruction to the last effect.
+        macs: Multiply-accumulates asked for.
+        instructions: Number of instructions.
+        bytes_loaded: Bytes from device memory to the scratchpads.
+        bytes_stored: Bytes from the scratchpads to device memory.
+        conflict_cycles: Cycles the array lost to bank conflicts.
+        peak_act: Highest byte of the activation scratchpad touched, plus one.
+        peak_weight: Highest byte of the weight scratchpad touched, plus one.
+        peak_acc: Highest accumulator (int32) touched, plus one.
+        busy: Per unit, cycles at work.
+        stall: Per unit, cycles waiting for a token.
+        trace: Cycles (start, free, done) of every instruction, when asked for.
     """
 
     cycles: int
@@ -47,7 +58,7 @@ class Counters:
     trace: tuple[tuple[int, int, int], ...] = field(default=(), repr=False)
 
     def utilisation(self, config: NpuConfig) -> float:
-        """Share of the array's multiply-accumulates that were asked for, 0..1."""
+        """Return the share of the array's multiply-accumulates that were asked for, 0 to 1."""
         return self.macs / (config.peak_macs * self.cycles) if self.cycles else 0.0
 
 
@@ -69,7 +80,7 @@ def _function(name: str) -> Callable[..., Any]:
 
 
 def library_status() -> str | None:
-    """None when the simulator's library is there, else one sentence why not."""
+    """Return None when the simulator's library is there, else one sentence why not."""
     try:
         _load()
     except Exception as error:
@@ -82,14 +93,37 @@ def _config(config: NpuConfig) -> str:
 
 
 def validate_code(config: NpuConfig, code: bytes, constant_bytes: int, work_bytes: int) -> None:
-    """Raises ModelError ("instruction 7: conv: …") when the stream is not legal."""
+    """Check that a stream of instructions is legal on a machine.
+
+    Args:
+        config: The accelerator.
+        code: Encoded instructions.
+        constant_bytes: Size of the constant image.
+        work_bytes: Size of work memory.
+
+    Raises:
+        ModelError: It is not; the message names the instruction ("instruction 7: conv: …").
+    """
     reason = _function("validate")(_config(config), code, constant_bytes, work_bytes)
     if reason:
         raise ModelError(str(reason))
 
 
 def run_code(config: NpuConfig, code: bytes, constants: Bytes, work: Bytes) -> Bytes:
-    """Execute a stream; returns the work memory afterwards. Raises ValueError when illegal."""
+    """Execute a stream of instructions, bit-exactly.
+
+    Args:
+        config: The accelerator.
+        code: Encoded instructions.
+        constants: int8 image of the constants.
+        work: int8 work memory; not changed.
+
+    Returns:
+        The work memory afterwards.
+
+    Raises:
+        ValueError: The stream is not legal.
+    """
     import tvm_ffi
 
     result = np.array(work, np.int8)
@@ -101,7 +135,18 @@ def run_code(config: NpuConfig, code: bytes, constants: Bytes, work: Bytes) -> B
 def time_code(
     config: NpuConfig, code: bytes, constant_bytes: int, work_bytes: int, trace: bool = False
 ) -> Counters:
-    """Cycles and counters of a stream, without looking at data. Raises ValueError when illegal."""
+    """Return cycles and counters of a stream of instructions; no data is looked at.
+
+    Args:
+        config: The accelerator.
+        code: Encoded instructions.
+        constant_bytes: Size of the constant image.
+        work_bytes: Size of work memory.
+        trace: Also return when every instruction began and ended.
+
+    Raises:
+        ValueError: The stream is not legal.
+    """
     text = _function("time")(_config(config), code, constant_bytes, work_bytes, trace)
     fields = json.loads(str(text))
     for name in ("busy", "stall"):
