@@ -163,7 +163,7 @@ def model_inputs(
 def _onnx_inputs(path: Path) -> tuple[dict[str, TensorType], dict[str, int]] | None:
     """Types of the inputs of an ONNX file and limits of its token ids; None for other formats."""
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     from byoc.bench import onnx_inputs
 

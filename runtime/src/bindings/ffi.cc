@@ -50,28 +50,28 @@ Map<String, Function> MakeExecutor(const Bytes& plan_json, const Optional<Module
       {"open", Function::FromTyped([executor, host] { return OpenRequestQueue(executor, host); })}};
 }
 
-/*! \brief A host twin, execute(inputs..., outputs...), from a plan that calls host kernels only. */
+/*! \brief A fallback, execute(inputs..., outputs...), from a plan that calls host kernels only. */
 Function MakePlanFallback(Bytes plan_json, Optional<Module> host, Array<Tensor> constants) {
   return Lazy(
       [=] { return RunFunction(NewExecutor(Text(plan_json), host, {}, {}, constants), host); });
 }
 
 /*!
- * \brief `execute` with a host twin, a function of the same arguments: see guard.h.
+ * \brief `execute` with a fallback, a function of the same arguments: see guard.h.
  *
  * limits: failures, seconds of a call (0: no deadline), look for NaN. report(kind, message, number,
  * replaced) may be null.
  */
-Function MakeGuard(String segment, Function execute, int64_t outputs, Function twin,
+Function MakeGuard(String segment, Function execute, int64_t outputs, Function fallback,
                    int64_t failures, double deadline, bool check_nan, Optional<Function> report) {
-  const auto make_twin = [twin = std::move(twin)] { return twin; };
+  const auto make_fallback = [fallback = std::move(fallback)] { return fallback; };
   Guard::Report tell;
   if (report) {
     tell = [told = *report](const std::string& kind, const std::string& message, int64_t count,
                             bool replaced) { told(kind, message, count, replaced); };
   }
   auto guard = std::make_shared<Guard>(std::string(segment), std::move(execute),
-                                       static_cast<size_t>(outputs), make_twin,
+                                       static_cast<size_t>(outputs), make_fallback,
                                        Guard::Limits{failures, deadline, check_nan}, tell);
   return Function::FromPacked([guard](PackedArgs args, Any*) { guard->Call(args); });
 }

@@ -1,5 +1,5 @@
 /*
- * The Relax VM as Python sees it: runs, requests, host twins.
+ * The Relax VM as Python sees it: runs, requests, fallbacks.
  */
 #include <tvm/ffi/reflection/registry.h>
 
@@ -149,9 +149,9 @@ Map<String, Function> MakeVmExecutor(Module executable, const Map<String, Functi
 }
 
 /*!
- * \brief A host twin, execute(inputs..., outputs...), from a function of a VM executable.
+ * \brief A fallback, execute(inputs..., outputs...), from a function of a VM executable.
  *
- * segments: all that the executable calls; it is not loaded without them. The twin calls none.
+ * segments: all that the executable calls; it is not loaded without them. The fallback calls none.
  */
 Function MakeVmFallback(Module executable, String entry, int64_t outputs, Array<Tensor> constants,
                         Array<String> segments) {

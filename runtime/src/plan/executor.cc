@@ -10,7 +10,7 @@
 namespace byoc {
 
 Executor::~Executor() {
-  for (auto& slot : idle_) delete slot.load();
+  for (auto& idle : idle_) delete idle.load();
 }
 
 void Executor::RunSteps(Context* context) const {
@@ -168,9 +168,9 @@ void Executor::ThrowFailure(size_t task) const {
 }
 
 std::unique_ptr<Executor::Context> Executor::Acquire() {
-  for (auto& slot : idle_) {
-    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
-    if (Context* context = slot.exchange(nullptr, std::memory_order_acquire)) {
+  for (auto& idle : idle_) {
+    if (idle.load(std::memory_order_relaxed) == nullptr) continue;
+    if (Context* context = idle.exchange(nullptr, std::memory_order_acquire)) {
       return std::unique_ptr<Context>(context);
     }
   }
@@ -178,9 +178,9 @@ std::unique_ptr<Executor::Context> Executor::Acquire() {
 }
 
 void Executor::Release(std::unique_ptr<Context> context) {
-  for (auto& slot : idle_) {
+  for (auto& idle : idle_) {
     Context* empty = nullptr;
-    if (slot.compare_exchange_strong(empty, context.get(), std::memory_order_release)) {
+    if (idle.compare_exchange_strong(empty, context.get(), std::memory_order_release)) {
       context.release();
       return;
     }

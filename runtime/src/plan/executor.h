@@ -144,7 +144,7 @@ class Executor {
   std::vector<Processor*> lanes_;
   std::unique_ptr<SubmissionQueue[]> queues_;  // one per lane
 
-  /// Idle contexts. Slots, not a lock: a fork cannot leave it held.
+  /// Idle contexts. Atomics, not a lock: a fork cannot leave it held.
   std::array<std::atomic<Context*>, 16> idle_{};
 };
 
