@@ -77,9 +77,10 @@ app.add_typer(cache.app, name="cache")
 
 
 def main() -> None:
-    """Run the command line; errors that byoc raises on purpose become one message.
+    """Run the command line; errors that byoc raises on purpose become one message on stderr.
 
-    ``BYOC_TRACEBACK=1`` shows where they came from.
+    ``BYOC_TRACEBACK=1`` shows where they came from. Exit status: 0 done, 1 the work failed, 2 wrong
+    usage.
     """
     leave_torch_out()
     try:

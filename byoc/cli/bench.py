@@ -1,4 +1,7 @@
-"""``byoc bench``: how fast is it, beside the engines people use?"""
+"""``byoc bench``: how fast is a model, beside the engines people use?
+
+In: a model or a compiled model. Out: latencies of byoc and of other engines on the same inputs.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +124,7 @@ def bench(
 
 
 def is_artifact(path: Path) -> bool:
-    """True for a .byoc file, by its name or, when that says nothing, its first bytes."""
+    """Return whether a file is a compiled model, by its name or else by its first bytes."""
     if path.suffix in (".byoc", ".onnx"):
         return path.suffix == ".byoc"
     try:

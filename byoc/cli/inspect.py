@@ -76,7 +76,9 @@ def _summary_lines(path: Path, s: Summary) -> list[str]:
     for opaque in s.opaque:
         lines.append(f"opaque        {opaque.node} ({opaque.op}): {opaque.reason}")
     if s.opaque:
-        lines.append("What is opaque runs on a vendor that reads ONNX: --vendors onnxruntime")
+        from byoc.kit.foreign_op import RUNNER
+
+        lines.append(f"What is opaque runs on a vendor that reads ONNX: --vendors {RUNNER}")
     return lines
 
 

@@ -24,10 +24,13 @@ from byoc.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OP", "boxed_ports", "check_placed", "model_of", "opaque_call", "register"]
+__all__ = ["OP", "RUNNER", "boxed_ports", "check_placed", "model_of", "opaque_call", "register"]
 
 OP = "byoc.onnx"
 """The op's name, as `byoc.Node.op` spells it."""
+
+RUNNER = "onnxruntime"
+"""The vendor that advice names for opaque nodes: the one of byoc's own that runs them."""
 
 _RELAX = f"relax.{OP}"
 
@@ -109,11 +112,10 @@ def check_placed(mod: Any, where: str, vendors: Sequence[str]) -> None:
     more = f"; {len(left) - 1} more such nodes" if len(left) > 1 else ""
     asked = f"; the vendors asked for ({', '.join(vendors)}) do not take it" if vendors else ""
     advice = (
-        "ONNX Runtime can run it: add the vendor 'onnxruntime' "
-        "(pip install 'tvm-byoc[onnxruntime]')"
+        f"ONNX Runtime can run it: add the vendor {RUNNER!r} (pip install 'tvm-byoc[{RUNNER}]')"
     )
-    if "onnxruntime" in vendors:
-        advice = "the report says why the vendor 'onnxruntime' does not take it"
+    if RUNNER in vendors:
+        advice = f"the report says why the vendor {RUNNER!r} does not take it"
     raise ModelError(
         f"model {where!r}: node {first['node']!r} ({first['op']}) cannot be expressed in Relax "
         f"({first['reason']}) and stays opaque{asked}{more}. {advice}"
