@@ -32,8 +32,8 @@ from benchmarks.npu_agreement import (
 from benchmarks.npu_overlap import measure_overlap
 from byoc.testing.zoo import model_path
 from byoc.vendor_templates.npu import VENDOR
-from byoc.vendor_templates.npu.compiler import measure
-from byoc.vendor_templates.npu.program import decode_program
+from byoc.vendor_templates.npu.compile import measure
+from byoc.vendor_templates.npu.machine.program import decode_program
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests" / "vendors" / "npu"
@@ -147,7 +147,8 @@ def check_fuzz() -> Iterator[Claim]:
     with tempfile.TemporaryDirectory() as build:
         table, fuzz = Path(build, "isa_table.h"), Path(build, "fuzz")
         subprocess.run(
-            [sys.executable, folder / "generate.py", folder / "isa.json", table], check=True
+            [sys.executable, folder / "isa" / "generate.py", folder / "isa" / "isa.json", table],
+            check=True,
         )
         sources = [folder / "src" / f"{name}.cc" for name in CORE] + [TESTS / "fuzz.cc"]
         command = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-fno-math-errno"]

@@ -20,8 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 import byoc
 from byoc.quantize import quantize_model
 from byoc.vendor_templates.npu import VENDOR
-from byoc.vendor_templates.npu.compiler import measure
-from byoc.vendor_templates.npu.program import decode_program
+from byoc.vendor_templates.npu.compile import measure
+from byoc.vendor_templates.npu.machine.program import decode_program
 
 __all__ = ["Overlap", "measure_overlap"]
 

@@ -1,10 +1,11 @@
-"""The segments of a session as functions: in process or out of it, a host twin behind or not.
+"""The segments of a session as functions: in process or out of it, with a fallback or without.
 
-::
+In: a `Program` and its loaded host library. Out: one function for each segment, which the plan or
+the VM calls by name::
 
     artifact ──▶ vendor, in this process ─┐
-            └──▶ vendor, in a worker     ─┼─▶ guard (twin behind it) ──▶ the plan calls this
-                 refused, or still to come ─▶ twin alone
+            └──▶ vendor, in a worker     ─┼─▶ guard (fallback behind it) ──▶ the plan calls this
+                 refused, or still to come ─▶ fallback alone
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from typing import Any
 
 from byoc.errors import ArtifactError, OptionError, VendorError, choices
 from byoc.runtime import vendor_runtimes as vendors
-from byoc.runtime.fallback import Fault, FaultLog, Slot, check_limits, guard, twin_function
+from byoc.runtime.fallback import (
+    Fault,
+    FaultLog,
+    SwappableFunction,
+    check_limits,
+    fallback_function,
+    guard,
+)
 from byoc.runtime.isolation.processes import Workers
 from byoc.runtime.plan import Plan
 from byoc.runtime.program import Program
@@ -28,7 +36,15 @@ __all__ = ["Binder"]
 class Binder:
     """Makes the functions of a program's segments.
 
-    late: segments that are twins behind a slot until their engine comes.
+    Args:
+        program: The compiled model.
+        host: Its host library, a `tvm_ffi.Module` or None.
+        log: Where faults go.
+        late: Names of segments whose engines are still to come: their fallbacks answer until then.
+
+    Raises:
+        ArtifactError: The program does not hold together.
+        VendorError: A vendor cannot run out of process.
     """
 
     def __init__(
@@ -36,7 +52,7 @@ class Binder:
     ) -> None:
         self._program, self._host, self._log, self._late = program, host, log, late
         self._outputs = program.output_counts
-        self.slots: dict[str, Slot] = {}
+        self.late_functions: dict[str, SwappableFunction] = {}
         self.bounds: list[vendors.Bound] = []
         self._check_names()
         alone = {*late, *program.refused}
@@ -46,7 +62,13 @@ class Binder:
         )
 
     def all(self) -> dict[str, Any]:
-        """Every segment by name. Raises VendorError, ArtifactError, OptionError."""
+        """Return the functions of all segments that are ever called, by name.
+
+        Raises:
+            VendorError: A vendor's runtime is missing or refuses a segment that has no fallback.
+            ArtifactError: A fallback does not fit its segment.
+            OptionError: A segment cannot have the deadline asked for.
+        """
         program = self._program
         segments: dict[str, Any] = {}
         for artifact in program.artifacts:
@@ -59,15 +81,15 @@ class Binder:
                 if not self.workers.isolates(artifact.vendor):
                     processor = program.vendors[artifact.vendor].processor
                     check_limits(artifact, program.healing, processor)
-                slot = self.slots[name] = Slot(self._twin(name))
-                segments[name] = slot.call
+                late = self.late_functions[name] = SwappableFunction(self._fallback(name))
+                segments[name] = late.call
             else:
                 segments[name] = self._bind_or_give_up(artifact)
         return segments
 
     @property
     def all_native(self) -> bool:
-        """True when no segment cares which thread calls it.
+        """Whether no segment cares which thread calls it.
 
         Those hosted in Python do (`threading.local`), and those out of process.
         """
@@ -78,27 +100,43 @@ class Binder:
         )
 
     def bind(self, artifact: Artifact, *, heal: bool = True) -> Any:
-        """One segment, its host twin behind it where it has one (and `heal`)."""
+        """Return the function of one segment.
+
+        Args:
+            artifact: The segment as its vendor compiled it.
+            heal: Put the segment's fallback behind it, where it has one.
+
+        Raises:
+            VendorError: The vendor's runtime is missing or refuses the segment.
+            ArtifactError: The fallback does not fit the segment.
+            OptionError: The segment cannot have the deadline asked for.
+        """
         program = self._program
         use = program.vendors[artifact.vendor]
         outputs = self._outputs.get(artifact.segment)
-        twin = program.twins.get(artifact.segment) if heal else None
+        fallback = program.twins.get(artifact.segment) if heal else None
         healing = program.healing
         if self.workers.isolates(artifact.vendor):
-            execute = self.workers.bind(artifact, healed=twin is not None)
+            execute = self.workers.bind(artifact, healed=fallback is not None)
             healing = replace(healing, deadline=None)  # kept by the worker
         else:
             execute = vendors.bind(artifact, use, outputs, self.bounds.append)
-        if twin is None:
+        if fallback is None:
             return execute
         return guard(
-            artifact, execute, self._twin(artifact.segment), twin.outputs, outputs, healing,
-            use.processor, self._log,
-        )  # fmt: skip
+            artifact,
+            execute,
+            fallback=self._fallback(artifact.segment),
+            fallback_outputs=fallback.outputs,
+            outputs=outputs,
+            healing=healing,
+            processor=use.processor,
+            log=self._log,
+        )
 
-    def _twin(self, segment: str) -> Any:
+    def _fallback(self, segment: str) -> Any:
         names = [artifact.segment for artifact in self._program.artifacts]
-        return twin_function(self._program.twins[segment], self._host, names)
+        return fallback_function(self._program.twins[segment], self._host, names)
 
     def _bind_or_give_up(self, artifact: Artifact) -> Any:
         try:
@@ -110,15 +148,14 @@ class Binder:
             return self._give_up(artifact, "load", str(error))
 
     def _give_up(self, artifact: Artifact, kind: str, message: str) -> Any:
-        """The twin alone, for good; said among the faults."""
-        twin = self._program.twins.get(artifact.segment)
-        if twin is None:
+        """The fallback alone, for good; said among the faults."""
+        if artifact.segment not in self._program.twins:
             raise VendorError(
                 f"segment {artifact.segment!r} of vendor {artifact.vendor!r} was not built, and "
                 f"there is no host twin to run instead: {message}"
             )
         self._log.add(Fault(artifact.segment, artifact.vendor, kind, message, 1, True))
-        return self._twin(artifact.segment)
+        return self._fallback(artifact.segment)
 
     def _idle(self, artifact: Artifact) -> bool:
         """Whether a segment is never called."""

@@ -1,4 +1,13 @@
-"""Segments that can fail without harm: the vendor's function, a host twin behind it."""
+"""Segments that may fail: the vendor's function with a host kernel of the same segment behind it.
+
+In: a vendor's function and a fallback (`Program.twins`: the segment compiled for the host). Out:
+one function that answers from the fallback when the vendor fails, and a log of such faults::
+
+    call ──▶ vendor ──fine──▶ outputs
+               └─ error, too late, NaN ──▶ FaultLog ──▶ fallback ──▶ outputs
+
+Users know the same as healing: `heal=` asks for it, `exe.faults` tells of it, `Healing` limits it.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +23,23 @@ from byoc.runtime.plan import encode_plan
 from byoc.runtime.program import Healing, Twin, VmTwin
 from byoc.segment import Artifact
 
-__all__ = ["Fault", "FaultLog", "Slot", "check_limits", "guard", "twin_function"]
+__all__ = ["Fault", "FaultLog", "SwappableFunction", "check_limits", "fallback_function", "guard"]
 
 _LOG = logging.getLogger("byoc.runtime")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A call of a segment that failed and was made good by its host twin.
+    """A call of a segment that failed and was answered by its fallback on the host.
 
-    kind: "error", "deadline", "nan", or "build" for an engine that could not be built in the
-    background. number: of the segment's failures, from 1. replaced: the twin has taken over for
-    good.
+    Args:
+        segment: Name of the segment.
+        vendor: Name of its vendor.
+        kind: "error", "crash", "deadline" or "nan" for a call that failed; "build" or "load" for an
+            engine that its vendor could not build or load.
+        message: The vendor's words.
+        number: Which of the segment's failures it is, from 1.
+        replaced: The fallback has taken over for good.
     """
 
     segment: str
@@ -37,14 +51,14 @@ class Fault:
 
 
 class FaultLog:
-    """The faults of a session; filled by the threads of processors."""
+    """The faults of a session (or of several of one model); any thread may add to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Keep a fault and tell the log ``byoc.runtime``."""
+        """Keep a fault and write a warning to the logger ``byoc.runtime``."""
         with self._lock:
             self._faults.append(fault)
         _LOG.warning(
@@ -54,36 +68,53 @@ class FaultLog:
         )  # fmt: skip
 
     def all(self) -> tuple[Fault, ...]:
-        """All so far, in order."""
+        """Return all faults so far, in order."""
         with self._lock:
             return tuple(self._faults)
 
 
-def twin_function(twin: Twin | VmTwin, host: Any, segments: Collection[str]) -> Any:
-    """A host twin as ``execute(inputs..., outputs...)``; it takes memory when it is first called.
+def fallback_function(fallback: Twin | VmTwin, host: Any, segments: Collection[str]) -> Any:
+    """Return a fallback as a function ``execute(inputs..., outputs...)``.
 
-    segments: of the whole program: an executable of the VM is not loaded without their names.
+    It takes memory when it is first called.
+
+    Args:
+        fallback: The segment compiled for the host.
+        host: The host library, a `tvm_ffi.Module`.
+        segments: Names of all segments of the program: an executable of the VM is not loaded
+            without them.
     """
-    constants = [as_tensor(array) for array in twin.constants]
-    if isinstance(twin, Twin):
-        return function("PlanTwin")(encode_plan(twin.plan), host, constants)
-    return function("VmTwin")(host, twin.entry, twin.outputs, constants, list(segments))
+    constants = [as_tensor(array) for array in fallback.constants]
+    if isinstance(fallback, Twin):
+        return function("PlanFallback")(encode_plan(fallback.plan), host, constants)
+    names = list(segments)
+    return function("VmFallback")(host, fallback.entry, fallback.outputs, constants, names)
 
 
-class Slot:
-    """A segment whose engine is still to come: its host twin, until `set`."""
+class SwappableFunction:
+    """A function that can be exchanged while other threads call it.
 
-    def __init__(self, twin: Any) -> None:
-        functions = function("Slot")(twin)
+    It serves segments whose engines are still being built: first the fallback, then the engine.
+
+    Args:
+        first: The function that `call` runs until `set`.
+    """
+
+    def __init__(self, first: Any) -> None:
+        functions = function("SwappableFunction")(first)
         self.call, self._set = functions["call"], functions["set"]
 
     def set(self, execute: Any) -> None:
-        """From now on `execute` is called; calls on their way end where they began."""
+        """Run `execute` from now on; calls in flight end in the function they began in."""
         self._set(execute)
 
 
 def check_limits(artifact: Artifact, healing: Healing, processor: str) -> None:
-    """Raises OptionError when calls of the segment cannot have the deadline asked for."""
+    """Check that calls of a segment can have the deadline that `healing` asks for.
+
+    Raises:
+        OptionError: The segment runs on processor "cpu", where no call can be left behind.
+    """
     if healing.deadline is not None and processor == "cpu":
         raise OptionError(
             f"segment {artifact.segment!r} of vendor {artifact.vendor!r} runs on processor 'cpu', "
@@ -94,28 +125,40 @@ def check_limits(artifact: Artifact, healing: Healing, processor: str) -> None:
 def guard(
     artifact: Artifact,
     execute: Any,
-    twin: Any,
-    ports: int,
+    *,
+    fallback: Any,
+    fallback_outputs: int,
     outputs: int | None,
     healing: Healing,
     processor: str,
     log: FaultLog,
 ) -> Any:
-    """The segment's function with its twin (a `twin_function` of `ports` outputs) behind it.
+    """Return the vendor's function of a segment with a fallback behind it.
 
-    Raises ArtifactError when the twin does not fit the segment, OptionError when it cannot have a
-    deadline.
+    Args:
+        artifact: The segment.
+        execute: The vendor's function, ``execute(inputs..., outputs...)``.
+        fallback: What answers when it fails, a function of the same arguments.
+        fallback_outputs: Number of outputs of the fallback.
+        outputs: Number of outputs of the segment, None where the program does not tell.
+        healing: What counts as a failure.
+        processor: Name of the processor that the segment runs on.
+        log: Where faults go.
+
+    Raises:
+        ArtifactError: The fallback does not fit the segment.
+        OptionError: The segment cannot have the deadline asked for.
     """
-    if outputs is not None and outputs != ports:
+    if outputs is not None and outputs != fallback_outputs:
         raise ArtifactError(
-            f"segment {artifact.segment!r} has {outputs} outputs, its host twin {ports}"
+            f"segment {artifact.segment!r} has {outputs} outputs, its host twin {fallback_outputs}"
         )
     check_limits(artifact, healing, processor)
     return function("Guard")(
         artifact.segment,
         execute,
-        ports,
-        twin,
+        fallback_outputs,
+        fallback,
         healing.failures,
         healing.deadline or 0.0,
         healing.check_nan,

@@ -1,4 +1,8 @@
-"""Loading host libraries: kernels, or a Relax VM executable."""
+"""Loading host libraries: the kernels that byoc compiled for the CPU, or a Relax VM executable.
+
+In: the bytes of a shared object, or a module in memory. Out: a `tvm_ffi.Module`, shared by all
+sessions of one program, so that a model opened twice has its code in memory once.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +26,14 @@ def load_host(host: bytes | HostModule | None, *, vm: bool) -> Any:
     """Load a host library.
 
     Args:
-        host: The bytes of a shared object, which are loaded from memory; or a module that is there.
+        host: Bytes of a shared object, a module in memory, or None.
         vm: It is a VM executable and needs TVM's runtime library.
 
     Returns:
-        A `tvm_ffi.Module`, unloaded with the last session that uses it; None for None.
+        A `tvm_ffi.Module`, or None for None.
 
     Raises:
         ArtifactError: It does not load.
-
     """
     if vm:
         load_vm_runtime()
@@ -47,19 +50,32 @@ def load_host(host: bytes | HostModule | None, *, vm: bool) -> Any:
 
 
 class SharedHost:
-    """A host library that all sessions of one program share for as long as one of them lives."""
+    """A host library that all sessions of one program share for as long as one of them lives.
+
+    Args:
+        data: What it was loaded from; held, for its identity is the key.
+        module: The `tvm_ffi.Module`, or None.
+    """
 
     __slots__ = ("__weakref__", "data", "module")
 
     def __init__(self, data: object, module: Any) -> None:
-        self.data, self.module = data, module  # data is held: its id is the key
+        self.data, self.module = data, module
 
 
 _shared: WeakValueDictionary[int, SharedHost] = WeakValueDictionary()
 
 
 def share_host(host: bytes | HostModule | None, *, vm: bool) -> SharedHost:
-    """`load_host`, or what it gave for the same bytes. Raises ArtifactError."""
+    """Load a host library, or return what was loaded from the same bytes object.
+
+    Args:
+        host: Bytes of a shared object, a module in memory, or None.
+        vm: It is a VM executable; those are not shared, for they keep state.
+
+    Raises:
+        ArtifactError: It does not load.
+    """
     if vm or not isinstance(host, bytes):
         return SharedHost(host, load_host(host, vm=vm))
     shared = _shared.get(id(host))
@@ -72,7 +88,8 @@ def share_host(host: bytes | HostModule | None, *, vm: bool) -> SharedHost:
 def load_vm_runtime() -> None:
     """Load libtvm_runtime.so, without its compiler and without importing the tvm package.
 
-    Raises ArtifactError when apache-tvm is not installed.
+    Raises:
+        ArtifactError: apache-tvm is not installed.
     """
     spec = importlib.util.find_spec("tvm")
     folders = spec.submodule_search_locations if spec is not None else None

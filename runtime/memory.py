@@ -1,6 +1,7 @@
 """What a session's memory consists of, told before its first run.
 
-::
+In: a program and what its vendors told when their segments were bound. Out: a `Memory`, in bytes,
+so that users can see what a model needs before they run it::
 
     of the session    weights, mapped from the file │ packed by vendors │ code
     of each request   workspace: plan's arena + what vendors need meanwhile │ inputs, outputs
@@ -22,15 +23,17 @@ __all__ = ["Memory", "account"]
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes of memory of a session.
+    """Memory of a session, in bytes.
 
-    weights: constants read as the file has them (mapped, shared between processes); of a program
-        that was never saved also those that vendors have packed.
-    packed: constants that vendors packed for themselves, as far as they tell
-        (`SegmentRuntime::Memory` of byoc/vendor.h).
-    workspace: intermediates of one request: the plan's arena, what host kernels ask for meanwhile,
-        and what vendors tell of theirs.
-    ports: inputs and outputs of one request. code: host library and vendors' blobs.
+    Args:
+        weights: Constants read as the file has them (mapped, shared between processes); of a
+            program that was never saved also those that vendors have packed.
+        packed: Constants that vendors packed for themselves, as far as they tell
+            (`SegmentRuntime::Memory` of byoc/vendor.h).
+        workspace: Intermediates of one request: the plan's arena, what host kernels ask for
+            meanwhile, and what vendors tell of theirs.
+        ports: Inputs and outputs of one request.
+        code: Host library and vendors' blobs.
     """
 
     weights: int
@@ -41,18 +44,23 @@ class Memory:
 
     @property
     def peak_bytes(self) -> int:
-        """Of one request at a time."""
+        """Bytes with one request in flight at a time."""
         return self.at(1)
 
     def at(self, requests: int) -> int:
-        """Bytes with so many requests in flight."""
+        """Return the bytes with `requests` requests in flight."""
         each = self.workspace + self.ports
         return self.weights + self.packed + self.code + requests * each
 
 
 def account(program: Program, bounds: Iterable[Bound]) -> Memory:
-    """The memory of a program whose native segments are bound so; of a VM program what is known:
-    neither its intermediates nor ports of symbolic shape are.
+    """Return the memory of a program.
+
+    Of a VM program neither intermediates nor ports are counted: their shapes are not known.
+
+    Args:
+        program: The compiled model.
+        bounds: Its native segments, as they were bound.
     """
     arrays: dict[tuple[int, int], int] = {}
 
@@ -74,8 +82,8 @@ def account(program: Program, bounds: Iterable[Bound]) -> Memory:
             add(array, artifact.segment not in native)
     for array in program.constants:
         add(array, True)
-    for twin in program.twins.values():
-        for array in twin.constants:
+    for fallback in program.twins.values():
+        for array in fallback.constants:
             add(array, False)
     ports = 0
     if isinstance(program.body, Plan):

@@ -1,6 +1,9 @@
-"""The C++ runtime as Python functions; loaded when first used.
+"""The C++ runtime as Python functions, and arrays on their way between the two.
 
-libbyoc_runtime.so ──registers──▶ byoc.runtime.* (tvm-ffi) ──▶ `function("Executor")`
+In: numpy arrays. Out: tensors of tvm-ffi over the same memory, and back. The library is loaded when
+it is first used, so that importing byoc stays quick::
+
+    libbyoc_runtime.so ──registers──▶ byoc.runtime.* (tvm-ffi) ──▶ `function("Executor")`
 """
 
 from __future__ import annotations
@@ -36,9 +39,14 @@ _DISTRIBUTION = "tvm-byoc"
 
 
 def find_library(name: str, distribution: str = _DISTRIBUTION) -> Path:
-    """Path of ``lib<name>.so`` among the files of an installed distribution.
+    """Return the path of ``lib<name>.so`` among the files of an installed distribution.
 
-    Raises VendorError saying where it was looked for and what to install.
+    Args:
+        name: Of the library, without ``lib`` and ``.so``.
+        distribution: The Python package that brings it.
+
+    Raises:
+        VendorError: It is not there; the message says where it was looked for and what to install.
     """
     file = f"lib{name}.so"
     searched: list[str] = []
@@ -79,40 +87,55 @@ def _load() -> None:
 
 @cache
 def function(name: str) -> Callable[..., Any]:
-    """The C++ function ``byoc.runtime.<name>`` (see runtime/src/bindings/ffi.cc)."""
+    """Return the C++ function ``byoc.runtime.<name>`` (see runtime/src/bindings/)."""
     _load()
     found: Callable[..., Any] = tvm_ffi.get_global_func(f"byoc.runtime.{name}")
     return found
 
 
 def num_threads() -> int:
-    """Threads used by parallel work on the CPU.
+    """Return the number of threads used by parallel work on the CPU.
 
-    What `set_num_threads` said, else BYOC_NUM_THREADS, else OMP_NUM_THREADS, else the cores this
-    process may run on. Raises ValueError when the variable holds no such number.
+    It is what `set_num_threads` said, else BYOC_NUM_THREADS, else OMP_NUM_THREADS, else the number
+    of cores this process may run on.
+
+    Raises:
+        ValueError: The environment variable holds no number from 1 to 1024.
     """
     return int(function("num_threads")())
 
 
 def set_num_threads(count: int) -> None:
-    """Set the threads used by parallel work; for sessions opened after this.
+    """Set the number of threads used by parallel work, for sessions opened after this.
 
     Vendors divide their work when a segment is loaded, so open sessions may keep their number.
-    Raises ValueError unless 1 <= count <= 1024.
+
+    Args:
+        count: 1 to 1024.
+
+    Raises:
+        ValueError: `count` is out of range.
     """
     function("set_num_threads")(count)
 
 
 def call_on(processor: str, work: Callable[..., Any], *args: Any) -> Any:
-    """``work(*args)`` on the thread of a processor: OpenMP libraries must all be used there."""
+    """Return ``work(*args)``, called on the thread of a processor.
+
+    Libraries that use OpenMP must all be used on the thread of "cpu".
+    """
     return function("call_on")(processor, work, *args)
 
 
 @cache
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The numpy dtype of a name as `TensorType` spells it, types of ml_dtypes included.
+    """Return the numpy dtype of a name, types of ml_dtypes included.
 
-    Raises ArtifactError for a name neither knows.
+    Args:
+        name: As `TensorType` spells it ("float32", "bfloat16").
+
+    Raises:
+        ArtifactError: Neither numpy nor ml_dtypes knows the name.
     """
     try:
         return np.dtype(name)
@@ -137,35 +160,45 @@ class _Owner:
 
 
 def dense(array: Array) -> Array:
-    """`array` itself when C-contiguous and in native byte order, else a copy that is."""
+    """Return the array itself when C-contiguous and in native byte order, else a copy that is."""
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array if array.flags.c_contiguous else array.copy(order="C")
 
 
 def as_tensor(array: Array) -> Any:
-    """An array as a tensor over the same memory if `dense`, also when read-only or bfloat16."""
+    """Return an array as a tensor of tvm-ffi that keeps it alive.
+
+    The tensor has the array's memory, unless `dense` must copy; read-only arrays and dtypes that
+    DLPack lacks (bfloat16) are taken, too.
+    """
     array = dense(array)
     address = array.__array_interface__["data"][0]
     return function("Tensor")(address, array.shape, array.dtype.name, _Owner(array))
 
 
 def with_address(array: Array) -> Any:
-    """A C-contiguous array as an argument of an executor: itself where DLPack can carry it."""
+    """Return a C-contiguous array as an argument of an executor: itself or its address.
+
+    DLPack carries neither read-only arrays nor all dtypes; those go by address, and the caller
+    keeps them alive.
+    """
     if array.flags.writeable and array.dtype.kind in "fiub":
         return array
     return array.__array_interface__["data"][0]
 
 
 def from_tensor(tensor: Any, dtype: np.dtype[Any]) -> Array:
-    """A tensor of the C++ runtime as an array over the same memory.
+    """Return a tensor of the C++ runtime as an array over the same memory.
 
-    dtype: what the tensor holds; types numpy cannot exchange arrive as integers of their width.
+    Args:
+        tensor: On the CPU.
+        dtype: What it holds; types that numpy cannot exchange arrive as integers of their width.
     """
     array = np.from_dlpack(tensor)
     return array if array.dtype == dtype else array.view(dtype)
 
 
 def from_tensors(tensors: Sequence[Any], dtypes: Sequence[str]) -> list[Array]:
-    """`from_tensor` for several, dtypes by name."""
+    """Return several tensors as arrays over the same memory; dtypes by name."""
     return [from_tensor(t, numpy_dtype(str(d))) for t, d in zip(tensors, dtypes, strict=True)]

@@ -1,9 +1,10 @@
-"""The plan: what the executor runs. Frozen values, written as JSON into the artifact.
+"""The plan: what the executor runs for a model with static shapes.
 
-A plan is a list of tasks over a table of tensors. A tensor is a typed window into one of
-four places::
+In: what the compiler decided (order, memory). Out: frozen values, written as JSON into the artifact
+and read by the C++ executor (runtime/src/plan/plan.h). A plan is a list of tasks over a table of
+tensors. A tensor is a typed window into one of four memory spaces::
 
-    place      index means            offset means
+    space      index means            offset means
     "input"    position in inputs     bytes into that input (views of it)
     "output"   position in outputs    bytes into that output
     "constant" position in constants  bytes into that constant
@@ -27,16 +28,25 @@ __all__ = ["PLAN_VERSION", "Plan", "PlanTensor", "Port", "Task", "decode_plan", 
 
 PLAN_VERSION = 1
 
-Place = Literal["input", "output", "constant", "arena"]
+MemorySpace = Literal["input", "output", "constant", "arena"]
+"""What memory a tensor lies in."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanTensor:
-    """A dense row-major window: `shape` and `dtype` at `offset` bytes of a place."""
+    """A dense row-major window into a memory space.
+
+    Args:
+        shape: Dimensions.
+        dtype: Name of the element type, as `TensorType` spells it.
+        place: The memory space. (The name is that of the plan file.)
+        index: Which input, output or constant; 0 for the arena.
+        offset: Where the window begins, in bytes.
+    """
 
     shape: tuple[int, ...]
     dtype: str
-    place: Place
+    place: MemorySpace
     index: int = 0
     offset: int = 0
 
@@ -48,7 +58,12 @@ class PlanTensor:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A named input or output of the model and its tensor."""
+    """A named input or output of the model.
+
+    Args:
+        name: As the model spells it.
+        tensor: Id of the tensor that is the whole of the port.
+    """
 
     name: str
     tensor: int
@@ -56,11 +71,16 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One call: ``function(*inputs, *outputs)``, outputs written in place.
+    """One call of the plan: ``function(*inputs, *outputs)``, outputs written in place.
 
-    kind: "host" (a kernel of the host library), "segment" (a vendor's), "copy" (memcpy).
-    args: tensor ids, inputs first; the last `outputs` of them are written.
-    deps: earlier tasks that must have finished. source: names in the source model.
+    Args:
+        kind: "host" (a kernel of the host library), "segment" (a vendor's) or "copy" (memcpy).
+        function: Name of the kernel or segment; empty for a copy.
+        args: Tensor ids, inputs first; the last `outputs` of them are written.
+        outputs: How many of `args` are written, at least 1.
+        deps: Numbers of earlier tasks that must have finished.
+        processor: Name of the processor that the task runs on.
+        source: Names in the source model, for messages and profiles.
     """
 
     kind: Literal["host", "segment", "copy"]
@@ -74,10 +94,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Tasks, tensors and memory of a static model.
+    """Tasks, tensors and memory of a model with static shapes.
 
-    arena_bytes: size of the scratch arena, in bytes, 64-byte aligned windows inside.
-    scratch_bytes: what host kernels ask for meanwhile, at most; told in `Memory`, else not needed.
+    Args:
+        inputs: Ports that callers fill, in the order of the model.
+        outputs: Ports that are written, in the order of the model.
+        tensors: All tensors; tasks and ports name them by position.
+        tasks: In an order that respects their `deps`.
+        arena_bytes: Size of the arena of each request, in bytes; windows in it are 64-byte aligned.
+        version: Of the plan's format.
+        scratch_bytes: Bytes that host kernels ask for while they run, at most; told in `Memory`.
     """
 
     inputs: tuple[Port, ...]
@@ -93,10 +119,14 @@ _ADAPTER = pydantic.TypeAdapter(Plan)
 
 
 def encode_plan(plan: Plan) -> bytes:
-    """The plan as JSON."""
+    """Return the plan as JSON."""
     return _ADAPTER.dump_json(plan)
 
 
 def decode_plan(data: bytes) -> Plan:
-    """The plan in `data`. Raises pydantic.ValidationError when it is malformed."""
+    """Return the plan that `encode_plan` wrote.
+
+    Raises:
+        pydantic.ValidationError: The JSON is malformed.
+    """
     return _ADAPTER.validate_json(data)

@@ -1,4 +1,9 @@
-"""Checking what a caller gives: names, counts, shapes, dtypes; nothing is cast silently."""
+"""Checks what callers give to a model: names, counts, shapes, dtypes; nothing is cast silently.
+
+In: arrays, or anything that speaks DLPack, by name or in order. Out: dense arrays in the order of
+the ports, or an `InputError` that says what was expected and found. Symbolic dimensions are bound
+by what the first inputs show and checked against the rest.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from byoc.errors import InputError, choices
-from byoc.runtime import value_handles as boxes
 from byoc.runtime.native import function, numpy_dtype
+from byoc.runtime.value_handles import handle_of, take_values
 from byoc.segment import Array, Dim, PortType
 
 __all__ = ["Inputs", "size_of"]
@@ -62,7 +67,12 @@ class _Port:
 
 
 class Inputs:
-    """The inputs and outputs of a model, as callers see them."""
+    """The inputs and outputs of a model, as callers see them.
+
+    Args:
+        inputs: The model's inputs, in order.
+        outputs: The model's outputs, in order.
+    """
 
     def __init__(self, inputs: Sequence[PortType], outputs: Sequence[PortType]) -> None:
         self._inputs = [_Port(p, "input") for p in inputs]
@@ -70,10 +80,14 @@ class Inputs:
         self.input_names = tuple(p.name for p in inputs)
         self.output_names = tuple(p.name for p in outputs)
         self.output_dtypes = tuple(p.dtype for p in self._outputs)
-        self._boxed = tuple(i for i, p in enumerate(self._outputs) if p.value)
+        self._handles = tuple(i for i, p in enumerate(self._outputs) if p.value)
 
     def ordered(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """The values of a mapping in the order of the ports; all names must be there, no others."""
+        """Return the values of a mapping in the order of the ports.
+
+        Raises:
+            InputError: A name is missing or unknown, or `inputs` is no mapping.
+        """
         if not isinstance(inputs, Mapping):
             raise InputError(
                 f"inputs must be a mapping from names to arrays, found {type(inputs).__name__}; "
@@ -93,7 +107,13 @@ class Inputs:
         return [inputs[name] for name in self.input_names]
 
     def check(self, values: Sequence[Any]) -> list[Array]:
-        """Inputs in order as dense arrays of the right shape and dtype; copies only if strided."""
+        """Return inputs in order as dense arrays; only what is strided is copied.
+
+        A value that is no tensor becomes its handle (see `byoc.runtime.value_handles`).
+
+        Raises:
+            InputError: Their number, a shape or a dtype does not fit, or one is not on the CPU.
+        """
         if len(values) != len(self._inputs):
             raise InputError(
                 f"the model takes {len(self._inputs)} inputs ({_names(self.input_names)}), "
@@ -103,7 +123,7 @@ class Inputs:
         arrays = []
         for port, value in zip(self._inputs, values, strict=True):
             if port.value:
-                arrays.append(boxes.hold(_plain_value(value, port)))
+                arrays.append(handle_of(_plain_value(value, port)))
                 continue
             array = value if isinstance(value, np.ndarray) else _import(value, port)
             port.check_dtype(array)
@@ -113,15 +133,25 @@ class Inputs:
         return arrays
 
     def results(self, arrays: list[Array]) -> list[Any]:
-        """The outputs as callers see them: values instead of their handles."""
-        if self._boxed:
-            values = boxes.claim([arrays[i] for i in self._boxed])
-            for index, value in zip(self._boxed, values, strict=True):
+        """Return the outputs as callers see them: values instead of their handles."""
+        if self._handles:
+            values = take_values([arrays[i] for i in self._handles])
+            for index, value in zip(self._handles, values, strict=True):
                 arrays[index] = value
         return arrays
 
     def check_outputs(self, outputs: Mapping[str, Array]) -> list[Array | None]:
-        """Arrays that results are to be written to, in order; None where the caller gave none."""
+        """Return the arrays that results are to be written to, in the order of the ports.
+
+        Args:
+            outputs: C-contiguous, writeable arrays by name; some or all.
+
+        Returns:
+            The arrays, None where the caller gave none.
+
+        Raises:
+            InputError: A name is unknown, or an array does not fit.
+        """
         for name in outputs:
             if name not in self.output_names:
                 raise InputError(
@@ -217,7 +247,15 @@ def _because(dim: Dim, env: Mapping[str, tuple[int, str]]) -> str:
 
 
 def size_of(dim: Dim, sizes: Mapping[str, int]) -> int | None:
-    """A dimension for given sizes of the symbolic ones; None when one it needs is not given."""
+    """Return the size of a dimension.
+
+    Args:
+        dim: A number, or an expression of symbolic dimensions ("n * 12").
+        sizes: Sizes of symbolic dimensions by name.
+
+    Returns:
+        The size, or None when a dimension that it needs is not given.
+    """
     return _value(dim, {name: (size, "") for name, size in sizes.items()})
 
 

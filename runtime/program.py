@@ -46,9 +46,12 @@ REPORT_MEMBER = "report.json"
 class Target:
     """The machine the host library was compiled for.
 
-    triple: as LLVM spells it ("x86_64-unknown-linux-gnu"). cpu: LLVM's CPU name, for messages.
-    features: CPU features the host library may use, as LLVM spells them ("avx512f", "sse4.2");
-        loading on a CPU that lacks one is refused. Take them from `byoc.runtime.cpu_features()`.
+    Args:
+        triple: As LLVM spells it ("x86_64-unknown-linux-gnu").
+        cpu: LLVM's name of the CPU, for messages.
+        features: CPU features the host library may use, as LLVM spells them ("avx512f", "sse4.2");
+            loading on a CPU that lacks one is refused. Take them from
+            `byoc.runtime.cpu_features()`.
     """
 
     triple: str
@@ -60,9 +63,13 @@ class Target:
 class VmProgram:
     """The body of a dynamic model: `host` is a Relax VM executable.
 
-    entry: the VM function to call, ``entry(*inputs, *constants)``; it returns one tensor or a
-        (nested) tuple of them, flattened into `Program.outputs`. `Program.constants` may be empty:
-        the executable can hold its own. Segments are called by name with ``call_dps_packed``.
+    `Program.constants` may be empty: the executable can hold its own. Segments are called by name
+    with ``call_dps_packed``.
+
+    Args:
+        entry: The VM function to call, ``entry(*inputs, *constants)``; it returns one tensor or a
+            (nested) tuple of them, flattened into `Program.outputs`.
+        version: Of this format.
     """
 
     entry: str = "main"
@@ -71,7 +78,14 @@ class VmProgram:
 
 @dataclass(frozen=True, slots=True)
 class VendorUse:
-    """A vendor as this program uses it: its version, checked options and runtime."""
+    """A vendor as this program uses it.
+
+    Args:
+        version: The vendor's version when the program was compiled.
+        options: Its options, checked and complete.
+        runtime: How its artifacts become functions.
+        processor: Name of the processor that its segments run on.
+    """
 
     version: str
     options: Mapping[str, Any]
@@ -81,9 +95,13 @@ class VendorUse:
 
 @dataclass(frozen=True, eq=False)
 class Twin:
-    """A segment compiled for the host: it takes over when the vendor fails.
+    """A fallback: a segment compiled for the host, which answers when the vendor fails.
 
-    plan: host kernels of `Program.host` only; its ports are the segment's inputs and outputs.
+    (Files and the public interface call fallbacks *twins*.)
+
+    Args:
+        plan: Host kernels of `Program.host` only; its ports are the segment's inputs and outputs.
+        constants: What "constant" tensors of the plan point at, in order.
     """
 
     plan: Plan
@@ -91,15 +109,19 @@ class Twin:
 
     @property
     def outputs(self) -> int:
-        """How many tensors it writes."""
+        """Number of tensors it writes."""
         return len(self.plan.outputs)
 
 
 @dataclass(frozen=True, eq=False)
 class VmTwin:
-    """The twin of a segment of a VM program: a function of the same executable.
+    """The fallback of a segment of a VM program: a function of the same executable.
 
-    entry: ``entry(*inputs, *constants)`` returns `outputs` tensors, of any shape the segment has.
+    Args:
+        entry: Name of the function; ``entry(*inputs, *constants)`` returns `outputs` tensors, of
+            any shape the segment has.
+        outputs: Number of tensors it returns.
+        constants: Arguments that follow the inputs.
     """
 
     entry: str
@@ -109,13 +131,20 @@ class VmTwin:
 
 @dataclass(frozen=True, slots=True)
 class Healing:
-    """What counts as a failure of a segment that has a host twin.
+    """What counts as a failure of a segment that has a fallback on the host.
 
-    An error of the vendor always does. failures: so many, and the twin takes over for good.
-    deadline: seconds one call may take (on copies of its tensors, in a thread of its own; a vendor
-    out of process is killed); None: as long as it likes. check_nan: NaN in an output is a failure.
-    refusals: a segment that its vendor refuses to build or to load is left to its twin, which is
-    recorded, instead of an error.
+    An error of the vendor always does.
+
+    Args:
+        failures: After so many failures the fallback takes over for good; at least 1.
+        deadline: Seconds one call may take (on copies of its tensors, in a thread of its own; a
+            vendor out of process is killed); None: as long as it likes.
+        check_nan: NaN in an output is a failure.
+        refusals: A segment that its vendor refuses to build or to load is left to its fallback,
+            which is recorded, instead of an error.
+
+    Raises:
+        OptionError: A number is out of range.
     """
 
     failures: int = 3
@@ -136,10 +165,16 @@ class Healing:
 class Isolation:
     """Which vendors run out of process, each in one of its own per session, and within what limits.
 
-    vendors: their names; None: all. deadline: seconds one call may take before its process is
-    killed; None: as long as it likes (or as `Healing.deadline` says). memory: bytes of private
-    memory a process may take, beyond which it gets none; None: no limit. start: seconds a process
-    may take to load its segments.
+    Args:
+        vendors: Their names; None: all.
+        deadline: Seconds one call may take before its process is killed; None: as long as it likes
+            (or as `Healing.deadline` says).
+        memory: Bytes of private memory a process may take, beyond which it gets none; None: no
+            limit.
+        start: Seconds a process may take to load its segments.
+
+    Raises:
+        OptionError: A number is out of range.
     """
 
     vendors: tuple[str, ...] | None = None
@@ -171,26 +206,30 @@ class HostModule(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A compiled model.
+    """A compiled model: everything that a `Session` needs to run it.
 
-    name: the model's name. inputs, outputs: the model's ports, in order; those of a `Plan` have
-        the same names in the same order.
-    body: how to run. host: bytes of a .so, a module in memory, or None when no host kernel is left.
-    artifacts: one per segment; `Artifact.segment` is the name the body calls it by.
-    vendors: every vendor that an artifact names.
-    constants: what "constant" tensors of the plan point at (C-contiguous arrays), in order; for a
-        VM program the arguments that follow the inputs.
-    segment_outputs: segment name → number of its outputs; needed for segments of Python-hosted
-        vendors in a VM program (a plan tells it anyway).
-    target: what the host library needs; None when there is none.
-    twins: segment name → its host twin. healing: when they take over. isolation: vendors out of
-        process; None: none.
-    refused: segment name → why its vendor did not build it; its twin is all there is.
-    extras: further members of the artifact, carried and verified but not needed to run
-        ("report.json" → bytes).
-    shapes: of a VM program: sizes of its symbolic dimensions → a static program for them.
-    buckets, fill: dimension → sizes that calls may be padded to, input → what with; see
-        `byoc.specialise.Specialise`.
+    Args:
+        name: The model's name.
+        inputs: The model's inputs, in order; those of a `Plan` have the same names and order.
+        outputs: The model's outputs, in order; likewise.
+        body: How to run: a `Plan` for static shapes, a `VmProgram` else.
+        host: Bytes of a shared object, a module in memory, or None when no host kernel is left.
+        artifacts: One per segment; `Artifact.segment` is the name the body calls it by.
+        vendors: Every vendor that an artifact names.
+        constants: What "constant" tensors of the plan point at (C-contiguous arrays), in order; for
+            a VM program the arguments that follow the inputs.
+        segment_outputs: Segment name → number of its outputs; needed for segments of Python-hosted
+            vendors in a VM program (a plan tells it anyway).
+        target: What the host library needs; None when there is none.
+        twins: Segment name → its fallback on the host.
+        healing: When fallbacks take over.
+        isolation: Which vendors run out of process; None: none.
+        refused: Segment name → why its vendor did not build it; its fallback is all there is.
+        extras: Further members of the artifact, carried and verified but not needed to run
+            ("report.json" → bytes).
+        shapes: Of a VM program: sizes of its symbolic dimensions, and a static program for them.
+        buckets: Dimension → sizes that calls may be padded to (see `byoc.specialise.Specialise`).
+        fill: Input → what it is padded with.
     """
 
     name: str
@@ -214,7 +253,7 @@ class Program:
 
     @property
     def is_static(self) -> bool:
-        """True when the body is a plan."""
+        """Whether the body is a plan."""
         return isinstance(self.body, Plan)
 
     @property
@@ -231,4 +270,4 @@ VM_BODY = pydantic.TypeAdapter(VmProgram)
 """A `VmProgram` as JSON, in files."""
 
 VM_TWIN = pydantic.TypeAdapter(tuple[str, int])
-"""Of a `VmTwin` what is not its constants: entry and outputs, as JSON."""
+"""Entry and outputs of a `VmTwin`, as JSON, in files."""

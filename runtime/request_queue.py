@@ -1,8 +1,9 @@
-"""Requests that nobody waits for: futures, back-pressure, deadlines.
+"""A session's requests in flight: permits (back-pressure), futures, deadlines.
 
-::
+In: arguments of requests that nobody waits for. Out: a `Future` for each. The C++ executor runs the
+requests; this side limits how many are in flight and completes their futures::
 
-    submit ─▶ slot free? ─▶ processors … ─▶ done ─▶ thread "byoc:done" ─▶ future, slot free again
+    submit ─▶ permit free? ─▶ processors … ─▶ done ─▶ thread "byoc:done" ─▶ future, permit free
               (else wait)                             (looks after deadlines, too)
 
 The thread belongs to a session, starts with its first request and ends with the session.
@@ -23,7 +24,7 @@ from typing import Any
 
 from byoc.errors import ArtifactError, ExecutionError, InputError
 
-__all__ = ["DeadlineError", "Desk", "Done", "Future", "QueueFullError"]
+__all__ = ["DeadlineError", "Done", "Future", "QueueFullError", "RequestQueue"]
 
 _FOREVER = 1e9  # seconds
 _ERRORS: Mapping[str, type[Exception]] = {
@@ -37,14 +38,14 @@ class DeadlineError(ExecutionError):
 
 
 class QueueFullError(ExecutionError):
-    """No slot became free in the time given: `max_in_flight` requests are on their way."""
+    """No permit became free in the time given: `max_in_flight` requests are in flight."""
 
 
 class Future(concurrent.futures.Future[Any]):
-    """The answer to come. `result`, `cancel`, `add_done_callback` … and ``await future``.
+    """The result of a request in flight: a `concurrent.futures.Future` that can also be awaited.
 
-    `cancel` always succeeds before the answer is there. Tasks that have not begun are left out; the
-    one that runs is not torn down, and the request keeps its buffers and slot until it ends.
+    `cancel` always succeeds before the result is there. Tasks that have not begun are left out; the
+    one that runs is not torn down, and the request keeps its buffers and permit until it ends.
     """
 
     def __init__(self, stop: Callable[[], None]) -> None:
@@ -52,7 +53,11 @@ class Future(concurrent.futures.Future[Any]):
         self._stop = stop
 
     def cancel(self) -> bool:
-        """Ask to drop the request; True unless it is done."""
+        """Ask to drop the request.
+
+        Returns:
+            True unless the request is done.
+        """
         if not super().cancel():
             return False
         self._stop()
@@ -64,7 +69,12 @@ class Future(concurrent.futures.Future[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a finished request brings: results of a VM, times in ns (see executor.h)."""
+    """What a finished request brings back from the executor.
+
+    Args:
+        results: Tensors that a VM returned; empty for a plan, which writes where it was told.
+        trace: int64 tensor of times in ns (see runtime/src/plan/executor.h).
+    """
 
     results: tuple[Any, ...]
     trace: Any
@@ -79,31 +89,40 @@ class _Pending:
     seconds: float | None
 
 
-class Desk:
-    """Takes requests for one executor and sees to their futures.
+class RequestQueue:
+    """Takes requests for one executor, limits how many are in flight, completes their futures.
 
-    open_desk: the executor's ``open`` (see runtime/src/bindings/ffi.cc). limit: requests in flight at once.
+    Any thread may call it. A request holds a *permit* from before it begins until it ends.
+
+    Args:
+        open_queue: The executor's ``open`` (see runtime/src/bindings/ffi.cc).
+        limit: Number of permits: requests in flight at once.
     """
 
-    def __init__(self, open_desk: Callable[[], Mapping[str, Any]], limit: int) -> None:
-        functions = open_desk()
+    def __init__(self, open_queue: Callable[[], Mapping[str, Any]], limit: int) -> None:
+        functions = open_queue()
         self._submit, self._cancel = functions["submit"], functions["cancel"]
         self._take, self._wake = functions["take"], functions["wake"]
         self.limit = limit
-        self.pid = os.getpid()  # a forked child needs a desk, and a thread, of its own
+        self.pid = os.getpid()  # a forked child needs a queue, and a thread, of its own
         self._lock = threading.Lock()
         self._tickets = itertools.count()
         self._pending: dict[int, _Pending] = {}
         self._taken = 0
-        self._queue: deque[concurrent.futures.Future[None]] = deque()  # who waits for a slot
+        self._waiting: deque[concurrent.futures.Future[None]] = deque()  # who waits for a permit
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="byoc:done", daemon=True)
         self._thread.start()
 
-    # -- slots ----------------------------------------------------------------------------------
+    # -- permits --------------------------------------------------------------------------------
 
-    def slot(self) -> concurrent.futures.Future[None]:
-        """A place among those in flight: done when it is yours. Slots come in order."""
+    def permit(self) -> concurrent.futures.Future[None]:
+        """Ask for a permit, the right to have one request in flight.
+
+        Returns:
+            A future that is done when the permit is granted; permits are granted in order. Who
+            does not want it any more cancels the future, or releases the permit if it was granted.
+        """
         grant: concurrent.futures.Future[None] = concurrent.futures.Future()
         with self._lock:
             # A callback on our own thread must not wait for that thread.
@@ -111,22 +130,29 @@ class Desk:
                 self._taken += 1
                 grant.set_result(None)
             else:
-                self._queue.append(grant)
+                self._waiting.append(grant)
         return grant
 
     def release(self) -> None:
-        """Give a slot back."""
+        """Give a permit back; the longest waiting caller gets it."""
         with self._lock:
             self._taken -= 1
-            while self._queue and self._taken < self.limit:
-                grant = self._queue.popleft()
+            while self._waiting and self._taken < self.limit:
+                grant = self._waiting.popleft()
                 if grant.set_running_or_notify_cancel():
                     self._taken += 1
                     grant.set_result(None)
 
-    def wait_for_slot(self, seconds: float | None) -> None:
-        """Take a slot. Raises QueueFullError when none is free in time."""
-        grant = self.slot()
+    def wait_for_permit(self, seconds: float | None) -> None:
+        """Take a permit, waiting until one is free.
+
+        Args:
+            seconds: How long to wait; None: as long as it takes.
+
+        Raises:
+            QueueFullError: None became free in time.
+        """
+        grant = self.permit()
         try:
             grant.result(seconds)
         except concurrent.futures.TimeoutError:
@@ -150,9 +176,17 @@ class Desk:
         deadline: float | None = None,
         traced: bool = False,
     ) -> Future:
-        """Begin a request, in a slot taken before. finish: makes the future's value.
+        """Begin a request whose permit was taken before; the permit is given back when it ends.
 
-        deadline: seconds from now.
+        Args:
+            args: Arguments of the executor's ``submit``: tensors or addresses, in order.
+            kept: Objects that must live until the request ends (the memory behind `args`).
+            finish: Makes the future's value of what the executor brings back.
+            deadline: Seconds from now until the future raises `DeadlineError`; None: never.
+            traced: Record the times of every task.
+
+        Raises:
+            InputError: `deadline` is not above 0. (The permit has been given back.)
         """
         if deadline is not None and not deadline > 0:
             self.release()
@@ -175,12 +209,12 @@ class Desk:
 
     @property
     def in_flight(self) -> int:
-        """Requests begun and not ended."""
+        """Number of requests begun and not ended."""
         with self._lock:
             return len(self._pending)
 
     def close(self) -> None:
-        """Take the thread down once nothing is in flight."""
+        """Let the thread end once nothing is in flight."""
         self._closed = True
         self._wake()
 

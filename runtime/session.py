@@ -1,4 +1,11 @@
-"""`Session`: a program ready to run."""
+"""`Session`: a program ready to run.
+
+In: a `Program`. Out: answers to calls, one after the other (`run`) or several in flight (`submit`,
+`map`). It puts the parts of this folder together::
+
+    ports (check) ──▶ executor (C++) ──▶ segments (binding) and host kernels (host_library)
+    request_queue: permits and futures of what is in flight
+"""
 
 from __future__ import annotations
 
@@ -27,7 +34,7 @@ from byoc.runtime.native import (
 from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.ports import Inputs
 from byoc.runtime.program import Program
-from byoc.runtime.request_queue import Desk, Done, Future
+from byoc.runtime.request_queue import Done, Future, RequestQueue
 from byoc.runtime.trace import make_profile
 from byoc.segment import Array, Artifact
 
@@ -37,7 +44,7 @@ Then = Callable[[list[Array]], list[Array]]
 
 
 class Session:
-    """Holds the vendors' segments and the host library in memory, and runs the model.
+    """A model in memory, ready to run: the vendors' segments and the host library.
 
     Inputs are numpy arrays or anything on the CPU that speaks DLPack. They are used in place
     when dense (and 64-byte aligned, where a host kernel reads them), else copied; results are
@@ -45,14 +52,19 @@ class Session:
     call after the other, sessions taking turns.
 
     `submit` and `map` keep several requests in flight, each with buffers of its own, so that the
-    stages of a plan on several processors overlap. max_in_flight: how many at most; `submit` waits
-    when there are as many. Default: twice the number of processors, at least 2.
+    stages of a plan on several processors overlap.
 
-    late: segments whose engines are still to come; their host twins answer until `install`.
-    log: where faults go (several sessions of one model share one).
+    Args:
+        program: The compiled model.
+        max_in_flight: How many requests may be in flight; `submit` waits when there are as many.
+            Default: twice the number of processors, at least 2.
+        late: Segments whose engines are still to come; their fallbacks answer until `install`.
+        log: Where faults go (several sessions of one model share one).
 
-    Raises VendorError when a vendor's runtime is missing or refuses a segment, ArtifactError
-    when the program does not hold together.
+    Raises:
+        VendorError: A vendor's runtime is missing or refuses a segment.
+        ArtifactError: The program does not hold together.
+        InputError: `max_in_flight` is below 1.
     """
 
     def __init__(
@@ -65,8 +77,8 @@ class Session:
     ) -> None:
         self.program = program
         self._program_lock = threading.Lock()
-        self._desk: Desk | None = None
-        self._desk_lock = threading.Lock()
+        self._queue: RequestQueue | None = None
+        self._queue_lock = threading.Lock()
         self.max_in_flight = _default_in_flight(program) if max_in_flight is None else max_in_flight
         self._ports = Inputs(program.inputs, program.outputs)
         self._nothing_given: list[Array | None] = [None] * len(program.outputs)
@@ -104,12 +116,12 @@ class Session:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Calls of segments that failed and were made good by their host twins."""
+        """Calls of segments that failed and were answered by their fallbacks, in order."""
         return self._faults.all()
 
     @property
     def memory(self) -> Memory:
-        """What the session's memory consists of; known before the first run."""
+        """Memory of the session in bytes, by kind; known before the first run."""
         return account(self.program, self._binder.bounds)
 
     @property
@@ -118,19 +130,25 @@ class Session:
         return self._binder.workers.pids
 
     def close(self) -> None:
-        """End the worker processes of vendors out of process; the next call starts them again.
+        """End the worker processes of isolated vendors; the next call starts them again.
 
         Waits for nothing: a process ends after the call that runs in it.
         """
         self._binder.workers.stop()
 
     def install(self, artifact: Artifact, *, heal: bool = True) -> None:
-        """The engine of a late segment takes over from its host twin.
+        """Let the engine of a late segment take over from its fallback.
 
-        Calls that run end on the twin, those after this returns run on the engine. heal: the twin
-        stays behind it, for calls that fail. Raises VendorError when the vendor cannot load it.
+        Calls in flight end on the fallback, those after this returns run on the engine.
+
+        Args:
+            artifact: The segment as its vendor compiled it.
+            heal: The fallback stays behind the engine, for calls that fail.
+
+        Raises:
+            VendorError: The vendor cannot load it.
         """
-        self._binder.slots[artifact.segment].set(self._binder.bind(artifact, heal=heal))
+        self._binder.late_functions[artifact.segment].set(self._binder.bind(artifact, heal=heal))
         with self._program_lock:
             old = self.program
             twins = dict(old.twins)
@@ -142,12 +160,18 @@ class Session:
             self.program = replace(old, artifacts=artifacts, twins=twins)
 
     def give_up(self, segment: str, vendor: str, message: str) -> None:
-        """The engine of a late segment will not come: its host twin stays, and `faults` tells."""
+        """Leave a late segment to its fallback for good; `faults` tells of it.
+
+        Args:
+            segment: Name of the segment.
+            vendor: Name of its vendor.
+            message: Why its engine will not come.
+        """
         self._faults.add(Fault(segment, vendor, "build", message, 1, True))
 
     @property
     def max_in_flight(self) -> int:
-        """Requests on their way at once; `submit` waits beyond."""
+        """Largest number of requests in flight at once; `submit` waits beyond."""
         return self._max_in_flight
 
     @max_in_flight.setter
@@ -155,8 +179,8 @@ class Session:
         if limit < 1:
             raise InputError(f"max_in_flight must be 1 or more, found {limit}")
         self._max_in_flight = limit
-        if self._desk is not None:
-            self._desk.limit = limit
+        if self._queue is not None:
+            self._queue.limit = limit
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -171,20 +195,32 @@ class Session:
     def run(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Array] | None = None
     ) -> dict[str, Array]:
-        """Run on inputs by name; returns all outputs by name.
+        """Run the model on inputs by name.
 
-        outputs: (optional) C-contiguous arrays that results are written to, by name.
-        Raises InputError, which says what was expected and found; ExecutionError when a task fails.
+        Args:
+            inputs: An array for every input.
+            outputs: C-contiguous arrays that results are written to, for some or all outputs.
+
+        Returns:
+            All outputs by name: the arrays given, fresh ones else.
+
+        Raises:
+            InputError: An input does not fit; the message says what was expected and found.
+            ExecutionError: A task failed.
         """
         results = self._run(self._ports.ordered(inputs), outputs)
         return dict(zip(self._ports.output_names, results, strict=True))
 
     def run_positional(self, inputs: Sequence[Any]) -> list[Array]:
-        """Run on inputs in order; returns the outputs in order. Raises as `run`."""
+        """Run the model on inputs in order and return the outputs in order; raises as `run`."""
         return self._run(inputs, None)
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
-        """`run_positional`; one array when the model has one output, else a tuple."""
+        """Run the model on inputs in order; raises as `run`.
+
+        Returns:
+            One array when the model has one output, else a tuple of them.
+        """
         results = self._run(inputs, None)
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -193,31 +229,58 @@ class Session:
     def submit(
         self, *inputs: Any, deadline: float | None = None, timeout: float | None = None
     ) -> Future:
-        """Begin a request; its future gives what `__call__` returns (`run` for one mapping).
+        """Begin a request and return its future.
 
-        Inputs are read until the future is done: do not write to them meanwhile. Waits while
-        `max_in_flight` requests are on their way, `timeout` seconds at most (QueueFullError).
-        deadline: seconds from now; then the future raises DeadlineError. Raises InputError.
+        Inputs are read until the future is done: do not write to them meanwhile.
+
+        Args:
+            *inputs: Arrays in order, or one mapping by name.
+            deadline: Seconds from now until the future raises DeadlineError; None: never.
+            timeout: Seconds to wait while `max_in_flight` requests are in flight; None: no limit.
+
+        Returns:
+            A future of what `__call__` returns, or of what `run` returns for one mapping.
+
+        Raises:
+            InputError: An input does not fit.
+            QueueFullError: No request ended within `timeout`.
         """
         arrays, named = self.check(inputs)
         return self.submit_checked(arrays, named, deadline=deadline, timeout=timeout)
 
     async def acall(self, *inputs: Any, deadline: float | None = None) -> Any:
-        """`submit` and await; waits for its slot without blocking the event loop."""
+        """Begin a request and await its result, without blocking the event loop.
+
+        Args:
+            *inputs: Arrays in order, or one mapping by name.
+            deadline: Seconds from now until DeadlineError; None: never.
+
+        Returns:
+            What `__call__` returns, or what `run` returns for one mapping.
+
+        Raises:
+            InputError: An input does not fit.
+            DeadlineError: It was not done in time.
+            ExecutionError: A task failed.
+        """
         arrays, named = self.check(inputs)
         return await self.acall_checked(arrays, named, deadline=deadline)
 
     def check(self, inputs: Sequence[Any]) -> tuple[list[Array], bool]:
-        """Inputs in order, or one mapping by name, as arrays that fit; and whether by name.
+        """Check inputs, given in order or as one mapping by name.
 
-        Raises InputError.
+        Returns:
+            Arrays that fit, in order, and whether they were given by name.
+
+        Raises:
+            InputError: An input does not fit.
         """
         named = len(inputs) == 1 and isinstance(inputs[0], Mapping)
         values = self._ports.ordered(inputs[0]) if named else inputs
         return self._ports.check(values), named
 
     def check_positional(self, values: Sequence[Any]) -> list[Array]:
-        """Inputs in order as arrays that fit. Raises InputError."""
+        """Check inputs given in order and return arrays that fit; raises InputError."""
         return self._ports.check(values)
 
     def submit_checked(
@@ -229,10 +292,21 @@ class Session:
         timeout: float | None = None,
         then: Then | None = None,
     ) -> Future:
-        """`submit` of what `check` gave. then: what to make of the outputs, in order."""
-        desk = self._get_desk()
-        desk.wait_for_slot(timeout)
-        return self._start(desk, arrays, named, deadline, then=then)
+        """Begin a request on what `check` returned, as `submit` does.
+
+        Args:
+            arrays: Inputs in order.
+            named: Let the future give outputs by name.
+            deadline: Seconds from now until the future raises DeadlineError; None: never.
+            timeout: Seconds to wait for a permit; None: no limit.
+            then: What to make of the outputs, in order, before the future gives them.
+
+        Raises:
+            QueueFullError: No request ended within `timeout`.
+        """
+        queue = self._get_queue()
+        queue.wait_for_permit(timeout)
+        return self._start(queue, arrays, named, deadline, then=then)
 
     async def acall_checked(
         self,
@@ -242,18 +316,18 @@ class Session:
         deadline: float | None = None,
         then: Then | None = None,
     ) -> Any:
-        """`acall` of what `check` gave."""
+        """Await a request on what `check` returned; arguments as `submit_checked` takes them."""
         import asyncio
 
-        desk = self._get_desk()
-        slot = desk.slot()
+        queue = self._get_queue()
+        permit = queue.permit()
         try:
-            await asyncio.wrap_future(slot)
+            await asyncio.wrap_future(permit)
         except BaseException:
-            if not slot.cancelled() and not slot.cancel():
-                desk.release()
+            if not permit.cancelled() and not permit.cancel():
+                queue.release()
             raise
-        return await self._start(desk, arrays, named, deadline, then=then)
+        return await self._start(queue, arrays, named, deadline, then=then)
 
     def map(
         self,
@@ -262,11 +336,13 @@ class Session:
         deadline: float | None = None,
         submit: Callable[..., Future] | None = None,
     ) -> Generator[Any, None, None]:
-        """Answers to many inputs, in order, `max_in_flight` of them on their way at a time.
+        """Yield the answers to many inputs, in order, with `max_in_flight` of them in flight.
 
-        inputs: an array each (models with one input), a tuple of arrays, or a mapping by name;
-        taken from the iterable as slots become free. deadline: of each request. submit: what
-        begins a request, by default this session's.
+        Args:
+            inputs: An array each (models with one input), a tuple of arrays, or a mapping by name;
+                taken from the iterable as permits become free.
+            deadline: Seconds that each request may take; None: no limit.
+            submit: What begins a request, by default this session's `submit`.
         """
         submit = submit or self.submit
         waiting: deque[Future] = deque()
@@ -283,42 +359,48 @@ class Session:
                 future.cancel()
 
     def profile(self, *inputs: Any, requests: int = 1, warmup: int = 1) -> Profile:
-        """Run and keep the times of every task.
+        """Run the model and keep the times of every task.
 
-        requests: how many to have in flight one after the other, `max_in_flight` at a time; more
-        than one shows how they overlap. warmup: requests before, not counted.
+        Args:
+            *inputs: Arrays in order, or one mapping by name.
+            requests: How many to begin one after the other, `max_in_flight` at a time; more than
+                one shows how they overlap.
+            warmup: Requests before, not counted.
+
+        Raises:
+            InputError: An input or a number does not fit.
         """
         if requests < 1 or warmup < 0:
             raise InputError(f"profile takes requests >= 1, warmup >= 0: {requests}, {warmup}")
         arrays, named = self.check(inputs)
-        desk = self._get_desk()
+        queue = self._get_queue()
         traces: list[Any] = []
         waiting: deque[Future] = deque()
         for number in range(warmup + requests):
             if number == warmup:
                 while waiting:
                     waiting.popleft().result()
-            desk.wait_for_slot(None)
+            queue.wait_for_permit(None)
             keep = traces.append if number >= warmup else None
-            waiting.append(self._start(desk, arrays, named, None, keep))
+            waiting.append(self._start(queue, arrays, named, None, keep))
         while waiting:
             waiting.popleft().result()
         return make_profile(self.program, traces)
 
-    def _get_desk(self) -> Desk:
-        desk = self._desk
-        if desk is not None and desk.pid == os.getpid():
-            return desk
-        with self._desk_lock:
-            desk = self._desk
-            if desk is None or desk.pid != os.getpid():
-                desk = self._desk = Desk(self._open, self.max_in_flight)
-                weakref.finalize(self, desk.close).atexit = False
-            return desk
+    def _get_queue(self) -> RequestQueue:
+        queue = self._queue
+        if queue is not None and queue.pid == os.getpid():
+            return queue
+        with self._queue_lock:
+            queue = self._queue
+            if queue is None or queue.pid != os.getpid():
+                queue = self._queue = RequestQueue(self._open, self.max_in_flight)
+                weakref.finalize(self, queue.close).atexit = False
+            return queue
 
     def _start(
         self,
-        desk: Desk,
+        queue: RequestQueue,
         arrays: list[Array],
         named: bool,
         deadline: float | None,
@@ -327,22 +409,22 @@ class Session:
     ) -> Future:
         dtypes, names = self._ports.output_dtypes, self._ports.output_names
         static, name = self.program.is_static, self.program.name
-        places: list[Any] = []
+        written: list[Any] = []
         try:
             if static:
-                places = [allocate() for allocate in self._allocators]
-                args = (*map(with_address, arrays), *places)
+                written = [allocate() for allocate in self._allocators]
+                args = (*map(with_address, arrays), *written)
             else:
                 args = (*map(_aligned_tensor, arrays), *self._constants)
         except BaseException:
-            desk.release()
+            queue.release()
             raise
 
         def finish(done: Done) -> Any:
             if keep is not None:
                 keep(from_tensor(done.trace, numpy_dtype("int64")))
             if static:
-                results = [from_tensor(p, d) for p, d in zip(places, dtypes, strict=True)]
+                results = [from_tensor(w, d) for w, d in zip(written, dtypes, strict=True)]
             else:
                 results = _results(done.results, dtypes, name)
             results = self._ports.results(results)
@@ -352,8 +434,8 @@ class Session:
                 return dict(zip(names, results, strict=True))
             return results[0] if len(results) == 1 else tuple(results)
 
-        kept = (arrays, places, args)
-        return desk.start(args, kept, finish, deadline, traced=keep is not None)
+        kept = (arrays, written, args)
+        return queue.start(args, kept, finish, deadline, traced=keep is not None)
 
     def _run(self, values: Sequence[Any], outputs: Mapping[str, Array] | None) -> list[Array]:
         arrays = self._ports.check(values)
@@ -363,21 +445,29 @@ class Session:
     def run_checked(
         self, arrays: list[Array], given: list[Array | None] | None = None
     ) -> list[Array]:
-        """Run on what `check` gave. given: arrays to write outputs to, None for fresh ones."""
+        """Run the model on what `check` returned.
+
+        Args:
+            arrays: Inputs in order.
+            given: Arrays to write outputs to, None for fresh ones.
+
+        Returns:
+            The outputs in order.
+        """
         if self.program.is_static:
             return self._ports.results(self._run_plan(arrays, given))
         return self._ports.results(self._run_vm(arrays, given))
 
     def _run_plan(self, arrays: list[Array], given: list[Array | None] | None) -> list[Array]:
         given = given or self._nothing_given
-        places = [
+        written = [
             allocate() if array is None else with_address(array)
             for allocate, array in zip(self._allocators, given, strict=True)
         ]
-        self._execute(*map(with_address, arrays), *places)
+        self._execute(*map(with_address, arrays), *written)
         return [
-            from_tensor(place, dtype) if array is None else array
-            for place, array, dtype in zip(places, given, self._ports.output_dtypes, strict=True)
+            from_tensor(output, dtype) if array is None else array
+            for output, array, dtype in zip(written, given, self._ports.output_dtypes, strict=True)
         ]
 
     def _run_vm(self, arrays: list[Array], given: list[Array | None] | None) -> list[Array]:

@@ -1,6 +1,8 @@
 """From the executor's traces to a `Profile`: names, borders, waiting, the critical path.
 
-The path goes back from the last end of all: see `byoc.report.profile` for the picture.
+In: one int64 array of times per request, as runtime/src/plan/executor.h writes it. Out: a
+`byoc.report.profile.Profile`, the value that users see. The critical path goes back from the last
+end of all: see `byoc.report.profile` for the picture.
 """
 
 from __future__ import annotations
@@ -23,7 +25,13 @@ _HEAD = 3  # of a trace: submitted, begin, end
 
 
 def make_profile(program: Program, traces: Sequence[Any]) -> Profile:
-    """Profile from the executor's traces (see executor.h), one int64 array per request."""
+    """Make a profile of traced requests.
+
+    Args:
+        program: The compiled model.
+        traces: One int64 array per request: ns of submission, begin and end, then begin and end of
+            every task (of a VM: number, begin, end and bytes of every call of a segment).
+    """
     origin = min(int(trace[0]) for trace in traces)
     requests: list[tuple[int, int, int]] = []
     tasks: list[TaskTime] = []

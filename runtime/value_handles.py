@@ -1,13 +1,14 @@
-"""Values that are no tensors, on their way through a plan of tensors.
+"""Handles: how values that are no tensors travel through a plan of tensors.
 
-A tensor of strings, a sequence, an optional value, or a tensor whose shape only the run tells, lies
-in a table of the process. What the plan moves is its handle, an int64 scalar::
+In: a value that numpy has no tensor for (strings, a sequence, an optional value, a tensor whose
+shape only the run tells). Out: its handle, an int64 scalar that the plan can move. The value itself
+lies in a table of the process::
 
-    ["a", "b"] ─hold─▶ 7 ──▶ segment of a Python-hosted vendor ──▶ 8 ─claim─▶ result
-                  table[7] ◀─look_up─┘                    └─give─▶ table[8]
+    ["a", "b"] ─handle_of─▶ 7 ──▶ segment of a Python-hosted vendor ──▶ 8 ─take_values─▶ result
+                    table[7] ◀─value_of─┘             └─put_value─▶ table[8]
 
 An input's entry lives as long as the array that holds its handle, a result's entry until it is
-claimed; of results that nobody claims (the request failed, or was cancelled) the oldest go first.
+taken; of results that nobody takes (the request failed, or was cancelled) the oldest go first.
 """
 
 from __future__ import annotations
@@ -24,34 +25,44 @@ import numpy as np
 from byoc.errors import ExecutionError
 from byoc.segment import Array
 
-__all__ = ["DTYPE", "MAX_UNCLAIMED", "claim", "give", "hold", "look_up"]
+__all__ = ["DTYPE", "MAX_UNTAKEN", "handle_of", "put_value", "take_values", "value_of"]
 
 DTYPE = "int64"
-"""Handles travel as scalars of this type."""
+"""Dtype of a handle, a scalar tensor."""
 
-MAX_UNCLAIMED = 1 << 14
-"""Results kept for requests that never come for them; far more than can be in flight."""
+MAX_UNTAKEN = 1 << 14
+"""Results kept for requests that never take them; far more than can be in flight."""
 
 _lock = threading.Lock()
 _handles = itertools.count(1)
-_held: dict[int, Any] = {}
-_given: OrderedDict[int, Any] = OrderedDict()
+_inputs: dict[int, Any] = {}
+_results: OrderedDict[int, Any] = OrderedDict()
 
 
-def hold(value: Any) -> Array:
-    """The handle of an input, to be given to a session."""
+def handle_of(value: Any) -> Array:
+    """Return a new handle of an input value, an int64 scalar to be given to a session.
+
+    The value is kept for as long as the returned array lives.
+    """
     array = np.array(next(_handles), DTYPE)
     handle = int(array)
-    _held[handle] = value
-    weakref.finalize(array, _held.pop, handle, None).atexit = False
+    _inputs[handle] = value
+    weakref.finalize(array, _inputs.pop, handle, None).atexit = False
     return array
 
 
-def look_up(handle: Array) -> Any:
-    """The value of a handle. Raises ExecutionError for a handle of another process."""
+def value_of(handle: Array) -> Any:
+    """Return the value that a handle stands for.
+
+    Args:
+        handle: int64 scalar, as a segment reads it.
+
+    Raises:
+        ExecutionError: The value is not in this process (the vendor runs out of process).
+    """
     number = int(handle)
     with _lock:
-        for table in (_held, _given):
+        for table in (_inputs, _results):
             if number in table:
                 return table[number]
     raise ExecutionError(
@@ -60,20 +71,32 @@ def look_up(handle: Array) -> Any:
     )
 
 
-def give(place: Array, value: Any) -> None:
-    """Write the handle of a result to `place`, the int64 scalar of a segment's output."""
+def put_value(output: Array, value: Any) -> None:
+    """Keep a result and write its handle to a segment's output.
+
+    Args:
+        output: int64 scalar that the segment writes.
+        value: The result; kept until `take_values` asks for it.
+    """
     handle = next(_handles)
     with _lock:
-        _given[handle] = value
-        while len(_given) > MAX_UNCLAIMED:
-            _given.popitem(last=False)
-    place[...] = handle
+        _results[handle] = value
+        while len(_results) > MAX_UNTAKEN:
+            _results.popitem(last=False)
+    output[...] = handle
 
 
-def claim(handles: Sequence[Array]) -> list[Any]:
-    """The values of a request's results; they leave the table."""
-    values = [look_up(handle) for handle in handles]
+def take_values(handles: Sequence[Array]) -> list[Any]:
+    """Return the values of a request's results and forget them.
+
+    Args:
+        handles: int64 scalars that `put_value` wrote.
+
+    Raises:
+        ExecutionError: One of them is not in this process.
+    """
+    values = [value_of(handle) for handle in handles]
     with _lock:
         for handle in handles:
-            _given.pop(int(handle), None)
+            _results.pop(int(handle), None)
     return values

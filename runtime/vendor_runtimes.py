@@ -1,4 +1,8 @@
-"""From an artifact to something callable: a vendor's runtime, native or Python-hosted."""
+"""From an artifact to something callable: a vendor's runtime, native or Python-hosted.
+
+In: an `Artifact` and how the program uses its vendor. Out: ``execute(inputs..., outputs...)``. This
+is the only place where a vendor's code is loaded into a process.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +28,18 @@ __all__ = ["Bound", "bind", "load_native"]
 
 @cache
 def load_native(vendor: str, runtime: NativeRuntime) -> Any:
-    """The ``init`` function of a native vendor; its library is loaded once per process.
+    """Load a native vendor's library, once per process.
 
-    Raises VendorError when the library is missing, does not load, registers another vendor's
-    functions, or was built for another version of the contract.
+    Args:
+        vendor: Name of the vendor.
+        runtime: Which library, of which package.
+
+    Returns:
+        Its function ``init(blob, constants, options)``.
+
+    Raises:
+        VendorError: The library is missing, does not load, registers another vendor's functions, or
+            was built for another version of the contract.
     """
     function("num_threads")  # our own library first: it is what the contract belongs to
     path = find_library(runtime.library, runtime.package)
@@ -54,10 +66,17 @@ def load_native(vendor: str, runtime: NativeRuntime) -> Any:
 
 
 class Bound:
-    """A segment of a native vendor, loaded: all sessions of one program share it.
+    """A segment of a native vendor, loaded; all sessions of one program share it.
 
-    packed: bytes of constants the vendor holds of its own. workspace: bytes of each call. Both as
-    far as it tells. in_use: numbers of the constants that it goes on reading where they are.
+    Args:
+        artifact: The segment.
+        told: What the C++ function ``bind`` returned (see runtime/src/plan/binding.h).
+
+    Attributes:
+        execute: The segment's function, ``execute(inputs..., outputs...)``.
+        packed: Bytes of constants that the vendor holds of its own, as far as it tells.
+        workspace: Bytes of each call, as far as it tells.
+        in_use: Numbers of the constants that it goes on reading where they are.
     """
 
     __slots__ = ("__weakref__", "artifact", "execute", "in_use", "packed", "workspace")
@@ -92,13 +111,21 @@ def bind(
     outputs: int | None,
     keep: Callable[[Bound], object] | None = None,
 ) -> Any:
-    """The segment as a tvm-ffi function ``execute(inputs..., outputs...)``.
+    """Load a segment.
 
-    outputs: how many of the arguments are written; a Python-hosted vendor cannot do without.
-    keep: receives what a native vendor loaded; it is shared for as long as somebody holds it.
-    Raises VendorError when the vendor cannot load the segment.
+    Args:
+        artifact: The segment.
+        use: How the program uses its vendor.
+        outputs: How many of the arguments are written; a Python-hosted vendor needs to know.
+        keep: Receives what a native vendor loaded; it is shared for as long as somebody holds it.
+
+    Returns:
+        A tvm-ffi function ``execute(inputs..., outputs...)``.
+
+    Raises:
+        VendorError: The vendor cannot load the segment.
     """
-    who = f"vendor {use_name(artifact)}"
+    who = f"vendor {_who(artifact)}"
     try:
         if isinstance(use.runtime, NativeRuntime):
             bound = _bind_native(artifact, use, use.runtime)
@@ -118,7 +145,7 @@ def bind(
             release(constant)
 
 
-def use_name(artifact: Artifact) -> str:
+def _who(artifact: Artifact) -> str:
     return f"{artifact.vendor!r}, segment {artifact.segment!r}"
 
 
@@ -143,7 +170,7 @@ def _host(
     execute = runtime.init(artifact.blob, artifact.constants, dict(options))
     if not callable(execute):
         raise VendorError(
-            f"vendor author: init of {use_name(artifact)} must return a callable, "
+            f"vendor author: init of {_who(artifact)} must return a callable, "
             f"found {type(execute).__name__}"
         )
 

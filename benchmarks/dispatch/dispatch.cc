@@ -29,7 +29,7 @@ namespace {
 
 namespace ffi = tvm::ffi;
 using byoc::Executor;
-using byoc::Place;
+using byoc::MemorySpace;
 using byoc::PlanTensor;
 using byoc::SteadyNow;
 using byoc::TaskKind;
@@ -40,13 +40,13 @@ class Maker {
   Maker() {
     plan_.inputs.push_back({"x", 0});
     plan_.outputs.push_back({"y", 1});
-    Tensor(Place::kInput, 0);
-    Tensor(Place::kOutput, 0);
+    Tensor(MemorySpace::kInput, 0);
+    Tensor(MemorySpace::kOutput, 0);
   }
 
   size_t Arena() {
     plan_.arena_bytes += 64;
-    return Tensor(Place::kArena, plan_.arena_bytes - 64);
+    return Tensor(MemorySpace::kArena, plan_.arena_bytes - 64);
   }
 
   size_t Task(const ffi::Function& function, std::vector<size_t> args, std::vector<size_t> deps,
@@ -75,8 +75,8 @@ class Maker {
   }
 
  private:
-  size_t Tensor(Place place, int64_t offset) {
-    plan_.tensors.push_back(PlanTensor{{1}, {kDLFloat, 32, 1}, place, 0, offset, 4});
+  size_t Tensor(MemorySpace space, int64_t offset) {
+    plan_.tensors.push_back(PlanTensor{{1}, {kDLFloat, 32, 1}, space, 0, offset, 4});
     return plan_.tensors.size() - 1;
   }
   byoc::Plan plan_{{}, {}, {}, {}, 0};

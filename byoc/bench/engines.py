@@ -15,7 +15,7 @@ from typing import Any
 from byoc.errors import OptionError, VendorError, choices
 from byoc.segment import Array
 
-__all__ = ["ENGINES", "Engine", "open_engine"]
+__all__ = ["ENGINES", "REFERENCE", "Engine", "open_engine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,9 @@ ENGINES: Mapping[str, Callable[[Path, int], Engine]] = {
     "torch": _torch,
 }
 """Engines to measure against, by name."""
+
+REFERENCE = "onnxruntime"
+"""The engine whose numbers are taken as right."""
 
 
 def open_engine(name: str, model: Path, threads: int) -> Engine:

@@ -14,7 +14,7 @@ from byoc.kit.foreign_op import OP
 from byoc.plugins.discovery import find, install_hint, vendors
 from byoc.vendor import Vendor
 
-__all__ = ["check_placed"]
+__all__ = ["check_placed", "vendors_of_foreign_ops"]
 
 _RELAX = f"relax.{OP}"
 
@@ -48,14 +48,26 @@ def _advice(asked: Sequence[Vendor]) -> str:
     for vendor in asked:
         if _takes_foreign_ops(vendor):
             return f"the report says why the vendor {vendor.name!r} does not take it"
+    for name in vendors_of_foreign_ops():
+        return f"a vendor can run it: add the vendor {name!r} ({install_hint(name)})"
+    return "no installed vendor runs such nodes: install one that reads ONNX (byoc vendors)"
+
+
+def vendors_of_foreign_ops() -> Iterator[str]:
+    """Names of the installed vendors that say they take foreign ops, in the order of their names.
+
+    A vendor that is blocked or broken is passed over: it is not what was asked about.
+
+    Yields:
+        Names, to be given as ``vendors=``. Vendors that are not usable here are among them.
+    """
     for info in vendors():
         try:
             vendor = find(info.name)
-        except ByocError:  # blocked, or broken: it is not what was asked about
+        except ByocError:
             continue
         if _takes_foreign_ops(vendor):
-            return f"a vendor can run it: add the vendor {info.name!r} ({install_hint(info.name)})"
-    return "no installed vendor runs such nodes: install one that reads ONNX (byoc vendors)"
+            yield info.name
 
 
 def _takes_foreign_ops(vendor: Vendor) -> bool:

@@ -27,7 +27,7 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.ir.arrays import as_numpy
-from byoc.runtime.plan import Place, Plan, PlanTensor, Port, Task
+from byoc.runtime.plan import MemorySpace, Plan, PlanTensor, Port, Task
 from byoc.segment import Array
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Planned:
 class _Storage:
     """Bytes that one task writes, or that a caller or the model provides."""
 
-    place: Place
+    place: MemorySpace
     index: int
     nbytes: int
     writer: int = -1  # task that writes it; -1 when it is there from the start

@@ -1,7 +1,8 @@
 """The command line, one file per command: ``byoc partition | compile | run | bench | …``.
 
 Results go to stdout, talk to stderr. Exit status: 0 done, 1 the work failed, 2 wrong usage.
-Heavy modules are imported inside the commands, so that ``byoc --help`` is quick.
+Heavy modules are imported inside the commands, so that ``byoc --help`` is quick. Vendors and other
+packages add commands by the entry-point group ``byoc.commands`` (see `byoc.cli.plugin_commands`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from byoc.cli import (
     compare,
     config,
     inspect,
-    npu,
     partition,
     profile,
     quantize,
@@ -27,6 +27,7 @@ from byoc.cli import (
     vendors,
 )
 from byoc.cli import compile as compile_
+from byoc.cli.plugin_commands import CommandGroup
 from byoc.errors import ByocError
 from byoc.support.block_torch_import import leave_torch_out
 
@@ -34,6 +35,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="byoc",
+    cls=CommandGroup,
     help="Bring Your Own Codegen for a stock apache-tvm.",
     no_args_is_help=True,
     add_completion=False,
@@ -72,13 +74,13 @@ app.command("config")(config.config)
 app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)
 app.add_typer(cache.app, name="cache")
-app.add_typer(npu.app, name="npu")
 
 
 def main() -> None:
-    """Run the command line; errors that byoc raises on purpose become one message.
+    """Run the command line; errors that byoc raises on purpose become one message on stderr.
 
-    ``BYOC_TRACEBACK=1`` shows where they came from.
+    ``BYOC_TRACEBACK=1`` shows where they came from. Exit status: 0 done, 1 the work failed, 2 wrong
+    usage.
     """
     leave_torch_out()
     try:

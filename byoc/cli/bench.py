@@ -1,4 +1,7 @@
-"""``byoc bench``: how fast is it, beside the engines people use?"""
+"""``byoc bench``: how fast is a model, beside the engines people use?
+
+In: a model or a compiled model. Out: latencies of byoc and of other engines on the same inputs.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from byoc.cli.common import (
     Dims,
     Json,
     LockedFile,
+    ModelOrArtifact,
     OptionsFile,
     Placement,
     PolicyFile,
@@ -32,18 +36,13 @@ from byoc.errors import OptionError
 
 if TYPE_CHECKING:
     from byoc.bench import BenchResult
-    from byoc.segment import Array
+    from byoc.segment import Array, TensorType
 
 __all__ = ["bench", "is_artifact", "model_inputs"]
 
 
 def bench(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL|OUT.byoc", help="An ONNX file or a compiled model.", show_default=False
-        ),
-    ],
+    model: ModelOrArtifact,
     against: Annotated[
         str,
         typer.Option(
@@ -79,7 +78,7 @@ def bench(
     dims = parse_dims(dim)
     others = names(against)
     compiled = is_artifact(model)
-    wishes = {
+    placed_by = {
         "--vendors": vendors,
         "--options": options,
         "--placement": placement,
@@ -87,7 +86,7 @@ def bench(
         "--budget": budget,
         "--locked": locked,
     }
-    given = [name for name, value in wishes.items() if value is not None]
+    given = [name for name, value in placed_by.items() if value is not None]
     if compiled and given:
         raise typer.BadParameter(f"{model} is compiled: {', '.join(given)} cannot change it")
     if others and compiled and reference is None:
@@ -125,7 +124,7 @@ def bench(
 
 
 def is_artifact(path: Path) -> bool:
-    """True for a .byoc file, by its name or, when that says nothing, its first bytes."""
+    """Return whether a file is a compiled model, by its name or else by its first bytes."""
     if path.suffix in (".byoc", ".onnx"):
         return path.suffix == ".byoc"
     try:
@@ -138,16 +137,23 @@ def is_artifact(path: Path) -> bool:
 def model_inputs(
     source: Path | None, executable: Any, dims: dict[str, int], seed: int = 0
 ) -> dict[str, Array]:
-    """Random inputs for the ONNX file `source`, or else for a compiled model alone."""
-    from byoc.bench import onnx_inputs, random_inputs
+    """Draw random inputs for a model.
 
-    if source is None:
-        types = {port.name: port.type for port in executable.inputs}
-        limits: dict[str, int] = {}
-    else:
-        import onnx
+    Args:
+        source: The model file, None for a compiled model alone. An ONNX file tells how large the
+            tables are that token ids look up; of other models ids are 0 or 1.
+        executable: The compiled model.
+        dims: Sizes of symbolic dimensions.
+        seed: Of the generator.
 
-        types, limits = onnx_inputs(onnx.load(source, load_external_data=False))
+    Raises:
+        OptionError: `dims` names a dimension that no input has.
+        InputError: A symbolic dimension has no size.
+    """
+    from byoc.bench import random_inputs
+
+    known = None if source is None else _onnx_inputs(source)
+    types, limits = known or ({port.name: port.type for port in executable.inputs}, {})
     legal = {d for type_ in types.values() for d in type_.shape if isinstance(d, str)}
     for name in dims:
         if name not in legal:
@@ -155,6 +161,20 @@ def model_inputs(
 
             raise OptionError(f"--dim: no symbolic dimension {name!r}: {choices(name, legal)}")
     return random_inputs(types, seed, dims=dims, limits=limits)
+
+
+def _onnx_inputs(path: Path) -> tuple[dict[str, TensorType], dict[str, int]] | None:
+    """Types of the inputs of an ONNX file and limits of its token ids; None for other formats."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    from byoc.bench import onnx_inputs
+
+    try:
+        model = onnx.load(path, format="protobuf", load_external_data=False)
+    except DecodeError:
+        return None
+    return onnx_inputs(model) if model.graph.node else None
 
 
 def _show(result: BenchResult) -> None:

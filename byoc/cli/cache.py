@@ -40,7 +40,7 @@ def info(json: Json = False) -> None:
         entries = list(store.entries())
         size = store.path.stat().st_size if store.path.exists() else 0
     kinds = Counter(entry.kind for entry in entries)
-    places = Counter(_place(entry) for entry in entries)
+    backends = Counter(_backend(entry) for entry in entries)
     machines = Counter(entry.machine for entry in entries)
     if json:
         print_json(
@@ -51,7 +51,7 @@ def info(json: Json = False) -> None:
                 "measurements": len(entries),
                 "failed": sum(not isfinite(e.timed.seconds) for e in entries),
                 "kinds": dict(kinds),
-                "places": dict(places),
+                "places": dict(backends),
                 "machines": dict(machines),
                 "oldest": entries[0].created if entries else None,
                 "newest": entries[-1].created if entries else None,
@@ -59,7 +59,7 @@ def info(json: Json = False) -> None:
         )
         return
     print(f"{store.path}: {len(entries)} measurements, {size / 1e6:.1f} MB")
-    for heading, counts in (("kind", kinds), ("place", places), ("machine", machines)):
+    for heading, counts in (("kind", kinds), ("place", backends), ("machine", machines)):
         for name, count in counts.most_common():
             print(f"  {heading} {name}: {count}")
     if entries:
@@ -74,7 +74,7 @@ def list_(
 ) -> None:
     """List measurements, the newest last."""
     with Store(say=say) as store:
-        entries = [e for e in store.entries() if vendor in (None, _place(e))]
+        entries = [e for e in store.entries() if vendor in (None, _backend(e))]
     shown = entries[-limit:]
     if json:
         print_json([_plain(entry) for entry in shown])
@@ -88,7 +88,7 @@ def list_(
         table.add_row(
             _date(entry.created),
             entry.kind,
-            _place(entry),
+            _backend(entry),
             "failed" if failed else f"{timed.seconds:.3g}",
             "" if failed else f"{timed.noise:.1%}",
             timed.error if failed else entry.what,
@@ -115,7 +115,7 @@ def clear(
         keys = [
             entry.key
             for entry in store.entries()
-            if vendor in (None, _place(entry)) and (before is None or entry.created < before)
+            if vendor in (None, _backend(entry)) and (before is None or entry.created < before)
         ]
         count = store.remove(keys)
     if json:
@@ -124,7 +124,7 @@ def clear(
         print(f"{store.path}: {count} measurements removed")
 
 
-def _place(entry: Entry) -> str:
+def _backend(entry: Entry) -> str:
     return entry.place.split(" ", 1)[0]
 
 

@@ -1,4 +1,9 @@
-"""What several commands share: argument types, the options file, output and progress."""
+"""What several commands share: argument types, the options file, output and progress.
+
+In: words of the command line. Out: arguments of `byoc.compile`, tables and JSON on stdout, remarks
+and progress on stderr. An argument that several commands take is defined once here, so that it has
+the same name and help everywhere.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +26,16 @@ if TYPE_CHECKING:
     from byoc.partition import PartitionReport
 
 __all__ = [
+    "MODEL_HELP",
     "Budget",
     "Dims",
     "Isolate",
     "Json",
     "LockFile",
     "LockedFile",
+    "ModelOrArtifact",
     "ModelPath",
+    "OnnxPath",
     "OptionsFile",
     "ParamsFile",
     "Placement",
@@ -48,9 +56,25 @@ __all__ = [
     "warn",
 ]
 
-ModelPath = Annotated[
+MODEL_HELP = "A model file: ONNX, TFLite, PyTorch (.pt2 of torch.export) or Relay."
+"""What MODEL may be: every file format that `byoc.frontends.import_model` reads."""
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help=MODEL_HELP, show_default=False)]
+"""A model in any format byoc reads."""
+
+OnnxPath = Annotated[
     Path, typer.Argument(metavar="MODEL", help="An ONNX file.", show_default=False)
 ]
+"""A model for commands that hand the file itself to ONNX tools."""
+
+ModelOrArtifact = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL|OUT.byoc", help=f"{MODEL_HELP} Or a compiled model.", show_default=False
+    ),
+]
+"""A model in any format byoc reads, or one that is compiled already."""
+
 Vendors = Annotated[
     str | None,
     typer.Option(
@@ -156,19 +180,23 @@ _LIMITS = {"min_segment_ops": int, "min_segment_flops": (int, float)}
 
 
 def names(text: str) -> list[str]:
-    """Split ``a,b``."""
+    """Return the names in ``a,b``."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def isolated(text: str | None) -> bool | list[str] | None:
-    """``--isolate`` as `byoc.compile` and `byoc.load` take it."""
+    """Return ``--isolate`` as `byoc.compile` and `byoc.load` take it."""
     if text in ("all", "none"):
         return text == "all"
     return None if text is None else names(text)
 
 
 def parse_dims(dims: list[str] | None) -> dict[str, int]:
-    """``["batch=3"]`` as a mapping. Raises typer.BadParameter (usage, exit 2)."""
+    """Return ``["batch=3"]`` as a mapping.
+
+    Raises:
+        typer.BadParameter: A text is no NAME=N with N > 0 (wrong usage, exit status 2).
+    """
     sizes = {}
     for text in dims or []:
         name, _, size = text.partition("=")
@@ -181,11 +209,18 @@ def parse_dims(dims: list[str] | None) -> dict[str, int]:
 def compile_options(
     vendors: str | None, file: Path | None, locked: Path | None = None
 ) -> dict[str, Any]:
-    """Keyword arguments for `byoc.compile` from ``--vendors`` and ``--options``.
+    """Return keyword arguments for `byoc.compile` from ``--vendors`` and ``--options``.
 
-    The file may choose the vendors too; ``--vendors`` wins and then takes their options from it.
-    Where neither names one, a lock does.
-    Raises OptionError on a file that cannot be read or holds unknown keys, LockError on a lock.
+    Args:
+        vendors: Names, separated by commas.
+        file: An options file. It may choose the vendors, too; `vendors` wins and then takes their
+            options from it.
+        locked: A lock, which names the vendors where neither of the others does.
+
+    Raises:
+        OptionError: The file cannot be read or holds unknown keys.
+        LockError: The lock cannot be read.
+        typer.BadParameter: A vendor is named twice.
     """
     content = _read_options(file) if file else {}
     configured = content.pop("vendors", {})
@@ -213,10 +248,18 @@ def placement_options(
     lock: Path | None = None,
     locked: Path | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments for `byoc.compile` of the options about placement that were given.
+    """Return keyword arguments for `byoc.compile` for the placement options that were given.
 
-    dims: sizes to measure with; they matter to "measured" only.
-    Raises typer.BadParameter for options that exclude each other.
+    Args:
+        placement: Name of a placement strategy.
+        policy: A policy file.
+        budget: How long measuring may take, as text.
+        dims: Sizes to measure with; they matter to "measured" only.
+        lock: Where to write the lock.
+        locked: The lock to obey.
+
+    Raises:
+        typer.BadParameter: Options exclude each other.
     """
     if locked is not None and placement is not None:
         raise typer.BadParameter("--locked is a placement: give it or --placement")
@@ -257,9 +300,11 @@ def _read_options(file: Path) -> dict[str, Any]:
 
 
 def set_threads(threads: int | None) -> int:
-    """Set the size of byoc's thread pool when one is given; returns the size in force.
+    """Set the size of byoc's thread pool when one is given.
 
-    Otherwise that of the environment (BYOC_NUM_THREADS, OMP_NUM_THREADS), else every CPU.
+    Returns:
+        The size in force: `threads`, else that of the environment (BYOC_NUM_THREADS,
+        OMP_NUM_THREADS), else the number of CPUs.
     """
     from byoc.runtime import num_threads, set_num_threads
 
@@ -269,12 +314,12 @@ def set_threads(threads: int | None) -> int:
 
 
 def print_json(value: Mapping[str, Any] | list[Any]) -> None:
-    """The result on stdout, as JSON."""
+    """Print a result on stdout, as JSON."""
     print(json.dumps(value, indent=2))
 
 
 def print_table(table: Table) -> None:
-    """A rich table on stdout; a file or pipe gets it without line breaks."""
+    """Print a table on stdout; a file or pipe gets it without line breaks."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 1000
@@ -282,7 +327,7 @@ def print_table(table: Table) -> None:
 
 
 def warn(report: PartitionReport) -> None:
-    """What a report warns of, on stderr, one line each; what measuring has said is not repeated."""
+    """Print the warnings of a report on stderr, but for those that measuring has printed."""
     from byoc.timing.progress import was_said
 
     for warning in report.warnings:
@@ -291,7 +336,7 @@ def warn(report: PartitionReport) -> None:
 
 
 def say(text: str) -> None:
-    """A remark on stderr."""
+    """Print a remark on stderr."""
     print(f"byoc: {text}", file=sys.stderr)
 
 

@@ -12,7 +12,7 @@ from byoc.cli.common import (
     Dims,
     Json,
     LockedFile,
-    ModelPath,
+    OnnxPath,
     OptionsFile,
     Placement,
     PolicyFile,
@@ -35,7 +35,7 @@ __all__ = ["compare"]
 
 
 def compare(
-    model: ModelPath,
+    model: OnnxPath,
     vendors: Vendors = None,
     options: OptionsFile = None,
     placement: Placement = None,
@@ -58,11 +58,11 @@ def compare(
     arguments = compile_options(vendors, options, locked)
 
     import byoc
-    from byoc.bench import byoc_engine, open_engine
+    from byoc.bench import REFERENCE, byoc_engine, open_engine
     from byoc.bench import compare as compare_engines
 
     threads = set_threads(None)
-    reference = open_engine("onnxruntime", model, threads)
+    reference = open_engine(REFERENCE, model, threads)
     with progress(f"compiling {model}"):
         executable = byoc.compile(model, **arguments, **chosen)
     warn(executable.report)

@@ -39,7 +39,14 @@ def config(
 
 
 def folders() -> dict[str, Path]:
-    """The folders by name: cmake_dir, include_dir, lib_dir. Raises VendorError where none is."""
+    """Return the folders of headers, libraries and CMake files by name.
+
+    Returns:
+        "cmake_dir", "include_dir" and "lib_dir".
+
+    Raises:
+        VendorError: byoc's library is missing.
+    """
     from byoc.runtime.native import find_library
 
     lib = find_library("byoc_runtime").parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,7 +77,10 @@ def _summary_lines(path: Path, s: Summary) -> list[str]:
     for opaque in s.opaque:
         lines.append(f"opaque        {opaque.node} ({opaque.op}): {opaque.reason}")
     if s.opaque:
-        lines.append("What is opaque runs on a vendor that reads ONNX: --vendors onnxruntime")
+        from byoc.build.foreign_ops import vendors_of_foreign_ops
+
+        for name in islice(vendors_of_foreign_ops(), 1):
+            lines.append(f"What is opaque runs on a vendor that reads ONNX: --vendors {name}")
     return lines
 
 

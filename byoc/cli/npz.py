@@ -1,4 +1,8 @@
-"""Files of arrays: read with a look at how much they unpack to."""
+"""Files of arrays, which may come from anybody.
+
+In: the path of an .npz file. Out: its arrays by name. The file's claims about sizes are checked
+before anything is unpacked, so that a small file cannot fill the memory.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +26,12 @@ kilobytes would fill the memory."""
 
 
 def read_npz(path: Path) -> dict[str, Array]:
-    """Arrays by name.
+    """Return the arrays of an .npz file by name.
 
-    Raises InputError for a file that unpacks to far more than it holds, or whose arrays claim more
-    elements than fit; OSError, ValueError, EOFError, BadZipFile as numpy does.
+    Raises:
+        InputError: It unpacks to far more than it holds, an array claims more elements than fit, or
+            it holds one array without a name.
+        OSError, ValueError, EOFError, zipfile.BadZipFile: It cannot be read, as numpy says it.
     """
     import numpy as np
 

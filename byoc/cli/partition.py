@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from byoc.cli.common import (
+    MODEL_HELP,
     Json,
     LockedFile,
     LockFile,
@@ -33,7 +34,7 @@ __all__ = ["partition"]
 
 def partition(
     model: Annotated[
-        Path | None, typer.Argument(metavar="MODEL", help="An ONNX file.", show_default=False)
+        Path | None, typer.Argument(metavar="MODEL", help=MODEL_HELP, show_default=False)
     ] = None,
     vendors: Vendors = None,
     options: OptionsFile = None,

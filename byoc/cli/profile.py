@@ -11,6 +11,7 @@ from byoc.cli.bench import is_artifact, model_inputs
 from byoc.cli.common import (
     Dims,
     Json,
+    ModelOrArtifact,
     OptionsFile,
     Threads,
     Vendors,
@@ -31,12 +32,7 @@ __all__ = ["profile"]
 
 
 def profile(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL|OUT.byoc", help="An ONNX file or a compiled model.", show_default=False
-        ),
-    ],
+    model: ModelOrArtifact,
     vendors: Vendors = None,
     options: OptionsFile = None,
     inputs: Annotated[

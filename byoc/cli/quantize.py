@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from byoc.cli.common import Json, ModelPath, names, print_json, progress, say
+from byoc.cli.common import Json, OnnxPath, names, print_json, progress, say
 from byoc.cli.npz import read_npz
 from byoc.errors import InputError, OptionError
 
@@ -16,7 +16,7 @@ __all__ = ["quantize"]
 
 
 def quantize(
-    model: ModelPath,
+    model: OnnxPath,
     calibration: Annotated[
         Path,
         typer.Option(

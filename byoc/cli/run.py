@@ -1,4 +1,7 @@
-"""``byoc run``: a compiled model, inputs from a file, outputs to a file."""
+"""``byoc run``: run a compiled model on inputs from a file.
+
+In: a .byoc file and an .npz file of inputs. Out: an .npz file of outputs, and a line for each.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,11 @@ def run(
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """Arrays by name from an .npz file. Raises InputError when it cannot be read."""
+    """Return the arrays of an .npz file by name.
+
+    Raises:
+        InputError: It cannot be read.
+    """
     try:
         return read_npz(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -91,7 +98,11 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write an .npz file, whole or not at all. Raises ByocError when it cannot be written."""
+    """Write arrays to an .npz file, whole or not at all.
+
+    Raises:
+        ByocError: It cannot be written.
+    """
     import numpy as np
 
     aside = ""

@@ -1,12 +1,12 @@
-"""Vendors out of process: what they break, they break elsewhere.
+"""Worker processes: a vendor that crashes or hangs there leaves this process alone.
 
-::
+In: a `Program` with an `Isolation`. Out: functions of segments that run in another process::
 
     session ──▶ Workers ──spawn──▶ process of vendor "npu"   (byoc.runtime.isolation.worker)
                    │                  its library, its segments, nothing else of the model
                    └──spawn──▶ process of vendor "acme"
 
-Tensors go through shared memory, the rest through a socket: see runtime/src/worker/worker.h.
+Tensors go through shared memory, the rest through a socket (runtime/src/worker/worker.h).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from byoc.runtime.program import Isolation, Program, VendorUse
 from byoc.segment import Artifact
 from byoc.vendor import NativeRuntime, PythonRuntime
 
-__all__ = ["IsolateSpec", "Workers", "resolve_isolation"]
+__all__ = ["IsolateSpec", "Workers", "find_runtime", "resolve_isolation"]
 
 IsolateSpec = bool | Sequence[str] | Isolation | None
 """True: all vendors out of process. Names: these. An `Isolation`: with limits. False: none."""
@@ -40,7 +40,15 @@ _BOOT = (
 
 
 def resolve_isolation(spec: IsolateSpec, vendors: Collection[str]) -> Isolation | None:
-    """What a user asks for, checked against the vendors there are. Raises OptionError."""
+    """Return what a user's ``isolate=`` asks for.
+
+    Args:
+        spec: True: all vendors. Names: these. An `Isolation`: with limits. False, None: none.
+        vendors: Names of the vendors there are.
+
+    Raises:
+        OptionError: `spec` names another vendor, or is a string.
+    """
     if spec is None or isinstance(spec, bool):
         return Isolation() if spec else None
     if isinstance(spec, str):
@@ -154,8 +162,12 @@ class _Process:
 class Workers:
     """The processes of one session's isolated vendors; they end with the session's functions.
 
-    segments: those to load now; all their processes are started before the first is waited for.
-    Raises VendorError when a vendor cannot run out of process at all.
+    Args:
+        program: The compiled model.
+        segments: Those to load now; all their processes are started before the first is waited for.
+
+    Raises:
+        VendorError: A vendor cannot run out of process at all.
     """
 
     def __init__(self, program: Program, segments: Iterable[Artifact]) -> None:
@@ -170,7 +182,7 @@ class Workers:
             self._make(artifacts).start()
 
     def isolates(self, vendor: str) -> bool:
-        """Whether the vendor runs out of process."""
+        """Return whether the vendor runs out of process."""
         isolation = self._program.isolation
         return isolation is not None and (isolation.vendors is None or vendor in isolation.vendors)
 
@@ -183,9 +195,14 @@ class Workers:
         return process
 
     def bind(self, artifact: Artifact, healed: bool) -> Any:
-        """A segment as a function; one that came late gets a process of its own.
+        """Return a segment as a function; one that came late gets a process of its own.
 
-        healed: a host twin stands behind it. Raises VendorError when the vendor does not load it.
+        Args:
+            artifact: The segment.
+            healed: A fallback stands behind it.
+
+        Raises:
+            VendorError: The vendor does not load it, or does not tell how many outputs it has.
         """
         process = self._of.get(artifact.segment) or self._make([artifact])
         process.wait()
@@ -208,7 +225,7 @@ class Workers:
 
     @property
     def pids(self) -> tuple[tuple[str, int], ...]:
-        """Vendor and process of every worker that runs."""
+        """Vendor and process id of every worker that runs."""
         return tuple((p.vendor, pid) for p in self._processes if (pid := p.pid))
 
 
@@ -241,7 +258,11 @@ def _reference(vendor: str, use: VendorUse) -> dict[str, str]:
 
 
 def find_runtime(reference: dict[str, str]) -> NativeRuntime | PythonRuntime:
-    """The runtime behind what `_reference` wrote, in another process."""
+    """Return the runtime that `_reference` described, in another process.
+
+    Args:
+        reference: "library" and "package" of a native vendor, or "module" and "name" of an init.
+    """
     if "library" in reference:
         return NativeRuntime(reference["library"], reference["package"])
     from importlib import import_module

@@ -1,8 +1,8 @@
-"""The process of an isolated vendor: loads its segments, runs what it is asked, ends when nobody
-asks any more.
+"""The process of an isolated vendor: it loads segments, runs them, and ends with its parent.
 
-It is started by runtime/src/worker/worker.cc with the files of runtime/src/worker/worker.h open. What it is to
-load is one piece of memory, every part at a multiple of 64 bytes::
+It is started by runtime/src/worker/worker.cc with the files of runtime/src/worker/worker.h open.
+In: one piece of memory that holds what to load, every part at a multiple of 64 bytes; then calls
+over a socket. Out: answers over that socket::
 
     │ 8 bytes: length │ header, JSON ...│ blob │ constant │ constant ...│ blob │ constant …
 """
@@ -36,7 +36,7 @@ _EXPENDABLE = "500"  # of -1000 … 1000: when memory runs out, this process goe
 
 
 def main() -> None:
-    """Serve the segments that the process was given."""
+    """Load the segments that the process was given and serve them until its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent decides
     data = np.from_dlpack(function("MapFile")(_LOAD, 0, os.fstat(_LOAD).st_size))
     data.flags.writeable = False

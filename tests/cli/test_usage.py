@@ -25,6 +25,12 @@ def test_help_lists_every_command(cli):
     assert all(command in out for command in COMMANDS)
 
 
+def test_python_m_byoc_is_the_command_line():
+    words = [sys.executable, "-m", "byoc", "vendors", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert {row["name"] for row in json.loads(done.stdout)} >= {"dnnl"}
+
+
 def test_version_names_both_packages(cli):
     result = cli("--version")
     assert result.status == 0

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 import byoc
 from byoc.errors import ExecutionError, InputError, ModelError
 from byoc.plugins.discovery import resolve
-from byoc.runtime import value_handles as boxes
+from byoc.runtime import value_handles as handles
 
 pytest.importorskip("onnxruntime")
 
@@ -128,15 +128,15 @@ def test_no_value_outlives_its_request(strings):
     assert all(f.result()[0].tolist() == ["aa", "bb"] for f in futures)
     del futures
     gc.collect()
-    assert not boxes._held
-    assert not boxes._given
+    assert not handles._inputs
+    assert not handles._results
 
 
 def test_unclaimed_results_are_bounded(monkeypatch):
-    monkeypatch.setattr(boxes, "MAX_UNCLAIMED", 3)
+    monkeypatch.setattr(handles, "MAX_UNTAKEN", 3)
     places = [np.zeros((), np.int64) for _ in range(5)]
     for number, place in enumerate(places):
-        boxes.give(place, number)
-    assert boxes.claim(places[2:]) == [2, 3, 4]
+        handles.put_value(place, number)
+    assert handles.take_values(places[2:]) == [2, 3, 4]
     with pytest.raises(ExecutionError, match="not in this process"):
-        boxes.look_up(places[0])
+        handles.value_of(places[0])

@@ -77,7 +77,7 @@ class Sessions(RuleBasedStateMachine):
         self.sessions: list[Session] = []
         self.futures: list[tuple[int, concurrent.futures.Future]] = []
         self.inputs: list[weakref.ref] = []
-        self.desks: list = []
+        self.queues: list = []
         for gate in GATES.values():
             gate.set()
 
@@ -100,12 +100,12 @@ class Sessions(RuleBasedStateMachine):
             future = session.submit(x, deadline=deadline, timeout=0)
         except QueueFullError:
             # A slot counts until its future is told.
-            assert session._desk._taken == session.max_in_flight
+            assert session._queue._taken == session.max_in_flight
             return
         self.futures.append((seed, future))
         self.inputs.append(weakref.ref(x))
-        if session._desk not in self.desks:
-            self.desks.append(session._desk)
+        if session._queue not in self.queues:
+            self.queues.append(session._queue)
 
     @rule(data=st.data())
     def cancel(self, data):
@@ -138,8 +138,8 @@ class Sessions(RuleBasedStateMachine):
     @invariant()
     def never_more_than_allowed(self):
         for session in self.sessions:
-            desk = session._desk
-            assert desk is None or desk.in_flight <= session.max_in_flight
+            queue = session._queue
+            assert queue is None or queue.in_flight <= session.max_in_flight
 
     def _check(self, seed, future):
         try:
@@ -156,7 +156,7 @@ class Sessions(RuleBasedStateMachine):
         for seed, future in self.futures:
             self._check(seed, future)
         end = time.monotonic() + PATIENCE
-        while any(desk._pending or desk._taken for desk in self.desks):
+        while any(queue._pending or queue._taken for queue in self.queues):
             assert time.monotonic() < end, "a queue stalls, or a slot is lost"
             time.sleep(0.001)
         self.futures.clear()

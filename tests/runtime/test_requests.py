@@ -102,7 +102,7 @@ def test_many_requests_over_processors():
     values = [np.full((2, 3), i, "float32") for i in range(300)]
     for value, answer in zip(values, session.map(values), strict=True):
         assert (answer == ((value + 1) * 2 + 1) * 4 + 2).all()
-    assert session._desk.in_flight == 0
+    assert session._queue.in_flight == 0
 
 
 def test_errors_arrive_and_the_session_goes_on(make):
@@ -117,7 +117,7 @@ def test_errors_arrive_and_the_session_goes_on(make):
         session.submit(X, deadline=-1)
     with pytest.raises(InputError, match="max_in_flight must be 1 or more, found 0"):
         Session(make("x[0]"), max_in_flight=0)
-    assert session._desk.in_flight == 0
+    assert session._queue.in_flight == 0
 
 
 def test_back_pressure():
@@ -174,7 +174,7 @@ def test_cancelled_on_its_way_leaves_the_rest_out(processors):
     assert future.cancel()
     gate.open.set()
     assert concurrent.futures.wait([future], 30).done == {future}
-    assert after.calls == 0 and session._desk.in_flight == 0
+    assert after.calls == 0 and session._queue.in_flight == 0
     assert (session.submit(X).result(30) == 3).all()  # its slot and buffers are free again
 
 
@@ -184,7 +184,7 @@ def test_deadlines():
     late, patient = session.submit(X, deadline=0.05), session.submit(X, deadline=60)
     with pytest.raises(DeadlineError, match=r"not done within 0\.05 s"):
         late.result(30)
-    assert session._desk.in_flight == 2  # the task that runs is not torn down
+    assert session._queue.in_flight == 2  # the task that runs is not torn down
     gate.open.set()
     assert (patient.result(30) == 2).all()
     assert issubclass(DeadlineError, ExecutionError)
@@ -198,7 +198,7 @@ def test_asyncio():
         tasks = [asyncio.create_task(session.acall(X * i)) for i in range(6)]
         dropped = asyncio.create_task(session.acall(X))
         await asyncio.sleep(0.05)  # the loop is not blocked while slots are taken
-        assert session._desk.in_flight == 2
+        assert session._queue.in_flight == 2
         dropped.cancel()
         gate.open.set()
         answers = await asyncio.gather(*tasks)
@@ -210,7 +210,7 @@ def test_asyncio():
         return [int(a[0, 0]) for a in answers]
 
     assert asyncio.run(many()) == [1, 2, 3, 4, 5, 6]
-    assert session._desk._taken == 0
+    assert session._queue._taken == 0
 
 
 def test_sessions_take_turns():
@@ -231,7 +231,7 @@ def test_sessions_take_turns():
 def test_the_thread_goes_with_its_session(make):
     session = Session(make("x[0]"))
     future = session.submit(X)
-    thread = session._desk._thread
+    thread = session._queue._thread
     del session
     assert (future.result(30) == 1).all()
     thread.join(30)
@@ -266,7 +266,7 @@ class InFlight(RuleBasedStateMachine):
         try:
             self.futures.append((value, self.session.submit(x, deadline=deadline, timeout=0)))
         except QueueFullError:
-            assert self.session._desk.in_flight == 3
+            assert self.session._queue.in_flight == 3
 
     @rule(data=st.data())
     def cancel(self, data):
@@ -283,7 +283,7 @@ class InFlight(RuleBasedStateMachine):
 
     @invariant()
     def never_more_than_allowed(self):
-        assert self.session._desk is None or self.session._desk.in_flight <= 3
+        assert self.session._queue is None or self.session._queue.in_flight <= 3
 
     def teardown(self):
         self.gate.open.set()
@@ -297,7 +297,7 @@ class InFlight(RuleBasedStateMachine):
             if error is None:
                 assert (future.result() == (value + 1) * 2).all()
         end = time.monotonic() + 30
-        while self.session._desk is not None and self.session._desk.in_flight:
+        while self.session._queue is not None and self.session._queue.in_flight:
             assert time.monotonic() < end, "a queue stalls"
             time.sleep(0.001)
         assert (self.session(X) == 4).all()

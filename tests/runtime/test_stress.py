@@ -139,7 +139,7 @@ def test_back_pressure_holds_for_many_submitters():
         nonlocal most
         for _ in range(20):
             future = session.submit(X)
-            most = max(most, session._desk.in_flight)
+            most = max(most, session._queue.in_flight)
             done.append(bool((future.result(60) == 2).all()))
 
     threads = [threading.Thread(target=submit) for _ in range(8)]
@@ -147,7 +147,7 @@ def test_back_pressure_holds_for_many_submitters():
         thread.start()
     gate.wait_until_entered()
     time.sleep(0.02)
-    assert session._desk.in_flight <= 3
+    assert session._queue.in_flight <= 3
     gate.open.set()
     for thread in threads:
         thread.join(60)

@@ -21,13 +21,13 @@ def _patterns() -> Sequence[Pattern]:
 
 
 def _compile(segment: Segment, options: NpuOptions) -> Artifact:
-    from byoc.vendor_templates.npu.compiler import compile_segment
+    from byoc.vendor_templates.npu.compile import compile_segment
 
     return compile_segment(segment, options)
 
 
 def _status() -> str | None:
-    from byoc.vendor_templates.npu.simulator import library_status
+    from byoc.vendor_templates.npu.machine.simulator import library_status
 
     return library_status()
 

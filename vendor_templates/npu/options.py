@@ -1,4 +1,7 @@
-"""The vendor's options: which accelerator, which clock, what the compiler may do, faults."""
+"""What users may set: which accelerator, which clock, what the compiler may do, faults.
+
+``vendors={"npu": {"config": "npu.yaml", "clock": "paced"}}``
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from byoc.vendor_templates.npu.config import load_config
+from byoc.vendor_templates.npu.machine.config import load_config
 
 __all__ = ["Fault", "NpuOptions"]
 
@@ -15,12 +18,17 @@ __all__ = ["Fault", "NpuOptions"]
 class Fault(pydantic.BaseModel):
     """A fault on purpose: for testing what is around the accelerator, never for use.
 
-    kind: what happens. "refuse" fails the build; the others strike calls: "wrong" changes a value
-        of the output, "nan" needs a float output, "status" and "exception" raise, "crash" ends the
-        process by a segmentation fault, "hang" does not answer, "oom" reports no memory, "slow"
-        takes `factor` times as long.
-    segment: a glob of segment names. call: only the n-th call (from 1). probability, seed: else
-        each call by a seeded coin. factor: of "slow". seconds: of "hang", 0 for ever.
+    Args:
+        kind: What happens. "refuse" fails the build; the others strike calls: "wrong" changes a
+            value of the output, "nan" needs a float output, "status" and "exception" raise, "crash"
+            ends the process by a segmentation fault, "hang" does not answer, "oom" reports no
+            memory, "slow" takes `factor` times as long.
+        segment: A glob of segment names.
+        call: Only the n-th call, from 1.
+        probability: Of each call, where `call` is not given.
+        seed: Of the generator that decides by `probability`.
+        factor: Of "slow".
+        seconds: Of "hang"; 0: for ever.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -47,10 +55,13 @@ def _check_config(value: str | dict[str, Any] | None) -> str | dict[str, Any] | 
 class NpuOptions(pydantic.BaseModel):
     """Options of the vendor ``npu``.
 
-    config: path of a YAML file, or its content as a mapping; None is the default machine.
-    clock: "fast" answers as soon as the simulator is done, "paced" when the modelled device would.
-    double_buffer: load the next tile while one is computed. residency: keep intermediates that fit
-        in the scratchpad. faults: see `Fault`.
+    Args:
+        config: Path of a YAML file, or its content as a mapping; None is the default machine.
+        clock: "fast" answers as soon as the simulator is done, "paced" when the modelled device
+            would.
+        double_buffer: Load the next tile while one is computed.
+        residency: Keep intermediates that fit in the scratchpad.
+        faults: See `Fault`.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 
 from byoc.segment import Node
 from byoc.vendor import Match, Pattern, Reject
-from byoc.vendor_templates.npu.functions import FUNCTIONS
+from byoc.vendor_templates.npu.lowering.table_functions import FUNCTIONS
 
 if TYPE_CHECKING:
     from tvm.relax.dpl import DFPattern
@@ -39,7 +39,7 @@ _OP = 10
 
 
 def patterns() -> Sequence[Pattern]:
-    """All patterns; among those of one root the longest come first."""
+    """Return all patterns; among those of one root the longest come first."""
     from tvm.relax.dpl import is_const, is_op, is_tuple, wildcard
 
     def dequantized(what: DFPattern | None = None) -> DFPattern:
@@ -112,7 +112,11 @@ def patterns() -> Sequence[Pattern]:
 
 
 def check(match: Match) -> Reject | None:
-    """Take a composite when its quantisation and each of its ops can be done exactly."""
+    """Check whether a composite's quantisation and each of its ops can be done exactly.
+
+    Returns:
+        None, or the reason why not.
+    """
     for node in match.nodes:
         rule = _RULES.get(node.op)
         reason = _common(match, node) or (rule(match, node) if rule else None)
@@ -122,7 +126,11 @@ def check(match: Match) -> Reject | None:
 
 
 def check_border(match: Match) -> Reject | None:
-    """Take a lone quantize or dequantize of an activation."""
+    """Check a lone quantize or dequantize of an activation.
+
+    Returns:
+        None, or the reason why it cannot be taken.
+    """
     (node,) = match.nodes
     if match.constant(node.inputs[0]) is not None:
         return Reject(f"{node.op}: its input is a constant; the npu stores no float weights")
@@ -290,7 +298,7 @@ def _conv(match: Match, node: Node) -> str | None:
 
 def _fits(node: Node, kernel: Sequence[int], window: Sequence[int], channels: int) -> str | None:
     """One window of input must fit beside room for its result (of the default machine)."""
-    from byoc.vendor_templates.npu.config import load_config
+    from byoc.vendor_templates.npu.machine.config import load_config
 
     room = int(load_config().activation.size) - 4096
     need = prod(window) * channels
@@ -324,8 +332,8 @@ def _binary(match: Match, node: Node) -> str | None:
         axis = len(shape) - 1
         if product[0].op != "matmul":
             axis = str(product[0].attrs["data_layout"]).index("C")
-        place = axis - (len(shape) - len(along))
-        if size != 1 and (place < 0 or along[place] != size):
+        own = axis - (len(shape) - len(along))  # the same axis of the bias
+        if size != 1 and (own < 0 or along[own] != size):
             return f"add: a bias of shape {along} does not run along the channels"
         return None
     sizes = []

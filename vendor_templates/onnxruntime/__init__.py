@@ -44,7 +44,7 @@ def _choose(options: OnnxRuntimeOptions, patterns: Sequence[Pattern]) -> Sequenc
 
 
 def _compile(segment: Segment, options: Any) -> Artifact:
-    from byoc.vendor_templates.onnxruntime.lower import compile_segment
+    from byoc.vendor_templates.onnxruntime.compile import compile_segment
 
     return compile_segment(segment)
 

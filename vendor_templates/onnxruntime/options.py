@@ -10,10 +10,11 @@ __all__ = ["OnnxRuntimeOptions"]
 class OnnxRuntimeOptions(BaseModel):
     """Options of the `onnxruntime` vendor.
 
-    only_opaque: take only nodes that Relax cannot express; all else is left to other vendors and to
-    the host.
-    threads: threads of one operator; 0 takes as many as byoc does.
-    spin: let idle threads spin. Faster alone; it steals cores from byoc's own threads.
+    Args:
+        only_opaque: Take only nodes that Relax cannot express; all else is left to other vendors
+            and to the host.
+        threads: Threads of one operator; 0 takes as many as byoc does.
+        spin: Let idle threads spin. Faster alone; it steals cores from byoc's own threads.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

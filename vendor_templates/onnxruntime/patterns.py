@@ -1,4 +1,8 @@
-"""One pattern per op the shared exporter can write, its refusal is the check; and opaque nodes."""
+"""What ONNX Runtime is offered: every op that the shared ONNX exporter can write, and opaque nodes.
+
+The check is the exporter's own refusal, and a table of kernels that ONNX Runtime lacks. An opaque
+node is ONNX that Relax cannot express; nothing is asked of it before the segment is compiled.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ def _check(match: Match) -> Reject | None:
 
 
 def patterns() -> Sequence[Pattern]:
-    """Every exportable op on its own, since the engine fuses by itself, and what no op is."""
+    """Return the pattern of opaque nodes and one for every exportable op (the engine fuses)."""
     register()
     opaque = Pattern(name="opaque", expr=any_call(OP))
     return [

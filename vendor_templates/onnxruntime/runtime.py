@@ -1,4 +1,9 @@
-"""One ONNX Runtime session per step of a segment; results are written where byoc wants them."""
+"""Run a segment: one ONNX Runtime session for each step, results written where byoc wants them.
+
+In: the blob that `compile_segment` wrote. Out: a function that byoc calls with numpy arrays.
+Tensors are bound in place (no copies). A value that is no tensor (a sequence, an optional) reaches
+the segment as a handle, see `byoc.runtime.value_handles`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from byoc.runtime import value_handles as boxes
+from byoc.runtime.value_handles import put_value, value_of
 from byoc.segment import Array
 
 __all__ = ["init"]
@@ -17,10 +22,16 @@ __all__ = ["init"]
 def init(
     blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
 ) -> Callable[[Sequence[Array], Sequence[Array]], None]:
-    """Build the sessions; they may be run from several threads at once.
+    """Build the sessions.
 
-    blob: 8 bytes, length of the header; a JSON header with the value ids that the segment and each
-    step reads and writes, and which are no tensors; the models of the steps.
+    Args:
+        blob: 8 bytes, length of the header; a JSON header with the value ids that the segment and
+            each step reads and writes, and which are no tensors; the models of the steps.
+        constants: Unused: the models hold their weights.
+        options: `OnnxRuntimeOptions` as a mapping.
+
+    Returns:
+        A function (inputs, outputs) that writes the outputs; several threads may call it at once.
     """
     size = int.from_bytes(blob[:8], "little")
     header = json.loads(blob[8 : 8 + size])
@@ -29,19 +40,19 @@ def init(
         sessions.append(_session(blob[at : at + step["bytes"]], options))
         at += step["bytes"]
     steps = list(zip(sessions, header["steps"], strict=True))
-    boxed = frozenset(header["boxed"])
-    run = _run_values if boxed else _run
+    handles = frozenset(header["boxed"])
+    run = _run_values if handles else _run
 
     def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         values: dict[int, Any] = {
-            v: boxes.look_up(array) if v in boxed else array
+            v: value_of(array) if v in handles else array
             for v, array in zip(header["inputs"], inputs, strict=True)
         }
         wanted = dict(zip(header["outputs"], outputs, strict=True))
         for session, step in steps:
             run(session, step, values, wanted)
-        for value in boxed & wanted.keys():
-            boxes.give(wanted[value], values[value])
+        for value in handles & wanted.keys():
+            put_value(wanted[value], values[value])
 
     return execute
 
@@ -97,12 +108,12 @@ def _run_values(
     bound, so results are copied.
     """
     feeds = {f"i{i}": _feed(values[v]) for i, v in enumerate(step["inputs"])}
-    boxed = set(step["boxed"])
+    handles = set(step["boxed"])
     for value, result in zip(step["outputs"], session.run(None, feeds), strict=True):
-        if value in wanted and value not in boxed:
-            place = wanted[value]
-            place[...] = result.view(place.dtype) if result.dtype != place.dtype else result
-            result = place
+        if value in wanted and value not in handles:
+            output = wanted[value]
+            output[...] = result.view(output.dtype) if result.dtype != output.dtype else result
+            result = output
         values[value] = result
 
 

@@ -1,7 +1,7 @@
 """OpenVINO as a vendor: a Python-hosted engine that reads ONNX.
 
-The same files as `onnxruntime`: patterns from the shared exporter, compile = export and let the
-engine look at it, run = one compiled model with its own requests.
+Patterns come from the shared ONNX exporter, compiling means exporting and letting the engine read
+the result, running means one compiled model with a request for each call in flight.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _patterns() -> Sequence[Pattern]:
 
 
 def _compile(segment: Segment, options: Any) -> Artifact:
-    from byoc.vendor_templates.openvino.lower import compile_segment
+    from byoc.vendor_templates.openvino.compile import compile_segment
 
     return compile_segment(segment, options)
 

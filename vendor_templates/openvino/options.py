@@ -10,10 +10,11 @@ __all__ = ["OpenVinoOptions"]
 class OpenVinoOptions(BaseModel):
     """Options of the `openvino` vendor.
 
-    device: an OpenVINO device, such as "CPU", "GPU" or "NPU".
-    threads: threads of one request; 0 takes as many as byoc does.
-    precision: what the device computes in. OpenVINO by itself takes bfloat16 where the processor
-        has it; byoc asks for float32 unless told otherwise.
+    Args:
+        device: An OpenVINO device, such as "CPU", "GPU" or "NPU".
+        threads: Threads of one request; 0 takes as many as byoc does.
+        precision: What the device computes in: "f32", "f16" or "bf16". OpenVINO by itself takes
+            bfloat16 where the processor has it; byoc asks for float32 unless told otherwise.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,7 @@
-"""One compiled model per segment; every call in flight has a request of its own."""
+"""Run a segment: one compiled model for each segment, one request for each call in flight.
+
+In: the ONNX bytes that `compile_segment` wrote. Out: a function that byoc calls with numpy arrays.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,16 @@ __all__ = ["init"]
 def init(
     blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
 ) -> Callable[[Sequence[Array], Sequence[Array]], None]:
-    """Compile the model for its device; the result may be called from several threads at once."""
+    """Compile the model for its device.
+
+    Args:
+        blob: The ONNX model.
+        constants: Unused: the model holds its weights.
+        options: `OpenVinoOptions` as a mapping.
+
+    Returns:
+        A function (inputs, outputs) that writes the outputs; several threads may call it at once.
+    """
     import openvino
 
     from byoc.runtime import num_threads

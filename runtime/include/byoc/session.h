@@ -27,6 +27,7 @@
 extern "C" {
 #endif
 
+/*! \brief How a call ended; the reason as text is in `byoc_last_error`. */
 typedef enum byoc_status {
   BYOC_OK = 0,
   BYOC_ERROR_ARGUMENT = 1,  /* a null pointer, an index out of range, a bad option */
@@ -38,6 +39,7 @@ typedef enum byoc_status {
   BYOC_ERROR_INTERNAL = 7   /* anything else */
 } byoc_status;
 
+/*! \brief A loaded model; made by `byoc_open`, freed by `byoc_close`. */
 typedef struct byoc_session byoc_session;
 
 /*! \brief A named input or output; all pointers are valid until the session is closed. */
@@ -55,17 +57,18 @@ typedef struct byoc_buffer {
   size_t bytes;
 } byoc_buffer;
 
-/*! \brief A failed call of a vendor that its host twin made good. */
+/*! \brief A failed call of a vendor that was answered by its fallback on the host. */
 typedef struct byoc_fault {
   const char* segment;
   const char* vendor;
   const char* kind; /* "error", "deadline", "nan"; "build", "load": the vendor refused it */
   const char* message;
   int64_t number; /* of the segment's failures, from 1 */
-  int replaced;   /* 1: the twin has taken over for good */
+  int replaced;   /* 1: the fallback has taken over for good */
 } byoc_fault;
 
-/*! \brief All fields may be zero. Set `size` to sizeof(byoc_options): later fields may follow. */
+/*! \brief How a model is opened. All fields may be zero. Set `size` to sizeof(byoc_options): later
+ * fields may follow. */
 typedef struct byoc_options {
   size_t size;
   /*! Folders searched for vendors' libraries, joined by ':', before those of the environment
@@ -73,7 +76,7 @@ typedef struct byoc_options {
   const char* library_path;
   /*! PEM file of the ed25519 public key the file must be signed with (needs libcrypto). */
   const char* require_signature;
-  /*! 1: no host twins; a vendor's failure is an error of the call. */
+  /*! 1: no fallbacks on the host; a vendor's failure is an error of the call. */
   int no_healing;
   /*! 1: vendors that were to run in processes of their own (which needs Python) run in this one. */
   int no_isolation;
@@ -92,35 +95,50 @@ typedef struct byoc_memory {
   size_t peak;      /* all of these */
 } byoc_memory;
 
-/*! \brief Version of byoc, "0.1.0". */
+/*! \brief Returns the version of byoc, such as "0.1.0"; static memory. */
 BYOC_API const char* byoc_version(void);
 
-/*! \brief Why the last call of this thread failed; "" when none did. Valid until the next call. */
+/*! \brief Returns why the last call of this thread failed; "" when none did. Valid until the next
+    call of this thread. */
 BYOC_API const char* byoc_last_error(void);
 
-/*! \brief Threads for parallel work of sessions opened after this; 1 to 1024. */
+/*! \brief Sets the threads for parallel work of sessions opened after this; 1 to 1024. */
 BYOC_API byoc_status byoc_set_num_threads(int count);
 
-/*! \brief Load a model. options may be null. On failure *session is null. */
+/*!
+ * \brief Loads a model.
+ *
+ * \param path of a .byoc file.
+ * \param options may be null.
+ * \param session receives the session, which the caller closes; null on failure.
+ */
 BYOC_API byoc_status byoc_open(const char* path, const byoc_options* options,
                                byoc_session** session);
 
-/*! \brief Free a session that nobody uses any more; null is fine. */
+/*! \brief Frees a session that nobody uses any more; null is fine. */
 BYOC_API void byoc_close(byoc_session* session);
 
-/*! \brief Name of the model. */
+/*! \brief Returns the name of the model; valid until the session is closed. */
 BYOC_API const char* byoc_name(const byoc_session* session);
+/*! \brief Returns the number of inputs. */
 BYOC_API size_t byoc_input_count(const byoc_session* session);
+/*! \brief Returns the number of outputs. */
 BYOC_API size_t byoc_output_count(const byoc_session* session);
+/*! \brief Describes input `index`, from 0; the text in `port` belongs to the session. */
 BYOC_API byoc_status byoc_input(const byoc_session* session, size_t index, byoc_port* port);
+/*! \brief Describes output `index`, from 0; the text in `port` belongs to the session. */
 BYOC_API byoc_status byoc_output(const byoc_session* session, size_t index, byoc_port* port);
 
-/*! \brief Memory of this session. */
+/*! \brief Tells the memory of this session, in bytes. */
 BYOC_API byoc_status byoc_get_memory(const byoc_session* session, byoc_memory* memory);
 
 /*!
- * \brief One inference, all ports in order; waits for the answer. Outputs are the caller's memory;
- * they may overlap inputs. After a failure their contents mean nothing.
+ * \brief Runs one inference and waits for it. Any number of threads at once.
+ *
+ * After a failure the contents of the outputs mean nothing.
+ *
+ * \param inputs memory of all inputs, in order; only read.
+ * \param outputs memory of all outputs, in order; the caller's, may overlap the inputs.
  */
 BYOC_API byoc_status byoc_run(byoc_session* session, const byoc_buffer* inputs, size_t input_count,
                               const byoc_buffer* outputs, size_t output_count);
@@ -135,10 +153,11 @@ BYOC_API byoc_status byoc_run(byoc_session* session, const byoc_buffer* inputs, 
 
 namespace byoc {
 
-/*! \brief A call failed; what() tells why. */
+/*! \brief Thrown when a call fails; what() tells why. */
 class SessionError : public std::runtime_error {
  public:
   SessionError(byoc_status status, const char* text) : std::runtime_error(text), status_(status) {}
+  /*! \brief The status that the call returned. */
   byoc_status status() const { return status_; }
 
  private:
@@ -166,7 +185,9 @@ byoc_buffer BufferOf(const std::vector<T>& values) {
 /*! \brief A loaded model. Throws SessionError. `Run` may be called from several threads. */
 class Session {
  public:
+  /*! \brief Loads a .byoc file. */
   explicit Session(const std::string& path) : Session(path, byoc_options{}) {}
+  /*! \brief Loads a .byoc file; `options.size` is set here. */
   Session(const std::string& path, byoc_options options) {
     options.size = sizeof(options);
     Check(byoc_open(path.c_str(), &options, &handle_));
@@ -187,21 +208,26 @@ class Session {
     return *this;
   }
 
+  /*! \brief Name of the model. */
   std::string name() const { return byoc_name(handle_); }
+  /*! \brief Names and types of the inputs, in order. */
   const std::vector<SessionPort>& inputs() const { return inputs_; }
+  /*! \brief Names and types of the outputs, in order. */
   const std::vector<SessionPort>& outputs() const { return outputs_; }
 
+  /*! \brief Memory of this session, in bytes. */
   byoc_memory memory() const {
     byoc_memory memory;
     Check(byoc_get_memory(handle_, &memory));
     return memory;
   }
 
-  /*! \brief One inference; results are written to `outputs`. */
+  /*! \brief Runs one inference; results are written to `outputs`. Any thread. */
   void Run(const std::vector<byoc_buffer>& inputs, const std::vector<byoc_buffer>& outputs) {
     Check(byoc_run(handle_, inputs.data(), inputs.size(), outputs.data(), outputs.size()));
   }
 
+  /*! \brief The C handle; owned by this object. */
   byoc_session* handle() const { return handle_; }
 
  private:

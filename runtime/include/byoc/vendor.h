@@ -1,27 +1,26 @@
-/*!
- * \file byoc/vendor.h
- * \brief The C++ vendor contract: the whole of what a native vendor's library includes from byoc.
- *
- *   blob + constants + options ──init──▶ SegmentRuntime ──Execute(inputs, outputs)──▶ written in
- * place
- *
- * A vendor's library holds one subclass of `SegmentRuntime`, one factory, and one line:
- *
- *   class AcmeSegment : public byoc::SegmentRuntime { ... };
- *
- *   std::unique_ptr<byoc::SegmentRuntime> Init(const byoc::SegmentInit& init) {
- *     return std::make_unique<AcmeSegment>(init.blob, init.constants, init.options);
- *   }
- *   BYOC_REGISTER_VENDOR(acme, Init)
- *
- * Loading the library registers two global functions of tvm-ffi, which is all byoc looks for:
- *
- *   byoc.vendor.acme.init(blob: Bytes, constants: Array<Tensor>, options_json: String) -> execute
- *   byoc.vendor.acme.api_version() -> int
- *
- * where execute(inputs..., outputs...) takes tensors and returns nothing (destination passing).
- * Link with tvm-ffi (`tvm_ffi::shared`) and the vendor's own SDK, with nothing of TVM itself.
- */
+// clang-format off
+/// \file
+/// The C++ vendor contract: the whole of what a native vendor's library includes from byoc.
+///
+///   blob + constants + options ──init──▶ SegmentRuntime ──Execute(inputs, outputs)──▶ outputs
+///
+/// A vendor's library holds one subclass of `SegmentRuntime`, one factory, and one line:
+///
+///   class AcmeSegment : public byoc::SegmentRuntime { ... };
+///
+///   std::unique_ptr<byoc::SegmentRuntime> Init(const byoc::SegmentInit& init) {
+///     return std::make_unique<AcmeSegment>(init.blob, init.constants, init.options);
+///   }
+///   BYOC_REGISTER_VENDOR(acme, Init)
+///
+/// Loading the library registers two global functions of tvm-ffi, which is all byoc looks for:
+///
+///   byoc.vendor.acme.init(blob: Bytes, constants: Array<Tensor>, options_json: String) -> execute
+///   byoc.vendor.acme.api_version() -> int
+///
+/// where execute(inputs..., outputs...) takes tensors and returns nothing (destination passing).
+/// Link with tvm-ffi (`tvm_ffi::shared`) and the vendor's own SDK, with nothing of TVM itself.
+// clang-format on
 #ifndef BYOC_VENDOR_H_
 #define BYOC_VENDOR_H_
 
@@ -42,15 +41,15 @@
 
 namespace byoc {
 
-/*! \brief Version of this contract; a library built for another one is refused with both numbers.
- */
+/// Version of this contract; a library built for another one is refused with both numbers.
 inline constexpr int64_t kVendorApiVersion = 1;
 
-/*! \brief A view of `size` consecutive values; owns nothing (std::span of C++20). */
+/// A view of `size` consecutive values; owns nothing (std::span of C++20).
 template <typename T>
 class Span {
  public:
   constexpr Span() = default;
+  /// \param data not owned; must outlive the span.
   constexpr Span(T* data, size_t size) : data_(data), size_(size) {}
   constexpr T* data() const { return data_; }
   constexpr size_t size() const { return size_; }
@@ -64,76 +63,67 @@ class Span {
   size_t size_ = 0;
 };
 
-/*!
- * \brief Tensors as a segment sees them: dense, row-major, on the CPU, `byte_offset` 0.
- *
- * Data is aligned to its element only (a user's own memory may come in without a copy); empty
- * tensors may have a null `data`. `strides` may be null. Dynamic dimensions are bound: `shape`
- * always holds numbers.
- */
+/// Tensors as a segment sees them: dense, row-major, on the CPU, `byte_offset` 0.
+///
+/// Data is aligned to its element only (a user's own memory may come in without a copy); empty
+/// tensors may have a null `data`. `strides` may be null. Dynamic dimensions are bound: `shape`
+/// always holds numbers.
 using TensorSpan = Span<const DLTensor* const>;
 
-/*! \brief Memory a segment holds of its own; constants it reads in place are not counted. */
+/// Memory a segment holds of its own; constants it reads in place are not counted.
 struct SegmentMemory {
-  size_t packed = 0;    /*!< bytes for as long as the segment lives: packed constants */
-  size_t workspace = 0; /*!< bytes for each call that runs at the same time: intermediates */
+  size_t packed = 0;     ///< bytes for as long as the segment lives: packed constants
+  size_t workspace = 0;  ///< bytes for each call that runs at the same time: intermediates
 };
 
-/*!
- * \brief A segment ready to run: weights packed, primitives built.
- *
- * Several threads may call `Execute` of one object at the same time: it is const, and whatever a
- * call changes belongs to that call (or to a pool the object guards itself).
- *
- * Work is done on the processor's one thread, the only OpenMP master of the process: use OpenMP
- * freely inside, start no threads of your own.
- */
+/// A segment ready to run: weights packed, primitives built.
+///
+/// Several threads may call `Execute` of one object at the same time: it is const, and whatever a
+/// call changes belongs to that call (or to a pool the object guards itself).
+///
+/// Work is done on the processor's one thread, the only OpenMP master of the process: use OpenMP
+/// freely inside, start no threads of your own.
 class SegmentRuntime {
  public:
   virtual ~SegmentRuntime() = default;
 
-  /*! \brief Number of inputs of the segment: how many of execute's arguments are read. */
+  /// Returns the number of inputs of the segment: how many of execute's arguments are read.
   virtual size_t InputCount() const = 0;
 
-  /*! \brief Number of outputs of the segment: how many of execute's arguments are written. */
+  /// Returns the number of outputs of the segment: how many of execute's arguments are written.
   virtual size_t OutputCount() const = 0;
 
-  /*!
-   * \brief Compute `outputs` from `inputs`, both in the order of the segment.
-   *
-   * Outputs are allocated by the caller and do not overlap the inputs. Report failure by throwing
-   * (`TVM_FFI_THROW(ValueError) << ...` or any std::exception); byoc adds segment and vendor names.
-   */
+  /// Computes `outputs` from `inputs`, both in the order of the segment. Any thread, also several.
+  ///
+  /// Outputs are allocated by the caller and do not overlap the inputs. Report failure by throwing
+  /// (`TVM_FFI_THROW(ValueError) << ...` or any std::exception); byoc adds segment and vendor
+  /// names.
   virtual void Execute(TensorSpan inputs, TensorSpan outputs) const = 0;
 
-  /*! \brief What it holds once `init` is done; asked once, before the first call. */
+  /// Returns what the segment holds once `init` is done; asked once, before the first call.
   virtual SegmentMemory Memory() const { return {}; }
 };
 
-/*! \brief What `init` receives. The views are valid during the call only. */
+/// What `init` receives. The views are valid during the call only.
 struct SegmentInit {
-  /*! \brief The artifact's blob, as the vendor's compile() wrote it. */
+  /// The artifact's blob, as the vendor's compile() wrote it.
   std::string_view blob;
-  /*!
-   * \brief The artifact's constants, in its order; dense, aligned to their element at least,
-   * read-only (they may be pages of a mapped file). Keep a copy of the `Tensor` to go on using its
-   * memory; after packing one into a layout of your own, let it go and call `ReleasePages`.
-   */
+  /// The artifact's constants, in its order; dense, aligned to their element at least, read-only
+  /// (they may be pages of a mapped file). Keep a copy of the `Tensor` to go on using its memory;
+  /// after packing one into a layout of your own, let it go and call `ReleasePages`.
   tvm::ffi::Array<tvm::ffi::Tensor> constants;
-  /*! \brief The vendor's options as one JSON object. */
+  /// The vendor's options as one JSON object.
   std::string_view options;
 };
 
-/*! \brief Makes a segment from its artifact; throws when it cannot. */
+/// Makes a segment from its artifact; throws when it cannot. Called on the processor's thread.
 using SegmentFactory = std::unique_ptr<SegmentRuntime> (*)(const SegmentInit& init);
 
-/*!
- * \brief Say that these bytes of a constant have been packed and will hardly be read again.
- *
- * When they are pages of a mapped artifact, the system gets them back: a process then needs one
- * copy of its weights, not two. Always safe: the bytes can still be read, other memory is left
- * alone.
- */
+/// Says that these bytes of a constant have been packed and will hardly be read again.
+///
+/// When they are pages of a mapped artifact, the system gets them back: a process then needs one
+/// copy of its weights, not two. Always safe: the bytes can still be read, other memory is left
+/// alone.
 inline void ReleasePages(const void* data, size_t size) {
   static const auto release = tvm::ffi::Function::GetGlobal("byoc.runtime.release_pages");
   if (release) (*release)(reinterpret_cast<int64_t>(data), static_cast<int64_t>(size));
@@ -141,7 +131,7 @@ inline void ReleasePages(const void* data, size_t size) {
 
 namespace details {
 
-/*! \brief True when `t` is dense and row-major. */
+/// Whether `t` is dense and row-major.
 inline bool IsDense(const DLTensor& t) {
   if (t.strides == nullptr) return true;
   int64_t expected = 1;
@@ -154,7 +144,7 @@ inline bool IsDense(const DLTensor& t) {
   return dense;
 }
 
-/*! \brief One call: unpack the arguments into spans (on the stack when there are few) and run. */
+/// Makes one call: unpacks the arguments into spans (on the stack when there are few) and run.
 inline void CallSegment(const SegmentRuntime& segment, const char* vendor,
                         tvm::ffi::PackedArgs args) {
   constexpr size_t kInline = 16;
@@ -197,12 +187,13 @@ inline void CallSegment(const SegmentRuntime& segment, const char* vendor,
   }
 }
 
-/*! \brief Tell byoc, which has just called `init` on this thread. */
+/// Tells byoc, which has just called `init` on this thread, what the segment holds.
 inline void TellMemory(const SegmentMemory& memory) {
   static const auto tell = tvm::ffi::Function::GetGlobal("byoc.runtime.tell_memory");
   if (tell) (*tell)(static_cast<int64_t>(memory.packed), static_cast<int64_t>(memory.workspace));
 }
 
+/// Registers `init` and `api_version` of a vendor; use BYOC_REGISTER_VENDOR.
 inline void RegisterVendor(const char* name, SegmentFactory factory) {
   using tvm::ffi::Array, tvm::ffi::Bytes, tvm::ffi::Function, tvm::ffi::String, tvm::ffi::Tensor;
   const std::string prefix = std::string("byoc.vendor.") + name;
@@ -232,10 +223,10 @@ inline void RegisterVendor(const char* name, SegmentFactory factory) {
 }  // namespace details
 }  // namespace byoc
 
-/*!
- * \brief Make this library the runtime of vendor `Name` (a bare identifier); once per library.
- * \param Factory a `byoc::SegmentFactory`.
- */
+/// Makes this library the runtime of vendor `Name` (a bare identifier); once per library.
+///
+/// \param Name as the vendor is published, without quotes.
+/// \param Factory a `byoc::SegmentFactory`.
 #define BYOC_REGISTER_VENDOR(Name, Factory) \
   TVM_FFI_STATIC_INIT_BLOCK() { ::byoc::details::RegisterVendor(#Name, Factory); }
 

@@ -18,7 +18,7 @@
 #include "core/tensors.h"
 #include "core/thread_pool.h"
 #include "guard/guard.h"
-#include "guard/slot.h"
+#include "guard/swappable_function.h"
 #include "plan/assemble.h"
 #include "plan/executor.h"
 #include "plan/plan.h"
@@ -38,39 +38,40 @@ std::string Text(const Bytes& bytes) { return std::string(bytes.data(), bytes.si
  *
  * run(inputs..., outputs...), each a tensor or an address; shapes, dtypes and density are the
  * caller's to check. run_anywhere: the same, perhaps on the calling thread. open() -> see
- * `OpenDesk`.
+ * `OpenRequestQueue`.
  */
 Map<String, Function> MakeExecutor(const Bytes& plan_json, const Optional<Module>& host,
                                    const Map<String, Function>& segments,
                                    const Map<String, String>& vendors, Array<Tensor> constants) {
   auto executor = NewExecutor(Text(plan_json), host, segments, vendors, std::move(constants));
-  return {{"run", RunFunction(executor, host)},
-          {"run_anywhere", RunFunction(executor, host, /*anywhere=*/true)},
-          {"open", Function::FromTyped([executor, host] { return OpenDesk(executor, host); })}};
+  return {
+      {"run", RunFunction(executor, host)},
+      {"run_anywhere", RunFunction(executor, host, /*anywhere=*/true)},
+      {"open", Function::FromTyped([executor, host] { return OpenRequestQueue(executor, host); })}};
 }
 
-/*! \brief A host twin, execute(inputs..., outputs...), from a plan that calls host kernels only. */
-Function MakePlanTwin(Bytes plan_json, Optional<Module> host, Array<Tensor> constants) {
+/*! \brief A fallback, execute(inputs..., outputs...), from a plan that calls host kernels only. */
+Function MakePlanFallback(Bytes plan_json, Optional<Module> host, Array<Tensor> constants) {
   return Lazy(
       [=] { return RunFunction(NewExecutor(Text(plan_json), host, {}, {}, constants), host); });
 }
 
 /*!
- * \brief `execute` with a host twin, a function of the same arguments: see guard.h.
+ * \brief `execute` with a fallback, a function of the same arguments: see guard.h.
  *
  * limits: failures, seconds of a call (0: no deadline), look for NaN. report(kind, message, number,
  * replaced) may be null.
  */
-Function MakeGuard(String segment, Function execute, int64_t outputs, Function twin,
+Function MakeGuard(String segment, Function execute, int64_t outputs, Function fallback,
                    int64_t failures, double deadline, bool check_nan, Optional<Function> report) {
-  const auto make_twin = [twin = std::move(twin)] { return twin; };
+  const auto make_fallback = [fallback = std::move(fallback)] { return fallback; };
   Guard::Report tell;
   if (report) {
     tell = [told = *report](const std::string& kind, const std::string& message, int64_t count,
                             bool replaced) { told(kind, message, count, replaced); };
   }
   auto guard = std::make_shared<Guard>(std::string(segment), std::move(execute),
-                                       static_cast<size_t>(outputs), make_twin,
+                                       static_cast<size_t>(outputs), make_fallback,
                                        Guard::Limits{failures, deadline, check_nan}, tell);
   return Function::FromPacked([guard](PackedArgs args, Any*) { guard->Call(args); });
 }
@@ -85,13 +86,15 @@ Function MakeAllocator(ffi::Shape shape, DLDataType dtype) {
 }
 
 /*!
- * \brief A function that can be exchanged while it runs (slot.h): call(args...), set(function).
+ * \brief A function that can be exchanged while it runs (swappable_function.h): call(args...),
+ * set(function).
  */
-Map<String, Function> MakeSlot(Function first) {
-  auto slot = std::make_shared<Slot>(std::move(first));
-  const auto call = [slot](PackedArgs args, Any* result) { slot->Call(args, result); };
+Map<String, Function> MakeSwappableFunction(Function first) {
+  auto swappable = std::make_shared<SwappableFunction>(std::move(first));
+  const auto call = [swappable](PackedArgs args, Any* result) { swappable->Call(args, result); };
   return {{"call", Function::FromPacked(call)},
-          {"set", Function::FromTyped([slot](Function next) { slot->Set(std::move(next)); })}};
+          {"set",
+           Function::FromTyped([swappable](Function next) { swappable->Set(std::move(next)); })}};
 }
 
 /*! \brief A fresh, 64-byte aligned copy of a dense tensor. */
@@ -140,9 +143,9 @@ TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
       .def("byoc.runtime.Executor", MakeExecutor)
       .def("byoc.runtime.Guard", MakeGuard)
-      .def("byoc.runtime.PlanTwin", MakePlanTwin)
+      .def("byoc.runtime.PlanFallback", MakePlanFallback)
       .def("byoc.runtime.Allocator", MakeAllocator)
-      .def("byoc.runtime.Slot", MakeSlot)
+      .def("byoc.runtime.SwappableFunction", MakeSwappableFunction)
       .def("byoc.runtime.Tensor", MakeTensor)
       .def("byoc.runtime.MapFile", MapFile)
       .def("byoc.runtime.release_pages", DropPages)

@@ -20,7 +20,7 @@ using ffi::PackedArgs, ffi::String, ffi::Tensor;
 namespace {
 
 /*! \brief The requests of one caller that are in flight, by ticket. */
-struct Desk {
+struct RequestQueue {
   std::shared_ptr<Completions> completions = std::make_shared<Completions>();
   std::mutex mutex;
   std::map<int64_t, std::shared_ptr<Executor::Request>> requests;
@@ -32,7 +32,7 @@ Function MakeTake(std::shared_ptr<Completions> completions) {
   return Function::FromTyped([completions](double seconds) {
     Array<Array<Any>> all;
     std::vector<Completions::Item> items = completions->Take(seconds);
-    Processor::ParkIfClosing();
+    Processor::BlockIfShuttingDown();
     for (Completions::Item& item : items) {
       String kind, message;
       if (item.error) {
@@ -53,40 +53,41 @@ Function MakeTake(std::shared_ptr<Completions> completions) {
   });
 }
 
-Map<String, Function> OpenDesk(std::shared_ptr<Executor> executor, const Optional<Module>& host) {
-  auto desk = std::make_shared<Desk>();
-  const auto submit = [executor, host, desk](PackedArgs args, Any*) {
+Map<String, Function> OpenRequestQueue(std::shared_ptr<Executor> executor,
+                                       const Optional<Module>& host) {
+  auto queue = std::make_shared<RequestQueue>();
+  const auto submit = [executor, host, queue](PackedArgs args, Any*) {
     const int64_t ticket = args[0].cast<int64_t>();
     auto request = std::make_shared<Executor::Request>();
     request->traced = args[1].cast<bool>();
     request->ports = Pointers(args, 2);
     CheckCount(*executor, request->ports.size());
     Executor::Request* self = request.get();
-    request->done = [desk, ticket, self, host](std::exception_ptr error) {
+    request->done = [queue, ticket, self, host](std::exception_ptr error) {
       std::shared_ptr<Executor::Request> kept;
       {
-        std::lock_guard<std::mutex> lock(desk->mutex);
-        const auto it = desk->requests.find(ticket);
+        std::lock_guard<std::mutex> lock(queue->mutex);
+        const auto it = queue->requests.find(ticket);
         kept = std::move(it->second);
-        desk->requests.erase(it);
+        queue->requests.erase(it);
       }
-      desk->completions->Push({ticket, std::move(error), std::move(self->trace), {}});
+      queue->completions->Push({ticket, std::move(error), std::move(self->trace), {}});
     };
     {
-      std::lock_guard<std::mutex> lock(desk->mutex);
-      desk->requests[ticket] = request;
+      std::lock_guard<std::mutex> lock(queue->mutex);
+      queue->requests[ticket] = request;
     }
     Executor::Start(executor, std::move(request));
   };
-  const auto cancel = [desk](int64_t ticket) {
-    std::lock_guard<std::mutex> lock(desk->mutex);
-    const auto it = desk->requests.find(ticket);
-    if (it != desk->requests.end()) it->second->stop.store(true);
+  const auto cancel = [queue](int64_t ticket) {
+    std::lock_guard<std::mutex> lock(queue->mutex);
+    const auto it = queue->requests.find(ticket);
+    if (it != queue->requests.end()) it->second->stop.store(true);
   };
-  const auto wake = [completions = desk->completions] { completions->Wake(); };
+  const auto wake = [completions = queue->completions] { completions->Wake(); };
   return {{"submit", Function::FromPacked(submit)},
           {"cancel", Function::FromTyped(cancel)},
-          {"take", MakeTake(desk->completions)},
+          {"take", MakeTake(queue->completions)},
           {"wake", Function::FromTyped(wake)}};
 }
 

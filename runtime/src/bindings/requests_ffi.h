@@ -25,7 +25,7 @@ tvm::ffi::Function MakeTake(std::shared_ptr<Completions> completions);
  * \brief submit(ticket, traced, inputs..., outputs...), cancel(ticket), take(seconds), wake():
  * requests that nobody waits for. The memory of the ports must stay until their ticket was taken.
  */
-tvm::ffi::Map<tvm::ffi::String, tvm::ffi::Function> OpenDesk(
+tvm::ffi::Map<tvm::ffi::String, tvm::ffi::Function> OpenRequestQueue(
     std::shared_ptr<Executor> executor, const tvm::ffi::Optional<tvm::ffi::Module>& host);
 
 }  // namespace byoc

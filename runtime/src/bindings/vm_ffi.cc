@@ -1,5 +1,5 @@
 /*
- * The Relax VM as Python sees it: runs, requests, host twins.
+ * The Relax VM as Python sees it: runs, requests, fallbacks.
  */
 #include <tvm/ffi/reflection/registry.h>
 
@@ -79,7 +79,7 @@ Function Named(const std::string& segment, const std::string& vendor, int64_t nu
 }
 
 /*! \brief A run of the VM that nobody waits for; owns itself. */
-struct VmFlight final : Job {
+struct VmInFlightRequest final : Job {
   std::shared_ptr<VmExecutor> executor;
   std::shared_ptr<Completions> completions;
   Array<Tensor> tensors;
@@ -88,7 +88,7 @@ struct VmFlight final : Job {
   bool traced = false;
 
   void Run() noexcept override {
-    const std::unique_ptr<VmFlight> self(this);
+    const std::unique_ptr<VmInFlightRequest> self(this);
     Completions::Item item{ticket, nullptr, {submitted, SteadyNow(), 0}, {}};
     segment_times = traced ? &item.trace : nullptr;
     try {
@@ -102,18 +102,18 @@ struct VmFlight final : Job {
   }
 };
 
-Map<String, Function> OpenVmDesk(std::shared_ptr<VmExecutor> executor) {
+Map<String, Function> OpenVmRequestQueue(std::shared_ptr<VmExecutor> executor) {
   auto completions = std::make_shared<Completions>();
   const auto submit = [executor, completions](PackedArgs args, Any*) {
-    auto flight = std::make_unique<VmFlight>();
-    flight->executor = executor;
-    flight->completions = completions;
-    flight->ticket = args[0].cast<int64_t>();
-    flight->submitted = SteadyNow();
-    flight->traced = args[1].cast<bool>();
-    for (int i = 2; i < args.size(); ++i) flight->tensors.push_back(args[i].cast<Tensor>());
-    executor->processor()->Submit(flight.get(), executor->source());
-    flight.release();
+    auto in_flight = std::make_unique<VmInFlightRequest>();
+    in_flight->executor = executor;
+    in_flight->completions = completions;
+    in_flight->ticket = args[0].cast<int64_t>();
+    in_flight->submitted = SteadyNow();
+    in_flight->traced = args[1].cast<bool>();
+    for (int i = 2; i < args.size(); ++i) in_flight->tensors.push_back(args[i].cast<Tensor>());
+    executor->processor()->Submit(in_flight.get(), executor->queue());
+    in_flight.release();
   };
   return {{"submit", Function::FromPacked(submit)},
           {"cancel", Function::FromTyped([](int64_t) {})},  // once begun, the VM goes on
@@ -145,16 +145,16 @@ Map<String, Function> MakeVmExecutor(Module executable, const Map<String, Functi
     *result = std::move(out);
   };
   return {{"run", Function::FromPacked(run)},
-          {"open", Function::FromTyped([executor] { return OpenVmDesk(executor); })}};
+          {"open", Function::FromTyped([executor] { return OpenVmRequestQueue(executor); })}};
 }
 
 /*!
- * \brief A host twin, execute(inputs..., outputs...), from a function of a VM executable.
+ * \brief A fallback, execute(inputs..., outputs...), from a function of a VM executable.
  *
- * segments: all that the executable calls; it is not loaded without them. The twin calls none.
+ * segments: all that the executable calls; it is not loaded without them. The fallback calls none.
  */
-Function MakeVmTwin(Module executable, String entry, int64_t outputs, Array<Tensor> constants,
-                    Array<String> segments) {
+Function MakeVmFallback(Module executable, String entry, int64_t outputs, Array<Tensor> constants,
+                        Array<String> segments) {
   Map<String, Function> none;
   for (const String& name : segments) {
     none.Set(name, Function::FromPacked([entry](PackedArgs, Any*) {
@@ -173,7 +173,7 @@ Function MakeVmTwin(Module executable, String entry, int64_t outputs, Array<Tens
 TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
       .def("byoc.runtime.VmExecutor", MakeVmExecutor)
-      .def("byoc.runtime.VmTwin", MakeVmTwin);
+      .def("byoc.runtime.VmFallback", MakeVmFallback);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-/*! \brief Aligned memory: arenas, scratch, outputs. */
+/// \file
+/// Aligned memory: arenas, scratch, outputs.
 #ifndef BYOC_RUNTIME_BUFFER_H_
 #define BYOC_RUNTIME_BUFFER_H_
 
@@ -12,14 +13,18 @@
 
 namespace byoc {
 
-/*! \brief Bytes. TVM's compiled kernels assume this alignment of every tensor, unchecked. */
+/// Alignment of tensors in bytes. TVM's compiled kernels assume this alignment of every tensor,
+/// unchecked.
 inline constexpr size_t kAlignment = 64;
 
+/// Whether an address is a multiple of `alignment` bytes.
 inline bool IsAligned(const void* pointer, size_t alignment) {
   return reinterpret_cast<uintptr_t>(pointer) % alignment == 0;
 }
 
-/*! \brief At least `size` bytes (never null), released with `free`. Throws std::bad_alloc. */
+/// Allocates at least `size` bytes, aligned to `kAlignment`, never null.
+///
+/// The caller owns them and releases them with `free`. Throws std::bad_alloc.
 inline void* AllocateAligned(size_t size) {
   constexpr size_t kHugePage = size_t{2} << 20;
   const bool huge = size >= 2 * kHugePage;  // few TLB entries then cover a whole arena
@@ -34,11 +39,13 @@ inline void* AllocateAligned(size_t size) {
   return data;
 }
 
-/*! \brief Owned aligned memory. */
+/// Aligned memory that is freed with its owner; uninitialised. Not thread safe.
 class Buffer {
  public:
   Buffer() = default;
+  /// Allocates `size` bytes. Throws std::bad_alloc.
   explicit Buffer(size_t size) : data_(AllocateAligned(size)) {}
+  /// The first byte; null for a buffer made without a size.
   char* data() const { return static_cast<char*>(data_.get()); }
 
  private:

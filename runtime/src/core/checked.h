@@ -1,4 +1,5 @@
-/*! \brief Functions of C libraries, which may return a status and leave no error behind. */
+/// \file
+/// Functions of C libraries, which may return a status and leave no error behind.
 #ifndef BYOC_RUNTIME_CHECKED_H_
 #define BYOC_RUNTIME_CHECKED_H_
 
@@ -11,11 +12,9 @@
 
 namespace byoc {
 
-/*!
- * \brief `function` itself when it throws what goes wrong; else one that does.
- *
- * tvm-ffi throws the error that belongs to a status, and crashes where there is none.
- */
+/// Returns a function that throws whatever goes wrong in `function`; that itself where it does so.
+///
+/// tvm-ffi throws the error that belongs to a status, and crashes where there is none.
 inline tvm::ffi::Function Checked(tvm::ffi::Function function) {
   namespace ffi = tvm::ffi;
   const auto* object = static_cast<const ffi::FunctionObj*>(function.get());

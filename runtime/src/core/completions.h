@@ -1,4 +1,5 @@
-/*! \brief Requests that are done, waiting for the thread that tells their owners. */
+/// \file
+/// Requests that are done, waiting for the thread that tells their owners.
 #ifndef BYOC_RUNTIME_COMPLETIONS_H_
 #define BYOC_RUNTIME_COMPLETIONS_H_
 
@@ -15,16 +16,18 @@
 
 namespace byoc {
 
-/*! \brief Processors push, one thread takes. */
+/// A queue of finished requests: any thread pushes, one takes.
 class Completions {
  public:
+  /// A finished request.
   struct Item {
-    int64_t ticket;            // the owner's number of the request
-    std::exception_ptr error;  // null when it went well
-    std::vector<int64_t> trace;
+    int64_t ticket;                             // the owner's number of the request
+    std::exception_ptr error;                   // null when it went well
+    std::vector<int64_t> trace;                 // times in ns of the steady clock; see executor.h
     tvm::ffi::Array<tvm::ffi::Tensor> results;  // of a VM; a plan writes where it was told
   };
 
+  /// Adds a finished request. Any thread.
   void Push(Item item) {
     // Notified with the lock held: the taker may drop the last reference to *this right after.
     std::lock_guard<std::mutex> lock(mutex_);
@@ -32,14 +35,16 @@ class Completions {
     changed_.notify_one();
   }
 
-  /*! \brief Let `Take` return, with nothing perhaps. */
+  /// Lets `Take` return, with nothing perhaps. Any thread.
   void Wake() {
     std::lock_guard<std::mutex> lock(mutex_);
     woken_ = true;
     changed_.notify_one();
   }
 
-  /*! \brief All that is done; waits for something to happen, `seconds` at most. */
+  /// Returns all that is done; waits for something to happen. One thread.
+  ///
+  /// \param seconds how long to wait at most; 1e6 and more: for ever.
   std::vector<Item> Take(double seconds) {
     constexpr double kForever = 1e6;
     std::unique_lock<std::mutex> lock(mutex_);

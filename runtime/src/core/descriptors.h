@@ -1,4 +1,5 @@
-/*! \brief Files and processes as the system gives them: owned numbers, and waiting on them. */
+/// \file
+/// Files and processes as the system gives them: owned numbers, and waiting on them.
 #ifndef BYOC_RUNTIME_DESCRIPTORS_H_
 #define BYOC_RUNTIME_DESCRIPTORS_H_
 
@@ -12,16 +13,19 @@
 
 namespace byoc {
 
+/// One second in ns.
 inline constexpr int64_t kSecond = 1'000'000'000;
+/// A time that never comes, for `PollUntil`.
 inline constexpr int64_t kNever = INT64_MAX;
 
-/*! \brief Throw RuntimeError: `what`, and what errno says. */
+/// Throws RuntimeError: `what`, and what errno says.
 [[noreturn]] void ThrowSystem(const std::string& what);
 
-/*! \brief Owned file descriptor. */
+/// A file descriptor that is closed with its owner.
 class Fd {
  public:
   Fd() = default;
+  /// Takes ownership of `fd`.
   explicit Fd(int fd) : fd_(fd) {}
   Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Fd& operator=(Fd&& other) noexcept {
@@ -38,13 +42,13 @@ class Fd {
   int fd_ = -1;
 };
 
-/*! \brief Becomes readable when the process ends; empty on kernels before 5.3. */
+/// Returns a descriptor that becomes readable when the process ends; none on kernels before 5.3.
 Fd PidFd(pid_t pid);
 
-/*! \brief `seconds` from now, on the steady clock, ns. */
+/// Returns the time `seconds` from now, in ns of the steady clock.
 int64_t After(double seconds);
 
-/*! \brief poll until `due` (steady clock, ns); an interruption is no end. */
+/// Polls until `due` (ns of the steady clock, or `kNever`); an interruption does not end it.
 int PollUntil(pollfd* fds, nfds_t count, int64_t due);
 
 }  // namespace byoc

@@ -1,4 +1,5 @@
-/*! \brief Kinds of error that Python turns into the classes of byoc.errors. */
+/// \file
+/// Kinds of error that Python turns into the classes of byoc.errors.
 #ifndef BYOC_RUNTIME_ERRORS_H_
 #define BYOC_RUNTIME_ERRORS_H_
 
@@ -8,23 +9,23 @@
 
 namespace byoc {
 
-/*! \brief A plan or artifact is damaged or inconsistent. */
+/// Throws byoc.ArtifactError: a plan or artifact is damaged or inconsistent.
 [[noreturn]] inline void ThrowArtifactError(const std::string& message) {
   throw tvm::ffi::Error("byoc.ArtifactError", message, "");
 }
 
-/*! \brief What a caller asked for is not legal. */
+/// What a caller asked for is not legal.
 [[noreturn]] inline void ThrowOptionError(const std::string& message) {
   throw tvm::ffi::Error("byoc.OptionError", message, "");
 }
 
-/*! \brief A task failed at run time. */
+/// A task failed at run time.
 [[noreturn]] inline void ThrowExecutionError(const std::string& message) {
   throw tvm::ffi::Error("byoc.ExecutionError", message, "");
 }
 
-/*! \brief Kinds of error of a vendor in a process of its own: it died; it was too slow and was
- * killed; it is starting again. */
+/// Kinds of error of a vendor in a process of its own: it died; it was too slow and was killed; it
+/// is starting again.
 inline constexpr const char* kCrash = "Crash";
 inline constexpr const char* kDeadline = "Deadline";
 inline constexpr const char* kRestarting = "Restarting";

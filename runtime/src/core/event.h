@@ -1,4 +1,5 @@
-/*! \brief Waiting on a futex: the one primitive under queues and calls. */
+/// \file
+/// Waiting on a futex: the one primitive under queues and calls.
 #ifndef BYOC_RUNTIME_EVENT_H_
 #define BYOC_RUNTIME_EVENT_H_
 
@@ -13,7 +14,7 @@
 
 namespace byoc {
 
-/*! \brief Tell the core that this is a spin loop. */
+/// Tells the core that this is a spin loop.
 inline void CpuRelax() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -22,41 +23,42 @@ inline void CpuRelax() {
 #endif
 }
 
-/*! \brief Nanoseconds of the steady clock (CLOCK_MONOTONIC: Python's time.monotonic_ns). */
+/// Returns the time in ns of the steady clock (CLOCK_MONOTONIC: Python's time.monotonic_ns).
 inline int64_t SteadyNow() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
-/*! \brief Sleep while `*word == expected`; may return early. */
+/// Sleeps while `*word == expected`; may return early.
 inline void FutexWait(const std::atomic<uint32_t>* word, uint32_t expected) {
   static_assert(sizeof(std::atomic<uint32_t>) == 4);
   syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
 }
 
-/*! \brief Wake everyone asleep on `word`. */
+/// Wakes every thread that sleeps on `word`.
 inline void FutexWake(const std::atomic<uint32_t>* word) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
-/*!
- * \brief Rounds of `CpuRelax` before sleeping: some microseconds, shorter than waking up takes.
- * None on a single core, or when OMP_WAIT_POLICY asks for passive waiting.
- */
+/// Returns how many rounds of `CpuRelax` to spin before sleeping: some microseconds, shorter than
+/// waking up takes. None on a single core, or when OMP_WAIT_POLICY asks for passive waiting.
 int SpinRounds();
 
-/*! \brief Set once by one thread, waited for by another. */
+/// A flag that one thread sets once and one other thread waits for.
 class Event {
  public:
+  /// Whether `Set` was called. Any thread.
   bool IsSet() const { return state_.load(std::memory_order_acquire) == kSet; }
 
+  /// Sets the flag and wakes the waiter, which may destroy the event at once.
   void Set() {
     // The waiter may return and destroy *this as soon as the exchange is visible; waking an
     // address that is gone is harmless.
     if (state_.exchange(kSet, std::memory_order_acq_rel) == kAsleep) FutexWake(&state_);
   }
 
+  /// Waits until the flag is set: spins for some microseconds, then sleeps.
   void Wait() {
     for (int i = SpinRounds(); i > 0; --i) {
       if (IsSet()) return;

@@ -10,7 +10,7 @@ namespace byoc {
 
 namespace {
 
-/*! \brief What can be told of a document before it is parsed. */
+/// What can be told of a document before it is parsed.
 struct Outline {
   size_t depth = 0;   // of brackets; the parser recurses once per level
   size_t fields = 0;  // keys of all objects: the colons outside strings
@@ -41,7 +41,7 @@ Outline OutlineOf(const std::string& text) {
   return outline;
 }
 
-/*! \brief Keys of all objects within a value. */
+/// Keys of all objects within a value.
 size_t CountFields(const tvm::ffi::Any& value) {
   size_t count = 0;
   if (const auto object = value.as<tvm::ffi::json::Object>()) {

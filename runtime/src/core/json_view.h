@@ -1,4 +1,5 @@
-/*! \brief Reading JSON that may be hostile: every step checked, errors name the path. */
+/// \file
+/// Reading JSON that may be hostile: every step checked, errors name the path.
 #ifndef BYOC_RUNTIME_JSON_VIEW_H_
 #define BYOC_RUNTIME_JSON_VIEW_H_
 
@@ -14,39 +15,48 @@
 
 namespace byoc {
 
-/*! \brief A JSON value and where it stands ("tasks[3].args"). Throws byoc.ArtifactError. */
+/// A JSON value and where it stands ("tasks[3].args").
+///
+/// Every access checks the type and throws byoc.ArtifactError with the path. Views share the parsed
+/// document; copying is cheap.
 class JsonView {
  public:
-  /*!
-   * \brief Parse a document; `what` names it in messages ("plan").
-   *
-   * An object that has a key twice is refused: two readers could understand it in two ways.
-   */
+  /// Parses a document. An object that has a key twice is refused: two readers could understand it
+  /// in two ways.
+  ///
+  /// \param text the JSON text.
+  /// \param what names the document in messages ("plan").
   static JsonView Parse(const std::string& text, std::string what);
 
+  /// Returns the value of a key that must be there.
   JsonView operator[](const char* key) const;
-  /*! \brief The value of a key, or nothing where it is missing or null. */
+  /// Returns the value of a key, or nothing where it is missing or null.
   std::optional<JsonView> Find(const char* key) const;
-  /*! \brief Keys and values of an object, in order. */
+  /// Returns keys and values of an object, in order.
   std::vector<std::pair<std::string, JsonView>> Fields() const;
-  /*! \brief Elements of an array. */
+  /// Returns the elements of an array.
   std::vector<JsonView> Items() const;
-  /*! \brief An integer within [low, high]. */
+  /// Returns an integer within [low, high].
   int64_t Int(int64_t low, int64_t high) const;
-  /*! \brief The same, or nothing where the value is anything else. */
+  /// The same, or nothing where the value is anything else.
   std::optional<int64_t> TryInt(int64_t low, int64_t high) const;
-  /*! \brief A number, whole or not. */
+  /// A number, whole or not.
   double Double() const;
+  /// Returns a truth value.
   bool Bool() const;
+  /// Returns a string.
   std::string String() const;
+  /// Whether the value is a string; does not throw.
   bool IsString() const;
+  /// Returns an array of integers within [low, high].
   std::vector<int64_t> Ints(int64_t low, int64_t high) const;
+  /// Returns an array of strings.
   std::vector<std::string> Strings() const;
 
-  /*! \brief The value as JSON text. */
+  /// Returns the value as JSON text.
   std::string Text() const;
 
-  /*! \brief Throw byoc.ArtifactError: the document, this path, `problem`. */
+  /// Throws byoc.ArtifactError that names the document, this path and `problem`.
   [[noreturn]] void Fail(const std::string& problem) const;
 
  private:

@@ -1,4 +1,5 @@
-/*! \brief Functions that are made when they are first called. */
+/// \file
+/// Functions that are made when they are first called.
 #ifndef BYOC_RUNTIME_LAZY_H_
 #define BYOC_RUNTIME_LAZY_H_
 
@@ -11,7 +12,9 @@
 
 namespace byoc {
 
-/*! \brief What `make` gives, made when it is first called: most twins never are. */
+/// Returns a function that is made by `make` when it is first called: most fallbacks never are.
+///
+/// Any thread may call it. What `make` throws, the call throws; the next call tries again.
 inline tvm::ffi::Function Lazy(std::function<tvm::ffi::Function()> make) {
   struct State {
     std::function<tvm::ffi::Function()> make;

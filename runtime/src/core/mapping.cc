@@ -19,10 +19,8 @@ namespace ffi = tvm::ffi;
 
 namespace {
 
-/*!
- * \brief Begin → end of every live mapping. Dropping pages of anonymous memory would erase it, so
- * an address is looked up here, and a mapping leaves the table before its addresses are free.
- */
+/// Begin → end of every live mapping. Dropping pages of anonymous memory would erase it, so an
+/// address is looked up here, and a mapping leaves the table before its addresses are free.
 struct Table {
   std::mutex mutex;
   std::map<uintptr_t, uintptr_t> regions;

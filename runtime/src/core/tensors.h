@@ -1,4 +1,5 @@
-/*! \brief Making tvm-ffi tensors: fresh ones, and views of memory that someone else owns. */
+/// \file
+/// Making tvm-ffi tensors: fresh ones, and views of memory that someone else owns.
 #ifndef BYOC_RUNTIME_TENSORS_H_
 #define BYOC_RUNTIME_TENSORS_H_
 
@@ -12,23 +13,23 @@
 
 namespace byoc {
 
-/*! \brief Bytes of a dense tensor; UINT64_MAX when that is no sensible number. */
+/// Returns the bytes of a dense tensor; UINT64_MAX when that is no sensible number.
 uint64_t NumBytes(const int64_t* shape, size_t rank, DLDataType dtype);
 
-/*! \brief Uninitialised, 64-byte aligned, on the CPU. */
+/// Returns an uninitialised tensor on the CPU, aligned to 64 bytes. Throws std::bad_alloc.
 tvm::ffi::Tensor NewTensor(tvm::ffi::ShapeView shape, DLDataType dtype);
 
-/*! \brief Dense memory at `data` as a tensor that keeps `owner` alive (and owns nothing else). */
+/// Returns a tensor over dense memory at `data`; it keeps `owner` alive and owns nothing else.
 tvm::ffi::Tensor WrapMemory(void* data, tvm::ffi::ShapeView shape, DLDataType dtype,
                             tvm::ffi::Any owner);
 
-/*!
- * \brief The dtype numpy can exchange: `dtype` itself, or for the types only ml_dtypes knows
- * (bfloat16, float8) the unsigned integer of the same width.
- */
+/// Returns the dtype that numpy can exchange: `dtype` itself, or for the types only ml_dtypes knows
+/// (bfloat16, float8) the unsigned integer of the same width.
 DLDataType ExchangeDtype(DLDataType dtype);
 
-/*! \brief A dense tensor as one that numpy can take: see `ExchangeDtype`. Throws ValueError. */
+/// Returns a dense tensor as one that numpy can take (see `ExchangeDtype`), over the same memory.
+///
+/// Throws ValueError when `t` is not dense.
 tvm::ffi::Tensor Exchange(const tvm::ffi::Tensor& t);
 
 }  // namespace byoc

@@ -1,7 +1,5 @@
-/*!
- * \file text.h
- * \brief Words of a file, made fit for a message.
- */
+/// \file
+/// Words of a file, made fit for a message.
 #ifndef BYOC_RUNTIME_TEXT_H_
 #define BYOC_RUNTIME_TEXT_H_
 
@@ -9,18 +7,16 @@
 
 namespace byoc {
 
-/*! \brief True for well-formed UTF-8. */
+/// Whether a text is well-formed UTF-8.
 bool IsUtf8(const std::string& text);
 
-/*!
- * \brief The text with everything but printable ASCII and well-formed UTF-8 as `\xNN`.
- *
- * A name that comes out of a file may hold control sequences of terminals, or bytes that no
- * caller can decode.
- */
+/// Returns the text with everything but printable ASCII and well-formed UTF-8 as `\xNN`.
+///
+/// A name that comes out of a file may hold control sequences of terminals, or bytes that no caller
+/// can decode.
 std::string Printable(const std::string& text);
 
-/*! \brief `Printable` between single quotes. */
+/// Returns `Printable` between single quotes.
 inline std::string Quoted(const std::string& text) { return "'" + Printable(text) + "'"; }
 
 }  // namespace byoc

@@ -21,13 +21,13 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
-/*! \brief Where the tasks of one launch meet. */
+/// Where the tasks of one launch meet.
 struct Meeting {
   std::atomic<int> arrived{0};
   std::atomic<uint32_t> round{0};
 };
 
-/*! \brief Positive number in environment variable `name` (OpenMP allows a list), or 0. */
+/// Positive number in environment variable `name` (OpenMP allows a list), or 0.
 int FromEnvironment(const char* name) {
   const char* text = std::getenv(name);
   if (text == nullptr || *text == '\0') return 0;

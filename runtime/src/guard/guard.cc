@@ -41,7 +41,7 @@ bool AnyNan(const DLTensor& t, size_t count) {
   return false;
 }
 
-/*! \brief A 16-bit float is NaN when its exponent is full and its mantissa is not empty. */
+/// A 16-bit float is NaN when its exponent is full and its mantissa is not empty.
 bool AnyNan16(const DLTensor& t, size_t count, uint16_t exponent) {
   const auto* data =
       reinterpret_cast<const uint16_t*>(static_cast<const char*>(t.data) + t.byte_offset);
@@ -67,7 +67,7 @@ std::string Text(const ffi::Error& error) {
 
 }  // namespace
 
-/*! \brief One call on copies of its arguments; owned by caller and helper together. */
+/// One call on copies of its arguments; owned by caller and helper together.
 struct Guard::Attempt {
   Attempt(const ffi::Function& execute, ffi::PackedArgs args, size_t outputs) : function(execute) {
     const size_t count = static_cast<size_t>(args.size());
@@ -118,7 +118,7 @@ struct Guard::Attempt {
   bool done = false;
 };
 
-/*! \brief A thread that runs one attempt after the other until it is let go. */
+/// A thread that runs one attempt after the other until it is let go.
 class Guard::Helper {
  public:
   static std::shared_ptr<Helper> Start() {
@@ -171,29 +171,29 @@ class Guard::Helper {
 };
 
 Guard::Guard(std::string segment, ffi::Function execute, size_t outputs,
-             std::function<ffi::Function()> make_twin, Limits limits, Report report)
+             std::function<ffi::Function()> make_fallback, Limits limits, Report report)
     : segment_(std::move(segment)),
       execute_(std::move(execute)),
       outputs_(outputs),
-      make_twin_(std::move(make_twin)),
+      make_fallback_(std::move(make_fallback)),
       limits_(limits),
       report_(std::move(report)) {}
 
 void Guard::Call(ffi::PackedArgs args) {
   if (count_.load(std::memory_order_relaxed) >= limits_.failures) {
-    CallTwin(args);
+    CallFallback(args);
     return;
   }
   std::string kind, message;
   if (TryVendor(args, &kind, &message)) return;
   if (kind.empty()) {  // nothing failed: the vendor is not there yet
-    CallTwin(args);
+    CallFallback(args);
     return;
   }
   const int64_t count = count_.fetch_add(1) + 1;
   if (report_) report_(kind, message, count, count >= limits_.failures);
   try {
-    CallTwin(args);
+    CallFallback(args);
   } catch (const ffi::Error& error) {
     ThrowExecutionError(message + "; its host twin failed, too: " + Text(error));
   }
@@ -259,10 +259,10 @@ void Guard::CallWithin(ffi::PackedArgs args) {
   }
 }
 
-void Guard::CallTwin(ffi::PackedArgs args) {
-  std::call_once(twin_once_, [this] { twin_ = make_twin_(); });
+void Guard::CallFallback(ffi::PackedArgs args) {
+  std::call_once(fallback_once_, [this] { fallback_ = make_fallback_(); });
   ffi::Any result;
-  twin_.CallPacked(args, &result);
+  fallback_.CallPacked(args, &result);
 }
 
 }  // namespace byoc

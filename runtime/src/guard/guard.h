@@ -1,10 +1,9 @@
-/*!
- * \brief A vendor's segment and its host twin: the same function compiled for the host.
- *
- *   call ──▶ vendor ──fine──────────────▶ outputs
- *              │ throws, too late, NaN
- *              └──▶ recorded ──▶ twin ──▶ outputs       after n failures: the twin at once
- */
+/// \file
+/// A vendor's segment and its fallback: the same function compiled for the host.
+///
+///   call ──▶ vendor ──fine──────────────▶ outputs
+///              │ throws, too late, NaN
+///              └──▶ recorded ──▶ fallback ──▶ outputs   after n failures: the fallback at once
 #ifndef BYOC_RUNTIME_GUARD_H_
 #define BYOC_RUNTIME_GUARD_H_
 
@@ -20,27 +19,30 @@
 
 namespace byoc {
 
+/// Calls the vendor, and the fallback when the vendor fails. Any number of threads at once.
 class Guard {
  public:
+  /// What counts as a failure.
   struct Limits {
-    int64_t failures = 3;    // this many, and the twin takes over for good
+    int64_t failures = 3;    // this many, and the fallback takes over for good
     double deadline = 0;     // seconds of one call; 0: none
     bool check_nan = false;  // look for NaN in the outputs
   };
-  /*! \brief What is told of a failure: kind ("error", "deadline", "nan", "crash"), message, its
-   * number. */
+  /// What is told of a failure: kind ("error", "deadline", "nan", "crash"), message, its number.
   using Report = std::function<void(const std::string& kind, const std::string& message,
                                     int64_t count, bool replaced)>;
 
-  /*!
-   * \param segment name, for messages. execute: the vendor's function, outputs last.
-   * \param make_twin called when the twin is first needed; the same arguments as `execute`.
-   * \param report called on the thread of a processor.
-   */
+  /// \param segment name, for messages.
+  /// \param execute the vendor's function, outputs last.
+  /// \param outputs how many of its arguments are written, the last ones.
+  /// \param make_fallback called when the fallback is first needed; the same arguments as
+  ///     `execute`.
+  /// \param report called on the thread of a processor.
   Guard(std::string segment, tvm::ffi::Function execute, size_t outputs,
-        std::function<tvm::ffi::Function()> make_twin, Limits limits, Report report);
+        std::function<tvm::ffi::Function()> make_fallback, Limits limits, Report report);
 
-  /*! \brief Any thread, any number at once. Throws byoc.ExecutionError when the twin fails, too. */
+  /// Runs the segment on `args`, inputs first. Throws byoc.ExecutionError when the fallback fails,
+  /// too.
   void Call(tvm::ffi::PackedArgs args);
 
  private:
@@ -49,17 +51,17 @@ class Guard {
 
   bool TryVendor(tvm::ffi::PackedArgs args, std::string* kind, std::string* message);
   void CallWithin(tvm::ffi::PackedArgs args);
-  void CallTwin(tvm::ffi::PackedArgs args);
+  void CallFallback(tvm::ffi::PackedArgs args);
 
   const std::string segment_;
   const tvm::ffi::Function execute_;
   const size_t outputs_;
-  const std::function<tvm::ffi::Function()> make_twin_;
+  const std::function<tvm::ffi::Function()> make_fallback_;
   const Limits limits_;
   const Report report_;
   std::atomic<int64_t> count_{0};
-  std::once_flag twin_once_;
-  tvm::ffi::Function twin_;
+  std::once_flag fallback_once_;
+  tvm::ffi::Function fallback_;
   std::mutex helper_mutex_;
   std::shared_ptr<Helper> helper_;  // idle; null while one is at work
 };

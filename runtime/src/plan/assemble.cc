@@ -22,7 +22,7 @@ std::string Names(const M& map) {
   return text.empty() ? "(none)" : text;
 }
 
-/*! \brief The function of each task, from the host library or the segments. */
+/// The function of each task, from the host library or the segments.
 std::vector<Executor::Callee> Resolve(const Plan& plan, const Optional<Module>& host,
                                       const Map<String, Function>& segments,
                                       const Map<String, String>& vendors) {

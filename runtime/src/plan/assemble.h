@@ -1,4 +1,5 @@
-/*! \brief From the parts of a program to something that runs: for Python (ffi.cc) and C alike. */
+/// \file
+/// From the parts of a program to something that runs: for Python (ffi.cc) and C alike.
 #ifndef BYOC_RUNTIME_ASSEMBLE_H_
 #define BYOC_RUNTIME_ASSEMBLE_H_
 
@@ -19,28 +20,28 @@
 
 namespace byoc {
 
-/*!
- * \brief Everything a plan needs, put together. A kernel's function does not keep its library
- * alive: `host` must outlive the executor. Throws byoc.ArtifactError.
- *
- * \param segments functions by the names the plan calls them by.
- * \param vendors segment name -> vendor, for messages.
- */
+/// Puts together everything a plan needs. A kernel's function does not keep its library alive:
+/// `host` must outlive the executor. Throws byoc.ArtifactError.
+///
+/// \param segments functions by the names the plan calls them by.
+/// \param vendors segment name -> vendor, for messages.
 std::shared_ptr<Executor> NewExecutor(
     const std::string& plan_json, const tvm::ffi::Optional<tvm::ffi::Module>& host,
     const tvm::ffi::Map<tvm::ffi::String, tvm::ffi::Function>& segments,
     const tvm::ffi::Map<tvm::ffi::String, tvm::ffi::String>& vendors,
     tvm::ffi::Array<tvm::ffi::Tensor> constants);
 
-/*! \brief run(inputs..., outputs...), each a tensor or an address; holds `host`. */
+/// Returns run(inputs..., outputs...), each a tensor or an address; the function holds `host`.
+///
+/// \param anywhere see `Executor::Run`.
 tvm::ffi::Function RunFunction(std::shared_ptr<Executor> executor,
                                const tvm::ffi::Optional<tvm::ffi::Module>& host,
                                bool anywhere = false);
 
-/*! \brief Addresses of tensors, or addresses themselves, from argument `first` on. */
+/// Returns the addresses of tensors, or addresses themselves, from argument `first` on.
 std::vector<void*> Pointers(tvm::ffi::PackedArgs args, int first);
 
-/*! \brief Throws TypeError unless `count` is the number of the plan's ports. */
+/// Throws TypeError unless `count` is the number of the plan's ports.
 void CheckCount(const Executor& executor, size_t count);
 
 }  // namespace byoc

@@ -1,4 +1,5 @@
-/*! \brief From a vendor's `init` to a segment that runs, and the memory that it holds. */
+/// \file
+/// From a vendor's `init` to a segment that runs, and the memory that it holds.
 #ifndef BYOC_RUNTIME_BINDING_H_
 #define BYOC_RUNTIME_BINDING_H_
 
@@ -13,23 +14,22 @@
 
 namespace byoc {
 
-/*! \brief A segment ready to run. */
+/// A segment ready to run.
 struct Binding {
-  tvm::ffi::Function execute;
+  tvm::ffi::Function execute;  // execute(inputs..., outputs...)
   size_t packed = 0;           // bytes the vendor holds of its own, as far as it tells
   size_t workspace = 0;        // bytes of each call, as far as it tells
   std::vector<size_t> in_use;  // constants it goes on reading where they are
 };
 
-/*!
- * \brief `init(blob, constants, options)` on the thread of a processor: libraries divide their work
- * by what OpenMP says there. Pages of constants that are mapped are given back afterwards.
- */
+/// Calls a vendor's `init(blob, constants, options)` on the thread of a processor: libraries divide
+/// their work by what OpenMP says there. Pages of constants that are mapped are given back
+/// afterwards.
 Binding BindSegment(const std::string& processor, const tvm::ffi::Function& init,
                     const tvm::ffi::Bytes& blob, const tvm::ffi::Array<tvm::ffi::Tensor>& constants,
                     const tvm::ffi::String& options);
 
-/*! \brief What a vendor tells from within its `init`: see `SegmentRuntime::Memory`. */
+/// Notes what a vendor tells, in bytes, from within its `init`: see `SegmentRuntime::Memory`.
 void TellMemory(int64_t packed, int64_t workspace);
 
 }  // namespace byoc

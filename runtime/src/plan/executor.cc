@@ -10,7 +10,7 @@
 namespace byoc {
 
 Executor::~Executor() {
-  for (auto& slot : idle_) delete slot.load();
+  for (auto& idle : idle_) delete idle.load();
 }
 
 void Executor::RunSteps(Context* context) const {
@@ -89,9 +89,9 @@ void Executor::Run(void* const* inputs, void* const* outputs, bool anywhere) {
       Release(std::move(context));
     };
     if (anywhere) {
-      lanes_[0]->CallAnywhere(std::ref(work), &sources_[0]);
+      lanes_[0]->CallAnywhere(std::ref(work), &queues_[0]);
     } else {
-      lanes_[0]->Call(std::ref(work), &sources_[0]);
+      lanes_[0]->Call(std::ref(work), &queues_[0]);
     }
     return;
   }
@@ -114,44 +114,44 @@ void Executor::Start(std::shared_ptr<Executor> executor, std::shared_ptr<Request
     request->trace.assign(kTraceHead + 2 * self->steps_.size(), 0);
     request->trace[0] = SteadyNow();
   }
-  auto flight = std::make_unique<Flight>();
-  flight->executor = std::move(executor);
-  flight->request = std::move(request);
+  auto in_flight = std::make_unique<InFlightRequest>();
+  in_flight->executor = std::move(executor);
+  in_flight->request = std::move(request);
   if (self->lanes_.size() == 1) {
-    self->lanes_[0]->Submit(flight.get(), &self->sources_[0]);
-    flight.release();
+    self->lanes_[0]->Submit(in_flight.get(), &self->queues_[0]);
+    in_flight.release();
     return;
   }
-  flight->context = self->Acquire();
-  Context* context = flight->context.get();
-  context->request = flight->request.get();
-  context->flight = flight.get();
-  self->Bind(context, flight->inputs(), flight->outputs());
+  in_flight->context = self->Acquire();
+  Context* context = in_flight->context.get();
+  context->request = in_flight->request.get();
+  context->in_flight = in_flight.get();
+  self->Bind(context, in_flight->inputs(), in_flight->outputs());
   if (context->request->traced) context->request->trace[1] = SteadyNow();
-  flight.release();
+  in_flight.release();
   self->StartLanes(context);
 }
 
-/*! \brief A request of a plan on one processor, on that processor's thread. */
-void Executor::RunWhole(Flight* flight) {
+/// A request of a plan on one processor, on that processor's thread.
+void Executor::RunWhole(InFlightRequest* in_flight) {
   std::exception_ptr error;
-  if (flight->request->traced) flight->request->trace[1] = SteadyNow();
+  if (in_flight->request->traced) in_flight->request->trace[1] = SteadyNow();
   try {
-    if (!flight->request->stop.load(std::memory_order_acquire)) {
-      flight->context = Acquire();
-      Context* context = flight->context.get();
-      context->request = flight->request.get();
-      Bind(context, flight->inputs(), flight->outputs());
+    if (!in_flight->request->stop.load(std::memory_order_acquire)) {
+      in_flight->context = Acquire();
+      Context* context = in_flight->context.get();
+      context->request = in_flight->request.get();
+      Bind(context, in_flight->inputs(), in_flight->outputs());
       RunSteps(context);
-      if (!context->Stopped()) CopyBack(context, flight->outputs());
+      if (!context->Stopped()) CopyBack(context, in_flight->outputs());
     }
   } catch (...) {
     error = std::current_exception();
   }
-  flight->Finish(std::move(error));
+  in_flight->Finish(std::move(error));
 }
 
-/*! \brief Called in a catch block: the exception at hand as an error that names the task. */
+/// Called in a catch block: the exception at hand as an error that names the task.
 void Executor::ThrowFailure(size_t task) const {
   std::string where = Describe(plan_, task);
   if (!callees_[task].vendor.empty()) where += " of vendor '" + callees_[task].vendor + "'";
@@ -168,9 +168,9 @@ void Executor::ThrowFailure(size_t task) const {
 }
 
 std::unique_ptr<Executor::Context> Executor::Acquire() {
-  for (auto& slot : idle_) {
-    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
-    if (Context* context = slot.exchange(nullptr, std::memory_order_acquire)) {
+  for (auto& idle : idle_) {
+    if (idle.load(std::memory_order_relaxed) == nullptr) continue;
+    if (Context* context = idle.exchange(nullptr, std::memory_order_acquire)) {
       return std::unique_ptr<Context>(context);
     }
   }
@@ -178,9 +178,9 @@ std::unique_ptr<Executor::Context> Executor::Acquire() {
 }
 
 void Executor::Release(std::unique_ptr<Context> context) {
-  for (auto& slot : idle_) {
+  for (auto& idle : idle_) {
     Context* empty = nullptr;
-    if (slot.compare_exchange_strong(empty, context.get(), std::memory_order_release)) {
+    if (idle.compare_exchange_strong(empty, context.get(), std::memory_order_release)) {
       context.release();
       return;
     }

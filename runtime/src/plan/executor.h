@@ -1,21 +1,20 @@
-/*!
- * \brief Runs a plan: tasks in order on the queues of their processors.
- *
- * Everything a call does not change is prepared once: functions looked up, argument lists laid out.
- * What it does change is a `Context` (arena, tensors with their pointers); contexts are pooled, so
- * calls from several threads do not meet.
- *
- * A plan on one processor is one job: a loop over its tasks. Otherwise each processor is a *lane*
- * that runs its tasks in the order of the plan. Where a task of another lane is missing it looks
- * out for some microseconds, unless another job waits, then pauses; the lane that delivers the
- * task submits the paused one again:
- *
- *   lane cpu   t0 ─ t1 ─────────┐        t4
- *   lane npu         └▶ t2 ─ t3 ─┴──────▶┘
- *
- * Requests started one after the other are in flight together, each in a context of its own: while
- * lane npu works for the first, lane cpu begins the second.
- */
+/// \file
+/// Runs a plan: tasks in order on the queues of their processors.
+///
+/// Everything a call does not change is prepared once: functions looked up, argument lists laid
+/// out. What it does change is a `Context` (arena, tensors with their pointers); contexts are
+/// pooled, so calls from several threads do not meet.
+///
+/// A plan on one processor is one job: a loop over its tasks. Otherwise each processor is a *lane*
+/// that runs its tasks in the order of the plan. Where a task of another lane is missing it looks
+/// out for some microseconds, unless another job waits, then pauses; the lane that delivers the
+/// task submits the paused one again:
+///
+///   lane cpu   t0 ─ t1 ─────────┐        t4
+///   lane npu         └▶ t2 ─ t3 ─┴──────▶┘
+///
+/// Requests started one after the other are in flight together, each in a context of its own: while
+/// lane npu works for the first, lane cpu begins the second.
 #ifndef BYOC_RUNTIME_EXECUTOR_H_
 #define BYOC_RUNTIME_EXECUTOR_H_
 
@@ -39,60 +38,58 @@
 
 namespace byoc {
 
+/// A plan ready to run. Any number of threads may run it at once.
 class Executor {
  public:
-  /*! \brief What a task calls, and the vendor's name for messages (empty for host kernels). */
+  /// What a task calls, and the vendor's name for messages (empty for host kernels).
   struct Callee {
     tvm::ffi::Function function;
     std::string vendor;
   };
 
-  /*!
-   * \param plan as `ParsePlan` returned it.
-   * \param callees one per task; copies have none.
-   * \param constants the plan's constants, dense; kept. Those that host kernels read are copied
-   *        when they are not 64-byte aligned.
-   */
+  /// \param plan as `ParsePlan` returned it.
+  /// \param callees one per task; copies have none.
+  /// \param constants the plan's constants, dense; kept. Those that host kernels read are copied
+  ///     when they are not 64-byte aligned.
   Executor(Plan plan, std::vector<Callee> callees, tvm::ffi::Array<tvm::ffi::Tensor> constants);
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
+  /// The plan it runs.
   const Plan& plan() const { return plan_; }
+  /// Number of processors that the plan uses, at least 1.
   size_t lane_count() const { return lanes_.size(); }
 
-  /*!
-   * \brief One inference. `inputs` and `outputs` point at dense memory of each port, aligned to the
-   * element; they may overlap. Throws byoc.ExecutionError. Any thread, any number at once.
-   *
-   * \param anywhere a plan on one processor may run on the calling thread: no task of it cares.
-   */
+  /// Runs one inference and waits for it. `inputs` and `outputs` point at dense memory of each
+  /// port, aligned to the element; they may overlap. Throws byoc.ExecutionError. Any thread, any
+  /// number at once.
+  ///
+  /// \param anywhere a plan on one processor may run on the calling thread: no task of it cares.
   void Run(void* const* inputs, void* const* outputs, bool anywhere = false);
 
-  /*! \brief One inference that nobody waits for. */
+  /// One inference that nobody waits for: what `Start` reads and writes.
   struct Request {
-    /*! \brief The memory of the ports, inputs first; must stay until `done` was called. */
+    /// The memory of the ports, inputs first; must stay until `done` was called.
     std::vector<void*> ports;
-    /*! \brief Tasks that have not begun when this is set are left out; `done` gets an error. */
+    /// Tasks that have not begun when this is set are left out; `done` gets an error.
     std::atomic<bool> stop{false};
-    /*!
-     * \brief When set, times in ns of the steady clock are kept: of Start, of the begin and end of
-     * the run, then the begin and end of every task (0: not run).
-     */
+    /// When set, times in ns of the steady clock are kept: of Start, of the begin and end of the
+    /// run, then the begin and end of every task (0: not run).
     bool traced = false;
     std::vector<int64_t> trace;
-    /*! \brief Called once, on the thread of a processor; null when all went well. */
+    /// Called once, on the thread of a processor; null when all went well.
     std::function<void(std::exception_ptr)> done;
   };
 
-  /*! \brief Begin a request; it keeps itself and `executor` alive until it is done. */
+  /// Begins a request; it keeps itself and `executor` alive until it is done.
   static void Start(std::shared_ptr<Executor> executor, std::shared_ptr<Request> request);
 
  private:
   struct Context;
   struct LaneJob;
-  struct Flight;
-  /*! \brief A task, ready to call: its slice of the argument list and its place in the order. */
+  struct InFlightRequest;
+  /// A task, ready to call: its slice of the argument list and its position in the order.
   struct Step {
     const tvm::ffi::FunctionObj* function;  // null: copy
     size_t first_arg;
@@ -104,7 +101,7 @@ class Executor {
     int waits_for;                   // tasks of other lanes, plus the one before in this lane
     bool meets;                      // some of them are of other lanes
   };
-  /*! \brief A tensor whose pointer each call sets. */
+  /// A tensor whose pointer each call sets.
   struct Patch {
     size_t tensor;
     int64_t offset;
@@ -127,7 +124,7 @@ class Executor {
   void SubmitLane(Context* context, size_t task) const;
   void StartLanes(Context* context) const;
   void FinishLanes(Context* context) const;
-  void RunWhole(Flight* flight);
+  void RunWhole(InFlightRequest* in_flight);
   void Bind(Context* context, void* const* inputs, void* const* outputs) const;
   void CopyBack(Context* context, void* const* outputs) const;
   [[noreturn]] void ThrowFailure(size_t task) const;
@@ -145,9 +142,9 @@ class Executor {
   std::vector<Step> steps_;
   std::vector<size_t> arg_tensors_;  // the argument lists of all steps, as tensor ids
   std::vector<Processor*> lanes_;
-  std::unique_ptr<Source[]> sources_;  // one per lane
+  std::unique_ptr<SubmissionQueue[]> queues_;  // one per lane
 
-  /*! \brief Idle contexts. Slots, not a lock: a fork cannot leave it held. */
+  /// Idle contexts. Atomics, not a lock: a fork cannot leave it held.
   std::array<std::atomic<Context*>, 16> idle_{};
 };
 

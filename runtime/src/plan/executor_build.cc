@@ -37,13 +37,13 @@ void Executor::BuildPorts() {
   inputs_ = ports(plan_.inputs);
   outputs_ = ports(plan_.outputs);
   const auto port_of = [&](const PlanTensor& t) -> Port* {
-    if (t.place == Place::kInput) return &inputs_[t.index];
-    return t.place == Place::kOutput ? &outputs_[t.index] : nullptr;
+    if (t.space == MemorySpace::kInput) return &inputs_[t.index];
+    return t.space == MemorySpace::kOutput ? &outputs_[t.index] : nullptr;
   };
   for (size_t i = 0; i < plan_.tensors.size(); ++i) {
     const PlanTensor& t = plan_.tensors[i];
     if (Port* port = port_of(t)) port->patches.push_back({i, t.offset});
-    if (t.place == Place::kArena) arena_patches_.push_back({i, t.offset});
+    if (t.space == MemorySpace::kArena) arena_patches_.push_back({i, t.offset});
   }
   for (const PlanTask& task : plan_.tasks) {
     for (size_t arg : task.args) {
@@ -95,7 +95,7 @@ void Executor::BuildSteps() {
     steps_.push_back(std::move(step));
   }
   if (lanes_.empty()) lanes_.push_back(Processor::Get("cpu"));
-  sources_ = std::make_unique<Source[]>(lanes_.size());
+  queues_ = std::make_unique<SubmissionQueue[]>(lanes_.size());
 }
 
 void Executor::BindConstants() {
@@ -104,7 +104,7 @@ void Executor::BindConstants() {
     if (task.kind != TaskKind::kHost) continue;
     for (size_t arg : task.args) {
       const PlanTensor& t = plan_.tensors[arg];
-      if (t.place == Place::kConstant) read_by_host[t.index] = true;
+      if (t.space == MemorySpace::kConstant) read_by_host[t.index] = true;
     }
   }
   std::vector<char*> data;
@@ -120,7 +120,7 @@ void Executor::BindConstants() {
   }
   for (size_t i = 0; i < plan_.tensors.size(); ++i) {
     const PlanTensor& t = plan_.tensors[i];
-    if (t.place == Place::kConstant) tensors_[i].data = data[t.index] + t.offset;
+    if (t.space == MemorySpace::kConstant) tensors_[i].data = data[t.index] + t.offset;
   }
 }
 

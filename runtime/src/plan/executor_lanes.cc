@@ -42,12 +42,10 @@ void Executor::RunLane(Context* context, size_t first) const {
   }
 }
 
-/*!
- * \brief Whether all that `task` waits for is done; if not, the lane pauses before it.
- *
- * To look at the count costs two cache lines between cores when it changes; to be submitted again,
- * seven. So the lane keeps looking as long as it would take the processor's thread to fall asleep.
- */
+/// Whether all that `task` waits for is done; if not, the lane pauses before it.
+///
+/// To look at the count costs two cache lines between cores when it changes; to be submitted again,
+/// seven. So the lane keeps looking as long as it would take the processor's thread to fall asleep.
 bool Executor::MayGoOn(Context* context, size_t task) const {
   std::atomic<int>& waits = context->waits[task];
   const Processor* processor = lanes_[steps_[task].lane];
@@ -67,17 +65,17 @@ void Executor::FinishLanes(Context* context) const {
     context->done->Set();
     return;
   }
-  Flight* flight = context->flight;
+  InFlightRequest* in_flight = context->in_flight;
   std::exception_ptr error = std::exchange(context->error, nullptr);
-  if (error == nullptr && !context->Stopped()) CopyBack(context, flight->outputs());
-  flight->Finish(std::move(error));
+  if (error == nullptr && !context->Stopped()) CopyBack(context, in_flight->outputs());
+  in_flight->Finish(std::move(error));
 }
 
-/*! \brief Does nothing when the process is shutting down: the run then never ends. */
+/// Does nothing when the process is shutting down: the run then never ends.
 void Executor::SubmitLane(Context* context, size_t task) const {
   const size_t lane = steps_[task].lane;
   context->jobs[lane].first = task;
-  lanes_[lane]->TrySubmit(&context->jobs[lane], &sources_[lane]);
+  lanes_[lane]->TrySubmit(&context->jobs[lane], &queues_[lane]);
 }
 
 void Executor::StartLanes(Context* context) const {
@@ -92,7 +90,7 @@ void Executor::StartLanes(Context* context) const {
   }
   const size_t lane = steps_[ready[0]].lane;
   context->jobs[lane].first = ready[0];
-  lanes_[lane]->Submit(&context->jobs[lane], &sources_[lane]);  // throws at shutdown
+  lanes_[lane]->Submit(&context->jobs[lane], &queues_[lane]);  // throws at shutdown
   for (size_t i = 1; i < ready.size(); ++i) SubmitLane(context, ready[i]);
 }
 

@@ -1,4 +1,5 @@
-/*! \brief What belongs to one call of an `Executor`; for its own files only. */
+/// \file
+/// What belongs to one call of an `Executor`; for its own files only.
 #ifndef BYOC_RUNTIME_EXECUTOR_STATE_H_
 #define BYOC_RUNTIME_EXECUTOR_STATE_H_
 
@@ -20,7 +21,7 @@ namespace byoc {
 
 constexpr size_t kTraceHead = 3;  // Start, begin, end
 
-/*! \brief Starts one lane of one call. */
+/// Starts one lane of one call.
 struct Executor::LaneJob final : Job {
   const Executor* executor = nullptr;
   Context* context = nullptr;
@@ -28,7 +29,7 @@ struct Executor::LaneJob final : Job {
   void Run() noexcept override { executor->RunLane(context, first); }
 };
 
-/*! \brief All that belongs to one call. */
+/// All that belongs to one call.
 struct Executor::Context {
   explicit Context(const Executor& executor)
       : arena(static_cast<size_t>(executor.plan_.arena_bytes)),
@@ -67,7 +68,7 @@ struct Executor::Context {
   Event* done = nullptr;     // of a call; null for a request
 
   Request* request = nullptr;
-  Flight* flight = nullptr;
+  InFlightRequest* in_flight = nullptr;
 
   bool Stopped() const {
     return request != nullptr && request->stop.load(std::memory_order_relaxed);
@@ -77,8 +78,8 @@ struct Executor::Context {
   }
 };
 
-/*! \brief A request on its way; owns itself. */
-struct Executor::Flight final : Job {
+/// A request on its way; owns itself.
+struct Executor::InFlightRequest final : Job {
   std::shared_ptr<Executor> executor;
   std::shared_ptr<Request> request;
   std::unique_ptr<Context> context;
@@ -88,11 +89,11 @@ struct Executor::Flight final : Job {
 
   void Run() noexcept override { executor->RunWhole(this); }
 
-  /*! \brief Give the context back, tell the owner, be gone. */
+  /// Give the context back, tell the owner, be gone.
   void Finish(std::exception_ptr error) {
     if (context != nullptr) {
       context->request = nullptr;
-      context->flight = nullptr;
+      context->in_flight = nullptr;
       executor->Release(std::move(context));
     }
     if (request->traced) request->trace[2] = SteadyNow();
@@ -103,7 +104,7 @@ struct Executor::Flight final : Job {
         error = std::current_exception();
       }
     }
-    const std::unique_ptr<Flight> self(this);
+    const std::unique_ptr<InFlightRequest> self(this);
     const std::function<void(std::exception_ptr)> done = std::move(request->done);
     done(std::move(error));
   }

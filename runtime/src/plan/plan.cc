@@ -13,10 +13,10 @@
 namespace byoc {
 namespace {
 
-constexpr int64_t kMaxBytes = int64_t{1} << 48;  // of any place; sums of two cannot overflow
+constexpr int64_t kMaxBytes = int64_t{1} << 48;  // of any space; sums of two cannot overflow
 constexpr int64_t kMaxRank = 64;
 
-/*! \brief One of `names`, as its position. */
+/// One of `names`, as its position.
 size_t Choice(const JsonView& value, const std::vector<std::string>& names) {
   const std::string found = value.String();
   const auto it = std::find(names.begin(), names.end(), found);
@@ -49,7 +49,8 @@ PlanTensor ReadTensor(const JsonView& json) {
   t.shape = json["shape"].Ints(0, kMaxBytes);
   if (t.shape.size() > kMaxRank) json["shape"].Fail("more than 64 dimensions");
   t.dtype = ReadDtype(json["dtype"]);
-  t.place = static_cast<Place>(Choice(json["place"], {"input", "output", "constant", "arena"}));
+  t.space =
+      static_cast<MemorySpace>(Choice(json["place"], {"input", "output", "constant", "arena"}));
   t.index = static_cast<size_t>(json["index"].Int(0, INT32_MAX));
   t.offset = json["offset"].Int(0, kMaxBytes);
   t.nbytes = static_cast<int64_t>(t.itemsize());
@@ -66,7 +67,7 @@ PlanTensor ReadTensor(const JsonView& json) {
   return t;
 }
 
-std::vector<PlanPort> ReadPorts(const JsonView& json, Place place,
+std::vector<PlanPort> ReadPorts(const JsonView& json, MemorySpace space,
                                 const std::vector<PlanTensor>& tensors) {
   std::vector<PlanPort> ports;
   for (const JsonView& item : json.Items()) {
@@ -74,7 +75,7 @@ std::vector<PlanPort> ReadPorts(const JsonView& json, Place place,
     port.tensor =
         static_cast<size_t>(item["tensor"].Int(0, static_cast<int64_t>(tensors.size()) - 1));
     const PlanTensor& t = tensors[port.tensor];
-    if (t.place != place || t.index != ports.size() || t.offset != 0) {
+    if (t.space != space || t.index != ports.size() || t.offset != 0) {
       item.Fail("tensor " + std::to_string(port.tensor) + " is not the whole of port " +
                 std::to_string(ports.size()));
     }
@@ -114,11 +115,11 @@ PlanTask ReadTask(const JsonView& json, size_t id, const std::vector<PlanTensor>
 }
 
 bool Overlap(const PlanTensor& a, const PlanTensor& b) {
-  return a.place == b.place && a.index == b.index && a.offset < b.offset + b.nbytes &&
+  return a.space == b.space && a.index == b.index && a.offset < b.offset + b.nbytes &&
          b.offset < a.offset + a.nbytes;
 }
 
-/*! \brief Every window inside its place. */
+/// Every window inside its memory space.
 void CheckWindows(const Plan& plan, const std::vector<int64_t>& constant_bytes) {
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
     const PlanTensor& t = plan.tensors[i];
@@ -128,18 +129,18 @@ void CheckWindows(const Plan& plan, const std::vector<int64_t>& constant_bytes) 
       count = ports.size();
       return t.index < count ? plan.tensors[ports[t.index].tensor].nbytes : 0;
     };
-    switch (t.place) {
-      case Place::kInput:
+    switch (t.space) {
+      case MemorySpace::kInput:
         room = port_bytes(plan.inputs);
         break;
-      case Place::kOutput:
+      case MemorySpace::kOutput:
         room = port_bytes(plan.outputs);
         break;
-      case Place::kConstant:
+      case MemorySpace::kConstant:
         count = constant_bytes.size();
         room = t.index < count ? constant_bytes[t.index] : 0;
         break;
-      case Place::kArena:
+      case MemorySpace::kArena:
         break;
     }
     const std::string where = "plan: tensor " + std::to_string(i);
@@ -154,7 +155,7 @@ void CheckWindows(const Plan& plan, const std::vector<int64_t>& constant_bytes) 
   }
 }
 
-/*! \brief Tasks write where writing is allowed, aligned for who writes, and every output once. */
+/// Tasks write where writing is allowed, aligned for who writes, and every output once.
 void CheckTasks(const Plan& plan) {
   std::vector<bool> written(plan.outputs.size(), false);
   for (size_t id = 0; id < plan.tasks.size(); ++id) {
@@ -169,7 +170,7 @@ void CheckTasks(const Plan& plan) {
                            std::to_string(t.offset));
       }
       if (a < inputs) continue;
-      if (t.place == Place::kInput || t.place == Place::kConstant) {
+      if (t.space == MemorySpace::kInput || t.space == MemorySpace::kConstant) {
         ThrowArtifactError(where + ": writes to an input or constant");
       }
       for (size_t b = 0; b < a; ++b) {
@@ -177,7 +178,7 @@ void CheckTasks(const Plan& plan) {
           ThrowArtifactError(where + ": overlaps argument " + std::to_string(b));
         }
       }
-      if (t.place == Place::kOutput) written[t.index] = true;
+      if (t.space == MemorySpace::kOutput) written[t.index] = true;
     }
   }
   for (size_t i = 0; i < written.size(); ++i) {
@@ -215,8 +216,8 @@ Plan ParsePlan(const std::string& text, const std::vector<int64_t>& constant_byt
   }
   Plan plan;
   for (const JsonView& item : json["tensors"].Items()) plan.tensors.push_back(ReadTensor(item));
-  plan.inputs = ReadPorts(json["inputs"], Place::kInput, plan.tensors);
-  plan.outputs = ReadPorts(json["outputs"], Place::kOutput, plan.tensors);
+  plan.inputs = ReadPorts(json["inputs"], MemorySpace::kInput, plan.tensors);
+  plan.outputs = ReadPorts(json["outputs"], MemorySpace::kOutput, plan.tensors);
   for (const JsonView& item : json["tasks"].Items()) {
     plan.tasks.push_back(ReadTask(item, plan.tasks.size(), plan.tensors));
   }

@@ -25,7 +25,7 @@ void Flatten(ffi::Any value, std::vector<ffi::Tensor>* out) {
   }
 }
 
-/*! \brief True when `t` lies in the memory of one of `others`. */
+/// True when `t` lies in the memory of one of `others`.
 bool SharesMemory(const ffi::Tensor& t, const ffi::Array<ffi::Tensor>& others) {
   const auto* begin = static_cast<const char*>(t.data_ptr()) + t.byte_offset();
   for (const ffi::Tensor& other : others) {
@@ -35,7 +35,7 @@ bool SharesMemory(const ffi::Tensor& t, const ffi::Array<ffi::Tensor>& others) {
   return false;
 }
 
-/*! \brief A result the caller may keep and write to. */
+/// A result the caller may keep and write to.
 ffi::Tensor Own(ffi::Tensor t, const ffi::Array<ffi::Tensor>& args) {
   const DLTensor& view = *t.GetDLTensorPtr();
   // Two references are ours and the VM's last return value; more mean a constant of the
@@ -48,7 +48,7 @@ ffi::Tensor Own(ffi::Tensor t, const ffi::Array<ffi::Tensor>& args) {
   return copy;
 }
 
-/*! \brief An argument of a segment as the VM takes it. */
+/// An argument of a segment as the VM takes it.
 ffi::Tensor AsTensor(ffi::AnyView arg) {
   if (auto tensor = arg.try_cast<ffi::Tensor>()) return *std::move(tensor);
   const DLTensor* t = arg.cast<DLTensor*>();
@@ -109,7 +109,7 @@ ffi::Array<ffi::Tensor> VmExecutor::Run(const ffi::Array<ffi::Tensor>& args) {
           results.push_back(Own(std::exchange(t, ffi::Tensor()), args));
         idle_.push_back(std::move(vm));
       },
-      &source_);
+      &queue_);
   return results;
 }
 

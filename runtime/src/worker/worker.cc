@@ -36,7 +36,7 @@ std::string Seconds(double seconds) {
   return text;
 }
 
-/*! \brief Copy arguments `first` … `last` to the shared memory, or back. */
+/// Copy arguments `first` … `last` to the shared memory, or back.
 void Copy(ffi::PackedArgs args, int first, int last, char* memory, bool back) {
   for (int i = 0; i < last; ++i) {
     const DLTensor* t = args[i].cast<DLTensor*>();
@@ -220,7 +220,7 @@ void Worker::Stop() {
   Leave(state);
 }
 
-/*! \brief End the process if that is asked for; not while a call runs, which does it afterwards. */
+/// End the process if that is asked for; not while a call runs, which does it afterwards.
 void Worker::Leave(State* state) {
   while (state->leave.load() && state->mutex.try_lock()) {
     std::lock_guard<std::mutex> lock(state->mutex, std::adopt_lock);

@@ -1,15 +1,14 @@
-/*!
- * \brief A vendor's segments in a process of their own: what breaks there does not break here.
- *
- *   this process                                    worker (a fresh program, not a fork)
- *   thread of the processor ──"run 2"──▶ socket ──▶ Serve: segment 2
- *     copies inputs ──▶ [   shared memory, no name   ] ◀── reads and writes in place
- *     copies outputs ◀───────"done"──── socket ◀──
- *
- * Either end learns from the socket, at once, when the other is gone. A worker that does not answer
- * in time is killed; the next call starts another one. When this process ends, however it ends, its
- * workers end too, and their memory with them.
- */
+/// \file
+/// A vendor's segments in a process of their own: what breaks there does not break here.
+///
+///   this process                                    worker (a fresh program, not a fork)
+///   thread of the processor ──"run 2"──▶ socket ──▶ Serve: segment 2
+///     copies inputs ──▶ [   shared memory, no name   ] ◀── reads and writes in place
+///     copies outputs ◀───────"done"──── socket ◀──
+///
+/// Either end learns from the socket, at once, when the other is gone. A worker that does not
+/// answer in time is killed; the next call starts another one. When this process ends, however it
+/// ends, its workers end too, and their memory with them.
 #ifndef BYOC_RUNTIME_WORKER_H_
 #define BYOC_RUNTIME_WORKER_H_
 
@@ -28,8 +27,10 @@ namespace byoc {
 
 struct WorkerAnswer;
 
+/// The worker process of one vendor, started when it is first needed. Any thread may call it.
 class Worker {
  public:
+  /// What is started, and with what.
   struct Settings {
     std::string vendor;
     std::vector<std::string> argv;       // the program; its last argument will be our process id
@@ -37,18 +38,19 @@ class Worker {
     double start_seconds = 0;            // to load its segments
   };
 
+  /// Starts nothing yet.
   explicit Worker(Settings settings);
-  /*! \brief The process ends on its own, within seconds. */
+  /// Lets the process go: it ends on its own, within seconds.
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  /*! \brief Start the process unless it runs; waits for nothing. */
+  /// Starts the process unless it runs; waits for nothing.
   void Start();
-  /*! \brief Wait until its segments are loaded. Throws as `Run`. */
+  /// Waits until its segments are loaded. Throws as `Run`.
   void WaitUntilReady();
 
-  /*! \brief How a segment is called. */
+  /// How a segment is called.
   struct Segment {
     std::string name;
     int64_t number = 0;   // in the worker
@@ -58,16 +60,14 @@ class Worker {
     std::string advice;   // appended to what is thrown when the worker breaks
   };
 
-  /*!
-   * \brief Call a segment, one at a time. Throws what the segment threw, or an error of kind
-   * kCrash, kDeadline, kRestarting (errors.h).
-   */
+  /// Calls a segment; calls from several threads run one after the other. Throws what the segment
+  /// threw, or an error of kind kCrash, kDeadline, kRestarting (errors.h).
   void Run(const Segment& segment, tvm::ffi::PackedArgs args);
 
-  /*! \brief End the process, after the call that runs; the next one starts another. */
+  /// Ends the process, after the call that runs; the next one starts another.
   void Stop();
 
-  /*! \brief The process that runs, or 0. */
+  /// Id of the process that runs, or 0.
   int64_t pid();
 
  private:
@@ -85,11 +85,11 @@ class Worker {
   [[noreturn]] static void ThrowKilled(State* state, const char* kind, const std::string& text);
 
   const Settings settings_;
-  /*! \brief Of this process: a forked child starts a worker of its own. */
+  /// Of this process: a forked child starts a worker of its own.
   std::atomic<State*> state_;
 };
 
-/*! \brief Open in the worker: its socket, the shared memory, what it is to load. */
+/// File numbers open in the worker: its socket, the shared memory, what it is to load.
 inline constexpr int kWorkerSocket = 3;
 inline constexpr int kWorkerMemory = 4;
 inline constexpr int kWorkerLoad = 5;

@@ -27,7 +27,7 @@ std::string Head(char what, int64_t number) {
   return packet;
 }
 
-/*! \brief Bytes of the UTF-8 character that `text` begins with; 0 when it is none. */
+/// Bytes of the UTF-8 character that `text` begins with; 0 when it is none.
 size_t CharacterSize(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);

@@ -1,14 +1,14 @@
-/*!
- * \brief What a program and its worker say to each other, as bytes; no sockets, no processes here.
- *
- *   to the worker    int64 each: number | segment | bytes of shared memory | arguments |
- *                    per argument: dtype | offset | rank | dims…
- *   from the worker  'R' number              ready (0), or call `number` is done
- *                    'E' number kind '\0' message    it failed
- *
- * An answer carries the number of its call: what a vendor's library writes to the socket by mistake
- * is not taken for one. Neither end believes the other: what makes no sense is refused, never run.
- */
+/// \file
+/// What a program and its worker say to each other, as bytes; no sockets, no processes here.
+///
+///   to the worker    int64 each: number | segment | bytes of shared memory | arguments |
+///                    per argument: dtype | offset | rank | dims…
+///   from the worker  'R' number              ready (0), or call `number` is done
+///                    'E' number kind '\0' message    it failed
+///
+/// An answer carries the number of its call: what a vendor's library writes to the socket by
+/// mistake is not taken for one. Neither end believes the other: what makes no sense is refused,
+/// never run.
 #ifndef BYOC_RUNTIME_WORKER_MESSAGES_H_
 #define BYOC_RUNTIME_WORKER_MESSAGES_H_
 
@@ -24,28 +24,30 @@
 
 namespace byoc {
 
-/*! \brief Bytes that a call, and an answer, may have at most. */
+/// Bytes that a call, and an answer, may have at most.
 inline constexpr size_t kMaxCall = size_t{128} << 10;
 inline constexpr size_t kMaxAnswer = size_t{32} << 10;
 
-/*! \brief Bytes in shared memory: every tensor begins at a multiple of kAlignment. */
+/// Rounds bytes up to where the next tensor begins in shared memory, a multiple of kAlignment.
 size_t RoundUp(size_t size);
 
-/*! \brief Write a call to `words`; the bytes that its tensors take in shared memory. */
+/// Writes a call to `words` and returns the bytes that its tensors take in shared memory.
 size_t EncodeCall(int64_t number, int64_t segment, tvm::ffi::PackedArgs args,
                   std::vector<int64_t>* words);
 
-/*! \brief A call as it came; it holds on to `words`. */
+/// A call as the worker received it. It reads `words` for as long as it lives.
 class WorkerCall {
  public:
-  /*! \brief Throws RuntimeError when it makes no sense. */
+  /// Decodes a call. Throws RuntimeError when it makes no sense.
   WorkerCall(const int64_t* words, size_t count);
 
+  /// Number of the segment that is called.
   size_t segment() const { return segment_; }
-  /*! \brief Of shared memory: all tensors lie within. */
+  /// Bytes of shared memory; all tensors lie within.
   size_t bytes() const { return bytes_; }
+  /// Calls `function` on the tensors, which lie at their offsets in `memory`.
   void Run(const tvm::ffi::Function& function, char* memory);
-  /*! \brief Tensors whose data is an offset still. */
+  /// The tensors; their data is an offset still.
   const std::vector<DLTensor>& tensors() const { return tensors_; }
 
  private:
@@ -57,17 +59,18 @@ class WorkerCall {
   std::vector<DLTensor> tensors_;
 };
 
-/*! \brief What the worker answers. */
+/// What the worker answers.
 struct WorkerAnswer {
   int64_t number = 0;
   bool failed = false;
   std::string kind, message;  // when it failed
 };
 
+/// Returns the answer to a call that succeeded (0: the worker is ready).
 std::string EncodeDone(int64_t number);
-/*! \brief A message that is too long is cut. */
+/// Returns the answer to a call that failed; a message that is too long is cut.
 std::string EncodeFailure(int64_t number, std::string_view kind, std::string_view message);
-/*! \brief Nothing when it is no answer; texts are UTF-8 afterwards, whatever came. */
+/// Decodes an answer; nothing when it is none; texts are UTF-8 afterwards, whatever came.
 std::optional<WorkerAnswer> DecodeAnswer(std::string_view packet);
 
 }  // namespace byoc

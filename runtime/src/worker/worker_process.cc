@@ -28,7 +28,7 @@ namespace {
 
 constexpr int kUnknown = -1;  // how it ended: somebody else asked first
 
-/*! \brief The same file beyond the numbers that the worker finds its own under. */
+/// The same file beyond the numbers that the worker finds its own under.
 Fd Beyond(Fd fd) {
   constexpr int kBeyond = 16;
   if (fd.get() >= kBeyond) return fd;
@@ -190,7 +190,7 @@ WorkerProcess::Wait WorkerProcess::Receive(int64_t due, std::string* packet) con
   }
 }
 
-/*! \brief True when it has ended, by `due` at the latest; it is still to be reaped then. */
+/// True when it has ended, by `due` at the latest; it is still to be reaped then.
 bool WorkerProcess::Gone(int64_t due) const {
   if (pidfd_) {
     pollfd fd{pidfd_.get(), POLLIN, 0};
@@ -205,7 +205,7 @@ bool WorkerProcess::Gone(int64_t due) const {
   }
 }
 
-/*! \brief Before it is reaped its number is nobody else's. */
+/// Before it is reaped its number is nobody else's.
 void WorkerProcess::SendKill() const {
   kill(-pid_, SIGKILL);
   kill(pid_, SIGKILL);  // it may not have become the leader of its group yet

@@ -1,6 +1,5 @@
-/*!
- * \brief One worker process from its start to its end, as the program that started it sees it.
- */
+/// \file
+/// One worker process from its start to its end, as the program that started it sees it.
 #ifndef BYOC_RUNTIME_WORKER_PROCESS_H_
 #define BYOC_RUNTIME_WORKER_PROCESS_H_
 
@@ -17,39 +16,39 @@
 
 namespace byoc {
 
+/// A running worker process and what connects to it. One thread at a time.
 class WorkerProcess {
  public:
-  /*!
-   * \brief Start a program with the files of worker.h open; waits for nothing.
-   *
-   * argv: its last argument will be our process id. Throws RuntimeError.
-   */
+  /// Starts a program with the files of worker.h open; waits for nothing.
+  ///
+  /// argv: its last argument will be our process id. Throws RuntimeError.
   static std::unique_ptr<WorkerProcess> Start(const std::vector<std::string>& argv,
                                               const std::vector<tvm::ffi::Tensor>& load);
   ~WorkerProcess();
   WorkerProcess(const WorkerProcess&) = delete;
   WorkerProcess& operator=(const WorkerProcess&) = delete;
 
+  /// Id of the process.
   pid_t pid() const { return pid_; }
 
-  /*! \brief Room for `size` bytes in the shared memory. Throws RuntimeError. */
+  /// Makes the shared memory at least `size` bytes large. Throws RuntimeError.
   void Reserve(size_t size);
-  /*! \brief The shared memory. */
+  /// First byte of the shared memory; changes with `Reserve`.
   char* data() const { return data_; }
 
-  /*! \brief False when nobody is there to take it. */
+  /// Sends a call; false when nobody is there to take it.
   bool Send(const std::vector<int64_t>& words) const;
 
+  /// How waiting ended: a packet came, the process is gone, it is too late.
   enum class Wait { kPacket, kGone, kLate };
-  /*! \brief Wait for a packet until `due` (steady clock, ns); `packet` is what came, or its begin.
-   */
+  /// Waits for a packet until `due` (steady clock, ns); `packet` is what came, or its begin.
   Wait Receive(int64_t due, std::string* packet) const;
 
-  /*! \brief It has hung up: wait for its end, for which there is every reason; how it ended. */
+  /// Waits for the end of a process that has hung up, and returns how it ended, in words.
   std::string Reap();
-  /*! \brief End it now, and what it has started. */
+  /// Kills the process and what it has started.
   void Kill();
-  /*! \brief Tell a process to end; waits for nothing. Null: nothing happens. */
+  /// Tells a process to end; waits for nothing. Null: nothing happens.
   static void LetGo(std::unique_ptr<WorkerProcess> process);
 
  private:

@@ -29,7 +29,7 @@ void Say(int socket, const std::string& packet) {
   }
 }
 
-/*! \brief The memory both ends see; it grows. */
+/// The memory both ends see; it grows.
 class Shared {
  public:
   explicit Shared(int fd) : fd_(fd) {}
@@ -39,7 +39,7 @@ class Shared {
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
 
-  /*! \brief At least `wanted` bytes. Throws RuntimeError. */
+  /// At least `wanted` bytes. Throws RuntimeError.
   char* Get(size_t wanted) {
     if (data_ != nullptr && wanted <= size_) return data_;
     const off_t end = lseek(fd_, 0, SEEK_END);

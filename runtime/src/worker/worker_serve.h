@@ -1,4 +1,5 @@
-/*! \brief In the worker: what the process does that worker.h starts. */
+/// \file
+/// In the worker: what the process does that worker.h starts.
 #ifndef BYOC_RUNTIME_WORKER_SERVE_H_
 #define BYOC_RUNTIME_WORKER_SERVE_H_
 
@@ -12,17 +13,17 @@
 
 namespace byoc {
 
-/*! \brief End this process when the one that started it is gone, whatever else it does. */
+/// Ends this process when the one that started it is gone, whatever else it does.
 void WatchParent(int64_t parent);
 
-/*! \brief Say that loading failed. */
+/// Tells the other end that loading failed.
+///
+/// \param kind class of the error ("VendorError").
 void ReportFailure(const std::string& kind, const std::string& message);
 
-/*!
- * \brief Say that it is ready, run what is asked for until nobody asks any more.
- *
- * A call that makes no sense is answered by an error, and what is asked next is run.
- */
+/// Tells the other end that it is ready and runs what is asked for until nobody asks any more.
+///
+/// A call that makes no sense is answered by an error, and what is asked next is run.
 void Serve(const std::vector<tvm::ffi::Function>& segments, int socket = kWorkerSocket,
            int memory = kWorkerMemory);
 

@@ -21,9 +21,9 @@ class Maker {
  public:
   explicit Maker(int64_t length) : length_(length) {}
 
-  size_t Tensor(Place place, size_t index = 0) {
-    PlanTensor t{{length_}, {kDLFloat, 32, 1}, place, index, 0, length_ * 4};
-    if (place == Place::kArena) {
+  size_t Tensor(MemorySpace space, size_t index = 0) {
+    PlanTensor t{{length_}, {kDLFloat, 32, 1}, space, index, 0, length_ * 4};
+    if (space == MemorySpace::kArena) {
       t.offset = plan_.arena_bytes;
       plan_.arena_bytes += (t.nbytes + 63) / 64 * 64;
     }
@@ -32,11 +32,11 @@ class Maker {
   }
   size_t Input() {
     plan_.inputs.push_back({"x" + std::to_string(plan_.inputs.size()), plan_.tensors.size()});
-    return Tensor(Place::kInput, plan_.inputs.size() - 1);
+    return Tensor(MemorySpace::kInput, plan_.inputs.size() - 1);
   }
   size_t Output() {
     plan_.outputs.push_back({"y" + std::to_string(plan_.outputs.size()), plan_.tensors.size()});
-    return Tensor(Place::kOutput, plan_.outputs.size() - 1);
+    return Tensor(MemorySpace::kOutput, plan_.outputs.size() - 1);
   }
   size_t Task(TaskKind kind, std::vector<size_t> args, std::vector<size_t> deps = {},
               std::string processor = "cpu", ffi::Function function = Sum()) {
@@ -96,7 +96,7 @@ std::vector<float> Run(Executor* executor, std::vector<float> x) {
 
 TEST(ChainRunsInOrder) {
   Maker maker(5);
-  const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(Place::kArena);
+  const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(MemorySpace::kArena);
   maker.Task(TaskKind::kSegment, {x, a});
   maker.Task(TaskKind::kSegment, {a, x, y}, {0});
   auto executor = maker.Make();
@@ -108,7 +108,7 @@ TEST(ChainRunsInOrder) {
 
 TEST(HostKernelsGetAlignedMemory) {
   Maker maker(7);
-  const size_t x = maker.Input(), y = maker.Output(), c = maker.Tensor(Place::kConstant);
+  const size_t x = maker.Input(), y = maker.Output(), c = maker.Tensor(MemorySpace::kConstant);
   maker.Task(TaskKind::kHost, {x, c, y}, {}, "cpu", Maker::Aligned());
   std::vector<float> memory(9, 2.0f);
   for (size_t shift : {0u, 1u}) {  // a constant somewhere, likely unaligned
@@ -141,7 +141,7 @@ TEST(OutputsMayOverlapInputs) {
 
 TEST(CopiesAndEmptyTensors) {
   Maker maker(0);
-  const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(Place::kArena);
+  const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(MemorySpace::kArena);
   maker.Task(TaskKind::kCopy, {x, a});
   maker.Task(TaskKind::kHost, {a, y}, {0}, "cpu", Maker::Aligned());
   void* none[] = {nullptr};
@@ -155,7 +155,7 @@ TEST(CopiesAndEmptyTensors) {
 
 TEST(FailuresNameTheTask) {
   Maker maker(2);
-  const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(Place::kArena);
+  const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(MemorySpace::kArena);
   std::atomic<bool> fail{true};
   maker.Task(TaskKind::kSegment, {x, a});
   maker.Task(TaskKind::kSegment, {a, y}, {0}, "cpu",
@@ -185,7 +185,7 @@ TEST(ThreadsShareAnExecutor) {
   const size_t x = maker.Input(), y = maker.Output();
   size_t last = x;
   for (int i = 0; i < 10; ++i) {
-    const size_t a = maker.Tensor(Place::kArena);
+    const size_t a = maker.Tensor(MemorySpace::kArena);
     maker.Task(TaskKind::kSegment, {last, a});
     last = a;
   }
@@ -218,7 +218,7 @@ TEST(LanesKeepDependencies) {
     std::vector<float> expected{2.0f};
     const size_t count = 1 + random() % 20;
     for (size_t i = 0; i < count; ++i) {
-      const size_t out = i + 1 == count ? maker.Output() : maker.Tensor(Place::kArena);
+      const size_t out = i + 1 == count ? maker.Output() : maker.Tensor(MemorySpace::kArena);
       std::vector<size_t> args, deps;
       float sum = 1;
       for (unsigned n = 1 + random() % 3; n > 0; --n) {
@@ -249,8 +249,8 @@ TEST(LanesKeepDependencies) {
 
 TEST(AFailingLaneEndsTheCall) {
   Maker maker(1);
-  const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(Place::kArena),
-               b = maker.Tensor(Place::kArena);
+  const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(MemorySpace::kArena),
+               b = maker.Tensor(MemorySpace::kArena);
   maker.Task(TaskKind::kSegment, {x, a}, {}, "npu",
              ffi::Function::FromPacked(
                  [](ffi::PackedArgs, ffi::Any*) { TVM_FFI_THROW(ValueError) << "npu broke"; }));
@@ -289,7 +289,7 @@ struct Flying {
 TEST(RequestsAreInFlightTogether) {
   for (const char* second : {"cpu", "npu"}) {
     Maker maker(16);
-    const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(Place::kArena);
+    const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(MemorySpace::kArena);
     maker.Task(TaskKind::kSegment, {x, a}, {}, "cpu");
     maker.Task(TaskKind::kSegment, {a, x, y}, {0}, second);
     std::shared_ptr<Executor> executor = maker.Make();
@@ -318,7 +318,7 @@ TEST(StoppedRequestsLeaveTheRestOut) {
     std::atomic<int> entered{0}, after{0};
     std::atomic<bool> open{false};
     Maker maker(1);
-    const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(Place::kArena);
+    const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(MemorySpace::kArena);
     maker.Task(TaskKind::kSegment, {x, a}, {}, "cpu",
                ffi::Function::FromPacked([&](ffi::PackedArgs, ffi::Any*) {
                  ++entered;
@@ -346,7 +346,7 @@ TEST(StoppedRequestsLeaveTheRestOut) {
 TEST(FailedRequestsSayWhy) {
   for (const char* processor : {"cpu", "npu"}) {
     Maker maker(1);
-    const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(Place::kArena);
+    const size_t x = maker.Input(), y = maker.Output(), a = maker.Tensor(MemorySpace::kArena);
     maker.Task(TaskKind::kSegment, {x, a}, {}, "cpu");
     maker.Task(TaskKind::kSegment, {a, y}, {0}, processor,
                ffi::Function::FromPacked(

@@ -63,7 +63,7 @@ TEST(CallsNest) {
   CHECK_EQ(depth, 2);
 }
 
-TEST(LinesTakeTurns) {
+TEST(QueuesTakeTurns) {
   struct Note final : Job {
     std::vector<int>* order;
     std::atomic<int>* left;
@@ -74,7 +74,7 @@ TEST(LinesTakeTurns) {
     }
   };
   Processor* processor = Processor::Get("turns");
-  Source a, b;
+  SubmissionQueue a, b;
   std::vector<int> order;
   std::atomic<int> left{7};
   std::vector<Note> notes(7);

@@ -26,14 +26,15 @@ std::shared_ptr<Executor> Adder(size_t tasks, size_t lanes) {
   const char* const names[] = {"cpu", "npu", "dsp"};
   Plan plan{{}, {}, {}, {}, 0};
   std::vector<Executor::Callee> callees;
-  const auto tensor = [&](Place place) {
-    PlanTensor t{{kLength}, {kDLFloat, 32, 1}, place, 0, 0, kLength * 4};
-    if (place == Place::kArena) t.offset = std::exchange(plan.arena_bytes, plan.arena_bytes + 128);
+  const auto tensor = [&](MemorySpace space) {
+    PlanTensor t{{kLength}, {kDLFloat, 32, 1}, space, 0, 0, kLength * 4};
+    if (space == MemorySpace::kArena)
+      t.offset = std::exchange(plan.arena_bytes, plan.arena_bytes + 128);
     plan.tensors.push_back(t);
     return plan.tensors.size() - 1;
   };
-  plan.inputs.push_back({"x", tensor(Place::kInput)});
-  plan.outputs.push_back({"y", tensor(Place::kOutput)});
+  plan.inputs.push_back({"x", tensor(MemorySpace::kInput)});
+  plan.outputs.push_back({"y", tensor(MemorySpace::kOutput)});
   const ffi::Function add = ffi::Function::FromPacked([](ffi::PackedArgs args, ffi::Any*) {
     const auto* from = static_cast<const float*>(args[0].cast<DLTensor*>()->data);
     auto* to = static_cast<float*>(args[1].cast<DLTensor*>()->data);
@@ -42,7 +43,7 @@ std::shared_ptr<Executor> Adder(size_t tasks, size_t lanes) {
   size_t from = 0;
   for (size_t i = 0; i < tasks + 1; ++i) {
     const bool copy = i == tasks / 2;
-    const size_t to = i == tasks ? 1 : tensor(Place::kArena);
+    const size_t to = i == tasks ? 1 : tensor(MemorySpace::kArena);
     plan.tasks.push_back({copy ? TaskKind::kCopy : TaskKind::kSegment,
                           copy ? "" : "add",
                           {from, to},

@@ -1,6 +1,6 @@
 """Small programs written by hand, for tests of the machine itself."""
 
-from byoc.vendor_templates.npu.isa import OPS, Instruction
+from byoc.vendor_templates.npu.isa.instructions import OPS, Instruction
 
 LOAD, COMPUTE, VECTOR, STORE = 1, 2, 4, 8
 

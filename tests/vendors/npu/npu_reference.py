@@ -7,8 +7,7 @@ the vendor's arithmetic is imported.
 
 import numpy as np
 
-from byoc.vendor_templates.npu.config import NpuConfig
-from byoc.vendor_templates.npu.graph import (
+from byoc.vendor_templates.npu.lowering.int8_graph import (
     Border,
     Concat,
     Conv,
@@ -19,6 +18,7 @@ from byoc.vendor_templates.npu.graph import (
     Residual,
     Window,
 )
+from byoc.vendor_templates.npu.machine.config import NpuConfig
 
 HALF_EVEN, HALF_AWAY, HALF_UP, DOWN = range(4)
 

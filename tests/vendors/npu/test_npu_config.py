@@ -3,7 +3,7 @@
 import pytest
 
 from byoc.errors import OptionError
-from byoc.vendor_templates.npu.config import DEFAULT_CONFIG, NpuConfig, load_config
+from byoc.vendor_templates.npu.machine.config import DEFAULT_CONFIG, NpuConfig, load_config
 
 
 def test_the_default_file_is_the_default_machine():

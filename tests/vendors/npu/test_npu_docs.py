@@ -4,17 +4,17 @@ import importlib.util
 import json
 from pathlib import Path
 
-from byoc.vendor_templates.npu.config import load_config
+from byoc.vendor_templates.npu.machine.config import load_config
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "vendor_templates" / "npu"
 
 
 def test_the_specification_holds_the_instruction_tables():
-    spec = importlib.util.spec_from_file_location("npu_generate", FOLDER / "generate.py")
+    spec = importlib.util.spec_from_file_location("npu_generate", FOLDER / "isa" / "generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    table = json.loads((FOLDER / "isa.json").read_text())
+    table = json.loads((FOLDER / "isa" / "isa.json").read_text())
     assert module.tables(table) in (ROOT / "docs" / "npu.md").read_text()
 
 

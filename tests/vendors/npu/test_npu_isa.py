@@ -7,8 +7,7 @@ import pytest
 from npu_programs import COMPUTE, HALT, LOAD, VECTOR, gemm, ins
 
 from byoc.errors import ModelError
-from byoc.vendor_templates.npu.config import load_config
-from byoc.vendor_templates.npu.isa import (
+from byoc.vendor_templates.npu.isa.instructions import (
     INSTRUCTION_BYTES,
     OPS,
     Instruction,
@@ -17,8 +16,9 @@ from byoc.vendor_templates.npu.isa import (
     disassemble,
     encode,
 )
-from byoc.vendor_templates.npu.numerics import float_bits
-from byoc.vendor_templates.npu.simulator import validate_code
+from byoc.vendor_templates.npu.lowering.numerics import float_bits
+from byoc.vendor_templates.npu.machine.config import load_config
+from byoc.vendor_templates.npu.machine.simulator import validate_code
 
 CONFIG = load_config()
 

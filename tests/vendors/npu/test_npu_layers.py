@@ -17,10 +17,10 @@ from npu_reference import (
 )
 
 from byoc.errors import CompileError
-from byoc.vendor_templates.npu.compiler import build
-from byoc.vendor_templates.npu.isa import UNITS, decode, encode
-from byoc.vendor_templates.npu.simulator import run_code
-from byoc.vendor_templates.npu.tiling import Settings
+from byoc.vendor_templates.npu.compile import build
+from byoc.vendor_templates.npu.isa.instructions import UNITS, decode, encode
+from byoc.vendor_templates.npu.machine.simulator import run_code
+from byoc.vendor_templates.npu.planning.plans import Settings
 
 BLOCK = 250
 
@@ -39,7 +39,7 @@ def another_order(code, rng):
     """The stream as another legal schedule: units run ahead as far as tokens let them."""
     queues = {unit: [] for unit in range(len(UNITS))}
     *body, halt = decode(code)
-    from byoc.vendor_templates.npu.isa import OPS
+    from byoc.vendor_templates.npu.isa.instructions import OPS
 
     for instruction in body:
         queues[UNITS.index(OPS[instruction.op].unit)].append(instruction)

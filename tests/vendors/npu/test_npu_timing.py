@@ -8,13 +8,18 @@ import pytest
 from npu_programs import COMPUTE, HALT, LOAD, VECTOR, gemm, ins
 from npu_reference import random_config, random_graph
 
-from byoc.vendor_templates.npu.compiler import build, measure
-from byoc.vendor_templates.npu.config import NpuConfig, load_config
-from byoc.vendor_templates.npu.cost import busy_cycles
-from byoc.vendor_templates.npu.graph import Border, Conv, Graph, Window
-from byoc.vendor_templates.npu.isa import OPS, decode, encode
-from byoc.vendor_templates.npu.simulator import time_code
-from byoc.vendor_templates.npu.tiling import Settings
+from byoc.vendor_templates.npu.compile import build, measure
+from byoc.vendor_templates.npu.isa.instructions import OPS, decode, encode
+from byoc.vendor_templates.npu.lowering.int8_graph import Border, Conv, Graph, Window
+from byoc.vendor_templates.npu.machine.config import NpuConfig, load_config
+from byoc.vendor_templates.npu.machine.simulator import time_code
+from byoc.vendor_templates.npu.planning.cycle_model import (
+    ConvReads,
+    ceil_div,
+    conv_cycles,
+    copy_cycles,
+)
+from byoc.vendor_templates.npu.planning.plans import Settings
 
 CONFIG = load_config()
 R, C = CONFIG.array.rows, CONFIG.array.columns
@@ -118,6 +123,23 @@ def random_field(rng, name, f):
     small = {"x_row": 4096, "x_pix": 128, "k_begin": 64, "k_count": 200, "n": 100, "channels": 64}
     top = min(f.high, small.get(name, 9 if f.width <= 8 else 60))
     return int(rng.integers(max(f.low, -4), top, endpoint=True))
+
+
+def busy_cycles(config, op, fields):
+    """Cycles that any instruction occupies its unit, by the compiler's formulas."""
+    if op in ("load", "store"):
+        return copy_cycles(config, fields)
+    if op in ("halt", "fence"):
+        return 0
+    pixels, n = fields["out_h"] * fields["out_w"], fields["n"]
+    if op == "conv":
+        reads = ConvReads(**{name: fields[name] for name in ConvReads.__dataclass_fields__})
+        begin, count = fields["k_begin"], fields["k_count"]
+        return conv_cycles(config, pixels=pixels, n=n, reads=reads, begin=begin, count=count)
+    taps = fields.get("kh", 1) * fields.get("kw", 1)
+    if op == "dwconv":
+        return config.array.rows + ceil_div(n, config.array.columns) * taps * pixels
+    return pixels * taps * ceil_div(n, config.vector.lanes)
 
 
 def test_compiler_and_simulator_cost_alike():

@@ -9,25 +9,45 @@
 
 from __future__ import annotations
 
-from byoc.vendor_templates.npu.config import NpuConfig
 from byoc.vendor_templates.npu.emission.conv import emit_conv
+from byoc.vendor_templates.npu.emission.data_movement import emit_concat, emit_permute
 from byoc.vendor_templates.npu.emission.elementwise import emit_elementwise
-from byoc.vendor_templates.npu.emission.moves import emit_concat, emit_permute
-from byoc.vendor_templates.npu.emission.pool import emit_pool
+from byoc.vendor_templates.npu.emission.pooling import emit_pool
 from byoc.vendor_templates.npu.emission.writer import Writer
-from byoc.vendor_templates.npu.graph import Concat, Conv, Elementwise, Graph, Permute, Pool
-from byoc.vendor_templates.npu.place import Placement
-from byoc.vendor_templates.npu.tiling import Settings
+from byoc.vendor_templates.npu.lowering.int8_graph import (
+    Concat,
+    Conv,
+    Elementwise,
+    Graph,
+    Permute,
+    Pool,
+)
+from byoc.vendor_templates.npu.machine.config import NpuConfig
+from byoc.vendor_templates.npu.planning.memory_layout import MemoryLayout
+from byoc.vendor_templates.npu.planning.plans import Settings
 
 __all__ = ["Writer", "emit"]
 
 
-def emit(graph: Graph, placement: Placement, config: NpuConfig, settings: Settings) -> Writer:
-    """Write the program of a graph. Raises CompileError when a tile does not fit its region."""
-    writer = Writer(graph, placement, config, settings)
+def emit(graph: Graph, layout: MemoryLayout, config: NpuConfig, settings: Settings) -> Writer:
+    """Write the program of a graph.
+
+    Args:
+        graph: The int8 graph.
+        layout: Where its tensors lie and how its operations are cut.
+        config: The accelerator.
+        settings: What the compiler may do.
+
+    Returns:
+        The writer, which has the stream of instructions and the image of the constants.
+
+    Raises:
+        CompileError: A tile does not fit its region of the scratchpad.
+    """
+    writer = Writer(graph, layout, config, settings)
     for index, op in enumerate(graph.operations):
         writer.begin(index)
-        plan = placement.plans[index]
+        plan = layout.plans[index]
         if isinstance(op, Conv) and plan is not None:
             emit_conv(writer, op, plan)
         elif isinstance(op, Pool) and plan is not None:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from byoc.vendor_templates.npu.emission.writer import Writer
-from byoc.vendor_templates.npu.graph import Conv
-from byoc.vendor_templates.npu.tiling import WindowPlan, align, spans
+from byoc.vendor_templates.npu.lowering.int8_graph import Conv
+from byoc.vendor_templates.npu.planning.plans import WindowPlan, align, spans
 
 __all__ = ["Block", "channel_blocks"]
 
 
 def channel_blocks(op: Conv, nb: int) -> Sequence[tuple[int, int]]:
-    """[first, end) of each block of output channels; none crosses a group."""
+    """Return [first, end) of each block of `nb` output channels; none crosses a group."""
     oc = op.shape_out[3]
     per_group = oc if op.depthwise else oc // op.groups
     return [
@@ -25,7 +25,14 @@ def channel_blocks(op: Conv, nb: int) -> Sequence[tuple[int, int]]:
 
 
 class Block:
-    """A block of output channels: its weights in chunks of k, its parameters with the last one."""
+    """A block of output channels: its weights in chunks of k, its parameters with the last one.
+
+    Args:
+        op: The convolution.
+        plan: How it is cut.
+        first: First output channel.
+        end: One past the last output channel.
+    """
 
     def __init__(self, op: Conv, plan: WindowPlan, first: int, end: int) -> None:
         self.first, self.end, self.count = first, end, end - first
@@ -42,12 +49,12 @@ class Block:
         self._loaded: int | None = None  # the chunk that lies in the scratchpad, and where
         self._at = 0
 
-    def place(self, w: Writer) -> None:
+    def load_whole(self, w: Writer) -> None:
         """Load the only chunk of a block that stays."""
         self._fetch(w, 0)
 
     def chunk(self, w: Writer, index: int) -> tuple[int, int]:
-        """(address, bytes of weights) of a chunk, loaded unless it is there."""
+        """Return the address and the bytes of weights of a chunk, loaded unless it is there."""
         if self._loaded != index:
             self._fetch(w, index)
         return self._at, self._parts[index][1]
@@ -58,7 +65,7 @@ class Block:
             self._loaded = None
 
     def params(self) -> tuple[int, int]:
-        """Addresses of the parameters and of the table; the last chunk must be loaded."""
+        """Return the addresses of parameters and table; the last chunk must be loaded."""
         at = self._at + align(self._parts[-1][1], 4)
         return at, at + 8 * self.count
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from byoc.vendor_templates.npu.emission.writer import Slots, View, Writer
-from byoc.vendor_templates.npu.graph import Conv, Pool, Window
-from byoc.vendor_templates.npu.tiling import WindowPlan, input_span, spans
+from byoc.vendor_templates.npu.emission.writer import Buffers, View, Writer
+from byoc.vendor_templates.npu.lowering.int8_graph import Conv, Pool, Window
+from byoc.vendor_templates.npu.planning.plans import WindowPlan, input_span, spans
 
 __all__ = ["Tile", "input_tile", "tiles", "window_fields"]
 
@@ -15,10 +15,26 @@ Tile = tuple[int, tuple[int, int], tuple[int, int]]
 
 
 def window_fields(
-    window: Window, view: View, size: tuple[int, int], rows: tuple[int, int],
-    cols: tuple[int, int], channel: int,
-) -> tuple[dict[str, int], int]:  # fmt: skip
-    """Fields of an instruction that slides over outputs rows x cols; its input's last byte."""
+    window: Window,
+    view: View,
+    size: tuple[int, int],
+    rows: tuple[int, int],
+    cols: tuple[int, int],
+    channel: int,
+) -> tuple[dict[str, int], int]:
+    """Return the fields of an instruction that slides a window over outputs rows x cols.
+
+    Args:
+        window: The sliding window.
+        view: Where the input lies.
+        size: Rows and columns of the whole input.
+        rows: First output row, and one past the last.
+        cols: First output column, and one past the last.
+        channel: First channel of the input that is read.
+
+    Returns:
+        The fields, and the address of the last input pixel.
+    """
     top, bottom = input_span(*rows, size[0], window, 0)
     left, right = input_span(*cols, size[1], window, 1)
     x = view.at(top, left) + channel
@@ -35,7 +51,7 @@ def window_fields(
 
 
 def tiles(shape: tuple[int, int, int, int], plan: WindowPlan) -> Iterator[Tile]:
-    """The tiles that cover a tensor of outputs."""
+    """Yield the tiles that cover a tensor of outputs of shape (n, h, w, c)."""
     for image in range(shape[0]):
         for rows in spans(shape[1], plan.th):
             for cols in spans(shape[2], plan.tw):
@@ -43,14 +59,28 @@ def tiles(shape: tuple[int, int, int, int], plan: WindowPlan) -> Iterator[Tile]:
 
 
 def input_tile(
-    w: Writer, op: Conv | Pool, plan: WindowPlan, slots: Slots, image: int,
-    rows: tuple[int, int], cols: tuple[int, int], channels: tuple[int, int],
-) -> View:  # fmt: skip
-    """The input of a tile: where it is resident, else loaded."""
+    w: Writer,
+    op: Conv | Pool,
+    plan: WindowPlan,
+    buffers: Buffers,
+    tile: Tile,
+    channels: tuple[int, int],
+) -> View:
+    """Return where the input of a tile lies: in the resident tensor, or in a buffer, loaded.
+
+    Args:
+        w: Receives the load.
+        op: The operation that reads it.
+        plan: How the operation is cut.
+        buffers: The operation's input buffers.
+        tile: The outputs.
+        channels: First channel of the input, and one past the last.
+    """
+    image, rows, cols = tile
     resident = w.resident(op.x)
     if resident is not None:
         view = w.whole(resident, op.shape_in, image)
         return View(view.address + channels[0], 0, 0, view.row, view.pix)
     size = op.shape_in[1:3]
     across = input_span(*rows, size[0], op.window, 0), input_span(*cols, size[1], op.window, 1)
-    return w.box("load", op.x, (op.shape_in, image, *across, channels), slots.next())
+    return w.box("load", op.x, (op.shape_in, image, *across, channels), buffers.next())

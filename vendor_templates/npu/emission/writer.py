@@ -1,4 +1,6 @@
-"""Where things lie while instructions are written: buffers, constants, and copies between memories.
+"""The program being written: its buffers, its constants, and copies between memories.
+
+In: a graph and its memory layout. Out: a stream of instructions and the image of their constants.
 
 Buffers of the running operation are taken from address 0 up (odd operations: from the end of the
 region down), so that the first tile of the next operation can be loaded while the last of this
@@ -14,13 +16,13 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array
-from byoc.vendor_templates.npu.config import NpuConfig
-from byoc.vendor_templates.npu.graph import Graph
-from byoc.vendor_templates.npu.place import Placement
-from byoc.vendor_templates.npu.stream import Access, Stream
-from byoc.vendor_templates.npu.tiling import Settings, align
+from byoc.vendor_templates.npu.emission.token_stream import Access, Stream
+from byoc.vendor_templates.npu.lowering.int8_graph import Graph
+from byoc.vendor_templates.npu.machine.config import NpuConfig
+from byoc.vendor_templates.npu.planning.memory_layout import MemoryLayout
+from byoc.vendor_templates.npu.planning.plans import Settings, align
 
-__all__ = ["Box", "Slots", "View", "Writer"]
+__all__ = ["Box", "Buffers", "View", "Writer"]
 
 Box = tuple[tuple[int, int, int, int], int, tuple[int, int], tuple[int, int], tuple[int, int]]
 """(shape of the tensor, image, rows, columns, channels) of a piece of a tensor."""
@@ -28,7 +30,15 @@ Box = tuple[tuple[int, int, int, int], int, tuple[int, int], tuple[int, int], tu
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Pixels in the activation scratchpad: address of (row0, col0), strides in bytes."""
+    """Pixels in the activation scratchpad.
+
+    Args:
+        address: Of the pixel (row0, col0).
+        row0: Row that the view begins with.
+        col0: Column that the view begins with.
+        row: Bytes between rows.
+        pix: Bytes between pixels of a row.
+    """
 
     address: int
     row0: int
@@ -37,29 +47,42 @@ class View:
     pix: int
 
     def at(self, row: int, col: int) -> int:
-        """Address of a pixel."""
+        """Return the address of a pixel."""
         return self.address + (row - self.row0) * self.row + (col - self.col0) * self.pix
 
 
-class Slots:
-    """A few equal buffers, used in turn."""
+class Buffers:
+    """A few equal buffers in the activation scratchpad, used in turn.
+
+    Args:
+        first: Address of the first.
+        size: Bytes of each.
+        count: How many there are.
+    """
 
     def __init__(self, first: int, size: int, count: int) -> None:
         self.first, self.size, self.count, self.turn = first, size, max(count, 1), -1
 
     def next(self) -> int:
-        """Address of the next buffer in turn."""
+        """Return the address of the next buffer in turn."""
         self.turn = (self.turn + 1) % self.count
         return self.first + self.turn * self.size
 
 
 class Writer:
-    """One program being written: `stream`, and the constants it needs (`image`)."""
+    """One program being written: `stream`, and the constants it needs (`image`).
+
+    Args:
+        graph: The int8 graph.
+        layout: Where its tensors lie and how its operations are cut.
+        config: The accelerator.
+        settings: What the compiler may do.
+    """
 
     def __init__(
-        self, graph: Graph, placement: Placement, config: NpuConfig, settings: Settings
+        self, graph: Graph, layout: MemoryLayout, config: NpuConfig, settings: Settings
     ) -> None:
-        self.graph, self.placement = graph, placement
+        self.graph, self.layout = graph, layout
         self.config, self.settings = config, settings
         self.stream = Stream()
         self.starts: list[int] = []  # first instruction of each operation
@@ -76,13 +99,19 @@ class Writer:
         self._index, self._free = index, 0
 
     def image(self) -> Array:
-        """The constants, as device memory holds them."""
+        """Return the constants as device memory holds them: int8[bytes]."""
         return np.frombuffer(b"".join(self._image) or b"\0", np.int8)
 
-    # -- places ---------------------------------------------------------------------------------
+    # -- addresses ------------------------------------------------------------------------------
 
-    def slots(self, size: int, count: int) -> Slots:
-        """Buffers in the region of this operation; odd operations fill it from its end."""
+    def buffers(self, size: int, count: int) -> Buffers:
+        """Take `count` buffers of `size` bytes from the region of this operation.
+
+        Odd operations fill it from its end.
+
+        Raises:
+            CompileError: They do not fit.
+        """
         first = self._free
         self._free += size * count
         if self._free > self.region:
@@ -92,12 +121,12 @@ class Writer:
             )
         if self._index % 2:
             first = self.region // 64 * 64 - self._free
-        return Slots(first, size, count)
+        return Buffers(first, size, count)
 
     @property
     def region(self) -> int:
         """Bytes of the activation scratchpad this operation may use for buffers."""
-        return self.placement.regions[self._index]
+        return self.layout.regions[self._index]
 
     @property
     def used(self) -> int:
@@ -105,21 +134,21 @@ class Writer:
         return self._free
 
     def resident(self, tensor: int) -> int | None:
-        """Address of a tensor that stays in the activation scratchpad, or None."""
-        return self.placement.resident.get(self.graph.base(tensor))
+        """Return the address of a tensor that stays in the activation scratchpad, or None."""
+        return self.layout.resident.get(self.graph.base(tensor))
 
     def dram(self, tensor: int) -> tuple[int, int]:
-        """(region, address) of a tensor in device memory: 0 constants, 1 work."""
+        """Return region (0: constants, 1: work) and address of a tensor in device memory."""
         base = self.graph.base(tensor)
         data = self.graph.tensors[base].data
         if data is None:
-            return 1, self.placement.work[base]
+            return 1, self.layout.work[base]
         if base not in self._constants:
             self._constants[base] = self.constant(data.tobytes())
         return 0, self._constants[base]
 
     def constant(self, data: bytes) -> int:
-        """Append bytes to the constant image; returns their address."""
+        """Append bytes to the constant image and return their address."""
         at = self._image_bytes
         padded = data + bytes(-len(data) % 64)
         self._image.append(padded)
@@ -127,7 +156,12 @@ class Writer:
         return at
 
     def reload(self, source: int, size: int) -> int:
-        """Load constants to the ring of the weight scratchpad; returns where they lie."""
+        """Load constants to the ring of the weight scratchpad and return where they lie there.
+
+        Args:
+            source: Their address in the constant image.
+            size: Bytes.
+        """
         self.ring_room(align(size))
         at = self._ring
         self._ring += align(size)
@@ -143,11 +177,11 @@ class Writer:
             self._ring = 0
 
     def weights(self, data: bytes) -> int:
-        """New constants, loaded to the weight scratchpad; returns where they lie."""
+        """Append new constants, load them to the weight scratchpad, and return where they lie."""
         return self.reload(self.constant(data), len(data))
 
     def accumulators(self, words: int) -> int:
-        """First of so many accumulators: halves in turn where that is enough."""
+        """Return the first of `words` accumulators: halves in turn where that is enough."""
         half = self.config.acc_words // 2
         if not self.settings.double_buffer or words > half:
             return 0
@@ -157,10 +191,26 @@ class Writer:
     # -- copies ---------------------------------------------------------------------------------
 
     def load(
-        self, tensor: int, offset: int, spm: int, planes: int, rows: int, size: int,
-        strides: tuple[int, int], near: tuple[int, int],
-    ) -> None:  # fmt: skip
-        """Device memory -> scratchpad. strides, near: (plane, row) there and here."""
+        self,
+        tensor: int,
+        *,
+        offset: int,
+        spm: int,
+        shape: tuple[int, int, int],
+        strides: tuple[int, int] = (0, 0),
+        near: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Copy from device memory to the activation scratchpad.
+
+        Args:
+            tensor: Whose bytes.
+            offset: First byte of the tensor.
+            spm: Address in the scratchpad.
+            shape: Planes, rows, and bytes of a row.
+            strides: Bytes between planes and between rows in device memory.
+            near: Bytes between planes and between rows in the scratchpad.
+        """
+        planes, rows, size = shape
         region, base = self.dram(tensor)
         first = base + offset
         end = first + (planes - 1) * strides[0] + (rows - 1) * strides[1] + size
@@ -173,10 +223,17 @@ class Writer:
         )  # fmt: skip
 
     def store(
-        self, tensor: int, offset: int, spm: int, planes: int, rows: int, size: int,
-        strides: tuple[int, int], near: tuple[int, int],
-    ) -> None:  # fmt: skip
-        """Scratchpad -> device memory."""
+        self,
+        tensor: int,
+        *,
+        offset: int,
+        spm: int,
+        shape: tuple[int, int, int],
+        strides: tuple[int, int] = (0, 0),
+        near: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Copy from the activation scratchpad to device memory; arguments as of `load`."""
+        planes, rows, size = shape
         _, base = self.dram(tensor)
         first = base + offset
         end = first + (planes - 1) * strides[0] + (rows - 1) * strides[1] + size
@@ -187,39 +244,53 @@ class Writer:
             spm_plane=near[0], spm_row=near[1],
         )  # fmt: skip
 
-    def box(self, move: str, tensor: int, box: Box, slot: int) -> View:
-        """Load or store a box; in the slot it lies dense."""
+    def box(self, move: str, tensor: int, box: Box, buffer: int) -> View:
+        """Load or store a box, which lies dense in a buffer.
+
+        Args:
+            move: "load" or "store".
+            tensor: Whose bytes.
+            box: Which piece of it.
+            buffer: Address of the buffer.
+        """
         (_, h, w, c), image, rows, cols, channels = box
         count = channels[1] - channels[0]
         width = cols[1] - cols[0]
         offset = ((image * h + rows[0]) * w + cols[0]) * c + channels[0]
         copy = self.load if move == "load" else self.store
         copy(
-            tensor, offset, slot, rows[1] - rows[0], width, count, (w * c, c),
-            (width * count, count),
-        )  # fmt: skip
-        return View(slot, rows[0], cols[0], width * count, count)
+            tensor,
+            offset=offset,
+            spm=buffer,
+            shape=(rows[1] - rows[0], width, count),
+            strides=(w * c, c),
+            near=(width * count, count),
+        )
+        return View(buffer, rows[0], cols[0], width * count, count)
 
     def whole(self, address: int, shape: tuple[int, int, int, int], image: int) -> View:
-        """A resident tensor, seen as one image."""
+        """Return one image of a resident tensor of shape (n, h, w, c)."""
         _, h, w, c = shape
         return View(address + image * h * w * c, 0, 0, w * c, c)
 
-    def operand(self, tensor: int, box: Box, slots: Slots) -> tuple[View, int]:
-        """A box to read, loaded unless it is resident, and where it ends."""
+    def operand(self, tensor: int, box: Box, buffers: Buffers) -> tuple[View, int]:
+        """Return a box to read, loaded unless it is resident, and where it ends."""
         view = self._inside(tensor, box)
         if view is None:
-            view = self.box("load", tensor, box, slots.next())
+            view = self.box("load", tensor, box, buffers.next())
         return view, _end(view, box)
 
-    def result(self, tensor: int, box: Box, slots: Slots) -> tuple[View, int, bool]:
-        """A box to write, where it ends, and whether it stays there: else it is to be stored."""
+    def result(self, tensor: int, box: Box, buffers: Buffers) -> tuple[View, int, bool]:
+        """Return a box to write, where it ends, and whether it stays there.
+
+        When it does not stay the caller has to store it.
+        """
         view = self._inside(tensor, box)
         stays = view is not None
         if view is None:
             _, _, _, cols, channels = box
             count = channels[1] - channels[0]
-            view = View(slots.next(), 0, 0, (cols[1] - cols[0]) * count, count)
+            view = View(buffers.next(), 0, 0, (cols[1] - cols[0]) * count, count)
         return view, _end(view, box), stays
 
     def _inside(self, tensor: int, box: Box) -> View | None:
@@ -231,8 +302,8 @@ class Writer:
         whole = self.whole(address, shape, image)
         return View(whole.at(rows[0], cols[0]) + channels[0], 0, 0, whole.row, whole.pix)
 
-    def buffers(self, total: int, step: int) -> int:
-        """How many buffers pieces of `step` bytes need: one when it is all, else two."""
+    def buffer_count(self, total: int, step: int) -> int:
+        """Return how many buffers pieces of `step` bytes need: one when that is all, else two."""
         return 1 if step >= total or not self.settings.double_buffer else 2
 
 

@@ -10,23 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from byoc.segment import Segment
-from byoc.vendor_templates.npu.functions import FUNCTIONS
-from byoc.vendor_templates.npu.graph import Graph
+from byoc.vendor_templates.npu.lowering.binary import binary
 from byoc.vendor_templates.npu.lowering.context import Lowering, Rule
-from byoc.vendor_templates.npu.lowering.moves import concat, permute, reshape
-from byoc.vendor_templates.npu.lowering.pairs import binary
-from byoc.vendor_templates.npu.lowering.pools import adaptive_pool, mean, pool
-from byoc.vendor_templates.npu.lowering.products import conv, matmul
+from byoc.vendor_templates.npu.lowering.data_movement import concat, permute, reshape
+from byoc.vendor_templates.npu.lowering.int8_graph import Graph
+from byoc.vendor_templates.npu.lowering.lookup_tables import unary
+from byoc.vendor_templates.npu.lowering.matrix_products import conv, matmul
+from byoc.vendor_templates.npu.lowering.pooling import adaptive_pool, mean, pool
 from byoc.vendor_templates.npu.lowering.quantisation import dequantize, quantize
-from byoc.vendor_templates.npu.lowering.tables import unary
+from byoc.vendor_templates.npu.lowering.table_functions import FUNCTIONS
 
 __all__ = ["lower"]
 
 
 def lower(segment: Segment) -> Graph:
-    """The int8 graph of a segment whose composites passed the checks of patterns.py.
+    """Return the int8 graph of a segment whose composites passed the checks of patterns.py.
 
-    Raises CompileError naming the op when something in it cannot be computed.
+    Raises:
+        CompileError: Something in it cannot be computed; the message names the op.
     """
     return Lowering(segment).run(_RULES)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Node, Segment
-from byoc.vendor_templates.npu.graph import Border, Graph, Permute
+from byoc.vendor_templates.npu.lowering.int8_graph import Border, Graph, Permute
 from byoc.vendor_templates.npu.lowering.values import (
     Layout,
     Params,
@@ -30,7 +30,17 @@ Rule: TypeAlias = "Callable[[Lowering, Node], Value]"
 
 
 class Lowering:
-    """One segment being lowered. values: id -> what it is; graph: what came of it so far."""
+    """One segment being lowered.
+
+    Args:
+        segment: The segment.
+
+    Attributes:
+        graph: The int8 graph so far.
+        values: Value id -> what it is by now.
+        fed: Inputs that were quantised already, by (value, scale, zero, dtype).
+        default: The layout of inputs.
+    """
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
@@ -41,7 +51,11 @@ class Lowering:
         self.default: Layout = "last" if layouts & {"NHWC", "NWC"} else "first"
 
     def run(self, rules: Mapping[str, Rule]) -> Graph:
-        """Lower the segment with a rule for each op. Raises CompileError naming the op."""
+        """Lower the segment with a rule for each op.
+
+        Raises:
+            CompileError: An op has no rule or cannot be computed; the message names it.
+        """
         for index, value in enumerate(self.segment.inputs):
             kind = self.segment.type(value)
             if kind.dtype in ("int8", "uint8"):
@@ -70,18 +84,18 @@ class Lowering:
     # -- values ---------------------------------------------------------------------------------
 
     def where(self, node: Node) -> str:
-        """How an error names an op."""
+        """Return how an error names an op."""
         name = node.source[0] if node.source else node.op
         return f"npu: op {name!r} of segment {self.segment.name!r}"
 
     def shape(self, value: int) -> Shape:
-        """Shape of a value of the segment."""
+        """Return the shape of a value of the segment."""
         return tuple(int(d) for d in self.segment.type(value).shape)
 
     def new(
         self, shape: Shape, layout: Layout, dtype: str, scale: float, zero: int, name: str
     ) -> Stored:
-        """A new tensor on the device."""
+        """Add a tensor on the device."""
         return Stored(self.graph.new(prod(shape), scale, zero, name), shape, layout, dtype)
 
     def border(
@@ -98,7 +112,11 @@ class Lowering:
         borders.append(Border(stored.tensor, argument, stored.shape, order, dtype, scale, zero))
 
     def value(self, node: Node, index: int) -> Value | Array:
-        """An op's input: what it is by now, or the array of a constant."""
+        """Return what an op's input is by now, or the array of a constant.
+
+        Raises:
+            CompileError: It is float and was not dequantised.
+        """
         value = node.inputs[index]
         if value in self.values:
             return self.values[value]
@@ -108,7 +126,7 @@ class Lowering:
         return constant
 
     def real(self, node: Node, index: int) -> Real:
-        """An op's input that has to be a dequantised tensor."""
+        """Return an op's input that has to be a dequantised tensor; raises CompileError else."""
         found = self.value(node, index)
         if not isinstance(found, Real):
             raise CompileError(
@@ -118,12 +136,12 @@ class Lowering:
         return found
 
     def constant(self, node: Node, index: int) -> Params | Array | None:
-        """An op's input when it is constant, else None."""
+        """Return an op's input when it is constant, else None."""
         found = self.value(node, index)
         return found if isinstance(found, (Params, np.ndarray)) else None
 
     def in_layout(self, stored: Stored, layout: Layout) -> Stored:
-        """The same values with memory in the given order; a Permute when the bytes differ."""
+        """Return the same values with memory in the given order; a Permute where bytes differ."""
         if stored.layout == layout:
             return stored
         rank = len(stored.shape)

@@ -7,9 +7,9 @@ import numpy as np
 from byoc.errors import CompileError
 from byoc.segment import Node
 from byoc.vendor_templates.npu.lowering.context import Lowering
-from byoc.vendor_templates.npu.lowering.tables import table_of
+from byoc.vendor_templates.npu.lowering.lookup_tables import table_of
+from byoc.vendor_templates.npu.lowering.numerics import quantize_array
 from byoc.vendor_templates.npu.lowering.values import Out, Params, Pending, Real, Stored, Value
-from byoc.vendor_templates.npu.numerics import quantize_array
 
 __all__ = ["dequantize", "quantize"]
 

@@ -44,7 +44,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Bytes on the device and how the logical shape lies in them."""
+    """Bytes on the device, and how the logical shape lies in them.
+
+    Args:
+        tensor: Id in the int8 graph.
+        shape: Logical shape.
+        layout: Where the channels lie: "first" (NCHW, permuted in memory) or "last".
+        dtype: "int8" or "uint8", as the model counts.
+    """
 
     tensor: int
     shape: Shape
@@ -76,7 +83,16 @@ class Params:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A float op waiting for its quantize; `finish(lo, hi, out)` puts it into the graph."""
+    """A float op waiting for its quantize.
+
+    Args:
+        finish: Puts the op into the graph, given what the quantize asks for.
+        shape: Logical shape of its result.
+        lo: Least real value, of a clamp after it.
+        hi: Largest real value.
+        add_bias: The same op with a bias, where it takes one.
+        node: The op, for messages.
+    """
 
     finish: Callable[[Out], Stored]
     shape: Shape
@@ -88,7 +104,16 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """What a quantize asks for: scale, zero point (device), dtype, clamp in steps."""
+    """What a quantize asks for.
+
+    Args:
+        scale: Real value of one step.
+        zero: Zero point as the device counts.
+        dtype: "int8" or "uint8".
+        lo: Least value, in steps.
+        hi: Largest value, in steps.
+        source: Name of the op, for messages.
+    """
 
     scale: float
     zero: int
@@ -102,14 +127,17 @@ Value: TypeAlias = Stored | Real | Params | Pending
 
 
 def order_of(rank: int, layout: Layout) -> tuple[int, ...]:
-    """Logical axes in the order of memory."""
+    """Return the logical axes in the order of memory."""
     if layout == "first" and rank >= 3:
         return (0, *range(2, rank), 1)
     return tuple(range(rank))
 
 
 def nhwc(shape: Shape, layout: Layout) -> tuple[int, int, int, int]:
-    """(n, h, w, c) of a logical shape of rank 3 (h = 1) or 4; lower ranks are rows of channels."""
+    """Return (n, h, w, c) of a logical shape of rank 3 (h = 1) or 4.
+
+    Lower ranks are rows of channels.
+    """
     if len(shape) < 3:
         return (1, 1, prod(shape[:-1]), shape[-1])
     dims = [shape[a] for a in order_of(len(shape), layout)]
@@ -119,7 +147,7 @@ def nhwc(shape: Shape, layout: Layout) -> tuple[int, int, int, int]:
 
 
 def pair_of(value: Any, one_d: bool = False) -> tuple[int, int]:
-    """An attribute of one or two numbers as (rows, columns)."""
+    """Return an attribute of one or two numbers as (rows, columns)."""
     items = [int(v) for v in (value if isinstance(value, (tuple, list)) else (value,))]
     if one_d:
         return (1, items[-1])
@@ -127,7 +155,7 @@ def pair_of(value: Any, one_d: bool = False) -> tuple[int, int]:
 
 
 def pads_of(padding: Any, dims: int) -> tuple[int, int]:
-    """Padding before, as (rows, columns)."""
+    """Return the padding before, as (rows, columns)."""
     items = [int(v) for v in (padding if isinstance(padding, (tuple, list)) else (padding,))]
     if dims == 1:
         return (0, items[0])

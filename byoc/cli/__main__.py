@@ -1,5 +1,0 @@
-"""``python -m byoc.cli``."""
-
-from byoc.cli import main
-
-main()
