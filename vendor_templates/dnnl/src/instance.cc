@@ -52,13 +52,16 @@ class Instance::Context {
     for (size_t slot = 0; slot < list.slots.size(); ++slot) {
       const Tensor& tensor = list.slots[slot];
       const Buffer& buffer = list.buffers[tensor.buffer];
-      if (buffer.place == Place::kArena) {
+      if (buffer.space == MemorySpace::kArena) {
         pointers_[slot] = static_cast<char*>(arena_.get()) + instance.arena_offsets_[tensor.buffer];
-      } else if (buffer.place == Place::kConstant) {
+      } else if (buffer.space == MemorySpace::kConstant) {
         pointers_[slot] = const_cast<void*>(buffer.data);
       } else {
-        borders_.push_back(
-            {static_cast<int>(slot), buffer.place == Place::kInput, buffer.index, nullptr, {}});
+        borders_.push_back({static_cast<int>(slot),
+                            buffer.space == MemorySpace::kInput,
+                            buffer.index,
+                            nullptr,
+                            {}});
       }
     }
     Bind(list);
@@ -165,7 +168,8 @@ Instance::Instance(StepList list) : list_(std::move(list)) {
       Lifetime& life = lifetimes[buffer];
       life.first = std::min(life.first, i);
       life.last = i;
-      if (list_.buffers[buffer].place == Place::kArena) life.size = list_.buffers[buffer].size;
+      if (list_.buffers[buffer].space == MemorySpace::kArena)
+        life.size = list_.buffers[buffer].size;
     });
   }
   for (size_t i = 0; i < list_.buffers.size(); ++i) {

@@ -27,10 +27,10 @@
 namespace byoc::onednn {
 
 /*! \brief Who owns the bytes of a buffer. */
-enum class Place : uint8_t { kArena, kInput, kOutput, kConstant };
+enum class MemorySpace : uint8_t { kArena, kInput, kOutput, kConstant };
 
 struct Buffer {
-  Place place = Place::kArena;
+  MemorySpace space = MemorySpace::kArena;
   int index = 0;                      // kInput, kOutput: position; kArena: unused
   int64_t size = 0;                   // bytes
   const void* data = nullptr;         // kConstant

@@ -64,8 +64,7 @@ Model::Model(Program program, std::vector<Constant> constants, int threads,
 
 std::shared_ptr<const Instance> Model::Build(const Bindings& bindings) const {
   ThreadCount threads(threads_);
-  Builder builder(program_, bindings, &constants_, threads_);
-  return std::make_shared<const Instance>(builder.Build());
+  return std::make_shared<const Instance>(BuildSteps(program_, bindings, constants_, threads_));
 }
 
 std::shared_ptr<const Instance> Model::Get(const Bindings& bindings) const {
@@ -177,7 +176,7 @@ std::vector<bool> Model::ConstantsInUse() const {
   for (const Step& step : list.steps) {
     step.ForEachSlot([&](int slot) {
       const Buffer& buffer = list.buffers[list.slots[slot].buffer];
-      if (buffer.place == Place::kConstant && buffer.index >= 0) used[buffer.index] = true;
+      if (buffer.space == MemorySpace::kConstant && buffer.index >= 0) used[buffer.index] = true;
     });
   }
   return used;

@@ -15,6 +15,8 @@
 
 namespace byoc::onednn {
 
+struct OpKind;  // ops/table.h
+
 enum class DType : uint8_t { kFloat32, kInt32, kInt64, kUInt8, kInt8, kBool };
 
 /*! \brief "float32". */
@@ -26,41 +28,6 @@ int64_t SizeOf(DType dtype);
 struct ValueType {
   std::vector<DimExpr> shape;
   DType dtype = DType::kFloat32;
-};
-
-enum class OpKind : uint8_t {
-  kConvolution,
-  kDeconvolution,
-  kMatmul,
-  kAttention,
-  kPooling,
-  kGlobalPooling,
-  kEltwise,
-  kBinary,
-  kConcat,
-  kSplit,
-  kSoftmax,
-  kLayerNorm,
-  kGroupNorm,
-  kRmsNorm,
-  kBatchNorm,
-  kLrn,
-  kReduction,
-  kResize,
-  kTranspose,
-  kReshape,
-  kSlice,
-  kPad,
-  kBroadcast,
-  kWhere,
-  kCast,
-  kGather,
-  kQConvolution,
-  kQMatmul,
-  kQAdd,
-  kQuantize,
-  kDequantize,
-  kRequantize,
 };
 
 /*! \brief Attributes of an op, read by name and type; a missing or mistyped one is an error. */
@@ -96,8 +63,7 @@ struct PostOp {
 };
 
 struct Op {
-  OpKind kind;
-  std::string name;  // the kind as the program spells it
+  const OpKind* kind = nullptr;  ///< never null in a program that was read
   std::vector<int> inputs, outputs;
   Attrs attrs;
   std::vector<PostOp> post;

@@ -10,38 +10,9 @@
 
 #include "../builder.h"
 #include "../error.h"
+#include "table.h"
 
 namespace byoc::onednn {
-
-void BuildConvolution(Builder& b, const Op& op);
-void BuildDeconvolution(Builder& b, const Op& op);
-void BuildMatmul(Builder& b, const Op& op);
-void BuildAttention(Builder& b, const Op& op);
-void BuildPooling(Builder& b, const Op& op);
-void BuildGlobalPooling(Builder& b, const Op& op);
-void BuildLrn(Builder& b, const Op& op);
-void BuildEltwise(Builder& b, const Op& op);
-void BuildBinary(Builder& b, const Op& op);
-void BuildConcat(Builder& b, const Op& op);
-void BuildSplit(Builder& b, const Op& op);
-void BuildSoftmax(Builder& b, const Op& op);
-void BuildLayerNorm(Builder& b, const Op& op);  // and rms_norm
-void BuildGroupNorm(Builder& b, const Op& op);
-void BuildBatchNorm(Builder& b, const Op& op);
-void BuildReduction(Builder& b, const Op& op);
-void BuildResize(Builder& b, const Op& op);
-void BuildTranspose(Builder& b, const Op& op);
-void BuildReshape(Builder& b, const Op& op);
-void BuildSlice(Builder& b, const Op& op);
-void BuildPad(Builder& b, const Op& op);
-void BuildBroadcast(Builder& b, const Op& op);
-void BuildWhere(Builder& b, const Op& op);
-void BuildCast(Builder& b, const Op& op);
-void BuildGather(Builder& b, const Op& op);
-void BuildQConvolution(Builder& b, const Op& op);
-void BuildQMatmul(Builder& b, const Op& op);
-void BuildQAdd(Builder& b, const Op& op);
-void BuildRegrid(Builder& b, const Op& op);  // quantize, dequantize, requantize
 
 /*! \brief Strides, dilations, padding and groups of a convolution. */
 struct Geometry {

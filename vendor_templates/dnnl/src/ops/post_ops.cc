@@ -35,7 +35,7 @@ std::optional<Tensor> Reshaped(const Tensor& tensor, const Dims& shape) {
 
 Fusion::Fusion(Builder& b, const Op& op, size_t count, const Dims& shape, bool allow_sum)
     : count_(count), attr_(BaseAttr()) {
-  if (b.bf16()) attr_.set_fpmath_mode(dnnl::fpmath_mode::bf16);
+  if (b.bf16) attr_.set_fpmath_mode(dnnl::fpmath_mode::bf16);
   dnnl::post_ops ops;
   for (size_t i = 0; i < count && possible_; ++i) {
     const PostOp& post = op.post[i];
@@ -54,12 +54,13 @@ Fusion::Fusion(Builder& b, const Op& op, size_t count, const Dims& shape, bool a
 bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Dims& shape,
                           bool allow_sum, dnnl::post_ops* ops, int position) {
   std::optional<dnnl::algorithm> alg = ToOneDnn(FindBinary(post.alg));
-  if (!alg || b.Type(post.value) != DType::kFloat32) return false;
+  if (!alg || b.values.Type(post.value) != DType::kFloat32) return false;
   int result = op.outputs[0];
-  const Dims& value_shape = b.Shape(post.value);
-  bool full = value_shape == b.Shape(result);
-  if (allow_sum && full && post.alg == "add" && sum_value_ < 0 && !b.HasPlace(result) &&
-      b.MayOverwrite(post.value, b.Get(post.value))) {
+  const Dims& value_shape = b.values.Shape(post.value);
+  bool full = value_shape == b.values.Shape(result);
+  if (allow_sum && full && post.alg == "add" && sum_value_ < 0 &&
+      !b.placement.MayHaveDestination(result) &&
+      b.placement.MayOverwrite(post.value, b.placement.Get(post.value))) {
     ops->append_sum();
     sum_value_ = post.value;
     detail_ += "+sum";
@@ -67,7 +68,7 @@ bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Di
   }
   Dims seen = shape;
   if (!full) {
-    seen = Extended(value_shape, b.Rank(result));
+    seen = Extended(value_shape, b.values.Rank(result));
     if (shape.size() != seen.size()) {  // leading dims of the result were joined: only rows fit
       if (!std::all_of(seen.begin(), seen.end() - 1, [](int64_t d) { return d == 1; })) {
         return false;
@@ -84,8 +85,8 @@ bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Di
 }
 
 Tensor Fusion::SumTarget(Builder& b, const Desc& dst) const {
-  if (b.Shape(sum_value_) == dst.get_dims()) return b.As(sum_value_, dst);
-  return b.As(*Reshaped(b.Plain(sum_value_), dst.get_dims()), dst);
+  if (b.values.Shape(sum_value_) == dst.get_dims()) return b.placement.As(sum_value_, dst);
+  return b.placement.As(*Reshaped(b.placement.Plain(sum_value_), dst.get_dims()), dst);
 }
 
 void Fusion::AddArgs(Builder& b, const dnnl::primitive_desc_base& pd,
@@ -93,10 +94,11 @@ void Fusion::AddArgs(Builder& b, const dnnl::primitive_desc_base& pd,
   for (const Operand& operand : operands_) {
     int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(operand.position) | DNNL_ARG_SRC_1;
     Desc want = pd.query_md(dnnl::query::exec_arg_md, id);
-    if (b.Shape(operand.value) == operand.shape) {
-      args->push_back({id, b.As(operand.value, want)});
+    if (b.values.Shape(operand.value) == operand.shape) {
+      args->push_back({id, b.placement.As(operand.value, want)});
     } else {
-      args->push_back({id, b.As(*Reshaped(b.Plain(operand.value), operand.shape), want)});
+      args->push_back(
+          {id, b.placement.As(*Reshaped(b.placement.Plain(operand.value), operand.shape), want)});
     }
   }
 }
@@ -109,15 +111,15 @@ void ApplyPostOps(Builder& b, const Op& op, size_t first) {
       ApplyBinary(b, post.alg, y, post.value, y, nullptr);
       continue;
     }
-    Tensor x = b.Get(y);
-    if (b.MayUpdate(y)) {
+    Tensor x = b.placement.Get(y);
+    if (b.placement.MayUpdate(y)) {
       ApplyEltwise(b, post.alg, post.alpha, post.beta, x, x);
       continue;
     }
-    if (!IsDense(x.desc)) x = b.Plain(y);
-    Tensor target = b.Result(y, x.desc);
+    if (!IsDense(x.desc)) x = b.placement.Plain(y);
+    Tensor target = b.placement.Result(y, x.desc);
     ApplyEltwise(b, post.alg, post.alpha, post.beta, x, target);
-    b.Set(y, target);
+    b.placement.Set(y, target);
   }
 }
 

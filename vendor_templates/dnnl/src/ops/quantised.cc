@@ -31,7 +31,7 @@ bool IsByte(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kUInt
 
 void ExpectBytes(const Builder& b, const std::vector<int>& values) {
   for (int value : values) {
-    Expect(IsByte(b.Type(value)), "operand is ", ToString(b.Type(value)),
+    Expect(IsByte(b.values.Type(value)), "operand is ", ToString(b.values.Type(value)),
            ", expected int8 or uint8");
   }
 }
@@ -54,7 +54,7 @@ Grid ReadGrid(const Op& op, const std::string& scale, const std::string& zero) {
 template <typename T>
 Tensor Single(Builder& b, DType dtype, T number) {
   void* data = nullptr;
-  Tensor tensor = b.NewConstant(PlainDesc({1}, dtype), dtype, &data);
+  Tensor tensor = b.placement.NewConstant(PlainDesc({1}, dtype), dtype, &data);
   *static_cast<T*>(data) = number;
   return tensor;
 }
@@ -65,11 +65,11 @@ class Chain {
   /*! \param shape The result's, as the primitive sees it. */
   Chain(Builder& b, const Op& op, const Dims& shape, bool allow_sum) : attr_(BaseAttr()) {
     int y = op.outputs[0];
-    bytes_ = IsByte(b.Type(y));
+    bytes_ = IsByte(b.values.Type(y));
     if (bytes_) grid_ = ReadGrid(op, "y_scale", "y_zero");
     for (size_t i = 0; i < op.post.size(); ++i) {
       bool last = i + 1 == op.post.size();
-      if (last && bytes_ && IsSaturation(op.post[i], b.Type(y))) break;
+      if (last && bytes_ && IsSaturation(op.post[i], b.values.Type(y))) break;
       Append(b, op, op.post[i], shape, allow_sum);
     }
     if (!bytes_ || b_ != 0 || a_ <= 0) Flush();
@@ -94,17 +94,19 @@ class Chain {
   }
 
   Tensor SumTarget(Builder& b, const Desc& dst) const {
-    if (b.Shape(sum_value_) == dst.get_dims()) return b.As(sum_value_, dst);
-    return b.As(*Reshaped(b.Plain(sum_value_), dst.get_dims()), dst);
+    if (b.values.Shape(sum_value_) == dst.get_dims()) return b.placement.As(sum_value_, dst);
+    return b.placement.As(*Reshaped(b.placement.Plain(sum_value_), dst.get_dims()), dst);
   }
 
   void AddArgs(Builder& b, const dnnl::primitive_desc_base& pd, std::vector<Arg>* args) const {
     for (const Operand& operand : operands_) {
       int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(operand.position) | DNNL_ARG_SRC_1;
       Desc want = pd.query_md(dnnl::query::exec_arg_md, id);
-      bool same = b.Shape(operand.value) == operand.shape;
-      args->push_back({id, same ? b.As(operand.value, want)
-                                : b.As(*Reshaped(b.Plain(operand.value), operand.shape), want)});
+      bool same = b.values.Shape(operand.value) == operand.shape;
+      args->push_back(
+          {id, same ? b.placement.As(operand.value, want)
+                    : b.placement.As(*Reshaped(b.placement.Plain(operand.value), operand.shape),
+                                     want)});
     }
     if (grid_.scale != 1) {
       args->push_back(
@@ -165,13 +167,14 @@ class Chain {
   void AppendBinary(Builder& b, const Op& op, const PostOp& post, const Dims& shape,
                     bool allow_sum) {
     int y = op.outputs[0];
-    DType dtype = b.Type(post.value);
-    bool bytes = IsByte(dtype), full = b.Shape(post.value) == b.Shape(y);
+    DType dtype = b.values.Type(post.value);
+    bool bytes = IsByte(dtype), full = b.values.Shape(post.value) == b.values.Shape(y);
     Expect(bytes || dtype == DType::kFloat32, "post-op operand is ", ToString(dtype));
     Expect(!bytes || (post.alg == "add" && full), "int8 post-op operands are added in full only");
     detail_ += "+" + post.alg;
-    if (bytes && allow_sum && !has_sum() && dtype == b.Type(y) && !b.HasPlace(y) &&
-        b.MayOverwrite(post.value, b.Get(post.value))) {
+    if (bytes && allow_sum && !has_sum() && dtype == b.values.Type(y) &&
+        !b.placement.MayHaveDestination(y) &&
+        b.placement.MayOverwrite(post.value, b.placement.Get(post.value))) {
       Linear(1, -static_cast<float>(post.zero) * post.scale);
       Flush();
       ops_.append_sum(post.scale);
@@ -183,7 +186,7 @@ class Chain {
     Flush();
     std::optional<dnnl::algorithm> alg = ToOneDnn(FindBinary(post.alg));
     Expect(alg.has_value(), "post-op '", post.alg, "' cannot be fused");
-    Dims seen = full ? shape : b.Shape(post.value);
+    Dims seen = full ? shape : b.values.Shape(post.value);
     if (!full) {
       Expect(seen.size() <= shape.size() || Volume(seen) == seen.back(), "post-op operand ",
              ToString(seen), " does not fit ", ToString(shape));
@@ -213,7 +216,7 @@ template <typename PrimitiveDesc, typename Make>
 void EmitProduct(Builder& b, const Op& op, const Tensor& x, const Tensor& weight,
                  const Dims& result, int mask, const Desc& any, const Make& make) {
   int y = op.outputs[0];
-  int64_t scales = Volume(b.Shape(op.inputs[2]));
+  int64_t scales = Volume(b.values.Shape(op.inputs[2]));
   int x_zero = static_cast<int>(op.attrs.Int("x_zero"));
   std::optional<Chain> chain;
   PrimitiveDesc pd;
@@ -234,8 +237,8 @@ void EmitProduct(Builder& b, const Op& op, const Tensor& x, const Tensor& weight
   std::optional<Tensor> dst;
   if (chain->has_sum()) {
     dst = chain->SumTarget(b, pd.dst_desc());
-  } else if (result == b.Shape(y)) {
-    if (std::optional<Tensor> placed = b.Placed(y, pd.dst_desc())) {
+  } else if (result == b.values.Shape(y)) {
+    if (std::optional<Tensor> placed = b.placement.Destination(y, pd.dst_desc())) {
       PrimitiveDesc into = make(placed->desc, chain->attr());
       if (into && Grade(into.impl_info_str()) == Grade(pd.impl_info_str())) {
         pd = into;
@@ -243,14 +246,14 @@ void EmitProduct(Builder& b, const Op& op, const Tensor& x, const Tensor& weight
       }
     }
   }
-  if (!dst) dst = b.Fresh(pd.dst_desc(), b.Type(y));
-  std::vector<Arg> args = {
-      {DNNL_ARG_SRC, b.As(x, pd.src_desc())},
-      {DNNL_ARG_WEIGHTS, b.Packed(weight, pd.weights_desc())},
-      {DNNL_ARG_DST, *dst},
-      {DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS, *Reshaped(b.Plain(op.inputs[2]), {scales})}};
+  if (!dst) dst = b.placement.Fresh(pd.dst_desc(), b.values.Type(y));
+  std::vector<Arg> args = {{DNNL_ARG_SRC, b.placement.As(x, pd.src_desc())},
+                           {DNNL_ARG_WEIGHTS, b.placement.Packed(weight, pd.weights_desc())},
+                           {DNNL_ARG_DST, *dst},
+                           {DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS,
+                            *Reshaped(b.placement.Plain(op.inputs[2]), {scales})}};
   if (op.inputs.size() > 3) {
-    Tensor bias = b.Plain(op.inputs[3]);
+    Tensor bias = b.placement.Plain(op.inputs[3]);
     args.push_back({DNNL_ARG_BIAS, *Reshaped(bias, pd.bias_desc().get_dims())});
   }
   if (x_zero != 0) {
@@ -258,25 +261,27 @@ void EmitProduct(Builder& b, const Op& op, const Tensor& x, const Tensor& weight
                     Single(b, DType::kInt32, static_cast<int32_t>(x_zero))});
   }
   chain->AddArgs(b, pd, &args);
-  b.Add(pd, args, Describe(pd.src_desc()) + " -> " + Describe(pd.dst_desc()) + chain->detail());
-  b.Set(y, *Reshaped(*dst, b.Shape(y)));
+  b.steps.Add(pd, args,
+              Describe(pd.src_desc()) + " -> " + Describe(pd.dst_desc()) + chain->detail());
+  b.placement.Set(y, *Reshaped(*dst, b.values.Shape(y)));
 }
 
 /*! \brief Checks common to products; the number of output channels is `channels`. */
 void CheckProduct(const Builder& b, const Op& op, int64_t channels) {
   ExpectBytes(b, {op.inputs[0]});
-  Expect(b.Type(op.inputs[1]) == DType::kInt8, "weights are ", ToString(b.Type(op.inputs[1])),
-         ", expected int8");
-  Expect(b.IsConstant(b.Get(op.inputs[1])), "weights must be constant");
-  DType result = b.Type(op.outputs[0]);
+  Expect(b.values.Type(op.inputs[1]) == DType::kInt8, "weights are ",
+         ToString(b.values.Type(op.inputs[1])), ", expected int8");
+  Expect(b.steps.IsConstant(b.placement.Get(op.inputs[1])), "weights must be constant");
+  DType result = b.values.Type(op.outputs[0]);
   Expect(IsByte(result) || result == DType::kFloat32, "result is ", ToString(result));
-  int64_t scales = Volume(b.Shape(op.inputs[2]));
-  Expect(b.Type(op.inputs[2]) == DType::kFloat32 && (scales == 1 || scales == channels),
+  int64_t scales = Volume(b.values.Shape(op.inputs[2]));
+  Expect(b.values.Type(op.inputs[2]) == DType::kFloat32 && (scales == 1 || scales == channels),
          "expected 1 or ", channels, " float32 scales, found ", scales);
   if (op.inputs.size() > 3) {
-    Expect(b.Type(op.inputs[3]) == DType::kFloat32 && Volume(b.Shape(op.inputs[3])) == channels,
+    Expect(b.values.Type(op.inputs[3]) == DType::kFloat32 &&
+               Volume(b.values.Shape(op.inputs[3])) == channels,
            "expected a float32 bias of ", channels, " elements, found ",
-           ToString(b.Shape(op.inputs[3])));
+           ToString(b.values.Shape(op.inputs[3])));
   }
 }
 
@@ -311,131 +316,39 @@ Kernel LookUp(const LoopNest<2>& nest, const std::array<uint8_t, 256>& table) {
   };
 }
 
-}  // namespace
-
-void BuildQConvolution(Builder& b, const Op& op) {
-  int x = op.inputs[0], y = op.outputs[0], rank = b.Rank(x);
-  Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
-  Expect(b.Rank(op.inputs[1]) == rank && b.Rank(y) == rank,
-         "input, weight and output must have the same rank");
-  CheckProduct(b, op, b.Shape(op.inputs[1])[0]);
-  Geometry g = ReadGeometry(b, op);
-  Tensor weight = Grouped(b, op.inputs[1], g.groups);
-  Desc src = AnyDesc(b.Shape(x), b.Type(x));
-  Desc weights = AnyDesc(weight.desc.get_dims(), DType::kInt8);
-  Desc bias;
-  if (op.inputs.size() > 3) bias = PlainDesc({b.Shape(y)[1]}, DType::kFloat32);
-  using PrimitiveDesc = dnnl::convolution_forward::primitive_desc;
-  auto make = [&](const Desc& dst, const dnnl::primitive_attr& attr) {
-    return PrimitiveDesc(Engine(), dnnl::prop_kind::forward_inference,
-                         dnnl::algorithm::convolution_direct, src, weights, bias, dst, g.strides,
-                         g.dilations, g.begin, g.end, attr, /*allow_empty=*/true);
-  };
-  EmitProduct<PrimitiveDesc>(b, op, b.Get(x), weight, b.Shape(y), g.groups > 1 ? 3 : 1,
-                             AnyDesc(b.Shape(y), b.Type(y)), make);
-}
-
-void BuildQMatmul(Builder& b, const Op& op) {
+/// An element-wise change of how reals are stored; bytes stand for reals by their quant params.
+void BuildConversion(Builder& b, const Op& op, bool from_bytes, bool to_bytes) {
   int value = op.inputs[0], y = op.outputs[0];
-  Dims shape = b.Shape(value), weights = b.Shape(op.inputs[1]);
-  Expect(shape.size() >= 2 && weights.size() == 2 && shape.back() == weights[0],
-         "operands do not fit: ", ToString(shape), " x ", ToString(weights));
-  int64_t k = shape.back(), n = weights[1];
-  Dims result = shape;
-  result.back() = n;
-  ExpectShape(b.Shape(y), result);
-  CheckProduct(b, op, n);
-  // One product of many rows, unless a post-op's operand can only be seen with the batch dims.
-  bool rows_only = std::all_of(op.post.begin(), op.post.end(), [&](const PostOp& post) {
-    if (!post.is_binary || b.Shape(post.value) == result) return true;
-    const Dims& own = b.Shape(post.value);
-    return own.empty() || Volume(own) == own.back();
-  });
-  size_t rank = rows_only ? 2 : shape.size();
-  Dims seen = rows_only ? Dims{Volume(shape) / k, k} : shape;
-  Dims product = seen, last(rank, 1), wide(rank, 1);
-  product.back() = last.back() = n;
-  wide[rank - 2] = k;
-  wide[rank - 1] = n;
-  Tensor x = *Reshaped(b.Plain(value), seen);
-  Tensor weight = *Reshaped(b.Plain(op.inputs[1]), wide);
-  Desc bias;
-  if (op.inputs.size() > 3) bias = PlainDesc(last, DType::kFloat32);
-  using PrimitiveDesc = dnnl::matmul::primitive_desc;
-  Desc any = AnyDesc(wide, DType::kInt8);
-  auto make = [&](const Desc& dst, const dnnl::primitive_attr& attr) {
-    return op.inputs.size() > 3
-               ? PrimitiveDesc(Engine(), x.desc, any, bias, dst, attr, /*allow_empty=*/true)
-               : PrimitiveDesc(Engine(), x.desc, any, dst, attr, /*allow_empty=*/true);
-  };
-  EmitProduct<PrimitiveDesc>(b, op, x, weight, product, 1 << (rank - 1),
-                             PlainDesc(product, b.Type(y)), make);
-}
-
-void BuildQAdd(Builder& b, const Op& op) {
-  int left = op.inputs[0], right = op.inputs[1], y = op.outputs[0];
-  ExpectBytes(b, {left, right, y});
-  ExpectShape(b.Shape(y), b.Shape(left));
-  ExpectShape(b.Shape(y), b.Shape(right));
-  Grid a = ReadGrid(op, "a_scale", "a_zero"), c = ReadGrid(op, "b_scale", "b_zero");
-  Op sum = op;  // the zero points of both operands come first, as one shift
-  PostOp shift;
-  shift.alg = "linear";
-  shift.alpha = 1;
-  shift.beta = -(a.scale * static_cast<float>(a.zero) + c.scale * static_cast<float>(c.zero));
-  sum.post.insert(sum.post.begin(), shift);
-  Chain chain(b, sum, b.Shape(y), /*allow_sum=*/false);
-  chain.Finish(/*by_attribute=*/false);
-  chain.attr().set_scales_mask(DNNL_ARG_SRC_0, 0);
-  chain.attr().set_scales_mask(DNNL_ARG_SRC_1, 0);
-  Desc layout = DenseAs(b.Get(left).desc, b.Type(left));
-  Desc other = DenseAs(layout, b.Type(right)), result = DenseAs(layout, b.Type(y));
-  dnnl::binary::primitive_desc pd(Engine(), dnnl::algorithm::binary_add, layout, other, result,
-                                  chain.attr(), /*allow_empty=*/true);
-  Expect(static_cast<bool>(pd), "oneDNN has no implementation for these shapes and attributes");
-  Tensor target = b.Result(y, result);
-  std::vector<Arg> args = {
-      {DNNL_ARG_SRC_0, b.As(left, layout)},
-      {DNNL_ARG_SRC_1, b.As(right, other)},
-      {DNNL_ARG_DST, target},
-      {DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC_0, Single(b, DType::kFloat32, a.scale)},
-      {DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC_1, Single(b, DType::kFloat32, c.scale)}};
-  chain.AddArgs(b, pd, &args);
-  b.Add(pd, args, Describe(layout) + chain.detail());
-  b.Set(y, target);
-}
-
-void BuildRegrid(Builder& b, const Op& op) {
-  int value = op.inputs[0], y = op.outputs[0];
-  ExpectShape(b.Shape(y), b.Shape(value));
-  bool from_bytes = op.kind != OpKind::kQuantize, to_bytes = op.kind != OpKind::kDequantize;
+  ExpectShape(b.values.Shape(y), b.values.Shape(value));
   for (auto [checked, bytes] : {std::pair(value, from_bytes), std::pair(y, to_bytes)}) {
-    Expect(bytes ? IsByte(b.Type(checked)) : b.Type(checked) == DType::kFloat32, "operand is ",
-           ToString(b.Type(checked)), ", expected ", bytes ? "int8 or uint8" : "float32");
+    Expect(bytes ? IsByte(b.values.Type(checked)) : b.values.Type(checked) == DType::kFloat32,
+           "operand is ", ToString(b.values.Type(checked)), ", expected ",
+           bytes ? "int8 or uint8" : "float32");
   }
-  bool both = op.kind == OpKind::kRequantize;
+  bool both = from_bytes && to_bytes;
   Grid from, to;
   if (from_bytes) from = ReadGrid(op, both ? "x_scale" : "scale", both ? "x_zero" : "zero");
   if (to_bytes) to = ReadGrid(op, "scale", "zero");
 
   // As it lies, by loops of ours: oneDNN's reorder forgets the zero point in some layouts (s8 acdb
   // to f32 abcd of 64 channels, in 3.2).
-  Tensor x = b.Strided(value);
-  Tensor target = b.Result(y, DenseAs(x.desc, b.Type(y)));
+  Tensor x = b.placement.Strided(value);
+  Tensor target = b.placement.Result(y, DenseAs(x.desc, b.values.Type(y)));
   Dims from_strides = x.desc.get_strides(), to_strides = target.desc.get_strides();
-  std::vector<size_t> order(b.Rank(y));
+  std::vector<size_t> order(b.values.Rank(y));
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t d, size_t e) { return to_strides[d] > to_strides[e]; });
   Dims shape;
   std::array<Dims, 2> strides;
   for (size_t d : order) {
-    shape.push_back(b.Shape(y)[d]);
+    shape.push_back(b.values.Shape(y)[d]);
     strides[0].push_back(from_strides[d]);
     strides[1].push_back(to_strides[d]);
   }
   LoopNest<2> nest = Collapse<2>(shape, strides);
-  bool in_signed = b.Type(value) == DType::kInt8, out_signed = b.Type(y) == DType::kInt8;
+  bool in_signed = b.values.Type(value) == DType::kInt8,
+       out_signed = b.values.Type(y) == DType::kInt8;
   Kernel kernel;
   if (both) {
     kernel = LookUp(nest, RegridTable(from, in_signed, to, out_signed));
@@ -458,8 +371,115 @@ void BuildRegrid(Builder& b, const Op& op) {
       });
     };
   }
-  b.Add("byoc:" + op.name, {x, target}, kernel, Describe(target.desc));
-  b.Set(y, target);
+  b.steps.Add(std::string("byoc:") + op.kind->name, {x, target}, kernel, Describe(target.desc));
+  b.placement.Set(y, target);
+}
+
+}  // namespace
+
+void BuildQConvolution(Builder& b, const Op& op) {
+  int x = op.inputs[0], y = op.outputs[0], rank = b.values.Rank(x);
+  Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
+  Expect(b.values.Rank(op.inputs[1]) == rank && b.values.Rank(y) == rank,
+         "input, weight and output must have the same rank");
+  CheckProduct(b, op, b.values.Shape(op.inputs[1])[0]);
+  Geometry g = ReadGeometry(b, op);
+  Tensor weight = Grouped(b, op.inputs[1], g.groups);
+  Desc src = AnyDesc(b.values.Shape(x), b.values.Type(x));
+  Desc weights = AnyDesc(weight.desc.get_dims(), DType::kInt8);
+  Desc bias;
+  if (op.inputs.size() > 3) bias = PlainDesc({b.values.Shape(y)[1]}, DType::kFloat32);
+  using PrimitiveDesc = dnnl::convolution_forward::primitive_desc;
+  auto make = [&](const Desc& dst, const dnnl::primitive_attr& attr) {
+    return PrimitiveDesc(Engine(), dnnl::prop_kind::forward_inference,
+                         dnnl::algorithm::convolution_direct, src, weights, bias, dst, g.strides,
+                         g.dilations, g.begin, g.end, attr, /*allow_empty=*/true);
+  };
+  EmitProduct<PrimitiveDesc>(b, op, b.placement.Get(x), weight, b.values.Shape(y),
+                             g.groups > 1 ? 3 : 1, AnyDesc(b.values.Shape(y), b.values.Type(y)),
+                             make);
+}
+
+void BuildQMatmul(Builder& b, const Op& op) {
+  int value = op.inputs[0], y = op.outputs[0];
+  Dims shape = b.values.Shape(value), weights = b.values.Shape(op.inputs[1]);
+  Expect(shape.size() >= 2 && weights.size() == 2 && shape.back() == weights[0],
+         "operands do not fit: ", ToString(shape), " x ", ToString(weights));
+  int64_t k = shape.back(), n = weights[1];
+  Dims result = shape;
+  result.back() = n;
+  ExpectShape(b.values.Shape(y), result);
+  CheckProduct(b, op, n);
+  // One product of many rows, unless a post-op's operand can only be seen with the batch dims.
+  bool rows_only = std::all_of(op.post.begin(), op.post.end(), [&](const PostOp& post) {
+    if (!post.is_binary || b.values.Shape(post.value) == result) return true;
+    const Dims& own = b.values.Shape(post.value);
+    return own.empty() || Volume(own) == own.back();
+  });
+  size_t rank = rows_only ? 2 : shape.size();
+  Dims seen = rows_only ? Dims{Volume(shape) / k, k} : shape;
+  Dims product = seen, last(rank, 1), wide(rank, 1);
+  product.back() = last.back() = n;
+  wide[rank - 2] = k;
+  wide[rank - 1] = n;
+  Tensor x = *Reshaped(b.placement.Plain(value), seen);
+  Tensor weight = *Reshaped(b.placement.Plain(op.inputs[1]), wide);
+  Desc bias;
+  if (op.inputs.size() > 3) bias = PlainDesc(last, DType::kFloat32);
+  using PrimitiveDesc = dnnl::matmul::primitive_desc;
+  Desc any = AnyDesc(wide, DType::kInt8);
+  auto make = [&](const Desc& dst, const dnnl::primitive_attr& attr) {
+    return op.inputs.size() > 3
+               ? PrimitiveDesc(Engine(), x.desc, any, bias, dst, attr, /*allow_empty=*/true)
+               : PrimitiveDesc(Engine(), x.desc, any, dst, attr, /*allow_empty=*/true);
+  };
+  EmitProduct<PrimitiveDesc>(b, op, x, weight, product, 1 << (rank - 1),
+                             PlainDesc(product, b.values.Type(y)), make);
+}
+
+void BuildQAdd(Builder& b, const Op& op) {
+  int left = op.inputs[0], right = op.inputs[1], y = op.outputs[0];
+  ExpectBytes(b, {left, right, y});
+  ExpectShape(b.values.Shape(y), b.values.Shape(left));
+  ExpectShape(b.values.Shape(y), b.values.Shape(right));
+  Grid a = ReadGrid(op, "a_scale", "a_zero"), c = ReadGrid(op, "b_scale", "b_zero");
+  Op sum = op;  // the zero points of both operands come first, as one shift
+  PostOp shift;
+  shift.alg = "linear";
+  shift.alpha = 1;
+  shift.beta = -(a.scale * static_cast<float>(a.zero) + c.scale * static_cast<float>(c.zero));
+  sum.post.insert(sum.post.begin(), shift);
+  Chain chain(b, sum, b.values.Shape(y), /*allow_sum=*/false);
+  chain.Finish(/*by_attribute=*/false);
+  chain.attr().set_scales_mask(DNNL_ARG_SRC_0, 0);
+  chain.attr().set_scales_mask(DNNL_ARG_SRC_1, 0);
+  Desc layout = DenseAs(b.placement.Get(left).desc, b.values.Type(left));
+  Desc other = DenseAs(layout, b.values.Type(right)), result = DenseAs(layout, b.values.Type(y));
+  dnnl::binary::primitive_desc pd(Engine(), dnnl::algorithm::binary_add, layout, other, result,
+                                  chain.attr(), /*allow_empty=*/true);
+  Expect(static_cast<bool>(pd), "oneDNN has no implementation for these shapes and attributes");
+  Tensor target = b.placement.Result(y, result);
+  std::vector<Arg> args = {
+      {DNNL_ARG_SRC_0, b.placement.As(left, layout)},
+      {DNNL_ARG_SRC_1, b.placement.As(right, other)},
+      {DNNL_ARG_DST, target},
+      {DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC_0, Single(b, DType::kFloat32, a.scale)},
+      {DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC_1, Single(b, DType::kFloat32, c.scale)}};
+  chain.AddArgs(b, pd, &args);
+  b.steps.Add(pd, args, Describe(layout) + chain.detail());
+  b.placement.Set(y, target);
+}
+
+void BuildQuantize(Builder& b, const Op& op) {
+  BuildConversion(b, op, /*from_bytes=*/false, /*to_bytes=*/true);
+}
+
+void BuildDequantize(Builder& b, const Op& op) {
+  BuildConversion(b, op, /*from_bytes=*/true, /*to_bytes=*/false);
+}
+
+void BuildRequantize(Builder& b, const Op& op) {
+  BuildConversion(b, op, /*from_bytes=*/true, /*to_bytes=*/true);
 }
 
 }  // namespace byoc::onednn
