@@ -213,6 +213,18 @@ def test_residual_add_and_relu_are_part_of_the_convolution():
     assert found[2]["detail"].endswith("+sum+relu")
 
 
+@pytest.mark.parametrize("alg", ["tanh", "exp", "relu"])
+@pytest.mark.parametrize("constant", [True, False])
+def test_post_ops_of_a_batch_norm_are_applied_once(alg, constant):
+    w = Writer()
+    x = w.input(1, 8, 5, 5)
+    stats = [w.positive(8), w.weight(8), w.weight(8), w.positive(8)]
+    if not constant:
+        stats[0] = w.eltwise(stats[0], "abs")
+    post = {"post": "eltwise", "alg": alg, "alpha": 0.0, "beta": 0.0}
+    check(w.finish(w.op("batch_norm", [x, *stats], w.shape(x), [post], eps=1e-5)))
+
+
 def test_layouts_travel_between_convolutions():
     w = Writer()
     x = w.conv(w.input(1, 32, 8, 8), 64)
