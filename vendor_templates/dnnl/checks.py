@@ -28,7 +28,6 @@ __all__ = [
     "first",
     "is_static",
     "normal_axes",
-    "plural",
 ]
 
 MAX_RANK = 6
@@ -57,11 +56,6 @@ Check = Callable[[Node, Tensors], Reject | None]
 def first(*answers: Reject | None) -> Reject | None:
     """The first refusal, or None."""
     return next((a for a in answers if a is not None), None)
-
-
-def plural(count: int, noun: str) -> str:
-    """``plural(1, "dimension")`` is "1 dimension", ``plural(2, …)`` is "2 dimensions"."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def check_tensors(node: Node, tensors: Tensors) -> Reject | None:

@@ -11,12 +11,12 @@ dim is that bare name, so `bind` rewrites every other input dim into one::
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from byoc.segment import Dim
 
-__all__ = ["bind", "canonical", "evaluate", "is_legal", "same_shape", "variables"]
+__all__ = ["bind", "canonical", "evaluate", "is_legal", "variables"]
 
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod)
 _FUNCTIONS = ("max", "min")
@@ -58,11 +58,6 @@ def canonical(dim: Dim) -> Dim:
     if tree is None:
         raise ValueError(f"dimension {dim!r} is not an expression over + - * // % max min")
     return tree.value if isinstance(tree, ast.Constant) else ast.unparse(tree)  # type: ignore[return-value]
-
-
-def same_shape(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
-    """True when two shapes are equal whatever the variables are (both canonical)."""
-    return tuple(a) == tuple(b)
 
 
 def variables(dim: Dim) -> frozenset[str]:

@@ -18,14 +18,14 @@ import numpy as np
 
 from byoc.segment import Array, Dim, TensorType
 
-__all__ = ["Graph", "Op", "Post"]
+__all__ = ["Graph", "Op", "PostOp"]
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class PostOp:
     """A post-op: an eltwise (``value is None``) or ``out alg value``.
 
-    scale, zero: the grid of a value that is int8, or the one that "requantize" rounds to.
+    scale, zero: quant params of a value that is int8, or those that "requantize" rounds to.
     """
 
     alg: str
@@ -44,7 +44,7 @@ class Op:
     inputs: list[int]
     outputs: list[int]
     attrs: dict[str, Any] = field(default_factory=dict)
-    post: list[Post] = field(default_factory=list)
+    post: list[PostOp] = field(default_factory=list)
     source: tuple[str, ...] = ()
     dead: bool = False
 
@@ -150,7 +150,7 @@ class Graph:
         kind: str,
         inputs: Sequence[int],
         attrs: dict[str, Any] | None = None,
-        post: Sequence[Post] = (),
+        post: Sequence[PostOp] = (),
         absorbed: Iterable[Op] = (),
     ) -> None:
         """Make `op` compute its outputs in another way; `absorbed` lend it their source names."""
@@ -216,5 +216,5 @@ class Graph:
             pending.extend(op.reads)
 
 
-def _renamed(post: Post, old: int, new: int) -> Post:
+def _renamed(post: PostOp, old: int, new: int) -> PostOp:
     return replace(post, value=new) if post.value == old else post

@@ -11,7 +11,7 @@ from native_programs import Writer, binary, check, load, random_arrays, relu, ru
 from relaxed import as_segment, random_inputs, relax_module
 
 from byoc.vendor_templates.dnnl import DnnlOptions
-from byoc.vendor_templates.dnnl.lower import compile_segment
+from byoc.vendor_templates.dnnl.compile import compile_segment
 
 ALL = {
     **{f"op_{name}": case for name, case in cases.CASES.items()},

@@ -9,7 +9,7 @@ from byoc.vendor_templates.dnnl.passes.attention import fuse_attention
 from byoc.vendor_templates.dnnl.passes.idioms import recognise_idioms
 from byoc.vendor_templates.dnnl.passes.layout import sink_transposes
 from byoc.vendor_templates.dnnl.passes.matmul import absorb_transposes
-from byoc.vendor_templates.dnnl.passes.posts import fuse_posts
+from byoc.vendor_templates.dnnl.passes.post_ops import fuse_post_ops
 from byoc.vendor_templates.dnnl.passes.quantised import (
     fold_dequantized,
     store_integers,
@@ -33,7 +33,7 @@ PASSES: tuple[Callable[[Graph], None], ...] = (
     fold_dequantized,
     fold_constants,
     fold_into_weights,
-    fuse_posts,
+    fuse_post_ops,
     store_integers,
     simplify,
 )

@@ -34,8 +34,7 @@ std::string ShapesOf(const Values& values, const Op& op) {
 StepList BuildSteps(const Program& program, const Bindings& bindings, ConstantStore& constants,
                     int threads) {
   Values values(program, bindings);
-  StepWriter steps(static_cast<int>(program.inputs.size()),
-                   static_cast<int>(program.outputs.size()));
+  StepWriter steps;
   Placement placement(values, steps, constants);
   Builder builder{values, placement, steps, threads, program.bf16};
   for (const Op& op : program.ops) {

@@ -83,7 +83,6 @@ struct StepList {
   std::vector<Buffer> buffers;
   std::vector<Tensor> slots;
   std::vector<Step> steps;
-  int input_count = 0, output_count = 0;
 };
 
 /*! \brief Time of one step in a profile. */

@@ -15,11 +15,6 @@ std::string NameOf(const Op& op) {
   return op.source.empty() ? op.kind->name : std::string(op.kind->name) + " '" + op.source + "'";
 }
 
-StepWriter::StepWriter(int input_count, int output_count) {
-  list_.input_count = input_count;
-  list_.output_count = output_count;
-}
-
 void StepWriter::Copy(const Tensor& from, const Tensor& to) {
   using Type = dnnl::memory::data_type;
   dnnl::primitive_attr attr;

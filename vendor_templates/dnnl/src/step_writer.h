@@ -26,9 +26,6 @@ struct Arg {
 /// tensors share one.
 class StepWriter {
  public:
-  /// \param input_count, output_count Tensors that a caller hands to the finished list.
-  StepWriter(int input_count, int output_count);
-
   /// Name the steps that follow after an op; null: after the program's outputs.
   void Name(const Op* op) { op_ = op; }
 

@@ -32,9 +32,6 @@ double SourcePosition(Coordinate coordinate, int64_t i, int64_t from, int64_t to
       return i * scale;
     case Coordinate::kAlignCorners:
       return to == 1 ? 0.0 : static_cast<double>(i) * (from - 1) / (to - 1);
-    case Coordinate::kPytorchHalfPixel:
-      if (to == 1) return 0.0;
-      [[fallthrough]];
     default:
       return (i + 0.5) * scale - 0.5;
   }
@@ -212,15 +209,13 @@ ResizeMode FindResizeMode(const std::string& alg, const std::string& coordinate,
   mode.linear = alg == "linear";
   if (coordinate == "half_pixel") {
     mode.coordinate = Coordinate::kHalfPixel;
-  } else if (coordinate == "pytorch_half_pixel") {
-    mode.coordinate = Coordinate::kPytorchHalfPixel;
   } else if (coordinate == "asymmetric") {
     mode.coordinate = Coordinate::kAsymmetric;
   } else if (coordinate == "align_corners") {
     mode.coordinate = Coordinate::kAlignCorners;
   } else {
     Fail("resize coordinate '", coordinate,
-         "' is unknown; legal: half_pixel, pytorch_half_pixel, asymmetric, align_corners");
+         "' is unknown; legal: half_pixel, asymmetric, align_corners");
   }
   if (rounding == "floor") {
     mode.rounding = Rounding::kFloor;

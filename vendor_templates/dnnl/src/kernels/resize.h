@@ -19,7 +19,7 @@ namespace byoc::onednn {
 Kernel PickKernel(std::vector<std::vector<int32_t>> tables, const Dims& x_strides,
                   const Dims& y_strides, int32_t fill);
 
-enum class Coordinate : uint8_t { kHalfPixel, kPytorchHalfPixel, kAsymmetric, kAlignCorners };
+enum class Coordinate : uint8_t { kHalfPixel, kAsymmetric, kAlignCorners };
 enum class Rounding : uint8_t { kPreferFloor, kPreferCeil, kFloor, kCeil, kEven };
 
 struct ResizeMode {

@@ -20,7 +20,7 @@ from byoc.errors import CompileError
 from byoc.segment import Array, Artifact, Dim, Segment, TensorType
 from byoc.vendor_templates.dnnl.checks import check_tensors, first
 from byoc.vendor_templates.dnnl.dims import bind, canonical
-from byoc.vendor_templates.dnnl.graph import Graph, Op, Post
+from byoc.vendor_templates.dnnl.graph import Graph, Op, PostOp
 from byoc.vendor_templates.dnnl.ops import RULES
 from byoc.vendor_templates.dnnl.options import DnnlOptions
 from byoc.vendor_templates.dnnl.passes import ALWAYS, PASSES
@@ -141,15 +141,15 @@ def _encode_op(op: Op, ids: dict[int, int], renamed: dict[Dim, Dim]) -> dict[str
         "inputs": [ids[v] for v in op.inputs],
         "outputs": [ids[v] for v in op.outputs],
         "attrs": attrs,
-        "post": [_encode_post(p, ids) for p in op.post],
+        "post": [_encode_post_op(p, ids) for p in op.post],
         "source": op.source[-1] if op.source else "",
     }
 
 
-def _encode_post(post: Post, ids: dict[int, int]) -> dict[str, Any]:
+def _encode_post_op(post: PostOp, ids: dict[int, int]) -> dict[str, Any]:
     if post.alg == "requantize":
-        grid = {"scale": post.scale, "zero": post.zero}
-        return {"post": "requantize", **grid, "low": post.alpha, "high": post.beta}
+        params = {"scale": post.scale, "zero": post.zero}
+        return {"post": "requantize", **params, "low": post.alpha, "high": post.beta}
     if post.value is not None:
         found: dict[str, Any] = {"post": "binary", "alg": post.alg, "value": ids[post.value]}
         return found if post.scale is None else {**found, "scale": post.scale, "zero": post.zero}
