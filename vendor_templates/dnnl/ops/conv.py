@@ -89,7 +89,7 @@ def _lower(graph: Graph, node: Node) -> None:
 _LIMITS = "float32; plain layouts; static weight shape and channels"
 
 RULES = tuple(
-    Rule(f"nn.conv{dims}d{kind}", _check, _lower, _LIMITS)
+    Rule(f"nn.conv{dims}d{kind}", _check, _lower, _LIMITS, role="anchor")
     for kind in ("", "_transpose")
     for dims in (1, 2, 3)
 )
