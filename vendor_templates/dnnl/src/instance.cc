@@ -38,7 +38,7 @@ std::optional<Tensor> Window(const Tensor& tensor, const Dims& shape, const Dims
   return Rebased(window);
 }
 
-/*! \brief Everything one call writes to, prepared so that a call only swaps border pointers. */
+/// Everything one call writes to, prepared so that a call only swaps border pointers.
 class Instance::Context {
  public:
   explicit Context(const Instance& instance)

@@ -12,7 +12,7 @@ namespace {
 
 using dnnl::memory;
 
-/*! \brief Row-major tags by rank. */
+/// Row-major tags by rank.
 constexpr Tag kPlainTags[] = {Tag::undef,       Tag::a,         Tag::ab,         Tag::abc,
                               Tag::abcd,        Tag::abcde,     Tag::abcdef,     Tag::abcdefg,
                               Tag::abcdefgh,    Tag::abcdefghi, Tag::abcdefghij, Tag::abcdefghijk,
@@ -23,7 +23,7 @@ struct NamedTag {
   const char* name;
 };
 
-/*! \brief The layout families of activations by rank. */
+/// The layout families of activations by rank.
 constexpr NamedTag kFamilies[][5] = {
     {},
     {{Tag::a, "a"}},
@@ -56,7 +56,7 @@ const NamedTag* FamilyOf(const Desc& desc) {
   return nullptr;
 }
 
-/*! \brief Elements of one dimension that lie in inner blocks. */
+/// Elements of one dimension that lie in inner blocks.
 Dims BlockSizes(const Desc& desc) {
   Dims sizes(desc.get_ndims(), 1);
   Dims blocks = desc.get_inner_blks(), axes = desc.get_inner_idxs();

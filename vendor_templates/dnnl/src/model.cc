@@ -10,12 +10,10 @@
 namespace byoc::onednn {
 namespace {
 
-/*!
- * \brief Gives the calling thread the team size primitives were made for, and takes it back.
- *
- * oneDNN fixes the number of threads, and the size of scratchpads with it, when a primitive is
- * made; OpenMP's setting belongs to a thread. Running with more threads would overrun memory.
- */
+/// Gives the calling thread the team size primitives were made for, and takes it back.
+///
+/// oneDNN fixes the number of threads, and the size of scratchpads with it, when a primitive is
+/// made; OpenMP's setting belongs to a thread. Running with more threads would overrun memory.
 class ThreadCount {
  public:
   explicit ThreadCount(int threads) : before_(omp_get_max_threads()) {

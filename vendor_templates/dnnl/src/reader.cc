@@ -1,7 +1,5 @@
-/*!
- * Blob → Program. The blob may come from a damaged or hostile file: everything is checked before
- * it is used, and the only way out other than a Program is a ProgramError.
- */
+// Blob → Program. The blob may come from a damaged or hostile file: everything is checked before
+// it is used, and the only way out other than a Program is a ProgramError.
 #include <tvm/ffi/container/array.h>
 #include <tvm/ffi/extra/json.h>
 #include <tvm/ffi/string.h>
@@ -23,7 +21,7 @@ namespace json = tvm::ffi::json;
 constexpr int64_t kProgramVersion = 1;
 constexpr int kMaxRank = 12;  // oneDNN's limit
 
-/*! \brief Typed access to JSON; each error carries `where`. */
+/// Typed access to JSON; each error carries `where`.
 class Reader {
  public:
   Reader(std::string_view blob, int constant_count) : constant_count_(constant_count) {
@@ -233,7 +231,7 @@ class Reader {
       post.is_requantize = true;
       post.alpha = Float(Get(object, "low", where), where + ".low");
       post.beta = Float(Get(object, "high", where), where + ".high");
-      ReadGrid(object, where, &post);
+      ReadQuantParams(object, where, &post);
       return post;
     }
     post.alg = String(Get(object, "alg", where), where + ".alg");
@@ -241,7 +239,7 @@ class Reader {
       post.is_binary = true;
       post.value = Id(Get(object, "value", where), where + ".value");
       DType dtype = program_.values[post.value].dtype;
-      if (dtype == DType::kInt8 || dtype == DType::kUInt8) ReadGrid(object, where, &post);
+      if (dtype == DType::kInt8 || dtype == DType::kUInt8) ReadQuantParams(object, where, &post);
     } else if (kind == "eltwise") {
       if (auto alpha = Find(object, "alpha")) post.alpha = Float(*alpha, where + ".alpha");
       if (auto beta = Find(object, "beta")) post.beta = Float(*beta, where + ".beta");
@@ -251,7 +249,7 @@ class Reader {
     return post;
   }
 
-  void ReadGrid(const json::Object& object, const std::string& where, PostOp* post) {
+  void ReadQuantParams(const json::Object& object, const std::string& where, PostOp* post) {
     post->scale = Float(Get(object, "scale", where), where + ".scale");
     if (!(post->scale > 0) || !std::isfinite(post->scale)) {
       Fail(where, ".scale is ", post->scale, ", expected a positive number");

@@ -10,7 +10,7 @@
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Order the loops so that the destination is walked forwards in memory. */
+/// Order the loops so that the destination is walked forwards in memory.
 void SortByStride(Dims* shape, Dims* from, Dims* to) {
   std::vector<size_t> order(shape->size());
   std::iota(order.begin(), order.end(), 0);

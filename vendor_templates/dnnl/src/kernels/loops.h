@@ -1,10 +1,8 @@
-/*!
- * \file loops.h
- * \brief Loop nests over several strided operands, reduced to as few loops as the strides allow.
- *
- *   shape [2, 3, 4, 5]   x strides [60, 20, 5, 1]   →   one row of 120
- *                        y strides [ 0, 20, 5, 1]   →   2 rows of 60, y advancing by 0
- */
+/// \file loops.h
+/// \brief Loop nests over several strided operands, reduced to as few loops as the strides allow.
+///
+///   shape [2, 3, 4, 5]   x strides [60, 20, 5, 1]   →   one row of 120
+///                        y strides [ 0, 20, 5, 1]   →   2 rows of 60, y advancing by 0
 #ifndef BYOC_DNNL_KERNELS_LOOPS_H_
 #define BYOC_DNNL_KERNELS_LOOPS_H_
 
@@ -16,8 +14,7 @@
 
 namespace byoc::onednn {
 
-/*! \brief Nested loops; `strides[i]` are those of operand i, in elements. The last loop is a row.
- */
+/// Nested loops; `strides[i]` are those of operand i, in elements. The last loop is a row.
 template <size_t N>
 struct LoopNest {
   Dims extents;
@@ -32,7 +29,7 @@ struct LoopNest {
   int64_t RowStride(size_t operand) const { return strides[operand].back(); }
 };
 
-/*! \brief Drop loops of one step and join loops that every operand walks as one. */
+/// Drop loops of one step and join loops that every operand walks as one.
 template <size_t N>
 LoopNest<N> Collapse(const Dims& shape, const std::array<Dims, N>& strides) {
   LoopNest<N> nest;
@@ -57,7 +54,7 @@ LoopNest<N> Collapse(const Dims& shape, const std::array<Dims, N>& strides) {
   return nest;
 }
 
-/*! \brief Call `row(offsets)` with each operand's offset of every row, in parallel. */
+/// Call `row(offsets)` with each operand's offset of every row, in parallel.
 template <size_t N, typename Row>
 void ForEachRow(const LoopNest<N>& nest, const Row& row) {
   const size_t outer = nest.extents.empty() ? 0 : nest.extents.size() - 1;
@@ -82,10 +79,8 @@ void ForEachRow(const LoopNest<N>& nest, const Row& row) {
   });
 }
 
-/*!
- * \brief Like ForEachRow, but a nest of few long rows is split along the rows:
- * `part(offsets, length)`.
- */
+/// Like ForEachRow, but a nest of few long rows is split along the rows:
+/// `part(offsets, length)`.
 template <size_t N, typename Part>
 void ForEachPart(const LoopNest<N>& nest, const Part& part) {
   constexpr int64_t kLongRow = 4 * kSerialWork;

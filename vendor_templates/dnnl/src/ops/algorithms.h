@@ -1,7 +1,5 @@
-/*!
- * \file algorithms.h
- * \brief Names of element-wise functions in programs → oneDNN's algorithms or our own kernels.
- */
+/// \file algorithms.h
+/// \brief Names of element-wise functions in programs → oneDNN's algorithms or our own kernels.
 #ifndef BYOC_DNNL_OPS_ALGORITHMS_H_
 #define BYOC_DNNL_OPS_ALGORITHMS_H_
 
@@ -18,10 +16,10 @@ struct Eltwise {
   float alpha, beta;
 };
 
-/*! \brief oneDNN's form of an eltwise function, or nothing when it has none. */
+/// oneDNN's form of an eltwise function, or nothing when it has none.
 std::optional<Eltwise> FindEltwise(const std::string& alg, float alpha, float beta);
 
-/*! \brief Our kernel for a function that oneDNN does not have; throws for unknown names. */
+/// Our kernel for a function that oneDNN does not have; throws for unknown names.
 Unary FindUnary(const std::string& alg);
 
 enum class BinaryAlg : uint8_t {
@@ -40,12 +38,12 @@ enum class BinaryAlg : uint8_t {
   kNe
 };
 
-/*! \brief Throws for unknown names. */
+/// Throws for unknown names.
 BinaryAlg FindBinary(const std::string& alg);
-/*! \brief oneDNN's form, or nothing (pow). */
+/// oneDNN's form, or nothing (pow).
 std::optional<dnnl::algorithm> ToOneDnn(BinaryAlg alg);
 inline bool IsComparison(BinaryAlg alg) { return alg >= BinaryAlg::kGe; }
-/*! \brief The algorithm with operands swapped, or nothing (sub, div, pow). */
+/// The algorithm with operands swapped, or nothing (sub, div, pow).
 std::optional<BinaryAlg> Swapped(BinaryAlg alg);
 
 }  // namespace byoc::onednn

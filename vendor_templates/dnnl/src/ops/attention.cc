@@ -1,28 +1,27 @@
-/*!
- * Scaled-dot-product attention: y = softmax(scale * q k^T + mask) v, one tile of queries at a time.
- *
- *   for each (batch, head, tile of 64 queries), in parallel:
- *       scores [64, T] = scale * q_tile k^T        one small gemm, scores stay in the L2 cache
- *       scores        += mask; softmax of each row
- *       y_tile [64, E] = scores v                  another one
- *
- * The score matrix [S, T] never exists as a whole, and q, k, v and y are read and written through
- * their strides: transposes around attention cost nothing. Under a causal mask a tile only looks
- * at the keys it can see.
- */
+// Scaled-dot-product attention: y = softmax(scale * q k^T + mask) v, one tile of queries at a
+// time.
+//
+//   for each (batch, head, tile of 64 queries), in parallel:
+//       scores [64, T] = scale * q_tile k^T        one small gemm, scores stay in the L2 cache
+//       scores        += mask; softmax of each row
+//       y_tile [64, E] = scores v                  another one
+//
+// The score matrix [S, T] never exists as a whole, and q, k, v and y are read and written through
+// their strides: transposes around attention cost nothing. Under a causal mask a tile only looks
+// at the keys it can see.
 #include <omp.h>
 
 #include <algorithm>
 
 #include "../kernels/loops.h"
 #include "../kernels/simd.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Strides of one operand as [B, H, rows], in elements; columns lie side by side. */
+/// Strides of one operand as [B, H, rows], in elements; columns lie side by side.
 struct Matrix {
   int64_t batch, head, row;
 };
@@ -86,7 +85,7 @@ void RunAttention(const Sizes& s, bool has_mask, int64_t scores_stride, void* co
   });
 }
 
-/*! \brief Axes of batch, head, row and column in a layout. */
+/// Axes of batch, head, row and column in a layout.
 struct Axes {
   int batch, head, row, column;
 };
@@ -96,7 +95,7 @@ Matrix StridesOf(const Desc& desc, const Axes& axes) {
   return {strides[axes.batch], strides[axes.head], strides[axes.row]};
 }
 
-/*! \brief A strided operand whose columns lie side by side. */
+/// A strided operand whose columns lie side by side.
 Tensor RowOperand(Builder& b, int value, const Axes& axes) {
   Tensor t = b.placement.Strided(value);
   Dims strides = t.desc.get_strides(), dims = t.desc.get_dims();
@@ -105,7 +104,7 @@ Tensor RowOperand(Builder& b, int value, const Axes& axes) {
   return rows ? t : b.placement.Plain(value);
 }
 
-/*! \brief Where the result goes: plain, or so that the one transpose behind it moves nothing. */
+/// Where the result goes: plain, or so that the one transpose behind it moves nothing.
 Tensor AttentionResult(Builder& b, int y, const Axes& axes) {
   const Op* user = b.values.OnlyUser(y);
   const Dims& shape = b.values.Shape(y);

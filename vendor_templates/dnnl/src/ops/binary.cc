@@ -1,22 +1,21 @@
-/*!
- * Binary ops with numpy broadcasting.
- *
- * oneDNN's primitive takes a full left operand and a right one that broadcasts, in blocked layouts
- * too. What it would hand to its reference code (odd broadcasts, int64, pow) runs in a loop nest of
- * ours; blocked layouts become nests by splitting channels into blocks and lanes.
- */
+// Binary ops with numpy broadcasting.
+//
+// oneDNN's primitive takes a full left operand and a right one that broadcasts, in blocked layouts
+// too. What it would hand to its reference code (odd broadcasts, int64, pow) runs in a loop nest
+// of ours; blocked layouts become nests by splitting channels into blocks and lanes.
 #include "../kernels/binary.h"
 
 #include <algorithm>
 
 #include "algorithms.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
+#include "scale_shift.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Strides of an operand for loops over `shape`, 0 where it broadcasts. */
+/// Strides of an operand for loops over `shape`, 0 where it broadcasts.
 Dims BroadcastStrides(const Tensor& tensor, const Dims& shape) {
   Dims dims = tensor.desc.get_dims(), own = tensor.desc.get_strides(), strides(shape.size(), 0);
   size_t ahead = shape.size() - std::min(shape.size(), dims.size());
@@ -26,10 +25,8 @@ Dims BroadcastStrides(const Tensor& tensor, const Dims& shape) {
   return strides;
 }
 
-/*!
- * \brief Loops over a blocked result: dims [N, C, ...] as [N, C / b, ..., b].
- * Nothing when channels are padded, or an operand is blocked otherwise.
- */
+/// Loops over a blocked result: dims [N, C, ...] as [N, C / b, ..., b].
+/// Nothing when channels are padded, or an operand is blocked otherwise.
 template <size_t N>
 std::optional<LoopNest<N>> BlockedNest(const Dims& shape, const std::array<Tensor, N>& tensors,
                                        int64_t block) {
@@ -66,7 +63,7 @@ LoopNest<N> StridedNest(const Dims& shape, const std::array<Tensor, N>& tensors)
   return Collapse<N>(shape, strides);
 }
 
-/*! \brief The dense layout an element-wise op works in: that of its full operands. */
+/// The dense layout an element-wise op works in: that of its full operands.
 Desc CommonLayout(const Builder& b, const std::vector<int>& values, int result) {
   const Desc* found = nullptr;
   for (int value : values) {
@@ -79,7 +76,7 @@ Desc CommonLayout(const Builder& b, const std::vector<int>& values, int result) 
   return *found;
 }
 
-/*! \brief The same layout, of another dtype. */
+/// The same layout, of another dtype.
 Desc WithType(const Desc& desc, DType dtype) {
   if (desc.get_data_type() == StorageType(dtype)) return desc;
   Desc typed = AnyDesc(desc.get_dims(), dtype);
@@ -93,7 +90,7 @@ Desc WithType(const Desc& desc, DType dtype) {
   return PlainDesc(desc.get_dims(), dtype);
 }
 
-/*! \brief Memory for the result: the left operand's own where it dies, or what `y` is placed in. */
+/// Memory for the result: the left operand's own where it dies, or what `y` is placed in.
 Tensor Target(Builder& b, int a, const Tensor& lead, int y, const Desc& desc) {
   bool same = SameLayout(lead.desc, desc) && lead.desc.get_data_type() == desc.get_data_type();
   if (a == y) return same && b.placement.MayUpdate(y) ? lead : b.placement.Result(y, desc);
@@ -102,7 +99,7 @@ Tensor Target(Builder& b, int a, const Tensor& lead, int y, const Desc& desc) {
   return in_place ? lead : b.placement.Result(y, desc);
 }
 
-/*! \brief A value with ones in front of its shape until it has `rank` dims. */
+/// A value with ones in front of its shape until it has `rank` dims.
 Tensor Operand(Builder& b, int value, size_t rank, const Desc* want) {
   const Dims& shape = b.values.Shape(value);
   if (shape.size() == rank)
@@ -112,7 +109,7 @@ Tensor Operand(Builder& b, int value, size_t rank, const Desc* want) {
   return *Reshaped(b.placement.Plain(value), extended);
 }
 
-/*! \brief oneDNN's primitive; false when it has no fast one. */
+/// oneDNN's primitive; false when it has no fast one.
 bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse, size_t* fused) {
   using PrimitiveDesc = dnnl::binary::primitive_desc;
   const Dims& shape = b.values.Shape(y);
@@ -141,7 +138,7 @@ bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse
   Tensor other = Operand(b, c, shape.size(), want);
   Tensor target = Target(b, a, left, y, layout);
   std::vector<Arg> args = {{DNNL_ARG_SRC_0, left}, {DNNL_ARG_SRC_1, other}, {DNNL_ARG_DST, target}};
-  best.fusion.AddArgs(b, best.pd, &args);
+  best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args, best.fusion.detail() + " " + Describe(layout));
   b.placement.Set(y, target);
   *fused = best.fusion.count();

@@ -1,4 +1,4 @@
-#include "ops.h"
+#include "checks.h"
 
 namespace byoc::onednn {
 

@@ -1,19 +1,17 @@
-/*!
- * Concat in place: inputs that their producers wrote into their windows of the result (see
- * Placement::Destination) need nothing more; the others are copied into theirs.
- *
- *   result  [ conv writes here | pool writes here | copied ]
- */
+// Concat in place: inputs that their producers wrote into their windows of the result (see
+// Placement::Destination) need nothing more; the others are copied into theirs.
+//
+//   result  [ conv writes here | pool writes here | copied ]
 #include <algorithm>
 
 #include "../kernels/copy.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief The layout most elements of the inputs have, if windows of every input fit into it. */
+/// The layout most elements of the inputs have, if windows of every input fit into it.
 Desc ChooseLayout(const Builder& b, const Op& op, int64_t axis) {
   int y = op.outputs[0];
   const Dims& shape = b.values.Shape(y);
@@ -46,10 +44,8 @@ Desc ChooseLayout(const Builder& b, const Op& op, int64_t axis) {
   return plain;
 }
 
-/*!
- * \brief Rows of a dense tensor along an axis: how many lie before it in memory, and the elements
- * from one index of the axis to the next. Nothing for blocked layouts, whose windows are dense.
- */
+/// Rows of a dense tensor along an axis: how many lie before it in memory, and the elements
+/// from one index of the axis to the next. Nothing for blocked layouts, whose windows are dense.
 std::optional<std::pair<int64_t, int64_t>> RowsAlong(const Desc& desc, int64_t axis) {
   if (!IsDense(desc) || !IsStrided(desc)) return std::nullopt;
   Dims dims = desc.get_dims();
@@ -64,7 +60,7 @@ std::optional<std::pair<int64_t, int64_t>> RowsAlong(const Desc& desc, int64_t a
   return std::make_pair(Volume(dims) / (dims[axis] * step), step);
 }
 
-/*! \brief All inputs copied in one step; false unless they lie like the result, in many rows. */
+/// All inputs copied in one step; false unless they lie like the result, in many rows.
 bool CopyRows(Builder& b, const Op& op, int64_t axis, const Tensor& host) {
   constexpr int64_t kManyRows = 32;
   auto whole = RowsAlong(host.desc, axis);
@@ -86,7 +82,7 @@ bool CopyRows(Builder& b, const Op& op, int64_t axis, const Tensor& host) {
   return true;
 }
 
-/*! \brief The window of every input in the result; false when one has none. */
+/// The window of every input in the result; false when one has none.
 bool CutWindows(const Builder& b, const Op& op, int64_t axis, const Tensor& host,
                 std::vector<Tensor>* windows) {
   windows->clear();

@@ -1,15 +1,15 @@
-/*!
- * Convolution and deconvolution.
- *
- * oneDNN chooses the layouts of everything (`format_tag::any`): source and weights are brought into
- * them, weights and bias once at build time, and the result stays in what it chose. When a concat
- * has a window for the result, the primitive is asked again for exactly that window; if oneDNN
- * would then take another implementation, the concat copies instead.
- */
+// Convolution and deconvolution.
+//
+// oneDNN chooses the layouts of everything (`format_tag::any`): source and weights are brought
+// into them, weights and bias once at build time, and the result stays in what it chose. When a
+// concat has a window for the result, the primitive is asked again for exactly that window; if
+// oneDNN would then take another implementation, the concat copies instead.
+#include "conv.h"
+
 #include <algorithm>
 #include <cstring>
 
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -46,7 +46,7 @@ Tensor Grouped(Builder& b, int weight, int64_t groups) {
 
 namespace {
 
-/*! \brief Checks common to both: float, 1 to 3 spatial dims, equal ranks. */
+/// Checks common to both: float, 1 to 3 spatial dims, equal ranks.
 void CheckOperands(const Builder& b, const Op& op) {
   ExpectFloat(b, op.inputs);
   ExpectFloat(b, op.outputs);
@@ -56,13 +56,11 @@ void CheckOperands(const Builder& b, const Op& op) {
          "input, weight and output must have the same rank");
 }
 
-/*!
- * \brief Constant grouped weights [g, O/g, C/g, ...] as those of one group [O, C, ...], zero
- * between groups.
- *
- * oneDNN runs groups of odd sizes through a plain gemm per image. A dense convolution does g times
- * the arithmetic, on code that is faster by more than that when g is small.
- */
+/// Constant grouped weights [g, O/g, C/g, ...] as those of one group [O, C, ...], zero
+/// between groups.
+///
+/// oneDNN runs groups of odd sizes through a plain gemm per image. A dense convolution does g times
+/// the arithmetic, on code that is faster by more than that when g is small.
 std::optional<Tensor> Dense(Builder& b, const Tensor& grouped) {
   constexpr int64_t kMaxGroups = 8;
   Dims dims = grouped.desc.get_dims();
@@ -83,7 +81,7 @@ std::optional<Tensor> Dense(Builder& b, const Tensor& grouped) {
   return dense;
 }
 
-/*! \brief Add the step: bind operands to the layouts chosen, place the result. */
+/// Add the step: bind operands to the layouts chosen, place the result.
 template <typename PrimitiveDesc, typename Make>
 void Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
   int x = op.inputs[0], y = op.outputs[0];
@@ -94,7 +92,7 @@ void Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
 
   std::optional<Tensor> dst;
   if (best.fusion.has_sum()) {
-    dst = best.fusion.SumTarget(b, pd.dst_desc());
+    dst = best.fusion.operands().SumTarget(b, pd.dst_desc());
   } else if (std::optional<Tensor> placed = b.placement.Destination(y, pd.dst_desc())) {
     PrimitiveDesc into = make(placed->desc, best.fusion.attr());
     if (into && std::strcmp(into.impl_info_str(), pd.impl_info_str()) == 0) {
@@ -109,7 +107,7 @@ void Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
                            {DNNL_ARG_DST, *dst}};
   if (op.inputs.size() > 2)
     args.push_back({DNNL_ARG_BIAS, b.placement.As(op.inputs[2], pd.bias_desc())});
-  best.fusion.AddArgs(b, pd, &args);
+  best.fusion.operands().AddArgs(b, pd, &args);
   b.steps.Add(pd, args,
               Describe(pd.src_desc()) + " -> " + Describe(pd.dst_desc()) + best.fusion.detail());
   b.placement.Set(y, *dst);

@@ -1,28 +1,28 @@
-/*! Unary element-wise functions: oneDNN's, or one of our rows where it has none. */
+// Unary element-wise functions: oneDNN's, or one of our rows where it has none.
 #include <omp.h>
 
 #include "../kernels/loops.h"
 #include "../kernels/simd.h"
 #include "algorithms.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Functions that keep zero zero may run over the padding of blocked layouts. */
+/// Functions that keep zero zero may run over the padding of blocked layouts.
 bool KeepsZero(Unary alg) {
   return alg == Unary::kErf || alg == Unary::kFloor || alg == Unary::kCeil || alg == Unary::kSin ||
          alg == Unary::kNeg;
 }
 
-/*! \brief All elements, padding included, when they lie without gaps; else nothing. */
+/// All elements, padding included, when they lie without gaps; else nothing.
 std::optional<int64_t> DenseCount(const Desc& desc) {
   if (!IsDense(desc)) return std::nullopt;
   return Volume(desc.get_padded_dims());
 }
 
-/*! \brief Run our kernel over whole memory, or row by row through the strides. */
+/// Run our kernel over whole memory, or row by row through the strides.
 void ApplyUnary(Builder& b, Unary alg, const Tensor& x, const Tensor& y, const std::string& name) {
   std::optional<int64_t> count = DenseCount(x.desc);
   bool padded = x.desc.get_dims() != x.desc.get_padded_dims();
@@ -103,7 +103,7 @@ void BuildEltwise(Builder& b, const Op& op) {
   bool in_place = b.placement.MayOverwrite(value, x) && !b.placement.MayHaveDestination(result);
   Tensor y = in_place ? x : b.placement.Result(result, x.desc);
   std::vector<Arg> args = {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}};
-  best.fusion.AddArgs(b, best.pd, &args);
+  best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args, alg + best.fusion.detail() + " " + Describe(x.desc));
   b.placement.Set(result, y);
   ApplyPostOps(b, op, best.fusion.count());

@@ -1,17 +1,15 @@
-/*!
- * Ops whose result picks elements by an index per axis: pad, broadcast, resize, gather.
- *
- *   y[i0, i1, ...] = x[table0[i0], table1[i1], ...]        -1 in a table: the constant value
- *
- * The tables are made once, at build time. Resize interpolates between two such picks per axis.
- */
+// Ops whose result picks elements by an index per axis: pad, broadcast, resize, gather.
+//
+//   y[i0, i1, ...] = x[table0[i0], table1[i1], ...]        -1 in a table: the constant value
+//
+// The tables are made once, at build time. Resize interpolates between two such picks per axis.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "../kernels/copy.h"
 #include "../kernels/resize.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -20,7 +18,7 @@ namespace {
 // Tables hold 32-bit indices.
 constexpr int64_t kMaxTable = std::numeric_limits<int32_t>::max();
 
-/*! \brief Source index of a padded axis. */
+/// Source index of a padded axis.
 std::vector<int32_t> PadTable(const std::string& mode, int64_t size, int64_t begin, int64_t end) {
   std::vector<int32_t> table;
   for (int64_t i = -begin; i < size + end; ++i) {

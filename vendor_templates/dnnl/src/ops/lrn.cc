@@ -1,10 +1,9 @@
-/*! Local response normalisation across channels: oneDNN's, or ours where it has only a reference.
- */
+// Local response normalisation across channels: oneDNN's, or ours where it has only a reference.
 #include <algorithm>
 #include <cmath>
 
 #include "../kernels/parallel.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -15,7 +14,7 @@ struct Lrn {
   float alpha, beta, k;
 };
 
-/*! \brief y = x / (k + alpha / size * sum of squares over the window)^beta, one channel row. */
+/// y = x / (k + alpha / size * sum of squares over the window)^beta, one channel row.
 void LrnRow(const Lrn& p, const float* x, float* y, int64_t channel, int64_t channels,
             int64_t pixels) {
   int64_t first = std::max<int64_t>(channel - (p.size - 1) / 2, 0);

@@ -1,16 +1,14 @@
-/*!
- * Matrix product with broadcast batch dims.
- *
- *   a [..., M, K]   b [..., K, N]   →   y [..., M, N]
- *
- * When b is one matrix, the batch dims of a join M: one large product instead of many small ones.
- * Otherwise all batch dims become one where the strides allow. Transposed and sliced operands are
- * passed as strides, not copied. A constant b is packed once in the layout oneDNN asks for.
- */
+// Matrix product with broadcast batch dims.
+//
+//   a [..., M, K]   b [..., K, N]   →   y [..., M, N]
+//
+// When b is one matrix, the batch dims of a join M: one large product instead of many small ones.
+// Otherwise all batch dims become one where the strides allow. Transposed and sliced operands are
+// passed as strides, not copied. A constant b is packed once in the layout oneDNN asks for.
 #include <algorithm>
 #include <cstring>
 
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -18,14 +16,14 @@ namespace {
 
 using PrimitiveDesc = dnnl::matmul::primitive_desc;
 
-/*! \brief True when the last two dims are a matrix oneDNN takes: one of them at stride 1. */
+/// True when the last two dims are a matrix oneDNN takes: one of them at stride 1.
 bool IsMatrix(const Desc& desc) {
   Dims dims = desc.get_dims(), strides = desc.get_strides();
   size_t n = dims.size();
   return strides[n - 1] == 1 || strides[n - 2] == 1 || dims[n - 1] == 1 || dims[n - 2] == 1;
 }
 
-/*! \brief An operand as a strided tensor, its last two dims swapped when `transpose`. */
+/// An operand as a strided tensor, its last two dims swapped when `transpose`.
 Tensor MatrixOperand(Builder& b, int value, bool transpose) {
   Expect(b.values.Rank(value) >= 2, "operands need at least two dimensions, found ",
          ToString(b.values.Shape(value)));
@@ -45,14 +43,14 @@ Dims WithOnes(const Dims& shape, size_t rank) {
   return extended;
 }
 
-/*! \brief The same operand under another shape; copied to row-major order if strides forbid it. */
+/// The same operand under another shape; copied to row-major order if strides forbid it.
 Tensor Shaped(Builder& b, const Tensor& t, const Dims& shape) {
   if (std::optional<Tensor> reshaped = Reshaped(t, shape)) return *reshaped;
   Tensor plain = b.placement.As(t, PlainDesc(t.desc.get_dims(), t.dtype));
   return *Reshaped(plain, shape);
 }
 
-/*! \brief True when post-ops and bias can be seen on a result whose leading dims are joined. */
+/// True when post-ops and bias can be seen on a result whose leading dims are joined.
 bool RowsOnly(const Builder& b, const Op& op, int y) {
   auto fits = [&](int value) {
     const Dims& shape = b.values.Shape(value);
@@ -70,7 +68,7 @@ struct Operands {
   Dims shape;   // of the result, as the primitive sees it
 };
 
-/*! \brief Bring both operands to one rank, joining as many dims as possible. */
+/// Bring both operands to one rank, joining as many dims as possible.
 Operands Prepare(Builder& b, const Op& op) {
   int y = op.outputs[0];
   Tensor a = MatrixOperand(b, op.inputs[0], op.attrs.Bool("transpose_a"));
@@ -103,7 +101,7 @@ Operands Prepare(Builder& b, const Op& op) {
           result};
 }
 
-/*! \brief Layout for a result that only a transpose reads: so that the transposed one is plain. */
+/// Layout for a result that only a transpose reads: so that the transposed one is plain.
 std::optional<Desc> LayoutForTranspose(const Builder& b, int y) {
   const Op* user = b.values.OnlyUser(y);
   if (user == nullptr || !user->kind->Has(kPermutesAxes) || !user->post.empty()) {
@@ -168,7 +166,7 @@ void BuildMatmul(Builder& b, const Op& op) {
 
   std::optional<Tensor> target;  // in the primitive's shape
   if (best.fusion.has_sum()) {
-    target = best.fusion.SumTarget(b, dst);
+    target = best.fusion.operands().SumTarget(b, dst);
   } else if (!placed_by_transpose) {
     if (std::optional<Tensor> placed =
             b.placement.Destination(y, PlainDesc(b.values.Shape(y), DType::kFloat32))) {
@@ -189,7 +187,7 @@ void BuildMatmul(Builder& b, const Op& op) {
   if (native_bias) {
     args.push_back({DNNL_ARG_BIAS, *Reshaped(b.placement.Plain(op.inputs[2]), bias_shape)});
   }
-  best.fusion.AddArgs(b, best.pd, &args);
+  best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args,
               ToString(in.a.desc.get_dims()) + " x " + ToString(in.c.desc.get_dims()) +
                   best.fusion.detail());

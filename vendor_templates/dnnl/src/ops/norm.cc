@@ -1,17 +1,18 @@
-/*! Softmax and the normalisations that look at their input: rows of our own. */
+// Softmax and the normalisations that look at their input: rows of our own.
 #include <algorithm>
 #include <cmath>
 
 #include "../kernels/channel.h"
 #include "../kernels/parallel.h"
 #include "../kernels/simd.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
+#include "scale_shift.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Scale or shift operand `i` of an op as a plain tensor of `count` numbers, or nothing. */
+/// Scale or shift operand `i` of an op as a plain tensor of `count` numbers, or nothing.
 std::optional<Tensor> Parameter(Builder& b, const Op& op, size_t i, int64_t count) {
   if (op.inputs.size() <= i) return std::nullopt;
   Expect(Volume(b.values.Shape(op.inputs[i])) == count, "parameter ", i, " has shape ",
@@ -19,7 +20,7 @@ std::optional<Tensor> Parameter(Builder& b, const Op& op, size_t i, int64_t coun
   return b.placement.Plain(op.inputs[i]);
 }
 
-/*! \brief Memory for a result shaped like `x`: its own where it dies. */
+/// Memory for a result shaped like `x`: its own where it dies.
 Tensor InPlaceOrNew(Builder& b, int value, const Tensor& x, int result) {
   bool in_place = b.placement.MayOverwrite(value, x) && !b.placement.MayHaveDestination(result);
   if (in_place) return x;

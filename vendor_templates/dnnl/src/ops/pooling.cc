@@ -1,5 +1,5 @@
-/*! Pooling, global pooling and local response normalisation, in whatever layout the input has. */
-#include "ops.h"
+// Pooling, global pooling and local response normalisation, in whatever layout the input has.
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -16,7 +16,7 @@ dnnl::algorithm PoolAlgorithm(const std::string& alg) {
   Fail("pooling alg '", alg, "' is unknown; legal: max, avg_include_pad, avg_exclude_pad");
 }
 
-/*! \brief A value in a layout oneDNN pools quickly: as it lies unless that is a strided view. */
+/// A value in a layout oneDNN pools quickly: as it lies unless that is a strided view.
 Tensor PoolSource(Builder& b, int value) {
   const Tensor& x = b.placement.Get(value);
   std::optional<Desc> dense = WithShape(x.desc, x.desc.get_dims());
@@ -28,7 +28,7 @@ struct PoolWindow {
   Dims kernel, strides, dilations, begin, end;
 };
 
-/*! \brief Pool `x`, seen under its own shape, into `y` of shape `result`. */
+/// Pool `x`, seen under its own shape, into `y` of shape `result`.
 void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, const Dims& result) {
   int y = op.outputs[0];
   Tensor x = PoolSource(b, op.inputs[0]);
@@ -53,7 +53,7 @@ void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, co
   }
   if (!target) target = b.placement.Fresh(*dst, b.values.Type(y));
   std::vector<Arg> args = {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, *target}};
-  best.fusion.AddArgs(b, best.pd, &args);
+  best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args, Describe(x.desc) + best.fusion.detail());
   b.placement.Set(y, *target);
   ApplyPostOps(b, op, best.fusion.count());

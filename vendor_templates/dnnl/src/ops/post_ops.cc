@@ -3,12 +3,12 @@
 #include <algorithm>
 
 #include "algorithms.h"
-#include "ops.h"
+#include "checks.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Shape of a value as an operand of `result`: ones in front until the ranks agree. */
+/// Shape of a value as an operand of `result`: ones in front until the ranks agree.
 Dims Extended(const Dims& shape, size_t rank) {
   Dims extended(rank - std::min(rank, shape.size()), 1);
   extended.insert(extended.end(), shape.begin(), shape.end());
@@ -31,6 +31,25 @@ std::optional<Tensor> Reshaped(const Tensor& tensor, const Dims& shape) {
   Desc desc = tensor.desc.reshape(shape.empty() ? Dims{1} : shape, /*allow_empty=*/true);
   if (IsEmpty(desc)) return std::nullopt;
   return Tensor{desc, tensor.dtype, tensor.buffer, tensor.offset};
+}
+
+Tensor PostOpOperands::SumTarget(Builder& b, const Desc& dst) const {
+  if (b.values.Shape(sum_value_) == dst.get_dims()) return b.placement.As(sum_value_, dst);
+  return b.placement.As(*Reshaped(b.placement.Plain(sum_value_), dst.get_dims()), dst);
+}
+
+void PostOpOperands::AddArgs(Builder& b, const dnnl::primitive_desc_base& pd,
+                             std::vector<Arg>* args) const {
+  for (const Operand& operand : operands_) {
+    int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(operand.position) | DNNL_ARG_SRC_1;
+    Desc want = pd.query_md(dnnl::query::exec_arg_md, id);
+    if (b.values.Shape(operand.value) == operand.shape) {
+      args->push_back({id, b.placement.As(operand.value, want)});
+    } else {
+      args->push_back(
+          {id, b.placement.As(*Reshaped(b.placement.Plain(operand.value), operand.shape), want)});
+    }
+  }
 }
 
 Fusion::Fusion(Builder& b, const Op& op, size_t count, const Dims& shape, bool allow_sum)
@@ -58,11 +77,11 @@ bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Di
   int result = op.outputs[0];
   const Dims& value_shape = b.values.Shape(post.value);
   bool full = value_shape == b.values.Shape(result);
-  if (allow_sum && full && post.alg == "add" && sum_value_ < 0 &&
+  if (allow_sum && full && post.alg == "add" && !has_sum() &&
       !b.placement.MayHaveDestination(result) &&
       b.placement.MayOverwrite(post.value, b.placement.Get(post.value))) {
     ops->append_sum();
-    sum_value_ = post.value;
+    operands_.SetSum(post.value);
     detail_ += "+sum";
     return true;
   }
@@ -79,28 +98,9 @@ bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Di
   }
   ops->append_binary(*alg,
                      full ? AnyDesc(seen, DType::kFloat32) : PlainDesc(seen, DType::kFloat32));
-  operands_.push_back({position, post.value, seen});
+  operands_.Add(position, post.value, seen);
   detail_ += "+" + post.alg;
   return true;
-}
-
-Tensor Fusion::SumTarget(Builder& b, const Desc& dst) const {
-  if (b.values.Shape(sum_value_) == dst.get_dims()) return b.placement.As(sum_value_, dst);
-  return b.placement.As(*Reshaped(b.placement.Plain(sum_value_), dst.get_dims()), dst);
-}
-
-void Fusion::AddArgs(Builder& b, const dnnl::primitive_desc_base& pd,
-                     std::vector<Arg>* args) const {
-  for (const Operand& operand : operands_) {
-    int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(operand.position) | DNNL_ARG_SRC_1;
-    Desc want = pd.query_md(dnnl::query::exec_arg_md, id);
-    if (b.values.Shape(operand.value) == operand.shape) {
-      args->push_back({id, b.placement.As(operand.value, want)});
-    } else {
-      args->push_back(
-          {id, b.placement.As(*Reshaped(b.placement.Plain(operand.value), operand.shape), want)});
-    }
-  }
 }
 
 void ApplyPostOps(Builder& b, const Op& op, size_t first) {

@@ -1,17 +1,16 @@
-/*!
- * Integer arithmetic: convolution, matrix product and sum of 8-bit values, and changes of grid.
- *
- *   real = scale * (integer - zero)
- *
- *   y = round(post(sum (x - x_zero) w * scales[o] + bias[o]) / y_scale) + y_zero, saturated
- *
- * oneDNN sums in 32 bits and computes the rest in float. Post-ops on grids are spelled with linear
- * functions, rounding and clipping; linear functions that meet are multiplied out, also with the
- * last division:
- *
- *   requantize(s, z), add int8 (t, u)  =  [1/s, z] round clip [s, -zs] [1/t, -u] add [t, 0]
- *                                                             └── one linear ──┘
- */
+// Integer arithmetic: convolution, matrix product and sum of 8-bit values, and conversions between
+// floats and 8-bit values.
+//
+//   real = scale * (integer - zero)
+//
+//   y = round(post(sum (x - x_zero) w * scales[o] + bias[o]) / y_scale) + y_zero, saturated
+//
+// oneDNN sums in 32 bits and computes the rest in float. Post-ops that round to quantised values
+// are spelled with linear functions, rounding and clipping; linear functions that meet are
+// multiplied out, also with the last division:
+//
+//   requantize(s, z), add int8 (t, u)  =  [1/s, z] round clip [s, -zs] [1/t, -u] add [t, 0]
+//                                                             └── one linear ──┘
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -21,7 +20,8 @@
 #include "../kernels/loops.h"
 #include "../kernels/simd.h"
 #include "algorithms.h"
-#include "ops.h"
+#include "checks.h"
+#include "conv.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -36,21 +36,22 @@ void ExpectBytes(const Builder& b, const std::vector<int>& values) {
   }
 }
 
-/*! \brief Scale and zero point of quantised values. */
-struct Grid {
+/// Scale and zero point of quantised values: real = (integer - zero) * scale.
+struct QuantParams {
   float scale = 1;
   int zero = 0;
 };
 
-Grid ReadGrid(const Op& op, const std::string& scale, const std::string& zero) {
-  Grid grid{op.attrs.Float(scale), static_cast<int>(op.attrs.Int(zero))};
-  Expect(grid.scale > 0 && grid.scale <= std::numeric_limits<float>::max(), scale, " is ",
-         grid.scale, ", expected a positive number");
-  Expect(grid.zero >= -128 && grid.zero <= 255, zero, " is ", grid.zero, ", expected -128 to 255");
-  return grid;
+QuantParams ReadQuantParams(const Op& op, const std::string& scale, const std::string& zero) {
+  QuantParams params{op.attrs.Float(scale), static_cast<int>(op.attrs.Int(zero))};
+  Expect(params.scale > 0 && params.scale <= std::numeric_limits<float>::max(), scale, " is ",
+         params.scale, ", expected a positive number");
+  Expect(params.zero >= -128 && params.zero <= 255, zero, " is ", params.zero,
+         ", expected -128 to 255");
+  return params;
 }
 
-/*! \brief A constant of one element. */
+/// A constant of one element.
 template <typename T>
 Tensor Single(Builder& b, DType dtype, T number) {
   void* data = nullptr;
@@ -59,72 +60,61 @@ Tensor Single(Builder& b, DType dtype, T number) {
   return tensor;
 }
 
-/*! \brief Post-ops and the grid of the result as attributes of a primitive. */
-class Chain {
+/// Post-ops, and the quant params of the result, as attributes of a primitive.
+///
+/// The next post-op's input is `a_` times what the primitive has computed, plus `b_`: this linear
+/// function is kept back and multiplied out with those that follow, until a post-op needs it.
+class QuantizedPostOps {
  public:
-  /*! \param shape The result's, as the primitive sees it. */
-  Chain(Builder& b, const Op& op, const Dims& shape, bool allow_sum) : attr_(BaseAttr()) {
+  /// \param shape The result's, as the primitive sees it.
+  QuantizedPostOps(Builder& b, const Op& op, const Dims& shape, bool allow_sum)
+      : attr_(BaseAttr()) {
     int y = op.outputs[0];
     bytes_ = IsByte(b.values.Type(y));
-    if (bytes_) grid_ = ReadGrid(op, "y_scale", "y_zero");
+    if (bytes_) result_ = ReadQuantParams(op, "y_scale", "y_zero");
     for (size_t i = 0; i < op.post.size(); ++i) {
       bool last = i + 1 == op.post.size();
       if (last && bytes_ && IsSaturation(op.post[i], b.values.Type(y))) break;
       Append(b, op, op.post[i], shape, allow_sum);
     }
     if (!bytes_ || b_ != 0 || a_ <= 0) Flush();
-    grid_.scale /= a_;
+    result_.scale /= a_;
     a_ = 1;
   }
 
-  bool has_sum() const { return sum_value_ >= 0; }
+  bool has_sum() const { return operands_.has_sum(); }
   const std::string& detail() const { return detail_; }
   dnnl::primitive_attr& attr() { return attr_; }
 
-  /*! \brief Fix the attributes. `by_attribute`: the primitive knows scales of its result. */
+  /// Fix the attributes. `by_attribute`: the primitive knows scales of its result.
   void Finish(bool by_attribute) {
     if (bytes_ && !by_attribute) {
-      Linear(1 / grid_.scale, static_cast<float>(grid_.zero));
+      Linear(1 / result_.scale, static_cast<float>(result_.zero));
       Flush();
-      grid_ = {};
+      result_ = {};
     }
     attr_.set_post_ops(ops_);
-    if (grid_.scale != 1) attr_.set_scales_mask(DNNL_ARG_DST, 0);
-    if (grid_.zero != 0) attr_.set_zero_points_mask(DNNL_ARG_DST, 0);
+    if (result_.scale != 1) attr_.set_scales_mask(DNNL_ARG_DST, 0);
+    if (result_.zero != 0) attr_.set_zero_points_mask(DNNL_ARG_DST, 0);
   }
 
-  Tensor SumTarget(Builder& b, const Desc& dst) const {
-    if (b.values.Shape(sum_value_) == dst.get_dims()) return b.placement.As(sum_value_, dst);
-    return b.placement.As(*Reshaped(b.placement.Plain(sum_value_), dst.get_dims()), dst);
-  }
+  Tensor SumTarget(Builder& b, const Desc& dst) const { return operands_.SumTarget(b, dst); }
 
+  /// Append the operands of post-ops, then the quant params of the result.
   void AddArgs(Builder& b, const dnnl::primitive_desc_base& pd, std::vector<Arg>* args) const {
-    for (const Operand& operand : operands_) {
-      int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(operand.position) | DNNL_ARG_SRC_1;
-      Desc want = pd.query_md(dnnl::query::exec_arg_md, id);
-      bool same = b.values.Shape(operand.value) == operand.shape;
+    operands_.AddArgs(b, pd, args);
+    if (result_.scale != 1) {
       args->push_back(
-          {id, same ? b.placement.As(operand.value, want)
-                    : b.placement.As(*Reshaped(b.placement.Plain(operand.value), operand.shape),
-                                     want)});
+          {DNNL_ARG_ATTR_SCALES | DNNL_ARG_DST, Single(b, DType::kFloat32, result_.scale)});
     }
-    if (grid_.scale != 1) {
-      args->push_back(
-          {DNNL_ARG_ATTR_SCALES | DNNL_ARG_DST, Single(b, DType::kFloat32, grid_.scale)});
-    }
-    if (grid_.zero != 0) {
+    if (result_.zero != 0) {
       args->push_back({DNNL_ARG_ATTR_ZERO_POINTS | DNNL_ARG_DST,
-                       Single(b, DType::kInt32, static_cast<int32_t>(grid_.zero))});
+                       Single(b, DType::kInt32, static_cast<int32_t>(result_.zero))});
     }
   }
 
  private:
-  struct Operand {
-    int position, value;
-    Dims shape;
-  };
-
-  /*! \brief Multiply by `a` and add `c` before what is appended next. */
+  /// Multiply by `a` and add `c` before what is appended next.
   void Linear(float a, float c) {
     b_ = b_ * a + c;
     a_ *= a;
@@ -136,13 +126,13 @@ class Chain {
     b_ = 0;
   }
 
-  /*! \brief A relu or clip whose bounds are those of the result's dtype: saturating does it. */
+  /// A relu or clip whose bounds are those of the result's dtype: saturating does it.
   bool IsSaturation(const PostOp& post, DType dtype) const {
     float low = dtype == DType::kInt8 ? -128.f : 0.f, high = low + 255.f;
-    auto place = [&](float real) { return std::nearbyint(real / grid_.scale) + grid_.zero; };
+    auto stored = [&](float real) { return std::nearbyint(real / result_.scale) + result_.zero; };
     if (post.is_binary || post.is_requantize) return false;
-    if (post.alg == "relu") return post.alpha == 0 && place(0) <= low;
-    return post.alg == "clip" && place(post.alpha) <= low && place(post.beta) >= high;
+    if (post.alg == "relu") return post.alpha == 0 && stored(0) <= low;
+    return post.alg == "clip" && stored(post.alpha) <= low && stored(post.beta) >= high;
   }
 
   void Append(Builder& b, const Op& op, const PostOp& post, const Dims& shape, bool allow_sum) {
@@ -178,7 +168,7 @@ class Chain {
       Linear(1, -static_cast<float>(post.zero) * post.scale);
       Flush();
       ops_.append_sum(post.scale);
-      sum_value_ = post.value;
+      operands_.SetSum(post.value);
       detail_ += "(sum)";
       return;
     }
@@ -193,7 +183,7 @@ class Chain {
       if (seen.size() > shape.size()) seen = {seen.back()};
       seen.insert(seen.begin(), shape.size() - seen.size(), 1);
     }
-    operands_.push_back({ops_.len(), post.value, seen});
+    operands_.Add(ops_.len(), post.value, seen);
     ops_.append_binary(*alg, full ? AnyDesc(seen, dtype) : PlainDesc(seen, dtype));
     if (bytes) Linear(post.scale, 0);
   }
@@ -202,44 +192,41 @@ class Chain {
   dnnl::post_ops ops_;
   float a_ = 1, b_ = 0;  // linear function to be applied next
   bool bytes_ = false;
-  Grid grid_;
-  int sum_value_ = -1;
-  std::vector<Operand> operands_;
+  QuantParams result_;
+  PostOpOperands operands_;
   std::string detail_;
 };
 
-/*!
- * \brief The step of a product. `make`: (dst, attr) → primitive descriptor; `result`: the result's
- * shape as the primitive sees it, `mask`: of the scales in the weights' dims.
- */
+/// The step of a product. `make`: (dst, attr) → primitive descriptor; `result`: the result's
+/// shape as the primitive sees it, `mask`: of the scales in the weights' dims.
 template <typename PrimitiveDesc, typename Make>
 void EmitProduct(Builder& b, const Op& op, const Tensor& x, const Tensor& weight,
                  const Dims& result, int mask, const Desc& any, const Make& make) {
   int y = op.outputs[0];
   int64_t scales = Volume(b.values.Shape(op.inputs[2]));
   int x_zero = static_cast<int>(op.attrs.Int("x_zero"));
-  std::optional<Chain> chain;
+  std::optional<QuantizedPostOps> post_ops;
   PrimitiveDesc pd;
   for (bool allow_sum : {true, false}) {
-    Chain candidate(b, op, result, allow_sum);
-    if (chain && !chain->has_sum()) break;  // nothing to choose
+    QuantizedPostOps candidate(b, op, result, allow_sum);
+    if (post_ops && !post_ops->has_sum()) break;  // nothing to choose
     candidate.Finish(/*by_attribute=*/true);
     candidate.attr().set_scales_mask(DNNL_ARG_WEIGHTS, scales > 1 ? mask : 0);
     if (x_zero != 0) candidate.attr().set_zero_points_mask(DNNL_ARG_SRC, 0);
     PrimitiveDesc found = make(any, candidate.attr());
-    if (!found || (chain && Grade(found.impl_info_str()) <= Grade(pd.impl_info_str()))) continue;
+    if (!found || (post_ops && Grade(found.impl_info_str()) <= Grade(pd.impl_info_str()))) continue;
     pd = found;
-    chain = std::move(candidate);
+    post_ops = std::move(candidate);
     if (Grade(pd.impl_info_str()) == 2) break;
   }
-  Expect(chain.has_value(), "oneDNN has no implementation for these shapes and attributes");
+  Expect(post_ops.has_value(), "oneDNN has no implementation for these shapes and attributes");
 
   std::optional<Tensor> dst;
-  if (chain->has_sum()) {
-    dst = chain->SumTarget(b, pd.dst_desc());
+  if (post_ops->has_sum()) {
+    dst = post_ops->SumTarget(b, pd.dst_desc());
   } else if (result == b.values.Shape(y)) {
     if (std::optional<Tensor> placed = b.placement.Destination(y, pd.dst_desc())) {
-      PrimitiveDesc into = make(placed->desc, chain->attr());
+      PrimitiveDesc into = make(placed->desc, post_ops->attr());
       if (into && Grade(into.impl_info_str()) == Grade(pd.impl_info_str())) {
         pd = into;
         dst = placed;
@@ -260,13 +247,13 @@ void EmitProduct(Builder& b, const Op& op, const Tensor& x, const Tensor& weight
     args.push_back({DNNL_ARG_ATTR_ZERO_POINTS | DNNL_ARG_SRC,
                     Single(b, DType::kInt32, static_cast<int32_t>(x_zero))});
   }
-  chain->AddArgs(b, pd, &args);
+  post_ops->AddArgs(b, pd, &args);
   b.steps.Add(pd, args,
-              Describe(pd.src_desc()) + " -> " + Describe(pd.dst_desc()) + chain->detail());
+              Describe(pd.src_desc()) + " -> " + Describe(pd.dst_desc()) + post_ops->detail());
   b.placement.Set(y, *Reshaped(*dst, b.values.Shape(y)));
 }
 
-/*! \brief Checks common to products; the number of output channels is `channels`. */
+/// Checks common to products; the number of output channels is `channels`.
 void CheckProduct(const Builder& b, const Op& op, int64_t channels) {
   ExpectBytes(b, {op.inputs[0]});
   Expect(b.values.Type(op.inputs[1]) == DType::kInt8, "weights are ",
@@ -285,17 +272,17 @@ void CheckProduct(const Builder& b, const Op& op, int64_t channels) {
   }
 }
 
-/*! \brief The layout of `desc`, dense or not, for another dtype; row-major where that is blocked.
- */
+/// The layout of `desc`, dense or not, for another dtype; row-major where that is blocked.
 Desc DenseAs(const Desc& desc, DType dtype) {
   std::optional<Desc> dense = WithShape(desc, desc.get_dims());
   if (!dense || !IsStrided(*dense)) return PlainDesc(desc.get_dims(), dtype);
   return Desc(desc.get_dims(), StorageType(dtype), dense->get_strides());
 }
 
-/*! \brief For every byte, read as one grid's integer, the byte of the nearest on another grid. */
-std::array<uint8_t, 256> RegridTable(const Grid& from, bool in_signed, const Grid& to,
-                                     bool out_signed) {
+/// For every byte that one set of quant params reads as a real, the byte of the nearest real of
+/// another.
+std::array<uint8_t, 256> RequantizeTable(const QuantParams& from, bool in_signed,
+                                         const QuantParams& to, bool out_signed) {
   std::array<uint8_t, 256> table{};
   for (int byte = 0; byte < 256; ++byte) {
     int integer = in_signed ? static_cast<int8_t>(byte) : byte;
@@ -326,9 +313,9 @@ void BuildConversion(Builder& b, const Op& op, bool from_bytes, bool to_bytes) {
            bytes ? "int8 or uint8" : "float32");
   }
   bool both = from_bytes && to_bytes;
-  Grid from, to;
-  if (from_bytes) from = ReadGrid(op, both ? "x_scale" : "scale", both ? "x_zero" : "zero");
-  if (to_bytes) to = ReadGrid(op, "scale", "zero");
+  QuantParams from, to;
+  if (from_bytes) from = ReadQuantParams(op, both ? "x_scale" : "scale", both ? "x_zero" : "zero");
+  if (to_bytes) to = ReadQuantParams(op, "scale", "zero");
 
   // As it lies, by loops of ours: oneDNN's reorder forgets the zero point in some layouts (s8 acdb
   // to f32 abcd of 64 channels, in 3.2).
@@ -351,7 +338,7 @@ void BuildConversion(Builder& b, const Op& op, bool from_bytes, bool to_bytes) {
        out_signed = b.values.Type(y) == DType::kInt8;
   Kernel kernel;
   if (both) {
-    kernel = LookUp(nest, RegridTable(from, in_signed, to, out_signed));
+    kernel = LookUp(nest, RequantizeTable(from, in_signed, to, out_signed));
   } else if (to_bytes) {
     kernel = [nest, to, out_signed](void* const* operands) {
       const float* in = static_cast<const float*>(operands[0]);
@@ -442,21 +429,22 @@ void BuildQAdd(Builder& b, const Op& op) {
   ExpectBytes(b, {left, right, y});
   ExpectShape(b.values.Shape(y), b.values.Shape(left));
   ExpectShape(b.values.Shape(y), b.values.Shape(right));
-  Grid a = ReadGrid(op, "a_scale", "a_zero"), c = ReadGrid(op, "b_scale", "b_zero");
+  QuantParams a = ReadQuantParams(op, "a_scale", "a_zero"),
+              c = ReadQuantParams(op, "b_scale", "b_zero");
   Op sum = op;  // the zero points of both operands come first, as one shift
   PostOp shift;
   shift.alg = "linear";
   shift.alpha = 1;
   shift.beta = -(a.scale * static_cast<float>(a.zero) + c.scale * static_cast<float>(c.zero));
   sum.post.insert(sum.post.begin(), shift);
-  Chain chain(b, sum, b.values.Shape(y), /*allow_sum=*/false);
-  chain.Finish(/*by_attribute=*/false);
-  chain.attr().set_scales_mask(DNNL_ARG_SRC_0, 0);
-  chain.attr().set_scales_mask(DNNL_ARG_SRC_1, 0);
+  QuantizedPostOps post_ops(b, sum, b.values.Shape(y), /*allow_sum=*/false);
+  post_ops.Finish(/*by_attribute=*/false);
+  post_ops.attr().set_scales_mask(DNNL_ARG_SRC_0, 0);
+  post_ops.attr().set_scales_mask(DNNL_ARG_SRC_1, 0);
   Desc layout = DenseAs(b.placement.Get(left).desc, b.values.Type(left));
   Desc other = DenseAs(layout, b.values.Type(right)), result = DenseAs(layout, b.values.Type(y));
   dnnl::binary::primitive_desc pd(Engine(), dnnl::algorithm::binary_add, layout, other, result,
-                                  chain.attr(), /*allow_empty=*/true);
+                                  post_ops.attr(), /*allow_empty=*/true);
   Expect(static_cast<bool>(pd), "oneDNN has no implementation for these shapes and attributes");
   Tensor target = b.placement.Result(y, result);
   std::vector<Arg> args = {
@@ -465,8 +453,8 @@ void BuildQAdd(Builder& b, const Op& op) {
       {DNNL_ARG_DST, target},
       {DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC_0, Single(b, DType::kFloat32, a.scale)},
       {DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC_1, Single(b, DType::kFloat32, c.scale)}};
-  chain.AddArgs(b, pd, &args);
-  b.steps.Add(pd, args, Describe(layout) + chain.detail());
+  post_ops.AddArgs(b, pd, &args);
+  b.steps.Add(pd, args, Describe(layout) + post_ops.detail());
   b.placement.Set(y, target);
 }
 

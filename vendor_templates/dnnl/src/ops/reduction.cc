@@ -1,12 +1,10 @@
-/*!
- * Reductions over any axes, on plain memory; the mean over all pixels of a blocked map is pooled
- * where it lies.
- *
- *   axes joined to   [outer, reduced, inner, reduced, ...]   of which the first two patterns are
- *   rows             inner = 1: each result folds one row
- *   columns          inner > 1: rows are folded into an accumulator
- * Anything else is brought into "rows" by a transposing copy.
- */
+// Reductions over any axes, on plain memory; the mean over all pixels of a blocked map is pooled
+// where it lies.
+//
+//   axes joined to   [outer, reduced, inner, reduced, ...]   of which the first two patterns are
+//   rows             inner = 1: each result folds one row
+//   columns          inner > 1: rows are folded into an accumulator
+// Anything else is brought into "rows" by a transposing copy.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -14,7 +12,7 @@
 #include "../kernels/copy.h"
 #include "../kernels/parallel.h"
 #include "../kernels/simd.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -48,7 +46,7 @@ void Complete(const Algorithm& alg, float* y, int64_t n, int64_t reduced) {
   }
 }
 
-/*! \brief x as [outer, n, inner] → y [outer, inner]. */
+/// x as [outer, n, inner] → y [outer, inner].
 void FoldMiddle(const Algorithm& alg, const float* x, float* y, int64_t outer, int64_t n,
                 int64_t inner) {
   if (inner == 1) {
@@ -85,7 +83,7 @@ void FoldMiddle(const Algorithm& alg, const float* x, float* y, int64_t outer, i
   });
 }
 
-/*! \brief Mean over exactly the spatial dims of a map that does not lie row-major. */
+/// Mean over exactly the spatial dims of a map that does not lie row-major.
 bool PoolsInstead(const Builder& b, const Op& op, const std::vector<bool>& reduced) {
   const Tensor& x = b.placement.Get(op.inputs[0]);
   size_t rank = reduced.size();
@@ -97,7 +95,7 @@ bool PoolsInstead(const Builder& b, const Op& op, const std::vector<bool>& reduc
   return family && family->get_inner_blks() == x.desc.get_inner_blks();
 }
 
-/*! \brief Average pooling over all pixels, its result seen without (or with) the unit dims. */
+/// Average pooling over all pixels, its result seen without (or with) the unit dims.
 void ReduceByPooling(Builder& b, const Op& op) {
   const Tensor& x = b.placement.Get(op.inputs[0]);
   Dims shape = x.desc.get_dims(), pooled(shape.size(), 1);

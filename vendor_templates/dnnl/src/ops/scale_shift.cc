@@ -1,21 +1,21 @@
-/*!
- * y = (x - m) * a + c per channel, then perhaps relu: batch normalisation, and chains of binary ops
- * with constants (what is left of a batch normalisation that no convolution could take in).
- *
- * One pass over memory, in the layout x has; x may be a window of a concat's result.
- */
+// y = (x - m) * a + c per channel, then perhaps relu: batch normalisation, and chains of binary
+// ops with constants (what is left of a batch normalisation that no convolution could take in).
+//
+// One pass over memory, in the layout x has; x may be a window of a concat's result.
+#include "scale_shift.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "../kernels/channel.h"
 #include "algorithms.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Factors of the whole chain, three per channel. */
+/// Factors of the whole chain, three per channel.
 struct Factors {
   explicit Factors(int64_t channels) : m(channels, 0.f), a(channels, 1.f), c(channels, 0.f) {}
   std::vector<float> m, a, c;
@@ -25,7 +25,7 @@ bool IsRelu(const PostOp& post) {
   return !post.is_binary && post.alg == "relu" && post.alpha == 0.f;
 }
 
-/*! \brief Add the kernel; `table` holds m, a and c, padded to whole blocks, for the view of `x`. */
+/// Add the kernel; `table` holds m, a and c, padded to whole blocks, for the view of `x`.
 void Emit(Builder& b, int value, int result, const Tensor& x, const Tensor& table, bool relu,
           const std::string& name) {
   SpatialView from = *ViewSpatial(x.desc);
@@ -60,7 +60,7 @@ void EmitConstant(Builder& b, int value, int result, const Factors& factors, boo
   Emit(b, value, result, x, table, relu, name);
 }
 
-/*! \brief A constant per channel of `shape` (or one number), as one value per channel. */
+/// A constant per channel of `shape` (or one number), as one value per channel.
 std::optional<std::vector<float>> PerChannel(const Builder& b, int value, const Dims& shape) {
   if (b.values.Type(value) != DType::kFloat32 || !b.steps.IsConstant(b.placement.Get(value)) ||
       !IsPlain(b.placement.Get(value).desc)) {
@@ -78,7 +78,7 @@ std::optional<std::vector<float>> PerChannel(const Builder& b, int value, const 
   return std::vector<float>(data, data + shape[1]);
 }
 
-/*! \brief Append one op with a constant; false when it is none of these. */
+/// Append one op with a constant; false when it is none of these.
 bool Append(const std::string& alg, const std::vector<float>& constant, Factors* f) {
   for (size_t i = 0; i < f->a.size(); ++i) {
     float k = constant[i];

@@ -1,25 +1,23 @@
-/*! Ops that move no data where a descriptor can say the same: reshape, transpose, slice, split. */
+// Ops that move no data where a descriptor can say the same: reshape, transpose, slice, split.
 #include <algorithm>
 
 #include "../kernels/copy.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief A window of a value: by submemory where the layout allows, else of its plain form. */
+/// A window of a value: by submemory where the layout allows, else of its plain form.
 Tensor WindowOf(Builder& b, int value, const Dims& begin, const Dims& shape) {
   if (std::optional<Tensor> window = Window(b.placement.Get(value), shape, begin)) return *window;
   return *Window(b.placement.Plain(value), shape, begin);
 }
 
-/*!
- * \brief A reshape that only joins dims, done by one copy that keeps the order of the joined loops.
- *
- * A channel shuffle is [N, g, C/g, H, W] transposed and joined to [N, C, H, W]. Where the channels
- * lie last, they still do afterwards: row-major order would cost a second copy.
- */
+/// A reshape that only joins dims, done by one copy that keeps the order of the joined loops.
+///
+/// A channel shuffle is [N, g, C/g, H, W] transposed and joined to [N, C, H, W]. Where the channels
+/// lie last, they still do afterwards: row-major order would cost a second copy.
 std::optional<Tensor> Joined(Builder& b, const Tensor& x, const Dims& shape) {
   Dims dims = x.desc.get_dims(), strides = x.desc.get_strides();
   size_t rank = shape.size();
