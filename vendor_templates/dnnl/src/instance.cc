@@ -1,3 +1,11 @@
+// A run touches the heap only for its context, and contexts are reused. Making one resolves every
+// slot once: pointers into the arena, oneDNN memory objects, argument lists. What differs from call
+// to call is the caller's tensors, so a run swaps the pointers of the slots that lie there, if they
+// changed since the context's last run, and then executes step by step:
+//
+//   TakeContext ── SetBorders(inputs, outputs) ── RunStep 0, 1, 2, ... ── GiveBack
+//
+// A context that meets an error is not given back: the next call makes a fresh one.
 #include "instance.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+// oneDNN describes a layout by strides and inner blocks and has no question for "which family is
+// this?". A descriptor belongs to a family when it equals the one that the family's tag gives for
+// its shape; for windows, which have gaps, the blocks and the order of the strides decide.
 #include "layout.h"
 
 #include <algorithm>

@@ -23,8 +23,10 @@ using Desc = dnnl::memory::desc;
 /// A named layout of oneDNN.
 using Tag = dnnl::memory::format_tag;
 
-/// The oneDNN type that stores a dtype. oneDNN has no int64 and no bool: int64 is carried as
-/// f64, of the same width, and never computed with by oneDNN; bool is a byte.
+/// The oneDNN type that stores a dtype.
+///
+/// oneDNN has no int64 and no bool: int64 is carried as f64, of the same width, and never computed
+/// with by oneDNN; bool is a byte.
 dnnl::memory::data_type StorageType(DType dtype);
 
 /// Row-major descriptor; a scalar is a vector of one element.
@@ -50,11 +52,16 @@ bool IsStrided(const Desc& desc);
 /// True when both place every element at the same distance from their first.
 bool SameLayout(const Desc& a, const Desc& b);
 
-/// A dense tensor of another shape in the layout family of `desc`, which may itself be a
-/// window with gaps; nothing when it belongs to none.
+/// A dense tensor of another shape in the layout family of `desc`.
+///
+/// How layouts travel: the result of an op that does not care lies as its input does.
+///
+/// \param desc May itself be a window with gaps into a tensor of its family.
+/// \param shape Of the same rank.
+/// \return Nothing when `desc` belongs to no family.
 std::optional<Desc> WithShape(const Desc& desc, const Dims& shape);
 
-/// "aBcd16b", "abcd" or "strided(...)": for introspection.
+/// The layout in words for introspection: "aBcd16b", "plain" or its strides.
 std::string Describe(const Desc& desc);
 
 /// True when `desc` is a member of a layout family, without gaps.
@@ -65,10 +72,11 @@ bool IsDense(const Desc& desc);
 ///
 /// plain: lanes 1, blocks C; blocked: lanes b; channels last: lanes C, blocks 1.
 struct SpatialView {
-  int64_t batch, channels, blocks, lanes;
+  int64_t batch, channels;
+  int64_t blocks, lanes;  ///< blocks * lanes >= channels: the last block may be padded
   Dims spatial;
-  int64_t pixels;
-  int64_t batch_stride, block_stride, pixel_stride;
+  int64_t pixels;                                    ///< product of the spatial dims
+  int64_t batch_stride, block_stride, pixel_stride;  ///< in elements
 };
 
 /// The view of a descriptor, or nothing when its pixels do not lie at one stride.

@@ -1,3 +1,5 @@
+// Instances are kept in a list, most recently used first. The list is locked only to find or add an
+// entry; building happens under the entry's own lock, so that callers of other shapes do not wait.
 #include "model.h"
 
 #include <omp.h>

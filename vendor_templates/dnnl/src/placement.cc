@@ -1,3 +1,11 @@
+// Every value has a home: the tensor its producer made, copies in other layouts, and a destination
+// if a concat or the caller waits for it. Per buffer it is known which values lie there, so that an
+// op may write over its operand only when nobody reads any of them again.
+//
+// A destination is found by walking forwards from a value: to the output it becomes, perhaps
+// through reshapes that keep its bytes, or to the concats that read it, which may lie in each
+// other. The first producer to ask decides the layout of the whole concat, except that ops which
+// lead the layout (convolutions) are left the choice.
 #include "placement.h"
 
 #include <algorithm>

@@ -9,10 +9,16 @@
 
 namespace byoc::onednn {
 
-/// Operand 2 = operand 0 alg operand 1; comparisons write bytes or floats.
+/// Operand 2 = operand 0 alg operand 1.
+///
+/// \param nest The loops over both operands and the result; strides of 0 broadcast.
+/// \param in Dtype of both operands.
+/// \param out Dtype of the result: that of the operands, or bool or float32 for comparisons.
 Kernel BinaryKernel(BinaryAlg alg, const LoopNest<3>& nest, DType in, DType out);
 
-/// Operand 3 = operand 0 ? operand 1 : operand 2; elements of `size` bytes.
+/// Operand 3 = operand 0 ? operand 1 : operand 2; the condition is a bool.
+///
+/// \param size Bytes of an element of the other three.
 Kernel WhereKernel(const LoopNest<4>& nest, int64_t size);
 
 /// Operand 1 = operand 0, converted as numpy's astype does.

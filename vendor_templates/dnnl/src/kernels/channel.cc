@@ -1,3 +1,6 @@
+// The work is cut into (batch item, channel block) pairs, and pairs of many pixels into runs of
+// pixels, so that every layout keeps all threads busy; each part is one call of a row kernel
+// (simd.h).
 #include "channel.h"
 
 #include <algorithm>

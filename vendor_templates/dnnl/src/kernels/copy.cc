@@ -1,3 +1,5 @@
+// Copies are loop nests: loops sorted so that the destination is walked forwards in memory, then
+// collapsed to as few as the strides allow (see loops.h). Rows are memcpy where both are dense.
 #include "copy.h"
 
 #include <algorithm>

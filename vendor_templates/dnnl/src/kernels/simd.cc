@@ -187,14 +187,6 @@ void UnaryRow(Unary alg, const float* x, float* y, int64_t n) {
     case Unary::kCos:
       for (int64_t i = 0; i < n; ++i) y[i] = std::cos(x[i]);
       break;
-    case Unary::kNeg:
-#pragma omp simd
-      for (int64_t i = 0; i < n; ++i) y[i] = -x[i];
-      break;
-    case Unary::kReciprocal:
-#pragma omp simd
-      for (int64_t i = 0; i < n; ++i) y[i] = 1.f / x[i];
-      break;
     case Unary::kRsqrt:
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i) y[i] = 1.f / std::sqrt(x[i]);

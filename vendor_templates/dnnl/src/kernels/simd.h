@@ -10,12 +10,15 @@
 
 namespace byoc::onednn {
 
-enum class Unary : uint8_t { kErf, kFloor, kCeil, kSin, kCos, kNeg, kReciprocal, kRsqrt };
+/// Element-wise functions that oneDNN lacks or computes slowly.
+enum class Unary : uint8_t { kErf, kFloor, kCeil, kSin, kCos, kRsqrt };
+
+/// How a reduction folds; kSquares: a sum of squares.
 enum class Reduce : uint8_t { kSum, kMax, kMin, kProd, kSquares };
 
 /// The table of inner loops. Pointers may be equal (in place) but not overlap otherwise.
 struct RowKernels {
-  const char* name;
+  const char* name;  ///< of the instruction set, for example "avx2"
 
   /// Softmax of one row; `log`: its logarithm.
   void (*softmax)(const float* x, float* y, int64_t n, bool log);
@@ -31,6 +34,7 @@ struct RowKernels {
   /// x / sqrt(mean(x * x) + eps) * scale; scale may be null.
   void (*rms_norm)(const float* x, const float* scale, float* y, int64_t n, float eps);
 
+  /// y[i] = alg(x[i]).
   void (*unary)(Unary alg, const float* x, float* y, int64_t n);
 
   /// y = (x - center) * scale + shift per lane, then max(y, 0) when `relu`.

@@ -90,7 +90,7 @@ Desc WithType(const Desc& desc, DType dtype) {
   return PlainDesc(desc.get_dims(), dtype);
 }
 
-/// Memory for the result: the left operand's own where it dies, or what `y` is placed in.
+/// Memory for the result: the left operand's own where it dies, or what `y` is destination in.
 Tensor Target(Builder& b, int a, const Tensor& lead, int y, const Desc& desc) {
   bool same = SameLayout(lead.desc, desc) && lead.desc.get_data_type() == desc.get_data_type();
   if (a == y) return same && b.placement.MayUpdate(y) ? lead : b.placement.Result(y, desc);

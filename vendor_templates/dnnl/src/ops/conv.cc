@@ -93,11 +93,11 @@ void Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
   std::optional<Tensor> dst;
   if (best.fusion.has_sum()) {
     dst = best.fusion.operands().SumTarget(b, pd.dst_desc());
-  } else if (std::optional<Tensor> placed = b.placement.Destination(y, pd.dst_desc())) {
-    PrimitiveDesc into = make(placed->desc, best.fusion.attr());
+  } else if (std::optional<Tensor> destination = b.placement.Destination(y, pd.dst_desc())) {
+    PrimitiveDesc into = make(destination->desc, best.fusion.attr());
     if (into && std::strcmp(into.impl_info_str(), pd.impl_info_str()) == 0) {
       pd = into;
-      dst = placed;
+      dst = destination;
     }
   }
   if (!dst) dst = b.placement.Fresh(pd.dst_desc(), DType::kFloat32);

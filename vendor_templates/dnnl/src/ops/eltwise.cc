@@ -1,4 +1,8 @@
 // Unary element-wise functions: oneDNN's, or one of our rows where it has none.
+//
+// Both run in place where the operand dies here. Ours take a tensor without gaps as one long row,
+// the padding of blocked layouts included if the function keeps zero zero; else they walk the rows
+// of its strides.
 #include <omp.h>
 
 #include "../kernels/loops.h"
@@ -12,8 +16,7 @@ namespace {
 
 /// Functions that keep zero zero may run over the padding of blocked layouts.
 bool KeepsZero(Unary alg) {
-  return alg == Unary::kErf || alg == Unary::kFloor || alg == Unary::kCeil || alg == Unary::kSin ||
-         alg == Unary::kNeg;
+  return alg == Unary::kErf || alg == Unary::kFloor || alg == Unary::kCeil || alg == Unary::kSin;
 }
 
 /// All elements, padding included, when they lie without gaps; else nothing.

@@ -1,4 +1,7 @@
 // Local response normalisation across channels: oneDNN's, or ours where it has only a reference.
+//
+//   y[c] = x[c] / (k + alpha / size * sum of x[i]^2, i from c - (size - 1) / 2 to c + size / 2) ^
+//   beta
 #include <algorithm>
 #include <cmath>
 

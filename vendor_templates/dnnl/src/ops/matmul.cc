@@ -168,9 +168,9 @@ void BuildMatmul(Builder& b, const Op& op) {
   if (best.fusion.has_sum()) {
     target = best.fusion.operands().SumTarget(b, dst);
   } else if (!placed_by_transpose) {
-    if (std::optional<Tensor> placed =
+    if (std::optional<Tensor> destination =
             b.placement.Destination(y, PlainDesc(b.values.Shape(y), DType::kFloat32))) {
-      if (std::optional<Tensor> seen = Reshaped(*placed, shape)) {
+      if (std::optional<Tensor> seen = Reshaped(*destination, shape)) {
         PrimitiveDesc into = make(seen->desc, best.fusion.attr());
         if (into && Grade(into.impl_info_str()) >= Grade(best.pd.impl_info_str())) {
           best.pd = into;

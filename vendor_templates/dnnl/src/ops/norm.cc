@@ -1,4 +1,10 @@
-// Softmax and the normalisations that look at their input: rows of our own.
+// Softmax and the normalisations that look at their input, by row kernels of our own
+// (kernels/simd.h):
+//
+//   softmax     rows along the last axis, or columns side by side along another
+//   layer, rms  rows: the trailing axes joined into one
+//   group       two passes: factors per channel from the statistics of its group, then a scale and
+//               shift per channel, in whatever layout the input has
 #include <algorithm>
 #include <cmath>
 

@@ -1,4 +1,4 @@
-// Pooling, global pooling and local response normalisation, in whatever layout the input has.
+// Pooling and global pooling, in whatever layout the input has.
 #include "checks.h"
 #include "post_ops.h"
 
@@ -43,11 +43,11 @@ void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, co
       /*allow_sum=*/false);
   std::optional<Tensor> target;
   if (result == b.values.Shape(y)) {
-    if (std::optional<Tensor> placed = b.placement.Destination(y, *dst)) {
-      PoolDesc into = make(placed->desc, best.fusion.attr());
+    if (std::optional<Tensor> destination = b.placement.Destination(y, *dst)) {
+      PoolDesc into = make(destination->desc, best.fusion.attr());
       if (into && Grade(into.impl_info_str()) == Grade(best.pd.impl_info_str())) {
         best.pd = into;
-        target = placed;
+        target = destination;
       }
     }
   }

@@ -1,3 +1,7 @@
+// A binary post-op reads its operand in the layout of the primitive's destination, which the
+// primitive is asked for once it is made. An operand of full shape may have any layout (`AnyDesc`);
+// one that broadcasts is small, and passed row-major. Where leading dims of the result were joined
+// into one, operands are seen under the joined shape.
 #include "post_ops.h"
 
 #include <algorithm>

@@ -41,11 +41,11 @@ void EmitProduct(Builder& b, const Op& op, const Tensor& x, const Tensor& weight
   if (post_ops->has_sum()) {
     dst = post_ops->SumTarget(b, pd.dst_desc());
   } else if (result == b.values.Shape(y)) {
-    if (std::optional<Tensor> placed = b.placement.Destination(y, pd.dst_desc())) {
-      PrimitiveDesc into = make(placed->desc, post_ops->attr());
+    if (std::optional<Tensor> destination = b.placement.Destination(y, pd.dst_desc())) {
+      PrimitiveDesc into = make(destination->desc, post_ops->attr());
       if (into && Grade(into.impl_info_str()) == Grade(pd.impl_info_str())) {
         pd = into;
-        dst = placed;
+        dst = destination;
       }
     }
   }

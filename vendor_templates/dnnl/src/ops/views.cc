@@ -1,4 +1,11 @@
 // Ops that move no data where a descriptor can say the same: reshape, transpose, slice, split.
+//
+//   transpose  the same bytes, strides in another order
+//   slice      the same bytes, from a later first element, with longer strides
+//   reshape    the same bytes where the strides can be split or joined, else of a plain copy
+//
+// The result shares its operand's buffer; `Placement` knows, and lets nobody write over it too
+// early.
 #include <algorithm>
 
 #include "../kernels/copy.h"
