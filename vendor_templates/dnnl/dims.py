@@ -51,7 +51,12 @@ def is_legal(dim: Dim) -> bool:
 
 
 def canonical(dim: Dim) -> Dim:
-    """The same dim in one spelling: ``"(n*12)"`` is ``"n * 12"``, ``"7"`` is 7."""
+    """The same dim in one spelling: ``"(n*12)"`` is ``"n * 12"``, ``"7"`` is 7.
+
+    Raises:
+        ValueError: When `dim` is no expression that programs may hold.
+
+    """
     if isinstance(dim, int):
         return dim
     tree = _parse(dim)
@@ -70,7 +75,13 @@ def variables(dim: Dim) -> frozenset[str]:
 
 
 def evaluate(dim: Dim, env: Mapping[str, int]) -> int:
-    """The dim's value where each variable has the value in `env`."""
+    """The dim's value where each variable has the value in `env`.
+
+    Args:
+        dim: A legal dim.
+        env: A value for every variable of it.
+
+    """
     if isinstance(dim, int):
         return dim
     tree = _parse(dim)
@@ -108,8 +119,16 @@ def _evaluate(tree: ast.expr, env: Mapping[str, int]) -> int:
 def bind(inputs: Iterable[Dim], used: Iterable[Dim]) -> dict[Dim, Dim]:
     """What to write for each dim so that every variable is the bare name of an input's dim.
 
-    inputs: the dims of all inputs; used: the dims of all values. Dims not in the answer stay.
-    Raises ValueError naming the dims whose variables no input determines.
+    Args:
+        inputs: The dims of all inputs.
+        used: The dims of all values, and of attributes that hold dims.
+
+    Returns:
+        New spellings by old ones; dims that are not in it stay as they are.
+
+    Raises:
+        ValueError: Naming the dims whose variables no input determines.
+
     """
     compound = [d for d in dict.fromkeys(inputs) if isinstance(d, str) and not d.isidentifier()]
     known = {d for d in inputs if isinstance(d, str) and d.isidentifier()}

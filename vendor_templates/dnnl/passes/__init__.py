@@ -1,4 +1,8 @@
-"""Rewrites of the graph, in the order they run."""
+"""Rewrites of the graph, in the order they run.
+
+A pass changes a graph in place and keeps what it computes. It knows kinds of program.md, not Relax
+ops; README.md shows an example of each.
+"""
 
 from __future__ import annotations
 
