@@ -17,7 +17,7 @@ void BuildOp(Builder& b, const Op& op) {
   }
   for (int value : op.outputs) {
     DType dtype = b.values.Type(value);
-    b.placement.Set(value, b.placement.Fresh(PlainDesc(b.values.Shape(value), dtype), dtype));
+    b.buffers.Set(value, b.buffers.Fresh(PlainDesc(b.values.Shape(value), dtype), dtype));
   }
 }
 
@@ -35,8 +35,8 @@ StepList BuildSteps(const Program& program, const Bindings& bindings, ConstantSt
                     int threads) {
   Values values(program, bindings);
   StepWriter steps;
-  Placement placement(values, steps, constants);
-  Builder builder{values, placement, steps, threads, program.bf16};
+  BufferAssignment buffers(values, steps, constants);
+  Builder builder{values, buffers, steps, threads, program.bf16};
   for (const Op& op : program.ops) {
     steps.Name(&op);
     try {
@@ -47,7 +47,7 @@ StepList BuildSteps(const Program& program, const Bindings& bindings, ConstantSt
     values.Consume(op);
   }
   steps.Name(nullptr);
-  placement.CopyOutputs();
+  buffers.CopyOutputs();
   return steps.Take();
 }
 

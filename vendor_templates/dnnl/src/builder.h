@@ -2,17 +2,17 @@
 /// \brief Program + values of its variables → StepList: one op after another, by the functions of
 /// ops/.
 ///
-///     Values     what the program says of every value, and who still reads it
-///     Placement  where every value lies, and the memory that waits for those not made yet
-///     StepWriter the steps, and the buffers they read and write
+///     Values            what the program says of every value, and who still reads it
+///     BufferAssignment  where every value lies, and the memory that waits for those not made yet
+///     StepWriter        the steps, and the buffers they read and write
 ///
-/// A build function asks the placement for operands in the layouts it likes, adds steps, and tells
-/// the placement where its results lie. Reshapes, transposes and slices add no step where a
+/// A build function asks the buffers for operands in the layouts it likes, adds steps, and tells
+/// them where its results lie. Reshapes, transposes and slices add no step where a
 /// descriptor can express them.
 #ifndef BYOC_DNNL_BUILDER_H_
 #define BYOC_DNNL_BUILDER_H_
 
-#include "placement.h"
+#include "buffer_assignment.h"
 #include "program.h"
 #include "step_writer.h"
 #include "storage.h"
@@ -23,7 +23,7 @@ namespace byoc::onednn {
 /// What a build function works with: the parts of one build, each answering one question.
 struct Builder {
   const Values& values;
-  Placement& placement;
+  BufferAssignment& buffers;
   StepWriter& steps;
   int threads;  ///< that every step will run on
   bool bf16;    ///< heavy ops may round their operands to bfloat16

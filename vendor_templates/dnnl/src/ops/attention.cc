@@ -97,11 +97,11 @@ Matrix StridesOf(const Desc& desc, const Axes& axes) {
 
 /// A strided operand whose columns lie side by side.
 Tensor RowOperand(Builder& b, int value, const Axes& axes) {
-  Tensor t = b.placement.Strided(value);
+  Tensor t = b.buffers.Strided(value);
   Dims strides = t.desc.get_strides(), dims = t.desc.get_dims();
   bool rows = (strides[axes.column] == 1 || dims[axes.column] == 1) &&
               strides[axes.row] >= dims[axes.column];
-  return rows ? t : b.placement.Plain(value);
+  return rows ? t : b.buffers.Plain(value);
 }
 
 /// Where the result goes: plain, or so that the one transpose behind it moves nothing.
@@ -117,9 +117,9 @@ Tensor AttentionResult(Builder& b, int y, const Axes& axes) {
       if (fits) strides[order[d]] = inner[d];
     }
     if (fits)
-      return b.placement.Fresh(Desc(shape, dnnl::memory::data_type::f32, strides), DType::kFloat32);
+      return b.buffers.Fresh(Desc(shape, dnnl::memory::data_type::f32, strides), DType::kFloat32);
   }
-  return b.placement.Result(y, PlainDesc(shape, DType::kFloat32));
+  return b.buffers.Result(y, PlainDesc(shape, DType::kFloat32));
 }
 
 }  // namespace
@@ -166,7 +166,7 @@ void BuildAttention(Builder& b, const Op& op) {
   s.y = StridesOf(result.desc, axes);
   // One score tile per thread, on lines of its own.
   int64_t scores = (std::min(kTile, s.queries) * s.keys + 15) / 16 * 16;
-  Tensor scratch = b.placement.Fresh(
+  Tensor scratch = b.buffers.Fresh(
       PlainDesc({b.threads * std::max<int64_t>(scores, 16)}, DType::kFloat32), DType::kFloat32);
   std::vector<Tensor> operands = {qt, kt, vt, result, scratch};
   bool has_mask = op.inputs.size() > 3;
@@ -175,7 +175,7 @@ void BuildAttention(Builder& b, const Op& op) {
     Dims full = {s.batch, s.heads, s.queries, s.keys};
     Expect(BroadcastShape(ms, full) == full, "mask of shape ", ToString(ms),
            " does not broadcast to ", ToString(full));
-    Tensor mask = b.placement.Plain(op.inputs[3]);
+    Tensor mask = b.buffers.Plain(op.inputs[3]);
     Dims strides = PlainStrides(ms);
     for (size_t d = 0; d < ms.size(); ++d) {
       s.mask[4 - ms.size() + d] = ms[d] == 1 ? 0 : strides[d];
@@ -186,7 +186,7 @@ void BuildAttention(Builder& b, const Op& op) {
       "byoc:attention", operands,
       [s, has_mask, scores](void* const* pointers) { RunAttention(s, has_mask, scores, pointers); },
       ToString(qs));
-  b.placement.Set(y, result);
+  b.buffers.Set(y, result);
 }
 
 }  // namespace byoc::onednn

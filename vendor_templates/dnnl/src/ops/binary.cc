@@ -68,7 +68,7 @@ Desc CommonLayout(const Builder& b, const std::vector<int>& values, int result) 
   const Desc* found = nullptr;
   for (int value : values) {
     if (b.values.Shape(value) != b.values.Shape(result)) continue;
-    const Desc& desc = b.placement.Get(value).desc;
+    const Desc& desc = b.buffers.Get(value).desc;
     if (!IsDense(desc)) continue;
     if (found == nullptr || (IsPlain(*found) && !IsPlain(desc))) found = &desc;
   }
@@ -93,20 +93,20 @@ Desc WithType(const Desc& desc, DType dtype) {
 /// Memory for the result: the left operand's own where it dies, or what `y` is destination in.
 Tensor Target(Builder& b, int a, const Tensor& lead, int y, const Desc& desc) {
   bool same = SameLayout(lead.desc, desc) && lead.desc.get_data_type() == desc.get_data_type();
-  if (a == y) return same && b.placement.MayUpdate(y) ? lead : b.placement.Result(y, desc);
+  if (a == y) return same && b.buffers.MayUpdate(y) ? lead : b.buffers.Result(y, desc);
   bool in_place = same && b.values.Shape(a) == b.values.Shape(y) &&
-                  b.placement.MayOverwrite(a, lead) && !b.placement.MayHaveDestination(y);
-  return in_place ? lead : b.placement.Result(y, desc);
+                  b.buffers.MayOverwrite(a, lead) && !b.buffers.MayHaveDestination(y);
+  return in_place ? lead : b.buffers.Result(y, desc);
 }
 
 /// A value with ones in front of its shape until it has `rank` dims.
 Tensor Operand(Builder& b, int value, size_t rank, const Desc* want) {
   const Dims& shape = b.values.Shape(value);
   if (shape.size() == rank)
-    return want != nullptr ? b.placement.As(value, *want) : b.placement.Get(value);
+    return want != nullptr ? b.buffers.As(value, *want) : b.buffers.Get(value);
   Dims extended(rank - shape.size(), 1);
   extended.insert(extended.end(), shape.begin(), shape.end());
-  return *Reshaped(b.placement.Plain(value), extended);
+  return *Reshaped(b.buffers.Plain(value), extended);
 }
 
 /// oneDNN's primitive; false when it has no fast one.
@@ -134,13 +134,13 @@ bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse
   static const Op kNoPosts{};
   Fused<PrimitiveDesc> best = FuseBest<PrimitiveDesc>(b, fuse ? *fuse : kNoPosts, shape, make,
                                                       /*allow_sum=*/false);
-  Tensor left = b.placement.As(a, layout);
+  Tensor left = b.buffers.As(a, layout);
   Tensor other = Operand(b, c, shape.size(), want);
   Tensor target = Target(b, a, left, y, layout);
   std::vector<Arg> args = {{DNNL_ARG_SRC_0, left}, {DNNL_ARG_SRC_1, other}, {DNNL_ARG_DST, target}};
   best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args, best.fusion.detail() + " " + Describe(layout));
-  b.placement.Set(y, target);
+  b.buffers.Set(y, target);
   *fused = best.fusion.count();
   return true;
 }
@@ -167,8 +167,7 @@ size_t ApplyBinary(Builder& b, const std::string& name, int a, int c, int y, con
   if (!IsStrided(layout) && in == DType::kFloat32) {
     int64_t block = layout.get_inner_blks()[0];
     auto operand = [&](int value) {
-      return b.values.Shape(value) == shape ? b.placement.As(value, layout)
-                                            : b.placement.Plain(value);
+      return b.values.Shape(value) == shape ? b.buffers.As(value, layout) : b.buffers.Plain(value);
     };
     Tensor left = operand(a), right = operand(c);
     Tensor shadow{WithType(layout, out), out, left.buffer, 0};
@@ -176,15 +175,15 @@ size_t ApplyBinary(Builder& b, const std::string& name, int a, int c, int y, con
       Tensor target = Target(b, a, left, y, shadow.desc);
       b.steps.Add("byoc:" + name, {left, right, target}, BinaryKernel(alg, *nest, in, out),
                   Describe(layout));
-      b.placement.Set(y, target);
+      b.buffers.Set(y, target);
       return 0;
     }
   }
-  Tensor left = b.placement.Strided(a), right = b.placement.Strided(c);
+  Tensor left = b.buffers.Strided(a), right = b.buffers.Strided(c);
   Tensor target = Target(b, a, left, y, PlainDesc(shape, out));
   b.steps.Add("byoc:" + name, {left, right, target},
               BinaryKernel(alg, StridedNest<3>(shape, {left, right, target}), in, out));
-  b.placement.Set(y, target);
+  b.buffers.Set(y, target);
   return 0;
 }
 
@@ -204,26 +203,26 @@ void BuildWhere(Builder& b, const Op& op) {
   ExpectShape(
       b.values.Shape(y),
       BroadcastShape(b.values.Shape(c), BroadcastShape(b.values.Shape(x), b.values.Shape(z))));
-  Tensor condition = b.placement.Strided(c), left = b.placement.Strided(x),
-         right = b.placement.Strided(z);
-  Tensor target = b.placement.Result(y, PlainDesc(b.values.Shape(y), b.values.Type(y)));
+  Tensor condition = b.buffers.Strided(c), left = b.buffers.Strided(x),
+         right = b.buffers.Strided(z);
+  Tensor target = b.buffers.Result(y, PlainDesc(b.values.Shape(y), b.values.Type(y)));
   b.steps.Add("byoc:where", {condition, left, right, target},
               WhereKernel(StridedNest<4>(b.values.Shape(y), {condition, left, right, target}),
                           SizeOf(b.values.Type(y))));
-  b.placement.Set(y, target);
+  b.buffers.Set(y, target);
 }
 
 void BuildCast(Builder& b, const Op& op) {
   int x = op.inputs[0], y = op.outputs[0];
   ExpectShape(b.values.Shape(y), b.values.Shape(x));
-  Tensor from = b.placement.Strided(x);
-  if (b.values.Type(x) == b.values.Type(y)) return b.placement.Set(y, from);
-  Tensor target = b.placement.Result(y, PlainDesc(b.values.Shape(y), b.values.Type(y)));
+  Tensor from = b.buffers.Strided(x);
+  if (b.values.Type(x) == b.values.Type(y)) return b.buffers.Set(y, from);
+  Tensor target = b.buffers.Result(y, PlainDesc(b.values.Shape(y), b.values.Type(y)));
   b.steps.Add("byoc:cast", {from, target},
               CastKernel(StridedNest<2>(b.values.Shape(y), {from, target}), b.values.Type(x),
                          b.values.Type(y)),
               std::string(ToString(b.values.Type(x))) + " -> " + ToString(b.values.Type(y)));
-  b.placement.Set(y, target);
+  b.buffers.Set(y, target);
 }
 
 }  // namespace byoc::onednn

@@ -1,5 +1,5 @@
 // Concat in place: inputs that their producers wrote into their windows of the result (see
-// Placement::Destination) need nothing more; the others are copied into theirs.
+// BufferAssignment::Destination) need nothing more; the others are copied into theirs.
 //
 //   result  [ conv writes here | pool writes here | copied ]
 #include <algorithm>
@@ -18,7 +18,7 @@ Desc ChooseLayout(const Builder& b, const Op& op, int64_t axis) {
   Desc plain = PlainDesc(shape, b.values.Type(y));
   std::vector<std::pair<int64_t, Desc>> votes;
   for (int x : op.inputs) {
-    std::optional<Desc> family = WithShape(b.placement.Get(x).desc, shape);
+    std::optional<Desc> family = WithShape(b.buffers.Get(x).desc, shape);
     if (!family) family = plain;
     auto it = std::find_if(votes.begin(), votes.end(),
                            [&](const auto& vote) { return vote.second == *family; });
@@ -69,7 +69,7 @@ bool CopyRows(Builder& b, const Op& op, int64_t axis, const Tensor& host) {
   std::vector<int64_t> bytes;
   for (int x : op.inputs) {
     if (Volume(b.values.Shape(x)) == 0) continue;
-    const Tensor& t = b.placement.Get(x);
+    const Tensor& t = b.buffers.Get(x);
     if (t.buffer == host.buffer) return false;  // written in place
     auto rows = RowsAlong(t.desc, axis);
     std::optional<Desc> alike = WithShape(host.desc, b.values.Shape(x));
@@ -117,22 +117,22 @@ void BuildConcat(Builder& b, const Op& op) {
   }
   Expect(total == shape[axis], "inputs have ", total, " along the axis, the output ", shape[axis]);
 
-  Tensor host = b.placement.ConcatResult(y, [&] { return ChooseLayout(b, op, axis); });
+  Tensor host = b.buffers.ConcatResult(y, [&] { return ChooseLayout(b, op, axis); });
   std::vector<Tensor> windows;
   // A host chosen ahead, itself a window of another, may be cut where blocks do not allow it.
   if (!CutWindows(b, op, axis, host, &windows)) {
-    host = b.placement.Fresh(PlainDesc(shape, b.values.Type(y)), b.values.Type(y));
+    host = b.buffers.Fresh(PlainDesc(shape, b.values.Type(y)), b.values.Type(y));
     CutWindows(b, op, axis, host, &windows);
   }
-  if (CopyRows(b, op, axis, host)) return b.placement.Set(y, host);
+  if (CopyRows(b, op, axis, host)) return b.buffers.Set(y, host);
   for (size_t i = 0; i < op.inputs.size(); ++i) {
     if (Volume(b.values.Shape(op.inputs[i])) == 0) continue;
-    const Tensor &lies = b.placement.Get(op.inputs[i]), &window = windows[i];
+    const Tensor &lies = b.buffers.Get(op.inputs[i]), &window = windows[i];
     bool there = lies.buffer == window.buffer && lies.Begin() == window.Begin() &&
                  SameLayout(lies.desc, window.desc);
     if (!there) b.steps.Copy(lies, window);
   }
-  b.placement.Set(y, host);
+  b.buffers.Set(y, host);
 }
 
 }  // namespace byoc::onednn

@@ -34,7 +34,7 @@ Geometry ReadGeometry(const Builder& b, const Op& op) {
 }
 
 Tensor Grouped(Builder& b, int weight, int64_t groups) {
-  Tensor w = b.placement.Plain(weight);
+  Tensor w = b.buffers.Plain(weight);
   if (groups == 1) return w;
   Dims shape = b.values.Shape(weight);
   Expect(shape[0] % groups == 0, "weight dim 0 of ", ToString(shape),
@@ -71,7 +71,7 @@ std::optional<Tensor> Dense(Builder& b, const Tensor& grouped) {
   Dims shape = {groups * outputs, groups * inputs};
   shape.insert(shape.end(), dims.begin() + 3, dims.end());
   void* data = nullptr;
-  Tensor dense = b.placement.NewConstant(PlainDesc(shape, DType::kFloat32), DType::kFloat32, &data);
+  Tensor dense = b.buffers.NewConstant(PlainDesc(shape, DType::kFloat32), DType::kFloat32, &data);
   const float* from = static_cast<const float*>(b.steps.ConstantData(grouped));
   float* to = static_cast<float*>(data);
   std::fill_n(to, Volume(shape), 0.f);
@@ -93,24 +93,24 @@ void Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
   std::optional<Tensor> dst;
   if (best.fusion.has_sum()) {
     dst = best.fusion.operands().SumTarget(b, pd.dst_desc());
-  } else if (std::optional<Tensor> destination = b.placement.Destination(y, pd.dst_desc())) {
+  } else if (std::optional<Tensor> destination = b.buffers.Destination(y, pd.dst_desc())) {
     PrimitiveDesc into = make(destination->desc, best.fusion.attr());
     if (into && std::strcmp(into.impl_info_str(), pd.impl_info_str()) == 0) {
       pd = into;
       dst = destination;
     }
   }
-  if (!dst) dst = b.placement.Fresh(pd.dst_desc(), DType::kFloat32);
+  if (!dst) dst = b.buffers.Fresh(pd.dst_desc(), DType::kFloat32);
 
-  std::vector<Arg> args = {{DNNL_ARG_SRC, b.placement.As(x, pd.src_desc())},
-                           {DNNL_ARG_WEIGHTS, b.placement.As(weight, pd.weights_desc())},
+  std::vector<Arg> args = {{DNNL_ARG_SRC, b.buffers.As(x, pd.src_desc())},
+                           {DNNL_ARG_WEIGHTS, b.buffers.As(weight, pd.weights_desc())},
                            {DNNL_ARG_DST, *dst}};
   if (op.inputs.size() > 2)
-    args.push_back({DNNL_ARG_BIAS, b.placement.As(op.inputs[2], pd.bias_desc())});
+    args.push_back({DNNL_ARG_BIAS, b.buffers.As(op.inputs[2], pd.bias_desc())});
   best.fusion.operands().AddArgs(b, pd, &args);
   b.steps.Add(pd, args,
               Describe(pd.src_desc()) + " -> " + Describe(pd.dst_desc()) + best.fusion.detail());
-  b.placement.Set(y, *dst);
+  b.buffers.Set(y, *dst);
   ApplyPostOps(b, op, best.fusion.count());
 }
 

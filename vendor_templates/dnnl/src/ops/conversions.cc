@@ -55,8 +55,8 @@ void BuildConversion(Builder& b, const Op& op, bool from_bytes, bool to_bytes) {
 
   // As it lies, by loops of ours: oneDNN's reorder forgets the zero point in some layouts (s8 acdb
   // to f32 abcd of 64 channels, in 3.2).
-  Tensor x = b.placement.Strided(value);
-  Tensor target = b.placement.Result(y, DenseAs(x.desc, b.values.Type(y)));
+  Tensor x = b.buffers.Strided(value);
+  Tensor target = b.buffers.Result(y, DenseAs(x.desc, b.values.Type(y)));
   Dims from_strides = x.desc.get_strides(), to_strides = target.desc.get_strides();
   std::vector<size_t> order(b.values.Rank(y));
   std::iota(order.begin(), order.end(), 0);
@@ -95,7 +95,7 @@ void BuildConversion(Builder& b, const Op& op, bool from_bytes, bool to_bytes) {
     };
   }
   b.steps.Add(std::string("byoc:") + op.kind->name, {x, target}, kernel, Describe(target.desc));
-  b.placement.Set(y, target);
+  b.buffers.Set(y, target);
 }
 
 }  // namespace

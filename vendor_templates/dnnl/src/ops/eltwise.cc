@@ -84,17 +84,17 @@ void BuildEltwise(Builder& b, const Op& op) {
   float alpha = op.attrs.Has("alpha") ? op.attrs.Float("alpha") : 0.f;
   float beta = op.attrs.Has("beta") ? op.attrs.Float("beta") : 0.f;
 
-  Tensor x = b.placement.Get(value);
-  if (!DenseCount(x.desc)) x = b.placement.Plain(value);
+  Tensor x = b.buffers.Get(value);
+  if (!DenseCount(x.desc)) x = b.buffers.Plain(value);
   std::optional<Eltwise> eltwise = FindEltwise(alg, alpha, beta);
   if (!eltwise) {
     Unary unary = FindUnary(alg);
     if (x.desc.get_dims() != x.desc.get_padded_dims() && !KeepsZero(unary))
-      x = b.placement.Plain(value);
-    bool in_place = b.placement.MayOverwrite(value, x) && !b.placement.MayHaveDestination(result);
-    Tensor y = in_place ? x : b.placement.Result(result, x.desc);
+      x = b.buffers.Plain(value);
+    bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);
+    Tensor y = in_place ? x : b.buffers.Result(result, x.desc);
     ApplyUnary(b, unary, x, y, alg);
-    b.placement.Set(result, y);
+    b.buffers.Set(result, y);
     ApplyPostOps(b, op, 0);
     return;
   }
@@ -103,12 +103,12 @@ void BuildEltwise(Builder& b, const Op& op) {
       b, op, b.values.Shape(result),
       [&](const dnnl::primitive_attr& attr) { return MakeEltwise(*eltwise, x.desc, x.desc, attr); },
       /*allow_sum=*/false);
-  bool in_place = b.placement.MayOverwrite(value, x) && !b.placement.MayHaveDestination(result);
-  Tensor y = in_place ? x : b.placement.Result(result, x.desc);
+  bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);
+  Tensor y = in_place ? x : b.buffers.Result(result, x.desc);
   std::vector<Arg> args = {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}};
   best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args, alg + best.fusion.detail() + " " + Describe(x.desc));
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
   ApplyPostOps(b, op, best.fusion.count());
 }
 

@@ -72,7 +72,7 @@ void BuildPad(Builder& b, const Op& op) {
   }
 
   // Padding of pixels only runs in the layout the input has.
-  const Tensor& lies = b.placement.Get(value);
+  const Tensor& lies = b.buffers.Get(value);
   std::optional<SpatialView> view = ViewSpatial(lies.desc);
   bool pixels_only = shape.size() >= 3 && begin[0] == 0 && end[0] == 0 && begin[1] == 0 &&
                      end[1] == 0 && !IsPlain(lies.desc) && IsDense(lies.desc) && view &&
@@ -96,16 +96,16 @@ void BuildPad(Builder& b, const Op& op) {
     x_strides.insert(x_strides.end(), strides.begin() + 2, strides.end());
     x_strides.push_back(1);
   } else {
-    x = b.placement.Strided(value);
+    x = b.buffers.Strided(value);
     x_strides = x.desc.get_strides();
     if (shape.empty()) x_strides.clear();
   }
-  Tensor y = b.placement.Result(result, layout);
+  Tensor y = b.buffers.Result(result, layout);
   Dims y_shape;  // in the order of the tables; y is dense in that order
   for (const auto& table : tables) y_shape.push_back(static_cast<int64_t>(table.size()));
   b.steps.Add("byoc:pad", {x, y}, PickKernel(tables, x_strides, PlainStrides(y_shape), bits),
               Describe(layout));
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 void BuildBroadcast(Builder& b, const Op& op) {
@@ -113,14 +113,14 @@ void BuildBroadcast(Builder& b, const Op& op) {
   const Dims &from = b.values.Shape(value), &shape = b.values.Shape(result);
   Expect(b.values.Type(value) == b.values.Type(result), "a broadcast keeps the dtype");
   ExpectShape(shape, BroadcastShape(from, shape));
-  Tensor x = b.placement.Strided(value);
+  Tensor x = b.buffers.Strided(value);
   Dims own = x.desc.get_strides(), strides(shape.size(), 0);
   size_t ahead = shape.size() - from.size();
   for (size_t d = 0; d < from.size(); ++d) strides[ahead + d] = from[d] == 1 ? 0 : own[d];
-  Tensor y = b.placement.Result(result, PlainDesc(shape, b.values.Type(value)));
+  Tensor y = b.buffers.Result(result, PlainDesc(shape, b.values.Type(value)));
   b.steps.Add("byoc:broadcast", {x, y},
               StridedCopy(shape, strides, PlainStrides(shape), SizeOf(b.values.Type(value))));
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 void BuildResize(Builder& b, const Op& op) {
@@ -137,19 +137,19 @@ void BuildResize(Builder& b, const Op& op) {
   ResizeMode mode =
       FindResizeMode(op.attrs.String("alg"), op.attrs.String("coordinate"),
                      op.attrs.Has("rounding") ? op.attrs.String("rounding") : "round_prefer_floor");
-  Tensor x = b.placement.Get(value);
+  Tensor x = b.buffers.Get(value);
   std::optional<SpatialView> view = ViewSpatial(x.desc);
   std::optional<Desc> layout = WithShape(x.desc, to);
   if (!view || !layout || layout->get_inner_blks() != x.desc.get_inner_blks() ||
       view->pixel_stride != view->lanes) {  // lines are read whole: no gaps, also of one channel
-    x = b.placement.Plain(value);
+    x = b.buffers.Plain(value);
     view = ViewSpatial(x.desc);
     layout = PlainDesc(to, DType::kFloat32);
   }
-  Tensor y = b.placement.Result(result, *layout);
+  Tensor y = b.buffers.Result(result, *layout);
   b.steps.Add("byoc:resize", {x, y}, ResizeKernel(mode, *view, *ViewSpatial(y.desc)),
               op.attrs.String("alg") + " " + Describe(*layout));
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 void BuildGather(Builder& b, const Op& op) {
@@ -168,12 +168,12 @@ void BuildGather(Builder& b, const Op& op) {
   ExpectShape(b.values.Shape(result), expected);
   int64_t outer = Volume(Dims(shape.begin(), shape.begin() + axis));
   int64_t inner = Volume(Dims(shape.begin() + axis + 1, shape.end()));
-  Tensor x = b.placement.Plain(value), i = b.placement.Plain(indices);
-  Tensor y = b.placement.Result(result, PlainDesc(expected, b.values.Type(value)));
+  Tensor x = b.buffers.Plain(value), i = b.buffers.Plain(indices);
+  Tensor y = b.buffers.Result(result, PlainDesc(expected, b.values.Type(value)));
   b.steps.Add("byoc:gather", {x, i, y},
               Gather(outer, shape[axis], inner, Volume(b.values.Shape(indices)),
                      index_type == DType::kInt64, SizeOf(b.values.Type(value))));
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 }  // namespace byoc::onednn

@@ -54,21 +54,21 @@ void BuildLrn(Builder& b, const Op& op) {
   Lrn p{op.attrs.Int("size"), op.attrs.Float("alpha"), op.attrs.Float("beta"), op.attrs.Float("k")};
   Expect(p.size >= 1, "size must be at least 1, found ", p.size);
 
-  Tensor x = b.placement.Get(value);
+  Tensor x = b.buffers.Get(value);
   if (IsDense(x.desc) && p.size % 2 == 1) {
     dnnl::lrn_forward::primitive_desc pd(Engine(), dnnl::prop_kind::forward_inference,
                                          dnnl::algorithm::lrn_across_channels, x.desc, x.desc,
                                          p.size, p.alpha, p.beta, p.k, BaseAttr(),
                                          /*allow_empty=*/true);
     if (pd && !IsReference(pd.impl_info_str())) {
-      Tensor y = b.placement.Result(result, x.desc);
+      Tensor y = b.buffers.Result(result, x.desc);
       b.steps.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, Describe(x.desc));
-      b.placement.Set(result, y);
+      b.buffers.Set(result, y);
       return;
     }
   }
-  x = b.placement.Plain(value);
-  Tensor y = b.placement.Result(result, PlainDesc(shape, DType::kFloat32));
+  x = b.buffers.Plain(value);
+  Tensor y = b.buffers.Result(result, PlainDesc(shape, DType::kFloat32));
   int64_t channels = shape[1];
   int64_t pixels = Volume(Dims(shape.begin() + 2, shape.end()));
   b.steps.Add("byoc:lrn", {x, y}, [p, batch = shape[0], channels, pixels](void* const* operands) {
@@ -80,7 +80,7 @@ void BuildLrn(Builder& b, const Op& op) {
       }
     });
   });
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 }  // namespace byoc::onednn

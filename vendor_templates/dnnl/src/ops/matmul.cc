@@ -27,8 +27,8 @@ bool IsMatrix(const Desc& desc) {
 Tensor MatrixOperand(Builder& b, int value, bool transpose) {
   Expect(b.values.Rank(value) >= 2, "operands need at least two dimensions, found ",
          ToString(b.values.Shape(value)));
-  Tensor t = b.placement.Strided(value);
-  if (!IsMatrix(t.desc)) t = b.placement.Plain(value);
+  Tensor t = b.buffers.Strided(value);
+  if (!IsMatrix(t.desc)) t = b.buffers.Plain(value);
   if (!transpose) return t;
   std::vector<int> axes(t.desc.get_ndims());
   for (size_t d = 0; d < axes.size(); ++d) axes[d] = static_cast<int>(d);
@@ -46,7 +46,7 @@ Dims WithOnes(const Dims& shape, size_t rank) {
 /// The same operand under another shape; copied to row-major order if strides forbid it.
 Tensor Shaped(Builder& b, const Tensor& t, const Dims& shape) {
   if (std::optional<Tensor> reshaped = Reshaped(t, shape)) return *reshaped;
-  Tensor plain = b.placement.As(t, PlainDesc(t.desc.get_dims(), t.dtype));
+  Tensor plain = b.buffers.As(t, PlainDesc(t.desc.get_dims(), t.dtype));
   return *Reshaped(plain, shape);
 }
 
@@ -146,7 +146,7 @@ void BuildMatmul(Builder& b, const Op& op) {
   Desc c_desc = packed ? AnyDesc(in.c.desc.get_dims(), DType::kFloat32) : in.c.desc;
   Desc dst = PlainDesc(shape, DType::kFloat32);
   bool placed_by_transpose = false;
-  if (op.post.empty() && !odd_bias && !b.placement.MayHaveDestination(y)) {
+  if (op.post.empty() && !odd_bias && !b.buffers.MayHaveDestination(y)) {
     if (std::optional<Desc> wanted = LayoutForTranspose(b, y)) {
       Desc seen = wanted->reshape(shape, /*allow_empty=*/true);
       if (!IsEmpty(seen)) {
@@ -169,7 +169,7 @@ void BuildMatmul(Builder& b, const Op& op) {
     target = best.fusion.operands().SumTarget(b, dst);
   } else if (!placed_by_transpose) {
     if (std::optional<Tensor> destination =
-            b.placement.Destination(y, PlainDesc(b.values.Shape(y), DType::kFloat32))) {
+            b.buffers.Destination(y, PlainDesc(b.values.Shape(y), DType::kFloat32))) {
       if (std::optional<Tensor> seen = Reshaped(*destination, shape)) {
         PrimitiveDesc into = make(seen->desc, best.fusion.attr());
         if (into && Grade(into.impl_info_str()) >= Grade(best.pd.impl_info_str())) {
@@ -179,19 +179,19 @@ void BuildMatmul(Builder& b, const Op& op) {
       }
     }
   }
-  if (!target) target = b.placement.Fresh(dst, DType::kFloat32);
+  if (!target) target = b.buffers.Fresh(dst, DType::kFloat32);
 
   std::vector<Arg> args = {{DNNL_ARG_SRC, in.a},
-                           {DNNL_ARG_WEIGHTS, b.placement.As(in.c, best.pd.weights_desc())},
+                           {DNNL_ARG_WEIGHTS, b.buffers.As(in.c, best.pd.weights_desc())},
                            {DNNL_ARG_DST, *target}};
   if (native_bias) {
-    args.push_back({DNNL_ARG_BIAS, *Reshaped(b.placement.Plain(op.inputs[2]), bias_shape)});
+    args.push_back({DNNL_ARG_BIAS, *Reshaped(b.buffers.Plain(op.inputs[2]), bias_shape)});
   }
   best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args,
               ToString(in.a.desc.get_dims()) + " x " + ToString(in.c.desc.get_dims()) +
                   best.fusion.detail());
-  b.placement.Set(y, *Reshaped(*target, b.values.Shape(y)));
+  b.buffers.Set(y, *Reshaped(*target, b.values.Shape(y)));
   if (odd_bias) ApplyBinary(b, "add", y, op.inputs[2], y, nullptr);
   ApplyPostOps(b, op, best.fusion.count());
 }

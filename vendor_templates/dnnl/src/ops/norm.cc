@@ -23,16 +23,16 @@ std::optional<Tensor> Parameter(Builder& b, const Op& op, size_t i, int64_t coun
   if (op.inputs.size() <= i) return std::nullopt;
   Expect(Volume(b.values.Shape(op.inputs[i])) == count, "parameter ", i, " has shape ",
          ToString(b.values.Shape(op.inputs[i])), ", expected ", count, " elements");
-  return b.placement.Plain(op.inputs[i]);
+  return b.buffers.Plain(op.inputs[i]);
 }
 
 /// Memory for a result shaped like `x`: its own where it dies.
 Tensor InPlaceOrNew(Builder& b, int value, const Tensor& x, int result) {
-  bool in_place = b.placement.MayOverwrite(value, x) && !b.placement.MayHaveDestination(result);
+  bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);
   if (in_place) return x;
   std::optional<Desc> dense = WithShape(x.desc, x.desc.get_dims());
-  return b.placement.Result(result,
-                            dense ? *dense : PlainDesc(b.values.Shape(result), DType::kFloat32));
+  return b.buffers.Result(result,
+                          dense ? *dense : PlainDesc(b.values.Shape(result), DType::kFloat32));
 }
 
 /// Layer norm, or its form without mean and shift, of rows: the trailing axes joined into one.
@@ -52,7 +52,7 @@ void BuildRowNorm(Builder& b, const Op& op, bool rms) {
   }
   float eps = op.attrs.Float("eps");
   std::optional<Tensor> scale = Parameter(b, op, 1, n), shift = Parameter(b, op, 2, n);
-  Tensor x = b.placement.Plain(value);
+  Tensor x = b.buffers.Plain(value);
   Tensor y = InPlaceOrNew(b, value, x, result);
   std::vector<Tensor> operands = {x, y};
   if (scale) operands.push_back(*scale);
@@ -74,7 +74,7 @@ void BuildRowNorm(Builder& b, const Op& op, bool rms) {
       }
     });
   });
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 }  // namespace
@@ -93,7 +93,7 @@ void BuildSoftmax(Builder& b, const Op& op) {
     if (d < axis) outer *= shape[d];
     if (d > axis) inner *= shape[d];
   }
-  Tensor x = b.placement.Plain(value);
+  Tensor x = b.buffers.Plain(value);
   Tensor y = InPlaceOrNew(b, value, x, result);
   b.steps.Add("byoc:softmax", {x, y}, [=](void* const* operands) {
     const float* from = static_cast<const float*>(operands[0]);
@@ -114,7 +114,7 @@ void BuildSoftmax(Builder& b, const Op& op) {
       }
     });
   });
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 void BuildLayerNorm(Builder& b, const Op& op) { BuildRowNorm(b, op, /*rms=*/false); }
@@ -139,7 +139,7 @@ void BuildGroupNorm(Builder& b, const Op& op) {
   // Statistics per channel, then factors per channel: three numbers each.
   int64_t padded = from.blocks * from.lanes;
   Tensor factors =
-      b.placement.Fresh(PlainDesc({3, from.batch, padded}, DType::kFloat32), DType::kFloat32);
+      b.buffers.Fresh(PlainDesc({3, from.batch, padded}, DType::kFloat32), DType::kFloat32);
   std::vector<Tensor> operands = {x, y, factors};
   if (scale) operands.push_back(*scale);
   if (shift) operands.push_back(*shift);
@@ -157,7 +157,7 @@ void BuildGroupNorm(Builder& b, const Op& op) {
                       static_cast<float*>(pointers[1]), to, m, a, c, padded, /*relu=*/false);
       },
       Describe(x.desc));
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 }  // namespace byoc::onednn

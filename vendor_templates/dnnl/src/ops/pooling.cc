@@ -18,10 +18,10 @@ dnnl::algorithm PoolAlgorithm(const std::string& alg) {
 
 /// A value in a layout oneDNN pools quickly: as it lies unless that is a strided view.
 Tensor PoolSource(Builder& b, int value) {
-  const Tensor& x = b.placement.Get(value);
+  const Tensor& x = b.buffers.Get(value);
   std::optional<Desc> dense = WithShape(x.desc, x.desc.get_dims());
   bool family = dense && dense->get_inner_blks() == x.desc.get_inner_blks();
-  return family ? x : b.placement.Plain(value);
+  return family ? x : b.buffers.Plain(value);
 }
 
 struct PoolWindow {
@@ -43,7 +43,7 @@ void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, co
       /*allow_sum=*/false);
   std::optional<Tensor> target;
   if (result == b.values.Shape(y)) {
-    if (std::optional<Tensor> destination = b.placement.Destination(y, *dst)) {
+    if (std::optional<Tensor> destination = b.buffers.Destination(y, *dst)) {
       PoolDesc into = make(destination->desc, best.fusion.attr());
       if (into && Grade(into.impl_info_str()) == Grade(best.pd.impl_info_str())) {
         best.pd = into;
@@ -51,11 +51,11 @@ void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, co
       }
     }
   }
-  if (!target) target = b.placement.Fresh(*dst, b.values.Type(y));
+  if (!target) target = b.buffers.Fresh(*dst, b.values.Type(y));
   std::vector<Arg> args = {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, *target}};
   best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args, Describe(x.desc) + best.fusion.detail());
-  b.placement.Set(y, *target);
+  b.buffers.Set(y, *target);
   ApplyPostOps(b, op, best.fusion.count());
 }
 

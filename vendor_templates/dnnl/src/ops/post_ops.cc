@@ -38,8 +38,8 @@ std::optional<Tensor> Reshaped(const Tensor& tensor, const Dims& shape) {
 }
 
 Tensor PostOpOperands::SumTarget(Builder& b, const Desc& dst) const {
-  if (b.values.Shape(sum_value_) == dst.get_dims()) return b.placement.As(sum_value_, dst);
-  return b.placement.As(*Reshaped(b.placement.Plain(sum_value_), dst.get_dims()), dst);
+  if (b.values.Shape(sum_value_) == dst.get_dims()) return b.buffers.As(sum_value_, dst);
+  return b.buffers.As(*Reshaped(b.buffers.Plain(sum_value_), dst.get_dims()), dst);
 }
 
 void PostOpOperands::AddArgs(Builder& b, const dnnl::primitive_desc_base& pd,
@@ -48,10 +48,10 @@ void PostOpOperands::AddArgs(Builder& b, const dnnl::primitive_desc_base& pd,
     int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(operand.position) | DNNL_ARG_SRC_1;
     Desc want = pd.query_md(dnnl::query::exec_arg_md, id);
     if (b.values.Shape(operand.value) == operand.shape) {
-      args->push_back({id, b.placement.As(operand.value, want)});
+      args->push_back({id, b.buffers.As(operand.value, want)});
     } else {
       args->push_back(
-          {id, b.placement.As(*Reshaped(b.placement.Plain(operand.value), operand.shape), want)});
+          {id, b.buffers.As(*Reshaped(b.buffers.Plain(operand.value), operand.shape), want)});
     }
   }
 }
@@ -82,8 +82,8 @@ bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Di
   const Dims& value_shape = b.values.Shape(post.value);
   bool full = value_shape == b.values.Shape(result);
   if (allow_sum && full && post.alg == "add" && !has_sum() &&
-      !b.placement.MayHaveDestination(result) &&
-      b.placement.MayOverwrite(post.value, b.placement.Get(post.value))) {
+      !b.buffers.MayHaveDestination(result) &&
+      b.buffers.MayOverwrite(post.value, b.buffers.Get(post.value))) {
     ops->append_sum();
     operands_.SetSum(post.value);
     detail_ += "+sum";
@@ -115,15 +115,15 @@ void ApplyPostOps(Builder& b, const Op& op, size_t first) {
       ApplyBinary(b, post.alg, y, post.value, y, nullptr);
       continue;
     }
-    Tensor x = b.placement.Get(y);
-    if (b.placement.MayUpdate(y)) {
+    Tensor x = b.buffers.Get(y);
+    if (b.buffers.MayUpdate(y)) {
       ApplyEltwise(b, post.alg, post.alpha, post.beta, x, x);
       continue;
     }
-    if (!IsDense(x.desc)) x = b.placement.Plain(y);
-    Tensor target = b.placement.Result(y, x.desc);
+    if (!IsDense(x.desc)) x = b.buffers.Plain(y);
+    Tensor target = b.buffers.Result(y, x.desc);
     ApplyEltwise(b, post.alg, post.alpha, post.beta, x, target);
-    b.placement.Set(y, target);
+    b.buffers.Set(y, target);
   }
 }
 

@@ -33,7 +33,7 @@ Desc DenseAs(const Desc& desc, DType dtype);
 template <typename T>
 Tensor SingleConstant(Builder& b, DType dtype, T number) {
   void* data = nullptr;
-  Tensor tensor = b.placement.NewConstant(PlainDesc({1}, dtype), dtype, &data);
+  Tensor tensor = b.buffers.NewConstant(PlainDesc({1}, dtype), dtype, &data);
   *static_cast<T*>(data) = number;
   return tensor;
 }

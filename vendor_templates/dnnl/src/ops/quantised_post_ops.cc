@@ -105,8 +105,8 @@ void QuantisedPostOps::AppendBinary(Builder& b, const Op& op, const PostOp& post
   Expect(!bytes || (post.alg == "add" && full), "int8 post-op operands are added in full only");
   detail_ += "+" + post.alg;
   if (bytes && allow_sum && !has_sum() && dtype == b.values.Type(y) &&
-      !b.placement.MayHaveDestination(y) &&
-      b.placement.MayOverwrite(post.value, b.placement.Get(post.value))) {
+      !b.buffers.MayHaveDestination(y) &&
+      b.buffers.MayOverwrite(post.value, b.buffers.Get(post.value))) {
     Linear(1, -static_cast<float>(post.zero) * post.scale);
     Flush();
     ops_.append_sum(post.scale);

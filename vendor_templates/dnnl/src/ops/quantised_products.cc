@@ -41,7 +41,7 @@ void EmitProduct(Builder& b, const Op& op, const Tensor& x, const Tensor& weight
   if (post_ops->has_sum()) {
     dst = post_ops->SumTarget(b, pd.dst_desc());
   } else if (result == b.values.Shape(y)) {
-    if (std::optional<Tensor> destination = b.placement.Destination(y, pd.dst_desc())) {
+    if (std::optional<Tensor> destination = b.buffers.Destination(y, pd.dst_desc())) {
       PrimitiveDesc into = make(destination->desc, post_ops->attr());
       if (into && Grade(into.impl_info_str()) == Grade(pd.impl_info_str())) {
         pd = into;
@@ -49,14 +49,14 @@ void EmitProduct(Builder& b, const Op& op, const Tensor& x, const Tensor& weight
       }
     }
   }
-  if (!dst) dst = b.placement.Fresh(pd.dst_desc(), b.values.Type(y));
-  std::vector<Arg> args = {{DNNL_ARG_SRC, b.placement.As(x, pd.src_desc())},
-                           {DNNL_ARG_WEIGHTS, b.placement.Packed(weight, pd.weights_desc())},
+  if (!dst) dst = b.buffers.Fresh(pd.dst_desc(), b.values.Type(y));
+  std::vector<Arg> args = {{DNNL_ARG_SRC, b.buffers.As(x, pd.src_desc())},
+                           {DNNL_ARG_WEIGHTS, b.buffers.Packed(weight, pd.weights_desc())},
                            {DNNL_ARG_DST, *dst},
                            {DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS,
-                            *Reshaped(b.placement.Plain(op.inputs[2]), {scales})}};
+                            *Reshaped(b.buffers.Plain(op.inputs[2]), {scales})}};
   if (op.inputs.size() > 3) {
-    Tensor bias = b.placement.Plain(op.inputs[3]);
+    Tensor bias = b.buffers.Plain(op.inputs[3]);
     args.push_back({DNNL_ARG_BIAS, *Reshaped(bias, pd.bias_desc().get_dims())});
   }
   if (x_zero != 0) {
@@ -66,7 +66,7 @@ void EmitProduct(Builder& b, const Op& op, const Tensor& x, const Tensor& weight
   post_ops->AddArgs(b, pd, &args);
   b.steps.Add(pd, args,
               Describe(pd.src_desc()) + " -> " + Describe(pd.dst_desc()) + post_ops->detail());
-  b.placement.Set(y, *Reshaped(*dst, b.values.Shape(y)));
+  b.buffers.Set(y, *Reshaped(*dst, b.values.Shape(y)));
 }
 
 /// Checks common to products; the number of output channels is `channels`.
@@ -74,7 +74,7 @@ void CheckProduct(const Builder& b, const Op& op, int64_t channels) {
   ExpectBytes(b, {op.inputs[0]});
   Expect(b.values.Type(op.inputs[1]) == DType::kInt8, "weights are ",
          ToString(b.values.Type(op.inputs[1])), ", expected int8");
-  Expect(b.steps.IsConstant(b.placement.Get(op.inputs[1])), "weights must be constant");
+  Expect(b.steps.IsConstant(b.buffers.Get(op.inputs[1])), "weights must be constant");
   DType result = b.values.Type(op.outputs[0]);
   Expect(IsByte(result) || result == DType::kFloat32, "result is ", ToString(result));
   int64_t scales = Volume(b.values.Shape(op.inputs[2]));
@@ -108,7 +108,7 @@ void BuildQConvolution(Builder& b, const Op& op) {
                          dnnl::algorithm::convolution_direct, src, weights, bias, dst, g.strides,
                          g.dilations, g.begin, g.end, attr, /*allow_empty=*/true);
   };
-  EmitProduct<PrimitiveDesc>(b, op, b.placement.Get(x), weight, b.values.Shape(y),
+  EmitProduct<PrimitiveDesc>(b, op, b.buffers.Get(x), weight, b.values.Shape(y),
                              g.groups > 1 ? 3 : 1, AnyDesc(b.values.Shape(y), b.values.Type(y)),
                              make);
 }
@@ -135,8 +135,8 @@ void BuildQMatmul(Builder& b, const Op& op) {
   product.back() = last.back() = n;
   wide[rank - 2] = k;
   wide[rank - 1] = n;
-  Tensor x = *Reshaped(b.placement.Plain(value), seen);
-  Tensor weight = *Reshaped(b.placement.Plain(op.inputs[1]), wide);
+  Tensor x = *Reshaped(b.buffers.Plain(value), seen);
+  Tensor weight = *Reshaped(b.buffers.Plain(op.inputs[1]), wide);
   Desc bias;
   if (op.inputs.size() > 3) bias = PlainDesc(last, DType::kFloat32);
   using PrimitiveDesc = dnnl::matmul::primitive_desc;

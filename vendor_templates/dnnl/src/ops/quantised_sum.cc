@@ -22,21 +22,21 @@ void BuildQAdd(Builder& b, const Op& op) {
   post_ops.Finish(/*by_attribute=*/false);
   post_ops.attr().set_scales_mask(DNNL_ARG_SRC_0, 0);
   post_ops.attr().set_scales_mask(DNNL_ARG_SRC_1, 0);
-  Desc layout = DenseAs(b.placement.Get(left).desc, b.values.Type(left));
+  Desc layout = DenseAs(b.buffers.Get(left).desc, b.values.Type(left));
   Desc other = DenseAs(layout, b.values.Type(right)), result = DenseAs(layout, b.values.Type(y));
   dnnl::binary::primitive_desc pd(Engine(), dnnl::algorithm::binary_add, layout, other, result,
                                   post_ops.attr(), /*allow_empty=*/true);
   Expect(static_cast<bool>(pd), "oneDNN has no implementation for these shapes and attributes");
-  Tensor target = b.placement.Result(y, result);
+  Tensor target = b.buffers.Result(y, result);
   std::vector<Arg> args = {
-      {DNNL_ARG_SRC_0, b.placement.As(left, layout)},
-      {DNNL_ARG_SRC_1, b.placement.As(right, other)},
+      {DNNL_ARG_SRC_0, b.buffers.As(left, layout)},
+      {DNNL_ARG_SRC_1, b.buffers.As(right, other)},
       {DNNL_ARG_DST, target},
       {DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC_0, SingleConstant(b, DType::kFloat32, a.scale)},
       {DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC_1, SingleConstant(b, DType::kFloat32, c.scale)}};
   post_ops.AddArgs(b, pd, &args);
   b.steps.Add(pd, args, Describe(layout) + post_ops.detail());
-  b.placement.Set(y, target);
+  b.buffers.Set(y, target);
 }
 
 }  // namespace byoc::onednn

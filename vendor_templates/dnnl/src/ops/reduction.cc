@@ -85,7 +85,7 @@ void FoldMiddle(const Algorithm& alg, const float* x, float* y, int64_t outer, i
 
 /// Mean over exactly the spatial dims of a map that does not lie row-major.
 bool PoolsInstead(const Builder& b, const Op& op, const std::vector<bool>& reduced) {
-  const Tensor& x = b.placement.Get(op.inputs[0]);
+  const Tensor& x = b.buffers.Get(op.inputs[0]);
   size_t rank = reduced.size();
   if (op.attrs.String("alg") != "mean" || rank < 3 || rank > 5 || IsPlain(x.desc)) return false;
   for (size_t d = 0; d < rank; ++d) {
@@ -97,7 +97,7 @@ bool PoolsInstead(const Builder& b, const Op& op, const std::vector<bool>& reduc
 
 /// Average pooling over all pixels, its result seen without (or with) the unit dims.
 void ReduceByPooling(Builder& b, const Op& op) {
-  const Tensor& x = b.placement.Get(op.inputs[0]);
+  const Tensor& x = b.buffers.Get(op.inputs[0]);
   Dims shape = x.desc.get_dims(), pooled(shape.size(), 1);
   pooled[0] = shape[0];
   pooled[1] = shape[1];
@@ -106,13 +106,13 @@ void ReduceByPooling(Builder& b, const Op& op) {
   dnnl::pooling_forward::primitive_desc pd(Engine(), dnnl::prop_kind::forward_inference,
                                            dnnl::algorithm::pooling_avg_exclude_padding, x.desc,
                                            dst, ones, kernel, zeros, zeros, zeros, BaseAttr());
-  Tensor y = b.placement.Fresh(dst, DType::kFloat32);
+  Tensor y = b.buffers.Fresh(dst, DType::kFloat32);
   b.steps.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, Describe(x.desc));
   if (b.values.Shape(op.outputs[0]) != pooled) {
-    Tensor plain = b.placement.As(y, PlainDesc(pooled, DType::kFloat32));
+    Tensor plain = b.buffers.As(y, PlainDesc(pooled, DType::kFloat32));
     y = *Reshaped(plain, b.values.Shape(op.outputs[0]));
   }
-  b.placement.Set(op.outputs[0], y);
+  b.buffers.Set(op.outputs[0], y);
 }
 
 }  // namespace
@@ -155,7 +155,7 @@ void BuildReduction(Builder& b, const Op& op) {
   if (at < loops.size() && !loops[at].first) inner = loops[at++].second;
   Tensor x;
   if (at == loops.size()) {
-    x = b.placement.Plain(value);
+    x = b.buffers.Plain(value);
   } else {
     outer = Volume(kept);
     n = outer == 0 ? 0 : Volume(shape) / outer;
@@ -166,7 +166,7 @@ void BuildReduction(Builder& b, const Op& op) {
         if (reduced[d] == last) order.push_back(static_cast<int64_t>(d));
       }
     }
-    Tensor from = b.placement.Strided(value);
+    Tensor from = b.buffers.Strided(value);
     Dims strides = from.desc.get_strides(), sizes, moved;
     for (int64_t d : order) {
       sizes.push_back(shape[d]);
@@ -174,14 +174,14 @@ void BuildReduction(Builder& b, const Op& op) {
     }
     Tensor view = {Desc(sizes, from.desc.get_data_type(), moved), from.dtype, from.buffer,
                    from.Begin()};
-    x = b.placement.As(view, PlainDesc(sizes, DType::kFloat32));
+    x = b.buffers.As(view, PlainDesc(sizes, DType::kFloat32));
   }
-  Tensor y = b.placement.Result(result, PlainDesc(b.values.Shape(result), DType::kFloat32));
+  Tensor y = b.buffers.Result(result, PlainDesc(b.values.Shape(result), DType::kFloat32));
   b.steps.Add("byoc:reduce_" + op.attrs.String("alg"), {x, y}, [=](void* const* operands) {
     FoldMiddle(alg, static_cast<const float*>(operands[0]), static_cast<float*>(operands[1]), outer,
                n, inner);
   });
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 }  // namespace byoc::onednn

@@ -29,8 +29,8 @@ bool IsRelu(const PostOp& post) {
 void Emit(Builder& b, int value, int result, const Tensor& x, const Tensor& table, bool relu,
           const std::string& name) {
   SpatialView from = *ViewSpatial(x.desc);
-  bool in_place = b.placement.MayOverwrite(value, x) && !b.placement.MayHaveDestination(result);
-  Tensor y = in_place ? x : b.placement.Result(result, *WithShape(x.desc, b.values.Shape(result)));
+  bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);
+  Tensor y = in_place ? x : b.buffers.Result(result, *WithShape(x.desc, b.values.Shape(result)));
   SpatialView to = *ViewSpatial(y.desc);
   int64_t padded = from.blocks * from.lanes;
   b.steps.Add(
@@ -41,7 +41,7 @@ void Emit(Builder& b, int value, int result, const Tensor& x, const Tensor& tabl
                       m + padded, m + 2 * padded, /*batch_step=*/0, relu);
       },
       Describe(x.desc) + (relu ? "+relu" : ""));
-  b.placement.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 void EmitConstant(Builder& b, int value, int result, const Factors& factors, bool relu,
@@ -51,7 +51,7 @@ void EmitConstant(Builder& b, int value, int result, const Factors& factors, boo
   int64_t padded = view.blocks * view.lanes;
   void* data = nullptr;
   Tensor table =
-      b.placement.NewConstant(PlainDesc({3, padded}, DType::kFloat32), DType::kFloat32, &data);
+      b.buffers.NewConstant(PlainDesc({3, padded}, DType::kFloat32), DType::kFloat32, &data);
   float* to = static_cast<float*>(data);
   std::fill_n(to, 3 * padded, 0.f);
   std::copy(factors.m.begin(), factors.m.end(), to);
@@ -62,8 +62,8 @@ void EmitConstant(Builder& b, int value, int result, const Factors& factors, boo
 
 /// A constant per channel of `shape` (or one number), as one value per channel.
 std::optional<std::vector<float>> PerChannel(const Builder& b, int value, const Dims& shape) {
-  if (b.values.Type(value) != DType::kFloat32 || !b.steps.IsConstant(b.placement.Get(value)) ||
-      !IsPlain(b.placement.Get(value).desc)) {
+  if (b.values.Type(value) != DType::kFloat32 || !b.steps.IsConstant(b.buffers.Get(value)) ||
+      !IsPlain(b.buffers.Get(value).desc)) {
     return std::nullopt;
   }
   const Dims& own = b.values.Shape(value);
@@ -73,7 +73,7 @@ std::optional<std::vector<float>> PerChannel(const Builder& b, int value, const 
     int64_t dim = own[own.size() - i];
     if (dim != 1 && !(channel && dim == shape[1])) return std::nullopt;
   }
-  const float* data = static_cast<const float*>(b.steps.ConstantData(b.placement.Get(value)));
+  const float* data = static_cast<const float*>(b.steps.ConstantData(b.buffers.Get(value)));
   if (Volume(own) == 1) return std::vector<float>(shape[1], *data);
   return std::vector<float>(data, data + shape[1]);
 }
@@ -97,12 +97,12 @@ bool Append(const std::string& alg, const std::vector<float>& constant, Factors*
 }  // namespace
 
 Tensor ChannelOperand(Builder& b, int value) {
-  const Tensor& x = b.placement.Get(value);
+  const Tensor& x = b.buffers.Get(value);
   std::optional<SpatialView> view = ViewSpatial(x.desc);
   std::optional<Desc> dense = WithShape(x.desc, b.values.Shape(value));
   std::optional<SpatialView> result = dense ? ViewSpatial(*dense) : std::nullopt;
   bool alike = view && result && view->lanes == result->lanes && view->blocks == result->blocks;
-  return alike ? x : b.placement.Plain(value);
+  return alike ? x : b.buffers.Plain(value);
 }
 
 std::optional<size_t> TryScaleShift(Builder& b, const Op& op) {
@@ -123,7 +123,7 @@ std::optional<size_t> TryScaleShift(Builder& b, const Op& op) {
   }
   bool relu = taken < op.post.size() && IsRelu(op.post[taken]);
   // A single op on dense memory is oneDNN's, and post-ops that follow fuse with it.
-  if (taken == 0 && IsDense(b.placement.Get(x).desc)) return std::nullopt;
+  if (taken == 0 && IsDense(b.buffers.Get(x).desc)) return std::nullopt;
   EmitConstant(b, x, result, factors, relu, "scale_shift");
   return taken + (relu ? 1 : 0);
 }
@@ -141,7 +141,7 @@ void BuildBatchNorm(Builder& b, const Op& op) {
   for (size_t i = 1; i <= 4; ++i) {
     Expect(Volume(b.values.Shape(op.inputs[i])) == channels, "parameter ", i, " has shape ",
            ToString(b.values.Shape(op.inputs[i])), ", expected [", channels, "]");
-    parameters.push_back(b.placement.Plain(op.inputs[i]));
+    parameters.push_back(b.buffers.Plain(op.inputs[i]));
   }
   bool relu = !op.post.empty() && IsRelu(op.post[0]);
   auto fill = [channels, eps](const float* scale, const float* shift, const float* mean,
@@ -165,7 +165,7 @@ void BuildBatchNorm(Builder& b, const Op& op) {
     Tensor x = ChannelOperand(b, value);
     SpatialView view = *ViewSpatial(x.desc);
     int64_t padded = view.blocks * view.lanes;
-    Tensor table = b.placement.Fresh(PlainDesc({3, padded}, DType::kFloat32), DType::kFloat32);
+    Tensor table = b.buffers.Fresh(PlainDesc({3, padded}, DType::kFloat32), DType::kFloat32);
     std::vector<Tensor> operands = parameters;
     operands.push_back(table);
     b.steps.Add("byoc:batch_norm_factors", operands, [fill, padded](void* const* p) {

@@ -4,7 +4,7 @@
 ///   reader    checks kind and number of operands          FindOpKind, inputs, outputs
 ///   builder   calls the function that makes the steps     build
 ///   post-ops  asks who applies them                       kFusesPostOps
-///   placement asks what an op does with memory            the other traits
+///   buffers   asks what an op does with memory            the other traits
 ///
 /// So a new op is a line in table.def and a file in ops/: no list of kinds is repeated elsewhere.
 #ifndef BYOC_DNNL_OPS_TABLE_H_

@@ -4,8 +4,8 @@
 //   slice      the same bytes, from a later first element, with longer strides
 //   reshape    the same bytes where the strides can be split or joined, else of a plain copy
 //
-// The result shares its operand's buffer; `Placement` knows, and lets nobody write over it too
-// early.
+// The result shares its operand's buffer; `BufferAssignment` knows, and lets nobody write over it
+// too early.
 #include <algorithm>
 
 #include "../kernels/copy.h"
@@ -17,8 +17,8 @@ namespace {
 
 /// A window of a value: by submemory where the layout allows, else of its plain form.
 Tensor WindowOf(Builder& b, int value, const Dims& begin, const Dims& shape) {
-  if (std::optional<Tensor> window = Window(b.placement.Get(value), shape, begin)) return *window;
-  return *Window(b.placement.Plain(value), shape, begin);
+  if (std::optional<Tensor> window = Window(b.buffers.Get(value), shape, begin)) return *window;
+  return *Window(b.buffers.Plain(value), shape, begin);
 }
 
 /// A reshape that only joins dims, done by one copy that keeps the order of the joined loops.
@@ -58,7 +58,7 @@ std::optional<Tensor> Joined(Builder& b, const Tensor& x, const Dims& shape) {
     inner[i] = first_of_group ? result[group[i]] : inner[i + 1] * dims[i + 1];
     last = group[i];
   }
-  Tensor copy = b.placement.Fresh(Desc(shape, x.desc.get_data_type(), result), x.dtype);
+  Tensor copy = b.buffers.Fresh(Desc(shape, x.desc.get_data_type(), result), x.dtype);
   Tensor seen{Desc(dims, x.desc.get_data_type(), inner), x.dtype, copy.buffer, 0};
   b.steps.Copy(x, seen);
   return copy;
@@ -71,15 +71,15 @@ void BuildReshape(Builder& b, const Op& op) {
   Expect(Volume(b.values.Shape(x)) == Volume(b.values.Shape(y)), ToString(b.values.Shape(x)),
          " and ", ToString(b.values.Shape(y)), " have different numbers of elements");
   Expect(b.values.Type(x) == b.values.Type(y), "a reshape keeps the dtype");
-  const Tensor& lies = b.placement.Get(x);
+  const Tensor& lies = b.buffers.Get(x);
   if (IsStrided(lies.desc) && !IsPlain(lies.desc)) {
     // A transposed or sliced view may still be split or joined without a copy.
     if (std::optional<Tensor> view = Reshaped(lies, b.values.Shape(y)))
-      return b.placement.Set(y, *view);
+      return b.buffers.Set(y, *view);
     if (std::optional<Tensor> joined = Joined(b, lies, b.values.Shape(y)))
-      return b.placement.Set(y, *joined);
+      return b.buffers.Set(y, *joined);
   }
-  b.placement.Set(y, *Reshaped(b.placement.Plain(x), b.values.Shape(y)));
+  b.buffers.Set(y, *Reshaped(b.buffers.Plain(x), b.values.Shape(y)));
 }
 
 void BuildTranspose(Builder& b, const Op& op) {
@@ -98,9 +98,9 @@ void BuildTranspose(Builder& b, const Op& op) {
     expected[d] = shape[axes[d]];
   }
   ExpectShape(b.values.Shape(y), expected);
-  Tensor x = b.placement.Get(value);
+  Tensor x = b.buffers.Get(value);
   if (!shape.empty()) x.desc = x.desc.permute_axes(target);
-  b.placement.Set(y, x);
+  b.buffers.Set(y, x);
 }
 
 void BuildSlice(Builder& b, const Op& op) {
@@ -121,9 +121,9 @@ void BuildSlice(Builder& b, const Op& op) {
     dense = dense && (steps[d] == 1 || result[d] == 1);
   }
   ExpectShape(b.values.Shape(y), result);
-  if (shape.empty()) return b.placement.Set(y, b.placement.Get(value));
-  if (dense) return b.placement.Set(y, WindowOf(b, value, begin, result));
-  Tensor x = b.placement.Strided(value);
+  if (shape.empty()) return b.buffers.Set(y, b.buffers.Get(value));
+  if (dense) return b.buffers.Set(y, WindowOf(b, value, begin, result));
+  Tensor x = b.buffers.Strided(value);
   Dims strides = x.desc.get_strides();
   int64_t first = x.Begin();
   for (size_t d = 0; d < shape.size(); ++d) {
@@ -131,13 +131,13 @@ void BuildSlice(Builder& b, const Op& op) {
     strides[d] *= steps[d];
   }
   Desc view(result, x.desc.get_data_type(), strides, /*allow_empty=*/true);
-  if (!IsEmpty(view)) return b.placement.Set(y, {view, x.dtype, x.buffer, first});
+  if (!IsEmpty(view)) return b.buffers.Set(y, {view, x.dtype, x.buffer, first});
   // Loops that interleave in memory have no descriptor; the copy needs none.
   Tensor from{x.desc, x.dtype, x.buffer, first - x.desc.get_submemory_offset() * SizeOf(x.dtype)};
-  Tensor to = b.placement.Result(y, PlainDesc(result, x.dtype));
+  Tensor to = b.buffers.Result(y, PlainDesc(result, x.dtype));
   b.steps.Add("byoc:slice", {from, to},
               StridedCopy(result, strides, PlainStrides(result), SizeOf(x.dtype)));
-  b.placement.Set(y, to);
+  b.buffers.Set(y, to);
 }
 
 void BuildSplit(Builder& b, const Op& op) {
@@ -155,9 +155,9 @@ void BuildSplit(Builder& b, const Op& op) {
     Expect(b.values.Type(value) == b.values.Type(y), "a split keeps the dtype");
     Expect(begin[axis] + part[axis] <= shape[axis], "the parts are longer than axis ", axis);
     if (Volume(part) == 0) {
-      b.placement.Set(y, b.placement.Fresh(PlainDesc(part, b.values.Type(y)), b.values.Type(y)));
+      b.buffers.Set(y, b.buffers.Fresh(PlainDesc(part, b.values.Type(y)), b.values.Type(y)));
     } else {
-      b.placement.Set(y, WindowOf(b, value, begin, part));
+      b.buffers.Set(y, WindowOf(b, value, begin, part));
     }
     begin[axis] += part[axis];
   }

@@ -1,6 +1,6 @@
-/// \file placement.h
-/// \brief Where every value lies: its memory and its layout, copies of it in other layouts, and the
-/// memory that waits for values not made yet.
+/// \file buffer_assignment.h
+/// \brief Which buffer every value lies in, and in which layout; its copies in other layouts; and
+/// the memory that waits for values not made yet.
 ///
 /// Layouts travel: a value stays in the layout its producer chose until an op needs another one. A
 /// copy in another layout is remembered, so it is made once. Constants are copied now, not at run
@@ -12,8 +12,8 @@
 ///     conv a ──▶ ┌────────┐
 ///                │ a │ b  │ result of the concat   both producers write into their window of it;
 ///     pool b ──▶ └────────┘                        the concat itself is no step
-#ifndef BYOC_DNNL_PLACEMENT_H_
-#define BYOC_DNNL_PLACEMENT_H_
+#ifndef BYOC_DNNL_BUFFER_ASSIGNMENT_H_
+#define BYOC_DNNL_BUFFER_ASSIGNMENT_H_
 
 #include <optional>
 #include <vector>
@@ -28,13 +28,13 @@ namespace byoc::onednn {
 ///
 /// Tensors are small handles (a descriptor, a buffer's number, an offset); memory belongs to the
 /// buffers of the step list. All borrowed objects must outlive this one.
-class Placement {
+class BufferAssignment {
  public:
-  /// Places the program's inputs, where the caller has them, and its constants.
+  /// Assigns the program's inputs to the caller's buffers, and constants to the artifact's.
   ///
   /// \throw ProgramError naming a constant that does not have the dtype or number of elements the
   /// program says.
-  Placement(const Values& values, StepWriter& steps, ConstantStore& constants);
+  BufferAssignment(const Values& values, StepWriter& steps, ConstantStore& constants);
 
   /// \name Operands
   ///@{
@@ -120,8 +120,8 @@ class Placement {
   };
 
   void PlanOutputs();
-  void PlaceInputs();
-  void PlaceConstants(const std::vector<Constant>& constants);
+  void AssignInputs();
+  void AssignConstants(const std::vector<Constant>& constants);
   Tensor NewTensor(const Desc& desc, DType dtype, Buffer buffer);
   Tensor OutputMemory(int position, const Desc& desc, DType dtype);
   bool LeadsLayout(const Op& concat, int value) const;
@@ -137,4 +137,4 @@ class Placement {
 
 }  // namespace byoc::onednn
 
-#endif  // BYOC_DNNL_PLACEMENT_H_
+#endif  // BYOC_DNNL_BUFFER_ASSIGNMENT_H_

@@ -6,7 +6,7 @@
 // through reshapes that keep its bytes, or to the concats that read it, which may lie in each
 // other. The first producer to ask decides the layout of the whole concat, except that ops which
 // lead the layout (convolutions) are left the choice.
-#include "placement.h"
+#include "buffer_assignment.h"
 
 #include <algorithm>
 
@@ -29,16 +29,17 @@ int64_t SizeOf(const Desc& desc) { return static_cast<int64_t>(desc.get_size());
 
 }  // namespace
 
-Placement::Placement(const Values& values, StepWriter& steps, ConstantStore& constants)
+BufferAssignment::BufferAssignment(const Values& values, StepWriter& steps,
+                                   ConstantStore& constants)
     : values_(values), steps_(steps), constants_(constants), homes_(values.Count()) {
   PlanOutputs();
-  PlaceInputs();
-  PlaceConstants(constants.constants());
+  AssignInputs();
+  AssignConstants(constants.constants());
 }
 
 // A value is written into the caller's buffer when it is an output, or when an output is only
 // another shape for it.
-void Placement::PlanOutputs() {
+void BufferAssignment::PlanOutputs() {
   for (int v = 0; v < values_.Count(); ++v) homes_[v].output = values_.OutputPosition(v);
   const std::vector<Op>& ops = values_.program().ops;
   for (size_t i = ops.size(); i-- > 0;) {
@@ -51,7 +52,7 @@ void Placement::PlanOutputs() {
   }
 }
 
-void Placement::PlaceInputs() {
+void BufferAssignment::AssignInputs() {
   const std::vector<int>& inputs = values_.program().inputs;
   for (size_t i = 0; i < inputs.size(); ++i) {
     Desc desc = PlainDesc(values_.Shape(inputs[i]), values_.Type(inputs[i]));
@@ -60,7 +61,7 @@ void Placement::PlaceInputs() {
   }
 }
 
-void Placement::PlaceConstants(const std::vector<Constant>& constants) {
+void BufferAssignment::AssignConstants(const std::vector<Constant>& constants) {
   for (int value = 0; value < values_.Count(); ++value) {
     int index = values_.program().constants[value];
     if (index < 0) continue;
@@ -77,7 +78,7 @@ void Placement::PlaceConstants(const std::vector<Constant>& constants) {
   }
 }
 
-void Placement::CopyOutputs() {
+void BufferAssignment::CopyOutputs() {
   const std::vector<int>& outputs = values_.program().outputs;
   for (size_t i = 0; i < outputs.size(); ++i) {
     int value = outputs[i], position = static_cast<int>(i);
@@ -92,16 +93,16 @@ void Placement::CopyOutputs() {
   }
 }
 
-Tensor Placement::Plain(int value) {
+Tensor BufferAssignment::Plain(int value) {
   return As(value, PlainDesc(values_.Shape(value), values_.Type(value)));
 }
 
-Tensor Placement::Strided(int value) {
+Tensor BufferAssignment::Strided(int value) {
   const Tensor& tensor = Get(value);
   return IsStrided(tensor.desc) ? tensor : Plain(value);
 }
 
-Tensor Placement::As(int value, const Desc& want) {
+Tensor BufferAssignment::As(int value, const Desc& want) {
   for (const Tensor& tensor : homes_[value].tensors) {
     if (Alike(tensor.desc, want)) return Seen(tensor, want);
   }
@@ -111,7 +112,7 @@ Tensor Placement::As(int value, const Desc& want) {
   return copy;
 }
 
-Tensor Placement::As(const Tensor& tensor, const Desc& want) {
+Tensor BufferAssignment::As(const Tensor& tensor, const Desc& want) {
   if (Alike(tensor.desc, want)) return Seen(tensor, want);
   if (steps_.IsConstant(tensor) && tensor.dtype == DType::kFloat32) return Packed(tensor, want);
   Tensor copy = Fresh(want, tensor.dtype);
@@ -119,7 +120,7 @@ Tensor Placement::As(const Tensor& tensor, const Desc& want) {
   return copy;
 }
 
-Tensor Placement::Packed(const Tensor& constant, const Desc& want) {
+Tensor BufferAssignment::Packed(const Tensor& constant, const Desc& want) {
   const char* data = static_cast<const char*>(steps_.BufferOf(constant).data) + constant.offset;
   Buffer buffer{MemorySpace::kConstant, -1, SizeOf(want), nullptr,
                 constants_.Pack(data, constant.desc, want)};
@@ -127,7 +128,7 @@ Tensor Placement::Packed(const Tensor& constant, const Desc& want) {
   return NewTensor(want, constant.dtype, std::move(buffer));
 }
 
-bool Placement::MayOverwrite(int value, const Tensor& tensor) const {
+bool BufferAssignment::MayOverwrite(int value, const Tensor& tensor) const {
   const Occupancy& occupancy = occupancy_[tensor.buffer];
   if (steps_.BufferOf(tensor).space != MemorySpace::kArena || occupancy.pinned) return false;
   // This op must be the last to read it, and read it once (a second read would see the result).
@@ -137,7 +138,7 @@ bool Placement::MayOverwrite(int value, const Tensor& tensor) const {
   });
 }
 
-bool Placement::MayUpdate(int value) const {
+bool BufferAssignment::MayUpdate(int value) const {
   const Tensor& tensor = Get(value);
   const std::optional<Tensor>& destination = homes_[value].destination;
   if (destination && destination->buffer == tensor.buffer) return true;
@@ -151,14 +152,14 @@ bool Placement::MayUpdate(int value) const {
   });
 }
 
-bool Placement::MayHaveDestination(int value) const {
+bool BufferAssignment::MayHaveDestination(int value) const {
   if (homes_[value].output >= 0) return true;
   const std::vector<const Op*>& users = values_.Users(value);
   return std::any_of(users.begin(), users.end(),
                      [](const Op* user) { return user->kind->Has(kJoinsInputs); });
 }
 
-std::optional<Tensor> Placement::Destination(int value, const Desc& desc) {
+std::optional<Tensor> BufferAssignment::Destination(int value, const Desc& desc) {
   constexpr int kMaxConcats = 512;  // bounds the recursion along a chain of concats
   Home& home = homes_[value];
   if (home.output < 0) return WindowInConcat(value, desc, kMaxConcats);
@@ -169,7 +170,7 @@ std::optional<Tensor> Placement::Destination(int value, const Desc& desc) {
 
 // Where an input of a concat leads the layout (convolutions care most about theirs), producers of
 // other inputs leave it the choice.
-bool Placement::LeadsLayout(const Op& concat, int value) const {
+bool BufferAssignment::LeadsLayout(const Op& concat, int value) const {
   auto leads = [&](int input) {
     const Op* producer = values_.Producer(input);
     return producer != nullptr && producer->kind->Has(kLeadsLayout);
@@ -178,7 +179,7 @@ bool Placement::LeadsLayout(const Op& concat, int value) const {
 }
 
 // The window of `value` in the result of the first concat reading it that has one.
-std::optional<Tensor> Placement::WindowInConcat(int value, const Desc& desc, int depth) {
+std::optional<Tensor> BufferAssignment::WindowInConcat(int value, const Desc& desc, int depth) {
   if (depth == 0) return std::nullopt;
   for (const Op* user : values_.Users(value)) {
     if (!user->kind->Has(kJoinsInputs)) continue;
@@ -192,8 +193,8 @@ std::optional<Tensor> Placement::WindowInConcat(int value, const Desc& desc, int
 
 // The first producer to ask makes the whole result, in its own layout; those after it must fit into
 // that.
-std::optional<Tensor> Placement::WindowIn(const Op& concat, int value, const Desc& desc,
-                                          int depth) {
+std::optional<Tensor> BufferAssignment::WindowIn(const Op& concat, int value, const Desc& desc,
+                                                 int depth) {
   if (std::count(concat.inputs.begin(), concat.inputs.end(), value) != 1) return std::nullopt;
   const Dims& shape = values_.Shape(value);
   int whole = concat.outputs[0];
@@ -242,7 +243,7 @@ std::optional<Tensor> Placement::WindowIn(const Op& concat, int value, const Des
   return window;
 }
 
-Tensor Placement::Result(int value, const Desc& desc) {
+Tensor BufferAssignment::Result(int value, const Desc& desc) {
   if (std::optional<Tensor> destination = Destination(value, desc)) {
     if (SameLayout(destination->desc, desc)) {
       return {desc, destination->dtype, destination->buffer, destination->Begin()};
@@ -251,17 +252,17 @@ Tensor Placement::Result(int value, const Desc& desc) {
   return Fresh(desc, values_.Type(value));
 }
 
-Tensor Placement::Fresh(const Desc& desc, DType dtype) {
+Tensor BufferAssignment::Fresh(const Desc& desc, DType dtype) {
   return NewTensor(desc, dtype, {MemorySpace::kArena, 0, SizeOf(desc), nullptr, nullptr});
 }
 
-Tensor Placement::NewConstant(const Desc& desc, DType dtype, void** data) {
+Tensor BufferAssignment::NewConstant(const Desc& desc, DType dtype, void** data) {
   std::shared_ptr<void> memory = Allocate(desc.get_size());
   *data = memory.get();
   return NewTensor(desc, dtype, {MemorySpace::kConstant, -1, SizeOf(desc), memory.get(), memory});
 }
 
-void Placement::Set(int value, Tensor tensor) {
+void BufferAssignment::Set(int value, Tensor tensor) {
   // A window that is dense in fact (batch 1, say) is described as a dense tensor of its own.
   if (IsDense(tensor.desc)) {
     std::optional<Desc> dense = WithShape(tensor.desc, tensor.desc.get_dims());
@@ -272,12 +273,12 @@ void Placement::Set(int value, Tensor tensor) {
   homes_[value].tensors.assign(1, std::move(tensor));
 }
 
-Tensor Placement::NewTensor(const Desc& desc, DType dtype, Buffer buffer) {
+Tensor BufferAssignment::NewTensor(const Desc& desc, DType dtype, Buffer buffer) {
   occupancy_.emplace_back();
   return {desc, dtype, steps_.AddBuffer(std::move(buffer)), 0};
 }
 
-Tensor Placement::OutputMemory(int position, const Desc& desc, DType dtype) {
+Tensor BufferAssignment::OutputMemory(int position, const Desc& desc, DType dtype) {
   return NewTensor(desc, dtype, {MemorySpace::kOutput, position, SizeOf(desc), nullptr, nullptr});
 }
 
