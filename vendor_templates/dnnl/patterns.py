@@ -6,7 +6,7 @@ A composite is taken when every op in it passes the check of its own rule; it sa
 together, in the report and for TVM's stock passes. Fusion itself works on the flat segment (see
 passes/) and reaches further than any pattern.
 
-No op is named here: which one is an anchor or an activation, its rule says (`Rule.role`).
+No op is named here: which one is an anchor or an activation, its rule says (`OpRule.role`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import Tensors, check_float, check_one_of, check_rank, first
 from byoc.vendor_templates.dnnl.graph import Graph
 from byoc.vendor_templates.dnnl.ops.calls import call, constant, either, something
-from byoc.vendor_templates.dnnl.ops.rule import Idiom, Rule, Spelling
+from byoc.vendor_templates.dnnl.ops.rule import Idiom, OpRule, Spelling
 
 __all__ = ["IDIOMS", "RULES"]
 
@@ -91,15 +91,15 @@ def _spell_attention() -> Spelling:
 
 
 RULES = (
-    Rule(
+    OpRule(
         "matmul",
         _check_matmul,
         _lower_matmul,
         "float32; batched, broadcast, any constness",
         role="anchor",
     ),
-    Rule("nn.attention", _check_attention, _lower_attention, "float32; no sliding window"),
-    Rule("nn.attention_bias", _check_attention, _lower_attention, "float32; no sliding window"),
+    OpRule("nn.attention", _check_attention, _lower_attention, "float32; no sliding window"),
+    OpRule("nn.attention_bias", _check_attention, _lower_attention, "float32; no sliding window"),
 )
 
 IDIOMS = (Idiom("attention_spelled", _spell_attention),)  # rewritten by passes/attention.py

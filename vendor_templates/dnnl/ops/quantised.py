@@ -13,7 +13,7 @@ from byoc.segment import Array, Node
 from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import Tensors, axis_of, check_dtypes, first
 from byoc.vendor_templates.dnnl.graph import Graph
-from byoc.vendor_templates.dnnl.ops.rule import Rule
+from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
 __all__ = ["RULES"]
 
@@ -104,6 +104,6 @@ def _lower_dequantize(graph: Graph, node: Node) -> None:
 _LIMITS = "int8 or uint8; one constant scale and zero point; constants: any axis, int32 too"
 
 RULES = (
-    Rule("quantize", _check_quantize, _lower_quantize, _LIMITS),
-    Rule("dequantize", _check_dequantize, _lower_dequantize, _LIMITS),
+    OpRule("quantize", _check_quantize, _lower_quantize, _LIMITS),
+    OpRule("dequantize", _check_dequantize, _lower_dequantize, _LIMITS),
 )

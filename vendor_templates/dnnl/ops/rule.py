@@ -1,4 +1,4 @@
-"""What one op of the vendor is made of: a `Rule` for a Relax op, an `Idiom` for a spelled-out one.
+"""What one op is made of here: an `OpRule` for a Relax op, an `Idiom` for a spelled-out one.
 
 patterns.py offers, compile.py checks and lowers, and passes/idioms.py rewrites what the rules and
 idioms of the modules here say; none of them names an op of its own.
@@ -17,7 +17,7 @@ from byoc.vendor_templates.dnnl.graph import Graph, Op
 if TYPE_CHECKING:
     from tvm.relax.dpl import DFPattern
 
-__all__ = ["Idiom", "Lower", "Rewrite", "Role", "Rule", "Spelling"]
+__all__ = ["Idiom", "Lower", "OpRule", "Rewrite", "Role", "Spelling"]
 
 Lower = Callable[[Graph, Node], None]
 """Emits ops into the graph that compute the node's outputs from its inputs."""
@@ -29,7 +29,7 @@ Role = Literal["plain", "anchor", "activation"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class OpRule:
     """A Relax op that the vendor takes; its pattern (the op, with any arguments) follows from it.
 
     Attributes:

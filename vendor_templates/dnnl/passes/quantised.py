@@ -30,7 +30,7 @@ __all__ = ["fold_dequantized", "store_integers", "take_integers"]
 _MOVES = frozenset({"reshape", "transpose", "slice", "concat"})
 
 
-class QuantParams(NamedTuple):
+class _QuantParams(NamedTuple):
     """How integers stand for reals: ``real = (integer - zero) * scale``."""
 
     scale: float
@@ -161,9 +161,9 @@ def store_integers(graph: Graph) -> None:
     graph.prune()
 
 
-def _quant_params(graph: Graph, op: Op, value: int) -> QuantParams:
+def _quant_params(graph: Graph, op: Op, value: int) -> _QuantParams:
     """Those of a `quantize` or `dequantize`, whose integers are `value`."""
-    return QuantParams(op.attrs["scale"], op.attrs["zero"], graph.type(value).dtype)
+    return _QuantParams(op.attrs["scale"], op.attrs["zero"], graph.type(value).dtype)
 
 
 def _store(graph: Graph, op: Op) -> None:
@@ -197,7 +197,7 @@ def _requantize(graph: Graph, op: Op, source: Op) -> None:
         )
 
 
-def _requantize_attrs(old: QuantParams, new: QuantParams) -> dict[str, Any]:
+def _requantize_attrs(old: _QuantParams, new: _QuantParams) -> dict[str, Any]:
     return {
         "x_scale": old.scale, "x_zero": old.zero, "scale": new.scale, "zero": new.zero
     }  # fmt: skip
