@@ -31,7 +31,7 @@ def _patterns() -> Sequence[Pattern]:
 
 
 def _compile(segment: Segment, options: DnnlOptions) -> Artifact:
-    from byoc.vendor_templates.dnnl.lower import compile_segment
+    from byoc.vendor_templates.dnnl.compile import compile_segment
 
     return compile_segment(segment, options)
 

@@ -28,7 +28,6 @@ __all__ = [
     "first",
     "is_static",
     "normal_axes",
-    "plural",
 ]
 
 MAX_RANK = 6
@@ -59,13 +58,17 @@ def first(*answers: Reject | None) -> Reject | None:
     return next((a for a in answers if a is not None), None)
 
 
-def plural(count: int, noun: str) -> str:
-    """``plural(1, "dimension")`` is "1 dimension", ``plural(2, …)`` is "2 dimensions"."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
 def check_tensors(node: Node, tensors: Tensors) -> Reject | None:
-    """What holds for every op: rank, dims that programs can express, elements, dtypes."""
+    """What holds for every op: rank, dims that programs can express, elements, dtypes.
+
+    Args:
+        node: Its inputs and outputs are looked at.
+        tensors: Where their types are found.
+
+    Returns:
+        None, or the first tensor's refusal.
+
+    """
     for value in (*node.inputs, *node.outputs):
         kind = tensors.type(value)
         if len(kind.shape) > MAX_RANK:
@@ -92,7 +95,7 @@ def check_tensors(node: Node, tensors: Tensors) -> Reject | None:
 def check_dtypes(
     node: Node, tensors: Tensors, values: Iterable[int], legal: Sequence[str]
 ) -> Reject | None:
-    """The dtypes of `values` are among `legal`."""
+    """Refuse unless the dtype of each of `values` is among `legal`."""
     for value in values:
         dtype = tensors.type(value).dtype
         if dtype not in legal:
@@ -101,14 +104,14 @@ def check_dtypes(
 
 
 def check_float(node: Node, tensors: Tensors) -> Reject | None:
-    """Every input and output is float32."""
+    """Refuse unless every input and output is float32."""
     return check_dtypes(node, tensors, (*node.inputs, *node.outputs), ("float32",))
 
 
 def check_rank(
     node: Node, tensors: Tensors, value: int, low: int, high: int = MAX_RANK
 ) -> Reject | None:
-    """The rank of `value` lies between low and high."""
+    """Refuse unless the rank of `value` lies between `low` and `high`, both included."""
     rank = len(tensors.type(value).shape)
     if low <= rank <= high:
         return None
@@ -117,7 +120,7 @@ def check_rank(
 
 
 def check_one_of(node: Node, attr: str, legal: Sequence[object]) -> Reject | None:
-    """An attribute has one of the legal values."""
+    """Refuse unless an attribute has one of the legal values; a missing one counts as None."""
     found = node.attrs.get(attr)
     if found in legal:
         return None
@@ -126,7 +129,7 @@ def check_one_of(node: Node, attr: str, legal: Sequence[object]) -> Reject | Non
 
 
 def check_layout(node: Node, attr: str, letters: str) -> Reject | None:
-    """A layout attribute is some order of `letters` (``"NCHW"``), nothing blocked."""
+    """Refuse unless a layout attribute is some order of `letters` (``"NCHW"``), not blocked."""
     layout = node.attrs.get(attr)
     if isinstance(layout, str) and sorted(layout) == sorted(letters):
         return None

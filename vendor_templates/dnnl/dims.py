@@ -11,12 +11,12 @@ dim is that bare name, so `bind` rewrites every other input dim into one::
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from byoc.segment import Dim
 
-__all__ = ["bind", "canonical", "evaluate", "is_legal", "same_shape", "variables"]
+__all__ = ["bind", "canonical", "evaluate", "is_legal", "variables"]
 
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod)
 _FUNCTIONS = ("max", "min")
@@ -51,18 +51,18 @@ def is_legal(dim: Dim) -> bool:
 
 
 def canonical(dim: Dim) -> Dim:
-    """The same dim in one spelling: ``"(n*12)"`` is ``"n * 12"``, ``"7"`` is 7."""
+    """The same dim in one spelling: ``"(n*12)"`` is ``"n * 12"``, ``"7"`` is 7.
+
+    Raises:
+        ValueError: When `dim` is no expression that programs may hold.
+
+    """
     if isinstance(dim, int):
         return dim
     tree = _parse(dim)
     if tree is None:
         raise ValueError(f"dimension {dim!r} is not an expression over + - * // % max min")
     return tree.value if isinstance(tree, ast.Constant) else ast.unparse(tree)  # type: ignore[return-value]
-
-
-def same_shape(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
-    """True when two shapes are equal whatever the variables are (both canonical)."""
-    return tuple(a) == tuple(b)
 
 
 def variables(dim: Dim) -> frozenset[str]:
@@ -75,7 +75,13 @@ def variables(dim: Dim) -> frozenset[str]:
 
 
 def evaluate(dim: Dim, env: Mapping[str, int]) -> int:
-    """The dim's value where each variable has the value in `env`."""
+    """The dim's value where each variable has the value in `env`.
+
+    Args:
+        dim: A legal dim.
+        env: A value for every variable of it.
+
+    """
     if isinstance(dim, int):
         return dim
     tree = _parse(dim)
@@ -113,8 +119,16 @@ def _evaluate(tree: ast.expr, env: Mapping[str, int]) -> int:
 def bind(inputs: Iterable[Dim], used: Iterable[Dim]) -> dict[Dim, Dim]:
     """What to write for each dim so that every variable is the bare name of an input's dim.
 
-    inputs: the dims of all inputs; used: the dims of all values. Dims not in the answer stay.
-    Raises ValueError naming the dims whose variables no input determines.
+    Args:
+        inputs: The dims of all inputs.
+        used: The dims of all values, and of attributes that hold dims.
+
+    Returns:
+        New spellings by old ones; dims that are not in it stay as they are.
+
+    Raises:
+        ValueError: Naming the dims whose variables no input determines.
+
     """
     compound = [d for d in dict.fromkeys(inputs) if isinstance(d, str) and not d.isidentifier()]
     known = {d for d in inputs if isinstance(d, str) and d.isidentifier()}

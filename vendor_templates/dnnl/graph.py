@@ -18,14 +18,21 @@ import numpy as np
 
 from byoc.segment import Array, Dim, TensorType
 
-__all__ = ["Graph", "Op", "Post"]
+__all__ = ["Graph", "Op", "PostOp"]
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
-    """A post-op: an eltwise (``value is None``) or ``out alg value``.
+class PostOp:
+    """A step fused behind an op, applied to its output.
 
-    scale, zero: the grid of a value that is int8, or the one that "requantize" rounds to.
+    Attributes:
+        alg: The eltwise function, the binary op, or "requantize".
+        alpha: First parameter of an eltwise; the least integer of a requantize.
+        beta: Second parameter of an eltwise; the largest integer of a requantize.
+        value: The right operand of a binary op; None for the others.
+        scale: Scale of an int8 `value`, or of a requantize; else None.
+        zero: Zero point that belongs to `scale`.
+
     """
 
     alg: str
@@ -38,13 +45,24 @@ class Post:
 
 @dataclass(slots=True, eq=False)
 class Op:
-    """One op of program.md, mutable."""
+    """One op of program.md, while passes may still change it.
+
+    Attributes:
+        kind: A kind of program.md, or ``dequantize_constant`` until passes have run.
+        inputs: Value ids, in the order of program.md.
+        outputs: Value ids; no other op has one of them.
+        attrs: Attributes by name, final values of JSON's types (or dims).
+        post: Steps fused behind the op, in the order they apply.
+        source: Names, in the user's model, of the ops this one stands for; the last names it.
+        dead: True once nobody reads its outputs; `Graph` then drops it.
+
+    """
 
     kind: str
     inputs: list[int]
     outputs: list[int]
     attrs: dict[str, Any] = field(default_factory=dict)
-    post: list[Post] = field(default_factory=list)
+    post: list[PostOp] = field(default_factory=list)
     source: tuple[str, ...] = ()
     dead: bool = False
 
@@ -129,9 +147,19 @@ class Graph:
         out: int | Sequence[int] | None = None,
         **attrs: Any,
     ) -> int:
-        """Append an op (during `walk`: before the op being visited); give its first output.
+        """Append an op; during `walk`, before the op being visited.
 
-        Either `out`, existing value ids, or the `shape` and `dtype` of a fresh output.
+        Args:
+            kind: A kind of program.md.
+            inputs: Value ids.
+            shape: Shape of a fresh output; None where `out` is given.
+            dtype: Dtype of the fresh output.
+            out: Existing values, made by no op yet, that the op writes.
+            **attrs: Attributes of the op.
+
+        Returns:
+            The first output.
+
         """
         if out is None:
             assert shape is not None
@@ -150,10 +178,20 @@ class Graph:
         kind: str,
         inputs: Sequence[int],
         attrs: dict[str, Any] | None = None,
-        post: Sequence[Post] = (),
+        post: Sequence[PostOp] = (),
         absorbed: Iterable[Op] = (),
     ) -> None:
-        """Make `op` compute its outputs in another way; `absorbed` lend it their source names."""
+        """Make `op` compute its outputs in another way; what only its old form read disappears.
+
+        Args:
+            op: Keeps its position and its outputs.
+            kind: The new kind.
+            inputs: The new inputs, values made before `op`.
+            attrs: The new attributes.
+            post: The new post-ops.
+            absorbed: Ops whose work `op` does from now on; it takes over their source names.
+
+        """
         before = op.reads
         self._unread(op)
         op.kind, op.inputs, op.attrs, op.post = kind, list(inputs), dict(attrs or {}), list(post)
@@ -163,7 +201,10 @@ class Graph:
         self._sweep(before)
 
     def replace(self, old: int, new: int) -> None:
-        """Let every reader of `old`, also later ones that `resolve`, read `new`."""
+        """Let every reader of `old`, also later ones that `resolve`, read `new`.
+
+        The maker of `old` disappears unless other outputs of it are read.
+        """
         self._moved[old] = new
         for op in self.readers.pop(old, []):
             op.inputs = [new if v == old else v for v in op.inputs]
@@ -216,5 +257,5 @@ class Graph:
             pending.extend(op.reads)
 
 
-def _renamed(post: Post, old: int, new: int) -> Post:
+def _renamed(post: PostOp, old: int, new: int) -> PostOp:
     return replace(post, value=new) if post.value == old else post

@@ -17,7 +17,7 @@ from native_programs import load
 from onnx import TensorProto, helper, numpy_helper
 
 import byoc
-from byoc.vendor_templates.dnnl import lower
+from byoc.vendor_templates.dnnl import compile as dnnl_compile
 
 
 class Qdq:
@@ -136,14 +136,14 @@ class Qdq:
 def programs(monkeypatch):
     """The programs of what is compiled from now on."""
     found = []
-    compile_segment = lower.compile_segment
+    compile_segment = dnnl_compile.compile_segment
 
     def watch(segment, options):
         artifact = compile_segment(segment, options)
         found.append(json.loads(artifact.blob))
         return artifact
 
-    monkeypatch.setattr(lower, "compile_segment", watch)
+    monkeypatch.setattr(dnnl_compile, "compile_segment", watch)
     return found
 
 
@@ -399,9 +399,11 @@ def test_models_quantised_by_onnx_runtime(activations, tmp_path, monkeypatch):
 def test_a_damaged_grid_is_refused(monkeypatch):
     q, y = _convolution(0)
     artifacts = []
-    compile_segment = lower.compile_segment
+    compile_segment = dnnl_compile.compile_segment
     monkeypatch.setattr(
-        lower, "compile_segment", lambda *a: artifacts.append(compile_segment(*a)) or artifacts[-1]
+        dnnl_compile,
+        "compile_segment",
+        lambda *a: artifacts.append(compile_segment(*a)) or artifacts[-1],
     )
     byoc.compile(q.model([y]), ["dnnl"])
     text = artifacts[0].blob.decode()

@@ -10,7 +10,7 @@ from interpret import interpret
 from relaxed import Reference, as_segment, find_native, random_inputs, relax_module, run_native
 
 from byoc.vendor_templates.dnnl import DnnlOptions
-from byoc.vendor_templates.dnnl.lower import compile_segment
+from byoc.vendor_templates.dnnl.compile import compile_segment
 
 IDIOMS = {name: (build, [cases.X4]) for name, (build, _) in cases.IDIOMS.items()}
 

@@ -14,7 +14,7 @@ from tvm.relax import op as R
 from byoc.errors import CompileError
 from byoc.segment import Node, Segment, TensorType
 from byoc.vendor_templates.dnnl import DnnlOptions
-from byoc.vendor_templates.dnnl.lower import compile_segment
+from byoc.vendor_templates.dnnl.compile import compile_segment
 
 X4 = cases.X4
 

@@ -11,7 +11,7 @@ from native_programs import Writer, binary, check, load, random_arrays, relu, ru
 from relaxed import as_segment, random_inputs, relax_module
 
 from byoc.vendor_templates.dnnl import DnnlOptions
-from byoc.vendor_templates.dnnl.lower import compile_segment
+from byoc.vendor_templates.dnnl.compile import compile_segment
 
 ALL = {
     **{f"op_{name}": case for name, case in cases.CASES.items()},
@@ -211,6 +211,18 @@ def test_residual_add_and_relu_are_part_of_the_convolution():
     found = [s for s in steps(artifact) if not s["detail"].startswith("reorder")]
     assert [s["op"].split(" ")[0] for s in found] == ["convolution"] * 3 + ["global_pooling"]
     assert found[2]["detail"].endswith("+sum+relu")
+
+
+@pytest.mark.parametrize("alg", ["tanh", "exp", "relu"])
+@pytest.mark.parametrize("constant", [True, False])
+def test_post_ops_of_a_batch_norm_are_applied_once(alg, constant):
+    w = Writer()
+    x = w.input(1, 8, 5, 5)
+    stats = [w.positive(8), w.weight(8), w.weight(8), w.positive(8)]
+    if not constant:
+        stats[0] = w.eltwise(stats[0], "abs")
+    post = {"post": "eltwise", "alg": alg, "alpha": 0.0, "beta": 0.0}
+    check(w.finish(w.op("batch_norm", [x, *stats], w.shape(x), [post], eps=1e-5)))
 
 
 def test_layouts_travel_between_convolutions():

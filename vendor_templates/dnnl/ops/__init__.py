@@ -1,12 +1,17 @@
-"""Every Relax op the vendor takes: one `Rule` each, in modules by family."""
+"""Every op the vendor takes: one `OpRule` for a Relax op, one `Idiom` for a function spelled out.
+
+Modules are by family; a new op is one value in the `RULES` or `IDIOMS` of its module.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from byoc.vendor_templates.dnnl.ops import (
+    activations,
     conv,
     elementwise,
+    lrn,
     matmul,
     norm,
     pool,
@@ -14,13 +19,13 @@ from byoc.vendor_templates.dnnl.ops import (
     reduce,
     shape,
 )
-from byoc.vendor_templates.dnnl.ops.rule import Rule
+from byoc.vendor_templates.dnnl.ops.rule import Idiom, OpRule
 
-__all__ = ["RULES", "Rule", "limits_table"]
+__all__ = ["IDIOMS", "RULES", "Idiom", "OpRule", "limits_table"]
 
 
-def _table(families: Iterable[Iterable[Rule]]) -> Mapping[str, Rule]:
-    table: dict[str, Rule] = {}
+def _table(families: Iterable[Iterable[OpRule]]) -> Mapping[str, OpRule]:
+    table: dict[str, OpRule] = {}
     for rules in families:
         for rule in rules:
             if rule.op in table:
@@ -29,10 +34,13 @@ def _table(families: Iterable[Iterable[Rule]]) -> Mapping[str, Rule]:
     return table
 
 
-RULES: Mapping[str, Rule] = _table(
+RULES: Mapping[str, OpRule] = _table(
     family.RULES for family in (conv, matmul, pool, elementwise, norm, reduce, shape, quantised)
 )
 """Relax name without prefix → rule."""
+
+IDIOMS: Sequence[Idiom] = (*matmul.IDIOMS, *lrn.IDIOMS, *activations.IDIOMS)
+"""Functions that exporters spell out, in the order their patterns are tried."""
 
 
 def limits_table() -> str:

@@ -13,7 +13,7 @@ from byoc.vendor_templates.dnnl.checks import (
 )
 from byoc.vendor_templates.dnnl.graph import Graph
 from byoc.vendor_templates.dnnl.ops.layout import SPATIAL, to_layout, to_standard
-from byoc.vendor_templates.dnnl.ops.rule import Rule
+from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
 __all__ = ["RULES"]
 
@@ -89,7 +89,7 @@ def _lower(graph: Graph, node: Node) -> None:
 _LIMITS = "float32; plain layouts; static weight shape and channels"
 
 RULES = tuple(
-    Rule(f"nn.conv{dims}d{kind}", _check, _lower, _LIMITS)
+    OpRule(f"nn.conv{dims}d{kind}", _check, _lower, _LIMITS, role="anchor")
     for kind in ("", "_transpose")
     for dims in (1, 2, 3)
 )

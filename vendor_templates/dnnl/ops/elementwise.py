@@ -12,7 +12,7 @@ from byoc.segment import Node
 from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import DTYPES, Tensors, check_dtypes, check_float, first
 from byoc.vendor_templates.dnnl.graph import Graph
-from byoc.vendor_templates.dnnl.ops.rule import Lower, Rule
+from byoc.vendor_templates.dnnl.ops.rule import Lower, OpRule, Role
 
 __all__ = ["RULES"]
 
@@ -202,23 +202,27 @@ def _lower_dropout(graph: Graph, node: Node) -> None:
         graph.emit("broadcast", [one], out=node.outputs[1])
 
 
-def _unary(op: str, lower: Lower = _lower_unary) -> Rule:
-    return Rule(op, check_float, lower, "float32")
+_ACTIVATIONS = frozenset({"nn.relu", "nn.gelu", "nn.gelu_tanh", "nn.silu", "sigmoid", "tanh"})
+"""Of the unary ops those that end a composite of an anchor."""
+
+
+def _unary(op: str, lower: Lower = _lower_unary, role: Role = "plain") -> OpRule:
+    return OpRule(op, check_float, lower, "float32", role)
 
 
 RULES = (
-    *(_unary(op) for op in UNARY),
-    *(Rule(op, check_float, partial(_lower_binary, BINARY), "float32") for op in BINARY),
+    *(_unary(op, role="activation" if op in _ACTIVATIONS else "plain") for op in UNARY),
+    *(OpRule(op, check_float, partial(_lower_binary, BINARY), "float32") for op in BINARY),
     *(
-        Rule(op, _check_compare, partial(_lower_binary, COMPARE), "float32 operands")
+        OpRule(op, _check_compare, partial(_lower_binary, COMPARE), "float32 operands")
         for op in COMPARE
     ),
-    Rule("clip", _check_clip, _lower_clip, "float32; bounds are numbers"),
-    _unary("nn.leakyrelu", _lower_leaky),
+    OpRule("clip", _check_clip, _lower_clip, "float32; bounds are numbers", role="activation"),
+    _unary("nn.leakyrelu", _lower_leaky, "activation"),
     _unary("nn.selu", _lower_selu),
-    Rule("nn.softplus", _check_softplus, _lower_softplus, "float32; beta > 0, threshold >= 15"),
-    Rule("nn.prelu", _check_prelu, _lower_prelu, "float32; slope of static length"),
-    Rule("where", _check_where, _lower_where, "bool condition, float32 values"),
-    Rule("astype", _check_cast, _lower_cast, f"among {', '.join(DTYPES)}"),
-    Rule("nn.dropout", check_float, _lower_dropout, "inference: the identity"),
+    OpRule("nn.softplus", _check_softplus, _lower_softplus, "float32; beta > 0, threshold >= 15"),
+    OpRule("nn.prelu", _check_prelu, _lower_prelu, "float32; slope of static length"),
+    OpRule("where", _check_where, _lower_where, "bool condition, float32 values"),
+    OpRule("astype", _check_cast, _lower_cast, f"among {', '.join(DTYPES)}"),
+    OpRule("nn.dropout", check_float, _lower_dropout, "inference: the identity"),
 )

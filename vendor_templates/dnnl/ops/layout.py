@@ -40,7 +40,18 @@ def to_layout(
     standard: str,
     **attrs: Any,
 ) -> None:
-    """Emit an op that computes in the standard order and give its result, in `layout`, to `out`."""
+    """Emit an op that computes in the standard order and give its result, in `layout`, to `out`.
+
+    Args:
+        graph: Where the op is emitted, with a transpose behind it if need be.
+        kind: The op's kind.
+        inputs: Its inputs, in the standard order.
+        out: The value that gets the result.
+        layout: Order of `out`'s dims, for example "NHWC".
+        standard: The order that programs know, for example "NCHW".
+        **attrs: The op's attributes.
+
+    """
     if layout == standard:
         graph.emit(kind, inputs, out=out, **attrs)
         return

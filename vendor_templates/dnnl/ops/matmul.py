@@ -9,9 +9,10 @@ from byoc.segment import Dim, Node
 from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import Tensors, check_float, check_one_of, check_rank, first
 from byoc.vendor_templates.dnnl.graph import Graph
-from byoc.vendor_templates.dnnl.ops.rule import Rule
+from byoc.vendor_templates.dnnl.ops.calls import call, constant, either, something
+from byoc.vendor_templates.dnnl.ops.rule import Idiom, OpRule, Spelling
 
-__all__ = ["RULES"]
+__all__ = ["IDIOMS", "RULES"]
 
 
 def _check_matmul(node: Node, tensors: Tensors) -> Reject | None:
@@ -77,8 +78,28 @@ def _lower_attention(graph: Graph, node: Node) -> None:
     )
 
 
+def _spell_attention() -> Spelling:
+    """softmax(q @ k * scale + mask) @ v"""
+    q, k, v, mask = something(), something(), something(), something()
+    scores = call("matmul", q, k)
+    scaled = either(
+        call("multiply", scores, constant()), call("divide", scores, constant()), scores
+    )
+    masked = either(call("add", scaled, mask), scaled)
+    root = call("matmul", call("nn.softmax", masked), v)
+    return Spelling(root, {"query": q, "key": k, "value": v})
+
+
 RULES = (
-    Rule("matmul", _check_matmul, _lower_matmul, "float32; batched, broadcast, any constness"),
-    Rule("nn.attention", _check_attention, _lower_attention, "float32; no sliding window"),
-    Rule("nn.attention_bias", _check_attention, _lower_attention, "float32; no sliding window"),
+    OpRule(
+        "matmul",
+        _check_matmul,
+        _lower_matmul,
+        "float32; batched, broadcast, any constness",
+        role="anchor",
+    ),
+    OpRule("nn.attention", _check_attention, _lower_attention, "float32; no sliding window"),
+    OpRule("nn.attention_bias", _check_attention, _lower_attention, "float32; no sliding window"),
 )
+
+IDIOMS = (Idiom("attention_spelled", _spell_attention),)  # rewritten by passes/attention.py

@@ -17,7 +17,7 @@ from byoc.vendor_templates.dnnl.checks import (
     normal_axes,
 )
 from byoc.vendor_templates.dnnl.graph import Graph
-from byoc.vendor_templates.dnnl.ops.rule import Rule
+from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
 __all__ = ["RULES"]
 
@@ -134,11 +134,11 @@ def _lower_batch(graph: Graph, node: Node) -> None:
 
 
 RULES = (
-    Rule("nn.softmax", _check_softmax, partial(_lower_softmax, False), "float32"),
-    Rule("nn.log_softmax", _check_softmax, partial(_lower_softmax, True), "float32"),
-    Rule("nn.layer_norm", _check_trailing, _lower_layer, "float32; trailing axes"),
-    Rule("nn.rms_norm", _check_trailing, _lower_rms, "float32; trailing axes"),
-    Rule("nn.group_norm", _check_group, _lower_group, "float32; channels on axis 1"),
-    Rule("nn.instance_norm", _check_group, _lower_group, "float32; channels on axis 1"),
-    Rule("nn.batch_norm", _check_batch, _lower_batch, "float32; inference"),
+    OpRule("nn.softmax", _check_softmax, partial(_lower_softmax, False), "float32"),
+    OpRule("nn.log_softmax", _check_softmax, partial(_lower_softmax, True), "float32"),
+    OpRule("nn.layer_norm", _check_trailing, _lower_layer, "float32; trailing axes"),
+    OpRule("nn.rms_norm", _check_trailing, _lower_rms, "float32; trailing axes"),
+    OpRule("nn.group_norm", _check_group, _lower_group, "float32; channels on axis 1"),
+    OpRule("nn.instance_norm", _check_group, _lower_group, "float32; channels on axis 1"),
+    OpRule("nn.batch_norm", _check_batch, _lower_batch, "float32; inference"),
 )

@@ -9,7 +9,7 @@ from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import Tensors, check_float, check_layout, first
 from byoc.vendor_templates.dnnl.graph import Graph
 from byoc.vendor_templates.dnnl.ops.layout import SPATIAL, to_layout, to_standard
-from byoc.vendor_templates.dnnl.ops.rule import Rule
+from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
 __all__ = ["RULES"]
 
@@ -155,12 +155,12 @@ def _lower_adaptive(graph: Graph, node: Node) -> None:
 
 RULES = (
     *(
-        Rule(f"nn.{alg}_pool{d}d", _check_window, _lower_window, "float32; padding < window")
+        OpRule(f"nn.{alg}_pool{d}d", _check_window, _lower_window, "float32; padding < window")
         for alg in ("max", "avg")
         for d in (1, 2, 3)
     ),
     *(
-        Rule(
+        OpRule(
             f"nn.adaptive_avg_pool{d}d",
             _check_adaptive,
             _lower_adaptive,

@@ -13,11 +13,11 @@ from byoc.segment import Array, Node
 from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import Tensors, axis_of, check_dtypes, first
 from byoc.vendor_templates.dnnl.graph import Graph
-from byoc.vendor_templates.dnnl.ops.rule import Rule
+from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
-__all__ = ["INT8", "RULES"]
+__all__ = ["RULES"]
 
-INT8 = ("int8", "uint8")
+_INT8 = ("int8", "uint8")
 """Dtypes of quantised values."""
 
 
@@ -52,7 +52,7 @@ def _check_single(node: Node, tensors: Tensors) -> Reject | None:
 def _check_quantize(node: Node, tensors: Tensors) -> Reject | None:
     return first(
         check_dtypes(node, tensors, node.inputs[:1], ("float32",)),
-        check_dtypes(node, tensors, node.outputs, INT8),
+        check_dtypes(node, tensors, node.outputs, _INT8),
         _check_numbers(node, tensors),
         _check_single(node, tensors),
         _check_zero(node, tensors, node.outputs[0]),
@@ -72,7 +72,7 @@ def _check_dequantize(node: Node, tensors: Tensors) -> Reject | None:
     constant = tensors.constant(node.inputs[0]) is not None
     return first(
         check_dtypes(node, tensors, node.outputs, ("float32",)),
-        check_dtypes(node, tensors, node.inputs[:1], (*INT8, "int32") if constant else INT8),
+        check_dtypes(node, tensors, node.inputs[:1], (*_INT8, "int32") if constant else _INT8),
         _check_numbers(node, tensors),
         None if constant else _check_single(node, tensors),
         None if constant else _check_zero(node, tensors, node.inputs[0]),
@@ -104,6 +104,6 @@ def _lower_dequantize(graph: Graph, node: Node) -> None:
 _LIMITS = "int8 or uint8; one constant scale and zero point; constants: any axis, int32 too"
 
 RULES = (
-    Rule("quantize", _check_quantize, _lower_quantize, _LIMITS),
-    Rule("dequantize", _check_dequantize, _lower_dequantize, _LIMITS),
+    OpRule("quantize", _check_quantize, _lower_quantize, _LIMITS),
+    OpRule("dequantize", _check_dequantize, _lower_dequantize, _LIMITS),
 )

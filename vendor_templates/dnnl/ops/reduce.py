@@ -17,7 +17,7 @@ from byoc.vendor_templates.dnnl.checks import (
 )
 from byoc.vendor_templates.dnnl.graph import Graph
 from byoc.vendor_templates.dnnl.ops.layout import to_layout, to_standard
-from byoc.vendor_templates.dnnl.ops.rule import Rule
+from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
 __all__ = ["RULES"]
 
@@ -110,10 +110,10 @@ def _lower_resize(graph: Graph, node: Node) -> None:
 
 
 RULES = (
-    *(Rule(op, _check_reduce, partial(_lower_reduce, op), "float32") for op in _REDUCTIONS),
-    Rule("variance", _check_reduce, partial(_lower_variance, False), "float32"),
-    Rule("std", _check_reduce, partial(_lower_variance, True), "float32"),
-    Rule(
+    *(OpRule(op, _check_reduce, partial(_lower_reduce, op), "float32") for op in _REDUCTIONS),
+    OpRule("variance", _check_reduce, partial(_lower_variance, False), "float32"),
+    OpRule("std", _check_reduce, partial(_lower_variance, True), "float32"),
+    OpRule(
         "image.resize2d",
         _check_resize,
         _lower_resize,

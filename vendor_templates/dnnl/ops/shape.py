@@ -25,7 +25,7 @@ from byoc.vendor_templates.dnnl.checks import (
 from byoc.vendor_templates.dnnl.dims import canonical
 from byoc.vendor_templates.dnnl.graph import Graph
 from byoc.vendor_templates.dnnl.ops.layout import transpose
-from byoc.vendor_templates.dnnl.ops.rule import Rule
+from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
 __all__ = ["RULES"]
 
@@ -303,19 +303,23 @@ def _lower_shuffle(graph: Graph, node: Node) -> None:
 
 _ANY = "any supported dtype"
 _RESHAPES = ("reshape", "flatten", "squeeze", "expand_dims", "nn.batch_flatten")
-_reshape: Callable[[str], Rule] = lambda op: Rule(op, _check_any, _lower_reshape, _ANY)  # noqa: E731
+_reshape: Callable[[str], OpRule] = lambda op: OpRule(op, _check_any, _lower_reshape, _ANY)  # noqa: E731
 
 RULES = (
     *(_reshape(op) for op in _RESHAPES),
-    Rule("permute_dims", _check_any, _lower_transpose, _ANY),
-    Rule("broadcast_to", _check_any, _lower_broadcast, _ANY),
-    Rule("concat", _check_any, _lower_concat, _ANY),
-    Rule("stack", _check_any, _lower_stack, _ANY),
-    Rule("split", _check_any, _lower_split, _ANY),
-    Rule("tile", _check_tile, _lower_tile, f"up to {MAX_RANK} dimensions and repeated axes"),
-    Rule("repeat", _check_repeat, _lower_repeat, f"up to {MAX_RANK - 1} dimensions, along an axis"),
-    Rule("strided_slice", _check_slice, _lower_slice, "static bounds, positive strides"),
-    Rule("nn.pad", _check_pad, _lower_pad, "float32; static widths >= 0; not circular"),
-    Rule("take", _check_take, _lower_take, "float32 data; mode fast or wrap, or constant indices"),
-    Rule("nn.pixel_shuffle", _check_shuffle, _lower_shuffle, "float32, 4 dimensions"),
+    OpRule("permute_dims", _check_any, _lower_transpose, _ANY),
+    OpRule("broadcast_to", _check_any, _lower_broadcast, _ANY),
+    OpRule("concat", _check_any, _lower_concat, _ANY),
+    OpRule("stack", _check_any, _lower_stack, _ANY),
+    OpRule("split", _check_any, _lower_split, _ANY),
+    OpRule("tile", _check_tile, _lower_tile, f"up to {MAX_RANK} dimensions and repeated axes"),
+    OpRule(
+        "repeat", _check_repeat, _lower_repeat, f"up to {MAX_RANK - 1} dimensions, along an axis"
+    ),
+    OpRule("strided_slice", _check_slice, _lower_slice, "static bounds, positive strides"),
+    OpRule("nn.pad", _check_pad, _lower_pad, "float32; static widths >= 0; not circular"),
+    OpRule(
+        "take", _check_take, _lower_take, "float32 data; mode fast or wrap, or constant indices"
+    ),
+    OpRule("nn.pixel_shuffle", _check_shuffle, _lower_shuffle, "float32, 4 dimensions"),
 )

@@ -1,4 +1,8 @@
-"""Rewrites of the graph, in the order they run."""
+"""Rewrites of the graph, in the order they run.
+
+A pass changes a graph in place and keeps what it computes. It knows kinds of program.md, not Relax
+ops; README.md shows an example of each.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from byoc.vendor_templates.dnnl.passes.attention import fuse_attention
 from byoc.vendor_templates.dnnl.passes.idioms import recognise_idioms
 from byoc.vendor_templates.dnnl.passes.layout import sink_transposes
 from byoc.vendor_templates.dnnl.passes.matmul import absorb_transposes
-from byoc.vendor_templates.dnnl.passes.posts import fuse_posts
+from byoc.vendor_templates.dnnl.passes.post_ops import fuse_post_ops
 from byoc.vendor_templates.dnnl.passes.quantised import (
     fold_dequantized,
     store_integers,
@@ -33,7 +37,7 @@ PASSES: tuple[Callable[[Graph], None], ...] = (
     fold_dequantized,
     fold_constants,
     fold_into_weights,
-    fuse_posts,
+    fuse_post_ops,
     store_integers,
     simplify,
 )

@@ -19,7 +19,8 @@ import numpy as np
 
 from byoc.segment import Array, Dim
 from byoc.vendor_templates.dnnl.graph import Graph, Op
-from byoc.vendor_templates.dnnl.passes.simplify import broadcast_shape, peel_linear
+from byoc.vendor_templates.dnnl.ops.spelling import peel_linear
+from byoc.vendor_templates.dnnl.passes.simplify import broadcast_shape
 
 __all__ = ["fuse_attention"]
 

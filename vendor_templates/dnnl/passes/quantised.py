@@ -5,31 +5,37 @@
     x8 ─ dequantize ─ conv(W8 dequantized) ─ relu ─ quantize ─ y8       three steps:
 
     take_integers       x8 ── qconvolution(W8) ─ relu ─ quantize         before weights are folded
-    (posts, weights)    x8 ── qconvolution(W8, bias) post relu ─ quantize
+    (weights, post_ops) x8 ── qconvolution(W8, bias) post relu ─ quantize
     store_integers      x8 ── qconvolution(W8, bias) post relu ── y8     after post-ops are fused
 
-Rounding is kept: where a sum reads a convolution's int8 result, the convolution rounds to that
-int8 grid before it adds (post-op ``requantize``), though the integers never reach memory. What has
-no integer form (average pools, softmax, …) stays float between a dequantize and a quantize.
+Rounding is kept: where a sum reads a convolution's int8 result, the convolution rounds as that
+result would be before it adds (post-op ``requantize``), though the integers never reach memory.
+What has no integer form (average pools, softmax, …) stays float between a dequantize and a
+quantize.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from byoc.segment import Array
-from byoc.vendor_templates.dnnl.graph import Graph, Op, Post
+from byoc.vendor_templates.dnnl.graph import Graph, Op, PostOp
 
 __all__ = ["fold_dequantized", "store_integers", "take_integers"]
 
 _MOVES = frozenset({"reshape", "transpose", "slice", "concat"})
 
-Grid = tuple[float, int, str]
-"""Scale, zero point and dtype of quantised values."""
+
+class _QuantParams(NamedTuple):
+    """How integers stand for reals: ``real = (integer - zero) * scale``."""
+
+    scale: float
+    zero: int
+    dtype: str
 
 
 def fold_dequantized(graph: Graph) -> None:
@@ -155,8 +161,9 @@ def store_integers(graph: Graph) -> None:
     graph.prune()
 
 
-def _grid(graph: Graph, op: Op, value: int) -> Grid:
-    return (op.attrs["scale"], op.attrs["zero"], graph.type(value).dtype)
+def _quant_params(graph: Graph, op: Op, value: int) -> _QuantParams:
+    """Those of a `quantize` or `dequantize`, whose integers are `value`."""
+    return _QuantParams(op.attrs["scale"], op.attrs["zero"], graph.type(value).dtype)
 
 
 def _store(graph: Graph, op: Op) -> None:
@@ -165,7 +172,7 @@ def _store(graph: Graph, op: Op) -> None:
     if made is None:
         return
     if made.kind == "dequantize":
-        _regrid_to(graph, op, made)
+        _requantize(graph, op, made)
     elif graph.uses(value) != 1:
         return
     elif made.kind in ("qconvolution", "qmatmul"):
@@ -177,36 +184,41 @@ def _store(graph: Graph, op: Op) -> None:
         _move(graph, op, made)
 
 
-def _regrid_to(graph: Graph, op: Op, source: Op) -> None:
-    """quantize(dequantize(x8)): nothing, or another grid."""
-    old, new = _grid(graph, source, source.inputs[0]), _grid(graph, op, op.out)
+def _requantize(graph: Graph, op: Op, source: Op) -> None:
+    """quantize(dequantize(x8)): nothing, or other quant params."""
+    old, new = _quant_params(graph, source, source.inputs[0]), _quant_params(graph, op, op.out)
     if old == new and op.out not in graph.outputs:
         graph.replace(op.out, source.inputs[0])
     elif old == new:
         graph.morph(op, "reshape", [source.inputs[0]], absorbed=[source])
     else:
-        graph.morph(op, "requantize", [source.inputs[0]], _regrid(old, new), absorbed=[source])
+        graph.morph(
+            op, "requantize", [source.inputs[0]], _requantize_attrs(old, new), absorbed=[source]
+        )
 
 
-def _regrid(old: Grid, new: Grid) -> dict[str, Any]:
-    return {"x_scale": old[0], "x_zero": old[1], "scale": new[0], "zero": new[1]}
+def _requantize_attrs(old: _QuantParams, new: _QuantParams) -> dict[str, Any]:
+    return {
+        "x_scale": old.scale, "x_zero": old.zero, "scale": new.scale, "zero": new.zero
+    }  # fmt: skip
 
 
 def _move(graph: Graph, op: Op, made: Op) -> None:
-    """Move the integers. Inputs on another grid are brought to that of the result first."""
-    sources = [graph.made_by(v, "dequantize", alone=False) for v in made.inputs]
-    target = _grid(graph, op, op.out)
-    inputs = []
-    for source in sources:
+    """Move the integers. Inputs with other quant params are requantized to the result's first."""
+    target = _quant_params(graph, op, op.out)
+    sources = list[Op]()
+    for moved in made.inputs:
+        source = graph.made_by(moved, "dequantize", alone=False)
         if source is None:
             return
+        sources.append(source)
+    inputs = []
     for source in sources:
-        assert source is not None
         value = source.inputs[0]
-        own = _grid(graph, source, value)
+        own = _quant_params(graph, source, value)
         if own != target:
-            attrs = _regrid(own, target)
-            value = graph.emit("requantize", [value], graph.shape(value), target[2], **attrs)
+            attrs = _requantize_attrs(own, target)
+            value = graph.emit("requantize", [value], graph.shape(value), target.dtype, **attrs)
         inputs.append(value)
     graph.morph(op, made.kind, inputs, made.attrs, absorbed=[made])
 
@@ -248,7 +260,7 @@ def _add_to_product(
             mine.attrs["scale"],
             mine.attrs["zero"],
         )
-        if not same or graph.uses(value) != 1 or graph.uses(mine.out) != 1 or _posts(product) > 6:
+        if not same or graph.uses(value) != 1 or graph.uses(mine.out) != 1 or len(product.post) > 6:
             continue
         place = order.get(id(product), -1)
         if best is None or place > best[0]:
@@ -257,19 +269,17 @@ def _add_to_product(
         return False
     _, product, mine, other = best
     limits = np.iinfo(graph.type(mine.inputs[0]).dtype)
-    grid = Post(
+    rounding = PostOp(
         "requantize",
         scale=mine.attrs["scale"],
         zero=mine.attrs["zero"],
         alpha=float(limits.min),
         beta=float(limits.max),
     )
-    plus = Post("add", value=other.inputs[0], scale=other.attrs["scale"], zero=other.attrs["zero"])
-    posts = [*product.post, grid, plus, *made.post]
+    plus = PostOp(
+        "add", value=other.inputs[0], scale=other.attrs["scale"], zero=other.attrs["zero"]
+    )
+    posts = [*product.post, rounding, plus, *made.post]
     attrs = {**product.attrs, **result}
     graph.morph(op, product.kind, product.inputs, attrs, posts, [product, made])
     return True
-
-
-def _posts(op: Op) -> int:
-    return len(op.post)

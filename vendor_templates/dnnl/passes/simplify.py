@@ -7,18 +7,18 @@ as an equation in its docstring.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from byoc.segment import Array, Dim
 from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.ops.rule import Rewrite
+from byoc.vendor_templates.dnnl.ops.spelling import eltwise, peel_linear
 
-__all__ = ["broadcast_shape", "eltwise", "fold_constants", "peel_linear", "simplify"]
+__all__ = ["broadcast_shape", "fold_constants", "simplify"]
 
 _LARGEST = float(np.finfo(np.float32).max)
-
-Rule = Callable[[Graph, Op], bool]
 
 
 def simplify(graph: Graph) -> None:
@@ -42,25 +42,6 @@ def fold_constants(graph: Graph) -> None:
             folded = array.reshape([int(d) for d in graph.shape(op.out)])
         if folded is not None:
             graph.replace(op.out, graph.constant(folded))
-
-
-def eltwise(
-    graph: Graph, op: Op, value: int, alg: str, alpha: float = 0.0, beta: float = 0.0
-) -> bool:
-    """Make `op` the eltwise ``alg(value)``; for use as the end of a rule."""
-    attrs = {"alg": alg, "alpha": float(alpha), "beta": float(beta)}
-    graph.morph(op, "eltwise", [value], attrs)
-    return True
-
-
-def peel_linear(graph: Graph, value: int) -> tuple[int, float, float]:
-    """``(x, a, b)`` such that value = a * x + b, where nothing else reads what lies between."""
-    op = graph.made_by(value, "eltwise")
-    if op is None or op.attrs["alg"] != "linear" or op.post:
-        return value, 1.0, 0.0
-    x, a, b = peel_linear(graph, op.inputs[0])
-    alpha, beta = op.attrs["alpha"], op.attrs["beta"]
-    return x, a * alpha, b * alpha + beta
 
 
 def broadcast_shape(a: Sequence[Dim], b: Sequence[Dim]) -> tuple[Dim, ...] | None:
@@ -237,7 +218,7 @@ def _root(graph: Graph, op: Op) -> bool:
     return eltwise(graph, op, inner.inputs[0], "pow", op.attrs["alpha"], op.attrs["beta"] / 2)
 
 
-RULES: Mapping[str, Sequence[Rule]] = {
+RULES: Mapping[str, Sequence[Rewrite]] = {
     "reshape": (_reshape,),
     "transpose": (_transpose,),
     "broadcast": (_same,),

@@ -15,10 +15,8 @@ int Variables::Intern(std::string_view name) {
   return static_cast<int>(names_.size()) - 1;
 }
 
-/*!
- * Recursive descent, two levels of precedence, writing postfix code:
- *   sum = product (("+" | "-") product)*      product = unary (("*" | "//" | "%") unary)*
- */
+/// Recursive descent, two levels of precedence, writing postfix code:
+///   sum = product (("+" | "-") product)*      product = unary (("*" | "//" | "%") unary)*
 class DimParser {
  public:
   DimParser(std::string_view text, Variables* variables) : text_(text), variables_(variables) {}

@@ -1,12 +1,10 @@
-/*!
- * \file dims.h
- * \brief Dimensions: numbers, or integer expressions over named variables.
- *
- *   "n * 12 + max(m, 4)"  ──parse──▶  n 12 * m 4 max +   (postfix)  ──Evaluate({n, m})──▶  int64
- *
- * Operators: + - * // % with Python's meaning (floor division), parentheses, max(a, b),
- * min(a, b). Overflow and division by zero are errors.
- */
+/// \file dims.h
+/// \brief Dimensions: numbers, or integer expressions over named variables.
+///
+///   "n * 12 + max(m, 4)"  ──parse──▶  n 12 * m 4 max +   (postfix)  ──Evaluate({n, m})──▶  int64
+///
+/// Operators: + - * // % with Python's meaning (floor division), parentheses, max(a, b),
+/// min(a, b). Overflow and division by zero are errors.
 #ifndef BYOC_DNNL_DIMS_H_
 #define BYOC_DNNL_DIMS_H_
 
@@ -17,38 +15,54 @@
 
 namespace byoc::onednn {
 
+/// A shape, strides, or any list of integers per dimension.
 using Dims = std::vector<int64_t>;
 
-/*! \brief The variables of a program; a variable is its position in `names`. */
+/// The names of a program's variables; a variable is known by its position among them.
 class Variables {
  public:
-  /*! \brief Position of a name, added when new. */
+  /// Position of a name, added when new.
   int Intern(std::string_view name);
+
+  /// Number of variables.
   int Count() const { return static_cast<int>(names_.size()); }
+
+  /// The name of a variable, as the program spells it.
   const std::string& Name(int variable) const { return names_[variable]; }
 
  private:
   std::vector<std::string> names_;
 };
 
-/*! \brief Values of all variables, by position. */
+/// Values of all variables, by position.
 using Bindings = Dims;
 
-/*! \brief One dimension. */
+/// One dimension: a number, or an expression kept as postfix code.
+///
+/// Parsing happens once, when a program is read; evaluating, at each new set of shapes, only walks
+/// the code. A value type: copies are independent.
 class DimExpr {
  public:
   DimExpr() : DimExpr(0) {}
+
+  /// A number.
   explicit DimExpr(int64_t value) : code_{{Token::kNumber, value}} {}
 
-  /*! \brief Parse an expression. Throws ProgramError with the position of the fault. */
+  /// Parse an expression.
+  ///
+  /// \param variables Receives the names that are new.
+  /// \throw ProgramError with the column of the fault.
   static DimExpr Parse(std::string_view text, Variables* variables);
 
-  /*! \brief The value under `bindings`. Throws ProgramError on overflow and division by zero. */
+  /// The value under `bindings`.
+  ///
+  /// \throw ProgramError on overflow and on division by zero.
   int64_t Evaluate(const Bindings& bindings) const;
 
+  /// True when the dimension is a plain number.
   bool IsConstant() const { return code_.size() == 1 && code_[0].kind == Token::kNumber; }
 
-  /*! \brief The variable when the expression is a bare name, else -1. */
+  /// The variable when the expression is a bare name, else -1.
   int BareVariable() const {
     return code_.size() == 1 && code_[0].kind == Token::kVariable ? static_cast<int>(code_[0].value)
                                                                   : -1;
@@ -64,13 +78,15 @@ class DimExpr {
   std::vector<Token> code_;
 };
 
-/*! \brief Evaluate each expression of a shape. */
+/// Evaluate each expression of a shape.
 Dims Evaluate(const std::vector<DimExpr>& shape, const Bindings& bindings);
 
-/*! \brief Number of elements. Throws ProgramError when it does not fit into 63 bits. */
+/// Number of elements.
+///
+/// \throw ProgramError for a negative dimension, and when the number does not fit into 63 bits.
 int64_t Volume(const Dims& shape);
 
-/*! \brief "[1, 64, 56, 56]". */
+/// The shape as messages show it: "[1, 64, 56, 56]".
 std::string ToString(const Dims& shape);
 
 }  // namespace byoc::onednn

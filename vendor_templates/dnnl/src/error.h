@@ -1,7 +1,5 @@
-/*!
- * \file error.h
- * \brief The one exception of this library: a message for the user.
- */
+/// \file error.h
+/// \brief The one exception of this library: a message for the user.
 #ifndef BYOC_DNNL_ERROR_H_
 #define BYOC_DNNL_ERROR_H_
 
@@ -12,13 +10,13 @@
 
 namespace byoc::onednn {
 
-/*! \brief The program cannot be read, built or run; `what()` says why in words for the user. */
+/// The program cannot be read, built or run; `what()` says why in words for the user.
 class ProgramError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/*! \brief Throw a ProgramError whose message is the parts, written one after another. */
+/// Throw a ProgramError whose message is the parts, written one after another with `<<`.
 template <typename... Parts>
 [[noreturn]] void Fail(Parts&&... parts) {
   std::ostringstream message;

@@ -1,3 +1,11 @@
+// A run touches the heap only for its context, and contexts are reused. Making one resolves every
+// slot once: pointers into the arena, oneDNN memory objects, argument lists. What differs from call
+// to call is the caller's tensors, so a run swaps the pointers of the slots that lie there, if they
+// changed since the context's last run, and then executes step by step:
+//
+//   TakeContext ── SetBorders(inputs, outputs) ── RunStep 0, 1, 2, ... ── GiveBack
+//
+// A context that meets an error is not given back: the next call makes a fresh one.
 #include "instance.h"
 
 #include <algorithm>
@@ -38,7 +46,7 @@ std::optional<Tensor> Window(const Tensor& tensor, const Dims& shape, const Dims
   return Rebased(window);
 }
 
-/*! \brief Everything one call writes to, prepared so that a call only swaps border pointers. */
+/// Everything one call writes to, prepared so that a call only swaps border pointers.
 class Instance::Context {
  public:
   explicit Context(const Instance& instance)
@@ -52,13 +60,16 @@ class Instance::Context {
     for (size_t slot = 0; slot < list.slots.size(); ++slot) {
       const Tensor& tensor = list.slots[slot];
       const Buffer& buffer = list.buffers[tensor.buffer];
-      if (buffer.place == Place::kArena) {
+      if (buffer.space == MemorySpace::kArena) {
         pointers_[slot] = static_cast<char*>(arena_.get()) + instance.arena_offsets_[tensor.buffer];
-      } else if (buffer.place == Place::kConstant) {
+      } else if (buffer.space == MemorySpace::kConstant) {
         pointers_[slot] = const_cast<void*>(buffer.data);
       } else {
-        borders_.push_back(
-            {static_cast<int>(slot), buffer.place == Place::kInput, buffer.index, nullptr, {}});
+        borders_.push_back({static_cast<int>(slot),
+                            buffer.space == MemorySpace::kInput,
+                            buffer.index,
+                            nullptr,
+                            {}});
       }
     }
     Bind(list);
@@ -165,7 +176,8 @@ Instance::Instance(StepList list) : list_(std::move(list)) {
       Lifetime& life = lifetimes[buffer];
       life.first = std::min(life.first, i);
       life.last = i;
-      if (list_.buffers[buffer].place == Place::kArena) life.size = list_.buffers[buffer].size;
+      if (list_.buffers[buffer].space == MemorySpace::kArena)
+        life.size = list_.buffers[buffer].size;
     });
   }
   for (size_t i = 0; i < list_.buffers.size(); ++i) {

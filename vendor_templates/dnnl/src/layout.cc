@@ -1,3 +1,6 @@
+// oneDNN describes a layout by strides and inner blocks and has no question for "which family is
+// this?". A descriptor belongs to a family when it equals the one that the family's tag gives for
+// its shape; for windows, which have gaps, the blocks and the order of the strides decide.
 #include "layout.h"
 
 #include <algorithm>
@@ -12,7 +15,7 @@ namespace {
 
 using dnnl::memory;
 
-/*! \brief Row-major tags by rank. */
+/// Row-major tags by rank.
 constexpr Tag kPlainTags[] = {Tag::undef,       Tag::a,         Tag::ab,         Tag::abc,
                               Tag::abcd,        Tag::abcde,     Tag::abcdef,     Tag::abcdefg,
                               Tag::abcdefgh,    Tag::abcdefghi, Tag::abcdefghij, Tag::abcdefghijk,
@@ -23,7 +26,7 @@ struct NamedTag {
   const char* name;
 };
 
-/*! \brief The layout families of activations by rank. */
+/// The layout families of activations by rank.
 constexpr NamedTag kFamilies[][5] = {
     {},
     {{Tag::a, "a"}},
@@ -56,7 +59,7 @@ const NamedTag* FamilyOf(const Desc& desc) {
   return nullptr;
 }
 
-/*! \brief Elements of one dimension that lie in inner blocks. */
+/// Elements of one dimension that lie in inner blocks.
 Dims BlockSizes(const Desc& desc) {
   Dims sizes(desc.get_ndims(), 1);
   Dims blocks = desc.get_inner_blks(), axes = desc.get_inner_idxs();

@@ -1,12 +1,11 @@
-/*!
- * Greedy by size: the largest buffer first, each at the lowest gap that is free for its whole life.
- *
- *   offset ▲  ┌───────┐ c
- *          │  │   b   ├────┐      a, b and c live together; d takes the place
- *          │  ├───┬───┴────┤      that a left
- *          │  │ a │   d    │
- *          └──┴───┴────────┴─▶ steps
- */
+// Greedy by size: the largest buffer first, each at the lowest gap that is free for its whole
+// life.
+//
+//   offset ▲  ┌───────┐ c
+//          │  │   b   ├────┐      a, b and c live together; d takes the place
+//          │  ├───┬───┴────┤      that a left
+//          │  │ a │   d    │
+//          └──┴───┴────────┴─▶ steps
 #include "memory_plan.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Instances are kept in a list, most recently used first. The list is locked only to find or add an
+// entry; building happens under the entry's own lock, so that callers of other shapes do not wait.
 #include "model.h"
 
 #include <omp.h>
@@ -10,12 +12,10 @@
 namespace byoc::onednn {
 namespace {
 
-/*!
- * \brief Gives the calling thread the team size primitives were made for, and takes it back.
- *
- * oneDNN fixes the number of threads, and the size of scratchpads with it, when a primitive is
- * made; OpenMP's setting belongs to a thread. Running with more threads would overrun memory.
- */
+/// Gives the calling thread the team size primitives were made for, and takes it back.
+///
+/// oneDNN fixes the number of threads, and the size of scratchpads with it, when a primitive is
+/// made; OpenMP's setting belongs to a thread. Running with more threads would overrun memory.
 class ThreadCount {
  public:
   explicit ThreadCount(int threads) : before_(omp_get_max_threads()) {
@@ -64,8 +64,7 @@ Model::Model(Program program, std::vector<Constant> constants, int threads,
 
 std::shared_ptr<const Instance> Model::Build(const Bindings& bindings) const {
   ThreadCount threads(threads_);
-  Builder builder(program_, bindings, &constants_, threads_);
-  return std::make_shared<const Instance>(builder.Build());
+  return std::make_shared<const Instance>(BuildSteps(program_, bindings, constants_, threads_));
 }
 
 std::shared_ptr<const Instance> Model::Get(const Bindings& bindings) const {
@@ -177,7 +176,7 @@ std::vector<bool> Model::ConstantsInUse() const {
   for (const Step& step : list.steps) {
     step.ForEachSlot([&](int slot) {
       const Buffer& buffer = list.buffers[list.slots[slot].buffer];
-      if (buffer.place == Place::kConstant && buffer.index >= 0) used[buffer.index] = true;
+      if (buffer.space == MemorySpace::kConstant && buffer.index >= 0) used[buffer.index] = true;
     });
   }
   return used;

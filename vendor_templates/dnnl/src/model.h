@@ -1,10 +1,8 @@
-/*!
- * \file model.h
- * \brief A segment ready to run: the program, its packed constants, and its instances.
- *
- * A static program has one instance, built by the constructor. One with variables gets an instance
- * per set of values, built at the first call with them; the least recently used are dropped.
- */
+/// \file model.h
+/// \brief A segment ready to run: the program, its packed constants, and its instances.
+///
+/// A static program has one instance, built by the constructor. One with variables gets an instance
+/// per set of values, built at the first call with them; the least recently used are dropped.
 #ifndef BYOC_DNNL_MODEL_H_
 #define BYOC_DNNL_MODEL_H_
 
@@ -20,41 +18,51 @@
 
 namespace byoc::onednn {
 
-/*! \brief A caller's tensor: row-major. */
+/// A caller's tensor: row-major, borrowed for the length of a call.
 struct TensorRef {
   void* data;
-  const int64_t* shape;
+  const int64_t* shape;  ///< `rank` numbers
   int rank;
   DType dtype;
 };
 
+/// One segment: what an artifact becomes when it is loaded.
 class Model {
  public:
-  /*! \brief Builds a static program's instance. All work is done on `threads` threads. */
+  /// Builds a static program's instance; one with variables waits for its first call.
+  ///
+  /// \param constants Borrowed: their bytes must stay as long as `ConstantsInUse` says.
+  /// \param threads Size of OpenMP's team for building and for every run.
+  /// \param release Told of constants that have been packed and will hardly be read again.
+  /// \throw ProgramError naming the op that cannot be built.
   Model(Program program, std::vector<Constant> constants, int threads,
         ConstantStore::Release release = nullptr);
 
   const Program& program() const { return program_; }
 
-  /*! \brief Compute outputs from inputs; safe to call from several threads. */
+  /// Compute outputs from inputs; safe to call from several threads.
+  ///
+  /// \throw ProgramError where number, dtype or shape of the tensors do not fit the program.
   void Run(const std::vector<TensorRef>& inputs, const std::vector<TensorRef>& outputs) const;
 
-  /*! \brief Run `repeat` times; one JSON object per step with its time. */
+  /// Run `repeat` times; one JSON object per step with its time.
   std::string Profile(const std::vector<TensorRef>& inputs, const std::vector<TensorRef>& outputs,
                       int repeat) const;
 
-  /*! \brief The steps for given values of the variables, as JSON. */
+  /// The steps for given values of the variables, as JSON.
+  ///
+  /// \param bindings One value per variable, in the program's order; none for a static program.
   std::string Describe(const Bindings& bindings) const;
 
-  /*! \brief Bytes of packed constants of a static program; 0 while shapes are open. */
+  /// Bytes of packed constants of a static program; 0 while shapes are open.
   size_t PackedBytes() const { return only_ == nullptr ? 0 : only_->packed_bytes(); }
 
-  /*! \brief Bytes of each call of a static program; 0 while shapes are open. */
+  /// Bytes of each call of a static program; 0 while shapes are open.
   size_t WorkspaceBytes() const {
     return only_ == nullptr ? 0 : static_cast<size_t>(only_->workspace_bytes());
   }
 
-  /*! \brief Which constants a static program still reads where the artifact has them. */
+  /// Which constants a static program still reads where the artifact has them.
   std::vector<bool> ConstantsInUse() const;
 
  private:

@@ -1,7 +1,5 @@
-/*!
- * Blob → Program. The blob may come from a damaged or hostile file: everything is checked before
- * it is used, and the only way out other than a Program is a ProgramError.
- */
+// Blob → Program. The blob may come from a damaged or hostile file: everything is checked before
+// it is used, and the only way out other than a Program is a ProgramError.
 #include <tvm/ffi/container/array.h>
 #include <tvm/ffi/extra/json.h>
 #include <tvm/ffi/string.h>
@@ -11,6 +9,7 @@
 #include <optional>
 
 #include "error.h"
+#include "ops/table.h"
 #include "program.h"
 
 namespace byoc::onednn {
@@ -21,50 +20,8 @@ namespace json = tvm::ffi::json;
 
 constexpr int64_t kProgramVersion = 1;
 constexpr int kMaxRank = 12;  // oneDNN's limit
-constexpr int kAnyCount = 1 << 20;
 
-struct KindInfo {
-  const char* name;
-  OpKind kind;
-  int min_inputs, max_inputs, min_outputs, max_outputs;
-};
-
-constexpr KindInfo kKinds[] = {
-    {"convolution", OpKind::kConvolution, 2, 3, 1, 1},
-    {"deconvolution", OpKind::kDeconvolution, 2, 3, 1, 1},
-    {"matmul", OpKind::kMatmul, 2, 3, 1, 1},
-    {"attention", OpKind::kAttention, 3, 4, 1, 1},
-    {"pooling", OpKind::kPooling, 1, 1, 1, 1},
-    {"global_pooling", OpKind::kGlobalPooling, 1, 1, 1, 1},
-    {"eltwise", OpKind::kEltwise, 1, 1, 1, 1},
-    {"binary", OpKind::kBinary, 2, 2, 1, 1},
-    {"concat", OpKind::kConcat, 1, kAnyCount, 1, 1},
-    {"split", OpKind::kSplit, 1, 1, 1, kAnyCount},
-    {"softmax", OpKind::kSoftmax, 1, 1, 1, 1},
-    {"layer_norm", OpKind::kLayerNorm, 1, 3, 1, 1},
-    {"group_norm", OpKind::kGroupNorm, 1, 3, 1, 1},
-    {"rms_norm", OpKind::kRmsNorm, 1, 2, 1, 1},
-    {"batch_norm", OpKind::kBatchNorm, 5, 5, 1, 1},
-    {"lrn", OpKind::kLrn, 1, 1, 1, 1},
-    {"reduction", OpKind::kReduction, 1, 1, 1, 1},
-    {"resize", OpKind::kResize, 1, 1, 1, 1},
-    {"transpose", OpKind::kTranspose, 1, 1, 1, 1},
-    {"reshape", OpKind::kReshape, 1, 1, 1, 1},
-    {"slice", OpKind::kSlice, 1, 1, 1, 1},
-    {"pad", OpKind::kPad, 1, 1, 1, 1},
-    {"broadcast", OpKind::kBroadcast, 1, 1, 1, 1},
-    {"where", OpKind::kWhere, 3, 3, 1, 1},
-    {"cast", OpKind::kCast, 1, 1, 1, 1},
-    {"gather", OpKind::kGather, 2, 2, 1, 1},
-    {"qconvolution", OpKind::kQConvolution, 3, 4, 1, 1},
-    {"qmatmul", OpKind::kQMatmul, 3, 4, 1, 1},
-    {"qadd", OpKind::kQAdd, 2, 2, 1, 1},
-    {"quantize", OpKind::kQuantize, 1, 1, 1, 1},
-    {"dequantize", OpKind::kDequantize, 1, 1, 1, 1},
-    {"requantize", OpKind::kRequantize, 1, 1, 1, 1},
-};
-
-/*! \brief Typed access to JSON; each error carries `where`. */
+/// Typed access to JSON; each error carries `where`.
 class Reader {
  public:
   Reader(std::string_view blob, int constant_count) : constant_count_(constant_count) {
@@ -274,7 +231,7 @@ class Reader {
       post.is_requantize = true;
       post.alpha = Float(Get(object, "low", where), where + ".low");
       post.beta = Float(Get(object, "high", where), where + ".high");
-      ReadGrid(object, where, &post);
+      ReadQuantParams(object, where, &post);
       return post;
     }
     post.alg = String(Get(object, "alg", where), where + ".alg");
@@ -282,7 +239,7 @@ class Reader {
       post.is_binary = true;
       post.value = Id(Get(object, "value", where), where + ".value");
       DType dtype = program_.values[post.value].dtype;
-      if (dtype == DType::kInt8 || dtype == DType::kUInt8) ReadGrid(object, where, &post);
+      if (dtype == DType::kInt8 || dtype == DType::kUInt8) ReadQuantParams(object, where, &post);
     } else if (kind == "eltwise") {
       if (auto alpha = Find(object, "alpha")) post.alpha = Float(*alpha, where + ".alpha");
       if (auto beta = Find(object, "beta")) post.beta = Float(*beta, where + ".beta");
@@ -292,7 +249,7 @@ class Reader {
     return post;
   }
 
-  void ReadGrid(const json::Object& object, const std::string& where, PostOp* post) {
+  void ReadQuantParams(const json::Object& object, const std::string& where, PostOp* post) {
     post->scale = Float(Get(object, "scale", where), where + ".scale");
     if (!(post->scale > 0) || !std::isfinite(post->scale)) {
       Fail(where, ".scale is ", post->scale, ", expected a positive number");
@@ -315,21 +272,15 @@ class Reader {
     std::string where = "op " + std::to_string(program_.ops.size());
     json::Object object = Object(value, where);
     Op op;
-    op.name = String(Get(object, "kind", where), where + ".kind");
+    std::string kind = String(Get(object, "kind", where), where + ".kind");
     if (auto source = Find(object, "source")) op.source = String(*source, where + ".source");
-    where += " (" + op.name + (op.source.empty() ? "" : " '" + op.source + "'") + ")";
-    auto info = std::find_if(std::begin(kKinds), std::end(kKinds),
-                             [&](const KindInfo& k) { return op.name == k.name; });
-    if (info == std::end(kKinds)) {
-      std::string legal;
-      for (const KindInfo& k : kKinds) legal += (legal.empty() ? "" : ", ") + std::string(k.name);
-      Fail(where, ": unknown kind; legal: ", legal);
-    }
-    op.kind = info->kind;
+    where += " (" + kind + (op.source.empty() ? "" : " '" + op.source + "'") + ")";
+    op.kind = FindOpKind(kind);
+    if (op.kind == nullptr) Fail(where, ": unknown kind; legal: ", LegalKinds());
     op.inputs = Ids(Get(object, "inputs", where), where + ".inputs");
     op.outputs = Ids(Get(object, "outputs", where), where + ".outputs");
-    CheckCount(where, "inputs", op.inputs.size(), info->min_inputs, info->max_inputs);
-    CheckCount(where, "outputs", op.outputs.size(), info->min_outputs, info->max_outputs);
+    CheckCount(where, "inputs", op.inputs.size(), op.kind->inputs);
+    CheckCount(where, "outputs", op.outputs.size(), op.kind->outputs);
     if (auto attrs = Find(object, "attrs")) {
       for (const auto& [key, attr] : Object(*attrs, where + ".attrs")) {
         std::string name = String(key, where + ".attrs");
@@ -347,13 +298,14 @@ class Reader {
     return op;
   }
 
-  static void CheckCount(const std::string& where, const char* what, size_t found, int low,
-                         int high) {
+  static void CheckCount(const std::string& where, const char* what, size_t found,
+                         const CountRange& range) {
+    auto [low, high] = range;
     if (found >= static_cast<size_t>(low) && found <= static_cast<size_t>(high)) return;
     Fail(where, " has ", found, " ", what, ", expected ",
-         low == high ? std::to_string(low)
-                     : std::to_string(low) + " to " +
-                           (high == kAnyCount ? "any number" : std::to_string(high)));
+         low == high
+             ? std::to_string(low)
+             : std::to_string(low) + " to " + (high == kAny ? "any number" : std::to_string(high)));
   }
 
   // Every value is written once, before it is read; every variable has a source.
@@ -369,7 +321,8 @@ class Reader {
     }
     for (size_t i = 0; i < program_.ops.size(); ++i) {
       const Op& op = program_.ops[i];
-      std::string where = "op " + std::to_string(i) + " (" + op.name + " '" + op.source + "')";
+      std::string where =
+          "op " + std::to_string(i) + " (" + op.kind->name + " '" + op.source + "')";
       auto read = [&](int value) {
         if (!written[value]) Fail(where, " reads value ", value, " before it is written");
       };

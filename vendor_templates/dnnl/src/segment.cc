@@ -1,10 +1,8 @@
-/*!
- * The rim: tvm-ffi on one side, Model on the other.
- *
- *   byoc.vendor.dnnl.init      see byoc/vendor.h
- *   byoc.vendor.dnnl.describe  (blob, constants, variable values) -> JSON of the steps
- *   byoc.vendor.dnnl.profile   (blob, constants, inputs, outputs, repeat) -> JSON with times
- */
+// The rim: tvm-ffi on one side, Model on the other.
+//
+//   byoc.vendor.dnnl.init      see byoc/vendor.h
+//   byoc.vendor.dnnl.describe  (blob, constants, variable values) -> JSON of the steps
+//   byoc.vendor.dnnl.profile   (blob, constants, inputs, outputs, repeat) -> JSON with times
 #include <byoc/vendor.h>
 #include <omp.h>
 
@@ -63,7 +61,7 @@ std::vector<TensorRef> ToRefs(const ffi::Array<ffi::Tensor>& tensors, const char
   return refs;
 }
 
-/*! \brief A model and the constants it still reads. */
+/// A model and the constants it still reads.
 struct Loaded {
   std::unique_ptr<Model> model;
   std::vector<ffi::Tensor> kept;
@@ -110,7 +108,7 @@ std::unique_ptr<SegmentRuntime> Init(const SegmentInit& init) {
   return std::make_unique<DnnlSegment>(Load(init.blob, init.constants));
 }
 
-/*! \brief Run `body`, its ProgramError and oneDNN's errors turned into Python's ValueError. */
+/// Run `body`, its ProgramError and oneDNN's errors turned into Python's ValueError.
 template <typename Body>
 auto Guarded(const Body& body) {
   try {

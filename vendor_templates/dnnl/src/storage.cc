@@ -1,3 +1,6 @@
+// Packed constants are found again by the address of their source and both layouts. Those of the
+// artifact are shared by all models of the process: artifacts are mapped, so two models loaded from
+// one file read weights at the same address. The table holds them weakly; the instances own them.
 #include "storage.h"
 
 #include <algorithm>

@@ -1,9 +1,7 @@
-/*!
- * One loop nest for all: it walks rows by bytes and calls a row function, of which there is one per
- * function and dtype. Only those small loops are templates, so the file compiles quickly.
- *
- *   nest  ── offsets in elements × bytes per element ──▶  Row(a, strides, b, y, n)
- */
+// One loop nest for all: it walks rows by bytes and calls a row function, of which there is one
+// per function and dtype. Only those small loops are templates, so the file compiles quickly.
+//
+//   nest  ── offsets in elements × bytes per element ──▶  Row(a, strides, b, y, n)
 #include "binary.h"
 
 #include <cmath>
@@ -16,11 +14,11 @@
 namespace byoc::onednn {
 namespace {
 
-/*! \brief y[i] = f(a[i], b[i]) for n elements; strides in elements. */
+/// y[i] = f(a[i], b[i]) for n elements; strides in elements.
 using BinaryRow = void (*)(const void* a, int64_t sa, const void* b, int64_t sb, void* y,
                            int64_t sy, int64_t n);
 
-/*! \brief The two common stride patterns get loops that compilers vectorise. */
+/// The two common stride patterns get loops that compilers vectorise.
 template <typename T, typename R, typename F>
 void RowOf(const void* left, int64_t sa, const void* right, int64_t sb, void* result, int64_t sy,
            int64_t n) {
@@ -41,7 +39,7 @@ void RowOf(const void* left, int64_t sa, const void* right, int64_t sb, void* re
   }
 }
 
-/*! \brief A nest of such rows. */
+/// A nest of such rows.
 Kernel BinaryLoop(const LoopNest<3>& nest, BinaryRow row, int64_t in_size, int64_t out_size) {
   return [nest, row, in_size, out_size](void* const* operands) {
     const char* a = static_cast<const char*>(operands[0]);
@@ -177,7 +175,7 @@ To Convert(From value) {
   }
 }
 
-/*! \brief y[i] = x[i] converted, for n elements; strides in elements. */
+/// y[i] = x[i] converted, for n elements; strides in elements.
 using CastRow = void (*)(const void* x, int64_t sx, void* y, int64_t sy, int64_t n);
 
 template <typename From, typename To>

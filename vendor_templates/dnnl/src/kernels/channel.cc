@@ -1,3 +1,6 @@
+// The work is cut into (batch item, channel block) pairs, and pairs of many pixels into runs of
+// pixels, so that every layout keeps all threads busy; each part is one call of a row kernel
+// (simd.h).
 #include "channel.h"
 
 #include <algorithm>
@@ -10,10 +13,8 @@
 namespace byoc::onednn {
 namespace {
 
-/*!
- * \brief Call `visit(n, block, first, count)` for parts of all (batch item, block) pairs: when
- * there are few of them (channels last has one block) their pixels are split among the threads.
- */
+/// Call `visit(n, block, first, count)` for parts of all (batch item, block) pairs: when
+/// there are few of them (channels last has one block) their pixels are split among the threads.
 template <typename Visit>
 void ForEachBlock(const SpatialView& view, const Visit& visit) {
   constexpr int64_t kPixels = 1024;
@@ -28,7 +29,7 @@ void ForEachBlock(const SpatialView& view, const Visit& visit) {
   });
 }
 
-/*! \brief Per channel, sum of x (mean null) or of (x - mean)^2; each pair on one thread. */
+/// Per channel, sum of x (mean null) or of (x - mean)^2; each pair on one thread.
 void ChannelSums(const float* x, const SpatialView& view, const float* mean, double* sums) {
   ParallelFor(view.batch * view.blocks, view.pixels * view.lanes, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

@@ -1,3 +1,5 @@
+// Copies are loop nests: loops sorted so that the destination is walked forwards in memory, then
+// collapsed to as few as the strides allow (see loops.h). Rows are memcpy where both are dense.
 #include "copy.h"
 
 #include <algorithm>
@@ -10,7 +12,7 @@
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Order the loops so that the destination is walked forwards in memory. */
+/// Order the loops so that the destination is walked forwards in memory.
 void SortByStride(Dims* shape, Dims* from, Dims* to) {
   std::vector<size_t> order(shape->size());
   std::iota(order.begin(), order.end(), 0);

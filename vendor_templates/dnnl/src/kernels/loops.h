@@ -1,10 +1,8 @@
-/*!
- * \file loops.h
- * \brief Loop nests over several strided operands, reduced to as few loops as the strides allow.
- *
- *   shape [2, 3, 4, 5]   x strides [60, 20, 5, 1]   →   one row of 120
- *                        y strides [ 0, 20, 5, 1]   →   2 rows of 60, y advancing by 0
- */
+/// \file loops.h
+/// \brief Loop nests over several strided operands, reduced to as few loops as the strides allow.
+///
+///   shape [2, 3, 4, 5]   x strides [60, 20, 5, 1]   →   one row of 120
+///                        y strides [ 0, 20, 5, 1]   →   2 rows of 60, y advancing by 0
 #ifndef BYOC_DNNL_KERNELS_LOOPS_H_
 #define BYOC_DNNL_KERNELS_LOOPS_H_
 
@@ -16,23 +14,26 @@
 
 namespace byoc::onednn {
 
-/*! \brief Nested loops; `strides[i]` are those of operand i, in elements. The last loop is a row.
- */
+/// Nested loops over N operands; the last loop is a row.
 template <size_t N>
 struct LoopNest {
-  Dims extents;
-  std::array<Dims, N> strides;
+  Dims extents;                 ///< how often each loop runs, outermost first
+  std::array<Dims, N> strides;  ///< per operand and loop, in elements; 0 repeats
 
+  /// How many rows there are: the product of all loops but the last.
   int64_t Rows() const {
     int64_t rows = 1;
     for (size_t d = 0; d + 1 < extents.size(); ++d) rows *= extents[d];
     return rows;
   }
+
+  /// Elements of a row, and the distance between two of them in an operand.
   int64_t RowLength() const { return extents.back(); }
   int64_t RowStride(size_t operand) const { return strides[operand].back(); }
 };
 
-/*! \brief Drop loops of one step and join loops that every operand walks as one. */
+/// The loops over a shape, as few as the strides allow: those of one step are dropped, and those
+/// that every operand walks as one are joined.
 template <size_t N>
 LoopNest<N> Collapse(const Dims& shape, const std::array<Dims, N>& strides) {
   LoopNest<N> nest;
@@ -57,7 +58,8 @@ LoopNest<N> Collapse(const Dims& shape, const std::array<Dims, N>& strides) {
   return nest;
 }
 
-/*! \brief Call `row(offsets)` with each operand's offset of every row, in parallel. */
+/// Call `row(offsets)` for every row, in parallel; `offsets`: per operand, in elements, to the
+/// row's first.
 template <size_t N, typename Row>
 void ForEachRow(const LoopNest<N>& nest, const Row& row) {
   const size_t outer = nest.extents.empty() ? 0 : nest.extents.size() - 1;
@@ -82,10 +84,8 @@ void ForEachRow(const LoopNest<N>& nest, const Row& row) {
   });
 }
 
-/*!
- * \brief Like ForEachRow, but a nest of few long rows is split along the rows:
- * `part(offsets, length)`.
- */
+/// Like ForEachRow, but a nest of few long rows is split along the rows:
+/// `part(offsets, length)`.
 template <size_t N, typename Part>
 void ForEachPart(const LoopNest<N>& nest, const Part& part) {
   constexpr int64_t kLongRow = 4 * kSerialWork;

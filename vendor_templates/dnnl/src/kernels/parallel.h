@@ -1,9 +1,7 @@
-/*!
- * \file parallel.h
- * \brief Loops over OpenMP's team, the same one that oneDNN uses.
- *
- * A loop runs on all threads or on one: teams of changing size cost more than they save.
- */
+/// \file parallel.h
+/// \brief Loops over OpenMP's team, the same one that oneDNN uses.
+///
+/// A loop runs on all threads or on one: teams of changing size cost more than they save.
 #ifndef BYOC_DNNL_KERNELS_PARALLEL_H_
 #define BYOC_DNNL_KERNELS_PARALLEL_H_
 
@@ -14,13 +12,11 @@
 
 namespace byoc::onednn {
 
-/*! \brief Below this many elements of work, waking the team costs more than the work. */
+/// Below this many elements of work, waking the team costs more than the work.
 inline constexpr int64_t kSerialWork = 8192;
 
-/*!
- * \brief Call `body(begin, end)` on disjoint parts of [0, count).
- * \param work Elements touched per item.
- */
+/// Call `body(begin, end)` on disjoint parts of [0, count).
+/// \param work Elements touched per item.
 template <typename Body>
 void ParallelFor(int64_t count, int64_t work, const Body& body) {
   if (count <= 1 || count * std::max<int64_t>(work, 1) < kSerialWork ||

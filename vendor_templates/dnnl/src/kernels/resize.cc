@@ -1,10 +1,8 @@
-/*!
- * Linear resize is separable: for one output row, blend the (up to four) source rows it touches
- * into one, then blend neighbours along that row.
- *
- *   x rows  ─┬─ lerp by depth and height ─▶ row ── lerp by width ─▶ y row
- *            ┘
- */
+// Linear resize is separable: for one output row, blend the (up to four) source rows it touches
+// into one, then blend neighbours along that row.
+//
+//   x rows  ─┬─ lerp by depth and height ─▶ row ── lerp by width ─▶ y row
+//            ┘
 #include "resize.h"
 
 #include <algorithm>
@@ -19,7 +17,7 @@
 namespace byoc::onednn {
 namespace {
 
-/*! \brief For each output position along one axis: the two inputs and the weight of the second. */
+/// For each output position along one axis: the two inputs and the weight of the second.
 struct AxisTable {
   std::vector<int32_t> low, high;
   std::vector<float> weight;
@@ -32,9 +30,6 @@ double SourcePosition(Coordinate coordinate, int64_t i, int64_t from, int64_t to
       return i * scale;
     case Coordinate::kAlignCorners:
       return to == 1 ? 0.0 : static_cast<double>(i) * (from - 1) / (to - 1);
-    case Coordinate::kPytorchHalfPixel:
-      if (to == 1) return 0.0;
-      [[fallthrough]];
     default:
       return (i + 0.5) * scale - 0.5;
   }
@@ -92,7 +87,7 @@ void NearestRow(const Plan& p, const float* x, float* y) {
   }
 }
 
-/*! \brief Blend the source rows of one output row into `row`; returns where the row is. */
+/// Blend the source rows of one output row into `row`; returns where the row is.
 const float* BlendRows(const Plan& p, const float* x, int64_t d, int64_t h, float* row,
                        float* spare) {
   int64_t line = p.width[0] * p.from.pixel_stride, length = p.width[0] * p.from.lanes;
@@ -135,7 +130,7 @@ void RunResize(const Plan& p, const float* x, float* y) {
   });
 }
 
-/*! \brief The longest stretch of a table that counts upwards from a source index. */
+/// The longest stretch of a table that counts upwards from a source index.
 void FindRun(const std::vector<int32_t>& table, int64_t* begin, int64_t* end) {
   *begin = *end = 0;
   int64_t size = static_cast<int64_t>(table.size());
@@ -212,15 +207,13 @@ ResizeMode FindResizeMode(const std::string& alg, const std::string& coordinate,
   mode.linear = alg == "linear";
   if (coordinate == "half_pixel") {
     mode.coordinate = Coordinate::kHalfPixel;
-  } else if (coordinate == "pytorch_half_pixel") {
-    mode.coordinate = Coordinate::kPytorchHalfPixel;
   } else if (coordinate == "asymmetric") {
     mode.coordinate = Coordinate::kAsymmetric;
   } else if (coordinate == "align_corners") {
     mode.coordinate = Coordinate::kAlignCorners;
   } else {
     Fail("resize coordinate '", coordinate,
-         "' is unknown; legal: half_pixel, pytorch_half_pixel, asymmetric, align_corners");
+         "' is unknown; legal: half_pixel, asymmetric, align_corners");
   }
   if (rounding == "floor") {
     mode.rounding = Rounding::kFloor;

@@ -1,8 +1,6 @@
-/*!
- * Compiled once per instruction set, with BYOC_ISA naming the namespace and the compiler's flags
- * making the difference. Everything but the table is local to this file: two sets of one inline
- * function would otherwise be merged by the linker, perhaps into the one this CPU cannot run.
- */
+// Compiled once per instruction set, with BYOC_ISA naming the namespace and the compiler's flags
+// making the difference. Everything but the table is local to this file: two sets of one inline
+// function would otherwise be merged by the linker, perhaps into the one this CPU cannot run.
 #include "simd.h"
 
 #include <cmath>
@@ -12,7 +10,7 @@
 namespace byoc::onednn::BYOC_ISA {
 namespace {
 
-/*! \brief e^x to a relative error of 2e-7; exact 0 below -87.3. */
+/// e^x to a relative error of 2e-7; exact 0 below -87.3.
 inline float Exp(float x) {
   constexpr float kLog2e = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
   constexpr float kRound = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer
@@ -36,8 +34,7 @@ inline float Exp(float x) {
   return x < -87.3f ? 0.f : p * power;
 }
 
-/*! \brief erf(x), absolute error below 2e-7: polynomials fitted to x <= 1 and to log(erfc) above.
- */
+/// erf(x), absolute error below 2e-7: polynomials fitted to x <= 1 and to log(erfc) above.
 inline float Erf(float x) {
   float a = std::fabs(x), s = x * x;
   float p = 7.882497448e-05f;
@@ -189,14 +186,6 @@ void UnaryRow(Unary alg, const float* x, float* y, int64_t n) {
       break;
     case Unary::kCos:
       for (int64_t i = 0; i < n; ++i) y[i] = std::cos(x[i]);
-      break;
-    case Unary::kNeg:
-#pragma omp simd
-      for (int64_t i = 0; i < n; ++i) y[i] = -x[i];
-      break;
-    case Unary::kReciprocal:
-#pragma omp simd
-      for (int64_t i = 0; i < n; ++i) y[i] = 1.f / x[i];
       break;
     case Unary::kRsqrt:
 #pragma omp simd
@@ -357,9 +346,9 @@ void LerpRow(const float* x, const int32_t* low, const int32_t* high, const floa
   }
 }
 
-/*! \brief Rounds half to even; NaN becomes the least value. */
+/// Rounds half to even; NaN becomes the least value.
 template <typename T>
-inline T ToGrid(float x, float scale, float zero) {
+inline T Quantized(float x, float scale, float zero) {
   constexpr float kRound = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer
   constexpr float kLow = std::numeric_limits<T>::min(), kHigh = std::numeric_limits<T>::max();
   float low = kLow - zero, high = kHigh - zero, steps = x / scale;
@@ -373,9 +362,9 @@ template <typename T>
 void QuantizeTo(const float* x, int64_t x_stride, T* y, int64_t y_stride, int64_t n, float scale,
                 float zero) {
   if (x_stride == 1 && y_stride == 1) {
-    for (int64_t i = 0; i < n; ++i) y[i] = ToGrid<T>(x[i], scale, zero);
+    for (int64_t i = 0; i < n; ++i) y[i] = Quantized<T>(x[i], scale, zero);
   } else {
-    for (int64_t i = 0; i < n; ++i) y[i * y_stride] = ToGrid<T>(x[i * x_stride], scale, zero);
+    for (int64_t i = 0; i < n; ++i) y[i * y_stride] = Quantized<T>(x[i * x_stride], scale, zero);
   }
 }
 

@@ -1,10 +1,8 @@
-/*!
- * \file simd.h
- * \brief Inner loops of our own kernels: one row or one small block at a time, on one thread.
- *
- * simd.cc is compiled once per instruction set; `Rows()` picks the widest one this CPU has. The
- * loops are plain C++ that compilers turn into vector code; there are no intrinsics to port.
- */
+/// \file simd.h
+/// \brief Inner loops of our own kernels: one row or one small block at a time, on one thread.
+///
+/// simd.cc is compiled once per instruction set; `Rows()` picks the widest one this CPU has. The
+/// loops are plain C++ that compilers turn into vector code; there are no intrinsics to port.
 #ifndef BYOC_DNNL_KERNELS_SIMD_H_
 #define BYOC_DNNL_KERNELS_SIMD_H_
 
@@ -12,56 +10,60 @@
 
 namespace byoc::onednn {
 
-enum class Unary : uint8_t { kErf, kFloor, kCeil, kSin, kCos, kNeg, kReciprocal, kRsqrt };
+/// Element-wise functions that oneDNN lacks or computes slowly.
+enum class Unary : uint8_t { kErf, kFloor, kCeil, kSin, kCos, kRsqrt };
+
+/// How a reduction folds; kSquares: a sum of squares.
 enum class Reduce : uint8_t { kSum, kMax, kMin, kProd, kSquares };
 
-/*! \brief The table of inner loops. Pointers may be equal (in place) but not overlap otherwise. */
+/// The table of inner loops. Pointers may be equal (in place) but not overlap otherwise.
 struct RowKernels {
-  const char* name;
+  const char* name;  ///< of the instruction set, for example "avx2"
 
-  /*! \brief Softmax of one row; `log`: its logarithm. */
+  /// Softmax of one row; `log`: its logarithm.
   void (*softmax)(const float* x, float* y, int64_t n, bool log);
-  /*! \brief Softmax down each of `columns` adjacent columns of n rows. */
+  /// Softmax down each of `columns` adjacent columns of n rows.
   void (*softmax_columns)(const float* x, float* y, int64_t n, int64_t stride, int64_t columns,
                           bool log);
-  /*! \brief row[i] += mask[i * mask_stride]. */
+  /// row[i] += mask[i * mask_stride].
   void (*add_mask)(float* row, const float* mask, int64_t mask_stride, int64_t n);
 
-  /*! \brief (x - mean) / sqrt(var + eps) * scale + shift; scale and shift may be null. */
+  /// (x - mean) / sqrt(var + eps) * scale + shift; scale and shift may be null.
   void (*layer_norm)(const float* x, const float* scale, const float* shift, float* y, int64_t n,
                      float eps);
-  /*! \brief x / sqrt(mean(x * x) + eps) * scale; scale may be null. */
+  /// x / sqrt(mean(x * x) + eps) * scale; scale may be null.
   void (*rms_norm)(const float* x, const float* scale, float* y, int64_t n, float eps);
 
+  /// y[i] = alg(x[i]).
   void (*unary)(Unary alg, const float* x, float* y, int64_t n);
 
-  /*! \brief y = (x - center) * scale + shift per lane, then max(y, 0) when `relu`. */
+  /// y = (x - center) * scale + shift per lane, then max(y, 0) when `relu`.
   void (*affine)(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* center,
                  const float* scale, const float* shift, int64_t pixels, int64_t lanes, bool relu);
-  /*! \brief sums[lane] += sum over pixels of x, or of (x - mean[lane])^2 when mean is not null. */
+  /// sums[lane] += sum over pixels of x, or of (x - mean[lane])^2 when mean is not null.
   void (*moments)(const float* x, int64_t stride, int64_t pixels, int64_t lanes, const float* mean,
                   double* sums);
 
-  /*! \brief Fold one row into a number, starting from `start`. */
+  /// Fold one row into a number, starting from `start`.
   float (*reduce_row)(Reduce alg, const float* x, int64_t n, float start);
-  /*! \brief Fold a row into an accumulator, element by element. */
+  /// Fold a row into an accumulator, element by element.
   void (*reduce_into)(Reduce alg, float* accumulator, const float* x, int64_t n);
 
-  /*! \brief y = a + (b - a) * w. */
+  /// y = a + (b - a) * w.
   void (*lerp)(const float* a, const float* b, float w, float* y, int64_t n);
-  /*! \brief y[i] = lerp(x[low[i]], x[high[i]], w[i]) for pixels of `lanes` adjacent values. */
+  /// y[i] = lerp(x[low[i]], x[high[i]], w[i]) for pixels of `lanes` adjacent values.
   void (*lerp_row)(const float* x, const int32_t* low, const int32_t* high, const float* w,
                    float* y, int64_t n, int64_t lanes);
 
-  /*! \brief y = round(x / scale) + zero, saturated; to int8 or uint8. Strides in elements. */
+  /// y = round(x / scale) + zero, saturated; to int8 or uint8. Strides in elements.
   void (*quantize)(const float* x, int64_t x_stride, void* y, int64_t y_stride, int64_t n,
                    float scale, int zero, bool is_signed);
-  /*! \brief y = (x - zero) * scale; from int8 or uint8. */
+  /// y = (x - zero) * scale; from int8 or uint8.
   void (*dequantize)(const void* x, int64_t x_stride, float* y, int64_t y_stride, int64_t n,
                      float scale, int zero, bool is_signed);
 };
 
-/*! \brief The loops for this CPU. */
+/// The loops for this CPU.
 const RowKernels& Rows();
 
 }  // namespace byoc::onednn

@@ -1,3 +1,5 @@
+// Each table has one line per name that programs may use. What oneDNN computes under another
+// parametrisation is adapted in `FindEltwise`.
 #include "algorithms.h"
 
 #include "../error.h"

@@ -1,7 +1,7 @@
-/*!
- * \file algorithms.h
- * \brief Names of element-wise functions in programs → oneDNN's algorithms or our own kernels.
- */
+/// \file algorithms.h
+/// \brief Names of element-wise functions in programs → oneDNN's algorithms or our own kernels.
+///
+/// A new function is a line in a table of algorithms.cc; program.md lists the names.
 #ifndef BYOC_DNNL_OPS_ALGORITHMS_H_
 #define BYOC_DNNL_OPS_ALGORITHMS_H_
 
@@ -13,17 +13,23 @@
 
 namespace byoc::onednn {
 
+/// An element-wise function as oneDNN takes it.
 struct Eltwise {
   dnnl::algorithm alg;
   float alpha, beta;
 };
 
-/*! \brief oneDNN's form of an eltwise function, or nothing when it has none. */
+/// oneDNN's form of an eltwise function, or nothing when it has none.
+///
+/// \param alpha, beta The function's parameters as program.md means them; oneDNN's may differ.
 std::optional<Eltwise> FindEltwise(const std::string& alg, float alpha, float beta);
 
-/*! \brief Our kernel for a function that oneDNN does not have; throws for unknown names. */
+/// Our kernel for a function that oneDNN does not have.
+///
+/// \throw ProgramError with the legal names when the name is unknown.
 Unary FindUnary(const std::string& alg);
 
+/// Binary ops: arithmetic first, then comparisons.
 enum class BinaryAlg : uint8_t {
   kAdd,
   kSub,
@@ -40,12 +46,18 @@ enum class BinaryAlg : uint8_t {
   kNe
 };
 
-/*! \brief Throws for unknown names. */
+/// The op of a name.
+///
+/// \throw ProgramError with the legal names when the name is unknown.
 BinaryAlg FindBinary(const std::string& alg);
-/*! \brief oneDNN's form, or nothing (pow). */
+
+/// oneDNN's form, or nothing (pow).
 std::optional<dnnl::algorithm> ToOneDnn(BinaryAlg alg);
+
+/// True for ops whose result says yes or no.
 inline bool IsComparison(BinaryAlg alg) { return alg >= BinaryAlg::kGe; }
-/*! \brief The algorithm with operands swapped, or nothing (sub, div, pow). */
+
+/// The algorithm with operands swapped, or nothing (sub, div, pow).
 std::optional<BinaryAlg> Swapped(BinaryAlg alg);
 
 }  // namespace byoc::onednn

@@ -1,28 +1,27 @@
-/*!
- * Scaled-dot-product attention: y = softmax(scale * q k^T + mask) v, one tile of queries at a time.
- *
- *   for each (batch, head, tile of 64 queries), in parallel:
- *       scores [64, T] = scale * q_tile k^T        one small gemm, scores stay in the L2 cache
- *       scores        += mask; softmax of each row
- *       y_tile [64, E] = scores v                  another one
- *
- * The score matrix [S, T] never exists as a whole, and q, k, v and y are read and written through
- * their strides: transposes around attention cost nothing. Under a causal mask a tile only looks
- * at the keys it can see.
- */
+// Scaled-dot-product attention: y = softmax(scale * q k^T + mask) v, one tile of queries at a
+// time.
+//
+//   for each (batch, head, tile of 64 queries), in parallel:
+//       scores [64, T] = scale * q_tile k^T        one small gemm, scores stay in the L2 cache
+//       scores        += mask; softmax of each row
+//       y_tile [64, E] = scores v                  another one
+//
+// The score matrix [S, T] never exists as a whole, and q, k, v and y are read and written through
+// their strides: transposes around attention cost nothing. Under a causal mask a tile only looks
+// at the keys it can see.
 #include <omp.h>
 
 #include <algorithm>
 
 #include "../kernels/loops.h"
 #include "../kernels/simd.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Strides of one operand as [B, H, rows], in elements; columns lie side by side. */
+/// Strides of one operand as [B, H, rows], in elements; columns lie side by side.
 struct Matrix {
   int64_t batch, head, row;
 };
@@ -86,7 +85,7 @@ void RunAttention(const Sizes& s, bool has_mask, int64_t scores_stride, void* co
   });
 }
 
-/*! \brief Axes of batch, head, row and column in a layout. */
+/// Axes of batch, head, row and column in a layout.
 struct Axes {
   int batch, head, row, column;
 };
@@ -96,30 +95,31 @@ Matrix StridesOf(const Desc& desc, const Axes& axes) {
   return {strides[axes.batch], strides[axes.head], strides[axes.row]};
 }
 
-/*! \brief A strided operand whose columns lie side by side. */
+/// A strided operand whose columns lie side by side.
 Tensor RowOperand(Builder& b, int value, const Axes& axes) {
-  Tensor t = b.Strided(value);
+  Tensor t = b.buffers.Strided(value);
   Dims strides = t.desc.get_strides(), dims = t.desc.get_dims();
   bool rows = (strides[axes.column] == 1 || dims[axes.column] == 1) &&
               strides[axes.row] >= dims[axes.column];
-  return rows ? t : b.Plain(value);
+  return rows ? t : b.buffers.Plain(value);
 }
 
-/*! \brief Where the result goes: plain, or so that the one transpose behind it moves nothing. */
+/// Where the result goes: plain, or so that the one transpose behind it moves nothing.
 Tensor AttentionResult(Builder& b, int y, const Axes& axes) {
-  const Op* user = b.OnlyUser(y);
-  const Dims& shape = b.Shape(y);
-  if (user != nullptr && user->kind == OpKind::kTranspose && user->post.empty()) {
-    Dims order = user->attrs.Ints("axes", b.bindings());
-    Dims inner = PlainStrides(b.Shape(user->outputs[0])), strides(shape.size());
+  const Op* user = b.values.OnlyUser(y);
+  const Dims& shape = b.values.Shape(y);
+  if (user != nullptr && user->kind->Has(kPermutesAxes) && user->post.empty()) {
+    Dims order = user->attrs.Ints("axes", b.values.bindings());
+    Dims inner = PlainStrides(b.values.Shape(user->outputs[0])), strides(shape.size());
     bool fits = order.size() == shape.size() && order.back() == axes.column;
     for (size_t d = 0; fits && d < order.size(); ++d) {
       fits = order[d] >= 0 && order[d] < static_cast<int64_t>(shape.size());
       if (fits) strides[order[d]] = inner[d];
     }
-    if (fits) return b.Fresh(Desc(shape, dnnl::memory::data_type::f32, strides), DType::kFloat32);
+    if (fits)
+      return b.buffers.Fresh(Desc(shape, dnnl::memory::data_type::f32, strides), DType::kFloat32);
   }
-  return b.Result(y, PlainDesc(shape, DType::kFloat32));
+  return b.buffers.Result(y, PlainDesc(shape, DType::kFloat32));
 }
 
 }  // namespace
@@ -132,8 +132,9 @@ void BuildAttention(Builder& b, const Op& op) {
          "' is unknown; legal: bhsd, bshd");
   Axes axes = layout == "bhsd" ? Axes{0, 1, 2, 3} : Axes{0, 2, 1, 3};
   int q = op.inputs[0], k = op.inputs[1], v = op.inputs[2], y = op.outputs[0];
-  for (int value : {q, k, v, y}) Expect(b.Rank(value) == 4, "operands must have four dimensions");
-  const Dims &qs = b.Shape(q), &ks = b.Shape(k), &vs = b.Shape(v);
+  for (int value : {q, k, v, y})
+    Expect(b.values.Rank(value) == 4, "operands must have four dimensions");
+  const Dims &qs = b.values.Shape(q), &ks = b.values.Shape(k), &vs = b.values.Shape(v);
   Sizes s{};
   s.batch = qs[axes.batch];
   s.heads = qs[axes.head];
@@ -155,7 +156,7 @@ void BuildAttention(Builder& b, const Op& op) {
          ToString(shape_of(s.keys, s.depth)));
   Expect(vs == shape_of(s.keys, s.width), "v has shape ", ToString(vs), ", expected ",
          ToString(shape_of(s.keys, s.width)));
-  ExpectShape(b.Shape(y), shape_of(s.queries, s.width));
+  ExpectShape(b.values.Shape(y), shape_of(s.queries, s.width));
 
   Tensor qt = RowOperand(b, q, axes), kt = RowOperand(b, k, axes), vt = RowOperand(b, v, axes);
   Tensor result = AttentionResult(b, y, axes);
@@ -165,27 +166,27 @@ void BuildAttention(Builder& b, const Op& op) {
   s.y = StridesOf(result.desc, axes);
   // One score tile per thread, on lines of its own.
   int64_t scores = (std::min(kTile, s.queries) * s.keys + 15) / 16 * 16;
-  Tensor scratch = b.Fresh(
-      PlainDesc({b.threads() * std::max<int64_t>(scores, 16)}, DType::kFloat32), DType::kFloat32);
+  Tensor scratch = b.buffers.Fresh(
+      PlainDesc({b.threads * std::max<int64_t>(scores, 16)}, DType::kFloat32), DType::kFloat32);
   std::vector<Tensor> operands = {qt, kt, vt, result, scratch};
   bool has_mask = op.inputs.size() > 3;
   if (has_mask) {
-    const Dims& ms = b.Shape(op.inputs[3]);
+    const Dims& ms = b.values.Shape(op.inputs[3]);
     Dims full = {s.batch, s.heads, s.queries, s.keys};
     Expect(BroadcastShape(ms, full) == full, "mask of shape ", ToString(ms),
            " does not broadcast to ", ToString(full));
-    Tensor mask = b.Plain(op.inputs[3]);
+    Tensor mask = b.buffers.Plain(op.inputs[3]);
     Dims strides = PlainStrides(ms);
     for (size_t d = 0; d < ms.size(); ++d) {
       s.mask[4 - ms.size() + d] = ms[d] == 1 ? 0 : strides[d];
     }
     operands.push_back(mask);
   }
-  b.Add(
+  b.steps.Add(
       "byoc:attention", operands,
       [s, has_mask, scores](void* const* pointers) { RunAttention(s, has_mask, scores, pointers); },
       ToString(qs));
-  b.Set(y, result);
+  b.buffers.Set(y, result);
 }
 
 }  // namespace byoc::onednn

@@ -1,22 +1,21 @@
-/*!
- * Binary ops with numpy broadcasting.
- *
- * oneDNN's primitive takes a full left operand and a right one that broadcasts, in blocked layouts
- * too. What it would hand to its reference code (odd broadcasts, int64, pow) runs in a loop nest of
- * ours; blocked layouts become nests by splitting channels into blocks and lanes.
- */
+// Binary ops with numpy broadcasting.
+//
+// oneDNN's primitive takes a full left operand and a right one that broadcasts, in blocked layouts
+// too. What it would hand to its reference code (odd broadcasts, int64, pow) runs in a loop nest
+// of ours; blocked layouts become nests by splitting channels into blocks and lanes.
 #include "../kernels/binary.h"
 
 #include <algorithm>
 
 #include "algorithms.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
+#include "scale_shift.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Strides of an operand for loops over `shape`, 0 where it broadcasts. */
+/// Strides of an operand for loops over `shape`, 0 where it broadcasts.
 Dims BroadcastStrides(const Tensor& tensor, const Dims& shape) {
   Dims dims = tensor.desc.get_dims(), own = tensor.desc.get_strides(), strides(shape.size(), 0);
   size_t ahead = shape.size() - std::min(shape.size(), dims.size());
@@ -26,10 +25,8 @@ Dims BroadcastStrides(const Tensor& tensor, const Dims& shape) {
   return strides;
 }
 
-/*!
- * \brief Loops over a blocked result: dims [N, C, ...] as [N, C / b, ..., b].
- * Nothing when channels are padded, or an operand is blocked otherwise.
- */
+/// Loops over a blocked result: dims [N, C, ...] as [N, C / b, ..., b].
+/// Nothing when channels are padded, or an operand is blocked otherwise.
 template <size_t N>
 std::optional<LoopNest<N>> BlockedNest(const Dims& shape, const std::array<Tensor, N>& tensors,
                                        int64_t block) {
@@ -66,20 +63,20 @@ LoopNest<N> StridedNest(const Dims& shape, const std::array<Tensor, N>& tensors)
   return Collapse<N>(shape, strides);
 }
 
-/*! \brief The dense layout an element-wise op works in: that of its full operands. */
+/// The dense layout an element-wise op works in: that of its full operands.
 Desc CommonLayout(const Builder& b, const std::vector<int>& values, int result) {
   const Desc* found = nullptr;
   for (int value : values) {
-    if (b.Shape(value) != b.Shape(result)) continue;
-    const Desc& desc = b.Get(value).desc;
+    if (b.values.Shape(value) != b.values.Shape(result)) continue;
+    const Desc& desc = b.buffers.Get(value).desc;
     if (!IsDense(desc)) continue;
     if (found == nullptr || (IsPlain(*found) && !IsPlain(desc))) found = &desc;
   }
-  if (found == nullptr) return PlainDesc(b.Shape(result), DType::kFloat32);
+  if (found == nullptr) return PlainDesc(b.values.Shape(result), DType::kFloat32);
   return *found;
 }
 
-/*! \brief The same layout, of another dtype. */
+/// The same layout, of another dtype.
 Desc WithType(const Desc& desc, DType dtype) {
   if (desc.get_data_type() == StorageType(dtype)) return desc;
   Desc typed = AnyDesc(desc.get_dims(), dtype);
@@ -93,38 +90,40 @@ Desc WithType(const Desc& desc, DType dtype) {
   return PlainDesc(desc.get_dims(), dtype);
 }
 
-/*! \brief Memory for the result: the left operand's own where it dies, or what `y` is placed in. */
+/// Memory for the result: the left operand's own where it dies, or what `y` is destination in.
 Tensor Target(Builder& b, int a, const Tensor& lead, int y, const Desc& desc) {
   bool same = SameLayout(lead.desc, desc) && lead.desc.get_data_type() == desc.get_data_type();
-  if (a == y) return same && b.MayUpdate(y) ? lead : b.Result(y, desc);
-  bool in_place = same && b.Shape(a) == b.Shape(y) && b.MayOverwrite(a, lead) && !b.HasPlace(y);
-  return in_place ? lead : b.Result(y, desc);
+  if (a == y) return same && b.buffers.MayUpdate(y) ? lead : b.buffers.Result(y, desc);
+  bool in_place = same && b.values.Shape(a) == b.values.Shape(y) &&
+                  b.buffers.MayOverwrite(a, lead) && !b.buffers.MayHaveDestination(y);
+  return in_place ? lead : b.buffers.Result(y, desc);
 }
 
-/*! \brief A value with ones in front of its shape until it has `rank` dims. */
+/// A value with ones in front of its shape until it has `rank` dims.
 Tensor Operand(Builder& b, int value, size_t rank, const Desc* want) {
-  const Dims& shape = b.Shape(value);
-  if (shape.size() == rank) return want != nullptr ? b.As(value, *want) : b.Get(value);
+  const Dims& shape = b.values.Shape(value);
+  if (shape.size() == rank)
+    return want != nullptr ? b.buffers.As(value, *want) : b.buffers.Get(value);
   Dims extended(rank - shape.size(), 1);
   extended.insert(extended.end(), shape.begin(), shape.end());
-  return *Reshaped(b.Plain(value), extended);
+  return *Reshaped(b.buffers.Plain(value), extended);
 }
 
-/*! \brief oneDNN's primitive; false when it has no fast one. */
+/// oneDNN's primitive; false when it has no fast one.
 bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse, size_t* fused) {
   using PrimitiveDesc = dnnl::binary::primitive_desc;
-  const Dims& shape = b.Shape(y);
+  const Dims& shape = b.values.Shape(y);
   if (shape.empty()) return false;
-  if (b.Shape(a) != shape) {  // the left operand must be the full one
+  if (b.values.Shape(a) != shape) {  // the left operand must be the full one
     std::optional<BinaryAlg> swapped = Swapped(alg);
-    if (b.Shape(c) != shape || !swapped || a == y) return false;
+    if (b.values.Shape(c) != shape || !swapped || a == y) return false;
     std::swap(a, c);
     alg = *swapped;
   }
   std::optional<dnnl::algorithm> known = ToOneDnn(alg);
   if (!known) return false;
   Desc layout = CommonLayout(b, {a, c}, y);
-  bool full = b.Shape(c) == shape;
+  bool full = b.values.Shape(c) == shape;
   const Desc* want = full ? &layout : nullptr;
   Desc right = full ? layout : Operand(b, c, shape.size(), nullptr).desc;
   auto make = [&](const dnnl::primitive_attr& attr) {
@@ -135,13 +134,13 @@ bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse
   static const Op kNoPosts{};
   Fused<PrimitiveDesc> best = FuseBest<PrimitiveDesc>(b, fuse ? *fuse : kNoPosts, shape, make,
                                                       /*allow_sum=*/false);
-  Tensor left = b.As(a, layout);
+  Tensor left = b.buffers.As(a, layout);
   Tensor other = Operand(b, c, shape.size(), want);
   Tensor target = Target(b, a, left, y, layout);
   std::vector<Arg> args = {{DNNL_ARG_SRC_0, left}, {DNNL_ARG_SRC_1, other}, {DNNL_ARG_DST, target}};
-  best.fusion.AddArgs(b, best.pd, &args);
-  b.Add(best.pd, args, best.fusion.detail() + " " + Describe(layout));
-  b.Set(y, target);
+  best.fusion.operands().AddArgs(b, best.pd, &args);
+  b.steps.Add(best.pd, args, best.fusion.detail() + " " + Describe(layout));
+  b.buffers.Set(y, target);
   *fused = best.fusion.count();
   return true;
 }
@@ -150,9 +149,10 @@ bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse
 
 size_t ApplyBinary(Builder& b, const std::string& name, int a, int c, int y, const Op* fuse) {
   BinaryAlg alg = FindBinary(name);
-  ExpectShape(b.Shape(y), BroadcastShape(b.Shape(a), b.Shape(c)));
-  DType in = b.Type(a), out = b.Type(y);
-  Expect(in == b.Type(c), "operands are ", ToString(in), " and ", ToString(b.Type(c)));
+  ExpectShape(b.values.Shape(y), BroadcastShape(b.values.Shape(a), b.values.Shape(c)));
+  DType in = b.values.Type(a), out = b.values.Type(y);
+  Expect(in == b.values.Type(c), "operands are ", ToString(in), " and ",
+         ToString(b.values.Type(c)));
   if (IsComparison(alg)) {
     Expect(out == DType::kBool || out == DType::kFloat32, "a comparison gives bool or float32");
   } else {
@@ -162,28 +162,28 @@ size_t ApplyBinary(Builder& b, const std::string& name, int a, int c, int y, con
   bool floats = in == DType::kFloat32 && out == DType::kFloat32;
   if (floats && TryPrimitive(b, alg, a, c, y, fuse, &fused)) return fused;
 
-  const Dims& shape = b.Shape(y);
+  const Dims& shape = b.values.Shape(y);
   Desc layout = CommonLayout(b, {a, c}, y);
   if (!IsStrided(layout) && in == DType::kFloat32) {
     int64_t block = layout.get_inner_blks()[0];
     auto operand = [&](int value) {
-      return b.Shape(value) == shape ? b.As(value, layout) : b.Plain(value);
+      return b.values.Shape(value) == shape ? b.buffers.As(value, layout) : b.buffers.Plain(value);
     };
     Tensor left = operand(a), right = operand(c);
     Tensor shadow{WithType(layout, out), out, left.buffer, 0};
     if (auto nest = BlockedNest<3>(shape, {left, right, shadow}, block)) {
       Tensor target = Target(b, a, left, y, shadow.desc);
-      b.Add("byoc:" + name, {left, right, target}, BinaryKernel(alg, *nest, in, out),
-            Describe(layout));
-      b.Set(y, target);
+      b.steps.Add("byoc:" + name, {left, right, target}, BinaryKernel(alg, *nest, in, out),
+                  Describe(layout));
+      b.buffers.Set(y, target);
       return 0;
     }
   }
-  Tensor left = b.Strided(a), right = b.Strided(c);
+  Tensor left = b.buffers.Strided(a), right = b.buffers.Strided(c);
   Tensor target = Target(b, a, left, y, PlainDesc(shape, out));
-  b.Add("byoc:" + name, {left, right, target},
-        BinaryKernel(alg, StridedNest<3>(shape, {left, right, target}), in, out));
-  b.Set(y, target);
+  b.steps.Add("byoc:" + name, {left, right, target},
+              BinaryKernel(alg, StridedNest<3>(shape, {left, right, target}), in, out));
+  b.buffers.Set(y, target);
   return 0;
 }
 
@@ -196,27 +196,33 @@ void BuildBinary(Builder& b, const Op& op) {
 
 void BuildWhere(Builder& b, const Op& op) {
   int c = op.inputs[0], x = op.inputs[1], z = op.inputs[2], y = op.outputs[0];
-  Expect(b.Type(c) == DType::kBool, "the condition is ", ToString(b.Type(c)), ", expected bool");
-  Expect(b.Type(x) == b.Type(y) && b.Type(z) == b.Type(y), "branches and result differ in dtype");
-  ExpectShape(b.Shape(y), BroadcastShape(b.Shape(c), BroadcastShape(b.Shape(x), b.Shape(z))));
-  Tensor condition = b.Strided(c), left = b.Strided(x), right = b.Strided(z);
-  Tensor target = b.Result(y, PlainDesc(b.Shape(y), b.Type(y)));
-  b.Add(
-      "byoc:where", {condition, left, right, target},
-      WhereKernel(StridedNest<4>(b.Shape(y), {condition, left, right, target}), SizeOf(b.Type(y))));
-  b.Set(y, target);
+  Expect(b.values.Type(c) == DType::kBool, "the condition is ", ToString(b.values.Type(c)),
+         ", expected bool");
+  Expect(b.values.Type(x) == b.values.Type(y) && b.values.Type(z) == b.values.Type(y),
+         "branches and result differ in dtype");
+  ExpectShape(
+      b.values.Shape(y),
+      BroadcastShape(b.values.Shape(c), BroadcastShape(b.values.Shape(x), b.values.Shape(z))));
+  Tensor condition = b.buffers.Strided(c), left = b.buffers.Strided(x),
+         right = b.buffers.Strided(z);
+  Tensor target = b.buffers.Result(y, PlainDesc(b.values.Shape(y), b.values.Type(y)));
+  b.steps.Add("byoc:where", {condition, left, right, target},
+              WhereKernel(StridedNest<4>(b.values.Shape(y), {condition, left, right, target}),
+                          SizeOf(b.values.Type(y))));
+  b.buffers.Set(y, target);
 }
 
 void BuildCast(Builder& b, const Op& op) {
   int x = op.inputs[0], y = op.outputs[0];
-  ExpectShape(b.Shape(y), b.Shape(x));
-  Tensor from = b.Strided(x);
-  if (b.Type(x) == b.Type(y)) return b.Set(y, from);
-  Tensor target = b.Result(y, PlainDesc(b.Shape(y), b.Type(y)));
-  b.Add("byoc:cast", {from, target},
-        CastKernel(StridedNest<2>(b.Shape(y), {from, target}), b.Type(x), b.Type(y)),
-        std::string(ToString(b.Type(x))) + " -> " + ToString(b.Type(y)));
-  b.Set(y, target);
+  ExpectShape(b.values.Shape(y), b.values.Shape(x));
+  Tensor from = b.buffers.Strided(x);
+  if (b.values.Type(x) == b.values.Type(y)) return b.buffers.Set(y, from);
+  Tensor target = b.buffers.Result(y, PlainDesc(b.values.Shape(y), b.values.Type(y)));
+  b.steps.Add("byoc:cast", {from, target},
+              CastKernel(StridedNest<2>(b.values.Shape(y), {from, target}), b.values.Type(x),
+                         b.values.Type(y)),
+              std::string(ToString(b.values.Type(x))) + " -> " + ToString(b.values.Type(y)));
+  b.buffers.Set(y, target);
 }
 
 }  // namespace byoc::onednn

@@ -1,11 +1,11 @@
-#include "ops.h"
+#include "checks.h"
 
 namespace byoc::onednn {
 
 void ExpectFloat(const Builder& b, const std::vector<int>& values) {
   for (int value : values) {
-    Expect(b.Type(value) == DType::kFloat32, "value ", value, " is ", ToString(b.Type(value)),
-           ", this op takes float32");
+    Expect(b.values.Type(value) == DType::kFloat32, "value ", value, " is ",
+           ToString(b.values.Type(value)), ", this op takes float32");
   }
 }
 

@@ -1,33 +1,36 @@
-/*! Unary element-wise functions: oneDNN's, or one of our rows where it has none. */
+// Unary element-wise functions: oneDNN's, or one of our rows where it has none.
+//
+// Both run in place where the operand dies here. Ours take a tensor without gaps as one long row,
+// the padding of blocked layouts included if the function keeps zero zero; else they walk the rows
+// of its strides.
 #include <omp.h>
 
 #include "../kernels/loops.h"
 #include "../kernels/simd.h"
 #include "algorithms.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Functions that keep zero zero may run over the padding of blocked layouts. */
+/// Functions that keep zero zero may run over the padding of blocked layouts.
 bool KeepsZero(Unary alg) {
-  return alg == Unary::kErf || alg == Unary::kFloor || alg == Unary::kCeil || alg == Unary::kSin ||
-         alg == Unary::kNeg;
+  return alg == Unary::kErf || alg == Unary::kFloor || alg == Unary::kCeil || alg == Unary::kSin;
 }
 
-/*! \brief All elements, padding included, when they lie without gaps; else nothing. */
+/// All elements, padding included, when they lie without gaps; else nothing.
 std::optional<int64_t> DenseCount(const Desc& desc) {
   if (!IsDense(desc)) return std::nullopt;
   return Volume(desc.get_padded_dims());
 }
 
-/*! \brief Run our kernel over whole memory, or row by row through the strides. */
+/// Run our kernel over whole memory, or row by row through the strides.
 void ApplyUnary(Builder& b, Unary alg, const Tensor& x, const Tensor& y, const std::string& name) {
   std::optional<int64_t> count = DenseCount(x.desc);
   bool padded = x.desc.get_dims() != x.desc.get_padded_dims();
   if (count && SameLayout(x.desc, y.desc) && (!padded || KeepsZero(alg))) {
-    b.Add("byoc:" + name, {x, y}, [alg, n = *count](void* const* operands) {
+    b.steps.Add("byoc:" + name, {x, y}, [alg, n = *count](void* const* operands) {
       const float* from = static_cast<const float*>(operands[0]);
       float* to = static_cast<float*>(operands[1]);
       ParallelFor((n + 1023) / 1024, 4096, [&](int64_t begin, int64_t end) {
@@ -39,7 +42,7 @@ void ApplyUnary(Builder& b, Unary alg, const Tensor& x, const Tensor& y, const s
   }
   Expect(IsStrided(x.desc) && IsStrided(y.desc), "layout ", Describe(x.desc), " is not supported");
   LoopNest<2> nest = Collapse<2>(x.desc.get_dims(), {x.desc.get_strides(), y.desc.get_strides()});
-  b.Add("byoc:" + name, {x, y}, [alg, nest](void* const* operands) {
+  b.steps.Add("byoc:" + name, {x, y}, [alg, nest](void* const* operands) {
     const float* from = static_cast<const float*>(operands[0]);
     float* to = static_cast<float*>(operands[1]);
     ForEachPart(nest, [&](const std::array<int64_t, 2>& at, int64_t n) {
@@ -70,41 +73,42 @@ void ApplyEltwise(Builder& b, const std::string& alg, float alpha, float beta, c
   if (!eltwise) return ApplyUnary(b, FindUnary(alg), x, y, alg);
   auto pd = MakeEltwise(*eltwise, x.desc, y.desc, BaseAttr());
   Expect(static_cast<bool>(pd), "oneDNN has no eltwise '", alg, "' for layout ", Describe(x.desc));
-  b.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, alg + " " + Describe(x.desc));
+  b.steps.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, alg + " " + Describe(x.desc));
 }
 
 void BuildEltwise(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
-  ExpectShape(b.Shape(result), b.Shape(value));
+  ExpectShape(b.values.Shape(result), b.values.Shape(value));
   const std::string& alg = op.attrs.String("alg");
   float alpha = op.attrs.Has("alpha") ? op.attrs.Float("alpha") : 0.f;
   float beta = op.attrs.Has("beta") ? op.attrs.Float("beta") : 0.f;
 
-  Tensor x = b.Get(value);
-  if (!DenseCount(x.desc)) x = b.Plain(value);
+  Tensor x = b.buffers.Get(value);
+  if (!DenseCount(x.desc)) x = b.buffers.Plain(value);
   std::optional<Eltwise> eltwise = FindEltwise(alg, alpha, beta);
   if (!eltwise) {
     Unary unary = FindUnary(alg);
-    if (x.desc.get_dims() != x.desc.get_padded_dims() && !KeepsZero(unary)) x = b.Plain(value);
-    bool in_place = b.MayOverwrite(value, x) && !b.HasPlace(result);
-    Tensor y = in_place ? x : b.Result(result, x.desc);
+    if (x.desc.get_dims() != x.desc.get_padded_dims() && !KeepsZero(unary))
+      x = b.buffers.Plain(value);
+    bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);
+    Tensor y = in_place ? x : b.buffers.Result(result, x.desc);
     ApplyUnary(b, unary, x, y, alg);
-    b.Set(result, y);
+    b.buffers.Set(result, y);
     ApplyPostOps(b, op, 0);
     return;
   }
   using PrimitiveDesc = dnnl::eltwise_forward::primitive_desc;
   Fused<PrimitiveDesc> best = FuseBest<PrimitiveDesc>(
-      b, op, b.Shape(result),
+      b, op, b.values.Shape(result),
       [&](const dnnl::primitive_attr& attr) { return MakeEltwise(*eltwise, x.desc, x.desc, attr); },
       /*allow_sum=*/false);
-  bool in_place = b.MayOverwrite(value, x) && !b.HasPlace(result);
-  Tensor y = in_place ? x : b.Result(result, x.desc);
+  bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);
+  Tensor y = in_place ? x : b.buffers.Result(result, x.desc);
   std::vector<Arg> args = {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}};
-  best.fusion.AddArgs(b, best.pd, &args);
-  b.Add(best.pd, args, alg + best.fusion.detail() + " " + Describe(x.desc));
-  b.Set(result, y);
+  best.fusion.operands().AddArgs(b, best.pd, &args);
+  b.steps.Add(best.pd, args, alg + best.fusion.detail() + " " + Describe(x.desc));
+  b.buffers.Set(result, y);
   ApplyPostOps(b, op, best.fusion.count());
 }
 

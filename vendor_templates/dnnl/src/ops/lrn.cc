@@ -1,10 +1,12 @@
-/*! Local response normalisation across channels: oneDNN's, or ours where it has only a reference.
- */
+// Local response normalisation across channels: oneDNN's, or ours where it has only a reference.
+//
+//   y[c] = x[c] / (k + alpha / size * sum of x[i]^2, i from c - (size - 1) / 2 to c + size / 2) ^
+//   beta
 #include <algorithm>
 #include <cmath>
 
 #include "../kernels/parallel.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -15,7 +17,7 @@ struct Lrn {
   float alpha, beta, k;
 };
 
-/*! \brief y = x / (k + alpha / size * sum of squares over the window)^beta, one channel row. */
+/// y = x / (k + alpha / size * sum of squares over the window)^beta, one channel row.
 void LrnRow(const Lrn& p, const float* x, float* y, int64_t channel, int64_t channels,
             int64_t pixels) {
   int64_t first = std::max<int64_t>(channel - (p.size - 1) / 2, 0);
@@ -46,30 +48,30 @@ void LrnRow(const Lrn& p, const float* x, float* y, int64_t channel, int64_t cha
 void BuildLrn(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
-  const Dims& shape = b.Shape(value);
+  const Dims& shape = b.values.Shape(value);
   Expect(shape.size() >= 3, "expected [N, C, ...], found ", ToString(shape));
-  ExpectShape(b.Shape(result), shape);
+  ExpectShape(b.values.Shape(result), shape);
   Lrn p{op.attrs.Int("size"), op.attrs.Float("alpha"), op.attrs.Float("beta"), op.attrs.Float("k")};
   Expect(p.size >= 1, "size must be at least 1, found ", p.size);
 
-  Tensor x = b.Get(value);
+  Tensor x = b.buffers.Get(value);
   if (IsDense(x.desc) && p.size % 2 == 1) {
     dnnl::lrn_forward::primitive_desc pd(Engine(), dnnl::prop_kind::forward_inference,
                                          dnnl::algorithm::lrn_across_channels, x.desc, x.desc,
                                          p.size, p.alpha, p.beta, p.k, BaseAttr(),
                                          /*allow_empty=*/true);
     if (pd && !IsReference(pd.impl_info_str())) {
-      Tensor y = b.Result(result, x.desc);
-      b.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, Describe(x.desc));
-      b.Set(result, y);
+      Tensor y = b.buffers.Result(result, x.desc);
+      b.steps.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, Describe(x.desc));
+      b.buffers.Set(result, y);
       return;
     }
   }
-  x = b.Plain(value);
-  Tensor y = b.Result(result, PlainDesc(shape, DType::kFloat32));
+  x = b.buffers.Plain(value);
+  Tensor y = b.buffers.Result(result, PlainDesc(shape, DType::kFloat32));
   int64_t channels = shape[1];
   int64_t pixels = Volume(Dims(shape.begin() + 2, shape.end()));
-  b.Add("byoc:lrn", {x, y}, [p, batch = shape[0], channels, pixels](void* const* operands) {
+  b.steps.Add("byoc:lrn", {x, y}, [p, batch = shape[0], channels, pixels](void* const* operands) {
     ParallelFor(batch * channels, pixels * p.size, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t n = i / channels * channels * pixels;
@@ -78,7 +80,7 @@ void BuildLrn(Builder& b, const Op& op) {
       }
     });
   });
-  b.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 }  // namespace byoc::onednn

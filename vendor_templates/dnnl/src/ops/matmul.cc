@@ -1,16 +1,14 @@
-/*!
- * Matrix product with broadcast batch dims.
- *
- *   a [..., M, K]   b [..., K, N]   →   y [..., M, N]
- *
- * When b is one matrix, the batch dims of a join M: one large product instead of many small ones.
- * Otherwise all batch dims become one where the strides allow. Transposed and sliced operands are
- * passed as strides, not copied. A constant b is packed once in the layout oneDNN asks for.
- */
+// Matrix product with broadcast batch dims.
+//
+//   a [..., M, K]   b [..., K, N]   →   y [..., M, N]
+//
+// When b is one matrix, the batch dims of a join M: one large product instead of many small ones.
+// Otherwise all batch dims become one where the strides allow. Transposed and sliced operands are
+// passed as strides, not copied. A constant b is packed once in the layout oneDNN asks for.
 #include <algorithm>
 #include <cstring>
 
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -18,19 +16,19 @@ namespace {
 
 using PrimitiveDesc = dnnl::matmul::primitive_desc;
 
-/*! \brief True when the last two dims are a matrix oneDNN takes: one of them at stride 1. */
+/// True when the last two dims are a matrix oneDNN takes: one of them at stride 1.
 bool IsMatrix(const Desc& desc) {
   Dims dims = desc.get_dims(), strides = desc.get_strides();
   size_t n = dims.size();
   return strides[n - 1] == 1 || strides[n - 2] == 1 || dims[n - 1] == 1 || dims[n - 2] == 1;
 }
 
-/*! \brief An operand as a strided tensor, its last two dims swapped when `transpose`. */
+/// An operand as a strided tensor, its last two dims swapped when `transpose`.
 Tensor MatrixOperand(Builder& b, int value, bool transpose) {
-  Expect(b.Rank(value) >= 2, "operands need at least two dimensions, found ",
-         ToString(b.Shape(value)));
-  Tensor t = b.Strided(value);
-  if (!IsMatrix(t.desc)) t = b.Plain(value);
+  Expect(b.values.Rank(value) >= 2, "operands need at least two dimensions, found ",
+         ToString(b.values.Shape(value)));
+  Tensor t = b.buffers.Strided(value);
+  if (!IsMatrix(t.desc)) t = b.buffers.Plain(value);
   if (!transpose) return t;
   std::vector<int> axes(t.desc.get_ndims());
   for (size_t d = 0; d < axes.size(); ++d) axes[d] = static_cast<int>(d);
@@ -45,18 +43,18 @@ Dims WithOnes(const Dims& shape, size_t rank) {
   return extended;
 }
 
-/*! \brief The same operand under another shape; copied to row-major order if strides forbid it. */
+/// The same operand under another shape; copied to row-major order if strides forbid it.
 Tensor Shaped(Builder& b, const Tensor& t, const Dims& shape) {
   if (std::optional<Tensor> reshaped = Reshaped(t, shape)) return *reshaped;
-  Tensor plain = b.As(t, PlainDesc(t.desc.get_dims(), t.dtype));
+  Tensor plain = b.buffers.As(t, PlainDesc(t.desc.get_dims(), t.dtype));
   return *Reshaped(plain, shape);
 }
 
-/*! \brief True when post-ops and bias can be seen on a result whose leading dims are joined. */
+/// True when post-ops and bias can be seen on a result whose leading dims are joined.
 bool RowsOnly(const Builder& b, const Op& op, int y) {
   auto fits = [&](int value) {
-    const Dims& shape = b.Shape(value);
-    if (shape == b.Shape(y) || shape.size() < 2) return true;
+    const Dims& shape = b.values.Shape(value);
+    if (shape == b.values.Shape(y) || shape.size() < 2) return true;
     return std::all_of(shape.begin(), shape.end() - 1, [](int64_t d) { return d == 1; });
   };
   for (const PostOp& post : op.post) {
@@ -70,7 +68,7 @@ struct Operands {
   Dims shape;   // of the result, as the primitive sees it
 };
 
-/*! \brief Bring both operands to one rank, joining as many dims as possible. */
+/// Bring both operands to one rank, joining as many dims as possible.
 Operands Prepare(Builder& b, const Op& op) {
   int y = op.outputs[0];
   Tensor a = MatrixOperand(b, op.inputs[0], op.attrs.Bool("transpose_a"));
@@ -82,7 +80,7 @@ Operands Prepare(Builder& b, const Op& op) {
   Dims result = batch;
   result.push_back(m);
   result.push_back(n);
-  ExpectShape(b.Shape(y), result);
+  ExpectShape(b.values.Shape(y), result);
 
   int64_t batch_a = Volume(Dims(as.begin(), as.end() - 2));
   int64_t batch_c = Volume(Dims(cs.begin(), cs.end() - 2));
@@ -103,14 +101,15 @@ Operands Prepare(Builder& b, const Op& op) {
           result};
 }
 
-/*! \brief Layout for a result that only a transpose reads: so that the transposed one is plain. */
+/// Layout for a result that only a transpose reads: so that the transposed one is plain.
 std::optional<Desc> LayoutForTranspose(const Builder& b, int y) {
-  const Op* user = b.OnlyUser(y);
-  if (user == nullptr || user->kind != OpKind::kTranspose || !user->post.empty()) {
+  const Op* user = b.values.OnlyUser(y);
+  if (user == nullptr || !user->kind->Has(kPermutesAxes) || !user->post.empty()) {
     return std::nullopt;
   }
-  Dims axes = user->attrs.Ints("axes", b.bindings());
-  Dims shape = b.Shape(y), inner = PlainStrides(b.Shape(user->outputs[0])), strides(shape.size());
+  Dims axes = user->attrs.Ints("axes", b.values.bindings());
+  Dims shape = b.values.Shape(y), inner = PlainStrides(b.values.Shape(user->outputs[0])),
+       strides(shape.size());
   if (axes.size() != shape.size()) return std::nullopt;
   for (size_t d = 0; d < axes.size(); ++d) {
     if (axes[d] < 0 || axes[d] >= static_cast<int64_t>(shape.size())) return std::nullopt;
@@ -134,19 +133,20 @@ void BuildMatmul(Builder& b, const Op& op) {
   bool has_bias = op.inputs.size() > 2;
   Dims bias_shape(shape.size(), 1);
   bias_shape.back() = shape.back();
-  bool native_bias = has_bias && Volume(b.Shape(op.inputs[2])) == shape.back() &&
-                     !b.Shape(op.inputs[2]).empty() && b.Shape(op.inputs[2]).back() == shape.back();
+  bool native_bias = has_bias && Volume(b.values.Shape(op.inputs[2])) == shape.back() &&
+                     !b.values.Shape(op.inputs[2]).empty() &&
+                     b.values.Shape(op.inputs[2]).back() == shape.back();
   if (native_bias) bias_desc = PlainDesc(bias_shape, DType::kFloat32);
   bool odd_bias = has_bias && !native_bias;
   if (has_bias) {
-    ExpectShape(b.Shape(y), BroadcastShape(b.Shape(y), b.Shape(op.inputs[2])));
+    ExpectShape(b.values.Shape(y), BroadcastShape(b.values.Shape(y), b.values.Shape(op.inputs[2])));
   }
 
-  bool packed = b.IsConstant(in.c);
+  bool packed = b.steps.IsConstant(in.c);
   Desc c_desc = packed ? AnyDesc(in.c.desc.get_dims(), DType::kFloat32) : in.c.desc;
   Desc dst = PlainDesc(shape, DType::kFloat32);
   bool placed_by_transpose = false;
-  if (op.post.empty() && !odd_bias && !b.HasPlace(y)) {
+  if (op.post.empty() && !odd_bias && !b.buffers.MayHaveDestination(y)) {
     if (std::optional<Desc> wanted = LayoutForTranspose(b, y)) {
       Desc seen = wanted->reshape(shape, /*allow_empty=*/true);
       if (!IsEmpty(seen)) {
@@ -166,10 +166,11 @@ void BuildMatmul(Builder& b, const Op& op) {
 
   std::optional<Tensor> target;  // in the primitive's shape
   if (best.fusion.has_sum()) {
-    target = best.fusion.SumTarget(b, dst);
+    target = best.fusion.operands().SumTarget(b, dst);
   } else if (!placed_by_transpose) {
-    if (std::optional<Tensor> placed = b.Placed(y, PlainDesc(b.Shape(y), DType::kFloat32))) {
-      if (std::optional<Tensor> seen = Reshaped(*placed, shape)) {
+    if (std::optional<Tensor> destination =
+            b.buffers.Destination(y, PlainDesc(b.values.Shape(y), DType::kFloat32))) {
+      if (std::optional<Tensor> seen = Reshaped(*destination, shape)) {
         PrimitiveDesc into = make(seen->desc, best.fusion.attr());
         if (into && Grade(into.impl_info_str()) >= Grade(best.pd.impl_info_str())) {
           best.pd = into;
@@ -178,19 +179,19 @@ void BuildMatmul(Builder& b, const Op& op) {
       }
     }
   }
-  if (!target) target = b.Fresh(dst, DType::kFloat32);
+  if (!target) target = b.buffers.Fresh(dst, DType::kFloat32);
 
   std::vector<Arg> args = {{DNNL_ARG_SRC, in.a},
-                           {DNNL_ARG_WEIGHTS, b.As(in.c, best.pd.weights_desc())},
+                           {DNNL_ARG_WEIGHTS, b.buffers.As(in.c, best.pd.weights_desc())},
                            {DNNL_ARG_DST, *target}};
   if (native_bias) {
-    args.push_back({DNNL_ARG_BIAS, *Reshaped(b.Plain(op.inputs[2]), bias_shape)});
+    args.push_back({DNNL_ARG_BIAS, *Reshaped(b.buffers.Plain(op.inputs[2]), bias_shape)});
   }
-  best.fusion.AddArgs(b, best.pd, &args);
-  b.Add(best.pd, args,
-        ToString(in.a.desc.get_dims()) + " x " + ToString(in.c.desc.get_dims()) +
-            best.fusion.detail());
-  b.Set(y, *Reshaped(*target, b.Shape(y)));
+  best.fusion.operands().AddArgs(b, best.pd, &args);
+  b.steps.Add(best.pd, args,
+              ToString(in.a.desc.get_dims()) + " x " + ToString(in.c.desc.get_dims()) +
+                  best.fusion.detail());
+  b.buffers.Set(y, *Reshaped(*target, b.values.Shape(y)));
   if (odd_bias) ApplyBinary(b, "add", y, op.inputs[2], y, nullptr);
   ApplyPostOps(b, op, best.fusion.count());
 }

@@ -1,30 +1,80 @@
-/*! Softmax and the normalisations that look at their input: rows of our own. */
+// Softmax and the normalisations that look at their input, by row kernels of our own
+// (kernels/simd.h):
+//
+//   softmax     rows along the last axis, or columns side by side along another
+//   layer, rms  rows: the trailing axes joined into one
+//   group       two passes: factors per channel from the statistics of its group, then a scale and
+//               shift per channel, in whatever layout the input has
 #include <algorithm>
 #include <cmath>
 
 #include "../kernels/channel.h"
 #include "../kernels/parallel.h"
 #include "../kernels/simd.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
+#include "scale_shift.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Scale or shift operand `i` of an op as a plain tensor of `count` numbers, or nothing. */
+/// Scale or shift operand `i` of an op as a plain tensor of `count` numbers, or nothing.
 std::optional<Tensor> Parameter(Builder& b, const Op& op, size_t i, int64_t count) {
   if (op.inputs.size() <= i) return std::nullopt;
-  Expect(Volume(b.Shape(op.inputs[i])) == count, "parameter ", i, " has shape ",
-         ToString(b.Shape(op.inputs[i])), ", expected ", count, " elements");
-  return b.Plain(op.inputs[i]);
+  Expect(Volume(b.values.Shape(op.inputs[i])) == count, "parameter ", i, " has shape ",
+         ToString(b.values.Shape(op.inputs[i])), ", expected ", count, " elements");
+  return b.buffers.Plain(op.inputs[i]);
 }
 
-/*! \brief Memory for a result shaped like `x`: its own where it dies. */
+/// Memory for a result shaped like `x`: its own where it dies.
 Tensor InPlaceOrNew(Builder& b, int value, const Tensor& x, int result) {
-  bool in_place = b.MayOverwrite(value, x) && !b.HasPlace(result);
+  bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);
   if (in_place) return x;
   std::optional<Desc> dense = WithShape(x.desc, x.desc.get_dims());
-  return b.Result(result, dense ? *dense : PlainDesc(b.Shape(result), DType::kFloat32));
+  return b.buffers.Result(result,
+                          dense ? *dense : PlainDesc(b.values.Shape(result), DType::kFloat32));
+}
+
+/// Layer norm, or its form without mean and shift, of rows: the trailing axes joined into one.
+void BuildRowNorm(Builder& b, const Op& op, bool rms) {
+  ExpectFloat(b, op.inputs);
+  ExpectFloat(b, op.outputs);
+  int value = op.inputs[0], result = op.outputs[0];
+  const Dims& shape = b.values.Shape(value);
+  ExpectShape(b.values.Shape(result), shape);
+  Dims axes = op.attrs.Ints("axes", b.values.bindings());
+  int64_t n = 1;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    int64_t expected = static_cast<int64_t>(shape.size() - axes.size() + i);
+    Expect(axes.size() <= shape.size() && axes[i] == expected, "axes ", ToString(axes),
+           " are not the trailing ones of ", ToString(shape));
+    n *= shape[axes[i]];
+  }
+  float eps = op.attrs.Float("eps");
+  std::optional<Tensor> scale = Parameter(b, op, 1, n), shift = Parameter(b, op, 2, n);
+  Tensor x = b.buffers.Plain(value);
+  Tensor y = InPlaceOrNew(b, value, x, result);
+  std::vector<Tensor> operands = {x, y};
+  if (scale) operands.push_back(*scale);
+  if (shift) operands.push_back(*shift);
+  bool has_scale = scale.has_value(), has_shift = shift.has_value();
+  int64_t rows = n == 0 ? 0 : Volume(shape) / n;
+  b.steps.Add(std::string("byoc:") + op.kind->name, operands, [=](void* const* pointers) {
+    const float* from = static_cast<const float*>(pointers[0]);
+    float* to = static_cast<float*>(pointers[1]);
+    const float* gamma = has_scale ? static_cast<const float*>(pointers[2]) : nullptr;
+    const float* beta = has_shift ? static_cast<const float*>(pointers[3]) : nullptr;
+    ParallelFor(rows, 2 * n, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        if (rms) {
+          Rows().rms_norm(from + i * n, gamma, to + i * n, n, eps);
+        } else {
+          Rows().layer_norm(from + i * n, gamma, beta, to + i * n, n, eps);
+        }
+      }
+    });
+  });
+  b.buffers.Set(result, y);
 }
 
 }  // namespace
@@ -32,20 +82,20 @@ Tensor InPlaceOrNew(Builder& b, int value, const Tensor& x, int result) {
 void BuildSoftmax(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
-  const Dims& shape = b.Shape(value);
-  ExpectShape(b.Shape(result), shape);
+  const Dims& shape = b.values.Shape(value);
+  ExpectShape(b.values.Shape(result), shape);
   int64_t axis = op.attrs.Int("axis");
   bool log = op.attrs.Has("log") && op.attrs.Bool("log");
-  Expect(axis >= 0 && axis < std::max<int64_t>(b.Rank(value), 1), "axis ", axis,
+  Expect(axis >= 0 && axis < std::max<int64_t>(b.values.Rank(value), 1), "axis ", axis,
          " is out of range for shape ", ToString(shape));
   int64_t outer = 1, n = shape.empty() ? 1 : shape[axis], inner = 1;
-  for (int64_t d = 0; d < b.Rank(value); ++d) {
+  for (int64_t d = 0; d < b.values.Rank(value); ++d) {
     if (d < axis) outer *= shape[d];
     if (d > axis) inner *= shape[d];
   }
-  Tensor x = b.Plain(value);
+  Tensor x = b.buffers.Plain(value);
   Tensor y = InPlaceOrNew(b, value, x, result);
-  b.Add("byoc:softmax", {x, y}, [=](void* const* operands) {
+  b.steps.Add("byoc:softmax", {x, y}, [=](void* const* operands) {
     const float* from = static_cast<const float*>(operands[0]);
     float* to = static_cast<float*>(operands[1]);
     if (inner == 1) {
@@ -64,58 +114,20 @@ void BuildSoftmax(Builder& b, const Op& op) {
       }
     });
   });
-  b.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
-void BuildLayerNorm(Builder& b, const Op& op) {
-  ExpectFloat(b, op.inputs);
-  ExpectFloat(b, op.outputs);
-  int value = op.inputs[0], result = op.outputs[0];
-  const Dims& shape = b.Shape(value);
-  ExpectShape(b.Shape(result), shape);
-  Dims axes = op.attrs.Ints("axes", b.bindings());
-  int64_t n = 1;
-  for (size_t i = 0; i < axes.size(); ++i) {
-    int64_t expected = static_cast<int64_t>(shape.size() - axes.size() + i);
-    Expect(axes.size() <= shape.size() && axes[i] == expected, "axes ", ToString(axes),
-           " are not the trailing ones of ", ToString(shape));
-    n *= shape[axes[i]];
-  }
-  float eps = op.attrs.Float("eps");
-  std::optional<Tensor> scale = Parameter(b, op, 1, n), shift = Parameter(b, op, 2, n);
-  Tensor x = b.Plain(value);
-  Tensor y = InPlaceOrNew(b, value, x, result);
-  std::vector<Tensor> operands = {x, y};
-  if (scale) operands.push_back(*scale);
-  if (shift) operands.push_back(*shift);
-  bool has_scale = scale.has_value(), has_shift = shift.has_value();
-  bool rms = op.kind == OpKind::kRmsNorm;
-  int64_t rows = n == 0 ? 0 : Volume(shape) / n;
-  b.Add("byoc:" + op.name, operands, [=](void* const* pointers) {
-    const float* from = static_cast<const float*>(pointers[0]);
-    float* to = static_cast<float*>(pointers[1]);
-    const float* gamma = has_scale ? static_cast<const float*>(pointers[2]) : nullptr;
-    const float* beta = has_shift ? static_cast<const float*>(pointers[3]) : nullptr;
-    ParallelFor(rows, 2 * n, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        if (rms) {
-          Rows().rms_norm(from + i * n, gamma, to + i * n, n, eps);
-        } else {
-          Rows().layer_norm(from + i * n, gamma, beta, to + i * n, n, eps);
-        }
-      }
-    });
-  });
-  b.Set(result, y);
-}
+void BuildLayerNorm(Builder& b, const Op& op) { BuildRowNorm(b, op, /*rms=*/false); }
+
+void BuildRmsNorm(Builder& b, const Op& op) { BuildRowNorm(b, op, /*rms=*/true); }
 
 void BuildGroupNorm(Builder& b, const Op& op) {
   ExpectFloat(b, op.inputs);
   ExpectFloat(b, op.outputs);
   int value = op.inputs[0], result = op.outputs[0];
-  const Dims& shape = b.Shape(value);
+  const Dims& shape = b.values.Shape(value);
   Expect(shape.size() >= 2, "expected [N, C, ...], found ", ToString(shape));
-  ExpectShape(b.Shape(result), shape);
+  ExpectShape(b.values.Shape(result), shape);
   int64_t groups = op.attrs.Int("groups");
   Expect(groups >= 1 && shape[1] % groups == 0, shape[1], " channels do not split into ", groups,
          " groups");
@@ -126,13 +138,14 @@ void BuildGroupNorm(Builder& b, const Op& op) {
   SpatialView from = *ViewSpatial(x.desc), to = *ViewSpatial(y.desc);
   // Statistics per channel, then factors per channel: three numbers each.
   int64_t padded = from.blocks * from.lanes;
-  Tensor factors = b.Fresh(PlainDesc({3, from.batch, padded}, DType::kFloat32), DType::kFloat32);
+  Tensor factors =
+      b.buffers.Fresh(PlainDesc({3, from.batch, padded}, DType::kFloat32), DType::kFloat32);
   std::vector<Tensor> operands = {x, y, factors};
   if (scale) operands.push_back(*scale);
   if (shift) operands.push_back(*shift);
   bool has_scale = scale.has_value(), has_shift = shift.has_value();
   float eps = op.attrs.Float("eps");
-  b.Add(
+  b.steps.Add(
       "byoc:group_norm", operands,
       [=](void* const* pointers) {
         float* memory = static_cast<float*>(pointers[2]);
@@ -144,7 +157,7 @@ void BuildGroupNorm(Builder& b, const Op& op) {
                       static_cast<float*>(pointers[1]), to, m, a, c, padded, /*relu=*/false);
       },
       Describe(x.desc));
-  b.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 }  // namespace byoc::onednn

@@ -1,5 +1,5 @@
-/*! Pooling, global pooling and local response normalisation, in whatever layout the input has. */
-#include "ops.h"
+// Pooling and global pooling, in whatever layout the input has.
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -16,24 +16,24 @@ dnnl::algorithm PoolAlgorithm(const std::string& alg) {
   Fail("pooling alg '", alg, "' is unknown; legal: max, avg_include_pad, avg_exclude_pad");
 }
 
-/*! \brief A value in a layout oneDNN pools quickly: as it lies unless that is a strided view. */
+/// A value in a layout oneDNN pools quickly: as it lies unless that is a strided view.
 Tensor PoolSource(Builder& b, int value) {
-  const Tensor& x = b.Get(value);
+  const Tensor& x = b.buffers.Get(value);
   std::optional<Desc> dense = WithShape(x.desc, x.desc.get_dims());
   bool family = dense && dense->get_inner_blks() == x.desc.get_inner_blks();
-  return family ? x : b.Plain(value);
+  return family ? x : b.buffers.Plain(value);
 }
 
 struct PoolWindow {
   Dims kernel, strides, dilations, begin, end;
 };
 
-/*! \brief Pool `x`, seen under its own shape, into `y` of shape `result`. */
+/// Pool `x`, seen under its own shape, into `y` of shape `result`.
 void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, const Dims& result) {
   int y = op.outputs[0];
   Tensor x = PoolSource(b, op.inputs[0]);
   std::optional<Desc> dst = WithShape(x.desc, result);
-  if (!dst) dst = PlainDesc(result, b.Type(y));
+  if (!dst) dst = PlainDesc(result, b.values.Type(y));
   auto make = [&](const Desc& d, const dnnl::primitive_attr& attr) {
     return PoolDesc(Engine(), dnnl::prop_kind::forward_inference, alg, x.desc, d, w.strides,
                     w.kernel, w.dilations, w.begin, w.end, attr, /*allow_empty=*/true);
@@ -42,36 +42,36 @@ void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, co
       b, op, result, [&](const dnnl::primitive_attr& attr) { return make(*dst, attr); },
       /*allow_sum=*/false);
   std::optional<Tensor> target;
-  if (result == b.Shape(y)) {
-    if (std::optional<Tensor> placed = b.Placed(y, *dst)) {
-      PoolDesc into = make(placed->desc, best.fusion.attr());
+  if (result == b.values.Shape(y)) {
+    if (std::optional<Tensor> destination = b.buffers.Destination(y, *dst)) {
+      PoolDesc into = make(destination->desc, best.fusion.attr());
       if (into && Grade(into.impl_info_str()) == Grade(best.pd.impl_info_str())) {
         best.pd = into;
-        target = placed;
+        target = destination;
       }
     }
   }
-  if (!target) target = b.Fresh(*dst, b.Type(y));
+  if (!target) target = b.buffers.Fresh(*dst, b.values.Type(y));
   std::vector<Arg> args = {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, *target}};
-  best.fusion.AddArgs(b, best.pd, &args);
-  b.Add(best.pd, args, Describe(x.desc) + best.fusion.detail());
-  b.Set(y, *target);
+  best.fusion.operands().AddArgs(b, best.pd, &args);
+  b.steps.Add(best.pd, args, Describe(x.desc) + best.fusion.detail());
+  b.buffers.Set(y, *target);
   ApplyPostOps(b, op, best.fusion.count());
 }
 
 }  // namespace
 
 void BuildPooling(Builder& b, const Op& op) {
-  DType dtype = b.Type(op.inputs[0]);
+  DType dtype = b.values.Type(op.inputs[0]);
   bool bytes = dtype == DType::kInt8 || dtype == DType::kUInt8;
   if (bytes && op.attrs.String("alg") == "max" && op.post.empty()) {
-    Expect(dtype == b.Type(op.outputs[0]), "pooling keeps the dtype");
+    Expect(dtype == b.values.Type(op.outputs[0]), "pooling keeps the dtype");
   } else {
     ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   }
-  int rank = b.Rank(op.inputs[0]);
+  int rank = b.values.Rank(op.inputs[0]);
   Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
-  const Bindings& bindings = b.bindings();
+  const Bindings& bindings = b.values.bindings();
   PoolWindow w{op.attrs.Ints("kernel", bindings), op.attrs.Ints("strides", bindings),
                op.attrs.Ints("dilations", bindings), op.attrs.Ints("pads_begin", bindings),
                op.attrs.Ints("pads_end", bindings)};
@@ -80,13 +80,13 @@ void BuildPooling(Builder& b, const Op& op) {
            " kernel, strides, dilations, pads_begin and pads_end each");
   }
   for (int64_t& dilation : w.dilations) dilation -= 1;
-  Expect(b.Rank(op.outputs[0]) == rank, "input and output must have the same rank");
-  Pool(b, op, PoolAlgorithm(op.attrs.String("alg")), w, b.Shape(op.outputs[0]));
+  Expect(b.values.Rank(op.outputs[0]) == rank, "input and output must have the same rank");
+  Pool(b, op, PoolAlgorithm(op.attrs.String("alg")), w, b.values.Shape(op.outputs[0]));
 }
 
 void BuildGlobalPooling(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
-  const Dims& x = b.Shape(op.inputs[0]);
+  const Dims& x = b.values.Shape(op.inputs[0]);
   Expect(x.size() >= 3 && x.size() <= 5, "expected 1 to 3 spatial dimensions");
   size_t spatial = x.size() - 2;
   PoolWindow w{Dims(x.begin() + 2, x.end()), Dims(spatial, 1), Dims(spatial, 0), Dims(spatial, 0),
@@ -94,7 +94,7 @@ void BuildGlobalPooling(Builder& b, const Op& op) {
   Dims result(x.size(), 1);
   result[0] = x[0];
   result[1] = x[1];
-  ExpectShape(b.Shape(op.outputs[0]), result);
+  ExpectShape(b.values.Shape(op.outputs[0]), result);
   Pool(b, op, PoolAlgorithm(op.attrs.String("alg")), w, result);
 }
 

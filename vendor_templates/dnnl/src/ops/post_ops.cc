@@ -1,14 +1,18 @@
+// A binary post-op reads its operand in the layout of the primitive's destination, which the
+// primitive is asked for once it is made. An operand of full shape may have any layout (`AnyDesc`);
+// one that broadcasts is small, and passed row-major. Where leading dims of the result were joined
+// into one, operands are seen under the joined shape.
 #include "post_ops.h"
 
 #include <algorithm>
 
 #include "algorithms.h"
-#include "ops.h"
+#include "checks.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief Shape of a value as an operand of `result`: ones in front until the ranks agree. */
+/// Shape of a value as an operand of `result`: ones in front until the ranks agree.
 Dims Extended(const Dims& shape, size_t rank) {
   Dims extended(rank - std::min(rank, shape.size()), 1);
   extended.insert(extended.end(), shape.begin(), shape.end());
@@ -33,9 +37,28 @@ std::optional<Tensor> Reshaped(const Tensor& tensor, const Dims& shape) {
   return Tensor{desc, tensor.dtype, tensor.buffer, tensor.offset};
 }
 
+Tensor PostOpOperands::SumTarget(Builder& b, const Desc& dst) const {
+  if (b.values.Shape(sum_value_) == dst.get_dims()) return b.buffers.As(sum_value_, dst);
+  return b.buffers.As(*Reshaped(b.buffers.Plain(sum_value_), dst.get_dims()), dst);
+}
+
+void PostOpOperands::AddArgs(Builder& b, const dnnl::primitive_desc_base& pd,
+                             std::vector<Arg>* args) const {
+  for (const Operand& operand : operands_) {
+    int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(operand.position) | DNNL_ARG_SRC_1;
+    Desc want = pd.query_md(dnnl::query::exec_arg_md, id);
+    if (b.values.Shape(operand.value) == operand.shape) {
+      args->push_back({id, b.buffers.As(operand.value, want)});
+    } else {
+      args->push_back(
+          {id, b.buffers.As(*Reshaped(b.buffers.Plain(operand.value), operand.shape), want)});
+    }
+  }
+}
+
 Fusion::Fusion(Builder& b, const Op& op, size_t count, const Dims& shape, bool allow_sum)
     : count_(count), attr_(BaseAttr()) {
-  if (b.bf16()) attr_.set_fpmath_mode(dnnl::fpmath_mode::bf16);
+  if (b.bf16) attr_.set_fpmath_mode(dnnl::fpmath_mode::bf16);
   dnnl::post_ops ops;
   for (size_t i = 0; i < count && possible_; ++i) {
     const PostOp& post = op.post[i];
@@ -54,20 +77,21 @@ Fusion::Fusion(Builder& b, const Op& op, size_t count, const Dims& shape, bool a
 bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Dims& shape,
                           bool allow_sum, dnnl::post_ops* ops, int position) {
   std::optional<dnnl::algorithm> alg = ToOneDnn(FindBinary(post.alg));
-  if (!alg || b.Type(post.value) != DType::kFloat32) return false;
+  if (!alg || b.values.Type(post.value) != DType::kFloat32) return false;
   int result = op.outputs[0];
-  const Dims& value_shape = b.Shape(post.value);
-  bool full = value_shape == b.Shape(result);
-  if (allow_sum && full && post.alg == "add" && sum_value_ < 0 && !b.HasPlace(result) &&
-      b.MayOverwrite(post.value, b.Get(post.value))) {
+  const Dims& value_shape = b.values.Shape(post.value);
+  bool full = value_shape == b.values.Shape(result);
+  if (allow_sum && full && post.alg == "add" && !has_sum() &&
+      !b.buffers.MayHaveDestination(result) &&
+      b.buffers.MayOverwrite(post.value, b.buffers.Get(post.value))) {
     ops->append_sum();
-    sum_value_ = post.value;
+    operands_.SetSum(post.value);
     detail_ += "+sum";
     return true;
   }
   Dims seen = shape;
   if (!full) {
-    seen = Extended(value_shape, b.Rank(result));
+    seen = Extended(value_shape, b.values.Rank(result));
     if (shape.size() != seen.size()) {  // leading dims of the result were joined: only rows fit
       if (!std::all_of(seen.begin(), seen.end() - 1, [](int64_t d) { return d == 1; })) {
         return false;
@@ -78,27 +102,9 @@ bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Di
   }
   ops->append_binary(*alg,
                      full ? AnyDesc(seen, DType::kFloat32) : PlainDesc(seen, DType::kFloat32));
-  operands_.push_back({position, post.value, seen});
+  operands_.Add(position, post.value, seen);
   detail_ += "+" + post.alg;
   return true;
-}
-
-Tensor Fusion::SumTarget(Builder& b, const Desc& dst) const {
-  if (b.Shape(sum_value_) == dst.get_dims()) return b.As(sum_value_, dst);
-  return b.As(*Reshaped(b.Plain(sum_value_), dst.get_dims()), dst);
-}
-
-void Fusion::AddArgs(Builder& b, const dnnl::primitive_desc_base& pd,
-                     std::vector<Arg>* args) const {
-  for (const Operand& operand : operands_) {
-    int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(operand.position) | DNNL_ARG_SRC_1;
-    Desc want = pd.query_md(dnnl::query::exec_arg_md, id);
-    if (b.Shape(operand.value) == operand.shape) {
-      args->push_back({id, b.As(operand.value, want)});
-    } else {
-      args->push_back({id, b.As(*Reshaped(b.Plain(operand.value), operand.shape), want)});
-    }
-  }
 }
 
 void ApplyPostOps(Builder& b, const Op& op, size_t first) {
@@ -109,15 +115,15 @@ void ApplyPostOps(Builder& b, const Op& op, size_t first) {
       ApplyBinary(b, post.alg, y, post.value, y, nullptr);
       continue;
     }
-    Tensor x = b.Get(y);
-    if (b.MayUpdate(y)) {
+    Tensor x = b.buffers.Get(y);
+    if (b.buffers.MayUpdate(y)) {
       ApplyEltwise(b, post.alg, post.alpha, post.beta, x, x);
       continue;
     }
-    if (!IsDense(x.desc)) x = b.Plain(y);
-    Tensor target = b.Result(y, x.desc);
+    if (!IsDense(x.desc)) x = b.buffers.Plain(y);
+    Tensor target = b.buffers.Result(y, x.desc);
     ApplyEltwise(b, post.alg, post.alpha, post.beta, x, target);
-    b.Set(y, target);
+    b.buffers.Set(y, target);
   }
 }
 

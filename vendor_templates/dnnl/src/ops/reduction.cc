@@ -1,12 +1,10 @@
-/*!
- * Reductions over any axes, on plain memory; the mean over all pixels of a blocked map is pooled
- * where it lies.
- *
- *   axes joined to   [outer, reduced, inner, reduced, ...]   of which the first two patterns are
- *   rows             inner = 1: each result folds one row
- *   columns          inner > 1: rows are folded into an accumulator
- * Anything else is brought into "rows" by a transposing copy.
- */
+// Reductions over any axes, on plain memory; the mean over all pixels of a blocked map is pooled
+// where it lies.
+//
+//   axes joined to   [outer, reduced, inner, reduced, ...]   of which the first two patterns are
+//   rows             inner = 1: each result folds one row
+//   columns          inner > 1: rows are folded into an accumulator
+// Anything else is brought into "rows" by a transposing copy.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -14,7 +12,7 @@
 #include "../kernels/copy.h"
 #include "../kernels/parallel.h"
 #include "../kernels/simd.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
@@ -48,7 +46,7 @@ void Complete(const Algorithm& alg, float* y, int64_t n, int64_t reduced) {
   }
 }
 
-/*! \brief x as [outer, n, inner] → y [outer, inner]. */
+/// x as [outer, n, inner] → y [outer, inner].
 void FoldMiddle(const Algorithm& alg, const float* x, float* y, int64_t outer, int64_t n,
                 int64_t inner) {
   if (inner == 1) {
@@ -85,9 +83,9 @@ void FoldMiddle(const Algorithm& alg, const float* x, float* y, int64_t outer, i
   });
 }
 
-/*! \brief Mean over exactly the spatial dims of a map that does not lie row-major. */
+/// Mean over exactly the spatial dims of a map that does not lie row-major.
 bool PoolsInstead(const Builder& b, const Op& op, const std::vector<bool>& reduced) {
-  const Tensor& x = b.Get(op.inputs[0]);
+  const Tensor& x = b.buffers.Get(op.inputs[0]);
   size_t rank = reduced.size();
   if (op.attrs.String("alg") != "mean" || rank < 3 || rank > 5 || IsPlain(x.desc)) return false;
   for (size_t d = 0; d < rank; ++d) {
@@ -97,9 +95,9 @@ bool PoolsInstead(const Builder& b, const Op& op, const std::vector<bool>& reduc
   return family && family->get_inner_blks() == x.desc.get_inner_blks();
 }
 
-/*! \brief Average pooling over all pixels, its result seen without (or with) the unit dims. */
+/// Average pooling over all pixels, its result seen without (or with) the unit dims.
 void ReduceByPooling(Builder& b, const Op& op) {
-  const Tensor& x = b.Get(op.inputs[0]);
+  const Tensor& x = b.buffers.Get(op.inputs[0]);
   Dims shape = x.desc.get_dims(), pooled(shape.size(), 1);
   pooled[0] = shape[0];
   pooled[1] = shape[1];
@@ -108,13 +106,13 @@ void ReduceByPooling(Builder& b, const Op& op) {
   dnnl::pooling_forward::primitive_desc pd(Engine(), dnnl::prop_kind::forward_inference,
                                            dnnl::algorithm::pooling_avg_exclude_padding, x.desc,
                                            dst, ones, kernel, zeros, zeros, zeros, BaseAttr());
-  Tensor y = b.Fresh(dst, DType::kFloat32);
-  b.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, Describe(x.desc));
-  if (b.Shape(op.outputs[0]) != pooled) {
-    Tensor plain = b.As(y, PlainDesc(pooled, DType::kFloat32));
-    y = *Reshaped(plain, b.Shape(op.outputs[0]));
+  Tensor y = b.buffers.Fresh(dst, DType::kFloat32);
+  b.steps.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, Describe(x.desc));
+  if (b.values.Shape(op.outputs[0]) != pooled) {
+    Tensor plain = b.buffers.As(y, PlainDesc(pooled, DType::kFloat32));
+    y = *Reshaped(plain, b.values.Shape(op.outputs[0]));
   }
-  b.Set(op.outputs[0], y);
+  b.buffers.Set(op.outputs[0], y);
 }
 
 }  // namespace
@@ -122,11 +120,11 @@ void ReduceByPooling(Builder& b, const Op& op) {
 void BuildReduction(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
-  const Dims& shape = b.Shape(value);
+  const Dims& shape = b.values.Shape(value);
   Algorithm alg = FindReduction(op.attrs.String("alg"));
   std::vector<bool> reduced(shape.size(), false);
-  for (int64_t axis : op.attrs.Ints("axes", b.bindings())) {
-    Expect(axis >= 0 && axis < b.Rank(value), "axis ", axis, " is out of range for shape ",
+  for (int64_t axis : op.attrs.Ints("axes", b.values.bindings())) {
+    Expect(axis >= 0 && axis < b.values.Rank(value), "axis ", axis, " is out of range for shape ",
            ToString(shape));
     reduced[axis] = true;
   }
@@ -135,8 +133,9 @@ void BuildReduction(Builder& b, const Op& op) {
     if (!reduced[d]) kept.push_back(shape[d]);
     kept_ones.push_back(reduced[d] ? 1 : shape[d]);
   }
-  Expect(b.Shape(result) == kept || b.Shape(result) == kept_ones, "output has shape ",
-         ToString(b.Shape(result)), ", expected ", ToString(kept), " or ", ToString(kept_ones));
+  Expect(b.values.Shape(result) == kept || b.values.Shape(result) == kept_ones, "output has shape ",
+         ToString(b.values.Shape(result)), ", expected ", ToString(kept), " or ",
+         ToString(kept_ones));
   if (PoolsInstead(b, op, reduced)) return ReduceByPooling(b, op);
 
   // Loops of the same sort joined: at most kept, reduced, kept is done in place.
@@ -156,7 +155,7 @@ void BuildReduction(Builder& b, const Op& op) {
   if (at < loops.size() && !loops[at].first) inner = loops[at++].second;
   Tensor x;
   if (at == loops.size()) {
-    x = b.Plain(value);
+    x = b.buffers.Plain(value);
   } else {
     outer = Volume(kept);
     n = outer == 0 ? 0 : Volume(shape) / outer;
@@ -167,7 +166,7 @@ void BuildReduction(Builder& b, const Op& op) {
         if (reduced[d] == last) order.push_back(static_cast<int64_t>(d));
       }
     }
-    Tensor from = b.Strided(value);
+    Tensor from = b.buffers.Strided(value);
     Dims strides = from.desc.get_strides(), sizes, moved;
     for (int64_t d : order) {
       sizes.push_back(shape[d]);
@@ -175,14 +174,14 @@ void BuildReduction(Builder& b, const Op& op) {
     }
     Tensor view = {Desc(sizes, from.desc.get_data_type(), moved), from.dtype, from.buffer,
                    from.Begin()};
-    x = b.As(view, PlainDesc(sizes, DType::kFloat32));
+    x = b.buffers.As(view, PlainDesc(sizes, DType::kFloat32));
   }
-  Tensor y = b.Result(result, PlainDesc(b.Shape(result), DType::kFloat32));
-  b.Add("byoc:reduce_" + op.attrs.String("alg"), {x, y}, [=](void* const* operands) {
+  Tensor y = b.buffers.Result(result, PlainDesc(b.values.Shape(result), DType::kFloat32));
+  b.steps.Add("byoc:reduce_" + op.attrs.String("alg"), {x, y}, [=](void* const* operands) {
     FoldMiddle(alg, static_cast<const float*>(operands[0]), static_cast<float*>(operands[1]), outer,
                n, inner);
   });
-  b.Set(result, y);
+  b.buffers.Set(result, y);
 }
 
 }  // namespace byoc::onednn

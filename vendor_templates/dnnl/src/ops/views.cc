@@ -1,25 +1,30 @@
-/*! Ops that move no data where a descriptor can say the same: reshape, transpose, slice, split. */
+// Ops that move no data where a descriptor can say the same: reshape, transpose, slice, split.
+//
+//   transpose  the same bytes, strides in another order
+//   slice      the same bytes, from a later first element, with longer strides
+//   reshape    the same bytes where the strides can be split or joined, else of a plain copy
+//
+// The result shares its operand's buffer; `BufferAssignment` knows, and lets nobody write over it
+// too early.
 #include <algorithm>
 
 #include "../kernels/copy.h"
-#include "ops.h"
+#include "checks.h"
 #include "post_ops.h"
 
 namespace byoc::onednn {
 namespace {
 
-/*! \brief A window of a value: by submemory where the layout allows, else of its plain form. */
+/// A window of a value: by submemory where the layout allows, else of its plain form.
 Tensor WindowOf(Builder& b, int value, const Dims& begin, const Dims& shape) {
-  if (std::optional<Tensor> window = Window(b.Get(value), shape, begin)) return *window;
-  return *Window(b.Plain(value), shape, begin);
+  if (std::optional<Tensor> window = Window(b.buffers.Get(value), shape, begin)) return *window;
+  return *Window(b.buffers.Plain(value), shape, begin);
 }
 
-/*!
- * \brief A reshape that only joins dims, done by one copy that keeps the order of the joined loops.
- *
- * A channel shuffle is [N, g, C/g, H, W] transposed and joined to [N, C, H, W]. Where the channels
- * lie last, they still do afterwards: row-major order would cost a second copy.
- */
+/// A reshape that only joins dims, done by one copy that keeps the order of the joined loops.
+///
+/// A channel shuffle is [N, g, C/g, H, W] transposed and joined to [N, C, H, W]. Where the channels
+/// lie last, they still do afterwards: row-major order would cost a second copy.
 std::optional<Tensor> Joined(Builder& b, const Tensor& x, const Dims& shape) {
   Dims dims = x.desc.get_dims(), strides = x.desc.get_strides();
   size_t rank = shape.size();
@@ -53,9 +58,9 @@ std::optional<Tensor> Joined(Builder& b, const Tensor& x, const Dims& shape) {
     inner[i] = first_of_group ? result[group[i]] : inner[i + 1] * dims[i + 1];
     last = group[i];
   }
-  Tensor copy = b.Fresh(Desc(shape, x.desc.get_data_type(), result), x.dtype);
+  Tensor copy = b.buffers.Fresh(Desc(shape, x.desc.get_data_type(), result), x.dtype);
   Tensor seen{Desc(dims, x.desc.get_data_type(), inner), x.dtype, copy.buffer, 0};
-  b.Copy(x, seen);
+  b.steps.Copy(x, seen);
   return copy;
 }
 
@@ -63,23 +68,25 @@ std::optional<Tensor> Joined(Builder& b, const Tensor& x, const Dims& shape) {
 
 void BuildReshape(Builder& b, const Op& op) {
   int x = op.inputs[0], y = op.outputs[0];
-  Expect(Volume(b.Shape(x)) == Volume(b.Shape(y)), ToString(b.Shape(x)), " and ",
-         ToString(b.Shape(y)), " have different numbers of elements");
-  Expect(b.Type(x) == b.Type(y), "a reshape keeps the dtype");
-  const Tensor& lies = b.Get(x);
+  Expect(Volume(b.values.Shape(x)) == Volume(b.values.Shape(y)), ToString(b.values.Shape(x)),
+         " and ", ToString(b.values.Shape(y)), " have different numbers of elements");
+  Expect(b.values.Type(x) == b.values.Type(y), "a reshape keeps the dtype");
+  const Tensor& lies = b.buffers.Get(x);
   if (IsStrided(lies.desc) && !IsPlain(lies.desc)) {
     // A transposed or sliced view may still be split or joined without a copy.
-    if (std::optional<Tensor> view = Reshaped(lies, b.Shape(y))) return b.Set(y, *view);
-    if (std::optional<Tensor> joined = Joined(b, lies, b.Shape(y))) return b.Set(y, *joined);
+    if (std::optional<Tensor> view = Reshaped(lies, b.values.Shape(y)))
+      return b.buffers.Set(y, *view);
+    if (std::optional<Tensor> joined = Joined(b, lies, b.values.Shape(y)))
+      return b.buffers.Set(y, *joined);
   }
-  b.Set(y, *Reshaped(b.Plain(x), b.Shape(y)));
+  b.buffers.Set(y, *Reshaped(b.buffers.Plain(x), b.values.Shape(y)));
 }
 
 void BuildTranspose(Builder& b, const Op& op) {
   int value = op.inputs[0], y = op.outputs[0];
-  Dims axes = op.attrs.Ints("axes", b.bindings());
-  const Dims& shape = b.Shape(value);
-  Expect(b.Type(value) == b.Type(y), "a transpose keeps the dtype");
+  Dims axes = op.attrs.Ints("axes", b.values.bindings());
+  const Dims& shape = b.values.Shape(value);
+  Expect(b.values.Type(value) == b.values.Type(y), "a transpose keeps the dtype");
   std::vector<int> target(shape.size(), -1);  // where oneDNN is to move each axis
   Dims expected(shape.size(), 0);
   Expect(axes.size() == shape.size(), "axes ", ToString(axes), " do not fit shape ",
@@ -90,20 +97,21 @@ void BuildTranspose(Builder& b, const Op& op) {
     target[axes[d]] = static_cast<int>(d);
     expected[d] = shape[axes[d]];
   }
-  ExpectShape(b.Shape(y), expected);
-  Tensor x = b.Get(value);
+  ExpectShape(b.values.Shape(y), expected);
+  Tensor x = b.buffers.Get(value);
   if (!shape.empty()) x.desc = x.desc.permute_axes(target);
-  b.Set(y, x);
+  b.buffers.Set(y, x);
 }
 
 void BuildSlice(Builder& b, const Op& op) {
   int value = op.inputs[0], y = op.outputs[0];
-  const Dims& shape = b.Shape(value);
-  Dims begin = op.attrs.Ints("begin", b.bindings()), end = op.attrs.Ints("end", b.bindings()),
-       steps = op.attrs.Ints("strides", b.bindings()), result(shape.size());
+  const Dims& shape = b.values.Shape(value);
+  Dims begin = op.attrs.Ints("begin", b.values.bindings()),
+       end = op.attrs.Ints("end", b.values.bindings()),
+       steps = op.attrs.Ints("strides", b.values.bindings()), result(shape.size());
   Expect(begin.size() == shape.size() && end.size() == shape.size() && steps.size() == shape.size(),
          "begin, end and strides must name every dimension");
-  Expect(b.Type(value) == b.Type(y), "a slice keeps the dtype");
+  Expect(b.values.Type(value) == b.values.Type(y), "a slice keeps the dtype");
   bool dense = true;
   for (size_t d = 0; d < shape.size(); ++d) {
     Expect(0 <= begin[d] && begin[d] <= end[d] && end[d] <= shape[d] && steps[d] >= 1, "slice ",
@@ -112,10 +120,10 @@ void BuildSlice(Builder& b, const Op& op) {
     result[d] = (end[d] - begin[d] + steps[d] - 1) / steps[d];
     dense = dense && (steps[d] == 1 || result[d] == 1);
   }
-  ExpectShape(b.Shape(y), result);
-  if (shape.empty()) return b.Set(y, b.Get(value));
-  if (dense) return b.Set(y, WindowOf(b, value, begin, result));
-  Tensor x = b.Strided(value);
+  ExpectShape(b.values.Shape(y), result);
+  if (shape.empty()) return b.buffers.Set(y, b.buffers.Get(value));
+  if (dense) return b.buffers.Set(y, WindowOf(b, value, begin, result));
+  Tensor x = b.buffers.Strided(value);
   Dims strides = x.desc.get_strides();
   int64_t first = x.Begin();
   for (size_t d = 0; d < shape.size(); ++d) {
@@ -123,33 +131,33 @@ void BuildSlice(Builder& b, const Op& op) {
     strides[d] *= steps[d];
   }
   Desc view(result, x.desc.get_data_type(), strides, /*allow_empty=*/true);
-  if (!IsEmpty(view)) return b.Set(y, {view, x.dtype, x.buffer, first});
+  if (!IsEmpty(view)) return b.buffers.Set(y, {view, x.dtype, x.buffer, first});
   // Loops that interleave in memory have no descriptor; the copy needs none.
   Tensor from{x.desc, x.dtype, x.buffer, first - x.desc.get_submemory_offset() * SizeOf(x.dtype)};
-  Tensor to = b.Result(y, PlainDesc(result, x.dtype));
-  b.Add("byoc:slice", {from, to},
-        StridedCopy(result, strides, PlainStrides(result), SizeOf(x.dtype)));
-  b.Set(y, to);
+  Tensor to = b.buffers.Result(y, PlainDesc(result, x.dtype));
+  b.steps.Add("byoc:slice", {from, to},
+              StridedCopy(result, strides, PlainStrides(result), SizeOf(x.dtype)));
+  b.buffers.Set(y, to);
 }
 
 void BuildSplit(Builder& b, const Op& op) {
   int value = op.inputs[0];
   int64_t axis = op.attrs.Int("axis");
-  const Dims& shape = b.Shape(value);
-  Expect(axis >= 0 && axis < b.Rank(value), "axis ", axis, " is out of range for shape ",
+  const Dims& shape = b.values.Shape(value);
+  Expect(axis >= 0 && axis < b.values.Rank(value), "axis ", axis, " is out of range for shape ",
          ToString(shape));
   Dims begin(shape.size(), 0);
   for (int y : op.outputs) {
     Dims part = shape;
-    Expect(b.Rank(y) == b.Rank(value), "part of shape ", ToString(b.Shape(y)));
-    part[axis] = b.Shape(y)[axis];
-    ExpectShape(b.Shape(y), part);
-    Expect(b.Type(value) == b.Type(y), "a split keeps the dtype");
+    Expect(b.values.Rank(y) == b.values.Rank(value), "part of shape ", ToString(b.values.Shape(y)));
+    part[axis] = b.values.Shape(y)[axis];
+    ExpectShape(b.values.Shape(y), part);
+    Expect(b.values.Type(value) == b.values.Type(y), "a split keeps the dtype");
     Expect(begin[axis] + part[axis] <= shape[axis], "the parts are longer than axis ", axis);
     if (Volume(part) == 0) {
-      b.Set(y, b.Fresh(PlainDesc(part, b.Type(y)), b.Type(y)));
+      b.buffers.Set(y, b.buffers.Fresh(PlainDesc(part, b.values.Type(y)), b.values.Type(y)));
     } else {
-      b.Set(y, WindowOf(b, value, begin, part));
+      b.buffers.Set(y, WindowOf(b, value, begin, part));
     }
     begin[axis] += part[axis];
   }

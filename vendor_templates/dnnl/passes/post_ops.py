@@ -14,11 +14,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from byoc.vendor_templates.dnnl.graph import Graph, Op, Post
+from byoc.vendor_templates.dnnl.graph import Graph, Op, PostOp
 
-__all__ = ["fuse_posts"]
+__all__ = ["fuse_post_ops"]
 
-MAX_POSTS = 12
+MAX_POST_OPS = 12
 """oneDNN takes up to 32; long chains only make the code of a primitive large."""
 
 _ANCHORS: Mapping[str, int] = {
@@ -40,7 +40,7 @@ _ARITHMETIC = frozenset({"add", "sub", "mul", "div", "max", "min"})
 _COMMUTES = frozenset({"add", "mul", "max", "min"})
 
 
-def fuse_posts(graph: Graph) -> None:
+def fuse_post_ops(graph: Graph) -> None:
     """Fuse chains in one walk: each op joins what feeds it, which may be fused already."""
     position: dict[int, int] = {}
     for place, op in enumerate(graph.walk()):
@@ -57,7 +57,7 @@ def _anchor(graph: Graph, value: int, room: int) -> Op | None:
     op = graph.producer.get(value)
     if op is None or op.kind not in _ANCHORS or graph.uses(value) != 1:
         return None
-    if len(op.post) + room > MAX_POSTS:
+    if len(op.post) + room > MAX_POST_OPS:
         return None
     if op.kind == "binary" and op.attrs["alg"] not in _ARITHMETIC:
         return None
@@ -66,7 +66,7 @@ def _anchor(graph: Graph, value: int, room: int) -> Op | None:
     return op
 
 
-def _join(graph: Graph, op: Op, anchor: Op, *posts: Post) -> None:
+def _join(graph: Graph, op: Op, anchor: Op, *posts: PostOp) -> None:
     graph.morph(op, anchor.kind, anchor.inputs, anchor.attrs, [*anchor.post, *posts], [anchor])
 
 
@@ -74,7 +74,7 @@ def _fuse_eltwise(graph: Graph, op: Op) -> None:
     anchor = _anchor(graph, op.inputs[0], 1)
     if anchor is not None:
         attrs = op.attrs
-        _join(graph, op, anchor, Post(attrs["alg"], attrs["alpha"], attrs["beta"]))
+        _join(graph, op, anchor, PostOp(attrs["alg"], attrs["alpha"], attrs["beta"]))
 
 
 def _fuse_binary(graph: Graph, op: Op, position: Mapping[int, int]) -> None:
@@ -98,9 +98,8 @@ def _fuse_binary(graph: Graph, op: Op, position: Mapping[int, int]) -> None:
     _, anchor, other, flipped = best
     other = _aligned(graph, other, graph.rank(op.out))
     # x - conv = -conv + x
-    posts = (
-        [Post("linear", -1.0), Post("add", value=other)] if flipped else [Post(alg, value=other)]
-    )
+    negate = [PostOp("linear", -1.0)] if flipped else []
+    posts = [*negate, PostOp("add" if flipped else alg, value=other)]
     _join(graph, op, anchor, *posts)
 
 

@@ -20,7 +20,7 @@ from byoc.errors import CompileError
 from byoc.segment import Array, Artifact, Dim, Segment, TensorType
 from byoc.vendor_templates.dnnl.checks import check_tensors, first
 from byoc.vendor_templates.dnnl.dims import bind, canonical
-from byoc.vendor_templates.dnnl.graph import Graph, Op, Post
+from byoc.vendor_templates.dnnl.graph import Graph, Op, PostOp
 from byoc.vendor_templates.dnnl.ops import RULES
 from byoc.vendor_templates.dnnl.options import DnnlOptions
 from byoc.vendor_templates.dnnl.passes import ALWAYS, PASSES
@@ -31,10 +31,19 @@ PROGRAM_VERSION = 1
 
 
 def compile_segment(segment: Segment, options: DnnlOptions) -> Artifact:
-    """Compile a segment.
+    """Turn a segment into an artifact: a program for libbyoc_dnnl.so, with its constants.
 
-    Raises CompileError, naming segment, op and source, when an op is not supported, or when a
-    symbolic dimension cannot be computed from the shapes of the segment's inputs.
+    Args:
+        segment: What the partitioner gave to this vendor.
+        options: What the user asked of it.
+
+    Returns:
+        The program as JSON (program.md), the arrays it reads, and a note for the report.
+
+    Raises:
+        CompileError: Naming segment, op and source, when an op is not supported, or when a
+            symbolic dimension cannot be computed from the shapes of the segment's inputs.
+
     """
     graph = normalise(segment)
     for run in PASSES if options.fuse else ALWAYS:
@@ -57,7 +66,12 @@ class _Tensors:
 
 
 def normalise(segment: Segment) -> Graph:
-    """The segment, op by op, in the ops of program.md; nothing is fused yet."""
+    """The segment, op by op, in the ops of program.md; nothing is fused yet.
+
+    Raises:
+        CompileError: When an op has no rule, or its rule refuses it.
+
+    """
     tensors = _Tensors(segment)
     for node in segment.nodes:
         rule = RULES.get(node.op)
@@ -92,7 +106,12 @@ def _separate_outputs(graph: Graph) -> None:
 
 
 def encode(graph: Graph, segment: Segment, options: DnnlOptions) -> Artifact:
-    """The program as JSON, with values renumbered in order of appearance."""
+    """The program as JSON, with values renumbered in order of appearance.
+
+    Raises:
+        CompileError: When the inputs' shapes do not determine a variable that is used.
+
+    """
     order = dict.fromkeys(graph.inputs)
     for op in graph.ops:
         order.update(dict.fromkeys((*op.reads, *op.outputs)))
@@ -141,15 +160,15 @@ def _encode_op(op: Op, ids: dict[int, int], renamed: dict[Dim, Dim]) -> dict[str
         "inputs": [ids[v] for v in op.inputs],
         "outputs": [ids[v] for v in op.outputs],
         "attrs": attrs,
-        "post": [_encode_post(p, ids) for p in op.post],
+        "post": [_encode_post_op(p, ids) for p in op.post],
         "source": op.source[-1] if op.source else "",
     }
 
 
-def _encode_post(post: Post, ids: dict[int, int]) -> dict[str, Any]:
+def _encode_post_op(post: PostOp, ids: dict[int, int]) -> dict[str, Any]:
     if post.alg == "requantize":
-        grid = {"scale": post.scale, "zero": post.zero}
-        return {"post": "requantize", **grid, "low": post.alpha, "high": post.beta}
+        params = {"scale": post.scale, "zero": post.zero}
+        return {"post": "requantize", **params, "low": post.alpha, "high": post.beta}
     if post.value is not None:
         found: dict[str, Any] = {"post": "binary", "alg": post.alg, "value": ids[post.value]}
         return found if post.scale is None else {**found, "scale": post.scale, "zero": post.zero}
