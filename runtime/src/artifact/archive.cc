@@ -251,11 +251,11 @@ void ThrowMisdescribed(const std::string& name) {
 
 ArchiveFile::ArchiveFile(const std::string& path)
     : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), size_(0) {
-  if (fd_ < 0) ThrowArtifactError("cannot read " + path + ": " + std::strerror(errno));
+  if (fd_ < 0) ThrowArtifactError("cannot read " + Printable(path) + ": " + std::strerror(errno));
   struct stat status;
   if (fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) {
     close(fd_);
-    ThrowArtifactError(path + ": this is no regular file");
+    ThrowArtifactError(Printable(path) + ": this is no regular file");
   }
   size_ = static_cast<uint64_t>(status.st_size);
 }

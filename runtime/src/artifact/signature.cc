@@ -146,8 +146,8 @@ void CheckSignature(const std::string& manifest, const std::optional<Signature>&
   const Crypto* crypto = Crypto::Get();
   if (crypto == nullptr) {
     ThrowArtifactError(
-        "a signature is required and cannot be checked: there is no libcrypto (OpenSSL 1.1.1 or "
-        "3) on this machine");
+        "a signature is required and cannot be checked: there is no libcrypto on this machine; "
+        "install OpenSSL 3 or 1.1.1");
   }
   if (!Verifies(*crypto, std::string(kContext, sizeof(kContext)) + manifest, *signature)) {
     ThrowArtifactError("the signature does not belong to this file: one of them was changed");
