@@ -1,9 +1,12 @@
-"""Who runs what: patterns matched, neighbours grouped, segments outlined, every choice reported.
+"""Partitioning: which backend (a vendor or the host) runs which op, and why.
 
-    IRModule ─ snapshot ─ match ─ group ─ prune ─ outline ─ report ─▶ PartitionResult
-               graph.py  match.py group.py prune.py outline.py report.py
+In: a Relax module and vendors. Out: the module with one function per segment, the segments as
+vendors receive them, and a report. One folder per pass, in this order:
 
-No vendor names here, no code generation. Cost grows linearly with the number of ops.
+    IRModule ─ snapshot ─ matching ─ placing ─ grouping ─ outlining ─ explaining ─▶ PartitionResult
+
+`pipeline.py` runs them. No vendor's name stands in here, and no code is generated. Cost grows
+linearly with the number of ops.
 """
 
 from byoc.partition.explaining.whatif import what_if

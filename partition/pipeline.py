@@ -85,7 +85,6 @@ def partition_module(
         VendorError: a vendor breaks the contract (a pattern that cannot be read, a check that
             raises), or a strategy chooses what is no candidate.
         OptionError: a threshold is negative, a name is unknown, or a constraint cannot be met.
-
     """
     entries = compile_vendors(vendors)
     request = make_request(

@@ -27,7 +27,6 @@ class PartitionResult:
         segments: what vendors compile, in the order they are named, topological in a function.
         report: where every op went, and why.
         placed: the functions as they were placed, which `byoc.partition.what_if` starts from.
-
     """
 
     mod: tvm.IRModule

@@ -1,4 +1,4 @@
-"""What a finished report gives reason to say: warnings, and what would make the model faster.
+"""Warnings and advice: what looks wrong in a finished report, and what would make it faster.
 
 Judged by predicted seconds: a segment's *gain* is what its ops would take on the host, less what
 it takes itself and less its borders. Everything is one pass over segments and borders.
@@ -22,7 +22,7 @@ _NOTEWORTHY = 0.005
 
 
 def warn(report: PartitionReport) -> tuple[str, ...]:
-    """Sentences on what looks wrong: low coverage, segments that lose time."""
+    """Sentences on what looks wrong in a report: low coverage, segments that lose time."""
     found = []
     if report.vendors and report.ops:
         low = _low_coverage(report)
@@ -40,7 +40,7 @@ def warn(report: PartitionReport) -> tuple[str, ...]:
 
 
 def advise(report: PartitionReport) -> tuple[str, ...]:
-    """Sentences on what to set: a threshold that removes segments which lose time."""
+    """Sentences on what to set: a threshold that removes the segments which lose time."""
     losing = _losing(report)
     if not losing:
         return ()

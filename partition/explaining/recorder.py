@@ -1,4 +1,8 @@
-"""Pass 6: the records of one function: where each op went, what each vendor says, what it costs."""
+"""Pass 6: the records of one function: where each op went, what each vendor says, what it costs.
+
+In: a `PlacedFunction` and its outlined segments. Out: the records of a report (see
+`byoc.report.records`). A record's *place* is a backend: a vendor's name, or "host".
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,7 @@ def seconds_text(seconds: float) -> str:
 
 
 class _Decided(NamedTuple):
-    """Where an op is: place, segment, pattern, and the seconds that are its part."""
+    """Where an op is: backend, segment, pattern, and the seconds that are its part."""
 
     backend: str
     segment: str | None
@@ -46,7 +50,12 @@ class _Decided(NamedTuple):
 
 
 class Recorder:
-    """Makes the records of one function."""
+    """Makes the records of one placed function.
+
+    Args:
+        placed: the function, and who owns each op.
+        outlined: its segments.
+    """
 
     def __init__(self, placed: PlacedFunction, outlined: Sequence[Outlined]) -> None:
         context, matches = placed.context, placed.matches
@@ -85,7 +94,7 @@ class Recorder:
     # -- ops ---------------------------------------------------------------------------------------
 
     def ops(self) -> list[OpRecord]:
-        """One record per op."""
+        """One record per op, in order."""
         graph, work, first = self.graph, self.work, self.first
         producer = graph.values.producer
         found = []
@@ -213,7 +222,13 @@ class Recorder:
     # -- segments and borders ----------------------------------------------------------------------
 
     def segment(self, at: int, segment: Segment, parts: int) -> SegmentRecord:
-        """The record of an outlined segment; parts: its composites."""
+        """The record of one segment.
+
+        Args:
+            at: its index among the outlined ones.
+            segment: as the vendor receives it.
+            parts: how many composites it has.
+        """
         one, cost_model, work = self.outlined[at], self.cost_model, self.work
         predicted = cost_model.segment(one.vendor, one.nodes)
         if predicted is None:
@@ -240,7 +255,7 @@ class Recorder:
         )
 
     def borders(self) -> list[BorderRecord]:
-        """What crosses, from place to place; a value counts once per place it goes to."""
+        """What crosses from one backend to another; a value counts once per backend it goes to."""
         graph, cost_model, unit = self.graph, self.cost_model, self.unit
         crossing: dict[tuple[str, str], list[int]] = {}
         for one in self.outlined:
@@ -282,7 +297,12 @@ class Recorder:
         ]
 
     def predicted(self, records: Sequence[SegmentRecord], borders: Sequence[BorderRecord]) -> float:
-        """Seconds of one run of the function, whose records these are."""
+        """Predicted seconds of one run of the function.
+
+        Args:
+            records: of its segments.
+            borders: its borders.
+        """
         graph, cost_model = self.graph, self.cost_model
         if len({cost_model.processor(backend) for backend in (HOST, *self.vendors)}) == 1:
             parts = [at.cost for at in self.decided if at.segment is None]

@@ -41,7 +41,7 @@ _PATTERN = "what if"
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """segments, seconds and border bytes of a scope or of the model; count: ops supposed."""
+    """Segments, seconds and border bytes of a scope or the model; count: ops supposed."""
 
     segments: int = 0
     seconds: float = 0.0
@@ -58,8 +58,19 @@ class _Outcome:
 
 
 def what_if(result: PartitionResult, *, trials: int = TRIALS) -> PartitionReport:
-    """The report of `result` with its counterfactuals, the largest gain first; those that change
-    nothing are left out. trials: how many to work out, at most.
+    """Work out what would change if vendors took ops that the host has now.
+
+    Example:
+        >>> report = what_if(partition_module(mod, [vendor]))
+        >>> [counterfactual.text for counterfactual in report.counterfactuals]
+
+    Args:
+        result: of `partition_module`.
+        trials: how many suppositions to work out, at most.
+
+    Returns:
+        The report of `result` with its counterfactuals, the largest gain first; those that change
+        nothing are left out.
     """
     report = result.report
     tables = [_Scopes(placed) for placed in result.placed]
@@ -130,7 +141,11 @@ def _suppositions(report: PartitionReport) -> list[tuple[str, tuple[str, ...]]]:
     for split in report.splits:
         between = [step for step in split.path[1:-1] if step[2] not in (split.first, split.second)]
         kinds = tuple(sorted({op for op, _, _ in between}))
-        if between and len(kinds) <= _TOGETHER and all(place == HOST for _, _, place in between):
+        if (
+            between
+            and len(kinds) <= _TOGETHER
+            and all(backend == HOST for _, _, backend in between)
+        ):
             resolved[vendor_of[split.first], kinds] += 1
     weight: dict[tuple[str, tuple[str, ...]], float] = {}
     kind_weight: dict[str, float] = {}
@@ -237,7 +252,7 @@ def _copy(matches: Matches) -> Matches:
 def _border(
     graph: OpGraph, context: FunctionContext, segments: Sequence[SegmentDraft], unit: dict[int, int]
 ) -> int:
-    """Bytes that enter or leave segments; a value counts once per place it goes to."""
+    """Bytes that enter or leave segments; a value counts once per backend it goes to."""
     total = 0
     for at, (_, members) in enumerate(segments):
         entering: dict[int, None] = {}

@@ -1,3 +1,3 @@
 """Passes 3 and 4: neighbouring composites become segments; small ones go to the host."""
 
-__all__ = ["group", "prune", "splits"]
+__all__ = ["form", "group", "prune", "splits"]

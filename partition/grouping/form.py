@@ -50,7 +50,6 @@ def form_segments(
 
     Returns:
         The segments that stay, in topological order.
-
     """
     while True:
         groups = group_scope(graph, nodes, matches, vendors)

@@ -55,7 +55,6 @@ class SegmentDraft(NamedTuple):
     Attributes:
         vendor: the vendor that will run it.
         nodes: its ops in topological order, all of one scope.
-
     """
 
     vendor: str
@@ -163,7 +162,6 @@ def group_scope(
 
     Returns:
         The segments in topological order. No path leaves one and comes back.
-
     """
     dag = _Dag(graph, nodes, matches)
     for vendor in vendors:

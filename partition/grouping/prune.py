@@ -48,7 +48,6 @@ def prune_scope(
 
     Returns:
         The segments kept, in their order.
-
     """
     kept, demanded = [], frozenset(exempt)
     for vendor, nodes in drafts:

@@ -67,7 +67,6 @@ def find_splits(graph: OpGraph, segments: Sequence[NamedSegment]) -> tuple[Split
 
     Returns:
         One record per pair, with the path that forbids joining them or another reason.
-
     """
     by_scope: dict[int, list[NamedSegment]] = {}
     for segment in segments:
@@ -198,14 +197,14 @@ class _Splits:
 
     def _step(self, node: int, item: int) -> PathStep:
         k = self.segment[item]
-        place = self.names[k] if k >= 0 else HOST
-        return self.graph.ops.kind[node], self.graph.ops.names[node], place
+        home = self.names[k] if k >= 0 else HOST
+        return self.graph.ops.kind[node], self.graph.ops.names[node], home
 
     def _name(self, item: int) -> str:
         return self.names[self.segment[item]]
 
     def _touching(self, first: int, second: int) -> SplitRecord:
-        """Two segments with an edge between them, and no path through other places was labelled."""
+        """The split of two segments with an edge between them and no labelled path beside it."""
         items, looked, ended = self._search(first, second)
         if items:
             return self._path(first, second, items)
@@ -283,5 +282,5 @@ class _Splits:
 
 
 def _shown(step: PathStep) -> str:
-    op, name, place = step
-    return f"{op} {name}" if not place else f"{op} ({name}, {place})"
+    op, name, home = step
+    return f"{op} {name}" if not home else f"{op} ({name}, {home})"

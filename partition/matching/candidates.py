@@ -1,10 +1,11 @@
-"""Pass 2 where several places compete: every match of every vendor, overlapping ones too.
+"""Pass 2 where several backends compete: every match of every vendor, overlapping ones too.
 
     a ─ conv ─ add ─ relu      acme.conv2d_relu   ──────────▓▓▓▓▓▓▓▓▓▓▓▓▓▓
                                acme.conv2d        ──────────▓▓▓▓
                                acme.relu          ──────────────────▓▓▓▓
                                other.conv2d_add   ──────────▓▓▓▓▓▓▓▓
 
+In: a snapshot and the vendors' compiled patterns. Out: `Candidates`, from which strategies choose.
 `match.py` takes the first match that fits and passes over what it covers. Here nothing is taken:
 each pattern is tried at each op, and what passes is a *candidate*. `Candidates.greedy` gives what
 `match.py` would have taken, from the same answers: a match that touches a taken op is asked for
@@ -43,9 +44,14 @@ class _Try(NamedTuple):
 
 
 class Candidates:
-    """found: all candidates, in the order vendor, last node from the last to the first, pattern.
+    """Every match of every vendor in one function, overlapping ones too.
 
-    covering: node → indices of the candidates that cover it. matches: refusals only.
+    Attributes:
+        graph: snapshot of the function.
+        vendors: name → the vendor with its compiled patterns, in the order they were given.
+        found: all candidates, in the order vendor, last op from the last to the first, pattern.
+        covering: op → indices of the candidates that cover it.
+        matches: refusals only; nothing is taken.
     """
 
     def __init__(self, graph: OpGraph, vendors: Sequence[VendorPatterns]) -> None:
@@ -79,7 +85,12 @@ class Candidates:
         return None
 
     def collect(self, entry: VendorPatterns, by_op: Mapping[str, list[int]]) -> None:
-        """Find the candidates of one vendor."""
+        """Find the candidates of one vendor and append them.
+
+        Args:
+            entry: the vendor with its compiled patterns.
+            by_op: kind of op → the nodes of that kind a vendor may take.
+        """
         graph, vendor = self.graph, entry.vendor
         state = MatchState(graph, [-1] * len(graph))
         position = {id(compiled): k for k, (_, compiled) in enumerate(entry.patterns)}
@@ -120,9 +131,15 @@ class Candidates:
         allowed: Callable[[int], bool] = lambda index: True,
         chosen: Iterable[int] = (),
     ) -> list[int]:
-        """What first come, first served gives, after `chosen`: indices of candidates.
+        """Choose candidates as the strategy "order" does: first come, first served.
 
-        allowed: index of a candidate → whether it may be taken.
+        Args:
+            vendors: names, in the order they come.
+            allowed: index of a candidate → whether it may be taken.
+            chosen: candidates taken already; they stay.
+
+        Returns:
+            Indices of candidates, no two of which share an op: `chosen`, then those added.
         """
         taken = [-1] * len(self.graph)
         result = list(chosen)
@@ -165,9 +182,14 @@ class Candidates:
 
 
 def find_candidates(graph: OpGraph, vendors: Sequence[VendorPatterns]) -> Candidates:
-    """All candidates in one function, those of first come, first served among them.
+    """List all candidates of a function, those that "order" would take among them.
 
-    Raises VendorError when a `check` breaks its contract.
+    Args:
+        graph: snapshot of the function.
+        vendors: the vendors' compiled patterns.
+
+    Raises:
+        VendorError: a `check` breaks its contract.
     """
     candidates = Candidates(graph, vendors)
     by_op = nodes_by_op(graph)

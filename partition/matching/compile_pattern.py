@@ -186,10 +186,17 @@ def _needs(compiler: _Compiler, pattern: Any) -> tuple[frozenset[str], ...]:
 
 
 def compile_pattern(name: str, expr: Any, parts: Mapping[str, Any], vendor: str) -> CompiledPattern:
-    """Compile one pattern of a vendor.
+    """Compile one pattern of a vendor into a matcher.
 
-    Raises VendorError, in words for the vendor's author, on a kind of pattern that cannot be
-    read, a pattern without an op, or a part that does not occur in `expr`.
+    Args:
+        name: of the pattern.
+        expr: a tvm.relax.dpl pattern; its last node must be a call.
+        parts: name → pattern object that occurs in `expr`; a match says which value it is.
+        vendor: name of the vendor, for messages.
+
+    Raises:
+        VendorError: in words for the vendor's author, on a kind of pattern that cannot be read, a
+            pattern without an op, or a part that does not occur in `expr`.
     """
     who = f"vendor author: pattern {name!r} of {vendor!r}"
     if not isinstance(expr, dpl.DFPattern):

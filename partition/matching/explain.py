@@ -17,7 +17,10 @@ __all__ = ["Explainer"]
 
 
 class Explainer:
-    """Answers for one graph; keeps answers that depend on the op's name alone."""
+    """Says why an op is on the host, for one function.
+
+    Reasons that depend on the kind of op alone are worked out once.
+    """
 
     def __init__(self, graph: OpGraph, vendors: Sequence[VendorPatterns], matches: Matches) -> None:
         self._graph = graph
@@ -28,7 +31,7 @@ class Explainer:
         self._by_name: dict[tuple[str, str], Refusal | CompiledPattern] = {}
 
     def __call__(self, node: int) -> tuple[Refusal, ...]:
-        """Refusals of a node that is on the host, one per vendor."""
+        """The refusals of an op that is on the host, one per vendor, the nearest miss each."""
         graph = self._graph
         if graph.ops.opaque[node]:
             return ()

@@ -42,7 +42,14 @@ __all__ = [
 
 
 class MatchedComposite(NamedTuple):
-    """A taken match: nodes of the graph, topological; parts as value ids of the graph."""
+    """A match that was taken, or a candidate that may be.
+
+    Attributes:
+        vendor: name of the vendor.
+        pattern: name of its pattern.
+        nodes: the ops it covers, in topological order.
+        parts: named parts of the pattern → values of the graph.
+    """
 
     vendor: str
     pattern: str
@@ -51,7 +58,13 @@ class MatchedComposite(NamedTuple):
 
 
 class VendorPatterns:
-    """A vendor with its patterns compiled, once per partitioning."""
+    """A vendor with its patterns compiled, once per partitioning.
+
+    Attributes:
+        vendor: the vendor.
+        patterns: each pattern with its matcher, in the order they are tried.
+        classes: indices into `patterns`, in one list per priority, the highest first.
+    """
 
     def __init__(self, vendor: Vendor) -> None:
         self.vendor = vendor
@@ -74,7 +87,6 @@ def compile_vendors(vendors: Sequence[Vendor]) -> list[VendorPatterns]:
     Raises:
         VendorError: a vendor is given twice, breaks the contract, or has a pattern that cannot
             be read.
-
     """
     names: set[str] = set()
     for vendor in vendors:
@@ -86,7 +98,7 @@ def compile_vendors(vendors: Sequence[Vendor]) -> list[VendorPatterns]:
 
 
 class GraphMatch:
-    """`byoc.vendor.Match` over the snapshot."""
+    """A match as the vendor's `check` sees it: `byoc.vendor.Match` over the snapshot."""
 
     __slots__ = ("_graph", "_nodes", "_parts", "_pattern", "_who")
 
@@ -106,12 +118,12 @@ class GraphMatch:
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """The matched nodes, topological."""
+        """The matched ops in topological order."""
         return tuple([self._graph.node(n) for n in self._nodes])
 
     @property
     def parts(self) -> Mapping[str, int]:
-        """Named parts of this match as value ids."""
+        """Named parts that took part in this match → value ids."""
         return self._parts
 
     def _value(self, part: str | int) -> int:
@@ -126,11 +138,15 @@ class GraphMatch:
             ) from None
 
     def has(self, part: str) -> bool:
-        """True when the part took part in this match."""
+        """Whether a named part took part in this match."""
         return part in self._parts
 
     def node(self, part: str) -> Node:
-        """The node that produces a named part."""
+        """The op that produces a named part.
+
+        Raises:
+            KeyError: the part is unknown, or an input or constant that no op produces.
+        """
         value = self._value(part)
         node = self._graph.values.producer[value]
         if node < 0:
@@ -141,19 +157,29 @@ class GraphMatch:
         return self._graph.node(node)
 
     def type(self, part: str | int) -> TensorType:
-        """Type of a named part (of its first output), or of a value id."""
+        """The type of a named part (of its first output), or of a value id.
+
+        Raises:
+            KeyError: the part is unknown, or no tensor.
+        """
         found = self._graph.values.types[self._value(part)]
         if found is None:
             raise KeyError(f"value {part!r} of pattern {self._pattern!r} is no tensor")
         return found
 
     def constant(self, part: str | int) -> Array | None:
-        """The array behind a constant, else None."""
+        """The array behind a constant part or value id; None when it is no constant."""
         return self._graph.array(self._value(part))
 
 
 class Matches:
-    """Result of the pass: composites, the composite of each node, refusals per node."""
+    """Who owns each op of a function, and why others were refused.
+
+    Attributes:
+        composites: the matches taken so far; an op's owner is an index into this list.
+        owner: op → index of its composite; -1 on the host.
+        refusals: op → (refusal, whether the op was the last of the refused match), as they came.
+    """
 
     def __init__(self, count: int) -> None:
         self.composites: list[MatchedComposite] = []
@@ -162,21 +188,37 @@ class Matches:
         """Node -> refusals; True when the node was the last op of the refused match."""
 
     def take(self, composite: MatchedComposite) -> None:
-        """Give the nodes of a match to it."""
+        """Give the ops of a match to it."""
         index = len(self.composites)
         self.composites.append(composite)
         for node in composite.nodes:
             self.owner[node] = index
 
     def refuse(self, nodes: Sequence[int], refusal: Refusal) -> None:
-        """Record a refused match at each of its nodes."""
+        """Record a refused match at each of its ops.
+
+        Args:
+            nodes: the ops of the match, the last one last.
+            refusal: who refused which pattern, and why.
+        """
         last = nodes[-1]
         for node in nodes:
             self.refusals.setdefault(node, []).append((refusal, node == last))
 
 
 def match_graph(graph: OpGraph, vendors: Sequence[VendorPatterns]) -> Matches:
-    """Match one function. Raises VendorError when a `check` breaks its contract."""
+    """Match one function as the strategy "order" does: first come, first served.
+
+    Args:
+        graph: snapshot of the function.
+        vendors: in the order they come.
+
+    Returns:
+        Who owns which op, and the refusals met on the way.
+
+    Raises:
+        VendorError: a `check` breaks its contract.
+    """
     matches = Matches(len(graph))
     state = MatchState(graph, matches.owner)
     by_op = nodes_by_op(graph)
@@ -217,7 +259,6 @@ def first_come_first_served(
         vendors: in the order they come.
         offers: where the patterns of one priority may end, from the last op to the first, and
             how to try one op.
-
     """
     for entry in vendors:
         for group in entry.classes:
@@ -232,7 +273,6 @@ class PatternIndex:
 
     Attributes:
         nodes: ops at which any pattern can end, from the last to the first.
-
     """
 
     def __init__(
@@ -250,7 +290,7 @@ class PatternIndex:
         self.nodes.sort(reverse=True)
 
     def __call__(self, node: int) -> list[tuple[Pattern, CompiledPattern]]:
-        """Patterns whose root can be this node, in the order they are tried."""
+        """The patterns whose last op can be this one, in the order they are tried."""
         graph = self._graph
         ops, producer = graph.ops.kind, graph.values.producer
         before = [producer[a] for a in graph.ops.args[node] if type(a) is int]
@@ -265,7 +305,7 @@ class PatternIndex:
 
 
 def nodes_by_op(graph: OpGraph) -> dict[str, list[int]]:
-    """The nodes a vendor may see, by op."""
+    """Kind of op → the nodes of that kind that a vendor may take, in order."""
     found: dict[str, list[int]] = {}
     for node, opaque in enumerate(graph.ops.opaque):
         if not opaque:
@@ -295,7 +335,24 @@ def _take(
 def judge(
     graph: OpGraph, vendor: Vendor, pattern: Pattern, nodes: Sequence[int], parts: Mapping[str, int]
 ) -> str | None:
-    """Why this match is refused, or None: the rules that no pattern can express, then `check`."""
+    """Say why a match that fits is refused all the same.
+
+    The rules that no pattern can express come first (an inner value is used outside, a rank is
+    unknown), then the pattern's own `check`.
+
+    Args:
+        graph: snapshot of the function.
+        vendor: whose pattern it is.
+        pattern: the pattern that fits.
+        nodes: the matched ops, topological.
+        parts: named parts → values.
+
+    Returns:
+        The reason, or None when the match stands.
+
+    Raises:
+        VendorError: the `check` raises, or returns what it must not.
+    """
     reason = _leak(graph, nodes) or _untyped(graph, nodes)
     if reason is None:
         reason = _ask(graph, vendor, pattern, nodes, parts)

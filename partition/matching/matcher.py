@@ -1,4 +1,8 @@
-"""What a compiled pattern is and what one matching run knows. See `compile.py` for the idea."""
+"""What a compiled pattern is, and what one matching run knows.
+
+`compile_pattern.py` makes a `CompiledPattern` of a vendor's pattern (the idea stands there), out of
+the matchers of `readers.py`; `match.py` and `candidates.py` run it over a snapshot.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,16 @@ Matcher = Callable[["MatchState", ValueRef], bool]
 
 
 class MatchState:
-    """What one matching run knows: the graph, the nodes already taken, the slots.
+    """What one matching run knows: the graph, the ops already taken, what slots are bound to.
 
-    taken: node -> claimed (truthy) or free. lenient: constants may be any leaf (used when
-        weights were made parameters). note: when set, called with the depth and the reason
-        of each mismatch.
+    Attributes:
+        graph: snapshot of the function.
+        taken: op → 0 or more when it is taken, -1 while it is free.
+        lenient: constants may be any leaf (used when weights were made parameters).
+        slots: slot → what it is bound to, or None.
+        trail: slots in the order they were bound, to undo them.
+        scope: the scope of the root; ops of other scopes do not match.
+        note: when set, called with the depth and the reason of each mismatch.
     """
 
     __slots__ = ("graph", "lenient", "note", "scope", "slots", "taken", "trail")
@@ -38,13 +47,13 @@ class MatchState:
         self.note: Callable[[int, str], None] | None = None
 
     def undo(self, mark: int) -> None:
-        """Unbind every slot bound since `mark`."""
+        """Unbind every slot that was bound since the trail had this length."""
         trail, slots = self.trail, self.slots
         while len(trail) > mark:
             slots[trail.pop()] = None
 
     def miss(self, reason: str) -> bool:
-        """Record why something does not fit; always False."""
+        """Record why something does not fit; always returns False."""
         if self.note is not None:
             self.note(len(self.trail), reason)
         return False
@@ -54,8 +63,17 @@ class MatchState:
 class CompiledPattern:
     """One pattern, ready to run.
 
-    roots: ops its last node can be, None for any. needs: for each argument that must itself be
-    a call, the ops it can be; a cheap filter. ops: every op it names. calls: number of calls.
+    Attributes:
+        name: of the pattern.
+        roots: kinds its last op can be; None for any.
+        needs: for each argument that must itself be a call, the kinds it can be: a cheap filter.
+        ops: every kind it names.
+        calls: number of calls.
+        slot_count: number of slots.
+        call_slots: slots of the calls.
+        part_slots: named part → slot.
+        run: the matcher.
+        index: the field of a multi-output op that is the root; None for the op, else see `ANY`.
     """
 
     name: str
@@ -71,7 +89,12 @@ class CompiledPattern:
     """The field of a multi-output op that is the root; None for the op, else see `ANY`."""
 
     def match(self, state: MatchState, node: int) -> bool:
-        """Try the pattern with its root at `node`; the slots of `state` hold the match."""
+        """Try the pattern with its last op at a node.
+
+        Args:
+            state: afterwards its slots hold the match, when there is one.
+            node: where the pattern must end.
+        """
         graph = state.graph
         state.slots = [None] * self.slot_count
         state.trail = []
@@ -88,7 +111,7 @@ class CompiledPattern:
         return any(self.run(state, part) for part in chosen)
 
     def nodes(self, state: MatchState) -> list[int]:
-        """The matched nodes, topological."""
+        """The matched ops, in topological order."""
         producer = state.graph.values.producer
         if len(self.call_slots) == 1:
             ref = state.slots[self.call_slots[0]]
@@ -97,7 +120,7 @@ class CompiledPattern:
         return sorted({producer[ref] for ref in bound if type(ref) is int})
 
     def parts(self, state: MatchState) -> dict[str, int]:
-        """The named parts that took part, as values; a tuple counts as its first field."""
+        """Named parts that took part → values; a tuple counts as its first field."""
         found = {}
         for name, slot in self.part_slots.items():
             ref = state.slots[slot]

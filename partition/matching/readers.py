@@ -1,5 +1,8 @@
 """One reader per kind of `tvm.relax.dpl` pattern: from a pattern node to a matcher.
 
+A new kind of pattern is a new reader and a line in `READERS`; `compile_pattern.py` walks the
+pattern and asks the reader of each node.
+
 A reader returns None for "always fits, binds nothing". Matchers that fail leave no slot bound,
 and tell the state why when it wants to know.
 """
@@ -26,7 +29,14 @@ _COMMUTATIVE = frozenset({"add", "multiply"})
 
 
 class Compiler(Protocol):
-    """What readers need of the compiler that calls them."""
+    """What readers need of the compiler that calls them.
+
+    Attributes:
+        who: opens every message to the vendor's author.
+        calls: slots of the calls read so far.
+        ops: kinds of op named so far.
+        open_ended: whether some call of the pattern takes more arguments than it names.
+    """
 
     who: str
     calls: list[int]
@@ -34,12 +44,12 @@ class Compiler(Protocol):
     open_ended: bool
 
     def visit(self, pattern: Any) -> Matcher | None:
-        """The matcher of a sub-pattern."""
+        """The matcher of a sub-pattern; None when it always fits and binds nothing."""
         ...
 
 
 def brief(pattern: Any) -> str:
-    """A pattern's text, cut to fit a message."""
+    """A pattern's text, cut to fit into a message."""
     text = str(pattern)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -127,7 +137,18 @@ def _expression(compiler: Compiler, pattern: Any) -> Matcher:
 
 
 def operators(compiler: Compiler, pattern: Any) -> frozenset[str] | None:
-    """Names of the ops an operator pattern stands for; None for any."""
+    """List the ops that a pattern in operator position stands for.
+
+    Args:
+        compiler: for messages.
+        pattern: `is_op(…)`, alternatives of these, or a wildcard.
+
+    Returns:
+        Names without prefix, or None for any op.
+
+    Raises:
+        VendorError: the pattern is of another kind.
+    """
     kind = type(pattern)
     if kind is dpl.ExprPattern and type(pattern.expr) is tvm.ir.Op:
         return frozenset({str(pattern.expr.name).removeprefix("relax.")})

@@ -17,6 +17,7 @@ from byoc.ir.decode import Decoder
 from byoc.partition.matching.compile_pattern import compile_pattern
 from byoc.partition.matching.match import GraphMatch
 from byoc.partition.matching.matcher import MatchState
+from byoc.partition.snapshot.topological import topological_order
 from byoc.partition.snapshot.walk import take_snapshot
 from byoc.vendor import Match, Pattern
 
@@ -24,9 +25,16 @@ __all__ = ["match_bindings"]
 
 
 def match_bindings(bindings: Mapping[Any, Any], pattern: Pattern, vendor: str) -> Match | None:
-    """The match of `pattern` over exactly these bindings (variable → value), or None.
+    """Match a pattern over exactly the bindings that a stock pass would fuse.
 
-    None also when the pattern ends elsewhere, or when the bindings hold something that is no op.
+    Args:
+        bindings: variable → value, as TVM's `PatternCheckContext` gives them.
+        pattern: the vendor's pattern.
+        vendor: its name.
+
+    Returns:
+        The match, or None when the pattern ends elsewhere, covers other ops, or when the bindings
+        hold something that is no op.
     """
     ordered = _topological(dict(bindings.items()))
     if not ordered:
@@ -51,15 +59,10 @@ def match_bindings(bindings: Mapping[Any, Any], pattern: Pattern, vendor: str) -
 
 def _topological(bindings: dict[Any, Any]) -> list[tuple[Any, Any]]:
     """Bindings in an order in which each uses only earlier ones."""
-    ordered: dict[Any, Any] = {}
-
-    def visit(var: Any) -> None:
-        if var in ordered or var not in bindings:
-            return
-        for used in free_vars(bindings[var]):
-            visit(used)
-        ordered[var] = bindings[var]
-
-    for var in bindings:
-        visit(var)
-    return list(ordered.items())
+    pairs = list(bindings.items())
+    at = {var: k for k, (var, _) in enumerate(pairs)}
+    needs = {
+        k: [at[used] for used in free_vars(value) if used in at]
+        for k, (_, value) in enumerate(pairs)
+    }
+    return [pairs[k] for k in topological_order(needs)]

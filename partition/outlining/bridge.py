@@ -27,17 +27,20 @@ __all__ = ["segment_from_function"]
 
 
 def segment_from_function(func: Any, vendor: Vendor, name: str) -> Segment:
-    """The segment that a function handed to ``relax.ext.<vendor.name>`` stands for.
-
-    func: a relax.Function in one of the three shapes above. Its parameters become the segment's
-        inputs, in order, used or not; its result the outputs, in order.
-    name: the segment's name, usually the function's ``global_symbol``.
+    """Read the segment that a function handed to ``relax.ext.<vendor.name>`` stands for.
 
     With ``bind_constants=False`` weights are parameters: a pattern's `is_const()` then fits them
     too, and they are inputs of the segment.
 
-    Raises VendorError when an op of the function fits no pattern of the vendor, or when the
-    function holds something other than ops (a branch, a call of another function).
+    Args:
+        func: a relax.Function in one of the three shapes above. Its parameters become the
+            segment's inputs, in order, used or not; its result the outputs, in order.
+        vendor: whose patterns its ops must fit.
+        name: the segment's name, usually the function's ``global_symbol``.
+
+    Raises:
+        VendorError: an op of the function fits no pattern of the vendor, or the function holds
+            something other than ops (a branch, a call of another function).
     """
     check_vendor(vendor)
     graph = take_snapshot(func, name, Decoder(), inline_composites=True)

@@ -37,58 +37,65 @@ _binding = tvm_ffi.get_global_func("relax.VarBinding")
 
 
 def typed(expr: Any, ty: Any) -> Any:
-    """`expr`, its type set when it had none."""
+    """Set the type of an expression that has none; the expression."""
     if expr.ty.is_missing():
         _update_type(expr, ty)
     return expr
 
 
 def var(name: str, ty: Any) -> Any:
-    """A variable."""
+    """Make a variable of type `ty`."""
     return _var(name, ty, None)
 
 
 def dataflow_var(name: str, ty: Any) -> Any:
-    """A variable seen only inside its dataflow block."""
+    """Make a variable of type `ty` that is seen only inside its dataflow block."""
     return _dataflow_var(name, ty, None)
 
 
 def call(op: Any, args: Sequence[Any], ty: Any, like: Any = None) -> Any:
-    """A call with a result of type `ty`; attributes and type arguments are those of `like`."""
+    """Make a call whose result has a given type.
+
+    Args:
+        op: operator or function.
+        args: argument expressions.
+        ty: type of the result; nothing is inferred.
+        like: a call whose attributes, type arguments and source span to take, or None.
+    """
     if like is None:
         return _call(ty, op, args, None, [], None)
     return _call(ty, op, args, like.attrs, like.ty_args, like.span)
 
 
 def binding(name: Any, value: Any) -> Any:
-    """The binding of a variable."""
+    """Bind a variable to a value."""
     return _binding(name, value, None)
 
 
 def symbol(name: str, ty: Any) -> Any:
-    """The name of a function of type `ty`."""
+    """Make the global name of a function of type `ty`."""
     found = _symbol(name)
     _update_type(found, ty)
     return found
 
 
 def function(params: Sequence[Any], body: Any, attrs: Any) -> Any:
-    """A pure function."""
+    """Make a pure function; its result type is that of `body`."""
     return _function(params, body, body.ty, True, attrs, None)
 
 
 def item(expr: Any, index: int) -> Any:
-    """Field `index` of a tuple."""
+    """Make the expression for field `index` of a tuple."""
     return typed(relax.TupleGetItem(expr, index), expr.ty.fields[index])
 
 
 def tuple_of(parts: Sequence[Any]) -> Any:
-    """A tuple."""
+    """Make a tuple of expressions that have types."""
     return typed(relax.Tuple(list(parts)), tvm.ir.TupleType([p.ty for p in parts]))
 
 
 def sequence(blocks: Sequence[Any], result: Any) -> Any:
-    """Blocks and what they compute."""
+    """Make a SeqExpr of blocks and the expression they compute."""
     found = _sequence(blocks, result, None)
     _update_type(found, result.ty)
     return found

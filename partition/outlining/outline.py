@@ -34,7 +34,17 @@ __all__ = ["Outlined", "outline_function"]
 
 @dataclass(frozen=True, slots=True)
 class Outlined:
-    """A segment lifted out: inputs and outputs are value ids of the graph."""
+    """A segment that has become a function.
+
+    Attributes:
+        name: of the segment and the function.
+        vendor: who runs it.
+        nodes: its ops, topological.
+        inputs: the values it takes, in the order of the function's parameters.
+        outputs: the values it returns, in order.
+        symbol: the GlobalVar.
+        function: the relax.Function, marked with Codegen = vendor.
+    """
 
     name: str
     vendor: str
@@ -52,7 +62,17 @@ Fresh = Callable[[str], str]
 def outline_function(
     graph: OpGraph, drafts: Mapping[int, Sequence[SegmentDraft]], fresh: Fresh
 ) -> tuple[Any, list[Outlined]]:
-    """Rebuild the graph's function around its segments (scope -> drafts)."""
+    """Rebuild a function around its segments.
+
+    Args:
+        graph: snapshot of the function.
+        drafts: index of a scope → its segments.
+        fresh: vendor → a new segment name.
+
+    Returns:
+        (the function, which calls the segments; the segments in the order they were named). With no
+        segments the function is the one it was.
+    """
     if not any(drafts.values()):
         return graph.func, []
     outliner = _Outliner(graph, drafts, fresh)
@@ -63,6 +83,8 @@ def outline_function(
 
 
 class _Outliner:
+    """Rewrites one function; done: the segments made so far."""
+
     def __init__(
         self, graph: OpGraph, drafts: Mapping[int, Sequence[SegmentDraft]], fresh: Fresh
     ) -> None:

@@ -1,4 +1,8 @@
-"""From nodes of the snapshot to the `Segment` a vendor receives."""
+"""From ops of the snapshot to the `Segment` a vendor receives.
+
+A segment knows nothing of TVM or of the graph it comes from: values are renumbered from 0, and
+constants are arrays.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,19 @@ def build_segment(
     inputs: Sequence[int],
     outputs: Sequence[int],
 ) -> Segment:
-    """Renumber the values of `nodes` from 0: inputs first, then constants and results as met."""
+    """Make the `Segment` that a vendor receives, of ops of the snapshot.
+
+    Values are renumbered from 0: inputs first, then constants and results as they are met.
+
+    Args:
+        graph: snapshot of the function.
+        nodes: the ops, in topological order.
+        name: of the segment.
+        vendor: who compiles it.
+        composites: the matches its ops belong to.
+        inputs: values it takes, in order; may repeat, and need not all be read.
+        outputs: values it returns, in order.
+    """
     number: dict[int, int] = {}
     values: list[TensorType] = []
     constants: dict[int, Array] = {}

@@ -1,4 +1,4 @@
-"""Which candidate gets which op: costs, strategies, search."""
+"""Which backend gets which op: candidates weighed by costs, constraints, strategies, search."""
 
 from byoc.partition.placing.plans import Alternative, alternatives
 from byoc.partition.placing.rates import HOST_RATES, Costs, Measured

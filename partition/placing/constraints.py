@@ -1,8 +1,11 @@
-"""A policy, applied: which candidates are legal, which come first, what it costs to disobey.
+"""Placement constraints: a policy, applied to the ops of a function.
+
+In: the rules of a `Policy`, the candidates. Out: which candidates are legal, which come first,
+and what each op adds to the objective on a backend where it should not be:
 
     exclude X, force Y   candidates of X over the op are not legal; nor is the host, where excluded
     prefer X, force X    candidates of X come first where order decides; elsewhere every other
-                         place costs a penalty far above any time, so it is only taken for a reason
+                         backend costs a penalty far above any time: taken for a reason only
 
 The host can always take an op, so a demand to offload is a penalty as well, and is checked when
 all is placed: what is then not met cannot be.
@@ -35,12 +38,20 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class Constraints:
-    """The rules of a policy over single ops."""
+    """The rules of a policy, applied to the ops of a function."""
 
     policy: Policy
 
     def decisions(self, graph: OpGraph, nodes: Sequence[int]) -> dict[int, Decision]:
-        """What the rules say of each op that they say something of."""
+        """Collect what the rules say of single ops.
+
+        Args:
+            graph: snapshot of the function.
+            nodes: the ops to look at.
+
+        Returns:
+            Op → decision, for ops of which some rule says something.
+        """
         found: dict[int, Decision] = {}
         if not self.policy.rules:
             return found
@@ -59,18 +70,27 @@ class Constraints:
         )
 
     def rules(self, graph: OpGraph, nodes: Sequence[int], candidates: Candidates) -> dict[str, Any]:
-        """The arguments of `Problem` that the rules decide."""
+        """Translate the rules for one scope into arguments of `Problem`.
+
+        Args:
+            graph: snapshot of the function.
+            nodes: the ops of the scope.
+            candidates: of the function.
+
+        Returns:
+            `penalties`, and, where some rule applies, `allowed`, `preferred` and `exempt`.
+        """
         decisions = self.decisions(graph, nodes)
         penalties: dict[tuple[int, str], float] = {}
-        places = (HOST, *candidates.vendors)
+        backends = (HOST, *candidates.vendors)
         for node, decision in decisions.items():
-            liked = [p for p in places if decision.verdict(p) in ("prefer", "force")]
-            for place in places:
-                verdict = decision.verdict(place)
+            liked = [p for p in backends if decision.verdict(p) in ("prefer", "force")]
+            for backend in backends:
+                verdict = decision.verdict(backend)
                 if verdict == "exclude":
-                    penalties[node, place] = _FORCE
-                elif liked and place not in liked:
-                    penalties[node, place] = _PREFER
+                    penalties[node, backend] = _FORCE
+                elif liked and backend not in liked:
+                    penalties[node, backend] = _PREFER
         for node in nodes:
             if graph.ops.kind[node] == OPAQUE:  # the host could not run it
                 penalties[node, HOST] = _FORCE
@@ -105,29 +125,46 @@ class Constraints:
         }
 
     def forbids(self, graph: OpGraph, candidates: Candidates, index: int) -> str | None:
-        """The rule that keeps a candidate away, or None."""
+        """Name the rule that keeps a candidate away.
+
+        Args:
+            graph: snapshot of the function.
+            candidates: of the function.
+            index: of the candidate.
+
+        Returns:
+            "policy: <rule>", or None when the candidate is legal.
+        """
         composite = candidates.found[index]
         for node, decision in self.decisions(graph, composite.nodes).items():
-            place = composite.vendor
-            if decision.verdict(place) != "exclude":
+            backend = composite.vendor
+            if decision.verdict(backend) != "exclude":
                 if decision.verdict(HOST) != "prefer":
                     continue
-                place = HOST
-            rule = decision.rule(place)
+                backend = HOST
+            rule = decision.rule(backend)
             where = f" of {graph.named(node)}" if len(composite.nodes) > 1 else ""
             return f"policy: {rule}{where}"
         return None
 
     def check(self, problem: Problem, segments: Sequence[SegmentDraft]) -> None:
-        """Raises OptionError for an op that is not where a rule demands it."""
+        """Check that every op of a scope is where the rules demand it.
+
+        Args:
+            problem: the scope.
+            segments: where its ops went.
+
+        Raises:
+            OptionError: an op is not; with the reason why it cannot be.
+        """
         graph = problem.graph
         where = {node: vendor for vendor, nodes in segments for node in nodes}
         for node, decision in self.decisions(graph, problem.nodes).items():
-            place = where.get(node, HOST)
-            if decision.verdict(place) != "exclude":
+            backend = where.get(node, HOST)
+            if decision.verdict(backend) != "exclude":
                 continue
             wanted = decision.forced
-            rule = decision.rule(place if wanted is None else wanted)
+            rule = decision.rule(backend if wanted is None else wanted)
             at = "" if rule is None else rule.at
             if wanted is not None:
                 why = self._why(problem, node, wanted)
@@ -156,7 +193,15 @@ class Constraints:
 
 
 def check_budget(policy: Policy, processors: Sequence[str]) -> None:
-    """Raises OptionError when the weight budget names a processor that no vendor runs on."""
+    """Check that a weight budget names processors of this run only.
+
+    Args:
+        policy: whose `weight_budget` is checked.
+        processors: those the vendors of this run use.
+
+    Raises:
+        OptionError: a processor is unknown.
+    """
     for processor in policy.weight_budget:
         if processor not in processors:
             raise OptionError(
@@ -166,7 +211,14 @@ def check_budget(policy: Policy, processors: Sequence[str]) -> None:
 
 
 def check_offload(ops: Sequence[OpRecord]) -> None:
-    """Raises OptionError naming the ops that are on the host, with the reasons."""
+    """Check that no op is on the host.
+
+    Args:
+        ops: the records of all ops of the module.
+
+    Raises:
+        OptionError: naming the ops that are, with the reasons.
+    """
     left = [op for op in ops if op.place == HOST]
     if not left:
         return

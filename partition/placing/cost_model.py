@@ -1,4 +1,8 @@
-"""Seconds of everything in one function: composites, host ops, segments, borders."""
+"""The cost model: seconds of composites, host ops, segments and borders of one function.
+
+In: rates or measurements (`rates.py`), and the work of each op. Out: seconds, each worked out
+once and kept: a search asks for the same figures thousands of times.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +42,17 @@ _OWN_KERNEL = frozenset({
 
 
 class CostModel:
-    """Figures of one function, each worked out once.
+    """Predicted or measured seconds in one function, each worked out once.
 
-    costs: rates that replace the vendors' own, and what was measured. work: operations and bytes.
+    Attributes:
+        whole_segments: whether some segment's figure was measured as a whole, so that it is not the
+            sum of its composites.
+
+    Args:
+        graph: snapshot of the function.
+        vendors: name → vendor.
+        costs: rates that replace the vendors' own, and what was measured.
+        work: operations and bytes of each op.
     """
 
     def __init__(
@@ -123,23 +135,35 @@ class CostModel:
 
     # -- seconds -----------------------------------------------------------------------------------
 
-    def processor(self, place: str) -> str:
-        """The queue a place runs on."""
-        return HOST_PROCESSOR if place == HOST else self._vendors[place].processor
+    def processor(self, backend: str) -> str:
+        """The processor whose queue a backend (a vendor or "host") runs on."""
+        return HOST_PROCESSOR if backend == HOST else self._vendors[backend].processor
 
-    def launch(self, place: str) -> float:
-        """Seconds of one call."""
-        return self._rates[place].launch
+    def launch(self, backend: str) -> float:
+        """Seconds of one call of a backend."""
+        return self._rates[backend].launch
 
     def composite(self, composite: MatchedComposite) -> float:
-        """Seconds of a composite inside a segment."""
+        """Seconds of a composite inside a segment, without launch and borders.
+
+        Raises:
+            VendorError: the vendor's `estimate` gives what is no time.
+        """
         found = self._composites.get(id(composite))
         if found is None:  # the composite is kept: its id stays its own
             found = self._composites[id(composite)] = (composite, self._composite(composite))
         return found[1]
 
     def share(self, composite: MatchedComposite, node: int) -> float:
-        """The part of a composite's seconds that is one op's: by work, 0..1."""
+        """The part of a composite's seconds that is due to one of its ops, by work.
+
+        Args:
+            composite: a composite.
+            node: one of its ops.
+
+        Returns:
+            A share, 0..1; those of all its ops add up to 1.
+        """
         found = self._shares.get(id(composite))
         if found is None:
             rates = self._rates[composite.vendor]
@@ -175,7 +199,13 @@ class CostModel:
         return self._roofline(self._rates[vendor], nodes)
 
     def host(self, node: int, fused: bool) -> float:
-        """Seconds of an op on the host; fused: what it reads first is made there too."""
+        """Seconds of an op on the host.
+
+        Args:
+            node: the op.
+            fused: whether the op that `fused_with` names is on the host too: then both are one
+                kernel.
+        """
         found = self._host.get(node)
         if found is None:
             found = self._host[node] = self._host_pair(node)
@@ -224,7 +254,15 @@ class CostModel:
         return -1
 
     def segment(self, vendor: str, nodes: Sequence[int]) -> float | None:
-        """Measured seconds of a whole segment, launch included; None: add up its composites."""
+        """Measured seconds of a whole segment, launch included, borders not.
+
+        Args:
+            vendor: its name.
+            nodes: the ops of the segment, topological.
+
+        Returns:
+            Seconds, or None when it was not measured: add up its composites.
+        """
         measured = self._costs.measured
         if measured is None:
             return None
@@ -233,7 +271,13 @@ class CostModel:
         return seconds
 
     def border(self, source: str, target: str, nbytes: int) -> float:
-        """Seconds for one tensor from place to place."""
+        """Seconds for one tensor from one backend to another.
+
+        Args:
+            source: a vendor or "host".
+            target: a vendor or "host".
+            nbytes: size of the tensor.
+        """
         key = (source, target, nbytes)
         found = self._borders.get(key)
         if found is None:
@@ -244,8 +288,8 @@ class CostModel:
             self._borders[key] = found
         return found
 
-    def _side(self, place: str, nbytes: int) -> float:
-        rates = self._rates[place]
+    def _side(self, backend: str, nbytes: int) -> float:
+        rates = self._rates[backend]
         return rates.border + nbytes / rates.border_bytes
 
     def _match(

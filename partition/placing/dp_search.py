@@ -101,7 +101,6 @@ class SearchResult:
         chosen: indices of candidates.
         evaluated: the choice, grouped, with its cost.
         bound: no choice costs less (penalties and seconds); None when that is not known.
-
     """
 
     chosen: tuple[int, ...]
@@ -132,7 +131,6 @@ def search(
         perturbation: search under changed costs; the result is evaluated under the true ones,
             and has no bound.
         most: states kept per step; fewer are quicker. None: as many as the number of ops allows.
-
     """
     made = make_steps(problem, perturbation or Perturbation())
     if made is None:  # too wide to walk through: local search starts from what order gives

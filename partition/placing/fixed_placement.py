@@ -1,4 +1,4 @@
-"""Places that are given: by a lock file, by a measurement, by hand.
+"""Fixed placements: which backend each op gets is given (by a lock file, a measurement, by hand).
 
 Candidates that lie wholly in ops given to their vendor (and to their pattern, where one is named)
 are taken as `order` would. Where that leaves an op over, because a match that came first took
@@ -21,9 +21,15 @@ _MISSED = 1e9
 
 
 def place_fixed(problem: Problem, places: Mapping[int | str, str]) -> Iterable[int]:
-    """The candidates that put every op where `places` says; see `strategy.fixed`.
+    """Choose the candidates that put every op on the backend that is given for it.
 
-    Raises OptionError for an op that cannot be where it should.
+    Args:
+        problem: one scope.
+        places: index of an op, or its name → "host", a vendor, or "vendor.pattern"; see
+            `strategy.fixed`.
+
+    Raises:
+        OptionError: an op cannot be where it should, with the reason.
     """
     wanted = _wanted(problem, places)
     legal = [
@@ -43,25 +49,25 @@ def place_fixed(problem: Problem, places: Mapping[int | str, str]) -> Iterable[i
 
 
 def _wanted(problem: Problem, places: Mapping[int | str, str]) -> dict[int, str]:
-    """Node → the place it is given, the host's left out."""
+    """Node → the backend it is given, the host's left out."""
     found: dict[int, str] = {}
     names = problem.graph.ops.names
     for node in problem.nodes:
-        place = places.get(problem.first + node, places.get(names[node], HOST))
-        vendor = place.partition(".")[0]
+        backend = places.get(problem.first + node, places.get(names[node], HOST))
+        vendor = backend.partition(".")[0]
         if vendor not in (HOST, *problem.vendors):
             raise OptionError(
-                f"placement of {problem.named(node)}: {place!r} is no place here; "
+                f"placement of {problem.named(node)}: {backend!r} is no place here; "
                 f"{choices(vendor, (HOST, *problem.vendors))}"
             )
         if vendor != HOST:
-            found[node] = place
+            found[node] = backend
     return found
 
 
-def _fits(problem: Problem, index: int, place: str | None) -> bool:
+def _fits(problem: Problem, index: int, backend: str | None) -> bool:
     composite = problem[index]
-    return place in (composite.vendor, f"{composite.vendor}.{composite.pattern}")
+    return backend in (composite.vendor, f"{composite.vendor}.{composite.pattern}")
 
 
 def _missed(problem: Problem, chosen: Iterable[int], wanted: Mapping[int, str]) -> list[int]:
@@ -70,9 +76,9 @@ def _missed(problem: Problem, chosen: Iterable[int], wanted: Mapping[int, str]) 
 
 
 def _why(problem: Problem, node: int, wanted: Mapping[int, str]) -> str:
-    place = wanted[node]
-    vendor, _, pattern = place.partition(".")
-    head = f"placement puts {problem.named(node)} on {place}, which cannot take it there: "
+    backend = wanted[node]
+    vendor, _, pattern = backend.partition(".")
+    head = f"placement puts {problem.named(node)} on {backend}, which cannot take it there: "
     offers = [k for k in problem.candidates.covering[node] if problem[k].vendor == vendor]
     if not offers:
         return head + problem.refusal(node, vendor)

@@ -1,4 +1,7 @@
-"""How long tasks take on processors that work at the same time: a list schedule.
+"""The makespan: how long tasks take on processors that work at the same time.
+
+In: tasks with seconds, a processor, and the tasks they wait for. Out: seconds until the last one
+ends, by a list schedule::
 
     cpu  ██ a ██ c ████ d
     npu       ████ b ███         b waits for a, d waits for b and c
@@ -20,7 +23,13 @@ __all__ = ["TimedTask", "elapsed", "makespan"]
 
 @dataclass(slots=True)
 class TimedTask:
-    """seconds on processor; `after`: indices of the tasks it waits for."""
+    """A segment or a host op, as the schedule sees it.
+
+    Attributes:
+        seconds: how long it takes.
+        processor: where it runs.
+        after: indices of the tasks it waits for.
+    """
 
     seconds: float
     processor: str
@@ -35,7 +44,7 @@ def elapsed(tasks: Sequence[TimedTask]) -> float:
 
 
 def makespan(tasks: Sequence[TimedTask]) -> float:
-    """Seconds until the last task ends."""
+    """Seconds until the last task ends, by a list schedule with the longest path first."""
     count = len(tasks)
     succs: list[list[int]] = [[] for _ in range(count)]
     waiting = [len(task.after) for task in tasks]

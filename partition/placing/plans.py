@@ -35,7 +35,6 @@ class Alternative:
         strategy: places exactly so, for `partition_module(placement=…)`.
         predicted: seconds.
         segments: how many.
-
     """
 
     name: str
@@ -73,7 +72,6 @@ def alternatives(
 
     Raises:
         OptionError: the policy's demands cannot be met.
-
     """
     entries = compile_vendors(vendors)
     request = make_request(

@@ -1,4 +1,7 @@
-"""What the user wants of a placement: rules for single ops, limits for the whole.
+"""What a user demands of a placement: rules for single ops, limits for the whole.
+
+A `Policy` is a value: made in Python, or read from YAML (`byoc.placement.policy_file`).
+`constraints.py` applies it to the ops of a function.
 
     Policy(rules=(Rule("exclude", "acme", op="nn.softmax"),     every softmax off acme …
                   Rule("force", "acme", module="decoder")))     … but all of the decoder on it
@@ -32,16 +35,27 @@ Globs = str | tuple[str, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One wish: `action` is "prefer", "exclude" or "force", `place` a vendor's name or "host".
+    """One constraint on single ops: which backend must, should or must not take them.
 
-    An op matches when it fits everything that is given (nothing given: every op):
-    op: glob over the Relax name without prefix ("nn.conv*"). name: glob over the name in the
-    model file. module: path of a module of the source model; "encoder.layer.0" is everything
-    below it, "." and "/" are the same, a part may be a glob ("encoder.layer.*.attention").
-    dtype: glob over the data type of its first result. Each takes several, as a tuple: one must
-    fit. where: file and line the rule is from, for messages.
+    An op matches when it fits everything that is given (nothing given: every op). Each glob may be
+    several, as a tuple: one must fit.
 
-    Raises OptionError for an unknown action and for values that are no text.
+    Example:
+        >>> Rule("exclude", "acme", op="nn.softmax")
+        >>> Rule("prefer", "npu", module="encoder.layer.*.attention", dtype="int8")
+
+    Attributes:
+        action: "prefer", "exclude" or "force".
+        place: a backend: a vendor's name, or "host".
+        op: glob over the Relax name without prefix ("nn.conv*").
+        name: glob over the name in the model file.
+        module: path of a module of the source model; "encoder.layer.0" is everything below it, "."
+            and "/" are the same, a part may be a glob ("encoder.layer.*.attention").
+        dtype: glob over the data type of its first result.
+        where: file and line the rule is from, for messages.
+
+    Raises:
+        OptionError: an unknown action, or a value that is no text.
     """
 
     action: str
@@ -75,7 +89,7 @@ class Rule:
 
     @property
     def at(self) -> str:
-        """Where the rule is from, as the head of a message."""
+        """Where the rule is from, as the head of a message: "p.yaml:3: ", or nothing."""
         return f"{self.where}: " if self.where else ""
 
     def __str__(self) -> str:
@@ -91,8 +105,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the rules say of one op. forced: the place it must be on, or None. marks: place →
-    "prefer" or "exclude", when it is not forced. by: place → the rule that said so.
+    """What the rules say of one op.
+
+    Attributes:
+        forced: the backend it must be on, or None.
+        marks: backend → "prefer" or "exclude", when it is not forced.
+        by: backend → the rule that said so.
     """
 
     forced: str | None = None
@@ -106,7 +124,7 @@ class Decision:
         return self.marks.get(place)
 
     def rule(self, place: str) -> Rule | None:
-        """The rule behind `verdict`."""
+        """The rule behind `verdict`, or None."""
         return self.by.get(self.forced if self.forced is not None else place)
 
 
@@ -115,13 +133,22 @@ _FREE = Decision()
 
 @dataclass(frozen=True)
 class Policy:
-    """Rules, and limits of the whole.
+    """What a user demands of a placement: rules for single ops, and limits of the whole.
 
-    min_segment_flops, min_segment_ops: segments with less stay on the host. max_segments: at most
-    so many in the module. require_full_offload: an op on the host is an error. weight_budget:
-    processor ("cpu", as the vendors name theirs) → bytes of weights its segments may hold.
+    Example:
+        >>> Policy(rules=(Rule("exclude", "acme", op="nn.softmax"),), max_segments=4)
 
-    Raises OptionError for a value that is not legal.
+    Attributes:
+        rules: read from top to bottom; the last one that matches an op wins.
+        min_segment_flops: segments with less work stay on the host.
+        min_segment_ops: segments with fewer ops stay on the host.
+        max_segments: at most so many in the module.
+        require_full_offload: an op on the host is an error.
+        weight_budget: processor ("cpu", as the vendors name theirs) → bytes of weights that its
+            segments may hold.
+
+    Raises:
+        OptionError: a value is not legal.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -154,7 +181,14 @@ class Policy:
         object.__setattr__(self, "weight_budget", dict(self.weight_budget))
 
     def check_places(self, vendors: Iterable[str]) -> None:
-        """Raise OptionError when a rule names a vendor that is not among these."""
+        """Check that the rules name backends of this run only.
+
+        Args:
+            vendors: names of the vendors of this run.
+
+        Raises:
+            OptionError: a rule names another one.
+        """
         legal = {*vendors, HOST}
         for rule in self.rules:
             if rule.place not in legal:
@@ -164,12 +198,28 @@ class Policy:
                 )
 
     def decide(self, op: str, names: Sequence[str], dtype: str) -> Decision:
-        """What the rules say of an op of that kind, with these source names and result type."""
+        """Apply the rules to one op.
+
+        Args:
+            op: Relax name without prefix.
+            names: its names in the source model; one must fit.
+            dtype: data type of its first result.
+        """
         found = [rule for rule, fits in self._matchers if fits(op, names, dtype)]
         return _fold(found) if found else _FREE
 
     def verdict(self, op: str, names: Sequence[str], dtype: str, vendor: str) -> str | None:
-        """`decide` for one place: "force", "prefer", "exclude" or None."""
+        """Apply the rules to one op and one backend.
+
+        Args:
+            op: Relax name without prefix.
+            names: its names in the source model.
+            dtype: data type of its first result.
+            vendor: a vendor's name, or "host".
+
+        Returns:
+            "force", "prefer", "exclude", or None.
+        """
         return self.decide(op, names, dtype).verdict(vendor)
 
     @cached_property
@@ -257,9 +307,14 @@ def _part(glob: str) -> str:
 
 
 def unused_rules(policy: Policy, ops: Iterable[OpRecord]) -> tuple[str, ...]:
-    """One warning for every rule that matches no op of the model.
+    """Warn of every rule that matches no op of the model.
 
-    Raises OptionError for a rule that forces: what it asks for cannot be met.
+    Args:
+        policy: whose rules are looked at.
+        ops: the records of all ops.
+
+    Raises:
+        OptionError: such a rule forces: what it asks for cannot be met.
     """
     kinds = {(op.op, op.name, op.type.lstrip("(").partition("[")[0]) for op in ops}
     idle = [
@@ -282,7 +337,7 @@ def _bare(rule: Rule) -> str:
 
 
 def _hint(rule: Rule, kinds: set[str]) -> str:
-    """The kinds of op there are, when that is what did not fit."""
+    """What to say of a rule that matches nothing: the kinds of op there are, or how to list ops."""
     op = _globs(rule.op)
     if op is None or any(op(kind) for kind in kinds):
         return "; `byoc partition MODEL --ops` lists the ops with their names"

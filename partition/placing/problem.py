@@ -1,11 +1,15 @@
 """What a strategy decides on: the ops of one scope, the candidates, and what each choice costs.
 
+In: a snapshot, candidates, a cost model, limits, constraints. A strategy reads the problem and
+answers with candidates; the search and the reports evaluate choices here, so that all of them
+optimise and show the same objective.
+
 The objective of a choice is the predicted time of what grouping makes of it::
 
-    sum over segments  launch + composites + borders       all places on one processor: the sum
+    sum over segments  launch + composites + borders       all backends on one processor: the sum
     sum over host ops  kernels                             several processors: the makespan
 
-A border is paid per value, from the place that makes it to each segment that reads it, and once
+A border is paid per value, from the backend that makes it to each segment that reads it, and once
 to the host however many ops read it there. Inputs and results of the model are on the host,
 weights are wherever they are needed.
 """
@@ -16,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from warnings import warn
 
 from byoc.partition.grouping.form import form_segments
 from byoc.partition.grouping.group import SegmentDraft
@@ -33,8 +38,13 @@ __all__ = ["EvaluatedChoice", "PlanLimits", "Problem"]
 
 @dataclass(frozen=True)
 class PlanLimits:
-    """What a plan must keep. min_ops, min_flops: of a segment (see `prune_scope`). segments: at
-    most so many. weights: processor → bytes of weights that fit there.
+    """What every plan of a scope must keep.
+
+    Attributes:
+        min_ops: of a segment (see `prune_scope`).
+        min_flops: of a segment.
+        segments: at most so many; None: no limit.
+        weights: processor → bytes of weights that fit there.
     """
 
     min_ops: int = 1
@@ -45,11 +55,14 @@ class PlanLimits:
 
 @dataclass(frozen=True)
 class EvaluatedChoice:
-    """A choice, grouped and priced.
+    """A choice of candidates, grouped, with its cost.
 
-    chosen: indices of the candidates that stayed. segments: (vendor, nodes). seconds: predicted.
-    penalty: what broken penalties add to the objective. excess: how far it is over the limits, 0
-    when it keeps them.
+    Attributes:
+        chosen: indices of the candidates that stayed after pruning.
+        segments: what grouping made of them.
+        seconds: predicted time of the scope.
+        penalty: what broken constraints add to the objective.
+        excess: how far it is over the limits; 0 when it keeps them.
     """
 
     chosen: tuple[int, ...]
@@ -65,15 +78,21 @@ class EvaluatedChoice:
 
 
 class Problem:
-    """One scope to place.
+    """One scope to place: what a strategy decides on.
 
-    graph: the function's snapshot. nodes: of this scope, topological. candidates: of the whole
-    function; `legal` are those of this scope that the policy allows. cost_model: seconds.
-    penalties:
-    (node, place) → what it adds to the objective to put the node there, beyond its time.
-    preferred: candidates that come before all others where order decides. exempt: nodes whose
-    segment may be below the minimums. first: index in the report of the function's first op.
-    stable: see `settle`.
+    Attributes:
+        graph: the function's snapshot.
+        nodes: the ops of this scope, in topological order.
+        candidates: of the whole function.
+        legal: indices of the candidates of this scope that the policy allows.
+        cost_model: seconds of composites, host ops, launches and borders.
+        work: operations and bytes of each op.
+        limits: what the plan must keep.
+        penalties: (op, backend) → what it adds to the objective to put the op there.
+        preferred: candidates that come before all others where order decides.
+        exempt: ops whose segment may be below the minimums.
+        stable: form segments until nothing more falls (see `settle`).
+        first: index in the report of the function's first op.
     """
 
     def __init__(
@@ -112,17 +131,23 @@ class Problem:
         self.legal = tuple(sorted(k for k in found if allowed is None or k in allowed))
 
     @property
+    def prices(self) -> CostModel:
+        """The cost model, by its name before 0.2; deprecated."""
+        warn("Problem.prices is now called Problem.cost_model", DeprecationWarning, stacklevel=2)
+        return self.cost_model
+
+    @property
     def vendors(self) -> tuple[str, ...]:
-        """Names, in the order they were given."""
+        """Names of the vendors, in the order they were given."""
         return tuple(self.candidates.vendors)
 
     def __getitem__(self, index: int) -> MatchedComposite:
-        """A candidate."""
+        """The candidate of an index."""
         return self.candidates.found[index]
 
     @cached_property
     def parallel(self) -> bool:
-        """Whether places run on different processors."""
+        """Whether backends run on different processors."""
         return len({self.cost_model.processor(p) for p in (HOST, *self.vendors)}) > 1
 
     @property
@@ -133,7 +158,7 @@ class Problem:
     # -- candidates --------------------------------------------------------------------------------
 
     def greedy(self) -> list[int]:
-        """First come, first served, preferred ones before all others: indices of candidates."""
+        """The choice of "order": first come, first served, preferred candidates first."""
         legal = frozenset(self.legal)
         chosen: list[int] = []
         if self.preferred:
@@ -144,7 +169,12 @@ class Problem:
     def restricted(
         self, legal: Collection[int], penalties: Mapping[tuple[int, str], float]
     ) -> Problem:
-        """The same scope with fewer candidates, other penalties and no limits."""
+        """The same scope with fewer candidates, other penalties and no limits.
+
+        Args:
+            legal: indices of the candidates that stay.
+            penalties: (op, backend) → seconds.
+        """
         return Problem(
             self.graph,
             self.nodes,
@@ -156,11 +186,16 @@ class Problem:
         )
 
     def named(self, node: int) -> str:
-        """An op, for messages: index, kind and name."""
+        """An op in messages: "op 3, nn.relu (lv1)"."""
         return f"op {self.first + node}, {self.graph.named(node)}"
 
     def refusal(self, node: int, vendor: str) -> str:
-        """Why a vendor does not take an op that no candidate of it covers."""
+        """Say why a vendor does not take an op that no candidate of it covers.
+
+        Args:
+            node: the op.
+            vendor: the vendor's name.
+        """
         for refusal in self._explain(node) if self._explain else ():
             if refusal.vendor == vendor:
                 return str(refusal)
@@ -172,25 +207,38 @@ class Problem:
         """Seconds of a candidate inside a segment."""
         return self.cost_model.composite(self.candidates.found[index])
 
-    def penalty(self, place: str, nodes: Iterable[int]) -> float:
-        """What penalties add when these nodes are there."""
+    def penalty(self, backend: str, nodes: Iterable[int]) -> float:
+        """What broken constraints add when some ops are on a backend.
+
+        Args:
+            backend: a vendor or "host".
+            nodes: the ops.
+        """
         if not self.penalties:
             return 0.0
-        return sum([self.penalties.get((node, place), 0.0) for node in nodes])
+        return sum([self.penalties.get((node, backend), 0.0) for node in nodes])
 
     # -- evaluation --------------------------------------------------------------------------------
 
     def evaluate(self, chosen: Iterable[int]) -> EvaluatedChoice:
-        """Group and price a choice: candidates no two of which share an op."""
+        """Group a choice and work out its cost; no two of its candidates may share an op."""
         kept, segments = self.settle(chosen, Matches(len(self.graph)))
         return self._evaluated(kept, segments)
 
     def settle(
         self, chosen: Iterable[int], matches: Matches
     ) -> tuple[list[int], Sequence[SegmentDraft]]:
-        """Take a choice in `matches`, group it, send what is too small to the host: what stays
-        of it, and the segments. A costed plan is grouped again until nothing more falls, so that
-        the same places, given as they are, make the same segments.
+        """Take a choice, and form its segments.
+
+        The segments of a plan that weighs costs are formed until nothing more falls, so that the
+        same backends, given as they are, make the same segments.
+
+        Args:
+            chosen: indices of candidates, no two of which share an op.
+            matches: changed: the candidates are taken; those of pruned segments are sent back.
+
+        Returns:
+            (the candidates that stay, the segments).
         """
         found, limits = self.candidates.found, self.limits
         kept = list(chosen)

@@ -1,9 +1,12 @@
-"""What a place costs: predicted from rates, or looked up where somebody has measured it.
+"""What a backend costs: predicted from rates, or looked up where somebody has measured it.
+
+Here is what users give (``costs=``): rates per backend, and an object that answers with measured
+seconds. `cost_model.py` turns it into the seconds of one function by these rules:
 
     composite on a vendor   estimate(match), else max(flops / rate, bytes / rate)
     op on the host          launch + max(flops / rate, bytes / rate)
     segment                 launch + its composites
-    border                  leaving one place + entering the other: border + bytes / border_bytes
+    border                  leaving one backend + entering the other: border + bytes / border_bytes
 
 All figures are seconds. A composite moves the bytes that enter and leave it; what stays inside
 is free: that is why long patterns gain. On the host every op is a kernel, except that TVM fuses
@@ -36,45 +39,81 @@ HOST_RATES = Rates(
 class Measured(Protocol):
     """Measured seconds; every answer may be None: not known, go by the rates.
 
-    `match` describes the ops as vendors see them (`Match.nodes`, `type`, `constant`): enough for
-    a key that does not depend on names. On the host `match.pattern` is "".
+    `match` describes the ops as vendors see them (`Match.nodes`, `type`, `constant`): enough for a
+    key that does not depend on names. On the host `match.pattern` is "". A `place` is a backend: a
+    vendor's name, or "host".
     """
 
     def piece(self, place: str, match: Match) -> float | None:
-        """Seconds of one composite inside a segment of `place`, or of one host op; without
-        launch and borders. Infinity when the place failed to build it.
+        """Seconds of one composite inside a segment, or of one host op.
+
+        Args:
+            place: the backend.
+            match: its ops.
+
+        Returns:
+            Seconds without launch and borders; infinity when the backend failed to build it.
         """
         ...
 
     def segment(self, place: str, match: Match) -> float | None:
-        """Seconds of a whole segment, launch included, borders not."""
+        """Seconds of a whole segment, launch included, borders not.
+
+        Args:
+            place: the vendor.
+            match: the ops of the segment.
+        """
         ...
 
     def border(self, source: str, target: str, nbytes: int) -> float | None:
-        """Seconds for one tensor from place to place."""
+        """Seconds for one tensor from one backend to another.
+
+        Args:
+            source: a vendor or "host".
+            target: a vendor or "host".
+            nbytes: size of the tensor.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Where the figures come from.
+    """Where the cost model's figures come from (``partition_module(costs=…)``).
 
-    rates: place ("host" or a vendor) → rates that replace its own. measured: what is known better.
+    Example:
+        >>> Costs(rates={"dnnl": Rates(flops=256e9), "host": Rates(flops=12e9)})
+
+    Attributes:
+        rates: backend ("host" or a vendor) → rates that replace its own.
+        measured: answers that are better than rates, or None.
     """
 
     rates: Mapping[str, Rates] = field(default_factory=dict)
     measured: Measured | None = None
 
     def check(self, vendors: Mapping[str, Vendor]) -> None:
-        """Raises OptionError when `rates` names a place that does not take part."""
+        """Check that `rates` names backends of this run only.
+
+        Args:
+            vendors: name → vendor.
+
+        Raises:
+            OptionError: a name is unknown.
+        """
         legal = [HOST, *vendors]
-        for place in self.rates:
-            if place not in legal:
+        for backend in self.rates:
+            if backend not in legal:
                 raise OptionError(
-                    f"costs.rates names {place!r}, which is no place here; {choices(place, legal)}"
+                    f"costs.rates names {backend!r}, which is no place here; "
+                    f"{choices(backend, legal)}"
                 )
 
-    def of(self, place: str, vendor: Vendor | None) -> Rates:
-        """The rates of a place; `vendor` is None for the host."""
+    def of(self, backend: str, vendor: Vendor | None) -> Rates:
+        """The rates of a backend.
+
+        Args:
+            backend: a vendor's name, or "host".
+            vendor: the vendor; None for the host.
+        """
         own = HOST_RATES if vendor is None else vendor.rates
-        return self.rates.get(place, own)
+        return self.rates.get(backend, own)

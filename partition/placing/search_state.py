@@ -91,7 +91,6 @@ def state_after(
         unfinished: candidates begun and not finished, as seen from this step.
         segments: those open so far, and the one just opened or joined.
         values: what is known of the live, fresh and made values, in the positions of `step.keep`.
-
     """
     kept: list[LiveValue] = []
     number: dict[int, int] = {}  # open segment → its number in the new state

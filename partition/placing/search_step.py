@@ -37,7 +37,6 @@ class Perturbation:
         border: factor on borders.
         launch: seconds more per segment.
         weight: processor → seconds more per byte of weights.
-
     """
 
     scale: Mapping[str, float] = field(default_factory=dict)
@@ -88,7 +87,6 @@ class Kept(NamedTuple):
         position: in the list of live, fresh and made values.
         future: mask of the backends whose segments may still read it.
         waiting: when no op to come reads it: the unfinished candidates that do; else None.
-
     """
 
     position: int
@@ -105,7 +103,6 @@ class Offer(NamedTuple):
         seconds: of the candidate, perturbations and penalties included, without borders.
         single: whether it covers this op alone.
         reads: what comes from outside of it.
-
     """
 
     number: int
@@ -128,7 +125,6 @@ class SearchStep(NamedTuple):
         covers: all candidates of several ops that cover this op.
         outs: the values it makes.
         keep: the values that are alive afterwards, in their new order.
-
     """
 
     fresh: int

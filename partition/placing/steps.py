@@ -45,7 +45,15 @@ class SearchSteps(NamedTuple):
 
 
 def make_steps(problem: Problem, perturbation: Perturbation) -> SearchSteps | None:
-    """Make the steps of a scope; None when too many values are alive at once to search."""
+    """Make the steps of a scope.
+
+    Args:
+        problem: the scope.
+        perturbation: of the costs.
+
+    Returns:
+        The steps; None when so many values are alive at once that a search would take minutes.
+    """
     return _Builder(problem, perturbation).build()
 
 

@@ -21,12 +21,19 @@ __all__ = ["MODEL", "ORDER", "Strategy", "fixed", "resolve_strategy", "strategie
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to place ops.
+    """A way to choose who gets an op that several could take.
 
-    name: shown in reports. place: (Problem) → indices of the candidates to take, no two of which
-    share an op; what no candidate covers is the host's. costed: it weighs costs, so segments need
-    no minimum unless one is asked for. places: what it was given, when it was (see `fixed`): keys
-    are checked against the model.
+    Example:
+        >>> first = Strategy("first", lambda problem: problem.legal[:1])
+        >>> partition_module(mod, vendors, placement=first)
+
+    Attributes:
+        name: shown in reports.
+        place: (Problem) → indices of the candidates to take, no two of which share an op; what no
+            candidate covers is the host's. Called once per scope.
+        costed: it weighs costs, so segments need no minimum unless one is asked for.
+        places: what it was given, for a fixed placement (see `fixed`): its keys are checked against
+            the model.
     """
 
     name: str
@@ -50,12 +57,16 @@ MODEL = Strategy("model", _model)
 
 
 def strategies() -> tuple[str, ...]:
-    """The names that `placement` understands."""
+    """The names that ``placement=`` understands."""
     return (ORDER.name, MODEL.name)
 
 
 def resolve_strategy(placement: str | Strategy) -> Strategy:
-    """The strategy of a name. Raises OptionError for an unknown one."""
+    """Find a strategy by its name; a strategy is returned as it is.
+
+    Raises:
+        OptionError: the name is unknown.
+    """
     if isinstance(placement, Strategy):
         return placement
     for known in (ORDER, MODEL):
@@ -67,12 +78,16 @@ def resolve_strategy(placement: str | Strategy) -> Strategy:
 
 
 def fixed(places: Mapping[int | str, str], name: str = "fixed") -> Strategy:
-    """A strategy that puts every op where `places` says.
+    """Make a strategy that puts every op on the backend that is given for it.
 
-    places: index of an op in the report, or its name (then every op of that name) → "host", a
-    vendor, or "vendor.pattern"; ops that are not named are the host's. Partitioning raises
-    OptionError for an op that the vendor cannot take there, with its reason, and for a key that
-    names no op.
+    Args:
+        places: index of an op in the report, or its name (then every op of that name) → "host", a
+            vendor, or "vendor.pattern"; ops that are not named are the host's.
+        name: shown in reports.
+
+    Returns:
+        A strategy. Partitioning with it raises OptionError for an op that the vendor cannot take
+        there, with its reason, and for a key that names no op.
     """
     given = dict(places)
     return Strategy(name, lambda problem: place_fixed(problem, given), places=given)

@@ -1,4 +1,8 @@
-"""A grouped plan as tasks: segments and host ops, with launch, borders and dependencies."""
+"""A grouped plan as tasks: segments and host ops, with launch, borders and dependencies.
+
+In: the segments of one scope and the composites inside. Out: tasks with seconds and a processor,
+which `makespan.elapsed` adds up or schedules.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +25,17 @@ def make_tasks(
     segments: Sequence[SegmentDraft],
     composites: Iterable[MatchedComposite],
 ) -> list[TimedTask]:
-    """The tasks of one scope: its segments, then its host ops. A border belongs to the segment it
-    enters, or leaves for the host.
+    """Make the tasks of one scope: its segments, then its host ops.
+
+    A border belongs to the segment it enters, or leaves for the host.
+
+    Args:
+        graph: snapshot of the function.
+        nodes: the ops of the scope, in topological order.
+        cost_model: seconds.
+        segments: of the scope.
+        composites: those inside the segments; each is added to its segment's seconds, unless the
+            segment was measured as a whole.
     """
     unit = {node: k for k, (_, inside) in enumerate(segments) for node in inside}
     count = len(segments)

@@ -21,7 +21,6 @@ class RawArg:
 
     Attributes:
         expr: the TVM expression; decoded only when attributes are asked for.
-
     """
 
     __slots__ = ("expr",)
@@ -53,7 +52,6 @@ class OpInfo:
         arguments: names of its arguments, in order.
         host: no vendor can take it: it calls a function, or has a side effect.
         pure: it has no side effect.
-
     """
 
     name: str
@@ -72,7 +70,6 @@ class Binding:
         node: the op it computes; -1 when the variable is only another name.
         reads: handles of the variables it reads.
         ref: what the variable stands for.
-
     """
 
     relax: Any
@@ -92,7 +89,6 @@ class BindingScope:
         bindings: in order.
         nodes: the ops among them, in order, which is topological.
         escaping: handles of variables that are read outside the block.
-
     """
 
     block: Any

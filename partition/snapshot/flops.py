@@ -59,8 +59,13 @@ Types = Sequence[TensorType | None]
 
 @dataclass(frozen=True, slots=True)
 class OpWork:
-    """Work of one op. flops, bytes: None when a dimension is symbolic. least: operations when
-    every symbolic dimension is 1. text: the type of the result, for reports.
+    """The work of one op.
+
+    Attributes:
+        flops: floating-point operations; None when a dimension is symbolic.
+        bytes: bytes read and written; None when a dimension is symbolic.
+        least: operations when every symbolic dimension is 1.
+        text: the type of the result, for reports.
     """
 
     flops: int | None
@@ -70,7 +75,7 @@ class OpWork:
 
 
 class Work:
-    """Work of the nodes of one graph. Ops of equal types are counted once."""
+    """The work of every op of a graph, by node. Ops of equal kind and types are counted once."""
 
     def __init__(self, graph: OpGraph) -> None:
         self._graph = graph
@@ -79,6 +84,7 @@ class Work:
         self._nodes: list[OpWork] = [self._cost(node) for node in range(len(graph))]
 
     def __getitem__(self, node: int) -> OpWork:
+        """The work of an op."""
         return self._nodes[node]
 
     def size(self, value: int) -> int | None:
@@ -110,7 +116,14 @@ class Work:
 
 
 def op_work(op: str, attrs: Mapping[str, Attr], reads: Types, writes: Types) -> OpWork:
-    """The cost of one op on values of these types."""
+    """Count the work of one op.
+
+    Args:
+        op: Relax name without prefix.
+        attrs: its attributes; kernel layouts and pool sizes matter.
+        reads: types of what it reads; None for what is no tensor.
+        writes: types of what it writes.
+    """
     least = _count(op, attrs, reads, writes)
     texts = ["?" if kind is None else str(kind) for kind in writes]
     known = bool(writes) and all(k is not None and k.is_static for k in (*reads, *writes))
@@ -123,7 +136,7 @@ def op_work(op: str, attrs: Mapping[str, Attr], reads: Types, writes: Types) -> 
 
 
 def type_bytes(kind: TensorType) -> int | None:
-    """Bytes of a tensor; None when a dimension is symbolic."""
+    """Bytes of a tensor of this type; None when a dimension is symbolic."""
     size = kind.size
     if size is None:
         return None

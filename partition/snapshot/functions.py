@@ -26,7 +26,6 @@ def functions_of(mod: tvm.IRModule) -> list[tuple[Any, Any]]:
 
     Returns:
         (GlobalVar, relax.Function) of each.
-
     """
     found = [
         (symbol, func)

@@ -45,7 +45,6 @@ class ValueTable:
         constants: value → its GenericConst, for constants only.
         fields: value of tuple type → the values of its fields.
         field_of: field of a tuple → (value of the tuple, index of the field).
-
     """
 
     producer: list[int] = field(default_factory=list)
@@ -84,7 +83,6 @@ class OpTable:
         names: in the model it came from.
         result: the value of its variable, of tuple type for ops with several outputs.
         scope: index into `OpGraph.scopes`.
-
     """
 
     kind: list[str] = field(default_factory=list)
@@ -123,7 +121,6 @@ class OpGraph:
         result: what the function returns.
         inlined: (name of a composite function, its nodes), where composites were asked for.
         params: handle of a parameter → its value.
-
     """
 
     func: Any

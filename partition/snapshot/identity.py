@@ -37,8 +37,11 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """structure: hash of the module, 16 hexadecimal digits. marks: one per op, in the order of
-    `PartitionReport.ops`.
+    """What a model is when names and weights are left out.
+
+    Attributes:
+        structure: hash of the module, 16 hexadecimal digits.
+        marks: one per op, in the order of `PartitionReport.ops`; `MARK_DIGITS` digits each.
     """
 
     structure: str

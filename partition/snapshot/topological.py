@@ -24,7 +24,6 @@ def topological_order(preds: Mapping[int, Collection[int]]) -> list[int]:
     Returns:
         The items in order. Items on a cycle, or behind one, are left out: a result shorter than
         `preds` means that there is a cycle.
-
     """
     succs: dict[int, list[int]] = {at: [] for at in preds}
     waiting = {at: len(needed) for at, needed in preds.items()}

@@ -68,7 +68,6 @@ def take_snapshot(
         decoder: shared by the functions of one module.
         inline_composites: put the bodies of composite functions, which stock passes bind inside
             of a function, in place of their calls, and list them in `OpGraph.inlined`.
-
     """
     walk = _Walk(func, decoder, inline_composites)
     for param in func.params:

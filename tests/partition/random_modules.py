@@ -49,9 +49,8 @@ def build(recipe):
         for step in steps:
             name, args = step[0], [values[k % len(values)] for k in step[1:] if type(k) is int]
             if name == "constant":
-                found = bb.emit(
-                    relax_op(step[1])(values[step[2] % len(values)], constants[step[3]])
-                )
+                first = values[step[2] % len(values)]
+                found = bb.emit(relax_op(step[1])(first, constants[step[3]]))
             elif name == "split":
                 pair = bb.emit(relax.op.split(args[0], 2, axis=1))
                 halves = [bb.emit(pair[0]), bb.emit(pair[1])]
