@@ -351,19 +351,22 @@ def load(
     """
     key = None if require_signature is None else Path(require_signature)
     whole = load_program(Path(path), _find_runtime, require_signature=key)
-    plans = tuple((sizes, _adapted(plan, heal, isolate)) for sizes, plan in whole.shapes)
-    return Executable(loaded_runner(replace(_adapted(whole, heal, isolate), shapes=plans)))
+    return Executable(loaded_runner(_adapted(whole, heal, isolate)))
 
 
 def _adapted(program: Program, heal: bool | Healing | None, isolate: IsolateSpec) -> Program:
-    """The program with what a user wants otherwise than the file says."""
+    """The program, and its plans, with what a user wants otherwise than the file says."""
+    changes: dict[str, Any] = {}
     if heal is False:
-        program = replace(program, twins={})
+        changes["twins"] = {}
     elif isinstance(heal, Healing):
-        program = replace(program, healing=heal)
+        changes["healing"] = heal
     if isolate is not None:
-        program = replace(program, isolation=resolve_isolation(isolate, program.vendors))
-    return program
+        changes["isolation"] = resolve_isolation(isolate, program.vendors)
+    if not changes:
+        return program  # the very value: equal files that are loaded are mapped once
+    plans = tuple((sizes, _adapted(plan, heal, isolate)) for sizes, plan in program.shapes)
+    return replace(program, **changes, shapes=plans)
 
 
 def _find_runtime(vendor: str) -> NativeRuntime | PythonRuntime:

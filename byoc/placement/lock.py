@@ -55,7 +55,8 @@ def lock_placement(
     Raises:
         LockError: the file cannot be written.
     """
-    write_lock(make_lock(mod, report, vendors), path)
+    lock = make_lock(mod, report, vendors)
+    write_lock(lock, path)
 
 
 def make_lock(mod: tvm.IRModule, report: PartitionReport, vendors: Iterable[Vendor]) -> Lock:
