@@ -79,7 +79,6 @@ class Inputs:
         self._outputs = [_Port(p, "output") for p in outputs]
         self.input_names = tuple(p.name for p in inputs)
         self.output_names = tuple(p.name for p in outputs)
-        self.output_dtypes = tuple(p.dtype for p in self._outputs)
         self._handles = tuple(i for i, p in enumerate(self._outputs) if p.value)
 
     def ordered(self, inputs: Mapping[str, Any]) -> list[Any]:

@@ -3,7 +3,7 @@
 In: a `Program`. Out: answers to calls, one after the other (`run`) or several in flight (`submit`,
 `map`). It puts the parts of this folder together::
 
-    ports (check) ──▶ executor (C++) ──▶ segments (binding) and host kernels (host_library)
+    ports (check) ──▶ executors ──▶ segments (binding) and host kernels (host_library)
     request_queue: permits and futures of what is in flight
 """
 
@@ -17,21 +17,15 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping, 
 from dataclasses import replace
 from typing import Any
 
-from byoc.errors import ArtifactError, InputError
+from byoc.errors import InputError
 from byoc.report.profile import Profile
 from byoc.runtime.binding import Binder
+from byoc.runtime.executors import make_executor
 from byoc.runtime.fallback import Fault, FaultLog
 from byoc.runtime.host_library import share_host
 from byoc.runtime.memory import Memory, account
-from byoc.runtime.native import (
-    as_tensor,
-    from_tensor,
-    function,
-    num_threads,
-    numpy_dtype,
-    with_address,
-)
-from byoc.runtime.plan import Plan, encode_plan
+from byoc.runtime.native import from_tensor, num_threads, numpy_dtype
+from byoc.runtime.plan import Plan
 from byoc.runtime.ports import Inputs
 from byoc.runtime.program import Program
 from byoc.runtime.request_queue import Done, Future, RequestQueue
@@ -81,33 +75,14 @@ class Session:
         self._queue_lock = threading.Lock()
         self.max_in_flight = _default_in_flight(program) if max_in_flight is None else max_in_flight
         self._ports = Inputs(program.inputs, program.outputs)
-        self._nothing_given: list[Array | None] = [None] * len(program.outputs)
         num_threads()  # a bad environment variable is reported here
-        body = program.body
-        self._host = share_host(program.host, vm=not isinstance(body, Plan))
+        self._host = share_host(program.host, vm=not program.is_static)
         host = self._host.module
         self._faults = FaultLog() if log is None else log
         self._binder = Binder(program, host, self._faults, late)
         segments = self._binder.all()
-        constants = [as_tensor(array) for array in program.constants]
-        owners = {a.segment: a.vendor for a in program.artifacts}
-        if isinstance(body, Plan):
-            _check_ports(program, body)
-            self._allocators = [
-                function("Allocator")(port.type.shape, port.type.dtype) for port in program.outputs
-            ]
-            executor = function("Executor")(encode_plan(body), host, segments, owners, constants)
-        else:
-            if host is None:
-                raise ArtifactError(
-                    f"model {program.name!r} runs on the VM but has no host library"
-                )
-            self._constants = constants
-            names = [name for name in owners if name in segments]
-            executor = function("VmExecutor")(host, segments, names, owners, body.entry)
-        here = isinstance(body, Plan) and self._binder.all_native
-        self._execute = executor["run_anywhere" if here else "run"]
-        self._open = executor["open"]
+        anywhere = program.is_static and self._binder.all_native
+        self._executor = make_executor(program, host, segments, anywhere=anywhere)
 
     @property
     def log(self) -> FaultLog:
@@ -394,7 +369,7 @@ class Session:
         with self._queue_lock:
             queue = self._queue
             if queue is None or queue.pid != os.getpid():
-                queue = self._queue = RequestQueue(self._open, self.max_in_flight)
+                queue = self._queue = RequestQueue(self._executor.open, self.max_in_flight)
                 weakref.finalize(self, queue.close).atexit = False
             return queue
 
@@ -407,15 +382,8 @@ class Session:
         keep: Callable[[Any], None] | None = None,
         then: Then | None = None,
     ) -> Future:
-        dtypes, names = self._ports.output_dtypes, self._ports.output_names
-        static, name = self.program.is_static, self.program.name
-        written: list[Any] = []
         try:
-            if static:
-                written = [allocate() for allocate in self._allocators]
-                args = (*map(with_address, arrays), *written)
-            else:
-                args = (*map(_aligned_tensor, arrays), *self._constants)
+            prepared = self._executor.prepare(arrays)
         except BaseException:
             queue.release()
             raise
@@ -423,19 +391,14 @@ class Session:
         def finish(done: Done) -> Any:
             if keep is not None:
                 keep(from_tensor(done.trace, numpy_dtype("int64")))
-            if static:
-                results = [from_tensor(w, d) for w, d in zip(written, dtypes, strict=True)]
-            else:
-                results = _results(done.results, dtypes, name)
-            results = self._ports.results(results)
+            results = self._ports.results(prepared.results(done))
             if then is not None:
                 results = then(results)
             if named:
-                return dict(zip(names, results, strict=True))
+                return dict(zip(self._ports.output_names, results, strict=True))
             return results[0] if len(results) == 1 else tuple(results)
 
-        kept = (arrays, written, args)
-        return queue.start(args, kept, finish, deadline, traced=keep is not None)
+        return queue.start(prepared.args, prepared.kept, finish, deadline, traced=keep is not None)
 
     def _run(self, values: Sequence[Any], outputs: Mapping[str, Array] | None) -> list[Array]:
         arrays = self._ports.check(values)
@@ -454,30 +417,7 @@ class Session:
         Returns:
             The outputs in order.
         """
-        if self.program.is_static:
-            return self._ports.results(self._run_plan(arrays, given))
-        return self._ports.results(self._run_vm(arrays, given))
-
-    def _run_plan(self, arrays: list[Array], given: list[Array | None] | None) -> list[Array]:
-        given = given or self._nothing_given
-        written = [
-            allocate() if array is None else with_address(array)
-            for allocate, array in zip(self._allocators, given, strict=True)
-        ]
-        self._execute(*map(with_address, arrays), *written)
-        return [
-            from_tensor(output, dtype) if array is None else array
-            for output, array, dtype in zip(written, given, self._ports.output_dtypes, strict=True)
-        ]
-
-    def _run_vm(self, arrays: list[Array], given: list[Array | None] | None) -> list[Array]:
-        tensors = self._execute(*map(_aligned_tensor, arrays), *self._constants)
-        results = _results(tensors, self._ports.output_dtypes, self.program.name)
-        for i, array in enumerate(given or ()):
-            if array is not None:
-                array[...] = results[i]
-                results[i] = array
-        return results
+        return self._ports.results(self._executor.run(arrays, given))
 
     def __repr__(self) -> str:
         return f"<byoc.runtime.Session of {self.program.name!r}>"
@@ -487,40 +427,3 @@ def _default_in_flight(program: Program) -> int:
     body = program.body
     processors = {t.processor for t in body.tasks} if isinstance(body, Plan) else {"cpu"}
     return max(2, 2 * len(processors))
-
-
-def _check_ports(program: Program, plan: Plan) -> None:
-    """The plan's ports are those the program declares."""
-    for kind, ports, declared in (
-        ("input", plan.inputs, program.inputs),
-        ("output", plan.outputs, program.outputs),
-    ):
-        if [p.name for p in ports] != [d.name for d in declared]:
-            raise ArtifactError(
-                f"{kind}s of the plan ({', '.join(p.name for p in ports)}) and of the model "
-                f"({', '.join(d.name for d in declared)}) differ"
-            )
-        for port, wanted in zip(ports, declared, strict=True):
-            tensor = plan.tensors[port.tensor] if 0 <= port.tensor < len(plan.tensors) else None
-            if tensor is None or (tensor.shape, tensor.dtype) != (
-                wanted.type.shape,
-                wanted.type.dtype,
-            ):
-                raise ArtifactError(
-                    f"{kind} {port.name!r} is {wanted.type} in the model, "
-                    f"but not in the plan: {tensor}"
-                )
-
-
-def _aligned_tensor(array: Array) -> Any:
-    """An input for the VM, whose kernels assume 64-byte alignment and do not check."""
-    tensor = as_tensor(array)
-    return tensor if array.__array_interface__["data"][0] % 64 == 0 else function("copy")(tensor)
-
-
-def _results(tensors: Sequence[Any], dtypes: Sequence[Any], name: str) -> list[Array]:
-    if len(tensors) != len(dtypes):
-        raise ArtifactError(
-            f"model {name!r}: the VM returned {len(tensors)} tensors, expected {len(dtypes)}"
-        )
-    return [from_tensor(t, dtype) for t, dtype in zip(tensors, dtypes, strict=True)]

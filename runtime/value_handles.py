@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -100,3 +101,22 @@ def take_values(handles: Sequence[Array]) -> list[Any]:
         for handle in handles:
             _results.pop(int(handle), None)
     return values
+
+
+_OLD_NAMES = {
+    "MAX_UNCLAIMED": "MAX_UNTAKEN",
+    "claim": "take_values",
+    "give": "put_value",
+    "hold": "handle_of",
+    "look_up": "value_of",
+}
+"""Names that vendors outside of byoc may still use; remove them with 1.0."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return what an old name stands for, with a DeprecationWarning."""
+    new = _OLD_NAMES.get(name)
+    if new is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{__name__}.{name} is called {new} now", DeprecationWarning, stacklevel=2)
+    return globals()[new]

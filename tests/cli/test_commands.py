@@ -1,5 +1,7 @@
 """Every command doing its work on small models, on the host and with a vendor."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -118,6 +120,16 @@ def test_bench_a_compiled_model(cli, folder, tmp_path):
     both = cli("bench", out, "--model", folder / "mlp.onnx", "--against", "onnxruntime",
                "--runs", 2, "--json")  # fmt: skip
     assert list(both.json()["ratios"]) == ["onnxruntime"]
+
+
+def test_bench_and_profile_read_other_formats(cli):
+    pytest.importorskip("tflite")
+    model = Path(__file__).parents[1] / "frontends" / "tflite" / "models" / "ds_cnn_int8.tflite"
+    measured = cli("bench", model, "--runs", 1, "--json")
+    assert measured.status == 0, measured.err
+    assert [t["engine"] for t in measured.json()["timings"]] == ["byoc"]
+    shown = cli("profile", model, "--requests", 1, "--warmup", 0)
+    assert shown.status == 0, shown.err
 
 
 def test_bench_against_something_unknown_or_missing(cli, folder, monkeypatch):

@@ -25,6 +25,12 @@ def test_help_lists_every_command(cli):
     assert all(command in out for command in COMMANDS)
 
 
+@pytest.mark.parametrize("command", ["partition", "compile", "bench", "profile"])
+def test_help_names_every_format_that_is_read(cli, command):
+    out = " ".join(cli(command, "--help").out.split())
+    assert all(name in out for name in ("ONNX", "TFLite", ".pt2", "Relay"))
+
+
 def test_python_m_byoc_is_the_command_line():
     words = [sys.executable, "-m", "byoc", "vendors", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)

@@ -140,3 +140,11 @@ def test_unclaimed_results_are_bounded(monkeypatch):
     assert handles.take_values(places[2:]) == [2, 3, 4]
     with pytest.raises(ExecutionError, match="not in this process"):
         handles.value_of(places[0])
+
+
+def test_old_names_of_handles_are_kept_with_a_warning():
+    for old, new in (("hold", "handle_of"), ("give", "put_value"), ("claim", "take_values")):
+        with pytest.warns(DeprecationWarning, match=f"{old} is called {new} now"):
+            assert getattr(handles, old) is getattr(handles, new)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        handles.nothing  # noqa: B018
