@@ -21,15 +21,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from byoc.dims import Dim
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["Artifact", "Attr", "Composite", "Dim", "Node", "Segment", "TensorType"]
 
 SEGMENT_VERSION = 1
-
-Dim = int | str
-"""A dimension: an int, or an expression over named variables such as ``"n"`` or ``"n * 12"``."""
 
 Attr = Any
 """An attribute: None, bool, int, float, str, or a tuple of these (shapes may hold `Dim`)."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from byoc.runtime.ports import size_of
+from byoc.dims import size_of
 from byoc.runtime.program import PortType
 from byoc.segment import Array
 

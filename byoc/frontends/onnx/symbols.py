@@ -8,7 +8,6 @@ nothing, or "?"        → a fresh variable named after the input, "ids_d1"
 
 from __future__ import annotations
 
-import ast
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,18 +16,21 @@ from typing import Any
 import onnx
 from tvm import relax, tirx
 
+from byoc.dims import UNKNOWN, DimensionError, Expr, Operation, evaluate, names, parse
 from byoc.errors import ModelError
 
 __all__ = ["Symbols"]
 
 _MAX_BYTES = 1 << 46  # 64 TiB: no machine has it; a larger input is a damaged file
 
-_OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.floordiv,  # dimensions are whole numbers
-    ast.FloorDiv: operator.floordiv,
+_OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "max": tirx.max,
+    "min": tirx.min,
 }
 
 
@@ -68,22 +70,22 @@ class Symbols:
         if kind == "dim_value" and dim.dim_value >= 0:
             return int(dim.dim_value)
         text = dim.dim_param.strip() if kind == "dim_param" else ""
-        if text in ("", "?", "-1", "None"):
+        if text in ("", UNKNOWN, "-1", "None"):
             return self._variable(fresh)
         try:
-            return self._expression(ast.parse(text, mode="eval").body)
-        except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
-            return self._variable(text)  # a name of its own kind, such as "unk__12:0"
+            if names(text):
+                return self._expression(parse(text))
+            if (size := evaluate(text, {})) >= 0:
+                return size
+        except (DimensionError, RuntimeError):
+            pass  # no expression, or one that divides by zero (TVM raises RuntimeError)
+        return self._variable(text)  # a name of its own kind, such as "unk__12:0"
 
-    def _expression(self, node: ast.expr) -> Any:
-        if isinstance(node, ast.Name):
-            return self._variable(node.id)
-        if isinstance(node, ast.Constant) and type(node.value) is int:
-            return node.value
-        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-            left, right = self._expression(node.left), self._expression(node.right)
-            return _OPERATORS[type(node.op)](left, right)
-        raise ValueError(node)
+    def _expression(self, expr: Expr) -> Any:
+        if isinstance(expr, Operation):
+            left, right = self._expression(expr.left), self._expression(expr.right)
+            return _OPERATORS[expr.sign](left, right)
+        return self._variable(expr) if isinstance(expr, str) else expr
 
     def _variable(self, name: str) -> Any:
         if name not in self.table:
