@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from byoc.quantize.ranges import METHODS, Method, Observer, QuantParams, choose_
 from byoc.quantize.runner import batches, engine_name, make_runner
 from byoc.quantize.units import SAME_SCALE, Unit, find_units
 from byoc.segment import Array
+from byoc.support.files import atomic_write
 
 __all__ = ["LayerReport", "QuantizedModel", "quantize_model"]
 
@@ -59,14 +59,11 @@ class QuantizedModel:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ONNX file, whole or not at all. Raises ArtifactError."""
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
         try:
-            partial.write_bytes(self.model.SerializeToString())
-            partial.replace(target)
+            with atomic_write(path) as file:
+                file.write(self.model.SerializeToString())
         except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise ArtifactError(f"{target}: cannot be written: {error.strerror}") from error
+            raise ArtifactError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def quantize_model(

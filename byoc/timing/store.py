@@ -25,6 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from byoc.support.files import atomic_write
+
 __all__ = ["SCHEMA", "Entry", "Store", "Timed", "cache_folder"]
 
 SCHEMA = 1
@@ -333,9 +335,8 @@ class Store:
         path = self.folder / f"pending-{os.getpid()}-{time.time_ns()}.jsonl"
         lines = [json.dumps({**asdict(e), "schema": SCHEMA}) for e in self._unsaved.values()]
         try:
-            part = path.with_suffix(".part")
-            part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            part.replace(path)
+            with atomic_write(path) as file:
+                file.write(("\n".join(lines) + "\n").encode())
         except OSError as error:
             self._note(f"{len(lines)} measurements could not be kept: {error}")
             return

@@ -9,12 +9,12 @@ saturated or uniform: on such a model a wrong answer would look right.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 
+from byoc.support.files import atomic_write
 from byoc.testing.zoo.branch import build_branch
 from byoc.testing.zoo.inputs import check_nontrivial, random_inputs
 from byoc.testing.zoo.light import LIGHT, build_light
@@ -81,13 +81,7 @@ def model_path(
     if path.exists() and path.stat().st_mtime >= _newest_source():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(build(name, seed, **options).SerializeToString())
-        os.chmod(aside, 0o644)  # noqa: PTH101 (mkstemp gives a str and mode 0600)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    content = build(name, seed, **options).SerializeToString()
+    with atomic_write(path) as file:
+        file.write(content)
     return path
