@@ -1,7 +1,7 @@
 """Latency of several engines side by side, on one machine, at one time.
 
-Engines keep their thread pools spinning for a while after a call, and a machine's clock drifts.
-So they take turns in blocks; the first calls of a block pay for waking up and do not count::
+In: engines that have a model open, and inputs. Out: the times of each, their ratios, and remarks
+on what disturbed them. Engines take turns in blocks (`byoc.timing.interleaved`)::
 
     byoc   x x · · · · · · · ·                       x x · · · …      x warm-up   · counts
     ort                          x x · · · · · · · ·            …     (a pause between blocks)
@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from byoc.bench.engines import Engine
 from byoc.segment import Array
+from byoc.timing.interleaved import interleaved, timed_block
 
 __all__ = ["BenchResult", "Timing", "busy_share", "measure"]
 
@@ -129,23 +131,15 @@ def measure(
             f"ratios uncertain"
         )
     samples: list[list[float]] = [[] for _ in engines]
-    slowest = 0.0
-    for engine in engines:  # warm up, and see how long a call takes
-        engine.run(inputs)
-        start = time.perf_counter()
-        engine.run(inputs)
-        slowest = max(slowest, time.perf_counter() - start)
+    calls = [partial(engine.run, inputs) for engine in engines]
+    slowest = max([timed_block(call)[0] for call in calls])  # the first call sets things up
     wanted = runs or _runs_for(slowest)
-    block = min(_BLOCK, wanted)
-    while len(samples[-1]) < wanted:
-        for engine, times in zip(engines, samples, strict=True):
-            time.sleep(_PAUSE)
-            for call in range(_WARM + block):
-                start = time.perf_counter_ns()
-                engine.run(inputs)
-                elapsed = time.perf_counter_ns() - start
-                if call >= _WARM:
-                    times.append(elapsed / 1e6)
+    turns = [min(_BLOCK, wanted)] * len(calls)
+    for found in interleaved(calls, turns, warm=_WARM, pause=_PAUSE):
+        for k, times in found.items():
+            samples[k].extend(1e3 * seconds for seconds in times)
+        if len(samples[-1]) >= wanted:
+            break
     timings = tuple(
         Timing(e.name, e.version, tuple(times[:wanted]))
         for e, times in zip(engines, samples, strict=True)

@@ -1,11 +1,9 @@
 """Seconds of one call, steadily: repeated inside one run, in turns, medians.
 
+In: what to time (a plan of the runtime, or any call). Out: median, spread and number of samples.
 A call of some microseconds is lost in the noise of a Python call. So a *probe* runs its call k
-times in one go, k such that a run takes about a millisecond. Probes take turns in blocks, so
-that a machine that slows down slows all of them::
-
-    probe a   w · · ·             w · · ·          w: warm-up, does not count
-    probe b           w · · ·             w · · ·  ·: one sample = one run / k
+times in one go, k such that a run takes about a millisecond; one sample is one run, divided by k.
+Probes take turns in blocks (`byoc.timing.interleaved`).
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ import numpy as np
 from byoc.runtime.native import function, with_address
 from byoc.runtime.plan import Plan, Task, encode_plan
 from byoc.segment import Array
+from byoc.timing.interleaved import interleaved, timed_block
 from byoc.timing.store import Timed
 
 __all__ = ["Probe", "plan_probe", "spread", "time_probes"]
@@ -41,18 +40,10 @@ class Probe:
     def start(self) -> None:
         """Run once, see how long it takes, and choose the number of repeats."""
         self.call = self.make(1)
-        self.call()
-        self.call()
-        seconds = self.once()
+        (seconds,) = timed_block(self.call, warm=2)
         self.repeats = max(1, min(_MOST_REPEATS, int(_RUN / max(seconds, 1e-7))))
         if self.repeats > 1:
             self.call = self.make(self.repeats)
-
-    def once(self) -> float:
-        """Seconds of one repeat."""
-        begin = time.perf_counter()
-        self.call()
-        return (time.perf_counter() - begin) / self.repeats
 
 
 def spread(samples: Sequence[float]) -> float:
@@ -65,13 +56,13 @@ def time_probes(probes: Sequence[Probe], *, seconds: float) -> list[Timed]:
     """Time probes side by side, for about `seconds` in all, three blocks each at least."""
     samples: list[list[float]] = [[] for _ in probes]
     end = time.perf_counter() + seconds
-    for block in range(_MOST_BLOCKS):
-        if block >= _LEAST_BLOCKS and time.perf_counter() > end:
+    warm = 1 if len(probes) > 1 else 0  # warm again: the others have run since
+    rounds = interleaved([probe.call for probe in probes], [_BLOCK] * len(probes), warm=warm)
+    for number, found in enumerate(rounds, 1):
+        for k, times in found.items():
+            samples[k].extend(seconds / probes[k].repeats for seconds in times)
+        if number == _MOST_BLOCKS or (number >= _LEAST_BLOCKS and time.perf_counter() > end):
             break
-        for probe, times in zip(probes, samples, strict=True):
-            if len(probes) > 1:
-                probe.call()  # warm again: the others have run since
-            times.extend([probe.once() for _ in range(_BLOCK)])
     return [Timed(median(times), spread(times), len(times)) for times in samples]
 
 
