@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "artifact/sha256.h"
+#include "core/buffer.h"
 #include "core/errors.h"
 
 namespace byoc {
@@ -26,7 +27,6 @@ namespace {
 constexpr uint64_t kChunk = 4 << 20;
 constexpr uint64_t kMaxManifest = 256 << 20;
 constexpr uint64_t kPage = 1 << 14;
-constexpr uint64_t kLine = 64;
 constexpr size_t kLocalHeader = 30;
 constexpr uint16_t kVersion = 45;  // ZIP64
 constexpr uint16_t kDate = 1 << 5 | 1;
@@ -82,7 +82,7 @@ Layout Lay(const std::vector<const Member*>& members, size_t comment_size) {
   Layout layout;
   uint64_t position = 0;
   for (const Member* m : members) {
-    const uint64_t alignment = m->name == "weights.bin" ? kPage : kLine;
+    const uint64_t alignment = m->name == "weights.bin" ? kPage : kAlignment;
     const uint64_t bare = kLocalHeader + m->name.size() + 20 + 4;
     const uint64_t padding = (alignment - (position + bare) % alignment) % alignment;
     Bytes header;

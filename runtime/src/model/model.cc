@@ -12,6 +12,7 @@
 #include "artifact/machine.h"
 #include "artifact/sha256.h"
 #include "artifact/signature.h"
+#include "core/buffer.h"
 #include "core/errors.h"
 #include "core/json_view.h"
 #include "core/mapping.h"
@@ -38,10 +39,9 @@ DLDataType ParseDtype(const std::string& name) {
 
 /*! \brief The array of an entry as a view of the mapped weights. */
 ffi::Tensor ViewArray(const ffi::Tensor& weights, uint64_t size, const ManifestArray& entry) {
-  constexpr int64_t kAlignment = 64;
   const DLDataType dtype = ParseDtype(entry.dtype);
   const uint64_t bytes = NumBytes(entry.shape.data(), entry.shape.size(), dtype);
-  if (entry.offset % kAlignment != 0) {
+  if (entry.offset % static_cast<int64_t>(kAlignment) != 0) {
     ThrowArtifactError("array table: an offset of " + std::to_string(entry.offset) +
                        " is not legal");
   }
