@@ -17,23 +17,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from byoc.dims import Dim
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-__all__ = ["Artifact", "Attr", "Composite", "Dim", "Node", "Segment", "TensorType"]
+__all__ = ["Array", "Artifact", "Attr", "Composite", "Dim", "Node", "Segment", "TensorType"]
 
 SEGMENT_VERSION = 1
 
 Attr = Any
 """An attribute: None, bool, int, float, str, or a tuple of these (shapes may hold `Dim`)."""
 
-Array: TypeAlias = "npt.NDArray[Any]"
+Array: TypeAlias = npt.NDArray[Any]
+"""Any numpy array; said once, for every signature that takes or gives one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import tvm_ffi
 
 from byoc.errors import ArtifactError, ExecutionError, VendorError
 from byoc.segment import Array
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = [
     "as_tensor",
@@ -27,7 +28,6 @@ __all__ = [
     "from_tensors",
     "function",
     "num_threads",
-    "numpy_dtype",
     "set_num_threads",
     "with_address",
 ]
@@ -105,25 +105,6 @@ def set_num_threads(count: int) -> None:
 def call_on(processor: str, work: Callable[..., Any], *args: Any) -> Any:
     """``work(*args)`` on the thread of a processor: OpenMP libraries must all be used there."""
     return function("call_on")(processor, work, *args)
-
-
-@cache
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The numpy dtype of a name as `TensorType` spells it, types of ml_dtypes included.
-
-    Raises ArtifactError for a name neither knows.
-    """
-    try:
-        return np.dtype(name)
-    except TypeError:
-        pass
-    try:
-        import ml_dtypes
-
-        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-        return dtype
-    except (ImportError, AttributeError, TypeError):
-        raise ArtifactError(f"dtype {name!r} is known neither to numpy nor to ml_dtypes") from None
 
 
 class _Owner:

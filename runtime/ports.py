@@ -10,9 +10,10 @@ import numpy as np
 from byoc.dims import Dim, is_name, names, size_of
 from byoc.errors import InputError, choices
 from byoc.runtime import value_handles as boxes
-from byoc.runtime.native import function, numpy_dtype
+from byoc.runtime.native import function
 from byoc.runtime.program import PortType
 from byoc.segment import Array
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["Inputs"]
 

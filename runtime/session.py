@@ -21,7 +21,6 @@ from byoc.runtime.native import (
     from_tensor,
     function,
     num_threads,
-    numpy_dtype,
     with_address,
 )
 from byoc.runtime.plan import Plan, encode_plan
@@ -30,6 +29,8 @@ from byoc.runtime.program import Program
 from byoc.runtime.request_queue import Desk, Done, Future
 from byoc.runtime.trace import make_profile
 from byoc.segment import Array, Artifact
+from byoc.support.dtypes import numpy_dtype
+from byoc.support.memory import is_aligned
 
 __all__ = ["Session"]
 
@@ -425,7 +426,7 @@ def _check_ports(program: Program, plan: Plan) -> None:
 def _aligned_tensor(array: Array) -> Any:
     """An input for the VM, whose kernels assume 64-byte alignment and do not check."""
     tensor = as_tensor(array)
-    return tensor if array.__array_interface__["data"][0] % 64 == 0 else function("copy")(tensor)
+    return tensor if is_aligned(array) else function("copy")(tensor)
 
 
 def _results(tensors: Sequence[Any], dtypes: Sequence[Any], name: str) -> list[Array]:

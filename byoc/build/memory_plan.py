@@ -23,20 +23,18 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from byoc.errors import CompileError, ModelError
 from byoc.ir.arrays import as_numpy
 from byoc.runtime.plan import Place, Plan, PlanTensor, Port, Task
 from byoc.runtime.program import PortType
 from byoc.segment import Array, TensorType
+from byoc.support.dtypes import numpy_dtype
+from byoc.support.memory import round_up
 
 if TYPE_CHECKING:
     from tvm import relax
 
 __all__ = ["Planned", "make_plan", "port_types"]
-
-ALIGNMENT = 64  # bytes; TVM's kernels assume it and do not check
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +70,7 @@ _Value = _Window | tuple["_Value", ...]
 
 
 def _nbytes(shape: Sequence[int], dtype: str) -> int:
-    import ml_dtypes  # noqa: F401  registers bfloat16 and float8 with numpy
-
-    return prod(shape) * np.dtype(dtype).itemsize
-
-
-def _round_up(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return prod(shape) * numpy_dtype(dtype).itemsize
 
 
 class _Arena:
@@ -259,8 +251,8 @@ def _assign_in_line(storages: list[_Storage]) -> int:
     for index, storage in enumerate(storages):  # in the order of their writers
         while ends and ends[0][0] < storage.writer:
             dead = storages[heapq.heappop(ends)[1]]
-            arena.give(dead.offset, _round_up(dead.nbytes))
-        storage.offset = arena.take(_round_up(storage.nbytes))
+            arena.give(dead.offset, round_up(dead.nbytes))
+        storage.offset = arena.take(round_up(storage.nbytes))
         heapq.heappush(ends, (max(storage.writer, *storage.readers, -1), index))
     return arena.size
 
@@ -278,17 +270,17 @@ def _assign_by_order(storages: list[_Storage], deps: list[list[int]]) -> int:
     for index, storage in enumerate(storages):
         mine = ancestors[storage.writer]
         taken = sorted(
-            (other.offset, other.offset + _round_up(other.nbytes))
+            (other.offset, other.offset + round_up(other.nbytes))
             for other, bits in zip(storages[:index], touched, strict=True)
             if bits & ~mine
         )
         offset = 0
         for begin, end in taken:
-            if begin - offset >= _round_up(storage.nbytes):
+            if begin - offset >= round_up(storage.nbytes):
                 break
             offset = max(offset, end)
         storage.offset = offset
-        size = max(size, offset + _round_up(storage.nbytes))
+        size = max(size, offset + round_up(storage.nbytes))
         touched.append(sum(1 << task for task in {storage.writer, *storage.readers}))
     return size
 

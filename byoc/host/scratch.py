@@ -18,9 +18,10 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call
 
+from byoc.support.memory import ALIGNMENT, round_up
+
 __all__ = ["Noting", "scratch_bytes"]
 
-_LINE = 64
 _KEPT_BLOCKS, _KEPT_BYTES = 16, 64 << 20
 """As runtime/src/core/workspace.cc has them."""
 
@@ -66,7 +67,7 @@ def scratch_bytes(calls: Iterable[str], asked: Mapping[str, tuple[int, ...]]) ->
     for name in calls:
         taken = []
         for size in asked.get(name, ()):
-            wanted = max(1, -(-size // _LINE)) * _LINE
+            wanted = max(ALIGNMENT, round_up(size))
             fitting = [has for has in kept if wanted <= has <= 2 * wanted + 1]
             if fitting:
                 kept.remove(min(fitting))

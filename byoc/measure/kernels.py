@@ -14,12 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from byoc.measure.segment_timing import aligned, draw
+from byoc.measure.segment_timing import draw
 from byoc.runtime.host_library import load_host
 from byoc.runtime.native import as_tensor
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.runtime.program import Program
 from byoc.segment import Array, TensorType
+from byoc.support.dtypes import numpy_dtype
+from byoc.support.memory import aligned_zeros
 from byoc.timing.probes import Probe, plan_probe, time_probes
 
 __all__ = ["HostOp", "time_kernels"]
@@ -103,7 +105,7 @@ def _probe(plan: Plan, task: Task, host: object, constants: Sequence[object]) ->
         if position >= count:
             tensor = replace(tensor, place="output", index=len(outputs), offset=0)
             outputs.append(len(tensors))
-            results.append(aligned(tensor.shape, tensor.dtype))
+            results.append(aligned_zeros(tensor.shape, numpy_dtype(tensor.dtype)))
         elif arg in number:
             continue
         elif tensor.place != "constant":

@@ -7,8 +7,8 @@ two queues    copy     copy                      the same, every second one on t
 
 from __future__ import annotations
 
-from byoc.measure.segment_timing import aligned
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
+from byoc.support.memory import aligned_zeros
 from byoc.timing.probes import plan_probe, time_probes
 from byoc.timing.store import Timed
 
@@ -22,7 +22,9 @@ def time_handoff(one: str, other: str) -> Timed:
     if one == other:
         return Timed(0.0)
     probes = [
-        plan_probe(_chain(pair), None, {}, {}, [], [aligned([16], "float32") for _ in range(2)])
+        plan_probe(
+            _chain(pair), None, {}, {}, [], [aligned_zeros((16,), "float32") for _ in range(2)]
+        )
         for pair in ((one, one), (one, other))
     ]
     for probe in probes:

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
 
-import numpy as np
-
 from byoc.bench.inputs import random_inputs
 from byoc.build.program import compile_segment, vendor_use
 from byoc.errors import ByocError
 from byoc.plugins.discovery import Requested
 from byoc.runtime import num_threads
-from byoc.runtime.native import numpy_dtype
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.runtime.vendor_runtimes import bind
 from byoc.segment import Array, Artifact, Segment, TensorType
+from byoc.support.dtypes import numpy_dtype
+from byoc.support.memory import aligned_empty, aligned_zeros
 from byoc.timing.keys import digest, machine_name, place_identity, segment_content
 from byoc.timing.probes import Probe, plan_probe, time_probes
 from byoc.timing.store import Store, Timed
 
-__all__ = ["REVISION", "Workshop", "aligned", "machine"]
+__all__ = ["REVISION", "Workshop", "machine"]
 
 REVISION = 1
 """Counts changes of byoc that make earlier timings wrong."""
@@ -35,19 +34,11 @@ def machine() -> str:
     return f"{machine_name()}, {num_threads()} threads"
 
 
-def aligned(shape: Sequence[int], dtype: str) -> Array:
-    """A fresh array whose memory begins where host kernels want it."""
-    kind = numpy_dtype(dtype)
-    count = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-    raw = np.zeros(count + 64, np.uint8)
-    start = -raw.__array_interface__["data"][0] % 64
-    return raw[start : start + count].view(kind).reshape(shape)
-
-
 def draw(kind: TensorType, seed: int) -> Array:
     """Random values of a type, aligned."""
-    array = aligned([int(d) for d in kind.shape], kind.dtype)
-    known = kind.dtype if np.dtype(numpy_dtype(kind.dtype)).kind in "fiub" else "float32"
+    dtype = numpy_dtype(kind.dtype)
+    array = aligned_empty(tuple([int(d) for d in kind.shape]), dtype)
+    known = kind.dtype if dtype.kind in "fiub" else "float32"
     array[...] = random_inputs({"x": TensorType(kind.shape, known)}, seed)["x"].astype(array.dtype)
     return array
 
@@ -227,7 +218,7 @@ def _lone_task(segment: Segment, processor: str) -> tuple[Plan, list[Array]]:
         arena_bytes=0,
     )
     arrays = [draw(t, k) for k, t in enumerate(reads)]
-    return plan, [*arrays, *(aligned(_shape(t), t.dtype) for t in writes)]
+    return plan, [*arrays, *(aligned_zeros(tuple(_shape(t)), numpy_dtype(t.dtype)) for t in writes)]
 
 
 def _shape(kind: TensorType) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from byoc.errors import ArtifactError
+from byoc.support.memory import ALIGNMENT
 
 __all__ = [
     "CHUNK",
@@ -48,7 +49,6 @@ _PIECE = 256 << 10
 
 _MAX_MANIFEST = 64 << 20  # terabytes of weights; JSON takes twenty times as much when it is read
 _PAGE = 1 << 14  # a multiple of the page size of every supported system
-_ALIGNMENT = 64
 _PAGE_ALIGNED = ("weights.bin",)
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
@@ -113,7 +113,7 @@ def _layout(
     position = 0
     for member in members:
         name = member.name.encode("ascii")
-        alignment = _PAGE if member.name in _PAGE_ALIGNED else _ALIGNMENT
+        alignment = _PAGE if member.name in _PAGE_ALIGNED else ALIGNMENT
         sizes = struct.pack("<HHQQ", 1, 16, member.size, member.size)
         bare = _LOCAL.size + len(name) + len(sizes) + 4
         padding = -(position + bare) % alignment

@@ -15,31 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tvm
 import tvm_ffi
 
-__all__ = ["ALIGNMENT", "aligned_empty", "drop_pages", "from_numpy", "is_aligned", "map_file"]
+from byoc.segment import Array
+from byoc.support.memory import aligned_empty, is_aligned
 
-ALIGNMENT = 64
-"""Bytes. Kernels compiled by TVM load aligned vectors without checking; numpy promises 16."""
-
-Array = npt.NDArray[Any]
+__all__ = ["drop_pages", "from_numpy", "is_readable", "map_file"]
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """An uninitialised, C-contiguous array whose data starts on a 64-byte boundary."""
-    dtype = np.dtype(dtype)
-    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + nbytes].view(dtype).reshape(shape)
-
-
-def is_aligned(array: Array) -> bool:
+def is_readable(array: Array) -> bool:
     """True for arrays that kernels of TVM can read in place."""
     whole = array.flags.c_contiguous and array.flags.writeable and array.size > 0
-    return bool(whole and array.ctypes.data % ALIGNMENT == 0)
+    return bool(whole and is_aligned(array))
 
 
 def from_numpy(array: Array) -> Any:
@@ -47,7 +35,7 @@ def from_numpy(array: Array) -> Any:
     array = np.asarray(array)
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:  # bool, bfloat16, float8
         return tvm.runtime.tensor(np.ascontiguousarray(array).reshape(array.shape))
-    if not is_aligned(array):
+    if not is_readable(array):
         copy = aligned_empty(array.shape, array.dtype)
         copy[...] = array
         array = copy

@@ -16,12 +16,13 @@ from math import prod
 import numpy as np
 
 from byoc.errors import ArtifactError
-from byoc.runtime.native import dense, function, numpy_dtype
+from byoc.runtime.native import dense, function
 from byoc.segment import Array
+from byoc.support.dtypes import numpy_dtype
+from byoc.support.memory import ALIGNMENT, round_up
 
 __all__ = ["ArrayEntry", "WeightsWriter", "map_member", "release", "view_array"]
 
-ALIGNMENT = 64
 _MAX_RANK = 64
 _PROBE = 256  # bytes compared before the whole arrays are
 
@@ -66,7 +67,7 @@ class WeightsWriter:
         for offset, block in same:
             if np.array_equal(block, data):
                 return offset
-        offset = -(-self.size // ALIGNMENT) * ALIGNMENT
+        offset = round_up(self.size)
         self.size = offset + data.nbytes
         self._blocks.append((offset, data))
         same.append((offset, data))

@@ -9,29 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from byoc.runtime.io.mapped_memory import (
-    ALIGNMENT,
-    aligned_empty,
-    drop_pages,
-    from_numpy,
-    is_aligned,
-)
+from byoc.runtime.io.mapped_memory import drop_pages, from_numpy
+from byoc.segment import Array
+from byoc.support.memory import aligned_empty
 
 __all__ = [
-    "ALIGNMENT",
-    "aligned_empty",
     "copy_tiles",
     "from_numpy",
-    "is_aligned",
     "to_numpy",
     "transposed",
 ]
 
 _TILE = 256
-
-Array = npt.NDArray[Any]
 
 
 def copy_tiles(out: Array, source: Array) -> None:

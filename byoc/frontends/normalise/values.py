@@ -12,12 +12,12 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy.typing as npt
 import tvm
 import tvm_ffi
 from tvm import relax
 
 from byoc.frontends.normalise.tensors import to_numpy
+from byoc.segment import Array
 
 if TYPE_CHECKING:
     from byoc.frontends.normalise.graph import Graph
@@ -37,7 +37,6 @@ __all__ = [
     "swap",
 ]
 
-Array = npt.NDArray[Any]
 Dims: TypeAlias = "tuple[Any, ...]"
 
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tvm import relax, tirx
 
 from byoc.errors import ModelError, choices
@@ -60,10 +59,10 @@ from byoc.frontends.relay.values import (
     structure,
 )
 from byoc.frontends.relay.writer import Writer
+from byoc.segment import Array
 
 __all__ = ["Built", "Force", "build"]
 
-Array = npt.NDArray[Any]
 Scope = MutableMapping[str, Any]
 
 _LEVELS = 120

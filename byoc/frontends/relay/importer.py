@@ -8,10 +8,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from byoc.errors import ModelError
 from byoc.frontends.relay.arrays import read_params
@@ -19,6 +18,7 @@ from byoc.frontends.relay.build import Built, build
 from byoc.frontends.relay.json_reader import parse_json
 from byoc.frontends.relay.parser import parse_text
 from byoc.frontends.relay.syntax import Module
+from byoc.segment import Array
 
 if TYPE_CHECKING:
     from byoc.partition.placing.policy import Rule
@@ -33,7 +33,7 @@ __all__ = [
     "read_relay",
 ]
 
-Params = Mapping[str, npt.NDArray[Any]] | str | os.PathLike[str]
+Params = Mapping[str, Array] | str | os.PathLike[str]
 """Values of parameters: name → array, or the path of a `.params` file of TVM."""
 
 MAX_FILE = 1 << 32
@@ -55,7 +55,7 @@ class RelayModel:
 
     module: Module
     name: str
-    params: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    params: Mapping[str, Array] = field(default_factory=dict)
     placement: bool = True
 
 
@@ -145,7 +145,7 @@ def _read(path: Path) -> str:
         raise ModelError(f"{path}: byte {error.start}: no UTF-8, so no Relay text") from None
 
 
-def _arrays(params: Params | None) -> Mapping[str, npt.NDArray[Any]]:
+def _arrays(params: Params | None) -> Mapping[str, Array]:
     if params is None:
         return {}
     if isinstance(params, (str, os.PathLike)):

@@ -15,16 +15,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.normalise.tensors import from_numpy, to_numpy
 from byoc.frontends.tflite.schema import File, Operator, Quantisation, Subgraph, Tensor
+from byoc.segment import Array
 
 __all__ = ["Call", "Converter", "InexpressibleError", "const", "is_quantised"]
 
-Array = npt.NDArray[Any]
 _QUANTISED = ("int8", "uint8", "int16", "int4", "int32", "int64")
 _STORED = ("int8", "uint8", "int16")
 """Dtypes of quantised activations."""

@@ -24,11 +24,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tvm import relax
 
 from byoc.frontends.tflite.call import Call, const
 from byoc.frontends.tflite.schema import Tensor
+from byoc.segment import Array
 
 __all__ = [
     "away_from_zero",
@@ -42,7 +42,6 @@ __all__ = [
     "stored",
 ]
 
-Array = npt.NDArray[Any]
 op = relax.op
 
 _KEPT, _WHOLE = 15, 31

@@ -14,6 +14,7 @@ from tvm.ir import GenericConst
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.normalise.tensors import from_numpy, to_numpy
 from byoc.frontends.torch.symbols import Symbols
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["Context", "dtype_name", "is_tensor"]
 
@@ -92,7 +93,7 @@ class Context:
         """A constant of a number or an array; ValueError for a fraction as a whole number."""
         if isinstance(value, float) and "int" in dtype and not value.is_integer():
             raise ValueError(f"{value} among numbers of the dtype {dtype}")
-        return relax.const(from_numpy(np.asarray(value, _numpy_dtype(dtype))))
+        return relax.const(from_numpy(np.asarray(value, numpy_dtype(dtype))))
 
     def cast(self, value: Any, dtype: str) -> Any:
         """A tensor, a number or a size as a tensor of this dtype."""
@@ -125,11 +126,3 @@ class Context:
 
 def _is_fake(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
-
-
-def _numpy_dtype(dtype: str) -> Any:
-    if dtype == "bfloat16" or dtype.startswith("float8"):
-        import ml_dtypes
-
-        return np.dtype(getattr(ml_dtypes, dtype))
-    return np.dtype(dtype)

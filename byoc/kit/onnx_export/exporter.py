@@ -18,6 +18,7 @@ from byoc.kit.onnx_export.context import Context, Unsupported
 from byoc.kit.onnx_export.foreign import boxed_types, embed, rename_value
 from byoc.kit.onnx_export.ops import EXPORTS
 from byoc.segment import Node, Segment, TensorType
+from byoc.support.dtypes import numpy_dtype
 
 if TYPE_CHECKING:
     import onnx
@@ -169,8 +170,6 @@ def _export(segment: Segment, context: Context, node: Node, inputs: list[str]) -
 def _port(name: str, ty: TensorType, boxed: onnx.TypeProto | None) -> onnx.ValueInfoProto:
     import onnx
     from onnx import helper
-
-    from byoc.kit.onnx_export.ops.elementwise import numpy_dtype
 
     if boxed is not None:
         return onnx.ValueInfoProto(name=name, type=boxed)

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from byoc.segment import Array
 
 __all__ = ["Builder", "Dim"]
 
 Dim = int | str
-Array = npt.NDArray[Any]
 
 
 class Builder:

@@ -20,13 +20,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-__all__ = ["LOGIT_STD", "calibrate"]
+from byoc.segment import Array
 
-Array = npt.NDArray[Any]
+__all__ = ["LOGIT_STD", "calibrate"]
 
 LOGIT_STD = 2.0
 """Spread of 1000 logits: the largest probability is then some percent to some tens of percent."""

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from byoc.testing.zoo.calibrate import Array, calibrate
+from byoc.segment import Array
+from byoc.testing.zoo.calibrate import calibrate
 from byoc.testing.zoo.inputs import calibration_inputs
 
 __all__ = ["LIGHT", "build_light"]

@@ -17,17 +17,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from byoc.segment import Array
 from byoc.testing.zoo.relay_file import Call, Graph, params_bytes
 from byoc.testing.zoo.relay_json import write_json
 from byoc.testing.zoo.relay_text import write_text
 
 __all__ = ["Twin"]
-
-Array = npt.NDArray[Any]
 
 
 class Twin:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from byoc.segment import Array
 
 __all__ = ["Call", "Graph", "params_bytes", "tensor_bytes"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy.typing as npt
-
+from byoc.segment import Array
 from byoc.testing.zoo.relay_file import Graph, tensor_bytes
 
 __all__ = ["Nodes", "write_json"]
-
-Array = npt.NDArray[Any]
 
 _PLAIN = {"groups", "axis", "epsilon", "a_min", "a_max", "dtype", "out_dtype"}
 _KINDS = {

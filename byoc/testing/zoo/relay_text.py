@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from byoc.segment import Array
 from byoc.testing.zoo.relay_file import Graph
 from byoc.testing.zoo.relay_json import Nodes
 
 __all__ = ["write_text"]
-
-Array = npt.NDArray[Any]
 
 
 def _type(shape: Sequence[int], dtype: str) -> str:

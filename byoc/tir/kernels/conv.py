@@ -23,8 +23,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tvm import te, tirx
+
+from byoc.segment import Array
 
 __all__ = [
     "ConvShape",
@@ -160,9 +161,7 @@ def _chunk(channels: int, positions: int) -> int:
     return max((d for d in range(1, min(channels, 64) + 1) if channels % d == 0), default=1)
 
 
-def pack_weight(
-    weight: npt.NDArray[Any], shape: ConvShape, tile: Tile, lanes: int
-) -> npt.NDArray[Any]:
+def pack_weight(weight: Array, shape: ConvShape, tile: Tile, lanes: int) -> Array:
     """[O, C/g, *k] → [g, blocks, C/g / chunk, *k, chunk, channels], zeros up to whole vectors."""
     groups, outputs, inputs = shape.groups, shape.group_outputs, shape.group_inputs
     blocks, width = -(-outputs // tile.channels), -(-tile.channels // lanes) * lanes
@@ -179,7 +178,7 @@ def pack_weight(
     return np.ascontiguousarray(split.transpose(order))
 
 
-def turn_weight(weight: npt.NDArray[Any], shape: ConvShape) -> npt.NDArray[Any]:
+def turn_weight(weight: Array, shape: ConvShape) -> Array:
     """Of a transposed convolution: [C, O / g, *k] → [O, C / g, *k], kernel reversed."""
     groups, inputs, outputs = shape.groups, shape.group_inputs, shape.group_outputs
     grouped = weight.reshape(groups, inputs, outputs, *shape.kernel).swapaxes(1, 2)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tvm import te, tirx
 
-from byoc.runtime.io.mapped_memory import aligned_empty
+from byoc.segment import Array
+from byoc.support.memory import aligned_empty
 
 __all__ = ["MatmulTile", "choose_tile", "matmul", "pack_columns"]
 
@@ -64,7 +64,7 @@ def choose_tile(
     return best
 
 
-def pack_columns(b: npt.NDArray[Any], columns: int) -> npt.NDArray[Any]:
+def pack_columns(b: Array, columns: int) -> Array:
     """[*batch, K, N] → [*batch, panels, K, columns], zero-padded to whole panels."""
     *batch, depth, width = b.shape
     whole, rest = divmod(width, columns)

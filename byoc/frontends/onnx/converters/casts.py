@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import onnx
 from tvm import relax
 from tvm.ir import GenericConst
@@ -21,6 +20,7 @@ from byoc.frontends.onnx.converters.tools import (
     scalar_like,
     stock_converter,
 )
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["CASTS"]
 
@@ -48,15 +48,9 @@ def _target(x: Inputs, attrs: Attributes) -> str:
 
 def _with_target(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:
     if x[1] is not None:
-        attrs = {"to": onnx.helper.np_dtype_to_tensor_dtype(_numpy(dtype_of(x[1])))}
+        attrs = {"to": onnx.helper.np_dtype_to_tensor_dtype(numpy_dtype(dtype_of(x[1])))}
         x = Inputs(x[:1])
     return _between_numbers(bb, x, attrs, opset, outputs)
-
-
-def _numpy(name: str) -> np.dtype[Any]:
-    import ml_dtypes  # noqa: F401  registers the small types
-
-    return np.dtype(name)
 
 
 def _between_numbers(bb: Any, x: Inputs, attrs: Attributes, opset: int, outputs: int) -> Any:

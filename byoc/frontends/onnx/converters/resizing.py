@@ -32,12 +32,11 @@ from byoc.frontends.onnx.converters.tools import (
     is_int,
     text_of,
 )
+from byoc.segment import Array
 
 __all__ = ["resize_by_axis"]
 
 op = relax.op
-Array = npt.NDArray[Any]
-
 _LARGE = 1 << 24
 """Elements of a matrix beyond which a node is not expressed so."""
 

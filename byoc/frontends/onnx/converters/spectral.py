@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from tvm import relax
 
@@ -35,12 +34,11 @@ from byoc.frontends.onnx.converters.tools import (
     is_int,
     number_of,
 )
+from byoc.segment import Array
 
 __all__ = ["SPECTRAL"]
 
 op = relax.op
-Array = npt.NDArray[Any]
-
 _SHORT = 4 << 20
 """Bytes of a matrix from which on two smaller ones are tried."""
 

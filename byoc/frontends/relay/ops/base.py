@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from tvm import relax, tirx
 from tvm.ir import GenericConst
 
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.normalise.tensors import from_numpy, to_numpy, transposed
+from byoc.segment import Array
 
 __all__ = [
     "MAX_ELEMENTS",
@@ -43,7 +43,6 @@ __all__ = [
     "unless",
 ]
 
-Array = npt.NDArray[Any]
 Converter: TypeAlias = Callable[..., Any]
 
 MAX_ELEMENTS = 1 << 44

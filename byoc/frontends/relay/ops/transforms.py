@@ -24,7 +24,8 @@ from byoc.frontends.relay.ops.base import (
     static_dims,
     transpose,
 )
-from byoc.frontends.relay.syntax import known_dtype, numpy_dtype
+from byoc.frontends.relay.syntax import known_dtype
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["TRANSFORMS"]
 

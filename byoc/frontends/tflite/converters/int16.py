@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from tvm import relax
 
 from byoc.frontends.tflite.call import Call, Converter, const
@@ -25,10 +24,10 @@ from byoc.frontends.tflite.wide import (
     shifted,
     stored,
 )
+from byoc.segment import Array
 
 __all__ = ["CONVERTERS", "either"]
 
-Array = npt.NDArray[Any]
 Wide: TypeAlias = Callable[[Call], "Any | None"]
 op = relax.op
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from byoc.kit.onnx_export.context import Context, Export, Unsupported
 from byoc.segment import Node
+from byoc.support.dtypes import numpy_dtype
 
-__all__ = ["EXPORTS", "numpy_dtype"]
+__all__ = ["EXPORTS"]
 
 
 def _same(onnx_op: str) -> Export:
@@ -63,13 +60,6 @@ def _cast(c: Context, node: Node, x: list[str]) -> str:
     if to == onnx.TensorProto.UNDEFINED:
         raise Unsupported(f"ONNX has no dtype {dtype}")
     return c.one("Cast", x[0], to=to)
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The numpy dtype of a name, bfloat16 and float8 included."""
-    import ml_dtypes  # noqa: F401  registers them
-
-    return np.dtype(name)
 
 
 EXPORTS: dict[str, Export] = {
