@@ -4,8 +4,8 @@ Known once kernels are lowered, so it is noted while TVM compiles them::
 
     conv:  workspace(pad, 1.2 MB)  workspace(tile, 4 KB) … given back      {"conv": (1.2 MB, 4 KB)}
 
-The runtime keeps what it gave for the next kernel (runtime/src/core/workspace.cc), so a plan holds more
-than its greediest kernel asks for: `scratch_bytes` plays that through.
+The runtime keeps what it gave for the next kernel (runtime/src/core/workspace.cc), so a plan holds
+more than its greediest kernel asks for: `scratch_bytes` plays that through.
 """
 
 from __future__ import annotations

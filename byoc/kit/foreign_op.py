@@ -89,7 +89,8 @@ def model_of(attrs: Mapping[str, Any]) -> onnx.ModelProto:
 def boxed_ports(attrs: Mapping[str, Any]) -> tuple[frozenset[int], frozenset[int]]:
     """Positions of an opaque node's inputs and outputs that are no tensors of numbers.
 
-    The tensor there is a handle (`byoc.runtime.value_handles`); the type is that of the model's port.
+    The tensor there is a handle (`byoc.runtime.value_handles`); the type is that of the model's
+    port.
     """
     words = str(attrs["boxes"]).split()
     return tuple(  # type: ignore[return-value]

@@ -1,5 +1,7 @@
 """Vendors whose costs are given numbers: for tests, and to research placement without hardware.
 
+In: seconds for each kind of op. Out: a `byoc.vendor.Vendor` like any other, but of no device::
+
     fast = synthetic("fast", {"nn.conv2d": 20e-6, "nn.relu": 2e-6}, launch=5e-6, border=1e-6)
     byoc.compile(model, vendors=[fast, "dnnl"], placement="model")
 
@@ -25,7 +27,7 @@ from byoc.vendor import Match, Pattern, PythonRuntime, Rates, Reject, Vendor
 if TYPE_CHECKING:
     from byoc.partition.placing import Costs
 
-__all__ = ["synthetic", "synthetic_costs"]
+__all__ = ["init_reference", "synthetic", "synthetic_costs"]
 
 Seconds = Mapping[str, float] | Callable[[Sequence[Node]], float]
 """Kind of op → seconds, or a function of the nodes of one match."""
@@ -88,7 +90,7 @@ def synthetic(
         version="1",
         patterns=offered,
         compile=compile_segment,
-        runtime=PythonRuntime(_init),
+        runtime=PythonRuntime(init_reference),
         processor=processor,
         rates=rates,
         estimate=lambda match: seconds_of(match.nodes),
@@ -131,9 +133,20 @@ def _compile(
     return Artifact(segment.name, segment.vendor, blob)
 
 
-def _init(
+def init_reference(
     blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
 ) -> Callable[[Sequence[Array], Sequence[Array]], None]:
+    """Load a segment for onnx's reference evaluator: the `init` of a `PythonRuntime`.
+
+    Args:
+        blob: What the vendor's compile wrote: length of the header, header, ONNX model.
+        constants: None are needed; the model holds them.
+        options: None are known.
+
+    Returns:
+        A function that takes the segment's inputs and writes its outputs.
+
+    """
     import onnx
     from onnx.reference import ReferenceEvaluator
 

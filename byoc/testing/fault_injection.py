@@ -3,8 +3,9 @@
     bad = faulty("bad", {1: "throw", 3: "segfault"}, ops=["nn.relu"])
     exe = byoc.compile(model, vendors=[bad], heal=True, isolate=True)
 
-Apart from its faults it computes as `byoc.testing.fake_vendors` does: slow and right. Calls are counted by
-each segment in each process, or over all of them by the length of a file::
+In: which call fails and how. Out: a `byoc.vendor.Vendor`. Apart from its faults it computes as
+those of `byoc.testing.fake_vendors` do: slow and right. Calls are counted by each segment in each
+process, or over all of them by the length of a file::
 
     call ──▶ one byte more in the file ──▶ call n ──▶ fault n, if there is one ──▶ compute
 """
@@ -24,7 +25,7 @@ import numpy as np
 
 from byoc.errors import CompileError, ExecutionError, OptionError, choices
 from byoc.segment import Array, Artifact, Segment
-from byoc.testing.fake_vendors import synthetic
+from byoc.testing.fake_vendors import init_reference, synthetic
 from byoc.vendor import PythonRuntime, Vendor
 
 __all__ = ["DEADLY", "FAULTS", "Counter", "fail", "faulty"]
@@ -102,13 +103,11 @@ def faulty(
 def _init(
     blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
 ) -> Callable[[Sequence[Array], Sequence[Array]], None]:
-    from byoc.testing.fake_vendors import _init as init_synthetic
-
     end = 8 + int.from_bytes(blob[:8], "little")
     header = json.loads(blob[8:end])
     if header["faults"].get("0") == "refuse to load":
         raise RuntimeError("the device is not there")
-    compute = init_synthetic(blob[end:], constants, options)
+    compute = init_reference(blob[end:], constants, options)
     count = Counter(header["counter"])
 
     def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:

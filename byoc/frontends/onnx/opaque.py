@@ -1,4 +1,6 @@
-"""Nodes that Relax cannot express, as opaque calls (`byoc.kit.foreign_op`) over as few nodes as will do.
+"""Nodes that Relax cannot express, as opaque calls over as few nodes as will do.
+
+The calls are those of `byoc.kit.foreign_op`.
 
 A node's results can be Relax values when they are tensors of a common dtype whose dimensions are
 numbers or known symbols. Results that are not stay inside a *region* that grows with their readers

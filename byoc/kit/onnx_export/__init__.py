@@ -2,7 +2,8 @@
 
 A vendor built on it needs little more than "build" and "run": its patterns are `EXPORTABLE`,
 its check is `refusal`, its compile starts with `segment_to_onnx`. An engine that runs all of ONNX
-may take opaque nodes too (a pattern on `byoc.kit.foreign_op.OP`); `steps_of` cuts a segment by opsets then.
+may take opaque nodes too (a pattern on `byoc.kit.foreign_op.OP`); `steps_of` cuts a segment by
+opsets then.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class _Renaming:
 
 
 def boxed_types(segment: Segment) -> dict[int, onnx.TypeProto]:
-    """Value id → ONNX type of the segment's values that are no tensors (see `byoc.kit.foreign_op`)."""
+    """Map ids of the segment's values that are no tensors (`byoc.kit.foreign_op`) to ONNX types."""
     types: dict[int, onnx.TypeProto] = {}
     for node in segment.nodes:
         if node.op == OP and node.attrs["boxes"]:

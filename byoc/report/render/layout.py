@@ -119,8 +119,8 @@ def _preds(report: ReportRecords) -> list[list[int]]:
 def _blocks(report: ReportRecords, preds: Sequence[Sequence[int]]) -> list[tuple[str, list[int]]]:
     """(segment or "", ops) in topological order.
 
-    Host ops join along edges on one level, as in `byoc.partition.grouping.group`: the level of an item
-    counts how often the longest path to it left the host, so no cycle appears.
+    Host ops join along edges on one level, as in `byoc.partition.grouping.group`: the level of an
+    item counts how often the longest path to it left the host, so no cycle appears.
     """
     unit: list[int] = []
     names: list[str] = []

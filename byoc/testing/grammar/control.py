@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
@@ -13,7 +15,7 @@ __all__ = ["CONTROL"]
 
 def recurrent(b: Builder) -> None:
     steps, batch, width, hidden = b.dim(1, 4), b.dim(1, 2), b.dim(1, 4), b.dim(1, 3)
-    x = b.input([steps, batch, width], "float32")
+    x = b.new_input([steps, batch, width], "float32")
     op, gates = b.pick((("LSTM", 4), ("GRU", 3), ("RNN", 1)))
     way = b.pick(("forward", "forward", "reverse", "bidirectional"))
     ways = 2 if way == "bidirectional" else 1
@@ -22,7 +24,7 @@ def recurrent(b: Builder) -> None:
     inputs = [x, w, r]
     if b.chance(0.5):
         inputs.append(b.const(b.array([ways, 2 * gates * hidden], "float32") / 4))
-    attrs = {"linear_before_reset": int(b.chance(0.5))} if op == "GRU" else {}
+    attrs: dict[str, Any] = {"linear_before_reset": int(b.chance(0.5))} if op == "GRU" else {}
     b.emit(op, inputs, [steps, ways, batch, hidden], size=1, hidden_size=hidden, direction=way,
            **attrs)  # fmt: skip
 
@@ -33,7 +35,7 @@ def _inner(b: Builder, prefix: str) -> Builder:
 
 def branches(b: Builder) -> None:
     x = b.find(lambda v: v.dtype == "float32" and v.rank > 0 and v.count > 0, dtype="float32")
-    condition = b.input([], "bool")
+    condition = b.new_input([], "bool")
     if b.prefix:
         return
     graphs = []

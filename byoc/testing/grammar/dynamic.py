@@ -21,7 +21,7 @@ def _value(b: Builder, rank: int | None = None) -> Value:
              and v.rank > 1 and v.shape[0] == SIZE and v.count]  # fmt: skip
     if found and b.chance(0.9):
         return b.pick(found)
-    return b.input([SIZE, *(b.dim(2, 6) for _ in range((rank or b.dim(2, 4)) - 1))], "float32")
+    return b.new_input([SIZE, *(b.dim(2, 6) for _ in range((rank or b.dim(2, 4)) - 1))], "float32")
 
 
 def unary(b: Builder) -> None:
@@ -150,7 +150,7 @@ def masked(b: Builder) -> None:
     x = _value(b)
     zero = b.const(0.0, "float32")
     name = b.fresh("less")
-    at = b.input([SIZE, *[1] * (x.rank - 1)], "float32")
+    at = b.new_input([SIZE, *[1] * (x.rank - 1)], "float32")
     b.nodes.append(helper.make_node("Less", [at.name, zero.name], [name], name=name))
     b.emit("Where", [Value(name, "bool", at.shape), x, zero], x.shape, "float32", size=x.size)
 

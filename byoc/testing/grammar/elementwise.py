@@ -27,7 +27,7 @@ _NOT_DOUBLE = {"Erf", "Mish", "Celu", "Gelu", "HardSwish", "Sinh", "Cosh", "Asin
 
 
 def unary(b: Builder) -> None:
-    x = b.float((0, 1, 2, 3, 4))
+    x = b.random_float((0, 1, 2, 3, 4))
     op = b.pick([o for o in _SMOOTH if _SINCE.get(o, 0) <= b.opset])
     if x.dtype == "float64" and op in _NOT_DOUBLE:
         op = "Sigmoid"
@@ -43,7 +43,7 @@ def unary(b: Builder) -> None:
 
 
 def positive(b: Builder) -> None:
-    x = b.float()
+    x = b.random_float()
     one = b.const(1.0, x.dtype)
     safe = b.emit("Add", [b.emit("Abs", [x], x.shape), one], x.shape, size=x.size + 1)
     if safe.size > MAX_SIZE:
@@ -57,18 +57,18 @@ def positive(b: Builder) -> None:
 
 
 def exponential(b: Builder) -> None:
-    x = b.float()
+    x = b.random_float()
     b.emit("Exp", [b.emit("Tanh", [x], x.shape, size=1.0)], x.shape, size=2.8)
 
 
 def rounding(b: Builder) -> None:
-    x = b.float(exact=True)
+    x = b.random_float(exact=True)
     op = b.pick(("Ceil", "Floor", "Round", "Sign"))
     b.emit(op, [x], x.shape, exact=True, size=x.size + 1)
 
 
 def thresholds(b: Builder) -> None:
-    x = b.float(exact=True)
+    x = b.random_float(exact=True)
     b.emit("ThresholdedRelu", [x], x.shape, exact=True, alpha=0.5)
 
 
@@ -115,13 +115,13 @@ def bits(b: Builder) -> None:
 
 def remainders(b: Builder) -> None:
     """Mod of floats as C's fmod, of exact values: it jumps."""
-    x = b.float(exact=True)
+    x = b.random_float(exact=True)
     y = b.const(float(b.pick((0.75, 2.0, 3.5))), x.dtype)
     b.emit("Mod", [x, y], x.shape, exact=True, size=4, fmod=1)
 
 
 def not_numbers(b: Builder) -> None:
-    x = b.float()
+    x = b.random_float()
     if x.dtype == "float16":
         return
     some = b.const(np.array([np.nan, np.inf, -np.inf, 1.0]).astype(x.dtype))
@@ -147,13 +147,13 @@ def whole_numbers(b: Builder) -> None:
 
 def shifts(b: Builder) -> None:
     shape = [b.dim() for _ in range(2)]
-    x = b.input(shape, "uint8")
+    x = b.new_input(shape, "uint8")
     y = b.const(b.rng.integers(0, 4, shape).astype("uint8"))
     b.emit("BitShift", [x, y], shape, exact=True, size=255, direction=b.pick(("LEFT", "RIGHT")))
 
 
 def comparisons(b: Builder) -> None:
-    x = b.exact()
+    x = b.exact_value()
     if x.dtype == "bool":
         y = b.tensor(x.shape, "bool")
         b.emit(b.pick(("And", "Or", "Xor", "Equal")), [x, y], x.shape, exact=True, size=1)
@@ -183,7 +183,7 @@ def clip(b: Builder) -> None:
 
 
 def cast(b: Builder) -> None:
-    x = b.exact()
+    x = b.exact_value()
     if x.dtype == "bool":
         target = b.pick(("float32", "int64", "int32", "float16"))
     elif x.dtype.startswith("float"):
@@ -199,7 +199,7 @@ def cast(b: Builder) -> None:
 
 
 def prelu(b: Builder) -> None:
-    x = b.float((2, 3, 4))
+    x = b.random_float((2, 3, 4))
     slope = b.const(b.array([x.shape[1], *[1] * (x.rank - 2)], x.dtype))
     b.emit("PRelu", [x, slope], x.shape, size=x.size * 4)
 

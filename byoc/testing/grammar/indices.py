@@ -11,7 +11,7 @@ __all__ = ["INDICES"]
 
 
 def gathers(b: Builder) -> None:
-    x = b.any()
+    x = b.random_value()
     op, axis = b.pick(("Gather", "GatherElements", "GatherND")), b.dim(0, x.rank - 1)
     length = x.shape[axis]
     low = -length if op != "GatherND" else 0
@@ -27,8 +27,8 @@ def gathers(b: Builder) -> None:
         b.emit(op, [x, at], dims, exact=True, axis=axis)
     else:
         depth, count = b.dim(1, x.rank), b.dim(1, 3)
-        at = np.stack([b.rng.integers(0, d, count) for d in x.shape[:depth]], 1)
-        b.emit(op, [x, b.const(at)], [count, *x.shape[depth:]], exact=True)
+        places = np.stack([b.rng.integers(0, d, count) for d in x.shape[:depth]], 1)
+        b.emit(op, [x, b.const(places)], [count, *x.shape[depth:]], exact=True)
 
 
 def scatters(b: Builder) -> None:
@@ -59,7 +59,7 @@ def scatters(b: Builder) -> None:
 
 
 def one_hot(b: Builder) -> None:
-    at = b.input([b.dim(), b.dim()], "int64")
+    at = b.new_input([b.dim(), b.dim()], "int64")
     depth = b.const(np.int64(5))
     b.emit("OneHot", [at, depth, b.const(np.array([0, 1], np.float32))], [*at.shape, 5],
            "float32", exact=True, size=1, axis=-1)  # fmt: skip
@@ -69,7 +69,7 @@ def looked_up(b: Builder) -> None:
     """Rows of a table, as of an embedding; indices are an input."""
     rows = b.dim(10, 12)
     table = b.const(b.array([rows, b.dim()], b.pick(("float32", "float16"))))
-    at = b.input([b.dim(1, 2), b.dim()], b.pick(("int64", "int32")))
+    at = b.new_input([b.dim(1, 2), b.dim()], b.pick(("int64", "int32")))
     b.emit("Gather", [table, at], [*at.shape, table.shape[1]], exact=True, axis=0)
 
 

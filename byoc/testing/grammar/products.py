@@ -41,7 +41,7 @@ def matmul(b: Builder) -> None:
 
 
 def einsum(b: Builder) -> None:
-    x = b.input([b.dim(), b.dim(), b.dim()], "float32")
+    x = b.new_input([b.dim(), b.dim(), b.dim()], "float32")
     y = b.const(b.array([x.shape[0], x.shape[2], b.dim()], "float32"))
     shape = [x.shape[0], x.shape[1], y.shape[2]]
     b.emit("Einsum", [x, y], shape, size=90, equation="bij,bjk->bik")
@@ -50,7 +50,7 @@ def einsum(b: Builder) -> None:
 def attention(b: Builder) -> None:
     """softmax(Q·K' · s + mask)·V as exporters spell it."""
     batch, heads, length, width = b.dim(1, 2), b.dim(1, 3), b.dim(2, 5), b.dim(2, 4)
-    q, k, v = (b.input([batch, length, heads * width], "float32") for _ in range(3))
+    q, k, v = (b.new_input([batch, length, heads * width], "float32") for _ in range(3))
     split = []
     for x, perm in ((q, [0, 2, 1, 3]), (k, [0, 2, 3, 1]), (v, [0, 2, 1, 3])):
         four = b.emit("Reshape", [x, b.ints([batch, length, heads, width])],
@@ -68,7 +68,7 @@ def attention(b: Builder) -> None:
 
 
 def softmax(b: Builder) -> None:
-    x = b.float()
+    x = b.random_float()
     axis = b.dim(-x.rank, x.rank - 1)
     if b.chance(0.2) and x.exact:
         b.emit("Hardmax", [x], x.shape, exact=True, size=1, axis=axis)

@@ -27,7 +27,7 @@ def quantised(b: Builder) -> None:
 
 
 def integer_products(b: Builder) -> None:
-    x = b.input([b.dim(), b.dim()], "uint8")
+    x = b.new_input([b.dim(), b.dim()], "uint8")
     y = b.const(b.array([x.shape[1], b.dim()], b.pick(("int8", "uint8"))))
     inputs = [x, y]
     if b.chance(0.5):
@@ -44,7 +44,7 @@ def _steps(b: Builder, kind: str) -> tuple[Value, Value]:
 def quantised_products(b: Builder) -> None:
     """QLinearMatMul and QLinearConv."""
     kind = b.pick(("uint8", "uint8", "int8"))
-    x = b.input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], kind)
+    x = b.new_input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], kind)
     a, y = _steps(b, kind), _steps(b, kind)
     if b.chance(0.5):
         out = b.dim(1, 4)
@@ -66,7 +66,7 @@ def quantised_products(b: Builder) -> None:
 
 def by_channel(b: Builder) -> None:
     """A weight with a scale for each channel, as quantisers write it."""
-    x = b.input([b.dim(), b.dim(2, 5)], "float32")
+    x = b.new_input([b.dim(), b.dim(2, 5)], "float32")
     n = b.dim(2, 5)
     weight = b.const(b.rng.integers(-90, 90, [x.shape[1], n]).astype(np.int8))
     scale = b.const((b.rng.integers(1, 9, n) / 256).astype(np.float32))
@@ -77,7 +77,7 @@ def by_channel(b: Builder) -> None:
 
 def dynamic_scale(b: Builder) -> None:
     """DynamicQuantizeLinear, MatMulInteger, and the scale brought back."""
-    x = b.input([b.dim(), b.dim(2, 5)], "float32")
+    x = b.new_input([b.dim(), b.dim(2, 5)], "float32")
     outs = [Value(b.fresh("dq"), "uint8", x.shape, False, 255),
             Value(b.fresh("dq"), "float32", (), False, 1),
             Value(b.fresh("dq"), "uint8", (), False, 255)]  # fmt: skip
@@ -89,7 +89,7 @@ def dynamic_scale(b: Builder) -> None:
 
 
 def integer_conv(b: Builder) -> None:
-    x = b.input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], "uint8")
+    x = b.new_input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], "uint8")
     w = b.const(b.array([b.dim(1, 4), x.shape[1], 3, 3], "uint8"))
     inputs = [x, w, b.const(3, "uint8")] if b.chance(0.5) else [x, w]
     b.emit("ConvInteger", inputs, [1, w.shape[0], *x.shape[2:]], "int32", exact=True, size=5000,

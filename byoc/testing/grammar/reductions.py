@@ -10,7 +10,7 @@ __all__ = ["REDUCTIONS"]
 
 
 def reductions(b: Builder) -> None:
-    x = b.float((1, 2, 3, 4))
+    x = b.random_float((1, 2, 3, 4))
     op = b.pick(("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSumExp", "SumSquare"))
     if op == "Prod" and (x.count > 16 or x.size > 2):
         op = "Mean"
@@ -52,7 +52,7 @@ def whole_reductions(b: Builder) -> None:
 
 
 def arg_extremes(b: Builder) -> None:
-    x = b.float(exact=True)
+    x = b.random_float(exact=True)
     if x.dtype == "float16":
         return
     axis, keep = b.dim(0, x.rank - 1), int(b.chance(0.5))

@@ -11,7 +11,7 @@ __all__ = ["SHAPES"]
 
 
 def _split_shape(b: Builder, count: int) -> list[int]:
-    shape = []
+    shape: list[int] = []
     for d in (2, 3, 5, 7):
         while count % d == 0 and len(shape) < 5:
             shape.append(d)
@@ -24,7 +24,7 @@ def _split_shape(b: Builder, count: int) -> list[int]:
 
 
 def reshape(b: Builder) -> None:
-    x = b.any()
+    x = b.random_value()
     shape = _split_shape(b, x.count)
     given = list(shape)
     if b.chance(0.5):
@@ -46,13 +46,13 @@ def computed_reshape(b: Builder) -> None:
 
 
 def transpose(b: Builder) -> None:
-    x = b.any()
+    x = b.random_value()
     perm = [int(p) for p in b.rng.permutation(x.rank)]
     b.emit("Transpose", [x], [x.shape[p] for p in perm], exact=True, perm=perm)
 
 
 def ranks(b: Builder) -> None:
-    x = b.any()
+    x = b.random_value()
     if x.rank < 4 and b.chance(0.6):
         axis = b.dim(0, x.rank)
         shape = [*x.shape[:axis], 1, *x.shape[axis:]]
@@ -70,7 +70,7 @@ def ranks(b: Builder) -> None:
 
 
 def grow(b: Builder) -> None:
-    x = b.any()
+    x = b.random_value()
     if b.chance(0.5):
         repeats = [b.dim(1, 2) for _ in x.shape]
         if x.count * int(np.prod(repeats)) <= MAX_ELEMENTS:
@@ -85,7 +85,7 @@ def grow(b: Builder) -> None:
 
 
 def concat_split(b: Builder) -> None:
-    x = b.any()
+    x = b.random_value()
     axis = b.dim(0, x.rank - 1)
     other = list(x.shape)
     other[axis] = b.dim(1, 3)
@@ -105,7 +105,7 @@ def concat_split(b: Builder) -> None:
 
 
 def slices(b: Builder) -> None:
-    x = b.any()
+    x = b.random_value()
     axis = b.dim(0, x.rank - 1)
     length = x.shape[axis]
     start, step = b.dim(0, length - 1), b.pick((1, 1, 2, -1))
@@ -135,7 +135,7 @@ def pad(b: Builder) -> None:
 
 
 def about_shapes(b: Builder) -> None:
-    x = b.any()
+    x = b.random_value()
     op = b.pick(("Shape", "Size", "ConstantOfShape", "Range", "EyeLike"))
     if op == "Shape":
         b.emit("Shape", [x], [x.rank], "int64", exact=True, size=64)
@@ -150,12 +150,12 @@ def about_shapes(b: Builder) -> None:
         parts = [b.const(np.int64(v)) for v in (0, stop, 2)]
         b.emit(op, parts, [len(range(0, stop, 2))], "int64", exact=True, size=9)
     else:
-        y = b.input([b.dim(2, 4), b.dim(2, 4)], "float32")
+        y = b.new_input([b.dim(2, 4), b.dim(2, 4)], "float32")
         b.emit(op, [y], y.shape, exact=True, size=1)
 
 
 def blocks(b: Builder) -> None:
-    x = b.input([b.dim(1, 2), 4 * b.dim(1, 2), 2 * b.dim(1, 2), 2 * b.dim(1, 2)], "float32")
+    x = b.new_input([b.dim(1, 2), 4 * b.dim(1, 2), 2 * b.dim(1, 2), 2 * b.dim(1, 2)], "float32")
     n, c, h, w = x.shape
     if b.chance(0.5):
         b.emit("DepthToSpace", [x], [n, c // 4, 2 * h, 2 * w], exact=True, blocksize=2,
@@ -175,7 +175,7 @@ def triangle(b: Builder) -> None:
 
 def computed_slice(b: Builder) -> None:
     """Slice off the last elements, their number taken from the shape."""
-    x = b.any()
+    x = b.random_value()
     axis = b.dim(0, x.rank - 1)
     shape = b.emit("Shape", [x], [x.rank], "int64", exact=True, size=8)
     length = b.emit("Gather", [shape, b.ints([axis])], [1], "int64", exact=True, size=8)
@@ -188,7 +188,7 @@ def computed_slice(b: Builder) -> None:
 def nothing(b: Builder) -> None:
     """Tensors without elements, and what becomes of them."""
     d = b.dim(1, 4)
-    x = b.input([0, d], b.pick(("float32", "float32", "int64", "float16")))
+    x = b.new_input([0, d], b.pick(("float32", "float32", "int64", "float16")))
     b.emit(b.pick(("Neg", "Abs", "Identity")), [x], x.shape, exact=True)
     op = b.pick(("Concat", "Transpose", "Sum", "MatMul", "Reshape", "Slice", "Shape"))
     if op == "Concat":
@@ -204,7 +204,7 @@ def nothing(b: Builder) -> None:
     elif op == "Reshape" and b.opset >= 14:
         b.emit(op, [x, b.ints([d, 2, 0])], [d, 2, 0], exact=True, allowzero=1)
     elif op == "Slice":
-        y = b.input([3, d], x.dtype)
+        y = b.new_input([3, d], x.dtype)
         b.emit(op, [y, b.ints([2]), b.ints([2]), b.ints([0])], [0, d], exact=True)
     else:
         b.emit("Shape", [x], [2], "int64", exact=True, size=8)
@@ -212,7 +212,7 @@ def nothing(b: Builder) -> None:
 
 def single_numbers(b: Builder) -> None:
     """Tensors of no dimensions."""
-    x = b.input([], b.pick(ANY))
+    x = b.new_input([], b.pick(ANY))
     if x.dtype == "bool":
         b.emit("Not", [x], [], exact=True)
         return

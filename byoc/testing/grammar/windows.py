@@ -17,7 +17,7 @@ def image(b: Builder, channels: int | None = None) -> Value:
     fits = [v for v in fits if min(v.shape[2:]) >= 3 and channels in (None, v.shape[1])]
     if fits and b.chance(0.6):
         return b.pick(fits)
-    return b.input([b.dim(1, 2), channels or b.dim(1, 6), b.dim(4, 9), b.dim(4, 9)], "float32")
+    return b.new_input([b.dim(1, 2), channels or b.dim(1, 6), b.dim(4, 9), b.dim(4, 9)], "float32")
 
 
 def conv(b: Builder) -> None:
@@ -51,7 +51,7 @@ def conv(b: Builder) -> None:
 
 
 def conv1d(b: Builder) -> None:
-    x = b.input([b.dim(1, 2), b.dim(1, 4), b.dim(5, 12)], "float32")
+    x = b.new_input([b.dim(1, 2), b.dim(1, 4), b.dim(5, 12)], "float32")
     k, out = b.dim(1, 3), b.dim(1, 4)
     weight = b.const(b.array([out, x.shape[1], k], "float32") / 8)
     shape = [x.shape[0], out, x.shape[2] - k + 1 + 2]
@@ -118,7 +118,7 @@ def resize(b: Builder) -> None:
 
 def half_conv(b: Builder) -> None:
     """A convolution and a product of half precision."""
-    x = b.input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], "float16")
+    x = b.new_input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], "float16")
     out = b.dim(1, 4)
     weight = b.const((b.array([out, x.shape[1], 3, 3], "float32") / 16).astype(np.float16))
     y = b.emit("Conv", [x, weight], [1, out, *x.shape[2:]], size=16, pads=[1, 1, 1, 1])

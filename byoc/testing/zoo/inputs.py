@@ -27,7 +27,7 @@ def random_inputs(
 def calibration_inputs(
     model: onnx.ModelProto, seed: int, dims: Mapping[str, int] | None = None
 ) -> list[dict[str, Array]]:
-    """Some inputs for `byoc.testing.zoo.calibrate`; other ones than `random_inputs` is asked for."""
+    """Return four inputs to calibrate on, other ones than `random_inputs` is asked for."""
     first = 1_000_003 + 16 * seed
     return [random_inputs(model, seed, dims) for seed in range(first, first + 4)]
 
