@@ -1,10 +1,11 @@
 """From TVM's objects to plain Python: types, dimensions, attributes, constants.
 
-One `Decoder` serves one partitioning: it caches by object handle (an address that is stable
-because the decoder keeps every object it has seen), so each object crosses the FFI once.
-Symbolic variables get one spelling per object: two different variables both called ``n`` come
-out as ``n`` and ``n_1``, and characters that are no identifier become ``_``, so that every
-dimension is an expression a vendor can evaluate (`byoc.dims`).
+In: objects of TVM, each of whose fields costs a call across the FFI. Out: the ints, strings,
+tuples and arrays of `byoc.segment`. One `Decoder` serves one partitioning: it caches by object
+handle (an address that is stable because the decoder keeps every object it has seen), so each
+object crosses the FFI once. Symbolic variables get one spelling per object: two different
+variables both called ``n`` come out as ``n`` and ``n_1``, and characters that are no identifier
+become ``_``, so that every dimension is an expression a vendor can evaluate (`byoc.dims`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _size = tvm_ffi.get_global_func("ffi.ArraySize")
 
 
 def items(array: Any) -> list[Any]:
-    """The elements of an FFI array; less than half the time of ``list(array)``."""
+    """Return the elements of an FFI array; it takes less than half the time of ``list(array)``."""
     return [_item(array, k) for k in range(_size(array))]
 
 
@@ -59,7 +60,7 @@ def _field_names(cls: type) -> tuple[str, ...]:
 
 
 class Decoder:
-    """Decodes and caches; see the module's docstring."""
+    """Decodes TVM's objects and remembers what it decoded, see the module's docstring."""
 
     def __init__(self) -> None:
         self.symbolic = False
@@ -78,7 +79,7 @@ class Decoder:
     # -- dimensions and types ------------------------------------------------------------------
 
     def dim(self, expr: Any) -> Dim:
-        """A dimension as an int, or as an expression over named variables."""
+        """Return a dimension as an int, or as an expression over named variables (`byoc.dims`)."""
         if type(expr) is prim.IntImm:
             return int(expr.value)
         if type(expr) is int:
@@ -86,7 +87,7 @@ class Decoder:
         return show(self._expression(expr))
 
     def dims(self, shape: Any) -> tuple[Dim, ...]:
-        """The dimensions of a ShapeExpr."""
+        """Return the dimensions of a `relax.ShapeExpr`, outermost first."""
         key = shape.__chandle__()
         found = self._shapes.get(key)
         if found is None:
@@ -126,8 +127,14 @@ class Decoder:
         return known
 
     def equate(self, inner: Any, outer: Any) -> None:
-        """Spell the symbolic dimensions of type `inner` (of a called function's parameter) as
-        those of `outer` (of the argument): each function has variables of its own.
+        """Spell a called function's symbolic dimensions as its caller spells the argument's.
+
+        Each function has variables of its own, though they stand for the same sizes.
+
+        Args:
+            inner: Type of the parameter.
+            outer: Type of the argument.
+
         """
         shapes: list[Any] = [getattr(ty, "shape", None) for ty in (inner, outer)]
         if any(type(shape) is not relax.ShapeExpr for shape in shapes):
@@ -138,7 +145,7 @@ class Decoder:
                 self._keep.append(dim)
 
     def dtype(self, ty: Any) -> str:
-        """Numpy's spelling of a PrimType or data type."""
+        """Return numpy's spelling of a `PrimType` or data type: "float32", "bool"."""
         text = str(ty)
         found = self._dtypes.get(text)
         if found is None:
@@ -160,9 +167,15 @@ class Decoder:
         return found
 
     def tensor_type(self, ty: Any) -> TensorType | None:
-        """`ty` as a `TensorType`; None when it is no tensor or its rank is unknown.
+        """Return a Relax type as a `TensorType`.
 
-        Equal types come out as one object, so that callers may compare and hash by identity.
+        Args:
+            ty: Any type of Relax.
+
+        Returns:
+            None when it is no tensor or its rank is unknown. Equal types come out as one object, so
+            that callers may compare and hash by identity.
+
         """
         key = ty.__chandle__()
         if key in self._types:
@@ -192,7 +205,16 @@ class Decoder:
         return bool(number) if self.dtype(value.ty) == "bool" else number
 
     def attr(self, value: Any) -> Attr:
-        """One attribute or non-tensor argument as plain Python."""
+        """Return one attribute or non-tensor argument as plain Python.
+
+        Args:
+            value: An int, string, shape, tuple, map or constant of TVM.
+
+        Returns:
+            None, bool, int, float, str, or a tuple of these (maps become tuples of pairs); the text
+            of whatever else it is.
+
+        """
         special = _SPECIAL.get(type(value))
         if special is not None:
             return special(self, value)
@@ -207,7 +229,7 @@ class Decoder:
         return str(value)
 
     def attrs(self, attrs: Any) -> dict[str, Attr]:
-        """The attributes of a call; empty when it has none."""
+        """Return the attributes of a call by name; empty when it has none."""
         if attrs is None:
             return {}
         kind = type(attrs)
@@ -221,7 +243,15 @@ class Decoder:
     # -- constants -----------------------------------------------------------------------------
 
     def array(self, const: Any) -> Array:
-        """The array of a constant: the model's own memory, read-only, one per constant."""
+        """Return the array of a constant.
+
+        Args:
+            const: A `relax.Constant`.
+
+        Returns:
+            A read-only array over the model's own memory, one for each constant.
+
+        """
         key = const.__chandle__()
         found = self._arrays.get(key)
         if found is None:

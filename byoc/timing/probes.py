@@ -32,13 +32,19 @@ _LEAST_BLOCKS, _MOST_BLOCKS = 3, 7
 
 @dataclass
 class Probe:
-    """Something to time. make: (repeats) → a call that does the work so many times."""
+    """Something to time.
+
+    Attributes:
+        make: Number of repeats → a call that does the work so many times in one go.
+        repeats: How many times the call does it now.
+
+    """
 
     make: Callable[[int], Callable[[], None]]
     repeats: int = 1
 
     def start(self) -> None:
-        """Run once, see how long it takes, and choose the number of repeats."""
+        """Run it a few times and choose the number of repeats by how long that takes."""
         self.call = self.make(1)
         (seconds,) = timed_block(self.call, warm=2)
         self.repeats = max(1, min(_MOST_REPEATS, int(_RUN / max(seconds, 1e-7))))
@@ -47,13 +53,22 @@ class Probe:
 
 
 def spread(samples: Sequence[float]) -> float:
-    """Half the distance between the quartiles, over the median."""
+    """Return half the distance between the quartiles over the median: the noise of some samples."""
     low, middle, high = np.percentile(samples, [25, 50, 75])
     return float((high - low) / 2 / middle) if middle > 0 else 0.0
 
 
 def time_probes(probes: Sequence[Probe], *, seconds: float) -> list[Timed]:
-    """Time probes side by side, for about `seconds` in all, three blocks each at least."""
+    """Time probes side by side.
+
+    Args:
+        probes: What to time; `start` was called on each.
+        seconds: About how long it may take in all; there are three blocks each at least.
+
+    Returns:
+        Median, noise and number of samples of each.
+
+    """
     samples: list[list[float]] = [[] for _ in probes]
     end = time.perf_counter() + seconds
     warm = 1 if len(probes) > 1 else 0  # warm again: the others have run since
@@ -74,9 +89,16 @@ def plan_probe(
     constants: Sequence[Any],
     arrays: Sequence[Array],
 ) -> Probe:
-    """A probe that runs the tasks of a plan, all of them k times, one after the other.
+    """Make a probe that runs the tasks of a plan, all of them k times, one after the other.
 
-    arrays: inputs, then outputs. The rest is what `Session` gives its executor.
+    Args:
+        plan: The tasks.
+        host: The library of host kernels, or None.
+        segments: Name → the vendor's function.
+        owners: Name of a segment → its vendor.
+        constants: What the plan's constants are.
+        arrays: Inputs, then outputs; of the plan's shapes and aligned for host kernels.
+
     """
 
     def make(repeats: int) -> Callable[[], None]:

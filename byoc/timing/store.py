@@ -55,7 +55,7 @@ _COLUMNS = "kind, place, machine, what, seconds, noise, runs, error, created"
 
 
 def cache_folder() -> Path:
-    """``$BYOC_CACHE_DIR``, else ``byoc`` in the user's cache folder (XDG)."""
+    """Return the folder of byoc's caches: ``$BYOC_CACHE_DIR``, else ``byoc`` in the user's."""
     chosen = os.environ.get("BYOC_CACHE_DIR")
     if chosen:
         return Path(chosen).expanduser()
@@ -65,9 +65,14 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Seconds of one run (median); infinity when it could not be built, then `error` says why.
+    """What timing one piece of work gave.
 
-    noise: half the spread between the quartiles, over the median. runs: samples behind it.
+    Attributes:
+        seconds: Of one run, the median; infinity when it could not be built.
+        noise: Half the spread between the quartiles, over the median.
+        runs: How many samples are behind it.
+        error: Why it could not be built.
+
     """
 
     seconds: float
@@ -78,9 +83,17 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the store. kind: "segment", "piece", "kernel", "handoff" or "plan". place: who does
-    the work, with version and options. machine: processor and threads. what: words for people.
-    created: seconds since 1970.
+    """One row of the store.
+
+    Attributes:
+        key: What tells this work from other work (`byoc.timing.keys`).
+        kind: "segment", "piece", "kernel", "handoff" or "plan".
+        place: Who does the work, with version and options.
+        machine: Processor and threads.
+        what: Words for people.
+        timed: The result.
+        created: Seconds since 1970.
+
     """
 
     key: str
@@ -92,7 +105,7 @@ class Entry:
     created: float
 
     def row(self) -> tuple[Any, ...]:
-        """As the table holds it."""
+        """Return the entry as the table's columns; None for infinite seconds."""
         t = self.timed
         seconds = t.seconds if isfinite(t.seconds) else None
         head = (self.key, self.kind, self.place, self.machine, self.what)
@@ -106,10 +119,14 @@ def _entry(row: tuple[Any, ...]) -> Entry:
 
 
 class Store:
-    """The measurements of this machine. Use it as a context manager, from one thread.
+    """The measurements of this machine; to be used as a context manager, from one thread.
 
-    folder: (optional) default `cache_folder()`. say: told, in one line, whatever goes wrong with
-    the file. Nothing here raises for a file that is locked, damaged, or cannot be written.
+    Nothing here raises for a file that is locked, damaged, or cannot be written.
+
+    Args:
+        folder: Where the file is, by default `cache_folder()`.
+        say: Told, in one line, whatever goes wrong with the file.
+
     """
 
     def __init__(
@@ -129,7 +146,7 @@ class Store:
     # -- reading and writing -----------------------------------------------------------------------
 
     def get(self, key: str) -> Timed | None:
-        """What is known under a key."""
+        """Return what is known under a key, None when nothing is."""
         mine = self._mine.get(key)
         if mine is not None:
             return mine.timed
@@ -140,7 +157,17 @@ class Store:
     def put(
         self, key: str, timed: Timed, *, kind: str, place: str, machine: str, what: str
     ) -> None:
-        """Keep a measurement, at once."""
+        """Keep a measurement; it is committed before this returns, where the file allows.
+
+        Args:
+            key: What tells this work from other work.
+            timed: The result.
+            kind: See `Entry`, as the others.
+            place: Who did the work.
+            machine: On what.
+            what: Words for people.
+
+        """
         entry = Entry(key, kind, place, machine, what, timed, time.time())
         self._mine[key] = self._unsaved[key] = entry
         if self._connection is not None and self._moved():
@@ -148,14 +175,14 @@ class Store:
         self._flush()
 
     def entries(self) -> Iterator[Entry]:
-        """All rows, oldest first."""
+        """Yield all rows, oldest first."""
         rows = self._try(
             lambda c: c.execute(f"SELECT key, {_COLUMNS} FROM timing ORDER BY created").fetchall()
         )
         yield from map(_entry, rows or ())
 
     def remove(self, keys: list[str]) -> int:
-        """Forget some rows; how many there were."""
+        """Forget the rows of some keys and return how many there were."""
 
         def delete(connection: sqlite3.Connection) -> int:
             with connection:
@@ -169,7 +196,7 @@ class Store:
         return self._try(delete) or 0
 
     def close(self) -> None:
-        """Commit what is left; what cannot be is written aside for the next run."""
+        """Commit what is left; what cannot be committed is written aside for the next run."""
         if self._unsaved and self._connection is not None:
             self._wait(_LAST_PATIENCE)
             self._flush()

@@ -1,10 +1,11 @@
 """Whole plans against each other, on this machine, with the model's own inputs.
 
-Contenders take turns in rounds; who is clearly beaten drops out, so that a slow plan does not
-eat the time of the close ones::
+In: plans that can be run. Out: their times, and the winner. Contenders take turns in rounds
+(`byoc.timing.interleaved`); who is clearly beaten drops out, so that a slow plan does not eat the
+time of the close ones::
 
     round     1        2        3        4
-    host      ██████   ██████                      dropped: far behind
+    host      ██████   ██████   ██████             dropped: far behind
     dnnl      ███      ███      ███      ███
     search 1  ██       ██       ██       ██        each round gives one ratio to the leader
 """
@@ -38,7 +39,16 @@ _CLOSE = 0.015  # no tie is wider than this
 
 @dataclass
 class Contender:
-    """A plan that can be run. segments: how many it has; on a tie fewer win."""
+    """A plan that can be run, and its times so far.
+
+    Attributes:
+        name: For the report: "dnnl only", "search 2".
+        run: Takes the model's inputs by name.
+        segments: How many it has; on a tie fewer win.
+        rounds: Median seconds of each round.
+        samples: Seconds of every call that counts.
+
+    """
 
     name: str
     run: Callable[[Mapping[str, Array]], object]
@@ -48,7 +58,7 @@ class Contender:
 
     @property
     def timed(self) -> Timed:
-        """Median over all calls that count."""
+        """Median and noise over all calls that count."""
         return Timed(median(self.samples), spread(self.samples), len(self.samples))
 
 
@@ -100,7 +110,7 @@ def _turns_for(seconds: float) -> int:
 
 
 def winner(contenders: Sequence[Contender]) -> Contender:
-    """The fastest; of those that cannot be told from it, the one with the fewest segments.
+    """Return the fastest contender; among equals, the one with the fewest segments.
 
     Two plans are told apart by the median of their ratios round by round, which a drifting clock
     leaves alone, against its own uncertainty.

@@ -1,8 +1,9 @@
 """The one ONNX exporter, and the one answer to "can this node be written as ONNX?".
 
-Both run the same function per op: `refusal` emits into a scratch context and throws the nodes
-away, so what a check accepts is what the export writes. Nothing is copied but small shape
-constants; weights become initialisers, inline or as external data beside the model.
+In: a match, or a segment. Out: a reason to refuse it, or a model. Both run the same function per
+op: `refusal` emits into a scratch context and throws the nodes away, so what a check accepts is
+what the export writes. Nothing is copied but small shape constants; weights become initialisers,
+inline or as external data beside the model.
 """
 
 from __future__ import annotations
@@ -43,7 +44,15 @@ _ELEMENTS = {"float32": "float", "float64": "double"}
 
 
 def refusal(match: Match) -> str | None:
-    """Why a match cannot be written as ONNX, or None. Looks at metadata only."""
+    """Say why a match cannot be written as ONNX.
+
+    Args:
+        match: What a pattern matched; only types and attributes are looked at, no weights.
+
+    Returns:
+        One sentence, or None when it can be written.
+
+    """
     for node in match.nodes:
         if node.op not in EXPORTS:
             return f"{node.op} has no ONNX form"
@@ -103,9 +112,17 @@ def _ports(op: str) -> tuple[tuple[tuple[str, frozenset[str]], ...], tuple[str, 
 def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
     """Write a segment as an ONNX model, inputs ``i0, i1, …``, outputs ``o0, o1, …``.
 
-    opset: of the opaque nodes in it (see `byoc.kit.onnx_export.foreign`); all others are written as
-    opset 20 has them.
-    Raises CompileError naming the segment and the node when a node has no ONNX form.
+    Args:
+        segment: The segment.
+        opset: Version for the opaque nodes in it (see `byoc.kit.onnx_export.foreign`); all others
+            are written as opset 20 has them.
+
+    Returns:
+        The model, its weights as initialisers.
+
+    Raises:
+        CompileError: A node has no ONNX form; segment and node are named.
+
     """
     from onnx import helper, numpy_helper
 
