@@ -41,15 +41,15 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """Half of the calls were faster."""
+        """The time that half of the calls stayed below, in milliseconds."""
         return median(self.samples)
 
     def percentile(self, q: float) -> float:
-        """The time that `q` percent of the calls stayed below."""
+        """Return the time that `q` percent of the calls stayed below, in milliseconds."""
         return float(np.percentile(self.samples, q))
 
     def to_dict(self) -> dict[str, Any]:
-        """Summary without the samples."""
+        """Return a summary for JSON, without the samples."""
         return {
             "engine": self.engine,
             "version": self.version,
@@ -77,7 +77,7 @@ class BenchResult:
         return {other.engine: first.median / other.median for other in others}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return the result as plain values, for JSON."""
         return {
             "model": self.model,
             "threads": self.threads,
@@ -88,7 +88,15 @@ class BenchResult:
 
 
 def busy_share(seconds: float = 0.3) -> float | None:
-    """Share of the machine's CPU time that is in use, over `seconds`; None when not known."""
+    """Return the share of the machine's CPU time that is in use, 0..1.
+
+    Args:
+        seconds: How long to look.
+
+    Returns:
+        None where the system does not tell.
+
+    """
 
     def read() -> tuple[int, int]:
         with Path("/proc/stat").open() as file:
@@ -118,10 +126,18 @@ def measure(
     threads: int = 0,
     runs: int | None = None,
 ) -> BenchResult:
-    """Time `engines` on `inputs`, in alternating blocks; the first one is the one in question.
+    """Time engines side by side, in alternating blocks.
 
-    runs: calls that count, per engine; default about five seconds' worth. Engines must have been
-    opened with the same number of threads.
+    Args:
+        engines: The first is the one in question; all opened with the same number of threads.
+        inputs: Arrays by name.
+        model: Its name, for the result.
+        threads: Their number, for the result; default the CPUs of this process.
+        runs: Calls that count, per engine; default about five seconds' worth.
+
+    Returns:
+        Times of each, and remarks on what disturbed them.
+
     """
     remarks = []
     busy = busy_share()
@@ -154,7 +170,7 @@ def measure(
 
 
 def cpu_count() -> int:
-    """CPUs this process may use."""
+    """Return how many CPUs this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux

@@ -18,7 +18,7 @@ from tvm import te, tirx
 
 from byoc.tir.series import horner
 
-__all__ = ["SPELLED"]
+__all__ = ["HYPERBOLIC"]
 
 _Number = Callable[[float], Any]
 """A constant of the dtype at hand."""
@@ -70,7 +70,7 @@ def _legalizer(name: str, function: Callable[[Any, _Number], Any]) -> Callable[[
     return legalize
 
 
-SPELLED: Mapping[str, Callable[[Any, Any], Any]] = {
+HYPERBOLIC: Mapping[str, Callable[[Any, Any], Any]] = {
     f"relax.{name}": _legalizer(name, function)
     for name, function in {
         "acosh": _acosh,
