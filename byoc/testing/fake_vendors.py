@@ -46,16 +46,24 @@ def synthetic(
     check: Callable[[Match], Reject | None] | None = None,
     paced: bool = False,
 ) -> Vendor:
-    """A vendor of single ops with given costs.
+    """Make a vendor of single ops with given costs.
 
-    costs: kind of op ("nn.relu") → seconds; of a match of several ops, the sum of its ops. Or a
-    function of the match's nodes → seconds. ops: the kinds it takes, by default the keys of
-    `costs`. patterns: () → further patterns, tried first. processor: the queue its segments run
-    on. launch: seconds per segment. border: seconds per tensor that enters or leaves.
-    border_bytes: bytes per second of that. check: refuses matches of single ops. paced: segments
-    take at least the seconds given.
+    Args:
+        name: The vendor's name.
+        costs: Kind of op ("nn.relu") → seconds; of a match of several ops, the sum of its ops. Or a
+            function of the match's nodes → seconds.
+        ops: The kinds it takes, by default the keys of `costs`.
+        patterns: () → further patterns, tried first.
+        processor: The queue its segments run on.
+        launch: Seconds per segment.
+        border: Seconds per tensor that enters or leaves.
+        border_bytes: Bytes per second of that.
+        check: Refuses matches of single ops.
+        paced: Segments take at least the seconds given.
 
-    Raises OptionError when there is neither `ops` nor a mapping of costs, or for negative seconds.
+    Raises:
+        OptionError: There is neither `ops` nor a mapping of costs, or seconds are negative.
+
     """
     kinds = tuple(ops)
     if isinstance(costs, Mapping):
@@ -168,9 +176,12 @@ def init_reference(
 
 
 def synthetic_costs(host: Seconds) -> Costs:
-    """Costs in which the host's are given numbers too: for `partition_module(costs=…)`.
+    """Make costs in which the host's are given too: for `partition_module(costs=…)`.
 
-    host: kind of op → seconds (ops that are not in it cost nothing), or a function of the node.
+    Args:
+        host: Kind of op → seconds (ops that are not in it cost nothing), or a function of the
+            nodes.
+
     """
     from byoc.partition.placing import Costs
     from byoc.vendor import Rates as _Rates

@@ -60,14 +60,21 @@ def faulty(
     processor: str = "npu",
     seconds: float = 30.0,
 ) -> Vendor:
-    """A vendor of single ops that fails as told.
+    """Make a vendor of single ops that fails as told.
 
-    faults: number of a call, from 1, → what goes wrong then (`FAULTS`); or one fault for every
-    call, or for building or loading. ops: kinds of op that it takes ("nn.relu"). counter: a file
-    that counts calls; without one every segment counts for itself, from 1 when it is loaded.
-    processor: the queue of its segments. seconds: how long "sleep" sleeps.
+    Args:
+        name: The vendor's name.
+        faults: Number of a call, from 1, → what goes wrong then (`FAULTS`); or one fault for every
+            call, or for building or loading.
+        ops: Kinds of op that it takes ("nn.relu").
+        counter: A file that counts calls; without one every segment counts for itself, from 1 when
+            it is loaded.
+        processor: The queue of its segments.
+        seconds: How long "sleep" sleeps.
 
-    Raises OptionError for an unknown fault.
+    Raises:
+        OptionError: A fault is unknown, or does not happen in calls.
+
     """
     table = {0: faults} if isinstance(faults, str) else dict(faults)
     for number, fault in table.items():
@@ -132,7 +139,7 @@ class Counter:
         self._calls = 0
 
     def __call__(self) -> int:
-        """One call more: its number."""
+        """Count one call more and return its number."""
         if self._path is None:
             self._calls += 1
             return self._calls
@@ -145,7 +152,7 @@ class Counter:
 
 
 def fail(fault: str, seconds: float = 30.0) -> None:
-    """Let it go wrong; returns only from "sleep"."""
+    """Let a fault of `FAULTS` happen; returns only from "sleep", after `seconds`."""
     match fault:
         case "throw":
             raise RuntimeError("the device is on fire")

@@ -1,8 +1,9 @@
 """exp, log, tanh, erf, sigmoid and pow of float32 as arithmetic, so that they vectorise.
 
-In: a lowered kernel. Out: the same kernel without calls of libm for these functions. Seen in what TVM 0.27 compiles: a vector of `expf` is one call of libm per lane. The expressions
-here are a dozen multiply-adds on whole vectors, right to a few units in the last place over the
-full range, infinities and NaN included:
+In: a scheduled kernel. Out: the same kernel without calls of libm for these functions. Seen in
+what TVM 0.27 compiles: a vector of `expf` is one call of libm per lane. The expressions here are a
+dozen multiply-adds on whole vectors, right to a few units in the last place over the full range,
+infinities and NaN included::
 
     exp    2^n · p(r), x = n ln 2 + r, |r| ≤ ln 2 / 2        Taylor of degree 7
     log    e ln 2 + 2 artanh(s), x = m 2^e, s = (m-1)/(m+1)  series to s^9

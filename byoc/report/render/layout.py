@@ -32,8 +32,17 @@ _ROW_BLOCKS = 8
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A box. name: of the segment, or "host 3". place: vendor or "host". ops: positions in
-    `report.ops`, in order. x, y, width, height: of its border.
+    """A box of the picture.
+
+    Attributes:
+        name: Of the segment, or "host 3".
+        place: A vendor or "host".
+        ops: Positions in `report.ops`, in order.
+        x: Left, as the next three in pixels at zoom 1.
+        y: Top.
+        width: Of its border.
+        height: Of its border.
+
     """
 
     name: str
@@ -47,7 +56,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """blocks: topological. x, y: of each op's upper left corner, by position."""
+    """Where everything lies.
+
+    Attributes:
+        blocks: In topological order.
+        x: Left of each op, by position.
+        y: Top of each op, by position.
+        width: Of it all.
+        height: Of it all.
+
+    """
 
     blocks: tuple[Block, ...]
     x: tuple[int, ...]
@@ -67,7 +85,7 @@ class _Box:
 
 
 def layout(report: ReportRecords) -> Layout:
-    """Lay out a report's ops. A report without edges (schema version 1) is drawn as a chain."""
+    """Lay out a report's ops; a report without edges (schema version 1) is drawn as a chain."""
     preds = _preds(report)
     blocks = _blocks(report, preds)
     owner = [0] * len(preds)

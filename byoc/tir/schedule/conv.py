@@ -1,10 +1,12 @@
-"""Schedule of `kernels.conv`: one register tile per step, epilogue on the tile::
+"""Schedule of `byoc.tir.kernels.conv`: one register tile per step, epilogue on the tile.
 
-parallel n, group, channel block, rows          pad, pack: their own parallel loops before
-  for tile in row:
-    acc tile = 0
-    for input channels, kernel:  acc tile += broadcast x x w        all in registers
-    for channel: vectorized pixel:  out = epilogue(acc tile)
+::
+
+    parallel n, group, channel block, rows          pad, pack: their own parallel loops before
+      for tile in row:
+        acc tile = 0
+        for input channels, kernel:  acc tile += broadcast x x w        all in registers
+        for channel: vectorized pixel:  out = epilogue(acc tile)
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ __all__ = ["conv", "copy_padded"]
 
 
 def conv(kernel: Kernel) -> str | None:
-    """Match kernels whose one reduction is `kernels.conv`."""
+    """Schedule a kernel whose one reduction is `byoc.tir.kernels.conv`; None for any other."""
     parts = tiled_reduction(kernel, "conv")
     if parts is None:
         return None

@@ -26,7 +26,7 @@ __all__ = ["reduction"]
 
 
 def reduction(kernel: Kernel) -> str | None:
-    """Match kernels of spatial and reduction loops only."""
+    """Schedule a kernel of spatial and reduction loops only; None for any other."""
     if not all(block.kinds and set(block.kinds) <= {"S", "R"} for block in kernel.blocks):
         return None
     at = max(i for i, b in enumerate(kernel.blocks) if not b.injective)

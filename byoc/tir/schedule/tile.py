@@ -16,8 +16,16 @@ _PARALLEL_FLOPS = 1 << 16
 def tiled_reduction(kernel: Kernel, name: str) -> tuple[Block, Block, tuple[Block, ...]] | None:
     """Match a kernel whose one reduction is byoc's `name`, followed by element-wise blocks.
 
-    Returns (the reduction, the last block over the same elements, the blocks before the
-    reduction); what lies between is inlined.
+    What lies between the reduction and the last of these is inlined.
+
+    Args:
+        kernel: The kernel.
+        name: "conv" or "matmul".
+
+    Returns:
+        The reduction, the last block over the same elements, the blocks before the reduction; None
+        for another kernel.
+
     """
     heavy = [b for b in kernel.blocks if not b.injective]
     if len(heavy) != 1 or heavy[0].annotations.get("byoc.kernel") != name:
