@@ -24,7 +24,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from byoc.errors import CompileError, ModelError
-from byoc.ir.arrays import as_numpy
+from byoc.ir.arrays import to_numpy
 from byoc.runtime.plan import Place, Plan, PlanTensor, Port, Task
 from byoc.runtime.program import PortType
 from byoc.segment import Array, TensorType
@@ -146,7 +146,7 @@ class _Walk:
         # An array may be read-only here: the constants of a model are never written to.
         key = int(tensor.__chandle__()) if hasattr(tensor, "__chandle__") else id(tensor)
         if key not in self._constant_ids:
-            array = as_numpy(tensor)
+            array = to_numpy(tensor)
             storage = _Storage("constant", len(self.constants), array.nbytes)
             self.constants.append(array)
             self._constant_ids[key] = _Window(array.shape, str(array.dtype), storage)

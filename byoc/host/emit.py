@@ -15,7 +15,8 @@ import numpy as np
 from tvm import relax, topi
 from tvm.ir import GenericConst
 
-from byoc.runtime.io.mapped_memory import drop_pages, from_numpy
+from byoc.ir.arrays import from_numpy
+from byoc.runtime.io.mapped_memory import drop_pages
 from byoc.tir.kernels import matmul as mm
 from byoc.tir.kernels import row_kernels as rows
 from byoc.tir.kernels.conv import (

@@ -1,4 +1,4 @@
-"""Memory of weights: aligned for kernels, mapped from model files, given back when copied.
+"""Memory of weights: mapped from model files, given back when copied.
 
     w.bin  |--- weight 0 ---|--- weight 1 ---|      map_file: nothing is read yet
                  │ packed, folded, …                pages come as they are read
@@ -15,31 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tvm
-import tvm_ffi
 
 from byoc.segment import Array
-from byoc.support.memory import aligned_empty, is_aligned
 
-__all__ = ["drop_pages", "from_numpy", "is_readable", "map_file"]
-
-
-def is_readable(array: Array) -> bool:
-    """True for arrays that kernels of TVM can read in place."""
-    whole = array.flags.c_contiguous and array.flags.writeable and array.size > 0
-    return bool(whole and is_aligned(array))
-
-
-def from_numpy(array: Array) -> Any:
-    """A TVM tensor of the array: the same memory when contiguous, writable and aligned."""
-    array = np.asarray(array)
-    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:  # bool, bfloat16, float8
-        return tvm.runtime.tensor(np.ascontiguousarray(array).reshape(array.shape))
-    if not is_readable(array):
-        copy = aligned_empty(array.shape, array.dtype)
-        copy[...] = array
-        array = copy
-    return tvm_ffi.from_dlpack(array)
+__all__ = ["drop_pages", "map_file"]
 
 
 def map_file(path: Path) -> memoryview:

@@ -6,11 +6,8 @@ module must start on a 64-byte boundary; numpy promises 16.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from byoc.runtime.io.mapped_memory import drop_pages, from_numpy
+from byoc.ir.arrays import from_numpy, to_numpy
+from byoc.runtime.io.mapped_memory import drop_pages
 from byoc.segment import Array
 from byoc.support.memory import aligned_empty
 
@@ -42,12 +39,3 @@ def transposed(array: Array, axes: tuple[int, ...] | None) -> Array:
     copy_tiles(out, view)
     drop_pages(array)
     return out
-
-
-def to_numpy(tensor: Any) -> Array:
-    """The tensor's memory as an array; a copy for dtypes DLPack of numpy does not know."""
-    try:
-        array = np.from_dlpack(tensor)
-    except (BufferError, RuntimeError, TypeError):
-        return np.asarray(tensor.numpy())
-    return array

@@ -19,7 +19,8 @@ from onnx import numpy_helper
 
 from byoc.errors import ModelError
 from byoc.frontends.normalise.tensors import copy_tiles, from_numpy
-from byoc.runtime.io.mapped_memory import drop_pages, is_readable, map_file
+from byoc.ir.arrays import is_readable
+from byoc.runtime.io.mapped_memory import drop_pages, map_file
 from byoc.segment import Array
 from byoc.support.memory import aligned_empty
 
