@@ -27,7 +27,7 @@ from typing import Any
 
 from byoc.support.files import atomic_write
 
-__all__ = ["SCHEMA", "Entry", "Store", "Timed", "cache_folder"]
+__all__ = ["SCHEMA", "Store", "StoredTiming", "Timed", "cache_folder"]
 
 SCHEMA = 1
 """Version of the file's layout, kept in SQLite's ``user_version``."""
@@ -82,7 +82,7 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredTiming:
     """One row of the store.
 
     Attributes:
@@ -112,10 +112,10 @@ class Entry:
         return (*head, seconds, t.noise, t.runs, t.error, self.created)
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def _entry(row: tuple[Any, ...]) -> StoredTiming:
     key, kind, place, machine, what, seconds, noise, runs, error, created = row
     timed = Timed(inf if seconds is None else float(seconds), float(noise), int(runs), str(error))
-    return Entry(key, kind, place, machine, what, timed, float(created))
+    return StoredTiming(key, kind, place, machine, what, timed, float(created))
 
 
 class Store:
@@ -136,8 +136,8 @@ class Store:
         self.path = self.folder / _NAME
         self._say = say
         self._said: set[str] = set()
-        self._mine: dict[str, Entry] = {}  # all that this run has put
-        self._unsaved: dict[str, Entry] = {}
+        self._mine: dict[str, StoredTiming] = {}  # all that this run has put
+        self._unsaved: dict[str, StoredTiming] = {}
         self._connection: sqlite3.Connection | None = None
         self._inode = -1
         self._open()
@@ -162,19 +162,19 @@ class Store:
         Args:
             key: What tells this work from other work.
             timed: The result.
-            kind: See `Entry`, as the others.
+            kind: See `StoredTiming`, as the others.
             place: Who did the work.
             machine: On what.
             what: Words for people.
 
         """
-        entry = Entry(key, kind, place, machine, what, timed, time.time())
+        entry = StoredTiming(key, kind, place, machine, what, timed, time.time())
         self._mine[key] = self._unsaved[key] = entry
         if self._connection is not None and self._moved():
             self._reopen()
         self._flush()
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[StoredTiming]:
         """Yield all rows, oldest first."""
         rows = self._try(
             lambda c: c.execute(f"SELECT key, {_COLUMNS} FROM timing ORDER BY created").fetchall()
@@ -379,7 +379,7 @@ class Store:
                 for line in path.read_text(encoding="utf-8").splitlines():
                     fields = json.loads(line)
                     if fields.pop("schema") == SCHEMA:
-                        entry = Entry(**{**fields, "timed": Timed(**fields["timed"])})
+                        entry = StoredTiming(**{**fields, "timed": Timed(**fields["timed"])})
                         self._unsaved.setdefault(entry.key, entry)
             except (OSError, ValueError, TypeError, KeyError) as error:
                 self._note(f"{path} cannot be read ({error}): left as it is")

@@ -9,12 +9,12 @@ opsets then.
 from __future__ import annotations
 
 from byoc.kit.onnx_export.exporter import EXPORTABLE, OPSET, refusal, segment_to_onnx
-from byoc.kit.onnx_export.foreign import Step, boxed_types, steps_of
+from byoc.kit.onnx_export.foreign import ExportStep, boxed_types, steps_of
 
 __all__ = [
     "EXPORTABLE",
     "OPSET",
-    "Step",
+    "ExportStep",
     "boxed_types",
     "refusal",
     "segment_to_onnx",

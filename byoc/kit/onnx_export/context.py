@@ -16,18 +16,18 @@ from byoc.segment import Array, Node, TensorType
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Context", "Export", "Unsupported"]
+__all__ = ["Export", "ExportContext", "Unsupported"]
 
 
 class Unsupported(Exception):  # noqa: N818 - it is an answer, not an error
     """Raised by an exporter function for a node that has no ONNX form; says why in one sentence."""
 
 
-Export = Callable[["Context", Node, list[str]], "str | Sequence[str]"]
+Export = Callable[["ExportContext", Node, list[str]], "str | Sequence[str]"]
 """(context, node, names of its inputs) → name, or names, of its outputs. May raise Unsupported."""
 
 
-class Context:
+class ExportContext:
     """Collects the ONNX nodes and initialisers of one model.
 
     Attributes:

@@ -15,7 +15,7 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.kit.foreign_op import OP
-from byoc.kit.onnx_export.context import Context, Unsupported
+from byoc.kit.onnx_export.context import ExportContext, Unsupported
 from byoc.kit.onnx_export.foreign import boxed_types, embed, rename_value
 from byoc.kit.onnx_export.ops import EXPORTS
 from byoc.segment import Node, Segment, TensorType
@@ -59,7 +59,7 @@ def refusal(match: Match) -> str | None:
         for value in (*node.inputs, *node.outputs):
             if match.type(value).dtype not in _DTYPES:
                 return f"{node.op}: ONNX export does not cover dtype {match.type(value).dtype}"
-        scratch = Context(match.type, lambda value: None)
+        scratch = ExportContext(match.type, lambda value: None)
         try:
             EXPORTS[node.op](scratch, node, [f"v{value}" for value in node.inputs])
         except Unsupported as reason:
@@ -127,7 +127,7 @@ def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
     from onnx import helper, numpy_helper
 
     names: dict[int, str] = {value: f"i{k}" for k, value in enumerate(segment.inputs)}
-    context = Context(segment.type, segment.constants.get)
+    context = ExportContext(segment.type, segment.constants.get)
     for value in segment.constants:
         names[value] = f"w{value}"
     for node in segment.nodes:
@@ -168,7 +168,7 @@ def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=max(ir_version, 4))
 
 
-def _export(segment: Segment, context: Context, node: Node, inputs: list[str]) -> list[str]:
+def _export(segment: Segment, context: ExportContext, node: Node, inputs: list[str]) -> list[str]:
     if node.op == OP:
         return embed(context, node, inputs)
     export = EXPORTS.get(node.op)

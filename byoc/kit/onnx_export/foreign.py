@@ -16,17 +16,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from byoc.kit.foreign_op import OP, boxed_ports, model_of
-from byoc.kit.onnx_export.context import Context
+from byoc.kit.onnx_export.context import ExportContext
 from byoc.segment import Node, Segment
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Step", "boxed_types", "embed", "opsets_of", "rename_value", "steps_of"]
+__all__ = ["ExportStep", "boxed_types", "embed", "opsets_of", "rename_value", "steps_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ExportStep:
     """Part of a segment that one ONNX model can hold: a segment over the same value ids.
 
     opset: version of ONNX's own operators that its model declares.
@@ -36,7 +36,7 @@ class Step:
     opset: int
 
 
-def embed(context: Context, node: Node, inputs: Sequence[str]) -> list[str]:
+def embed(context: ExportContext, node: Node, inputs: Sequence[str]) -> list[str]:
     """Write the nodes of an opaque node into a model.
 
     Args:
@@ -126,7 +126,7 @@ def opsets_of(model: onnx.ModelProto) -> dict[str, int]:
     return {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
 
 
-def steps_of(segment: Segment, opset: int) -> list[Step]:
+def steps_of(segment: Segment, opset: int) -> list[ExportStep]:
     """Cut a segment into parts of one opset each.
 
     Args:
@@ -149,11 +149,11 @@ def steps_of(segment: Segment, opset: int) -> list[Step]:
         else:
             parts.append((wanted, [node]))
     if len(parts) == 1:
-        return [Step(segment, parts[0][0])]
+        return [ExportStep(segment, parts[0][0])]
     return list(_cut(segment, parts))
 
 
-def _cut(segment: Segment, parts: Sequence[tuple[int, list[Node]]]) -> Iterator[Step]:
+def _cut(segment: Segment, parts: Sequence[tuple[int, list[Node]]]) -> Iterator[ExportStep]:
     needed = set(segment.outputs)
     reads: list[Mapping[int, None]] = []
     for _, nodes in parts:
@@ -173,7 +173,7 @@ def _cut(segment: Segment, parts: Sequence[tuple[int, list[Node]]]) -> Iterator[
             outputs=tuple(given),
             constants=held,
         )
-        yield Step(part, opset)
+        yield ExportStep(part, opset)
 
 
 def _means_the_same(nodes: Sequence[onnx.NodeProto], own: int, opset: int) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from byoc.report.records import HOST, ReportRecords
 
-__all__ = ["OP_HEIGHT", "OP_WIDTH", "Block", "Layout", "layout"]
+__all__ = ["OP_HEIGHT", "OP_WIDTH", "DrawnBlock", "Layout", "layout"]
 
 OP_WIDTH, OP_HEIGHT = 168, 34
 _GAP_X, _GAP_Y = 20, 26
@@ -31,7 +31,7 @@ _ROW_BLOCKS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class DrawnBlock:
     """A box of the picture.
 
     Attributes:
@@ -67,7 +67,7 @@ class Layout:
 
     """
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[DrawnBlock, ...]
     x: tuple[int, ...]
     y: tuple[int, ...]
     width: int
@@ -119,7 +119,7 @@ def layout(report: ReportRecords) -> Layout:
         if not name:
             hosts += 1
             name = f"{HOST} {hosts}"
-        made.append(Block(name, place, tuple(members), box.x, box.y, box.width, box.height))
+        made.append(DrawnBlock(name, place, tuple(members), box.x, box.y, box.width, box.height))
     return Layout(tuple(made), tuple(xs), tuple(ys), width, height)
 
 

@@ -20,7 +20,7 @@ from onnx import helper
 
 from byoc.segment import Array
 from byoc.testing.grammar.control import CONTROL
-from byoc.testing.grammar.core import ANY, FLOATS, Builder, Case, Value, port
+from byoc.testing.grammar.core import ANY, FLOATS, Case, GraphBuilder, KnownValue, port
 from byoc.testing.grammar.dynamic import DYNAMIC, SIZE
 from byoc.testing.grammar.elementwise import ELEMENTWISE
 from byoc.testing.grammar.indices import INDICES
@@ -39,7 +39,7 @@ _SYMBOLIC = 1 / 8  # share of graphs that have a symbolic batch
 _READ_OUTPUT = 0.15  # share of values that are outputs though nodes read them
 _GIVEN_WEIGHTS = 0.1  # share of graphs whose initializers are inputs too
 
-RULES: tuple[Callable[[Builder], None], ...] = (
+RULES: tuple[Callable[[GraphBuilder], None], ...] = (
     *ELEMENTWISE, *REDUCTIONS, *SHAPES, *INDICES, *WINDOWS, *PRODUCTS, *QUANTISED, *CONTROL,
 )  # fmt: skip
 
@@ -47,7 +47,7 @@ RULES: tuple[Callable[[Builder], None], ...] = (
 def make_case(seed: int) -> Case:
     """The graph of a seed: opset 13 to 24, one to a dozen inputs, three to twelve rules."""
     rng = np.random.default_rng(seed)
-    b = Builder(rng, int(rng.integers(OPSETS[0], OPSETS[1] + 1)))
+    b = GraphBuilder(rng, int(rng.integers(OPSETS[0], OPSETS[1] + 1)))
     dynamic = b.chance(_SYMBOLIC)
     if dynamic:
         b.new_input([SIZE, *(b.dim(2, 6) for _ in range(b.dim(1, 3)))], "float32")
@@ -69,13 +69,15 @@ def make_case(seed: int) -> Case:
     return Case(seed, model, b.inputs, tuple(names), more)
 
 
-def _model(b: Builder, name: str, outputs: Sequence[Value], dynamic: bool) -> onnx.ModelProto:
+def _model(
+    b: GraphBuilder, name: str, outputs: Sequence[KnownValue], dynamic: bool
+) -> onnx.ModelProto:
     ports = []
     for n, array in b.inputs.items():
         shape = ["N", *array.shape[1:]] if dynamic else None
-        ports.append(port(Value(n, str(array.dtype), array.shape), shape))
+        ports.append(port(KnownValue(n, str(array.dtype), array.shape), shape))
     if b.chance(_GIVEN_WEIGHTS):  # weights that a caller might give
-        ports += [port(Value(t.name, str(onnx.numpy_helper.to_array(t).dtype), tuple(t.dims)))
+        ports += [port(KnownValue(t.name, str(onnx.numpy_helper.to_array(t).dtype), tuple(t.dims)))
                   for t in b.stored]  # fmt: skip
     results = []
     for value in outputs:
@@ -87,5 +89,5 @@ def _model(b: Builder, name: str, outputs: Sequence[Value], dynamic: bool) -> on
     return helper.make_model(graph, opset_imports=[opset], ir_version=version)
 
 
-def _at_other_size(b: Builder) -> dict[str, Array]:
+def _at_other_size(b: GraphBuilder) -> dict[str, Array]:
     return {n: b.array((OTHER_SIZE, *a.shape[1:]), str(a.dtype)) for n, a in b.inputs.items()}

@@ -17,7 +17,17 @@ from onnx import helper, numpy_helper
 
 from byoc.segment import Array
 
-__all__ = ["ANY", "FLOATS", "INTS", "MAX_ELEMENTS", "MAX_SIZE", "Builder", "Case", "Value", "port"]
+__all__ = [
+    "ANY",
+    "FLOATS",
+    "INTS",
+    "MAX_ELEMENTS",
+    "MAX_SIZE",
+    "Case",
+    "GraphBuilder",
+    "KnownValue",
+    "port",
+]
 
 FLOATS = ("float32", "float32", "float32", "float16", "float64")
 INTS = ("int64", "int32", "int8", "uint8")
@@ -40,7 +50,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Value:
+class KnownValue:
     """A value of the graph.
 
     exact: it has the same bits in every right engine. size: no element's magnitude is above it.
@@ -75,13 +85,13 @@ class Case:
 
 
 @dataclass
-class Builder:
+class GraphBuilder:
     """One graph in the making."""
 
     rng: np.random.Generator
     opset: int
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    values: list[Value] = field(default_factory=list)
+    values: list[KnownValue] = field(default_factory=list)
     stored: list[onnx.TensorProto] = field(default_factory=list)
     inputs: dict[str, Array] = field(default_factory=dict)
     prefix: str = ""
@@ -116,18 +126,18 @@ class Builder:
         low, high = _UNSIGNED if kind == "u" else _SIGNED
         return np.asarray(self.rng.integers(low, high, dims), dtype)
 
-    def new_input(self, shape: Sequence[int], dtype: str) -> Value:
+    def new_input(self, shape: Sequence[int], dtype: str) -> KnownValue:
         """A new input of the graph; inside a branch, a constant."""
         array = self.array(shape, dtype)
         if self.prefix:
             return self.const(array)
         name = self.fresh("x")
         self.inputs[name] = array
-        value = Value(name, dtype, tuple(shape), True, _size(array))
+        value = KnownValue(name, dtype, tuple(shape), True, _size(array))
         self.values.append(value)
         return value
 
-    def const(self, array: Any, dtype: str | None = None) -> Value:
+    def const(self, array: Any, dtype: str | None = None) -> KnownValue:
         """A stored tensor; some as a Constant node."""
         array = np.asarray(array, dtype)
         name = self.fresh("w")
@@ -136,9 +146,9 @@ class Builder:
             self.nodes.append(helper.make_node("Constant", [], [name], name=name, value=tensor))
         else:
             self.stored.append(tensor)
-        return Value(name, str(array.dtype), array.shape, True, _size(array))
+        return KnownValue(name, str(array.dtype), array.shape, True, _size(array))
 
-    def tensor(self, shape: Sequence[int], dtype: str) -> Value:
+    def tensor(self, shape: Sequence[int], dtype: str) -> KnownValue:
         """A constant or a new input."""
         if self.chance(_NEW_INPUT) and len(self.inputs) < _MOST_INPUTS:
             return self.new_input(shape, dtype)
@@ -146,10 +156,10 @@ class Builder:
 
     def find(
         self,
-        fits: Callable[[Value], bool],
+        fits: Callable[[KnownValue], bool],
         shape: Sequence[int] | None = None,
         dtype: str | None = None,
-    ) -> Value:
+    ) -> KnownValue:
         """A value that fits; where there is none, a new input."""
         found = [v for v in self.values[-_RECENT:] if fits(v)]
         if found and self.chance(_REUSED):
@@ -159,7 +169,7 @@ class Builder:
 
     def random_float(
         self, ranks: Sequence[int] = (1, 2, 3, 4), exact: bool = False, **kwargs: Any
-    ) -> Value:
+    ) -> KnownValue:
         """A float value of one of the ranks."""
         rank = self.pick(ranks)
         return self.find(
@@ -168,28 +178,28 @@ class Builder:
             **kwargs,
         )
 
-    def exact_value(self) -> Value:
+    def exact_value(self) -> KnownValue:
         """An exact value of any dtype."""
         return self.find(lambda v: v.exact and v.rank > 0 and v.count > 0, dtype=self.pick(ANY))
 
-    def random_value(self) -> Value:
+    def random_value(self) -> KnownValue:
         """A value of any dtype."""
         return self.find(lambda v: v.rank > 0 and v.count > 0, dtype=self.pick(ANY))
 
     def emit(
         self,
         op: str,
-        inputs: Sequence[Value | None],
+        inputs: Sequence[KnownValue | None],
         shape: Sequence[int],
         dtype: str | None = None,
         *,
         exact: bool = False,
         size: float | None = None,
         **attrs: Any,
-    ) -> Value:
+    ) -> KnownValue:
         """A node of one output."""
         known = [v for v in inputs if v is not None]
-        out = Value(
+        out = KnownValue(
             self.fresh(op.lower()),
             dtype or known[0].dtype,
             tuple(int(d) for d in shape),
@@ -200,7 +210,7 @@ class Builder:
         self.nodes.append(helper.make_node(op, names, [out.name], name=out.name, **attrs))
         return self.keep(out)
 
-    def keep(self, value: Value) -> Value:
+    def keep(self, value: KnownValue) -> KnownValue:
         """Note a new value; one that grows goes through Tanh."""
         if value.size > MAX_SIZE and value.dtype.startswith("float"):
             return self.emit("Tanh", [value], value.shape, size=1.0)
@@ -208,8 +218,8 @@ class Builder:
         return value
 
     def many(
-        self, op: str, inputs: Sequence[Value], outs: Sequence[Value], **attrs: Any
-    ) -> list[Value]:
+        self, op: str, inputs: Sequence[KnownValue], outs: Sequence[KnownValue], **attrs: Any
+    ) -> list[KnownValue]:
         """A node of several outputs."""
         names = [v.name for v in inputs]
         self.nodes.append(
@@ -217,7 +227,7 @@ class Builder:
         )
         return [self.keep(o) for o in outs]
 
-    def ints(self, values: Sequence[int]) -> Value:
+    def ints(self, values: Sequence[int]) -> KnownValue:
         """A vector of constants."""
         return self.const(np.array(values, np.int64))
 
@@ -226,7 +236,7 @@ def _size(array: Array) -> float:
     return float(np.abs(array.astype(np.float64)).max(initial=0.0))
 
 
-def port(value: Value, shape: Sequence[int | str] | None = None) -> onnx.ValueInfoProto:
+def port(value: KnownValue, shape: Sequence[int | str] | None = None) -> onnx.ValueInfoProto:
     """A value as a graph declares it; shape: with symbolic dimensions."""
     element = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
     dims = list(value.shape if shape is None else shape)

@@ -44,7 +44,7 @@ def _draw(rng: np.random.Generator, shape: tuple[int, ...], op_type: str, index:
 
 
 def build_light(name: str, seed: int = 0) -> onnx.ModelProto:
-    """The net `name` with seeded weights; no fills, no weights among the graph's inputs."""
+    """Build a `light_*` net with seeded weights: no fills, no weights among its inputs."""
     folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
     model = onnx.load(folder / f"{_FILES[name]}.onnx")
     graph = model.graph

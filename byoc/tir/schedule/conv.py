@@ -14,7 +14,7 @@ from __future__ import annotations
 from tvm.s_tir import ScheduleError
 
 from byoc.tir.schedule.injective import vectorize_elementwise
-from byoc.tir.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.kernel import Kernel, KernelBlock
 from byoc.tir.schedule.tile import register_tile, share_out, tiled_reduction
 
 __all__ = ["conv", "copy_padded"]
@@ -54,7 +54,7 @@ def conv(kernel: Kernel) -> str | None:
     return "conv"
 
 
-def copy_padded(kernel: Kernel, block: Block) -> None:
+def copy_padded(kernel: Kernel, block: KernelBlock) -> None:
     """Schedule a copy; one that pads writes zeros first, then the inside without a branch."""
     sch = kernel.sch
     if block.name.startswith("pad"):

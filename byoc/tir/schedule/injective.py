@@ -18,7 +18,7 @@ from tvm import tirx
 from tvm.ir import TensorLoad, Var
 from tvm.s_tir import ScheduleError
 
-from byoc.tir.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.kernel import Kernel, KernelBlock
 from byoc.tir.schedule.loops import vectorize_loop
 
 __all__ = [
@@ -42,7 +42,7 @@ def injective(kernel: Kernel) -> str | None:
     return "injective"
 
 
-def inline_producers(kernel: Kernel, blocks: tuple[Block, ...]) -> list[Block]:
+def inline_producers(kernel: Kernel, blocks: tuple[KernelBlock, ...]) -> list[KernelBlock]:
     """Inline those blocks that can be; return those that remain."""
     remaining = []
     for block in blocks:
@@ -56,7 +56,7 @@ def inline_producers(kernel: Kernel, blocks: tuple[Block, ...]) -> list[Block]:
     return remaining
 
 
-def vectorize_elementwise(kernel: Kernel, block: Block) -> None:
+def vectorize_elementwise(kernel: Kernel, block: KernelBlock) -> None:
     """Make the loops of one injective block parallel and vectorised."""
     sch, loops = kernel.sch, kernel.loops(block)
     if not loops:

@@ -16,7 +16,7 @@ from tvm.s_tir import Schedule
 
 from byoc.tir.target import Machine
 
-__all__ = ["Block", "Kernel", "extent_of"]
+__all__ = ["Kernel", "KernelBlock", "extent_of"]
 
 # Forking the thread pool costs a few microseconds: about as much as this many simple operations.
 _PARALLEL_WORK = 1 << 14
@@ -25,7 +25,7 @@ _VECTOR = "byoc.vector"
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class KernelBlock:
     """One block of a kernel, as the schedule stood when it was looked at.
 
     Attributes:
@@ -74,15 +74,15 @@ class Kernel:
             self.sch = Schedule(func, enable_check=False)
             self.blocks = self._blocks()
 
-    def _blocks(self) -> tuple[Block, ...]:
+    def _blocks(self) -> tuple[KernelBlock, ...]:
         root = self.sch.get_sblock("root")
         return tuple(self.block(rv) for rv in self.sch.get_child_blocks(root))
 
-    def block(self, rv: Any) -> Block:
+    def block(self, rv: Any) -> KernelBlock:
         """Return what is behind a handle, as the schedule stands now."""
         stmt = self.sch.get(rv)
         letters = {tirx.IterVar.DataPar: "S", tirx.IterVar.CommReduce: "R"}
-        return Block(
+        return KernelBlock(
             name=str(stmt.name_hint),
             rv=rv,
             kinds="".join(letters.get(v.iter_type, "O") for v in stmt.iter_vars),
@@ -92,17 +92,17 @@ class Kernel:
             stmt=stmt,
         )
 
-    def is_output(self, block: Block) -> bool:
+    def is_output(self, block: KernelBlock) -> bool:
         """Return whether the block writes a parameter of the kernel."""
         return any(buffer in self.params for buffer in block.writes)
 
-    def work(self, block: Block) -> int | None:
+    def work(self, block: KernelBlock) -> int | None:
         """Return the iterations of the block, None when a loop is symbolic."""
         if any(e is None for e in block.extents):
             return None
         return prod(e for e in block.extents if e is not None)
 
-    def worth_parallel(self, block: Block, cost: int = 1) -> bool:
+    def worth_parallel(self, block: KernelBlock, cost: int = 1) -> bool:
         """Return whether the block is large enough for several threads.
 
         Args:
@@ -113,7 +113,7 @@ class Kernel:
         work = self.work(block)
         return self.machine.threads > 1 and (work is None or work * cost >= _PARALLEL_WORK)
 
-    def loops(self, block: Block) -> list[Any]:
+    def loops(self, block: KernelBlock) -> list[Any]:
         """Return the loops around the block, outermost first."""
         return list(self.sch.get_loops(block.rv))
 

@@ -6,14 +6,16 @@ from math import prod
 from typing import Any
 
 from byoc.tir.schedule.injective import inline_producers, vectorize_elementwise
-from byoc.tir.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.kernel import Kernel, KernelBlock
 
 __all__ = ["register_tile", "share_out", "tiled_reduction"]
 
 _PARALLEL_FLOPS = 1 << 16
 
 
-def tiled_reduction(kernel: Kernel, name: str) -> tuple[Block, Block, tuple[Block, ...]] | None:
+def tiled_reduction(
+    kernel: Kernel, name: str
+) -> tuple[KernelBlock, KernelBlock, tuple[KernelBlock, ...]] | None:
     """Match a kernel whose one reduction is byoc's `name`, followed by element-wise blocks.
 
     What lies between the reduction and the last of these is inlined.
@@ -44,7 +46,7 @@ def tiled_reduction(kernel: Kernel, name: str) -> tuple[Block, Block, tuple[Bloc
     return heavy[0], last, before
 
 
-def share_out(kernel: Kernel, acc: Block, outer: list[Any], tiles: Any) -> None:
+def share_out(kernel: Kernel, acc: KernelBlock, outer: list[Any], tiles: Any) -> None:
     """Run the `outer` loops in parallel, and the loop over tiles too when they are few."""
     if prod(kernel.extent(loop) or 64 for loop in outer) < 2 * kernel.machine.threads:
         outer = [*outer, tiles]
@@ -54,7 +56,7 @@ def share_out(kernel: Kernel, acc: Block, outer: list[Any], tiles: Any) -> None:
         kernel.sch.parallel(task)
 
 
-def register_tile(kernel: Kernel, acc: Block) -> None:
+def register_tile(kernel: Kernel, acc: KernelBlock) -> None:
     """Unroll and vectorise a tile: the block's loops end in pixel, vector, lane, reductions."""
     sch, sums = kernel.sch, acc.kinds.count("R")
     loops = kernel.loops(acc)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byoc.kit.onnx_export.context import Context, Export, Unsupported
+from byoc.kit.onnx_export.context import Export, ExportContext, Unsupported
 from byoc.segment import Node
 from byoc.support.dtypes import numpy_dtype
 
@@ -12,43 +12,43 @@ __all__ = ["EXPORTS"]
 def _same(onnx_op: str) -> Export:
     """An op whose ONNX twin takes the same inputs and no attributes."""
 
-    def export(c: Context, node: Node, x: list[str]) -> str:
+    def export(c: ExportContext, node: Node, x: list[str]) -> str:
         return c.one(onnx_op, *x)
 
     return export
 
 
-def _square(c: Context, node: Node, x: list[str]) -> str:
+def _square(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Mul", x[0], x[0])
 
 
-def _rsqrt(c: Context, node: Node, x: list[str]) -> str:
+def _rsqrt(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Reciprocal", c.one("Sqrt", x[0]))
 
 
-def _silu(c: Context, node: Node, x: list[str]) -> str:
+def _silu(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Mul", x[0], c.one("Sigmoid", x[0]))
 
 
-def _gelu(c: Context, node: Node, x: list[str]) -> str:
+def _gelu(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Gelu", x[0])
 
 
-def _gelu_tanh(c: Context, node: Node, x: list[str]) -> str:
+def _gelu_tanh(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Gelu", x[0], approximate="tanh")
 
 
-def _leaky_relu(c: Context, node: Node, x: list[str]) -> str:
+def _leaky_relu(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("LeakyRelu", x[0], alpha=float(node.attrs["alpha"]))
 
 
-def _clip(c: Context, node: Node, x: list[str]) -> str:
+def _clip(c: ExportContext, node: Node, x: list[str]) -> str:
     dtype = c.dtype(node.inputs[0])
     bounds = (c.constant(node.attrs[name], dtype) for name in ("min", "max"))
     return c.one("Clip", x[0], *bounds)
 
 
-def _cast(c: Context, node: Node, x: list[str]) -> str:
+def _cast(c: ExportContext, node: Node, x: list[str]) -> str:
     import onnx
     from onnx import helper
 
