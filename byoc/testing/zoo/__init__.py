@@ -2,9 +2,9 @@
 
 In: a name, a seed, options. Out: an ONNX model, or the path of its file. The nine convolutional
 nets inside the onnx package carry constant fills for weights; `light` gives them random ones. The
-others are written node by node, spelled as torch.onnx spells them. `calibrate` sees to it that activations
-neither vanish nor explode and that no softmax ends saturated or uniform: on such a model a wrong
-answer would look right.
+others are written node by node, spelled as torch.onnx spells them. `calibrate` sees to it that
+activations neither vanish nor explode and that no softmax ends saturated or uniform: on such a
+model a wrong answer would look right.
 """
 
 from __future__ import annotations
