@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 import byoc
 from byoc.quantize import quantize_model
+from byoc.segment import Array
 
 __all__ = ["Int8Result", "measure_int8"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import shape_inference
 
 import byoc
 from byoc.quantize import quantize_model
+from byoc.segment import Array
 from byoc.testing.zoo import model_path
 from byoc.vendor_templates.npu import VENDOR
 
@@ -40,7 +39,6 @@ __all__ = [
 ]
 
 NETWORKS = ("resnet50", "mobilenet_v2")
-Array = npt.NDArray[Any]
 Run = Callable[[Array], Array]
 
 

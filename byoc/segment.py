@@ -17,24 +17,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from byoc.dims import Dim
 
-__all__ = ["Artifact", "Attr", "Composite", "Dim", "Node", "PortType", "Segment", "TensorType"]
+__all__ = [
+    "Array",
+    "Artifact",
+    "Attr",
+    "Composite",
+    "Dim",
+    "Node",
+    "PortType",
+    "Segment",
+    "TensorType",
+]
 
 SEGMENT_VERSION = 1
-
-Dim = int | str
-"""A dimension: an int, or an expression over named variables such as ``"n"`` or ``"n * 12"``."""
 
 Attr = Any
 """An attribute: None, bool, int, float, str, or a tuple of these (shapes may hold `Dim`)."""
 
-Array: TypeAlias = "npt.NDArray[Any]"
+Array: TypeAlias = npt.NDArray[Any]
+"""Any numpy array; said once, for every signature that takes or gives one."""
 
 
 @dataclass(frozen=True, slots=True)

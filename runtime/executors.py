@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from byoc.errors import ArtifactError
-from byoc.runtime.native import as_tensor, from_tensor, function, numpy_dtype, with_address
+from byoc.runtime.native import as_tensor, from_tensor, function, with_address
 from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.program import Program, VmProgram
 from byoc.runtime.request_queue import Done
 from byoc.segment import Array
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["Executor", "PlanExecutor", "Prepared", "VmExecutor", "make_executor"]
 

@@ -20,6 +20,7 @@ import tvm_ffi
 
 from byoc.errors import ArtifactError, ExecutionError, OptionError, VendorError
 from byoc.segment import Array
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = [
     "as_tensor",
@@ -30,7 +31,6 @@ __all__ = [
     "from_tensors",
     "function",
     "num_threads",
-    "numpy_dtype",
     "set_num_threads",
     "with_address",
 ]
@@ -125,29 +125,6 @@ def call_on(processor: str, work: Callable[..., Any], *args: Any) -> Any:
     Libraries that use OpenMP must all be used on the thread of "cpu".
     """
     return function("call_on")(processor, work, *args)
-
-
-@cache
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return the numpy dtype of a name, types of ml_dtypes included.
-
-    Args:
-        name: As `TensorType` spells it ("float32", "bfloat16").
-
-    Raises:
-        ArtifactError: Neither numpy nor ml_dtypes knows the name.
-    """
-    try:
-        return np.dtype(name)
-    except TypeError:
-        pass
-    try:
-        import ml_dtypes
-
-        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-        return dtype
-    except (ImportError, AttributeError, TypeError):
-        raise ArtifactError(f"dtype {name!r} is known neither to numpy nor to ml_dtypes") from None
 
 
 class _Owner:

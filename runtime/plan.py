@@ -22,7 +22,7 @@ from typing import Literal
 
 import pydantic
 
-from byoc.runtime.native import numpy_dtype
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["PLAN_VERSION", "Plan", "PlanTensor", "Port", "Task", "decode_plan", "encode_plan"]
 

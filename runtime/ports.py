@@ -7,18 +7,19 @@ by what the first inputs show and checked against the rest.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from byoc.dims import Dim, is_name, names, size_of
 from byoc.errors import InputError, choices
-from byoc.runtime.native import function, numpy_dtype
+from byoc.runtime.native import function
 from byoc.runtime.value_handles import handle_of, take_values
-from byoc.segment import Array, Dim, PortType
+from byoc.segment import Array, PortType
+from byoc.support.dtypes import numpy_dtype
 
-__all__ = ["Inputs", "size_of"]
+__all__ = ["Inputs"]
 
 _CPU_DEVICES = (1, 3)  # DLPack: kDLCPU, kDLCUDAHost
 
@@ -55,10 +56,10 @@ class _Port:
                 f"expected {_show(self.shape)} ({len(self.shape)} dims)"
             )
         for axis, (found, dim) in enumerate(zip(array.shape, self.shape, strict=True)):
-            if isinstance(dim, str) and dim not in env and dim.isidentifier():
+            if is_name(dim) and dim not in env:
                 env[dim] = (found, f"{self.what} axis {axis}")
                 continue
-            expected = _value(dim, env)
+            expected = _expected(dim, env)
             if expected is not None and found != expected:
                 raise InputError(
                     f"{self.what} has shape {array.shape}, expected {_show(self.shape)}: axis "
@@ -237,61 +238,13 @@ def _show(shape: Sequence[Dim]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def _because(dim: Dim, env: Mapping[str, tuple[int, str]]) -> str:
-    if isinstance(dim, int):
-        return ""
-    used = [n.id for n in ast.walk(ast.parse(dim, mode="eval")) if isinstance(n, ast.Name)]
-    facts = [f"{name} = {env[name][0]} in {env[name][1]}" for name in used if name in env]
-    return f" ({', '.join(facts)})" if facts else ""
-
-
-def size_of(dim: Dim, sizes: Mapping[str, int]) -> int | None:
-    """Return the size of a dimension.
-
-    Args:
-        dim: A number, or an expression of symbolic dimensions ("n * 12").
-        sizes: Sizes of symbolic dimensions by name.
-
-    Returns:
-        The size, or None when a dimension that it needs is not given.
-    """
-    return _value(dim, {name: (size, "") for name, size in sizes.items()})
-
-
-def _value(dim: Dim, env: Mapping[str, tuple[int, str]]) -> int | None:
-    """Value of a dimension, or None while a variable of it is not bound."""
+def _expected(dim: Dim, env: Mapping[str, tuple[int, str]]) -> int | None:
+    """A dimension; None when it cannot be computed: the VM checks every shape it binds."""
     if isinstance(dim, int):
         return dim
-    if dim in env:
-        return env[dim][0]
-    try:
-        return _evaluate(ast.parse(dim, mode="eval").body, env)
-    except (KeyError, SyntaxError, ZeroDivisionError):
-        return None  # left to the VM, which checks every shape it binds
+    return size_of(dim, {name: size for name, (size, _) in env.items()})
 
 
-def _evaluate(node: ast.expr, env: Mapping[str, tuple[int, str]]) -> int:
-    match node:
-        case ast.Constant(value=int(value)):
-            return value
-        case ast.Name(id=name):
-            return env[name][0]
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_evaluate(operand, env)
-        case ast.BinOp(left=left, op=op, right=right):
-            a, b = _evaluate(left, env), _evaluate(right, env)
-            match op:
-                case ast.Add():
-                    return a + b
-                case ast.Sub():
-                    return a - b
-                case ast.Mult():
-                    return a * b
-                case ast.FloorDiv():
-                    return a // b
-                case ast.Mod():
-                    return a % b
-        case ast.Call(func=ast.Name(id="max" | "min" as name), args=args):
-            values = [_evaluate(arg, env) for arg in args]
-            return max(values) if name == "max" else min(values)
-    raise KeyError(ast.dump(node))
+def _because(dim: Dim, env: Mapping[str, tuple[int, str]]) -> str:
+    facts = [f"{name} = {env[name][0]} in {env[name][1]}" for name in env if name in names(dim)]
+    return f" ({', '.join(facts)})" if facts else ""

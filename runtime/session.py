@@ -24,13 +24,14 @@ from byoc.runtime.executors import make_executor
 from byoc.runtime.fallback import Fault, FaultLog
 from byoc.runtime.host_library import share_host
 from byoc.runtime.memory import Memory, account
-from byoc.runtime.native import from_tensor, num_threads, numpy_dtype
+from byoc.runtime.native import from_tensor, num_threads
 from byoc.runtime.plan import Plan
 from byoc.runtime.ports import Inputs
 from byoc.runtime.program import Program
 from byoc.runtime.request_queue import Done, Future, RequestQueue
 from byoc.runtime.trace import make_profile
 from byoc.segment import Array, Artifact
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["Session"]
 

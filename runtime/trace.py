@@ -15,9 +15,9 @@ from typing import Any
 
 from byoc.report.profile import Profile
 from byoc.report.times import TaskTime
-from byoc.runtime.native import numpy_dtype
 from byoc.runtime.plan import Plan, PlanTensor
 from byoc.runtime.program import Program, VmProgram
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["make_profile"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CONTRACT = {"byoc.errors", "byoc.segment", "byoc.vendor"}
+CONTRACT = {"byoc.dims", "byoc.errors", "byoc.segment", "byoc.vendor"}
 FOLDERS = {"byoc": "byoc", "partition": "byoc.partition", "runtime": "byoc.runtime"} | {
     "vendor_templates": "byoc.vendor_templates"
 }

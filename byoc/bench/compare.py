@@ -1,4 +1,7 @@
-"""Run two engines on the same random inputs and say how far their outputs are apart."""
+"""Run two engines on the same random inputs and say how far their outputs are apart.
+
+In: two engines and a way to make inputs. Out: the differences, and doubts about what they prove.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ __all__ = ["Comparison", "compare"]
 class Comparison:
     """Differences of every output on every seed.
 
-    rows: (seed, output name, difference). remarks: why agreement may prove little.
+    Attributes:
+        rows: (seed, output name, difference).
+        remarks: Why agreement may prove little.
+
     """
 
     rows: tuple[tuple[int, str, Difference], ...]
@@ -27,11 +33,11 @@ class Comparison:
 
     @property
     def worst(self) -> float:
-        """The largest relative difference."""
+        """The largest relative difference of all rows."""
         return max((d.relative for _, _, d in self.rows), default=0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return the comparison as plain values, for JSON."""
         return {
             "worst_relative": self.worst,
             "outputs": [{"seed": s, "output": o, **asdict(d)} for s, o, d in self.rows],
@@ -45,9 +51,20 @@ def compare(
     inputs_of: Callable[[int], dict[str, Array]],
     seeds: Iterable[int],
 ) -> Comparison:
-    """Compare `engine` with `reference` on ``inputs_of(seed)`` for every seed.
+    """Compare an engine with a reference.
 
-    Raises ExecutionError when the outputs differ in name, shape or dtype.
+    Args:
+        engine: The one in question.
+        reference: The one that is believed.
+        inputs_of: Seed → inputs by name.
+        seeds: Which inputs to compare on.
+
+    Returns:
+        One row for each seed and output.
+
+    Raises:
+        ExecutionError: The outputs differ in name, shape or dtype.
+
     """
     rows, remarks = [], []
     for seed in seeds:

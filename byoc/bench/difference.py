@@ -1,4 +1,7 @@
-"""How far apart two outputs are."""
+"""How far apart two outputs are.
+
+In: an array and its reference. Out: the distance in three measures.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,13 @@ __all__ = ["Difference", "difference"]
 class Difference:
     """Distance of an output from its reference.
 
-    max_abs: ``max|a - b|``. relative: ``max|a - b| / max|b|``. cosine: of the flattened arrays.
-    A value that is finite on one side only makes max_abs and relative infinite.
+    A value that is finite on one side only makes `max_abs` and `relative` infinite.
+
+    Attributes:
+        max_abs: ``max|a - b|``.
+        relative: ``max|a - b| / max|b|``.
+        cosine: Of the flattened arrays.
+
     """
 
     max_abs: float
@@ -25,7 +33,16 @@ class Difference:
 
 
 def difference(found: Array, reference: Array) -> Difference:
-    """Compare `found` with `reference`. Raises ValueError when shapes differ."""
+    """Compare an array with its reference.
+
+    Args:
+        found: Any shape, any dtype of numbers.
+        reference: Of the same shape.
+
+    Raises:
+        ValueError: The shapes differ.
+
+    """
     if found.shape != reference.shape:
         raise ValueError(f"shapes differ: found {found.shape}, reference {reference.shape}")
     a, b = (x.astype(np.float64).ravel() for x in (found, reference))

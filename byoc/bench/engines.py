@@ -1,6 +1,7 @@
 """Engines that run a whole model, each behind one call, with the same inputs and threads.
 
-An engine is opened by name; one that is asked for but not installed is an error.
+In: an engine's name and an ONNX file. Out: a call that takes inputs and gives outputs. An engine
+is opened by name; one that is asked for but not installed is an error.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ __all__ = ["ENGINES", "REFERENCE", "Engine", "open_engine"]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A model loaded into an engine: `run` takes inputs by name and gives outputs by name."""
+    """A model loaded into an engine.
+
+    Attributes:
+        name: Of the engine.
+        version: Of the engine.
+        run: Inputs by name → outputs by name.
+
+    """
 
     name: str
     version: str
@@ -107,10 +115,17 @@ REFERENCE = "onnxruntime"
 
 
 def open_engine(name: str, model: Path, threads: int) -> Engine:
-    """Load the ONNX file `model` into the engine `name`, on `threads` CPU threads.
+    """Load an ONNX file into an engine.
 
-    Raises OptionError for an unknown name, VendorError when the engine is not installed or
-    refuses the model.
+    Args:
+        name: One of `ENGINES`.
+        model: The ONNX file.
+        threads: CPU threads that it may use.
+
+    Raises:
+        OptionError: There is no engine of that name.
+        VendorError: It is not installed, or refuses the model.
+
     """
     if name not in ENGINES:
         raise OptionError(f"unknown engine {name!r}: {choices(name, ENGINES)}")
@@ -125,7 +140,7 @@ def open_engine(name: str, model: Path, threads: int) -> Engine:
 
 
 def byoc_engine(executable: Any, name: str = "byoc") -> Engine:
-    """A `byoc.Executable` as an engine."""
+    """Return a `byoc.Executable` as an engine, called `name` in reports."""
     from importlib.metadata import version
 
     return Engine(name, version("tvm-byoc"), executable.run)

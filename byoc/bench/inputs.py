@@ -1,5 +1,6 @@
 """Random inputs that make sense, and the question whether outputs say anything.
 
+In: names, types and a seed. Out: arrays that a model of images or of text could have been given.
 Needs numpy only (`onnx_inputs` reads an `onnx.ModelProto` it is given).
 """
 
@@ -17,9 +18,15 @@ __all__ = ["onnx_inputs", "random_inputs", "trivial"]
 
 
 def onnx_inputs(model: Any) -> tuple[dict[str, TensorType], dict[str, int]]:
-    """Names and types of an `onnx.ModelProto`'s inputs, and how far its token ids may go.
+    """Read what inputs a model takes.
 
-    The second result maps an integer input to the rows of the smallest table it looks up.
+    Args:
+        model: An `onnx.ModelProto`.
+
+    Returns:
+        Name → type of each input; and for each input of token ids, how many rows the smallest table
+        has that it looks up.
+
     """
     from onnx import helper
 
@@ -52,9 +59,15 @@ def random_inputs(
 ) -> dict[str, Array]:
     """Draw an array for every input: images, token ids in range, masks with padding at the end.
 
-    dims: sizes of symbolic dimensions. limits: exclusive upper bounds of integer inputs
-    (default 2, which is in range of any table).
-    Raises InputError when the size of a symbolic dimension is missing.
+    Args:
+        types: Name → type.
+        seed: Equal seeds draw equal arrays.
+        dims: Sizes of symbolic dimensions.
+        limits: Exclusive upper bounds of integer inputs (default 2, in range of any table).
+
+    Raises:
+        InputError: The size of a symbolic dimension is missing.
+
     """
     rng = np.random.default_rng([seed, 7])
     sizes, bounds = dims or {}, limits or {}
@@ -108,10 +121,17 @@ def _image(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 
 def trivial(outputs: Mapping[str, Array] | Iterable[tuple[str, Array]]) -> str | None:
-    """Why agreement on these outputs would prove little, or None when they say something.
+    """Say why agreement on these outputs would prove little.
 
-    That is: values that are not finite, an (almost) constant output, or a softmax that is
-    saturated or uniform.
+    That is: values that are not finite, an (almost) constant output, or a softmax that is saturated
+    or uniform.
+
+    Args:
+        outputs: Arrays by name.
+
+    Returns:
+        One sentence, or None when the outputs say something.
+
     """
     for name, array in dict(outputs).items():
         values = array.astype(np.float64).ravel()

@@ -1,7 +1,7 @@
 """Latency of several engines side by side, on one machine, at one time.
 
-Engines keep their thread pools spinning for a while after a call, and a machine's clock drifts.
-So they take turns in blocks; the first calls of a block pay for waking up and do not count::
+In: engines that have a model open, and inputs. Out: the times of each, their ratios, and remarks
+on what disturbed them. Engines take turns in blocks (`byoc.timing.interleaved`)::
 
     byoc   x x · · · · · · · ·                       x x · · · …      x warm-up   · counts
     ort                          x x · · · · · · · ·            …     (a pause between blocks)
@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from byoc.bench.engines import Engine
 from byoc.segment import Array
+from byoc.timing.interleaved import interleaved, timed_block
 
 __all__ = ["BenchResult", "Timing", "busy_share", "measure"]
 
@@ -39,15 +41,15 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """Half of the calls were faster."""
+        """The time that half of the calls stayed below, in milliseconds."""
         return median(self.samples)
 
     def percentile(self, q: float) -> float:
-        """The time that `q` percent of the calls stayed below."""
+        """Return the time that `q` percent of the calls stayed below, in milliseconds."""
         return float(np.percentile(self.samples, q))
 
     def to_dict(self) -> dict[str, Any]:
-        """Summary without the samples."""
+        """Return a summary for JSON, without the samples."""
         return {
             "engine": self.engine,
             "version": self.version,
@@ -75,7 +77,7 @@ class BenchResult:
         return {other.engine: first.median / other.median for other in others}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return the result as plain values, for JSON."""
         return {
             "model": self.model,
             "threads": self.threads,
@@ -86,7 +88,15 @@ class BenchResult:
 
 
 def busy_share(seconds: float = 0.3) -> float | None:
-    """Share of the machine's CPU time that is in use, over `seconds`; None when not known."""
+    """Return the share of the machine's CPU time that is in use, 0..1.
+
+    Args:
+        seconds: How long to look.
+
+    Returns:
+        None where the system does not tell.
+
+    """
 
     def read() -> tuple[int, int]:
         with Path("/proc/stat").open() as file:
@@ -116,10 +126,18 @@ def measure(
     threads: int = 0,
     runs: int | None = None,
 ) -> BenchResult:
-    """Time `engines` on `inputs`, in alternating blocks; the first one is the one in question.
+    """Time engines side by side, in alternating blocks.
 
-    runs: calls that count, per engine; default about five seconds' worth. Engines must have been
-    opened with the same number of threads.
+    Args:
+        engines: The first is the one in question; all opened with the same number of threads.
+        inputs: Arrays by name.
+        model: Its name, for the result.
+        threads: Their number, for the result; default the CPUs of this process.
+        runs: Calls that count, per engine; default about five seconds' worth.
+
+    Returns:
+        Times of each, and remarks on what disturbed them.
+
     """
     remarks = []
     busy = busy_share()
@@ -129,23 +147,15 @@ def measure(
             f"ratios uncertain"
         )
     samples: list[list[float]] = [[] for _ in engines]
-    slowest = 0.0
-    for engine in engines:  # warm up, and see how long a call takes
-        engine.run(inputs)
-        start = time.perf_counter()
-        engine.run(inputs)
-        slowest = max(slowest, time.perf_counter() - start)
+    calls = [partial(engine.run, inputs) for engine in engines]
+    slowest = max([timed_block(call)[0] for call in calls])  # the first call sets things up
     wanted = runs or _runs_for(slowest)
-    block = min(_BLOCK, wanted)
-    while len(samples[-1]) < wanted:
-        for engine, times in zip(engines, samples, strict=True):
-            time.sleep(_PAUSE)
-            for call in range(_WARM + block):
-                start = time.perf_counter_ns()
-                engine.run(inputs)
-                elapsed = time.perf_counter_ns() - start
-                if call >= _WARM:
-                    times.append(elapsed / 1e6)
+    turns = [min(_BLOCK, wanted)] * len(calls)
+    for found in interleaved(calls, turns, warm=_WARM, pause=_PAUSE):
+        for k, times in found.items():
+            samples[k].extend(1e3 * seconds for seconds in times)
+        if len(samples[-1]) >= wanted:
+            break
     timings = tuple(
         Timing(e.name, e.version, tuple(times[:wanted]))
         for e, times in zip(engines, samples, strict=True)
@@ -160,7 +170,7 @@ def measure(
 
 
 def cpu_count() -> int:
-    """CPUs this process may use."""
+    """Return how many CPUs this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux

@@ -23,19 +23,17 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from byoc.errors import CompileError
-from byoc.ir.arrays import as_numpy
+from byoc.ir.arrays import to_numpy
 from byoc.runtime.plan import MemorySpace, Plan, PlanTensor, Port, Task
 from byoc.segment import Array
+from byoc.support.dtypes import numpy_dtype
+from byoc.support.memory import round_up
 
 if TYPE_CHECKING:
     from tvm import relax
 
 __all__ = ["Planned", "make_plan"]
-
-ALIGNMENT = 64  # bytes; TVM's kernels assume it and do not check
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +74,7 @@ _Value = _Window | tuple["_Value", ...]
 
 
 def _nbytes(shape: Sequence[int], dtype: str) -> int:
-    import ml_dtypes  # noqa: F401  registers bfloat16 and float8 with numpy
-
-    return prod(shape) * np.dtype(dtype).itemsize
-
-
-def _round_up(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return prod(shape) * numpy_dtype(dtype).itemsize
 
 
 class _Arena:
@@ -158,7 +150,7 @@ class _Walk:
         # An array may be read-only here: the constants of a model are never written to.
         key = int(tensor.__chandle__()) if hasattr(tensor, "__chandle__") else id(tensor)
         if key not in self._constant_ids:
-            array = as_numpy(tensor)
+            array = to_numpy(tensor)
             storage = _Storage("constant", len(self.constants), array.nbytes)
             self.constants.append(array)
             self._constant_ids[key] = _Window(array.shape, str(array.dtype), storage)
@@ -263,8 +255,8 @@ def _assign_in_line(storages: list[_Storage]) -> int:
     for index, storage in enumerate(storages):  # in the order of their writers
         while ends and ends[0][0] < storage.writer:
             dead = storages[heapq.heappop(ends)[1]]
-            arena.give(dead.offset, _round_up(dead.nbytes))
-        storage.offset = arena.take(_round_up(storage.nbytes))
+            arena.give(dead.offset, round_up(dead.nbytes))
+        storage.offset = arena.take(round_up(storage.nbytes))
         heapq.heappush(ends, (max(storage.writer, *storage.readers, -1), index))
     return arena.size
 
@@ -282,17 +274,17 @@ def _assign_by_order(storages: list[_Storage], deps: list[list[int]]) -> int:
     for index, storage in enumerate(storages):
         mine = ancestors[storage.writer]
         taken = sorted(
-            (other.offset, other.offset + _round_up(other.nbytes))
+            (other.offset, other.offset + round_up(other.nbytes))
             for other, bits in zip(storages[:index], touched, strict=True)
             if bits & ~mine
         )
         offset = 0
         for begin, end in taken:
-            if begin - offset >= _round_up(storage.nbytes):
+            if begin - offset >= round_up(storage.nbytes):
                 break
             offset = max(offset, end)
         storage.offset = offset
-        size = max(size, offset + _round_up(storage.nbytes))
+        size = max(size, offset + round_up(storage.nbytes))
         touched.append(sum(1 << task for task in {storage.writer, *storage.readers}))
     return size
 

@@ -16,7 +16,7 @@ import tvm
 from tvm import relax
 
 from byoc.errors import CompileError
-from byoc.ir.arrays import as_numpy, same_array
+from byoc.ir.arrays import same_array, to_numpy
 from byoc.runtime.program import VmTwin
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _Lift(relax.PyExprMutator):  # type: ignore[misc]
     def visit_generic_const_(self, constant: Any) -> Any:
         if not isinstance(constant.ty, relax.TensorType):
             return constant
-        array = as_numpy(constant.value)
+        array = to_numpy(constant.value)
         if array.nbytes < _SMALL:
             return constant
         key = array.__array_interface__["data"][0]

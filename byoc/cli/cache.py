@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from byoc.cli.common import Json, print_json, print_table, say
-from byoc.timing.store import SCHEMA, Entry, Store, cache_folder
+from byoc.timing.store import SCHEMA, Store, StoredTiming, cache_folder
 
 __all__ = ["app"]
 
@@ -124,11 +124,11 @@ def clear(
         print(f"{store.path}: {count} measurements removed")
 
 
-def _backend(entry: Entry) -> str:
+def _backend(entry: StoredTiming) -> str:
     return entry.place.split(" ", 1)[0]
 
 
-def _plain(entry: Entry) -> dict[str, object]:
+def _plain(entry: StoredTiming) -> dict[str, object]:
     """A row as JSON: no infinity there."""
     fields = asdict(entry)
     timed = fields.pop("timed")

@@ -5,8 +5,6 @@ In: a .byoc file and an .npz file of inputs. Out: an .npz file of outputs, and a
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 import zipfile
 from collections.abc import Mapping
@@ -27,6 +25,7 @@ from byoc.cli.common import (
 )
 from byoc.cli.npz import read_npz
 from byoc.errors import ByocError, InputError
+from byoc.support.files import atomic_write
 
 if TYPE_CHECKING:
     from byoc.segment import Array
@@ -105,21 +104,8 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     """
     import numpy as np
 
-    aside = ""
     try:
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
+        with atomic_write(path) as file:
             np.savez(file, **dict(arrays))  # type: ignore[arg-type]
-        Path(aside).chmod(0o666 & ~_umask())
-        Path(aside).replace(path)
     except OSError as error:
         raise ByocError(f"cannot write the outputs {path}: {error}") from error
-    finally:
-        if aside:
-            Path(aside).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

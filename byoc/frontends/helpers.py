@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.normalise.tensors import from_numpy, to_numpy
+from byoc.segment import Array
 
 __all__ = [
-    "Array",
     "array_of",
     "axes_of",
     "const",
@@ -21,8 +20,6 @@ __all__ = [
     "is_int",
     "scalar_like",
 ]
-
-Array = NDArray[Any]
 
 
 def const(value: Any, dtype: Any = None) -> Any:

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-import numpy as np
 from tvm import relax
 from tvm.ir import Call, GenericConst, Op, is_prim_expr
 
 from byoc.frontends.model import Model
 from byoc.ir.ports import port_types
 from byoc.kit.foreign_op import OP
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["OpaqueOp", "Summary", "summarise"]
 
@@ -120,7 +120,5 @@ def _expressions(mod: Any) -> list[Any]:
 
 def _size(const: Any) -> tuple[int, int]:
     """Elements and bytes of a constant."""
-    import ml_dtypes  # noqa: F401  registers the small types
-
     count = prod(int(d) for d in const.value.shape)
-    return count, count * np.dtype(str(const.ty.dtype)).itemsize
+    return count, count * numpy_dtype(str(const.ty.dtype)).itemsize

@@ -1,15 +1,18 @@
 """Large ops as smaller ones that have good kernels.
 
-attention(q, k, v, bias):   [B, S, H, D] each
-    s = (q as [B, H, S, D]) @ (k as [B, H, D, T]) * scale + bias, masked
-    y = softmax(s) @ (v as [B, H, T, E]), back to [B, S, H, E]
+In: a Relax module. Out: the same without these ops::
 
-softmax(s) @ v of float16: the shares stay float32 until the product has been summed; rounded in
-    between, a row no longer sums to 1, and the error is that of the largest element of v.
+    attention(q, k, v, bias):   [B, S, H, D] each
+        s = (q as [B, H, S, D]) @ (k as [B, H, D, T]) * scale + bias, masked
+        y = softmax(s) @ (v as [B, H, T, E]), back to [B, S, H, E]
 
-group_norm(x, g, b), instance_norm(x, g, b), layer_norm(x, g, b) over several axes:
-    layer_norm of rows, each what is normalised together; then · g + b, where those go by channel.
-    TOPI's kernels take E[x²] - E[x]² for the variance, which cancels where a row hardly varies.
+    softmax(s) @ v of float16: the shares stay float32 until the product has been summed; rounded in
+        between, a row no longer sums to 1, and the error is that of the largest element of v.
+
+    group_norm(x, g, b), instance_norm(x, g, b), layer_norm(x, g, b) over several axes:
+        layer_norm of rows, each what is normalised together; then · g + b, where those go by
+        channel. TOPI's kernels take E[x²] - E[x]² for the variance, which cancels where a row
+        hardly varies.
 """
 
 from __future__ import annotations
@@ -33,8 +36,10 @@ _OPS = (*_ATTENTION, *_NORMS, *SORTS, "relax.nn.softmax")
 
 
 def decompose(mod: tvm.IRModule) -> tvm.IRModule:
-    """Replace attention by products and a softmax, norms by those of rows, wherever they stand;
-    keep shares in float32; sort what TVM does not (`orders`).
+    """Replace ops that have no good kernel by several that have one, wherever they stand.
+
+    Attention becomes products and a softmax, norms become those of rows, shares of float16 stay
+    float32, and what TVM does not sort is sorted as another type (`byoc.host.legalize.sort_keys`).
     """
     mutator = _Decompose(mod)
     found = False

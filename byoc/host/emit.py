@@ -1,7 +1,8 @@
 """Emit byoc's own kernels into a Relax function: choose tiles, pack constants, call TE.
 
-Constant weights are packed at compile time, or (`pack=False`) left as they are and packed by a
-stage of the kernel: that costs time in every call, and lets others share the arrays.
+In: calls of Relax ops. Out: calls of the tensor expressions in `byoc.tir.kernels`, or None where
+TOPI serves as well. Constant weights are packed at compile time, or (`pack=False`) left as they are
+and packed by a stage of the kernel: that costs time in every call, and lets others share them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from tvm import relax, topi
 from tvm.ir import GenericConst
 
-from byoc.runtime.io.mapped_memory import drop_pages, from_numpy
+from byoc.ir.arrays import from_numpy
+from byoc.runtime.io.mapped_memory import drop_pages
 from byoc.tir.kernels import matmul as mm
 from byoc.tir.kernels import row_kernels as rows
 from byoc.tir.kernels.conv import (
@@ -61,9 +63,19 @@ def _dtype(expr: Any) -> str:
 
 
 def emit_conv(builder: Any, call: Any, machine: Machine, *, pack: bool = True) -> Any | None:
-    """A convolution as `kernels.conv`; None for layouts and shapes it does not know.
+    """Emit a convolution as `byoc.tir.kernels.conv`.
 
     Channel-last data is turned around on the way in and out.
+
+    Args:
+        builder: The block builder of the function.
+        call: The op.
+        machine: What tiles are chosen for.
+        pack: Lay constant weights out at compile time.
+
+    Returns:
+        The call, or None for layouts and shapes that the kernel does not know.
+
     """
     x, weight = call.args
     attrs = call.attrs
@@ -210,7 +222,18 @@ def _permute(builder: Any, x: Any, source: str, target: str, *, fold: bool = Tru
 
 
 def emit_matmul(builder: Any, call: Any, machine: Machine, *, pack: bool = True) -> Any | None:
-    """A matrix product as `kernels.matmul`; None for vectors, which TOPI serves."""
+    """Emit a matrix product as `byoc.tir.kernels.matmul`.
+
+    Args:
+        builder: The block builder of the function.
+        call: The op.
+        machine: What tiles are chosen for.
+        pack: Lay a constant right side out at compile time.
+
+    Returns:
+        The call, or None for vectors, which TOPI serves.
+
+    """
     a, b = call.args
     if min(len(_dims(a)), len(_dims(b))) < 2:
         return None
@@ -248,7 +271,15 @@ def emit_matmul(builder: Any, call: Any, machine: Machine, *, pack: bool = True)
 
 
 def emit_softmax(builder: Any, call: Any, machine: Machine, *, log: bool) -> Any | None:
-    """Softmax over the last axis as `kernels.rows`; other axes are TOPI's."""
+    """Emit softmax over the last axis as a row kernel; None for other axes, which are TOPI's.
+
+    Args:
+        builder: The block builder of the function.
+        call: The op.
+        machine: Whose vectors are used.
+        log: Emit its logarithm.
+
+    """
     (x,) = call.args
     if not _row_kernel_fits(x, [call.attrs.axis]):
         return None
@@ -263,7 +294,7 @@ def emit_softmax(builder: Any, call: Any, machine: Machine, *, log: bool) -> Any
 
 
 def emit_layer_norm(builder: Any, call: Any, machine: Machine) -> Any | None:
-    """Layer normalisation over the last axis as `kernels.rows`; other axes are TOPI's."""
+    """Emit layer normalisation over the last axis as a row kernel; None for other axes."""
     attrs = call.attrs
     if not (_row_kernel_fits(call.args[0], attrs.axes) and attrs.center and attrs.scale):
         return None
@@ -274,7 +305,7 @@ def emit_layer_norm(builder: Any, call: Any, machine: Machine) -> Any | None:
 
 
 def emit_rms_norm(builder: Any, call: Any, machine: Machine) -> Any | None:
-    """Root-mean-square normalisation over the last axis as `kernels.rows`."""
+    """Emit root-mean-square normalisation over the last axis as a row kernel, else None."""
     attrs = call.attrs
     if not _row_kernel_fits(call.args[0], attrs.axes):
         return None

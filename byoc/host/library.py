@@ -1,4 +1,7 @@
-"""Compile scheduled kernels to one library, and write it as a shared object."""
+"""Compile scheduled kernels to one library, and write it as a shared object.
+
+In: PrimFuncs by name. Out: code that runs in this process, or its bytes for a file.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,11 @@ __all__ = ["HostLibrary", "build", "library_of"]
 class HostLibrary:
     """Compiled host code.
 
-    executable: what TVM made; it runs in this process. target: the CPU it needs. scratch: kernel →
-    bytes of each workspace it asks for (see `byoc.host.scratch`).
+    Attributes:
+        executable: What TVM made; it runs in this process.
+        target: The CPU it needs.
+        scratch: Kernel → bytes of each workspace it asks for (see `byoc.host.scratch`).
+
     """
 
     executable: Any
@@ -41,9 +47,11 @@ class HostLibrary:
         return self.target.features
 
     def export(self) -> bytes:
-        """The library as the bytes of a shared object.
+        """Return the library as the bytes of a shared object.
 
-        Raises CompileError when this machine has no C++ compiler to link with.
+        Raises:
+            CompileError: This machine has no C++ compiler to link with.
+
         """
         with tempfile.TemporaryDirectory(prefix="byoc-host-") as folder:
             path = Path(folder) / "host.so"
@@ -63,15 +71,20 @@ def _last_line(error: Exception) -> str:
 
 
 def library_of(executable: Any, machine: Machine) -> HostLibrary:
-    """Wrap what TVM compiled for `machine`."""
+    """Wrap what TVM compiled for a machine."""
     return HostLibrary(executable, Target(machine.triple, machine.cpu, machine.features))
 
 
 def build(kernels: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
-    """Compile all kernels (PrimFuncs by name) in one go.
+    """Compile all kernels in one go.
 
-    threads: threads a parallel kernel is expected to run on; default: the CPUs of this process.
-    Raises CompileError when LLVM refuses.
+    Args:
+        kernels: PrimFuncs by name, scheduled.
+        threads: Threads a parallel kernel is expected to run on; default the CPUs of this process.
+
+    Raises:
+        CompileError: LLVM refuses.
+
     """
     machine = host_machine(threads)
     named = {

@@ -37,11 +37,15 @@ _ALLOWED = frozenset({"relax.call_tir", "relax.call_dps_packed", "relax.reshape"
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """What is left for the host.
+    """What is left for the host, as kernels and calls of them.
 
-    main: bindings are calls of kernels and segments, views (`relax.reshape`), tuples, aliases.
-    kernels: the scheduled PrimFuncs by name. notes: kernel name → name of its schedule.
-    sources: name of a variable of `main` → source names of all ops its kernel computes.
+    Attributes:
+        main: Its bindings are calls of kernels and segments, views (`relax.reshape`), tuples,
+            aliases.
+        kernels: The scheduled PrimFuncs by name.
+        notes: Kernel name → name of its schedule.
+        sources: Name of a variable of `main` → source names of all ops its kernel computes.
+
     """
 
     main: relax.Function
@@ -51,7 +55,7 @@ class Lowered:
 
 
 def needs_vm(mod: tvm.IRModule) -> bool:
-    """True when the module has symbolic shapes, control flow or several host functions."""
+    """Return whether a module has symbolic shapes, control flow or several host functions."""
     host = [
         f for f in mod.functions.values() if isinstance(f, relax.Function) and not is_segment(f)
     ]
@@ -61,10 +65,15 @@ def needs_vm(mod: tvm.IRModule) -> bool:
 def lower(mod: tvm.IRModule, *, threads: int | None = None, pack: bool = True) -> Lowered:
     """Lower a module whose only host function is `main`, with static shapes.
 
-    mod: `PartitionResult.mod`. threads: as for `byoc.host.build`. pack: constant weights may be
-    laid out anew; else they stay as they are in `mod`, and kernels that want another layout copy
-    them in every call.
-    Raises CompileError for an op that has no kernel.
+    Args:
+        mod: A partitioned module (`PartitionResult.mod`).
+        threads: As for `byoc.host.build`.
+        pack: Constant weights may be laid out anew; else they stay as they are in `mod`, and
+            kernels that want another layout copy them in every call.
+
+    Raises:
+        CompileError: An op has no kernel, or the module needs the VM (`needs_vm`).
+
     """
     if needs_vm(mod):
         raise CompileError(
@@ -81,9 +90,19 @@ def lower(mod: tvm.IRModule, *, threads: int | None = None, pack: bool = True) -
 def lower_module(
     mod: tvm.IRModule, machine: Machine, *, pack: bool = True
 ) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
-    """Lower every host function of `mod`; returns the module, notes and sources (see `Lowered`).
+    """Lower every host function of a module.
 
-    Raises CompileError for what TVM cannot lower.
+    Args:
+        mod: A partitioned module.
+        machine: What kernels are scheduled for.
+        pack: As for `lower`.
+
+    Returns:
+        The lowered module, notes and sources (see `Lowered`).
+
+    Raises:
+        CompileError: TVM cannot lower something.
+
     """
     try:
         return _lower_module(mod, machine, pack)

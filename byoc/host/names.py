@@ -50,7 +50,12 @@ def tag(mod: tvm.IRModule) -> tvm.IRModule:
 def restore(mod: tvm.IRModule) -> tuple[tvm.IRModule, dict[str, tuple[str, ...]]]:
     """Name the variables of fused calls after their last op.
 
-    Returns the module and, for every variable of a fused call, the names of all its ops.
+    Args:
+        mod: A module that `tag` has seen, fused since.
+
+    Returns:
+        The module; and for every variable of a fused call, the names of all its ops.
+
     """
     groups = {
         gv: tuple(

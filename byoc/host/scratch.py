@@ -1,11 +1,11 @@
 """What kernels ask for while they run: borders of padded inputs, packed weights.
 
-Known once kernels are lowered, so it is noted while TVM compiles them::
+In: kernels while TVM compiles them. Out: the memory they need beside a plan's own::
 
     conv:  workspace(pad, 1.2 MB)  workspace(tile, 4 KB) … given back      {"conv": (1.2 MB, 4 KB)}
 
-The runtime keeps what it gave for the next kernel (runtime/src/core/workspace.cc), so a plan holds more
-than its greediest kernel asks for: `scratch_bytes` plays that through.
+The runtime keeps what it gave for the next kernel (runtime/src/core/workspace.cc), so a plan holds
+more than its greediest kernel asks for: `scratch_bytes` plays that through.
 """
 
 from __future__ import annotations
@@ -18,22 +18,28 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call
 
+from byoc.support.memory import ALIGNMENT, round_up
+
 __all__ = ["Noting", "scratch_bytes"]
 
-_LINE = 64
 _KEPT_BLOCKS, _KEPT_BYTES = 16, 64 << 20
 """As runtime/src/core/workspace.cc has them."""
 
 
 @tvm.instrument.pass_instrument
 class Noting:
-    """A pass instrument: kernel → bytes of each workspace it asks for, in `found`."""
+    """A pass instrument of TVM that notes what workspaces kernels ask for.
+
+    Attributes:
+        found: Kernel → bytes of each workspace.
+
+    """
 
     def __init__(self) -> None:
         self.found: dict[str, tuple[int, ...]] = {}
 
     def run_after_pass(self, mod: Any, info: Any) -> None:
-        """Called by TVM after each pass."""
+        """Look at the kernels once they are lowered; TVM calls this after each pass."""
         if str(info.name) != "tirx.LowerTVMBuiltin":
             return
         for var, func in mod.functions_items():
@@ -56,17 +62,20 @@ def _asked(func: Any) -> Iterable[int]:
 
 
 def scratch_bytes(calls: Iterable[str], asked: Mapping[str, tuple[int, ...]]) -> int:
-    """Most bytes that workspaces take together while `calls` (names of kernels) run in order.
+    """Return the most bytes that workspaces take together while kernels run in order.
 
-    asked: what `Noting` found. Everything a kernel asks for is taken to be in use at once, by one
-    thread.
+    Args:
+        calls: Names of the kernels, in the order they run.
+        asked: What `Noting` found. Everything a kernel asks for is taken to be in use at once, by
+            one thread.
+
     """
     kept: list[int] = []
     most = 0
     for name in calls:
         taken = []
         for size in asked.get(name, ()):
-            wanted = max(1, -(-size // _LINE)) * _LINE
+            wanted = max(ALIGNMENT, round_up(size))
             fitting = [has for has in kept if wanted <= has <= 2 * wanted + 1]
             if fitting:
                 kept.remove(min(fitting))

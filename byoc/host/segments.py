@@ -1,7 +1,8 @@
 """Turn calls of segment functions into destination-passing calls by name.
 
-``y = dnnl_0(a, b)`` becomes ``y = R.call_dps_packed("dnnl_0", (a, b), out_ty=…)``: at run time
-the segment is a function that writes its preallocated outputs, whatever made it.
+In: a partitioned module. Out: one that knows segments by name only. ``y = dnnl_0(a, b)`` becomes
+``y = R.call_dps_packed("dnnl_0", (a, b), out_ty=…)``: at run time the segment is a function that
+writes its preallocated outputs, whatever made it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ __all__ = ["externalize_segments", "is_segment"]
 
 
 def is_segment(func: Any) -> bool:
-    """True for a function that a vendor compiles."""
+    """Return whether a function of a module is one that a vendor compiles."""
     attrs = getattr(func, "attrs", None)
     return isinstance(func, relax.Function) and attrs is not None and "Codegen" in attrs
 
@@ -37,7 +38,7 @@ class _Externalize(relax.PyExprMutator):  # type: ignore[misc]
 
 
 def externalize_segments(mod: tvm.IRModule) -> tvm.IRModule:
-    """Replace every call of a segment and drop the segment functions."""
+    """Replace every call of a segment by one by name, and drop the segment functions."""
     symbols = {
         gv: str(func.attrs["global_symbol"])
         for gv, func in mod.functions_items()

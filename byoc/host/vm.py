@@ -1,7 +1,8 @@
 """The Relax VM path: symbolic shapes, control flow, several functions.
 
-Kernels are made as for static models, loops of symbolic extent included. What differs is who
-calls them: bytecode that computes shapes and allocates as it goes.
+In: a partitioned module. Out: a library with bytecode. Kernels are made as for static models, loops
+of symbolic extent included. What differs is who calls them: bytecode that computes shapes and
+allocates as it goes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,13 @@ __all__ = ["build_vm", "check_vm"]
 def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
     """Compile a partitioned module to a Relax VM executable.
 
-    mod: `PartitionResult.mod`; its segments become calls of external functions by name.
-    threads: as for `byoc.host.build`. Raises CompileError when TVM cannot compile it.
+    Args:
+        mod: `PartitionResult.mod`; its segments become calls of external functions by name.
+        threads: As for `byoc.host.build`.
+
+    Raises:
+        CompileError: TVM cannot compile it.
+
     """
     machine = host_machine(threads)
     lowered, _, _ = lower_module(mod, machine)
@@ -54,7 +60,12 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
 
 
 def check_vm(mod: tvm.IRModule) -> None:
-    """Raises CompileError for a module whose functions the host cannot run."""
+    """Refuse a module whose functions the host cannot run.
+
+    Raises:
+        CompileError: TVM cannot lower something in it.
+
+    """
     lower_module(mod, host_machine())
 
 

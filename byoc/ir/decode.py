@@ -1,10 +1,11 @@
 """From TVM's objects to plain Python: types, dimensions, attributes, constants.
 
-One `Decoder` serves one partitioning: it caches by object handle (an address that is stable
-because the decoder keeps every object it has seen), so each object crosses the FFI once.
-Symbolic variables get one spelling per object: two different variables both called ``n`` come
-out as ``n`` and ``n_1``, and characters that are no identifier become ``_``, so that every
-dimension is an expression a vendor can evaluate.
+In: objects of TVM, each of whose fields costs a call across the FFI. Out: the ints, strings,
+tuples and arrays of `byoc.segment`. One `Decoder` serves one partitioning: it caches by object
+handle (an address that is stable because the decoder keeps every object it has seen), so each
+object crosses the FFI once. Symbolic variables get one spelling per object: two different
+variables both called ``n`` come out as ``n`` and ``n_1``, and characters that are no identifier
+become ``_``, so that every dimension is an expression a vendor can evaluate (`byoc.dims`).
 """
 
 from __future__ import annotations
@@ -19,45 +20,32 @@ import tvm_ffi
 from tvm import relax
 from tvm.ir.prim import expr as prim
 
-from byoc.segment import Array, Attr, Dim, TensorType
+from byoc.dims import UNKNOWN, Dim, Expr, Operation, is_name, show
+from byoc.segment import Array, Attr, TensorType
 
-__all__ = ["UNKNOWN_DIM", "Decoder", "dim_names", "items"]
+__all__ = ["Decoder", "items"]
 
 _item = tvm_ffi.get_global_func("ffi.ArrayGetItem")
 _size = tvm_ffi.get_global_func("ffi.ArraySize")
 
 
 def items(array: Any) -> list[Any]:
-    """The elements of an FFI array; less than half the time of ``list(array)``."""
+    """Return the elements of an FFI array; it takes less than half the time of ``list(array)``."""
     return [_item(array, k) for k in range(_size(array))]
 
 
-UNKNOWN_DIM = "?"
-"""The spelling of a dimension that is not known at compile time."""
-
-_NAME = re.compile(r"[A-Za-z_]\w*")
-_FUNCTIONS = frozenset({"max", "min"})
-
-# Node type -> (operator, its precedence, precedence its right operand must exceed).
-_BINARY: dict[type, tuple[str, int, int]] = {
-    prim.Add: ("+", 1, 1),
-    prim.Sub: ("-", 1, 1),
-    prim.Mul: ("*", 2, 2),
-    prim.FloorDiv: ("//", 2, 2),
-    prim.FloorMod: ("%", 2, 2),
+_OPERATORS: dict[type, str] = {
+    prim.Add: "+",
+    prim.Sub: "-",
+    prim.Mul: "*",
+    prim.FloorDiv: "//",
+    prim.FloorMod: "%",
     # Dimensions are not negative: truncated and floored division agree.
-    prim.Div: ("//", 2, 2),
-    prim.Mod: ("%", 2, 2),
+    prim.Div: "//",
+    prim.Mod: "%",
+    prim.Max: "max",
+    prim.Min: "min",
 }
-_CALLS: dict[type, str] = {prim.Max: "max", prim.Min: "min"}
-_ATOM = 3
-
-
-def dim_names(dim: Dim) -> frozenset[str]:
-    """Names of the variables in a dimension: ``"max(n, 4) * m"`` has ``{"n", "m"}``."""
-    if isinstance(dim, int):
-        return frozenset()
-    return frozenset(_NAME.findall(dim)) - _FUNCTIONS
 
 
 def _field_names(cls: type) -> tuple[str, ...]:
@@ -72,7 +60,7 @@ def _field_names(cls: type) -> tuple[str, ...]:
 
 
 class Decoder:
-    """Decodes and caches; see the module's docstring."""
+    """Decodes TVM's objects and remembers what it decoded, see the module's docstring."""
 
     def __init__(self) -> None:
         self.symbolic = False
@@ -83,7 +71,7 @@ class Decoder:
         self._dtypes: dict[str, str] = {}
         self._elements: dict[int, str] = {}
         self._interned: dict[tuple[tuple[Dim, ...], str], TensorType] = {}
-        self._symbols: dict[int, tuple[str, int]] = {}
+        self._symbols: dict[int, Expr] = {}
         self._taken: set[str] = set()
         self._arrays: dict[int, Array] = {}
         self._attr_fields: dict[type, tuple[str, ...]] = {}
@@ -91,15 +79,15 @@ class Decoder:
     # -- dimensions and types ------------------------------------------------------------------
 
     def dim(self, expr: Any) -> Dim:
-        """A dimension as an int, or as an expression over named variables."""
+        """Return a dimension as an int, or as an expression over named variables (`byoc.dims`)."""
         if type(expr) is prim.IntImm:
             return int(expr.value)
         if type(expr) is int:
             return expr
-        return self._symbolic(expr)[0]
+        return show(self._expression(expr))
 
     def dims(self, shape: Any) -> tuple[Dim, ...]:
-        """The dimensions of a ShapeExpr."""
+        """Return the dimensions of a `relax.ShapeExpr`, outermost first."""
         key = shape.__chandle__()
         found = self._shapes.get(key)
         if found is None:
@@ -109,61 +97,60 @@ class Decoder:
             self._keep.append(shape)
         return found
 
-    def _symbolic(self, expr: Any) -> tuple[str, int]:
-        """Text and precedence of a prim expression."""
+    def _expression(self, expr: Any) -> Expr:
+        """A prim expression, its variables under the names they have here."""
         kind = type(expr)
         if kind is prim.IntImm:
-            value = int(expr.value)
-            return (str(value), _ATOM) if value >= 0 else (f"({value})", _ATOM)
+            return int(expr.value)
         if kind is tvm.ir.Var:
             return self._symbol(expr)
-        if kind in _BINARY:
-            sign, level, right_level = _BINARY[kind]
-            left, left_at = self._symbolic(expr.a)
-            right, right_at = self._symbolic(expr.b)
-            left = left if left_at >= level else f"({left})"
-            right = right if right_at > right_level else f"({right})"
-            return f"{left} {sign} {right}", level
-        if kind in _CALLS:
-            return f"{_CALLS[kind]}({self.dim(expr.a)}, {self.dim(expr.b)})", _ATOM
+        if kind in _OPERATORS:
+            left, right = self._expression(expr.a), self._expression(expr.b)
+            return Operation(_OPERATORS[kind], left, right)
         if kind is prim.Cast:
-            return self._symbolic(expr.value)
-        return UNKNOWN_DIM, _ATOM
+            return self._expression(expr.value)
+        return UNKNOWN
 
-    def _symbol(self, var: Any) -> tuple[str, int]:
+    def _symbol(self, var: Any) -> Expr:
         key = var.__chandle__()
         known = self._symbols.get(key)
         if known is None:
             base = re.sub(r"\W", "_", str(var.name)) or "d"
-            base = f"d{base}" if base[0].isdigit() or base in _FUNCTIONS else base
+            base = base if is_name(base) else f"d{base}"  # "2d", "max"
             name, k = base, 0
             while name in self._taken:
                 k += 1
                 name = f"{base}_{k}"
             self._taken.add(name)
-            known = self._symbols[key] = (name, _ATOM)
+            known = self._symbols[key] = name
             self._keep.append(var)
         return known
 
     def equate(self, inner: Any, outer: Any) -> None:
-        """Spell the symbolic dimensions of type `inner` (of a called function's parameter) as
-        those of `outer` (of the argument): each function has variables of its own.
+        """Spell a called function's symbolic dimensions as its caller spells the argument's.
+
+        Each function has variables of its own, though they stand for the same sizes.
+
+        Args:
+            inner: Type of the parameter.
+            outer: Type of the argument.
+
         """
         shapes: list[Any] = [getattr(ty, "shape", None) for ty in (inner, outer)]
         if any(type(shape) is not relax.ShapeExpr for shape in shapes):
             return
         for dim, value in zip(*(items(shape.values) for shape in shapes), strict=False):
             if type(dim) is tvm.ir.Var and dim.__chandle__() not in self._symbols:
-                self._symbols[dim.__chandle__()] = self._symbolic(value)
+                self._symbols[dim.__chandle__()] = self._expression(value)
                 self._keep.append(dim)
 
     def dtype(self, ty: Any) -> str:
-        """Numpy's spelling of a PrimType or data type."""
+        """Return numpy's spelling of a `PrimType` or data type: "float32", "bool"."""
         text = str(ty)
         found = self._dtypes.get(text)
         if found is None:
             raw = text if not hasattr(ty, "dtype") else str(ty.dtype)
-            found = {"uint1": "bool", "": UNKNOWN_DIM, "void": UNKNOWN_DIM}.get(raw, raw)
+            found = {"uint1": "bool", "": UNKNOWN, "void": UNKNOWN}.get(raw, raw)
             self._dtypes[text] = found
         return found
 
@@ -171,7 +158,7 @@ class Decoder:
         """The dtype of a TensorType, cached by object: spelling one is a call into TVM."""
         element = ty.dtype
         if element is None:
-            return UNKNOWN_DIM
+            return UNKNOWN
         key = element.__chandle__()
         found = self._elements.get(key)
         if found is None:
@@ -180,9 +167,15 @@ class Decoder:
         return found
 
     def tensor_type(self, ty: Any) -> TensorType | None:
-        """`ty` as a `TensorType`; None when it is no tensor or its rank is unknown.
+        """Return a Relax type as a `TensorType`.
 
-        Equal types come out as one object, so that callers may compare and hash by identity.
+        Args:
+            ty: Any type of Relax.
+
+        Returns:
+            None when it is no tensor or its rank is unknown. Equal types come out as one object, so
+            that callers may compare and hash by identity.
+
         """
         key = ty.__chandle__()
         if key in self._types:
@@ -194,7 +187,7 @@ class Decoder:
             if type(shape) is relax.ShapeExpr:
                 dims = self.dims(shape)
             elif ty.ndim >= 0:
-                dims = (UNKNOWN_DIM,) * ty.ndim
+                dims = (UNKNOWN,) * ty.ndim
             if dims is not None:
                 same = (dims, self._element(ty))
                 found = self._interned.get(same)
@@ -212,7 +205,16 @@ class Decoder:
         return bool(number) if self.dtype(value.ty) == "bool" else number
 
     def attr(self, value: Any) -> Attr:
-        """One attribute or non-tensor argument as plain Python."""
+        """Return one attribute or non-tensor argument as plain Python.
+
+        Args:
+            value: An int, string, shape, tuple, map or constant of TVM.
+
+        Returns:
+            None, bool, int, float, str, or a tuple of these (maps become tuples of pairs); the text
+            of whatever else it is.
+
+        """
         special = _SPECIAL.get(type(value))
         if special is not None:
             return special(self, value)
@@ -227,7 +229,7 @@ class Decoder:
         return str(value)
 
     def attrs(self, attrs: Any) -> dict[str, Attr]:
-        """The attributes of a call; empty when it has none."""
+        """Return the attributes of a call by name; empty when it has none."""
         if attrs is None:
             return {}
         kind = type(attrs)
@@ -241,7 +243,15 @@ class Decoder:
     # -- constants -----------------------------------------------------------------------------
 
     def array(self, const: Any) -> Array:
-        """The array of a constant: the model's own memory, read-only, one per constant."""
+        """Return the array of a constant.
+
+        Args:
+            const: A `relax.Constant`.
+
+        Returns:
+            A read-only array over the model's own memory, one for each constant.
+
+        """
         key = const.__chandle__()
         found = self._arrays.get(key)
         if found is None:

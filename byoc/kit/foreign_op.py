@@ -31,7 +31,10 @@ _RELAX = f"relax.{OP}"
 
 
 def register() -> Any:
-    """The op in TVM's registry; to be called before a module that holds it is built or loaded."""
+    """Return the op from TVM's registry, adding it at the first call.
+
+    To be called before a module that holds the op is built or loaded.
+    """
     import tvm
     from tvm.ir import Op, register_op_attr
 
@@ -62,11 +65,20 @@ def opaque_call(
     reason: str,
     boxes: Sequence[str] = (),
 ) -> Any:
-    """A Relax call of the nodes of `model`.
+    """Build the Relax call that stands for ONNX nodes.
 
-    inputs: Relax tensors, one per graph input. types: Relax tensor types, one per graph output.
-    boxes: the ports ("i0", "o0") that are no tensors; the tensor is a handle.
-    The result is a tuple unless there is one output.
+    Args:
+        model: The nodes, as a model whose graph inputs and outputs are those of the call, in order.
+        inputs: Relax tensors, one per graph input.
+        types: Relax tensor types, one per graph output.
+        op: The ONNX operators, for messages and patterns ("LSTM").
+        node: Names of the nodes in the model file.
+        reason: Why Relax cannot express them, one sentence.
+        boxes: The ports ("i0", "o0") that are no tensors of numbers; the tensor there is a handle.
+
+    Returns:
+        The call; its result is a tuple unless there is one output.
+
     """
     import tvm
     from tvm import relax
@@ -78,14 +90,28 @@ def opaque_call(
 
 
 def model_of(attrs: Mapping[str, Any]) -> onnx.ModelProto:
-    """The ONNX model of an opaque node, from its attributes (`byoc.Node.attrs`)."""
+    """Return the ONNX model of an opaque node.
+
+    Args:
+        attrs: The node's attributes (`byoc.segment.Node.attrs`).
+
+    """
     import onnx
 
     return onnx.ModelProto.FromString(base64.b64decode(attrs["model"]))
 
 
 def boxed_ports(attrs: Mapping[str, Any]) -> tuple[frozenset[int], frozenset[int]]:
-    """Positions of an opaque node's inputs and outputs that are no tensors of numbers.
+    """Return which ports of an opaque node are no tensors of numbers.
+
+    The tensor there is a handle (`byoc.runtime.value_handles`); the type is that of the model's
+    port.
+
+    Args:
+        attrs: The node's attributes.
+
+    Returns:
+        Positions of such inputs, and of such outputs.
 
     The tensor there is a handle (`byoc.runtime.value_handles`); its type is that of the port.
     """

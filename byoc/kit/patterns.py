@@ -1,4 +1,7 @@
-"""Help for writing `relax.dpl` patterns that byoc's and TVM's matchers both take."""
+"""Help for writing `relax.dpl` patterns that byoc's and TVM's matchers both take.
+
+In: names of ops. Out: patterns for `byoc.vendor.Pattern`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,21 @@ __all__ = ["any_call"]
 
 
 def any_call(op: str) -> DFPattern:
-    """A call of ``relax.<op>`` with any arguments. Raises tvm's error for an unknown op.
+    """Make a pattern of one op with any arguments.
 
-    ``varg_default_wildcard=True`` alone will not do: for multiply and divide the stock matcher
-    of TVM 0.27 reads past its empty argument list. Nor will one wildcard per declared argument:
+    ``varg_default_wildcard=True`` alone will not do: for multiply and divide the stock matcher of
+    TVM 0.27 reads past its empty argument list. Nor will one wildcard per declared argument:
     strided_slice declares one and takes five.
+
+    Args:
+        op: The Relax name without its prefix ("nn.conv2d").
+
+    Returns:
+        A pattern that matches every call of ``relax.<op>``.
+
+    Raises:
+        AttributeError: TVM has no such op.
+
     """
     from tvm.ir import Op
     from tvm.relax.dpl import is_op, wildcard

@@ -16,11 +16,12 @@ from statistics import median
 
 from byoc.measure.segment_timing import draw
 from byoc.runtime.host_library import load_host
-from byoc.runtime.io.mapped_memory import aligned_empty
-from byoc.runtime.native import as_tensor, numpy_dtype
+from byoc.runtime.native import as_tensor
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.runtime.program import Program
 from byoc.segment import Array, TensorType
+from byoc.support.dtypes import numpy_dtype
+from byoc.support.memory import aligned_zeros
 from byoc.timing.probes import Probe, plan_probe, time_probes
 
 __all__ = ["HostOp", "time_kernels"]
@@ -116,7 +117,7 @@ def _probe(plan: Plan, task: Task, host: object, constants: Sequence[object]) ->
         if position >= count:
             tensor = replace(tensor, place="output", index=len(outputs), offset=0)
             outputs.append(len(tensors))
-            results.append(aligned_empty(tensor.shape, numpy_dtype(tensor.dtype)))
+            results.append(aligned_zeros(tensor.shape, numpy_dtype(tensor.dtype)))
         elif arg in number:
             continue
         elif tensor.place != "constant":

@@ -7,8 +7,8 @@ copy     copy                  the difference, shared out, is one hop
 
 from __future__ import annotations
 
-from byoc.runtime.io.mapped_memory import aligned_empty
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
+from byoc.support.memory import aligned_zeros
 from byoc.timing.probes import plan_probe, time_probes
 from byoc.timing.store import Timed
 
@@ -29,7 +29,7 @@ def time_queue_hop(one: str, other: str) -> Timed:
     """
     if one == other:
         return Timed(0.0)
-    arrays = [aligned_empty((16,), "float32") for _ in range(2)]
+    arrays = [aligned_zeros((16,), "float32") for _ in range(2)]
     arrays[0][...] = 0
     probes = [
         plan_probe(_chain(pair), None, {}, {}, [], arrays) for pair in ((one, one), (one, other))

@@ -14,11 +14,11 @@ from byoc.errors import ByocError
 from byoc.measure.queue_hop import time_queue_hop
 from byoc.plugins.discovery import Requested
 from byoc.runtime import num_threads
-from byoc.runtime.io.mapped_memory import aligned_empty
-from byoc.runtime.native import numpy_dtype
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 from byoc.runtime.vendor_runtimes import bind
 from byoc.segment import Array, Artifact, Segment, TensorType
+from byoc.support.dtypes import numpy_dtype
+from byoc.support.memory import aligned_empty, aligned_zeros
 from byoc.timing.keys import digest, machine_name, place_identity, segment_content
 from byoc.timing.probes import Probe, plan_probe, time_probes
 from byoc.timing.store import Store, Timed
@@ -263,7 +263,7 @@ def _lone_task(segment: Segment, processor: str) -> tuple[Plan, list[Array]]:
         arena_bytes=0,
     )
     arrays = [draw(t, k) for k, t in enumerate(reads)]
-    return plan, [*arrays, *(aligned_empty(_shape(t), numpy_dtype(t.dtype)) for t in writes)]
+    return plan, [*arrays, *(aligned_zeros(_shape(t), numpy_dtype(t.dtype)) for t in writes)]
 
 
 def _shape(kind: TensorType) -> tuple[int, ...]:

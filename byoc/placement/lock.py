@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from byoc.errors import LockError
 from byoc.placement.lock_text import parse_lock, render_lock
 from byoc.placement.lock_values import Group, Lock
+from byoc.support.files import atomic_write
 
 if TYPE_CHECKING:
     import tvm
@@ -136,16 +137,11 @@ def write_lock(lock: Lock, path: str | os.PathLike[str]) -> None:
     Raises:
         LockError: the file cannot be written.
     """
-    target = Path(path)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        try:
-            aside.write_text(render_lock(lock), encoding="utf-8", newline="\n")
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
+        with atomic_write(path) as file:
+            file.write(render_lock(lock).encode())
     except OSError as error:
-        raise LockError(f"cannot write the lock {target}: {error}") from error
+        raise LockError(f"cannot write the lock {path}: {error}") from error
 
 
 def read_lock(path: str | os.PathLike[str]) -> Lock:

@@ -1,7 +1,7 @@
 """A small editable view of an ONNX graph, and the preparation every model gets.
 
-Constants become initialisers, dropout and identities go, BatchNorm is folded into the convolution
-before it: what is left is what a quantiser sees.
+In: a float model. Out: its nodes and constants, as a quantiser sees them: constants become
+initialisers, dropout and identities go, BatchNorm is folded into the convolution before it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ _OLDEST = 13
 
 
 class OnnxGraph:
-    """Nodes in topological order, constants by name, producers and consumers of each tensor."""
+    """Nodes in topological order, constants by name, names of inputs and outputs.
+
+    Raises:
+        ModelError: The model is quantised already, has control flow, or its opset is too old.
+
+    """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
@@ -58,7 +63,12 @@ class OnnxGraph:
         self._prepare()
 
     def index(self) -> tuple[dict[str, onnx.NodeProto], dict[str, list[onnx.NodeProto]]]:
-        """(tensor -> the node that writes it, tensor -> the nodes that read it)."""
+        """Return who writes and who reads each tensor.
+
+        Returns:
+            Tensor → the node that writes it; tensor → the nodes that read it.
+
+        """
         producers: dict[str, onnx.NodeProto] = {}
         consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         for node in self.nodes:
@@ -68,7 +78,12 @@ class OnnxGraph:
         return producers, consumers
 
     def write(self, extra_outputs: tuple[str, ...] = ()) -> onnx.ModelProto:
-        """The graph as a model; `extra_outputs` are intermediate tensors to be seen."""
+        """Return the graph as a model.
+
+        Args:
+            extra_outputs: Intermediate tensors that are to be outputs too.
+
+        """
         used = {name for node in self.nodes for name in node.input} | set(self.outputs)
         graph = helper.make_graph(
             self.nodes,
@@ -144,5 +159,5 @@ class OnnxGraph:
 
 
 def attributes(node: onnx.NodeProto) -> Mapping[str, object]:
-    """Attributes of a node as Python values."""
+    """Return the attributes of a node as Python values."""
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}

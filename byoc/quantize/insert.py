@@ -1,6 +1,6 @@
 """Putting QuantizeLinear and DequantizeLinear around units.
 
-::
+In: a float graph, its units and the scales of their tensors. Out: a QDQ model::
 
     t ─▶ Conv ─▶ Relu ─▶ u     becomes     t ─Q─▶ ─D─▶ Conv ─▶ Relu ─Q─▶ ─D─▶ next
                                                          ▲ D(weights int8), D(bias int32)
@@ -30,7 +30,16 @@ Means = Mapping[str, npt.NDArray[np.float64]]
 
 
 def quantize_weight(weight: Array, axis: int) -> tuple[Array, Array]:
-    """(int8 values, float32 scale of each output channel), symmetric over -127..127."""
+    """Round weights to int8, symmetric over -127..127, with a scale for each output channel.
+
+    Args:
+        weight: Float values.
+        axis: Of the output channels.
+
+    Returns:
+        int8 values of the same shape; float32 scales [channels].
+
+    """
     others = tuple(i for i in range(weight.ndim) if i != axis)
     largest = np.abs(weight).max(axis=others)
     scale = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
@@ -163,7 +172,15 @@ def _mean_error(
 def insert_qdq(
     graph: OnnxGraph, units: Sequence[Unit], params: Mapping[str, QuantParams], means: Means | None
 ) -> onnx.ModelProto:
-    """The model with these units quantised. means: given, biases are corrected."""
+    """Write a graph as a model in which some units are quantised.
+
+    Args:
+        graph: The float graph.
+        units: Those to quantise; all others stay float.
+        params: Tensor → scale and zero point.
+        means: Tensor → mean of each channel, to correct biases by; None corrects none.
+
+    """
     writer = _Writer(params, means)
     quantised = {t for unit in units for t in (*unit.data, unit.output)}
     stored: dict[str, str] = {}  # tensor -> its int8 version
@@ -214,16 +231,24 @@ def _rename_output(node: onnx.NodeProto, graph: OnnxGraph, quantised: set[str]) 
 
 
 def probe_name(unit: Unit) -> str:
-    """The tensor that `probes` gives for a unit."""
+    """Return the name of the tensor that `probes` gives for a unit."""
     return f"probe/{unit.output}"
 
 
 def probes(
     graph: OnnxGraph, units: Sequence[Unit], params: Mapping[str, QuantParams], means: Means | None
 ) -> onnx.ModelProto:
-    """The float model with a quantised copy of every unit beside it, on the float inputs.
+    """Write the float model with a quantised copy of every unit beside it, on the float inputs.
 
-    Outputs: every unit's float result and, under `probe_name`, that of its copy.
+    Args:
+        graph: The float graph.
+        units: Those to copy.
+        params: Tensor → scale and zero point.
+        means: As for `insert_qdq`.
+
+    Returns:
+        A model whose outputs are every unit's float result and, under `probe_name`, its copy's.
+
     """
     writer = _Writer(params, means)
     writer.nodes.extend(graph.nodes)

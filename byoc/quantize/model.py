@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from byoc.quantize.ranges import METHODS, Method, Observer, QuantParams, choose_
 from byoc.quantize.runner import batches, engine_name, make_runner
 from byoc.quantize.units import SAME_SCALE, Unit, find_units
 from byoc.segment import Array
+from byoc.support.files import atomic_write
 
 __all__ = ["LayerReport", "QuantizedModel", "quantize_model"]
 
@@ -33,7 +33,16 @@ _MEASURED = 16  # samples that measure the signal-to-noise ratio
 
 @dataclass(frozen=True, slots=True)
 class LayerReport:
-    """One unit: its signal-to-noise ratio (dB) when it alone is quantised, and where it stayed."""
+    """What became of one unit.
+
+    Attributes:
+        name: Of its first node.
+        op: ONNX operator of that node.
+        snr_db: Signal-to-noise ratio in dB when it alone is quantised.
+        quantised: Whether it is quantised in the model.
+        reason: Why not.
+
+    """
 
     name: str
     op: str
@@ -46,8 +55,14 @@ class LayerReport:
 class QuantizedModel:
     """An int8 QDQ model and what it costs.
 
-    params: tensor -> scale and zero point. layers: every unit. snr_db: of the outputs, over the
-    calibration samples. engine: what ran the samples.
+    Attributes:
+        model: The ONNX model.
+        params: Tensor → scale and zero point.
+        layers: Every unit.
+        snr_db: Signal-to-noise ratio of the outputs in dB, over the calibration samples.
+        samples: How many there were.
+        engine: What ran the samples.
+
     """
 
     model: onnx.ModelProto
@@ -58,15 +73,17 @@ class QuantizedModel:
     engine: str
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the ONNX file, whole or not at all. Raises ArtifactError."""
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
+        """Write the ONNX file, whole or not at all (`byoc.support.files.atomic_write`).
+
+        Raises:
+            ArtifactError: The file cannot be written.
+
+        """
         try:
-            partial.write_bytes(self.model.SerializeToString())
-            partial.replace(target)
+            with atomic_write(path) as file:
+                file.write(self.model.SerializeToString())
         except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise ArtifactError(f"{target}: cannot be written: {error.strerror}") from error
+            raise ArtifactError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def quantize_model(
@@ -87,15 +104,28 @@ def quantize_model(
     Weights become int8, symmetric, with a scale for each output channel; activations one scale and
     zero point each, chosen by `method` from what the samples show.
 
-    calibration: input name -> array [n, ...], cut along the first axis; or one array; or a
-        sequence of dicts, one per run. limit: use at most so many runs.
-    percentile: share of values inside the range, for method "percentile".
-    activations: "uint8" or "int8"; both are symmetric to engines, some are quicker on one.
-    bias_correction: move biases by what rounding the weights moved each channel's mean.
-    max_drop: largest relative error of the outputs (0.05: a signal-to-noise ratio of 26 dB); the
-        most sensitive units stay in float until it is met.
-    exclude: names of nodes that stay in float.
-    Raises ModelError, InputError, OptionError.
+    Args:
+        model: An ONNX file or model, float32.
+        calibration: Input name → array [n, ...], cut along the first axis; or one array; or a
+            sequence of dicts, one per run.
+        method: How ranges are chosen: "minmax", "percentile" or "entropy".
+        percentile: Share of values inside the range, for method "percentile".
+        activations: "uint8" or "int8"; both are symmetric to engines, some are quicker on one.
+        bias_correction: Move biases by what rounding the weights moved each channel's mean.
+        max_drop: Largest relative error of the outputs (0.05: a signal-to-noise ratio of 26 dB);
+            the most sensitive units stay in float until it is met.
+        exclude: Names of nodes that stay in float.
+        limit: Use at most so many runs.
+        progress: Told, in one line, what is done.
+
+    Returns:
+        The model, and what each unit of it loses.
+
+    Raises:
+        ModelError: The model cannot be read, or holds nothing to quantise.
+        InputError: The samples do not fit its inputs.
+        OptionError: An argument is not legal.
+
     """
     if method not in METHODS:
         raise OptionError(f"unknown calibration method {method!r}; {choices(method, METHODS)}")

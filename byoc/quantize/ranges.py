@@ -27,7 +27,7 @@ _ENOUGH = 16  # values per bin, on average
 
 @dataclass(frozen=True, slots=True)
 class QuantParams:
-    """real = (q - zero) * scale, q of `dtype` ("int8" or "uint8")."""
+    """How a tensor is stored: ``real = (q - zero) * scale``, q of `dtype` ("int8" or "uint8")."""
 
     scale: float
     zero: int
@@ -35,7 +35,7 @@ class QuantParams:
 
 
 class Observer:
-    """Range, histogram and mean of one tensor, over all samples.
+    """Range and histogram of one tensor, over all samples.
 
     First `see_range` of every sample, then `see_values` of every sample.
     """
@@ -45,21 +45,31 @@ class Observer:
         self.histogram: npt.NDArray[np.int64] = np.zeros(_BINS, np.int64)
 
     def see_range(self, values: npt.NDArray[np.float32]) -> None:
-        """Widen the range."""
+        """Widen the range by the values of one sample."""
         finite = values[np.isfinite(values)]
         if finite.size:
             self.low = min(self.low, float(finite.min()))
             self.high = max(self.high, float(finite.max()))
 
     def see_values(self, values: npt.NDArray[np.float32]) -> None:
-        """Count values; the range must be known."""
+        """Count the values of one sample; the range must be known."""
         if self.high > self.low:
             counts, _ = np.histogram(values, _BINS, (self.low, self.high))
             self.histogram += counts
 
 
 def choose_params(observer: Observer, method: Method, percentile: float, dtype: str) -> QuantParams:
-    """Scale and zero point of a tensor. Zero is always representable: padding and ReLU need it."""
+    """Choose the scale and zero point of a tensor.
+
+    Zero is always representable: padding and ReLU need it.
+
+    Args:
+        observer: What was seen.
+        method: One of `METHODS`.
+        percentile: Share of values inside the range, for "percentile".
+        dtype: "int8" or "uint8".
+
+    """
     low, high = observer.low, observer.high
     if not np.isfinite(low) or not np.isfinite(high):
         low, high = 0.0, 0.0

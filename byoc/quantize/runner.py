@@ -1,6 +1,7 @@
 """Running a float or QDQ model on samples, with intermediate tensors in view.
 
-ONNX Runtime runs it when it is installed (it is quicker to start), else byoc's own host path.
+In: a model and samples as users give them. Out: outputs by name, run by run. ONNX Runtime runs it
+when it is installed (it is quicker to start), else byoc's own host path.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Samples = Mapping[str, Array]
 
 
 class Runner(Protocol):
-    """Inputs by name -> outputs by name."""
+    """A model that is ready to run: inputs by name → outputs by name."""
 
     def __call__(self, inputs: Samples) -> dict[str, Array]:
         """Run one sample."""
@@ -28,7 +29,7 @@ class Runner(Protocol):
 
 
 def engine_name() -> str:
-    """Which engine `make_runner` uses."""
+    """Return which engine `make_runner` uses: "onnxruntime" or "byoc"."""
     try:
         import onnxruntime  # noqa: F401
     except ImportError:
@@ -37,7 +38,7 @@ def engine_name() -> str:
 
 
 def make_runner(model: onnx.ModelProto) -> Runner:
-    """A runner of the model."""
+    """Load a model and return the call that runs it."""
     if engine_name() == "byoc":
         import byoc
 
@@ -61,10 +62,20 @@ def make_runner(model: onnx.ModelProto) -> Runner:
 def batches(
     inputs: Sequence[onnx.ValueInfoProto], samples: Any, limit: int | None = None
 ) -> Iterator[dict[str, Array]]:
-    """One dict per run. samples: input name -> array [n, ...], or a sequence of such dicts.
+    """Cut calibration samples into the inputs of one run each.
 
-    A mapping's arrays are cut along their first axis into pieces of the model's batch. Raises
-    InputError naming the input on a missing, unknown or wrongly shaped one.
+    Args:
+        inputs: The model's inputs, as ONNX declares them.
+        samples: Input name → array [n, ...], cut along the first axis into pieces of the model's
+            batch; or one array for the one input; or a sequence of dicts, one per run.
+        limit: Most runs.
+
+    Yields:
+        Inputs by name.
+
+    Raises:
+        InputError: An input is missing, unknown or of the wrong shape; it is named.
+
     """
     shapes = {
         i.name: tuple(d.dim_value or None for d in i.type.tensor_type.shape.dim) for i in inputs

@@ -1,7 +1,7 @@
 """Which ops are quantised, and what belongs together.
 
-A *unit* is what an accelerator computes from int8 to int8: an op with its bias and its
-activation::
+In: a float graph. Out: its *units*. A unit is what an accelerator computes from int8 to int8: an op
+with its bias and its activation::
 
     Conv(+ Relu | Clip)   Gemm(+ Relu)   MatMul(+ Add constant)(+ Relu)   Add(+ Relu)   MaxPool …
 
@@ -31,9 +31,15 @@ _ACTIVATIONS = ("Relu", "Clip")
 
 @dataclass(frozen=True)
 class Unit:
-    """nodes: in order, the first is the one that counts. data: inputs to quantise.
+    """Nodes that are quantised as one.
 
-    weight, bias: names of constants, or None. axis: output channels of the weight.
+    Attributes:
+        nodes: In order; the first is the op proper.
+        data: Inputs to quantise.
+        weight: Name of the constant weight, or None.
+        bias: Name of the constant bias, or None.
+        axis: Of the weight's output channels.
+
     """
 
     nodes: tuple[onnx.NodeProto, ...]
@@ -44,17 +50,17 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """Name of the node that counts."""
+        """Name of the first node."""
         return str(self.nodes[0].name)
 
     @property
     def output(self) -> str:
-        """The tensor the unit gives."""
+        """Name of the tensor that the last node gives."""
         return str(self.nodes[-1].output[0])
 
 
 def find_units(graph: OnnxGraph) -> list[Unit]:
-    """Every unit of the graph, in order; what is in none stays float."""
+    """Find every unit of a graph, in order; what is in none stays float."""
     _, consumers = graph.index()
     taken: set[str] = set()
     units: list[Unit] = []

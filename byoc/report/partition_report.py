@@ -1,6 +1,7 @@
 """The report as users hold it: the records of `ReportRecords` and what they can be shown as.
 
-Renderings are imported when asked for: a report is made far more often than it is looked at.
+In: records. Out: text, JSON, rows and pages, each rendered by a module of `byoc.report.render`
+that is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -17,45 +18,73 @@ __all__ = ["PartitionReport"]
 
 @dataclass(frozen=True, slots=True)
 class PartitionReport(ReportRecords):
-    """What `partition_module` did. Print it, or ask `table`, `to_json`, `to_html`."""
+    """What `partition_module` did: print it, or ask `table`, `to_json`, `to_html`, `why`."""
 
     def rows(self, kind: str = "ops") -> list[dict[str, Any]]:
-        """One flat dict per op, or per entry of "segments", "borders", "plans", "splits",
-        "counterfactuals" or "reasons": ``pandas.DataFrame(report.rows())``.
+        """Return the report as flat dicts: ``pandas.DataFrame(report.rows())``.
 
-        Raises OptionError for another kind.
+        Args:
+            kind: "ops" for one dict per op; or "segments", "borders", "plans", "splits",
+                "counterfactuals", "reasons".
+
+        Raises:
+            OptionError: There is no such kind.
+
         """
         from byoc.report.render.rows import rows
 
         return rows(self, kind)
 
     def why(self, op: str) -> str:
-        """Why an op is where it is: its place, each vendor's verdict, its segment, the splits
-        around it. op: its name, or "#12" for its index.
+        """Say why an op is where it is.
 
-        Raises OptionError when no op is called so; the message has the nearest names.
+        Args:
+            op: Its name, or "#12" for its index.
+
+        Returns:
+            Its place, each vendor's verdict, its segment, and the splits around it, in sentences.
+
+        Raises:
+            OptionError: No op is called so; the message has the nearest names.
+
         """
         from byoc.report.render.why import why
 
         return why(self, op)
 
     def table(self, *, ops: bool = False, width: int | None = None) -> str:
-        """The report for a terminal; `ops` adds one line per op."""
+        """Return the report for a terminal.
+
+        Args:
+            ops: Add one line per op.
+            width: Columns; default 120.
+
+        """
         from byoc.report.render.table import render_table
 
         return render_table(self, ops=ops, width=width)
 
     def to_json(self, *, indent: int | None = 2) -> str:
-        """The report as JSON; the schema is versioned and documented in docs/report.md."""
+        """Return the report as JSON; docs/report.md has the schema, which is versioned.
+
+        Args:
+            indent: Spaces per level, None for one line.
+
+        """
         from byoc.report.render.json import render_json
 
         return render_json(self, indent=indent)
 
     def to_html(self, path: str | PathLike[str], profile: RunTimes | None = None) -> None:
-        """Write the report as one self-contained page.
+        """Write the report as one self-contained page, whole or not at all.
 
-        profile: (optional) of a run of the model, `Executable.profile`: adds its timeline.
-        Raises ArtifactError when the file cannot be written; no half-written file is left.
+        Args:
+            path: Where to.
+            profile: Of a run of the model (`Executable.profile`): adds its timeline.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+
         """
         from byoc.report.render.html import write_html
 

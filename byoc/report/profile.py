@@ -1,4 +1,7 @@
-"""A profile as users hold it: the times of `RunTimes` as a table, JSON, a Chrome trace, a page."""
+"""A profile as users hold it: the times of `RunTimes` as a table, JSON, a Chrome trace, a page.
+
+In: times of tasks. Out: text and files.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,13 @@ class Profile(RunTimes):
     """The times of one or several requests: print `table`, or `save` them."""
 
     def table(self, limit: int | None = None) -> str:
-        """The tasks as text, in plan order (`limit`: the longest ones only); medians of requests.
+        """Return the tasks as text, in plan order; medians of requests.
 
         One line for the whole and one per processor come first.
+
+        Args:
+            limit: Only so many tasks, the longest first.
+
         """
         rows = self._medians()
         order = sorted(rows, key=lambda r: -r[0])[:limit] if limit else rows
@@ -87,7 +94,7 @@ class Profile(RunTimes):
         return rows
 
     def to_json(self) -> str:
-        """All of it as one JSON object; times in ns."""
+        """Return all of it as one JSON object; times in ns."""
         return json.dumps(
             {
                 "model": self.model,
@@ -165,18 +172,30 @@ class Profile(RunTimes):
                 number += 1
 
     def to_html(self, path: str | PathLike[str], report: ReportRecords | None = None) -> None:
-        """Write a page with the timeline; needs no network.
+        """Write a page with the timeline; it needs no network.
 
-        report: (optional) `Executable.report`, whose graph and tables are then on the page as well.
-        Raises ArtifactError when the file cannot be written.
+        Args:
+            path: Where to.
+            report: `Executable.report`, whose graph and tables are then on the page as well.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+
         """
         from byoc.report.render.html import write_profile
 
         write_profile(self, path, report)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a Chrome trace to ``*.trace.json``, JSON to ``*.json``, a page to ``*.html``, else
-        the table. Raises ArtifactError when the file cannot be written.
+        """Write the profile in the form that the file's name asks for.
+
+        Args:
+            path: ``*.trace.json`` for a Chrome trace, ``*.json`` for JSON, ``*.html`` for a page;
+                the table for any other name.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+
         """
         path = Path(path)
         if path.suffix == ".html":

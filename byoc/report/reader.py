@@ -19,10 +19,15 @@ _RECORDS = pydantic.TypeAdapter(PartitionReport)
 
 
 def report_from_json(text: str) -> PartitionReport:
-    """The report that `render_json` wrote.
+    """Read the report that `byoc.report.render.json.render_json` wrote.
 
-    Raises ArtifactError when the text is no report, of a schema version that is not read, or
-    damaged (the first wrong field is named).
+    Args:
+        text: The JSON.
+
+    Raises:
+        ArtifactError: The text is no report, of a schema version that is not read, or damaged (the
+            first wrong field is named).
+
     """
     try:
         data = json.loads(text)

@@ -239,7 +239,7 @@ class ReportRecords:
 
     @property
     def host_ops(self) -> tuple[OpRecord, ...]:
-        """The ops that TVM compiles."""
+        """The ops that TVM compiles, in the order of the model."""
         return tuple(op for op in self.ops if op.place == HOST)
 
     def reasons(self) -> tuple[ReasonCount, ...]:

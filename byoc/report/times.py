@@ -48,7 +48,7 @@ class TaskTime:
 
     @property
     def duration(self) -> int:
-        """In ns."""
+        """How long the task ran, in ns."""
         return self.stop - self.start
 
 
@@ -65,11 +65,11 @@ class RunTimes:
 
     @property
     def seconds(self) -> float:
-        """From the first submission to the last end."""
+        """Seconds from the first submission to the last end."""
         return max(end for _, _, end in self.requests) / 1e9
 
     def busy(self) -> dict[str, float]:
-        """Share of the time each processor worked, by name."""
+        """Return the share of the time that each processor worked, by name."""
         total: dict[str, int] = {}
         until: dict[str, int] = {}
         # A task that waits for another processor works off its queue meanwhile: times may overlap.
@@ -82,5 +82,5 @@ class RunTimes:
         return {name: ns / whole for name, ns in sorted(total.items())}
 
     def critical_path(self) -> tuple[TaskTime, ...]:
-        """The tasks that held up the last end, in the order they ran."""
+        """Return the tasks that held up the last end, in the order they ran."""
         return tuple(sorted((t for t in self.tasks if t.critical), key=lambda t: (t.start, t.task)))

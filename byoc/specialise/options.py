@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from byoc.dims import is_name, size_of
 from byoc.errors import OptionError, choices
-from byoc.runtime.ports import size_of
 from byoc.segment import PortType
 
 __all__ = [
@@ -73,7 +73,7 @@ def symbolic_dims(inputs: Sequence[PortType]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for number, port in enumerate(inputs):
         for axis, dim in enumerate(port.type.shape):
-            if isinstance(dim, str) and dim.isidentifier():
+            if is_name(dim):
                 found.setdefault(dim, (number, axis))
     return found
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from byoc.runtime.ports import size_of
+from byoc.dims import size_of
 from byoc.segment import Array, PortType
 
 __all__ = ["cut", "difference", "pad"]

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from byoc.dims import size_of
 from byoc.errors import ArtifactError, ByocError, OptionError
 from byoc.runtime import Session
-from byoc.runtime.ports import size_of
 from byoc.segment import Array, PortType
 from byoc.specialise.options import (
     PlanUse,

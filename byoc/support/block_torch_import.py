@@ -42,7 +42,7 @@ def _importer(frame: FrameType | None) -> str:
 
 
 def leave_torch_out() -> None:
-    """From now on TVM does not import torch in this process, unless it has been imported already.
+    """Keep TVM from importing torch in this process, unless it has been imported already.
 
     What is lost: `tvm_ffi.convert` of a `torch.dtype`, and `tvm_ffi.use_torch_stream`.
     """

@@ -1,13 +1,14 @@
-"""Names that a package offers but imports only when first used: importing it stays quick."""
+"""Names that a package offers but imports only when first used: importing it stays quick.
+
+In: the modules that define the names. Out: the two functions that Python asks for such names.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 __all__ = ["lazy_exports"]
 

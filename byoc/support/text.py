@@ -1,4 +1,7 @@
-"""Figures as people read them."""
+"""Figures as people read them.
+
+In: numbers of things, bytes, shares, seconds. Out: three digits and a unit.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ def _scaled(value: float, base: float, units: tuple[str, ...]) -> str:
 
 
 def count(value: int | None) -> str:
-    """``1_230_000`` is ``"1.23 M"``; None is ``"?"``."""
+    """Print a number of things: ``1_230_000`` is ``"1.23 M"``; None is ``"?"``."""
     return "?" if value is None else _scaled(value, 1000, ("", " k", " M", " G", " T"))
 
 
 def size(value: int | None) -> str:
-    """Bytes: ``1536`` is ``"1.5 KiB"``; None is ``"?"``."""
+    """Print bytes: ``1536`` is ``"1.5 KiB"``; None is ``"?"``."""
     return "?" if value is None else _scaled(value, 1024, (" B", " KiB", " MiB", " GiB", " TiB"))
 
 
 def percent(share: float | None) -> str:
-    """``0.9949`` is ``"99.5 %"``, never rounded up to 100; None is ``"?"``."""
+    """Print a share: ``0.9949`` is ``"99.5 %"``, never rounded up to 100; None is ``"?"``."""
     if share is None:
         return "?"
     shown = min(round(share * 100, 1), 99.9) if share < 1 else 100.0
@@ -34,7 +37,7 @@ def percent(share: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Seconds: ``0.00123`` is ``"1.23 ms"``, infinity ``"∞"`` (cannot be built), None ``"?"``."""
+    """Print seconds: ``0.00123`` is ``"1.23 ms"``, infinity (never built) ``"∞"``, None ``"?"``."""
     if value is None:
         return "?"
     if value in (float("inf"), float("-inf")):
@@ -47,7 +50,7 @@ def seconds(value: float | None) -> str:
 
 
 def change(value: float | None) -> str:
-    """A difference of seconds with its sign: ``0.0018`` is ``"+1.8 ms"``; None is ``"?"``."""
+    """Print a difference of seconds, signed: ``0.0018`` is ``"+1.8 ms"``; None is ``"?"``."""
     text = seconds(value)
     return f"+{text}" if value is not None and value > 0 and text != "0 µs" else text
 

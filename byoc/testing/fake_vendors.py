@@ -1,5 +1,7 @@
 """Vendors whose costs are given numbers: for tests, and to research placement without hardware.
 
+In: seconds for each kind of op. Out: a `byoc.vendor.Vendor` like any other, but of no device::
+
     fast = synthetic("fast", {"nn.conv2d": 20e-6, "nn.relu": 2e-6}, launch=5e-6, border=1e-6)
     byoc.compile(model, vendors=[fast, "dnnl"], placement="model")
 
@@ -25,7 +27,7 @@ from byoc.vendor import Match, Pattern, PythonRuntime, Rates, Reject, Vendor
 if TYPE_CHECKING:
     from byoc.partition.placing import Costs
 
-__all__ = ["synthetic", "synthetic_costs"]
+__all__ = ["init_reference", "synthetic", "synthetic_costs"]
 
 Seconds = Mapping[str, float] | Callable[[Sequence[Node]], float]
 """Kind of op → seconds, or a function of the nodes of one match."""
@@ -44,16 +46,24 @@ def synthetic(
     check: Callable[[Match], Reject | None] | None = None,
     paced: bool = False,
 ) -> Vendor:
-    """A vendor of single ops with given costs.
+    """Make a vendor of single ops with given costs.
 
-    costs: kind of op ("nn.relu") → seconds; of a match of several ops, the sum of its ops. Or a
-    function of the match's nodes → seconds. ops: the kinds it takes, by default the keys of
-    `costs`. patterns: () → further patterns, tried first. processor: the queue its segments run
-    on. launch: seconds per segment. border: seconds per tensor that enters or leaves.
-    border_bytes: bytes per second of that. check: refuses matches of single ops. paced: segments
-    take at least the seconds given.
+    Args:
+        name: The vendor's name.
+        costs: Kind of op ("nn.relu") → seconds; of a match of several ops, the sum of its ops. Or a
+            function of the match's nodes → seconds.
+        ops: The kinds it takes, by default the keys of `costs`.
+        patterns: () → further patterns, tried first.
+        processor: The queue its segments run on.
+        launch: Seconds per segment.
+        border: Seconds per tensor that enters or leaves.
+        border_bytes: Bytes per second of that.
+        check: Refuses matches of single ops.
+        paced: Segments take at least the seconds given.
 
-    Raises OptionError when there is neither `ops` nor a mapping of costs, or for negative seconds.
+    Raises:
+        OptionError: There is neither `ops` nor a mapping of costs, or seconds are negative.
+
     """
     kinds = tuple(ops)
     if isinstance(costs, Mapping):
@@ -88,7 +98,7 @@ def synthetic(
         version="1",
         patterns=offered,
         compile=compile_segment,
-        runtime=PythonRuntime(_init),
+        runtime=PythonRuntime(init_reference),
         processor=processor,
         rates=rates,
         estimate=lambda match: seconds_of(match.nodes),
@@ -131,9 +141,20 @@ def _compile(
     return Artifact(segment.name, segment.vendor, blob)
 
 
-def _init(
+def init_reference(
     blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
 ) -> Callable[[Sequence[Array], Sequence[Array]], None]:
+    """Load a segment for onnx's reference evaluator: the `init` of a `PythonRuntime`.
+
+    Args:
+        blob: What the vendor's compile wrote: length of the header, header, ONNX model.
+        constants: None are needed; the model holds them.
+        options: None are known.
+
+    Returns:
+        A function that takes the segment's inputs and writes its outputs.
+
+    """
     import onnx
     from onnx.reference import ReferenceEvaluator
 
@@ -155,9 +176,12 @@ def _init(
 
 
 def synthetic_costs(host: Seconds) -> Costs:
-    """Costs in which the host's are given numbers too: for `partition_module(costs=…)`.
+    """Make costs in which the host's are given too: for `partition_module(costs=…)`.
 
-    host: kind of op → seconds (ops that are not in it cost nothing), or a function of the node.
+    Args:
+        host: Kind of op → seconds (ops that are not in it cost nothing), or a function of the
+            nodes.
+
     """
     from byoc.partition.placing import Costs
     from byoc.vendor import Rates as _Rates

@@ -3,8 +3,9 @@
     bad = faulty("bad", {1: "throw", 3: "segfault"}, ops=["nn.relu"])
     exe = byoc.compile(model, vendors=[bad], heal=True, isolate=True)
 
-Apart from its faults it computes as `byoc.testing.fake_vendors` does: slow and right. Calls are counted by
-each segment in each process, or over all of them by the length of a file::
+In: which call fails and how. Out: a `byoc.vendor.Vendor`. Apart from its faults it computes as
+those of `byoc.testing.fake_vendors` do: slow and right. Calls are counted by each segment in each
+process, or over all of them by the length of a file::
 
     call ──▶ one byte more in the file ──▶ call n ──▶ fault n, if there is one ──▶ compute
 """
@@ -24,7 +25,7 @@ import numpy as np
 
 from byoc.errors import CompileError, ExecutionError, OptionError, choices
 from byoc.segment import Array, Artifact, Segment
-from byoc.testing.fake_vendors import synthetic
+from byoc.testing.fake_vendors import init_reference, synthetic
 from byoc.vendor import PythonRuntime, Vendor
 
 __all__ = ["DEADLY", "FAULTS", "Counter", "fail", "faulty"]
@@ -59,14 +60,21 @@ def faulty(
     processor: str = "npu",
     seconds: float = 30.0,
 ) -> Vendor:
-    """A vendor of single ops that fails as told.
+    """Make a vendor of single ops that fails as told.
 
-    faults: number of a call, from 1, → what goes wrong then (`FAULTS`); or one fault for every
-    call, or for building or loading. ops: kinds of op that it takes ("nn.relu"). counter: a file
-    that counts calls; without one every segment counts for itself, from 1 when it is loaded.
-    processor: the queue of its segments. seconds: how long "sleep" sleeps.
+    Args:
+        name: The vendor's name.
+        faults: Number of a call, from 1, → what goes wrong then (`FAULTS`); or one fault for every
+            call, or for building or loading.
+        ops: Kinds of op that it takes ("nn.relu").
+        counter: A file that counts calls; without one every segment counts for itself, from 1 when
+            it is loaded.
+        processor: The queue of its segments.
+        seconds: How long "sleep" sleeps.
 
-    Raises OptionError for an unknown fault.
+    Raises:
+        OptionError: A fault is unknown, or does not happen in calls.
+
     """
     table = {0: faults} if isinstance(faults, str) else dict(faults)
     for number, fault in table.items():
@@ -102,13 +110,11 @@ def faulty(
 def _init(
     blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
 ) -> Callable[[Sequence[Array], Sequence[Array]], None]:
-    from byoc.testing.fake_vendors import _init as init_synthetic
-
     end = 8 + int.from_bytes(blob[:8], "little")
     header = json.loads(blob[8:end])
     if header["faults"].get("0") == "refuse to load":
         raise RuntimeError("the device is not there")
-    compute = init_synthetic(blob[end:], constants, options)
+    compute = init_reference(blob[end:], constants, options)
     count = Counter(header["counter"])
 
     def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
@@ -133,7 +139,7 @@ class Counter:
         self._calls = 0
 
     def __call__(self) -> int:
-        """One call more: its number."""
+        """Count one call more and return its number."""
         if self._path is None:
             self._calls += 1
             return self._calls
@@ -146,7 +152,7 @@ class Counter:
 
 
 def fail(fault: str, seconds: float = 30.0) -> None:
-    """Let it go wrong; returns only from "sleep"."""
+    """Let a fault of `FAULTS` happen; returns only from "sleep", after `seconds`."""
     match fault:
         case "throw":
             raise RuntimeError("the device is on fire")

@@ -1,3 +1,3 @@
 """Measuring time on this machine: probes, interleaved comparison, and the store of results."""
 
-__all__ = ["budget", "keys", "probes", "progress", "store", "tournament"]
+__all__ = ["budget", "interleaved", "keys", "probes", "progress", "store", "tournament"]

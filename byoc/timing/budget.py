@@ -1,4 +1,7 @@
-"""Time that measuring may take: ``60``, ``"60s"``, ``"2m"``, or None for as long as it needs."""
+"""Time that measuring may take: ``60``, ``"60s"``, ``"2m"``, or None for as long as it needs.
+
+In: what users write. Out: seconds, and a clock that counts them down.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,18 @@ _SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.
 
 
 def parse_budget(budget: str | float | None) -> float | None:
-    """Seconds; None for no limit. Raises OptionError for anything else."""
+    """Read a length of time as users write it.
+
+    Args:
+        budget: Seconds, or a number with a unit ("60s", "2m", "1.5h"), or None for no limit.
+
+    Returns:
+        Seconds; None for no limit.
+
+    Raises:
+        OptionError: It is no time; the message lists the units.
+
+    """
     if budget is None:
         return None
     if isinstance(budget, str):
@@ -30,7 +44,7 @@ def parse_budget(budget: str | float | None) -> float | None:
 
 
 class Budget:
-    """A clock that runs from its making. seconds: None for no limit."""
+    """A clock that runs from its making, against a number of seconds (None: no limit)."""
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
@@ -38,11 +52,19 @@ class Budget:
 
     @property
     def used(self) -> float:
-        """Seconds since the start."""
+        """Seconds since the clock was made."""
         return time.perf_counter() - self._start
 
     def left(self, share: float = 1.0) -> float:
-        """Seconds until `share` of the budget is used; infinity without a limit, never below 0."""
+        """Return the seconds until a share of the budget is used, never below 0.
+
+        Args:
+            share: 0.5 for the time until half of it is gone.
+
+        Returns:
+            Infinity where there is no limit.
+
+        """
         if self.seconds is None:
             return float("inf")
         return max(0.0, self.seconds * share - self.used)

@@ -32,7 +32,7 @@ _UNNAMED = frozenset({"node", "reason"})  # attributes that only tell where an o
 
 
 def digest(*parts: object) -> str:
-    """One hex name for a sequence of plain values."""
+    """Return one short hexadecimal name for a sequence of plain values."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:40]
 
 
@@ -95,7 +95,7 @@ def _content(nodes: Iterable[Node], numbers: _Numbers) -> tuple[object, ...]:
 
 
 def match_content(match: Match) -> str:
-    """Key of the ops of a match; equal to the first key of a segment with the same ops.
+    """Return the key of the ops of a match; equal to the first key of a segment with the same ops.
 
     What is made and read outside a match cannot be seen in it, so outputs are not part of it.
     """
@@ -103,7 +103,12 @@ def match_content(match: Match) -> str:
 
 
 def segment_content(segment: Segment) -> tuple[str, str]:
-    """Two keys: of the ops alone (as `match_content`), and of all that a vendor is given."""
+    """Return the keys of a segment.
+
+    Returns:
+        The key of its ops alone (as `match_content`), and that of all a vendor is given.
+
+    """
     numbers = _Numbers(segment.type, segment.constants.get)
     lines = _content(segment.nodes, numbers)
     composites = [(c.pattern, c.nodes) for c in segment.composites]
@@ -113,13 +118,21 @@ def segment_content(segment: Segment) -> tuple[str, str]:
 
 
 def place_identity(place: str, version: str, options: Mapping[str, Any], processor: str) -> str:
-    """Who does the work: a place with its version, options and queue."""
+    """Return who does the work as one text.
+
+    Args:
+        place: A vendor, or "host".
+        version: Its version; other versions are timed anew.
+        options: Its options, by name.
+        processor: The queue that its segments run on.
+
+    """
     return f"{place} {version} {_plain(options)} on {processor}"
 
 
 @functools.cache
 def machine_name() -> str:
-    """The processor's model name and how many of its cores this process may use."""
+    """Return the processor's model name and how many of its cores this process may use."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -1,11 +1,9 @@
 """Seconds of one call, steadily: repeated inside one run, in turns, medians.
 
+In: what to time (a plan of the runtime, or any call). Out: median, spread and number of samples.
 A call of some microseconds is lost in the noise of a Python call. So a *probe* runs its call k
-times in one go, k such that a run takes about a millisecond. Probes take turns in blocks, so
-that a machine that slows down slows all of them::
-
-    probe a   w · · ·             w · · ·          w: warm-up, does not count
-    probe b           w · · ·             w · · ·  ·: one sample = one run / k
+times in one go, k such that a run takes about a millisecond; one sample is one run, divided by k.
+Probes take turns in blocks (`byoc.timing.interleaved`).
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ import numpy as np
 from byoc.runtime.native import function, with_address
 from byoc.runtime.plan import Plan, Task, encode_plan
 from byoc.segment import Array
+from byoc.timing.interleaved import interleaved, timed_block
 from byoc.timing.store import Timed
 
 __all__ = ["Probe", "plan_probe", "spread", "time_probes"]
@@ -33,45 +32,52 @@ _LEAST_BLOCKS, _MOST_BLOCKS = 3, 7
 
 @dataclass
 class Probe:
-    """Something to time. make: (repeats) → a call that does the work so many times."""
+    """Something to time.
+
+    Attributes:
+        make: Number of repeats → a call that does the work so many times in one go.
+        repeats: How many times the call does it now.
+
+    """
 
     make: Callable[[int], Callable[[], None]]
     repeats: int = 1
 
     def start(self) -> None:
-        """Run once, see how long it takes, and choose the number of repeats."""
+        """Run it a few times and choose the number of repeats by how long that takes."""
         self.call = self.make(1)
-        self.call()
-        self.call()
-        seconds = self.once()
+        (seconds,) = timed_block(self.call, warm=2)
         self.repeats = max(1, min(_MOST_REPEATS, int(_RUN / max(seconds, 1e-7))))
         if self.repeats > 1:
             self.call = self.make(self.repeats)
 
-    def once(self) -> float:
-        """Seconds of one repeat."""
-        begin = time.perf_counter()
-        self.call()
-        return (time.perf_counter() - begin) / self.repeats
-
 
 def spread(samples: Sequence[float]) -> float:
-    """Half the distance between the quartiles, over the median."""
+    """Return half the distance between the quartiles over the median: the noise of some samples."""
     low, middle, high = np.percentile(samples, [25, 50, 75])
     return float((high - low) / 2 / middle) if middle > 0 else 0.0
 
 
 def time_probes(probes: Sequence[Probe], *, seconds: float) -> list[Timed]:
-    """Time probes side by side, for about `seconds` in all, three blocks each at least."""
+    """Time probes side by side.
+
+    Args:
+        probes: What to time; `start` was called on each.
+        seconds: About how long it may take in all; there are three blocks each at least.
+
+    Returns:
+        Median, noise and number of samples of each.
+
+    """
     samples: list[list[float]] = [[] for _ in probes]
     end = time.perf_counter() + seconds
-    for block in range(_MOST_BLOCKS):
-        if block >= _LEAST_BLOCKS and time.perf_counter() > end:
+    warm = 1 if len(probes) > 1 else 0  # warm again: the others have run since
+    rounds = interleaved([probe.call for probe in probes], [_BLOCK] * len(probes), warm=warm)
+    for number, found in enumerate(rounds, 1):
+        for k, times in found.items():
+            samples[k].extend(seconds / probes[k].repeats for seconds in times)
+        if number == _MOST_BLOCKS or (number >= _LEAST_BLOCKS and time.perf_counter() > end):
             break
-        for probe, times in zip(probes, samples, strict=True):
-            if len(probes) > 1:
-                probe.call()  # warm again: the others have run since
-            times.extend([probe.once() for _ in range(_BLOCK)])
     return [Timed(median(times), spread(times), len(times)) for times in samples]
 
 
@@ -83,9 +89,16 @@ def plan_probe(
     constants: Sequence[Any],
     arrays: Sequence[Array],
 ) -> Probe:
-    """A probe that runs the tasks of a plan, all of them k times, one after the other.
+    """Make a probe that runs the tasks of a plan, all of them k times, one after the other.
 
-    arrays: inputs, then outputs. The rest is what `Session` gives its executor.
+    Args:
+        plan: The tasks.
+        host: The library of host kernels, or None.
+        segments: Name → the vendor's function.
+        owners: Name of a segment → its vendor.
+        constants: What the plan's constants are.
+        arrays: Inputs, then outputs; of the plan's shapes and aligned for host kernels.
+
     """
 
     def make(repeats: int) -> Callable[[], None]:

@@ -1,4 +1,7 @@
-"""What `measured` says while it works: a bar on terminals, one line for what matters."""
+"""What measuring says while it works: a bar on terminals, one line for what matters.
+
+In: stages, steps and remarks. Out: text on stderr, and the remarks kept for the report.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ _SAID: set[str] = set()
 
 
 def was_said(line: str) -> bool:
-    """Whether this process has shown a line while it measured: reports hold it too."""
+    """Return whether this process has shown a line while it measured: reports hold it too."""
     return line in _SAID
 
 
 class Progress:
-    """Where the work stands. Without a terminal it counts in silence."""
+    """Says how far the work has come; without a terminal it counts in silence."""
 
     def __init__(self, bar: Any = None) -> None:
         self._bar = bar
@@ -26,17 +29,23 @@ class Progress:
         self.notes: list[str] = []
 
     def stage(self, text: str, total: int) -> None:
-        """A new stage of `total` steps."""
+        """Begin a new stage.
+
+        Args:
+            text: What is done in it.
+            total: How many steps it has.
+
+        """
         if self._bar is not None:
             self._bar.update(self._task, description=text, completed=0, total=total)
 
     def step(self, count: int = 1) -> None:
-        """Some steps of the stage are done."""
+        """Note that `count` steps of the stage are done."""
         if self._bar is not None:
             self._bar.advance(self._task, count)
 
     def say(self, line: str) -> None:
-        """One line on stderr, kept for the report."""
+        """Write one line on stderr and keep it for the report."""
         self.notes.append(line)
         _SAID.add(line)
         text = f"byoc: {line}"
@@ -48,7 +57,12 @@ class Progress:
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """A bar on stderr while the block runs, when stderr is a terminal."""
+    """Show a bar on stderr while the block runs, when stderr is a terminal.
+
+    Yields:
+        What the work reports to.
+
+    """
     if not sys.stderr.isatty():
         yield Progress()
         return

@@ -25,7 +25,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-__all__ = ["SCHEMA", "Entry", "Store", "Timed", "cache_folder"]
+from byoc.support.files import atomic_write
+
+__all__ = ["SCHEMA", "Store", "StoredTiming", "Timed", "cache_folder"]
 
 SCHEMA = 1
 """Version of the file's layout, kept in SQLite's ``user_version``."""
@@ -53,7 +55,7 @@ _COLUMNS = "kind, place, machine, what, seconds, noise, runs, error, created"
 
 
 def cache_folder() -> Path:
-    """``$BYOC_CACHE_DIR``, else ``byoc`` in the user's cache folder (XDG)."""
+    """Return the folder of byoc's caches: ``$BYOC_CACHE_DIR``, else ``byoc`` in the user's."""
     chosen = os.environ.get("BYOC_CACHE_DIR")
     if chosen:
         return Path(chosen).expanduser()
@@ -63,9 +65,14 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Seconds of one run (median); infinity when it could not be built, then `error` says why.
+    """What timing one piece of work gave.
 
-    noise: half the spread between the quartiles, over the median. runs: samples behind it.
+    Attributes:
+        seconds: Of one run, the median; infinity when it could not be built.
+        noise: Half the spread between the quartiles, over the median.
+        runs: How many samples are behind it.
+        error: Why it could not be built.
+
     """
 
     seconds: float
@@ -75,10 +82,18 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A row of the store. kind: "segment", "piece", "kernel", "handoff" or "plan". place: who does
-    the work, with version and options. machine: processor and threads. what: words for people.
-    created: seconds since 1970.
+class StoredTiming:
+    """One row of the store.
+
+    Attributes:
+        key: What tells this work from other work (`byoc.timing.keys`).
+        kind: "segment", "piece", "kernel", "handoff" or "plan".
+        place: Who does the work, with version and options.
+        machine: Processor and threads.
+        what: Words for people.
+        timed: The result.
+        created: Seconds since 1970.
+
     """
 
     key: str
@@ -90,24 +105,28 @@ class Entry:
     created: float
 
     def row(self) -> tuple[Any, ...]:
-        """As the table holds it."""
+        """Return the entry as the table's columns; None for infinite seconds."""
         t = self.timed
         seconds = t.seconds if isfinite(t.seconds) else None
         head = (self.key, self.kind, self.place, self.machine, self.what)
         return (*head, seconds, t.noise, t.runs, t.error, self.created)
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def _entry(row: tuple[Any, ...]) -> StoredTiming:
     key, kind, place, machine, what, seconds, noise, runs, error, created = row
     timed = Timed(inf if seconds is None else float(seconds), float(noise), int(runs), str(error))
-    return Entry(key, kind, place, machine, what, timed, float(created))
+    return StoredTiming(key, kind, place, machine, what, timed, float(created))
 
 
 class Store:
-    """The measurements of this machine. Use it as a context manager, from one thread.
+    """The measurements of this machine; to be used as a context manager, from one thread.
 
-    folder: (optional) default `cache_folder()`. say: told, in one line, whatever goes wrong with
-    the file. Nothing here raises for a file that is locked, damaged, or cannot be written.
+    Nothing here raises for a file that is locked, damaged, or cannot be written.
+
+    Args:
+        folder: Where the file is, by default `cache_folder()`.
+        say: Told, in one line, whatever goes wrong with the file.
+
     """
 
     def __init__(
@@ -117,8 +136,8 @@ class Store:
         self.path = self.folder / _NAME
         self._say = say
         self._said: set[str] = set()
-        self._mine: dict[str, Entry] = {}  # all that this run has put
-        self._unsaved: dict[str, Entry] = {}
+        self._mine: dict[str, StoredTiming] = {}  # all that this run has put
+        self._unsaved: dict[str, StoredTiming] = {}
         self._connection: sqlite3.Connection | None = None
         self._inode = -1
         self._open()
@@ -127,7 +146,7 @@ class Store:
     # -- reading and writing -----------------------------------------------------------------------
 
     def get(self, key: str) -> Timed | None:
-        """What is known under a key."""
+        """Return what is known under a key, None when nothing is."""
         mine = self._mine.get(key)
         if mine is not None:
             return mine.timed
@@ -138,22 +157,32 @@ class Store:
     def put(
         self, key: str, timed: Timed, *, kind: str, place: str, machine: str, what: str
     ) -> None:
-        """Keep a measurement, at once."""
-        entry = Entry(key, kind, place, machine, what, timed, time.time())
+        """Keep a measurement; it is committed before this returns, where the file allows.
+
+        Args:
+            key: What tells this work from other work.
+            timed: The result.
+            kind: See `StoredTiming`, as the others.
+            place: Who did the work.
+            machine: On what.
+            what: Words for people.
+
+        """
+        entry = StoredTiming(key, kind, place, machine, what, timed, time.time())
         self._mine[key] = self._unsaved[key] = entry
         if self._connection is not None and self._moved():
             self._reopen()
         self._flush()
 
-    def entries(self) -> Iterator[Entry]:
-        """All rows, oldest first."""
+    def entries(self) -> Iterator[StoredTiming]:
+        """Yield all rows, oldest first."""
         rows = self._try(
             lambda c: c.execute(f"SELECT key, {_COLUMNS} FROM timing ORDER BY created").fetchall()
         )
         yield from map(_entry, rows or ())
 
     def remove(self, keys: list[str]) -> int:
-        """Forget some rows; how many there were."""
+        """Forget the rows of some keys and return how many there were."""
 
         def delete(connection: sqlite3.Connection) -> int:
             with connection:
@@ -167,7 +196,7 @@ class Store:
         return self._try(delete) or 0
 
     def close(self) -> None:
-        """Commit what is left; what cannot be is written aside for the next run."""
+        """Commit what is left; what cannot be committed is written aside for the next run."""
         if self._unsaved and self._connection is not None:
             self._wait(_LAST_PATIENCE)
             self._flush()
@@ -333,9 +362,8 @@ class Store:
         path = self.folder / f"pending-{os.getpid()}-{time.time_ns()}.jsonl"
         lines = [json.dumps({**asdict(e), "schema": SCHEMA}) for e in self._unsaved.values()]
         try:
-            part = path.with_suffix(".part")
-            part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            part.replace(path)
+            with atomic_write(path) as file:
+                file.write(("\n".join(lines) + "\n").encode())
         except OSError as error:
             self._note(f"{len(lines)} measurements could not be kept: {error}")
             return
@@ -351,7 +379,7 @@ class Store:
                 for line in path.read_text(encoding="utf-8").splitlines():
                     fields = json.loads(line)
                     if fields.pop("schema") == SCHEMA:
-                        entry = Entry(**{**fields, "timed": Timed(**fields["timed"])})
+                        entry = StoredTiming(**{**fields, "timed": Timed(**fields["timed"])})
                         self._unsaved.setdefault(entry.key, entry)
             except (OSError, ValueError, TypeError, KeyError) as error:
                 self._note(f"{path} cannot be read ({error}): left as it is")

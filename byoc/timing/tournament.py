@@ -1,10 +1,11 @@
 """Whole plans against each other, on this machine, with the model's own inputs.
 
-Contenders take turns in rounds; who is clearly beaten drops out, so that a slow plan does not
-eat the time of the close ones::
+In: plans that can be run. Out: their times, and the winner. Contenders take turns in rounds
+(`byoc.timing.interleaved`); who is clearly beaten drops out, so that a slow plan does not eat the
+time of the close ones::
 
     round     1        2        3        4
-    host      ██████   ██████                      dropped: far behind
+    host      ██████   ██████   ██████             dropped: far behind
     dnnl      ███      ███      ███      ███
     search 1  ██       ██       ██       ██        each round gives one ratio to the leader
 """
@@ -14,11 +15,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from statistics import median
 
 import numpy as np
 
 from byoc.segment import Array
+from byoc.timing.interleaved import interleaved, timed_block
 from byoc.timing.probes import spread
 from byoc.timing.store import Timed
 
@@ -26,6 +30,8 @@ __all__ = ["Contender", "race", "winner"]
 
 _PAUSE = 0.03  # seconds; longer than thread pools spin
 _BLOCK_SECONDS = 0.03
+_MOST_TURNS = 20  # of a block
+_ROUNDS_TO_JUDGE = 3  # before anybody drops out
 _LEAST_ROUNDS, _MOST_ROUNDS = 5, 25
 _BEATEN = 1.25  # times the leader's median: no longer in the running
 _CLOSE = 0.015  # no tie is wider than this
@@ -33,7 +39,16 @@ _CLOSE = 0.015  # no tie is wider than this
 
 @dataclass
 class Contender:
-    """A plan that can be run. segments: how many it has; on a tie fewer win."""
+    """A plan that can be run, and its times so far.
+
+    Attributes:
+        name: For the report: "dnnl only", "search 2".
+        run: Takes the model's inputs by name.
+        segments: How many it has; on a tie fewer win.
+        rounds: Median seconds of each round.
+        samples: Seconds of every call that counts.
+
+    """
 
     name: str
     run: Callable[[Mapping[str, Array]], object]
@@ -43,7 +58,7 @@ class Contender:
 
     @property
     def timed(self) -> Timed:
-        """Median over all calls that count."""
+        """Median and noise over all calls that count."""
         return Timed(median(self.samples), spread(self.samples), len(self.samples))
 
 
@@ -56,50 +71,46 @@ def race(
     most: int = _MOST_ROUNDS,
     done: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Run the contenders in turns for about `seconds`; a few rounds whatever it takes, `most` at
-    most. Run again, it adds to what was found.
+    """Time contenders against each other; called again, it adds to what was found.
 
-    keep: positions of contenders that never drop out.
+    Args:
+        contenders: Who runs; their `rounds` and `samples` grow.
+        inputs: The model's inputs, by name.
+        seconds: About how long it may take; there are a few rounds whatever it takes.
+        keep: Positions of contenders that never drop out.
+        most: Most rounds.
+        done: Told 1 after each round, for a progress bar.
+
     """
     if not contenders:
         return
-    calls = []
-    for one in contenders:  # the first call pays for what is set up lazily
-        one.run(inputs)
-        start = time.perf_counter()
-        one.run(inputs)
-        calls.append(max(1, min(20, int(_BLOCK_SECONDS / max(time.perf_counter() - start, 1e-6)))))
+    calls = [partial(one.run, inputs) for one in contenders]
+    # The first call pays for what is set up lazily.
+    turns = [_turns_for(timed_block(call)[0]) for call in calls]
     racing = list(range(len(contenders)))
     end = time.perf_counter() + seconds
-    for number in range(most):
-        if number >= _LEAST_ROUNDS and time.perf_counter() > end:
-            break
-        # Everyone goes first in turn: who follows a slow plan finds cold caches.
-        shift = number % len(racing)
-        for k in (*racing[shift:], *racing[:shift]):
-            _block(contenders[k], inputs, calls[k])
-        if number >= 2:
-            best = min(median(contenders[k].rounds) for k in racing)
-            racing = [k for k in racing if k in keep or min(contenders[k].rounds) <= _BEATEN * best]
-            if len(racing) == 1 and number + 1 >= _LEAST_ROUNDS:
+    rounds = interleaved(calls, turns, pause=_PAUSE, rotate=True, running=racing)
+    for number, found in enumerate(islice(rounds, most), 1):
+        for k, times in found.items():
+            contenders[k].samples.extend(times)
+            contenders[k].rounds.append(median(times))
+        if number >= _ROUNDS_TO_JUDGE:
+            best = _BEATEN * min(median(contenders[k].rounds) for k in racing)
+            racing[:] = [k for k in racing if k in keep or min(contenders[k].rounds) <= best]
+            if len(racing) == 1 and number >= _LEAST_ROUNDS:
                 break
         done(1)
+        if number >= _LEAST_ROUNDS and time.perf_counter() > end:
+            break
 
 
-def _block(one: Contender, inputs: Mapping[str, Array], calls: int) -> None:
-    time.sleep(_PAUSE)
-    one.run(inputs)  # warm
-    times = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        one.run(inputs)
-        times.append(time.perf_counter() - start)
-    one.samples.extend(times)
-    one.rounds.append(median(times))
+def _turns_for(seconds: float) -> int:
+    """How many calls of `seconds` each make a block."""
+    return max(1, min(_MOST_TURNS, int(_BLOCK_SECONDS / max(seconds, 1e-6))))
 
 
 def winner(contenders: Sequence[Contender]) -> Contender:
-    """The fastest; of those that cannot be told from it, the one with the fewest segments.
+    """Return the fastest contender; among equals, the one with the fewest segments.
 
     Two plans are told apart by the median of their ratios round by round, which a drifting clock
     leaves alone, against its own uncertainty.

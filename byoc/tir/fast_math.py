@@ -1,8 +1,9 @@
 """exp, log, tanh, erf, sigmoid and pow of float32 as arithmetic, so that they vectorise.
 
-Seen in what TVM 0.27 compiles: a vector of `expf` is one call of libm per lane. The expressions
-here are a dozen multiply-adds on whole vectors, right to a few units in the last place over the
-full range, infinities and NaN included:
+In: a scheduled kernel. Out: the same kernel without calls of libm for these functions. Seen in
+what TVM 0.27 compiles: a vector of `expf` is one call of libm per lane. The expressions here are a
+dozen multiply-adds on whole vectors, right to a few units in the last place over the full range,
+infinities and NaN included::
 
     exp    2^n · p(r), x = n ln 2 + r, |r| ≤ ln 2 / 2        Taylor of degree 7
     log    e ln 2 + 2 artanh(s), x = m 2^e, s = (m-1)/(m+1)  series to s^9
@@ -20,6 +21,8 @@ from typing import Any
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call
+
+from byoc.tir.series import horner
 
 __all__ = ["vectorizable"]
 
@@ -42,21 +45,13 @@ def _let(value: Any, body: Callable[[Any], Any]) -> Any:
     return tirx.Let(name, value, body(name))
 
 
-def _horner(x: Any, coefficients: list[float]) -> Any:
-    """c[0] + c[1] x + c[2] x² + …"""
-    total = _f(coefficients[-1])
-    for c in reversed(coefficients[:-1]):
-        total = total * x + _f(c)
-    return total
-
-
 def _power_of_two(n: Any) -> Any:
     return tirx.reinterpret("float32", (n + _i(127)) << _i(23))
 
 
 def _exp(x: Any) -> Any:
     def scaled(r: Any, whole: Any) -> Any:
-        value = _horner(r, [1 / factorial(k) for k in range(8)])
+        value = horner(r, [1 / factorial(k) for k in range(8)])
         half = whole >> _i(1)  # two factors: 2^n alone may overflow where the product does not
         return value * _power_of_two(half) * _power_of_two(whole - half)
 
@@ -78,7 +73,7 @@ def _log(x: Any) -> Any:
 
     def series(mantissa: Any, e: Any) -> Any:
         s = (mantissa - _f(1.0)) / (mantissa + _f(1.0))
-        odd = _let(s, lambda s: s * _horner(s * s, [2 / (2 * k + 1) for k in range(5)]))
+        odd = _let(s, lambda s: s * horner(s * s, [2 / (2 * k + 1) for k in range(5)]))
         return e * _f(_LN2_HIGH) + (odd + e * _f(_LN2_LOW))
 
     def split(bits: Any, tiny: Any) -> Any:
@@ -104,7 +99,7 @@ def _log(x: Any) -> Any:
 def _tanh(x: Any) -> Any:
     def whole(x: Any) -> Any:
         terms = [1.0, -1 / 3, 2 / 15, -17 / 315, 62 / 2835, -1382 / 155925]
-        near = x * _let(x * x, lambda square: _horner(square, terms))
+        near = x * _let(x * x, lambda square: horner(square, terms))
         far = _f(1.0) - _f(2.0) / (_exp(x + x) + _f(1.0))
         return tirx.Select(tirx.abs(x) < _f(0.4), near, far)
 
@@ -118,9 +113,9 @@ def _erf(x: Any) -> Any:
     def whole(x: Any, square: Any) -> Any:
         size = tirx.abs(x)
         t = _f(1.0) / (_f(1.0) + _f(0.3275911) * size)
-        rest = _let(t, lambda t: _horner(t, q)) * _exp(-square)
+        rest = _let(t, lambda t: horner(t, q)) * _exp(-square)
         far = _let(rest, lambda r: tirx.Select(x < _f(0.0), r - _f(1.0), _f(1.0) - r))
-        return tirx.Select(size < _f(0.6), x * _horner(square, terms), far)
+        return tirx.Select(size < _f(0.6), x * horner(square, terms), far)
 
     return _let(x, lambda x: _let(x * x, lambda square: whole(x, square)))
 
@@ -175,7 +170,16 @@ def _is_spelled(expr: Any) -> bool:
 
 
 def vectorizable(func: tirx.PrimFunc) -> tirx.PrimFunc:
-    """`func` with its float32 calls of libm spelled out."""
+    """Replace a kernel's float32 calls of libm by arithmetic, where that is as exact.
+
+    Args:
+        func: The kernel.
+
+    Returns:
+        The kernel with `exp`, `log`, `tanh`, `erf`, `sigmoid` and `pow` spelled out. Calls inside
+        the arguments of others stay, and so does `pow` of an exponent that is not constant.
+
+    """
 
     def spell(call: Call) -> Any:
         name = getattr(call.op, "name", "")

@@ -1,7 +1,8 @@
 """The processor that host kernels are compiled for.
 
-`Target.from_device("cpu")` asks LLVM for the CPU's name. (The spelling ``mcpu="native"`` is
-accepted by TVM, logs a warning and generates code for a generic SSE machine.)
+In: this machine. Out: what schedules and artifacts need to know of it. `Target.from_device("cpu")`
+asks LLVM for the CPU's name. (The spelling ``mcpu="native"`` is accepted by TVM, logs a warning and
+generates code for a generic SSE machine.)
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ _CODEGEN_FEATURE = re.compile(
 class Machine:
     """The CPU that kernels are made for.
 
-    target: TVM's target. features: LLVM's names of the CPU features that code may use.
-    vector_bits: width of the widest vector register. registers: how many of them there are.
-    threads: threads a parallel kernel runs on (a hint: kernels are right on any number).
+    Attributes:
+        target: TVM's target.
+        features: LLVM's names of the CPU features that code may use.
+        vector_bits: Width of the widest vector register.
+        registers: How many of them there are.
+        threads: Threads a parallel kernel runs on (a hint: kernels are right on any number).
+
     """
 
     target: Any
@@ -44,16 +49,16 @@ class Machine:
 
     @property
     def triple(self) -> str:
-        """LLVM's target triple."""
+        """LLVM's target triple ("x86_64-unknown-linux-gnu")."""
         return str(self.target.attrs.get("mtriple", ""))
 
     @property
     def cpu(self) -> str:
-        """LLVM's name of the CPU."""
+        """LLVM's name of the CPU ("znver3")."""
         return str(self.target.attrs.get("mcpu", ""))
 
     def lanes(self, dtype: str) -> int:
-        """Elements of `dtype` in one vector register."""
+        """Return how many elements of a dtype one vector register holds, at least 1."""
         return max(1, self.vector_bits // max(8, int(tvm.DataType(dtype).bits)))
 
 
@@ -71,7 +76,12 @@ def _cpu() -> tuple[Any, tuple[str, ...], int]:
 
 
 def host_machine(threads: int | None = None) -> Machine:
-    """The CPU this process runs on; `threads` defaults to the CPUs it may use."""
+    """Return the CPU this process runs on.
+
+    Args:
+        threads: Threads that kernels are made for; default the CPUs this process may use.
+
+    """
     target, features, bits = _cpu()
     registers = 32 if bits == 512 or "neon" in features else 16
     return Machine(target, features, bits, registers, threads or len(os.sched_getaffinity(0)))

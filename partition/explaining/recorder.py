@@ -26,18 +26,11 @@ from byoc.report.records import (
     Verdict,
 )
 from byoc.segment import Segment
+from byoc.support import text
 
-__all__ = ["Recorder", "seconds_text"]
+__all__ = ["Recorder"]
 
 _TAKEN = "taken"
-
-
-def seconds_text(seconds: float) -> str:
-    """Seconds for a sentence: "3.2 µs", "1.5 ms"."""
-    for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        if seconds * scale >= 0.9995:  # what three digits would round to 1
-            return f"{seconds * scale:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
 
 
 class _Decided(NamedTuple):
@@ -206,15 +199,15 @@ class Recorder:
         key = (backend, here, there)
         found = self._texts.get(key)
         if found is None:
-            ours, theirs = seconds_text(here), seconds_text(there)
+            ours, theirs = text.seconds(here), text.seconds(there)
             if there > here:
-                found = f"{backend} gains {seconds_text(there - here)}: {ours} against {theirs}"
+                found = f"{backend} gains {text.seconds(there - here)}: {ours} against {theirs}"
             elif there == here:
                 found = f"no faster than {backend}: {theirs}"
             else:
                 found = (
                     f"{theirs} against {ours} on {backend}, but launch and borders would cost more "
-                    f"than the {seconds_text(here - there)} it gains"
+                    f"than the {text.seconds(here - there)} it gains"
                 )
             self._texts[key] = found
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from byoc.ir.decode import UNKNOWN_DIM, dim_names
+from byoc.dims import UNKNOWN, names
 from byoc.kit.foreign_op import OP as OPAQUE
 from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.matching.match import Matches
@@ -94,15 +94,15 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
             if graph.values.producer[value] not in inside:
                 inputs[value] = kind
             for dim in kind.shape:
-                for name in dim_names(dim):
+                for name in names(dim):
                     used.setdefault(name, node)
-                if dim == UNKNOWN_DIM:
-                    used.setdefault(UNKNOWN_DIM, node)
+                if dim == UNKNOWN:
+                    used.setdefault(UNKNOWN, node)
     if not used:
         return None
     known = {dim for kind in inputs.values() for dim in kind.shape}
     for name, node in used.items():
-        if name == UNKNOWN_DIM:
+        if name == UNKNOWN:
             return f"a dimension of {graph.named(node)} is known only at run time"
         if name not in known:
             return (

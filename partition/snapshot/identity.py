@@ -19,7 +19,8 @@ from typing import Any
 
 import tvm
 
-from byoc.ir.decode import Decoder, dim_names
+from byoc.dims import names
+from byoc.ir.decode import Decoder
 from byoc.kit.foreign_op import OP as OPAQUE
 from byoc.kit.foreign_op import model_of
 from byoc.partition.snapshot.bindings import flatten
@@ -76,7 +77,7 @@ class _Spelling:
             kind = graph.values.types[value]
             if kind is not None and not kind.is_static:
                 for dim in kind.shape:
-                    for name in sorted(dim_names(dim), key=str(dim).find):
+                    for name in sorted(names(dim), key=str(dim).find):
                         self.symbols.setdefault(name, f"${len(self.symbols)}")
 
     def type(self, value: int) -> str:

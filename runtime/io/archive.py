@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from byoc.errors import ArtifactError
+from byoc.support.memory import ALIGNMENT
 
 __all__ = [
     "CHUNK",
@@ -39,7 +40,6 @@ CHUNK = 4 << 20
 """Members are hashed in chunks of this many bytes, so that threads share the work."""
 
 _PAGE = 1 << 14  # a multiple of the page size of every supported system
-_ALIGNMENT = 64
 _PAGE_ALIGNED = ("weights.bin",)
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
@@ -111,7 +111,7 @@ def _layout(
     position = 0
     for member in members:
         name = member.name.encode("ascii")
-        alignment = _PAGE if member.name in _PAGE_ALIGNED else _ALIGNMENT
+        alignment = _PAGE if member.name in _PAGE_ALIGNED else ALIGNMENT
         sizes = struct.pack("<HHQQ", 1, 16, member.size, member.size)
         bare = _LOCAL.size + len(name) + len(sizes) + 4
         padding = -(position + bare) % alignment

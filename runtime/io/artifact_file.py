@@ -22,8 +22,9 @@ import numpy as np
 from byoc.errors import ArtifactError
 from byoc.runtime.io.archive import Signature
 from byoc.runtime.io.manifest import Manifest, decode, installed
-from byoc.runtime.native import function, numpy_dtype
+from byoc.runtime.native import function
 from byoc.segment import Array
+from byoc.support.dtypes import numpy_dtype
 from byoc.support.files import opened
 
 __all__ = ["ArtifactFile", "open_artifact", "read_public_key"]

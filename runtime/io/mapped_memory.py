@@ -1,4 +1,4 @@
-"""Memory of weights: aligned for kernels, mapped from model files, given back when copied.
+"""Memory of weights: mapped from model files, given back when copied.
 
     w.bin  |--- weight 0 ---|--- weight 1 ---|      map_file: nothing is read yet
                  │ packed, folded, …                pages come as they are read
@@ -15,43 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import tvm
-import tvm_ffi
 
-__all__ = ["ALIGNMENT", "aligned_empty", "drop_pages", "from_numpy", "is_aligned", "map_file"]
+from byoc.segment import Array
 
-ALIGNMENT = 64
-"""Bytes. Kernels compiled by TVM load aligned vectors without checking; numpy promises 16."""
-
-Array = npt.NDArray[Any]
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """An uninitialised, C-contiguous array whose data starts on a 64-byte boundary."""
-    dtype = np.dtype(dtype)
-    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + nbytes].view(dtype).reshape(shape)
-
-
-def is_aligned(array: Array) -> bool:
-    """True for arrays that kernels of TVM can read in place."""
-    whole = array.flags.c_contiguous and array.flags.writeable and array.size > 0
-    return bool(whole and array.ctypes.data % ALIGNMENT == 0)
-
-
-def from_numpy(array: Array) -> Any:
-    """A TVM tensor of the array: the same memory when contiguous, writable and aligned."""
-    array = np.asarray(array)
-    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:  # bool, bfloat16, float8
-        return tvm.runtime.tensor(np.ascontiguousarray(array).reshape(array.shape))
-    if not is_aligned(array):
-        copy = aligned_empty(array.shape, array.dtype)
-        copy[...] = array
-        array = copy
-    return tvm_ffi.from_dlpack(array)
+__all__ = ["drop_pages", "map_file"]
 
 
 def map_file(path: Path) -> memoryview:

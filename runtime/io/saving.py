@@ -5,8 +5,6 @@ Written aside and renamed: whoever reads the path finds the old file or the new 
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +31,7 @@ from byoc.runtime.io.weights import WeightsWriter
 from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmTwin
 from byoc.segment import Array
+from byoc.support.files import atomic_write
 from byoc.vendor import NativeRuntime
 
 __all__ = ["save_program", "sign_file"]
@@ -55,7 +54,7 @@ def save_program(program: Program, path: Path) -> None:
     """
     path = Path(path)
     contents, draft = _contents(program)
-    _write_aside(
+    _replace(
         path,
         lambda file: write_archive(
             file,
@@ -80,34 +79,18 @@ def sign_file(path: Path, key: Path) -> None:
     with open_artifact(path) as (artifact, fd):
         artifact.verify()
         signature = sign_manifest(artifact.text, key)
-        _write_aside(
+        _replace(
             path,
             lambda file: add_signature(fd, file, artifact.digest, artifact.signature, signature),
         )
 
 
-def _write_aside(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     try:
-        try:
-            with temporary.open("xb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _sync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_write(path) as file:
+            write(file)
     except OSError as error:
         raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _contents(program: Program) -> tuple[list[Content], Manifest]:

@@ -18,10 +18,10 @@ import numpy as np
 
 from byoc.runtime.native import dense, function
 from byoc.segment import Array
+from byoc.support.memory import round_up
 
 __all__ = ["ArrayEntry", "WeightsWriter", "release"]
 
-ALIGNMENT = 64
 _PROBE = 256  # bytes compared before the whole arrays are
 
 
@@ -65,7 +65,7 @@ class WeightsWriter:
         for offset, block in same:
             if np.array_equal(block, data):
                 return offset
-        offset = -(-self.size // ALIGNMENT) * ALIGNMENT
+        offset = round_up(self.size)
         self.size = offset + data.nbytes
         self._blocks.append((offset, data))
         same.append((offset, data))

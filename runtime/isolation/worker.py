@@ -25,9 +25,11 @@ import numpy as np
 from byoc.errors import ByocError
 from byoc.runtime import vendor_runtimes as vendors
 from byoc.runtime.isolation.processes import find_runtime
-from byoc.runtime.native import call_on, function, numpy_dtype, set_num_threads
+from byoc.runtime.native import call_on, function, set_num_threads
 from byoc.runtime.program import VendorUse
 from byoc.segment import Array, Artifact
+from byoc.support.dtypes import numpy_dtype
+from byoc.support.memory import round_up
 
 __all__ = ["main"]
 
@@ -86,7 +88,7 @@ def _load(
 
     def take(nbytes: int) -> Array:
         nonlocal position
-        start = -(-position // 64) * 64
+        start = round_up(position)
         position = start + nbytes
         return data[start:position]
 

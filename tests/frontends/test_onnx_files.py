@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 
 from byoc.errors import ModelError
 from byoc.frontends import import_model
-from byoc.frontends.normalise.tensors import ALIGNMENT
 from byoc.frontends.onnx import wire
+from byoc.support.memory import ALIGNMENT
 
 
 def node(op, inputs, outputs, **attrs):

@@ -1,6 +1,7 @@
 """Post-training quantisation of whole models."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -201,4 +202,14 @@ def test_a_failed_save_leaves_nothing(net, tmp_path):
     with pytest.raises(ArtifactError, match="cannot be written"):
         result.save(tmp_path / "nowhere" / "q.onnx")
     result.save(tmp_path / "q.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["q.onnx"]
+
+
+def test_threads_that_save_to_one_path(net, tmp_path):
+    result = quantize_model(net, samples(net, 1))
+    path = tmp_path / "q.onnx"
+    with ThreadPoolExecutor(2) as pool:
+        saved = [pool.submit(result.save, path) for _ in range(300)]
+        assert [one.exception() for one in saved] == [None] * 300
+    assert onnx.load(path) == result.model
     assert [p.name for p in tmp_path.iterdir()] == ["q.onnx"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from byoc.dims import UNKNOWN, is_legal
 from byoc.segment import Array, Dim, Node, TensorType
 from byoc.vendor import Reject
-from byoc.vendor_templates.dnnl.dims import is_legal
 
 __all__ = [
     "DTYPES",
@@ -32,8 +32,6 @@ __all__ = [
 
 MAX_RANK = 6
 """Most dimensions a tensor may have: oneDNN's optimised primitives go no further."""
-
-UNKNOWN_DIM = "?"  # how a segment spells a dimension that is not known at compile time
 
 DTYPES = ("float32", "bool", "int8", "uint8", "int32", "int64")
 
@@ -81,7 +79,7 @@ def check_tensors(node: Node, tensors: Tensors) -> Reject | None:
                 f"{node.op}: dtype {kind.dtype} is not supported (supported: {', '.join(DTYPES)})"
             )
         for dim in kind.shape:
-            if dim == UNKNOWN_DIM:
+            if dim == UNKNOWN:
                 return Reject(f"{node.op}: the shape of {kind} depends on data")
             if not is_legal(dim):
                 return Reject(

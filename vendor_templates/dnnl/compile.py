@@ -16,10 +16,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from byoc.dims import canonical
 from byoc.errors import CompileError
 from byoc.segment import Array, Artifact, Dim, Segment, TensorType
 from byoc.vendor_templates.dnnl.checks import check_tensors, first
-from byoc.vendor_templates.dnnl.dims import bind, canonical
+from byoc.vendor_templates.dnnl.dims import bind
 from byoc.vendor_templates.dnnl.graph import Graph, Op, PostOp
 from byoc.vendor_templates.dnnl.ops import RULES
 from byoc.vendor_templates.dnnl.options import DnnlOptions

@@ -1,8 +1,7 @@
-"""Dimensions that are expressions: parse, compare, evaluate, bind.
+"""Symbolic dimensions of a program: every variable must be the bare name of an input's dim.
 
-A program's dim is an int or an expression over named variables: integers, names, ``+ - * // %``,
-parentheses, ``max(a, b)`` and ``min(a, b)``. The runtime learns a variable from an input whose
-dim is that bare name, so `bind` rewrites every other input dim into one::
+In: the dims of a segment's inputs and values, in canonical spelling (`byoc.dims`). Out: what to
+write for each, because the runtime learns a variable only from an input whose dim is that name::
 
     inputs  [n * 12, 64]   values  [n * 12, 64]  [n, 768]
     bind    [s0, 64]               [s0, 64]      [s0 // 12, 768]
@@ -10,152 +9,50 @@ dim is that bare name, so `bind` rewrites every other input dim into one::
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
-from byoc.segment import Dim
+from byoc.dims import Dim, Expr, Operation, is_name, names, parse, show
 
-__all__ = ["bind", "canonical", "evaluate", "is_legal", "variables"]
-
-_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod)
-_FUNCTIONS = ("max", "min")
-
-
-@lru_cache(maxsize=4096)
-def _parse(text: str) -> ast.expr | None:
-    """The expression, or None when it is not one that programs may hold."""
-    try:
-        tree = ast.parse(text, mode="eval").body
-    except SyntaxError:
-        return None
-    return tree if _is_dim(tree) else None
-
-
-def _is_dim(tree: ast.expr) -> bool:
-    match tree:
-        case ast.Constant(value=int()) | ast.Name():
-            return True
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _is_dim(operand)
-        case ast.BinOp(left=left, op=op, right=right):
-            return isinstance(op, _OPERATORS) and _is_dim(left) and _is_dim(right)
-        case ast.Call(func=ast.Name(id=name), args=[left, right], keywords=[]):
-            return name in _FUNCTIONS and _is_dim(left) and _is_dim(right)
-    return False
-
-
-def is_legal(dim: Dim) -> bool:
-    """True for an int, and for an expression the runtime can evaluate."""
-    return isinstance(dim, int) or _parse(dim) is not None
-
-
-def canonical(dim: Dim) -> Dim:
-    """The same dim in one spelling: ``"(n*12)"`` is ``"n * 12"``, ``"7"`` is 7.
-
-    Raises:
-        ValueError: When `dim` is no expression that programs may hold.
-
-    """
-    if isinstance(dim, int):
-        return dim
-    tree = _parse(dim)
-    if tree is None:
-        raise ValueError(f"dimension {dim!r} is not an expression over + - * // % max min")
-    return tree.value if isinstance(tree, ast.Constant) else ast.unparse(tree)  # type: ignore[return-value]
-
-
-def variables(dim: Dim) -> frozenset[str]:
-    """Names a dim depends on."""
-    if isinstance(dim, int):
-        return frozenset()
-    tree = _parse(dim)
-    assert tree is not None
-    return frozenset(n.id for n in ast.walk(tree) if isinstance(n, ast.Name)) - set(_FUNCTIONS)
-
-
-def evaluate(dim: Dim, env: Mapping[str, int]) -> int:
-    """The dim's value where each variable has the value in `env`.
-
-    Args:
-        dim: A legal dim.
-        env: A value for every variable of it.
-
-    """
-    if isinstance(dim, int):
-        return dim
-    tree = _parse(dim)
-    assert tree is not None
-    return _evaluate(tree, env)
-
-
-def _evaluate(tree: ast.expr, env: Mapping[str, int]) -> int:
-    match tree:
-        case ast.Constant(value=int(value)):
-            return value
-        case ast.Name(id=name):
-            return env[name]
-        case ast.UnaryOp(operand=operand):
-            return -_evaluate(operand, env)
-        case ast.Call(func=ast.Name(id=name), args=[left, right]):
-            a, b = _evaluate(left, env), _evaluate(right, env)
-            return max(a, b) if name == "max" else min(a, b)
-        case ast.BinOp(left=left, op=op, right=right):
-            a, b = _evaluate(left, env), _evaluate(right, env)
-            match op:
-                case ast.Add():
-                    return a + b
-                case ast.Sub():
-                    return a - b
-                case ast.Mult():
-                    return a * b
-                case ast.FloorDiv():
-                    return a // b
-                case _:
-                    return a % b
-    raise AssertionError(ast.dump(tree))
+__all__ = ["bind"]
 
 
 def bind(inputs: Iterable[Dim], used: Iterable[Dim]) -> dict[Dim, Dim]:
-    """What to write for each dim so that every variable is the bare name of an input's dim.
+    """Find what to write for each dim so that every variable is the bare name of an input's dim.
 
     Args:
         inputs: The dims of all inputs.
-        used: The dims of all values, and of attributes that hold dims.
+        used: The dims of all values.
 
     Returns:
-        New spellings by old ones; dims that are not in it stay as they are.
+        Dim → its new spelling; dims that are not in it stay.
 
     Raises:
-        ValueError: Naming the dims whose variables no input determines.
+        ValueError: No input determines some variables; the message names the dims that need them.
 
     """
-    compound = [d for d in dict.fromkeys(inputs) if isinstance(d, str) and not d.isidentifier()]
-    known = {d for d in inputs if isinstance(d, str) and d.isidentifier()}
+    inputs, used = list(inputs), list(used)
+    compound = [d for d in dict.fromkeys(inputs) if isinstance(d, str) and not is_name(d)]
+    known = {d for d in inputs if is_name(d)}
     fresh: dict[Dim, Dim] = {}
-    solved: dict[str, ast.expr] = {}
-    taken = set().union(known, *(variables(d) for d in used))
+    solved: dict[str, Expr] = {}
+    taken = set().union(known, *(names(d) for d in used))
     for dim in compound:
-        if variables(dim) <= known:
+        if names(dim) <= known:
             continue  # determined already: the runtime checks nothing it cannot compute
         name = next(f"s{i}" for i in range(len(taken) + 1) if f"s{i}" not in taken)
         taken.add(name)
         fresh[dim] = name
-        tree = _parse(str(dim))
-        assert tree is not None
-        unknown = variables(dim) - known
-        if len(unknown) == 1 and (inverse := _solve(tree, ast.Name(name))) is not None:
+        unknown = names(dim) - known
+        if len(unknown) == 1 and (inverse := _solve(parse(dim), name)) is not None:
             solved.setdefault(next(iter(unknown)), inverse)
     lost: list[str] = []
     for used_dim in dict.fromkeys(used):
-        if isinstance(used_dim, int) or used_dim in fresh or variables(used_dim) <= known:
+        if isinstance(used_dim, int) or used_dim in fresh or names(used_dim) <= known:
             continue
-        if not variables(used_dim) <= known | solved.keys():
+        if not names(used_dim) <= known | solved.keys():
             lost.append(used_dim)
             continue
-        tree = _parse(used_dim)
-        assert tree is not None
-        fresh[used_dim] = ast.unparse(_substitute(tree, solved))
+        fresh[used_dim] = show(_substitute(parse(used_dim), solved))
     if lost:
         raise ValueError(
             f"dimension(s) {', '.join(sorted(lost))} cannot be computed "
@@ -164,40 +61,22 @@ def bind(inputs: Iterable[Dim], used: Iterable[Dim]) -> dict[Dim, Dim]:
     return fresh
 
 
-def _solve(tree: ast.expr, value: ast.expr) -> ast.expr | None:
+_OPPOSITE = {"*": "//", "+": "-", "-": "+"}
+
+
+def _solve(expr: Expr, value: Expr) -> Expr | None:
     """The variable in ``v * k``, ``v + k``, ``v - k``, or a chain of these, that gives `value`."""
-    match tree:
-        case ast.Name():
+    match expr:
+        case str():
             return value
-        case ast.BinOp(left=inner, op=op, right=ast.Constant() as k):
-            pass
-        case ast.BinOp(left=ast.Constant() as k, op=ast.Add() | ast.Mult() as op, right=inner):
-            pass
-        case _:
-            return None
-    opposite: ast.operator
-    match op:
-        case ast.Mult():
-            opposite = ast.FloorDiv()
-        case ast.Add():
-            opposite = ast.Sub()
-        case ast.Sub():
-            opposite = ast.Add()
-        case _:
-            return None
-    return _solve(inner, ast.BinOp(value, opposite, k))
+        case Operation("*" | "+" | "-" as sign, inner, int(k)):
+            return _solve(inner, Operation(_OPPOSITE[sign], value, k))
+        case Operation("*" | "+" as sign, int(k), inner):
+            return _solve(inner, Operation(_OPPOSITE[sign], value, k))
+    return None
 
 
-class _Rename(ast.NodeTransformer):
-    def __init__(self, table: Mapping[str, ast.expr]) -> None:
-        self.table = table
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self.table.get(node.id, node)
-
-
-def _substitute(tree: ast.expr, table: Mapping[str, ast.expr]) -> ast.expr:
-    copy = ast.parse(ast.unparse(tree), mode="eval").body
-    result = _Rename(table).visit(copy)
-    assert isinstance(result, ast.expr)
-    return result
+def _substitute(expr: Expr, table: Mapping[str, Expr]) -> Expr:
+    if isinstance(expr, Operation):
+        return Operation(expr.sign, _substitute(expr.left, table), _substitute(expr.right, table))
+    return table.get(expr, expr) if isinstance(expr, str) else expr

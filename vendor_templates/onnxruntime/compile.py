@@ -10,7 +10,7 @@ from typing import Any
 
 from byoc.errors import CompileError
 from byoc.kit.foreign_op import OP
-from byoc.kit.onnx_export import OPSET, Step, boxed_types, segment_to_onnx, steps_of
+from byoc.kit.onnx_export import OPSET, ExportStep, boxed_types, segment_to_onnx, steps_of
 from byoc.segment import Artifact, Segment
 
 __all__ = ["compile_segment"]
@@ -61,7 +61,7 @@ def compile_segment(segment: Segment) -> Artifact:
     return Artifact(segment.name, segment.vendor, blob, notes=tuple(notes))
 
 
-def _check(step: Step, model: bytes) -> None:
+def _check(step: ExportStep, model: bytes) -> None:
     """Opaque nodes were checked by nobody yet: let ONNX Runtime look at them now."""
     opaque = [node for node in step.segment.nodes if node.op == OP]
     if not opaque:

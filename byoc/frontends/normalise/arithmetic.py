@@ -14,16 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
 from byoc.frontends.normalise.graph import Const, Graph, Node, Value
 from byoc.frontends.normalise.match import is_op, tensors
+from byoc.segment import Array
 
 __all__ = ["CONVOLUTIONS", "RULES", "combine"]
-
-Array = npt.NDArray[Any]
 
 CONVOLUTIONS = (
     "nn.conv1d", "nn.conv2d", "nn.conv3d",

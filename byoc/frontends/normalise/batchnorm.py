@@ -9,10 +9,7 @@ Computed in float64 and rounded once. A factor that finds no weights stays an op
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from tvm import relax
 from tvm.ir import Call
 
@@ -20,11 +17,10 @@ from byoc.frontends.normalise.arithmetic import CONVOLUTIONS
 from byoc.frontends.normalise.engine import Rules
 from byoc.frontends.normalise.graph import Const, Graph, Node, Value
 from byoc.frontends.normalise.match import is_op, tensors
-from byoc.frontends.normalise.tensors import aligned_empty
+from byoc.segment import Array
+from byoc.support.memory import aligned_empty
 
 __all__ = ["RULES"]
-
-Array = npt.NDArray[Any]
 
 
 def _batch_norm(graph: Graph, node: Node) -> Value | None:

@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tvm import relax
 from tvm.ir import Call, GenericConst, Op
 
 from byoc.frontends.normalise.engine import Rules
 from byoc.frontends.normalise.graph import Arg, Const, Graph, Node, Value
-from byoc.frontends.normalise.tensors import aligned_empty, to_numpy, transposed
+from byoc.frontends.normalise.tensors import to_numpy, transposed
 from byoc.frontends.normalise.values import Leaf, plain
+from byoc.segment import Array
+from byoc.support.memory import aligned_empty
 
 __all__ = ["MAX_BYTES", "RULES", "fold", "fold_expression", "fold_node"]
 
-Array = npt.NDArray[Any]
 Evaluator = Callable[..., Any]
 
 MAX_BYTES = 1 << 30

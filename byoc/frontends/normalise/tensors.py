@@ -6,32 +6,19 @@ module must start on a 64-byte boundary; numpy promises 16.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
-from byoc.runtime.io.mapped_memory import (
-    ALIGNMENT,
-    aligned_empty,
-    drop_pages,
-    from_numpy,
-    is_aligned,
-)
+from byoc.ir.arrays import from_numpy, to_numpy
+from byoc.runtime.io.mapped_memory import drop_pages
+from byoc.segment import Array
+from byoc.support.memory import aligned_empty
 
 __all__ = [
-    "ALIGNMENT",
-    "aligned_empty",
     "copy_tiles",
     "from_numpy",
-    "is_aligned",
     "to_numpy",
     "transposed",
 ]
 
 _TILE = 256
-
-Array = npt.NDArray[Any]
 
 
 def copy_tiles(out: Array, source: Array) -> None:
@@ -52,12 +39,3 @@ def transposed(array: Array, axes: tuple[int, ...] | None) -> Array:
     copy_tiles(out, view)
     drop_pages(array)
     return out
-
-
-def to_numpy(tensor: Any) -> Array:
-    """The tensor's memory as an array; a copy for dtypes DLPack of numpy does not know."""
-    try:
-        array = np.from_dlpack(tensor)
-    except (BufferError, RuntimeError, TypeError):
-        return np.asarray(tensor.numpy())
-    return array

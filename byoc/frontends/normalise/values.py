@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy.typing as npt
 import tvm
 import tvm_ffi
 from tvm import relax
 
 __all__ = ["Array", "Dims", "Leaf", "dims_of", "plain", "same_dims"]
+from byoc.segment import Array
 
-Array = npt.NDArray[Any]
 Dims: TypeAlias = "tuple[Any, ...]"
 
 

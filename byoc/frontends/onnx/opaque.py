@@ -31,6 +31,7 @@ from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.onnx.nodes import domains, name_of, operator_of, title_of
 from byoc.frontends.symbols import Symbols
 from byoc.kit.foreign_op import opaque_call
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["Boxed", "OpaqueNodes", "Pending", "boxed_input"]
 
@@ -316,9 +317,7 @@ class OpaqueNodes:
                 f"{self.where}: {name!r} is read by a node that byoc keeps whole, but its type, "
                 f"{ty}, is not that of a tensor with known dimensions"
             )
-        import ml_dtypes  # noqa: F401  registers bfloat16
-
-        element = helper.np_dtype_to_tensor_dtype(np.dtype(str(ty.dtype)))
+        element = helper.np_dtype_to_tensor_dtype(numpy_dtype(str(ty.dtype)))
         return helper.make_tensor_value_info(
             name, element, [self._text(d) for d in ty.shape.values]
         )

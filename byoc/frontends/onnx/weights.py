@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
 from byoc.errors import ModelError
-from byoc.frontends.normalise.tensors import aligned_empty, copy_tiles, from_numpy, is_aligned
+from byoc.frontends.normalise.tensors import copy_tiles, from_numpy
+from byoc.ir.arrays import is_readable
 from byoc.runtime.io.mapped_memory import drop_pages, map_file
+from byoc.segment import Array
+from byoc.support.memory import aligned_empty
 
 __all__ = ["Weights"]
-
-Array = npt.NDArray[Any]
 
 _CHUNK = 32 << 20
 """Weights are copied by pieces of this many bytes."""
@@ -53,7 +53,7 @@ class Weights:
         array = self.read(tensor)
         if array.dtype == object:
             raise ModelError(f"{self.where}: tensor {tensor.name!r} holds strings, not numbers")
-        if not transpose and is_aligned(array):
+        if not transpose and is_readable(array):
             return from_numpy(array)
         out = aligned_empty(array.shape[::-1] if transpose else array.shape, array.dtype)
         into = out.T if transpose else out

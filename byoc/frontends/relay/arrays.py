@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from byoc.errors import ModelError
-from byoc.frontends.relay.syntax import numpy_dtype
+from byoc.segment import Array
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["BadBytesError", "array_of_base64", "read_params"]
-
-Array = npt.NDArray[Any]
 
 _TENSOR = 0xDD5E40F096B4A13F
 _LIST = 0xF7E58D4F05049CB7

@@ -7,16 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from byoc.errors import ModelError
 from byoc.frontends.relay.arrays import read_params
 from byoc.frontends.relay.json_reader import parse_json
 from byoc.frontends.relay.parser import parse_text
 from byoc.frontends.relay.syntax import Module
+from byoc.segment import Array
 
 __all__ = [
     "SUFFIXES",
@@ -27,7 +26,7 @@ __all__ = [
     "read_relay",
 ]
 
-Params = Mapping[str, npt.NDArray[Any]] | str | os.PathLike[str]
+Params = Mapping[str, Array] | str | os.PathLike[str]
 """Values of parameters: name → array, or the path of a `.params` file of TVM."""
 
 SUFFIXES = (".relay",)
@@ -55,7 +54,7 @@ class RelayModel:
 
     module: Module
     name: str
-    params: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    params: Mapping[str, Array] = field(default_factory=dict)
     placement: bool = True
 
 
@@ -125,7 +124,7 @@ def _read(path: Path) -> str:
         raise ModelError(f"{path}: byte {error.start}: no UTF-8, so no Relay text") from None
 
 
-def _arrays(params: Params | None) -> Mapping[str, npt.NDArray[Any]]:
+def _arrays(params: Params | None) -> Mapping[str, Array]:
     if params is None:
         return {}
     if isinstance(params, (str, os.PathLike)):

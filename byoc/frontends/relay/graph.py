@@ -14,11 +14,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy.typing as npt
-
 from byoc.errors import ModelError
 from byoc.frontends.relay.arrays import BadBytesError, array_of_base64
 from byoc.frontends.relay.syntax import MAX_DEPTH, At, PlaceError
+from byoc.segment import Array
 
 __all__ = ["JsonGraph", "JsonNode", "Opaque", "load_graph", "read_metadata"]
 
@@ -87,7 +86,7 @@ class JsonGraph:
     nodes: list[JsonNode]
     blobs: list[str]
     version: str
-    arrays: dict[int, npt.NDArray[Any]] = field(default_factory=dict)
+    arrays: dict[int, Array] = field(default_factory=dict)
 
     def node(self, index: int, at: int = 0) -> JsonNode:
         """A node; at: the one that refers to it."""
@@ -114,7 +113,7 @@ class JsonGraph:
                 return node.text
         return text
 
-    def array(self, index: int) -> npt.NDArray[Any]:
+    def array(self, index: int) -> Array:
         """The tensor of a relay.Constant."""
         if index not in self.arrays:
             text = self.node(index).attrs.get("data", "")

@@ -32,8 +32,8 @@ from byoc.frontends.relay.syntax import (
     Type,
     known_dtype,
     nested,
-    numpy_dtype,
 )
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["WORDS", "Nodes"]
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import numpy.typing as npt
 
 from byoc.frontends.relay.syntax import Function, PlaceError, TensorType
+from byoc.segment import Array
 
 __all__ = ["match_params"]
-
-Array = npt.NDArray[Any]
 
 
 def match_params(main: Function, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -14,10 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from byoc.errors import ModelError
+from byoc.segment import Array
 
 __all__ = [
     "MAX_DEPTH",
@@ -45,7 +43,6 @@ __all__ = [
     "Type",
     "known_dtype",
     "nested",
-    "numpy_dtype",
 ]
 
 MAX_DEPTH = 100
@@ -126,7 +123,7 @@ class Operator:
 class Constant:
     """A tensor known at compile time."""
 
-    array: npt.NDArray[Any]
+    array: Array
     at: At
     depth: int = 0
 
@@ -312,13 +309,3 @@ def known_dtype(text: Any) -> str | None:
     """The dtype as numpy spells it, None when byoc has none of that name."""
     text = {"uint1": "bool"}.get(text, text)
     return text if isinstance(text, str) and text in _DTYPES else None
-
-
-def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """numpy's dtype of a name that `known_dtype` gave."""
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        wide: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return wide
-    return np.dtype(dtype)

@@ -25,7 +25,7 @@ from tvm import relax, tirx
 
 from byoc.errors import ModelError, choices
 from byoc.frontends.context import sentence
-from byoc.frontends.helpers import Array, const, is_const, scalar_like
+from byoc.frontends.helpers import const, is_const, scalar_like
 from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.relay.file import RelayModel
@@ -56,6 +56,7 @@ from byoc.frontends.relay.syntax import (
 )
 from byoc.frontends.relay.values import flat, packed, structure
 from byoc.frontends.relay.writer import Writer
+from byoc.segment import Array
 
 __all__ = ["Built", "build", "import_relay"]
 

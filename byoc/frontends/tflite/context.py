@@ -20,9 +20,10 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import BaseContext, InexpressibleError
-from byoc.frontends.helpers import Array, const
+from byoc.frontends.helpers import const
 from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.tflite.schema import File, Operator, Quantisation, Subgraph, Tensor
+from byoc.segment import Array
 
 __all__ = ["Context", "dequantize", "is_quantised", "quantize"]
 

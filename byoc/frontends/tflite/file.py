@@ -16,9 +16,10 @@ import numpy as np
 
 from byoc.errors import ModelError
 from byoc.frontends.tflite.schema import DTYPES, File, Operator, Quantisation, Subgraph, Tensor
+from byoc.segment import Array
 
 if TYPE_CHECKING:
-    from byoc.frontends.tflite.schema import Array
+    from byoc.segment import Array
 
 __all__ = ["IDENTIFIER", "SUFFIXES", "is_tflite", "open_model"]
 

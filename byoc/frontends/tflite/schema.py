@@ -14,11 +14,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from byoc.segment import Array
 
 __all__ = ["DTYPES", "File", "Operator", "Quantisation", "Subgraph", "Tensor"]
-
-Array = npt.NDArray[Any]
 
 DTYPES: Mapping[int, str] = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool",

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import tvm
 from tvm import relax
@@ -20,6 +19,7 @@ from byoc.frontends.helpers import const
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.torch.sizes import Sizes
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["Context", "dtype_name", "is_tensor"]
 
@@ -106,7 +106,7 @@ class Context(BaseContext):
         """A constant of a number or an array; ValueError for a fraction as a whole number."""
         if isinstance(value, float) and "int" in dtype and not value.is_integer():
             raise ValueError(f"{value} among numbers of the dtype {dtype}")
-        return const(value, _numpy_dtype(dtype))
+        return const(value, numpy_dtype(dtype))
 
     def cast(self, value: Any, dtype: str) -> Any:
         """A tensor, a number or a size as a tensor of this dtype."""
@@ -139,11 +139,3 @@ class Context(BaseContext):
 
 def _is_fake(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
-
-
-def _numpy_dtype(dtype: str) -> Any:
-    if dtype == "bfloat16" or dtype.startswith("float8"):
-        import ml_dtypes
-
-        return np.dtype(getattr(ml_dtypes, dtype))
-    return np.dtype(dtype)

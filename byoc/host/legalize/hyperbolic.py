@@ -1,29 +1,32 @@
 """Functions LLVM has no intrinsic for, spelled out in terms of exp and log.
 
-sinh(x)  = (e^x - e^-x) / 2, a series near 0      asinh(x) = sign(x) log(|x| + sqrt(x^2 + 1))
-cosh(x)  = (e^x + e^-x) / 2                        acosh(x) = log(x + sqrt(x^2 - 1))
-atanh(x) = log((1 + x) / (1 - x)) / 2
+In: calls of Relax. Out: TE that computes them; exp and log in it are those that
+`byoc.tir.fast_math` turns into arithmetic later, once a kernel is scheduled::
+
+    sinh(x)  = (e^x - e^-x) / 2, a series near 0      asinh(x) = sign(x) log(|x| + sqrt(x^2 + 1))
+    cosh(x)  = (e^x + e^-x) / 2                        acosh(x) = log(x + sqrt(x^2 - 1))
+    atanh(x) = log((1 + x) / (1 - x)) / 2
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import factorial
 from typing import Any
 
 from tvm import te, tirx
 
-__all__ = ["SPELLED"]
+from byoc.tir.series import horner
+
+__all__ = ["HYPERBOLIC"]
 
 _Number = Callable[[float], Any]
 """A constant of the dtype at hand."""
 
 
 def _sinh(x: Any, number: _Number) -> Any:
-    square = x * x
     # e^x - e^-x cancels near 0; the series is exact to float32 below 0.3.
-    one = number(1.0)
-    inner = one + square / number(20.0) * (one + square / number(42.0))
-    series = x * (one + square / number(6.0) * inner)
+    series = x * horner(x * x, [1 / factorial(k) for k in (1, 3, 5, 7)])
     exact = (tirx.exp(x) - tirx.exp(-x)) * number(0.5)
     return tirx.Select(tirx.abs(x) < number(0.3), series, exact)
 
@@ -37,7 +40,7 @@ def _asinh(x: Any, number: _Number) -> Any:
     one = number(1.0)
     # log1p by hand: log(1 + t) with t = |x| + x^2 / (1 + sqrt(x^2 + 1)) keeps small x.
     t = size + size * size / (one + tirx.sqrt(size * size + one))
-    series = size * (one - size * size / number(6.0))
+    series = size * horner(size * size, [1.0, -1 / 6])
     value = tirx.Select(size < number(0.02), series, tirx.log(one + t))
     return tirx.Select(x < number(0.0), -value, value)
 
@@ -49,7 +52,7 @@ def _acosh(x: Any, number: _Number) -> Any:
 
 def _atanh(x: Any, number: _Number) -> Any:
     one = number(1.0)
-    series = x * (one + x * x / number(3.0))
+    series = x * horner(x * x, [1.0, 1 / 3])
     exact = tirx.log((one + x) / (one - x)) * number(0.5)
     return tirx.Select(tirx.abs(x) < number(0.02), series, exact)
 
@@ -67,7 +70,7 @@ def _legalizer(name: str, function: Callable[[Any, _Number], Any]) -> Callable[[
     return legalize
 
 
-SPELLED: Mapping[str, Callable[[Any, Any], Any]] = {
+HYPERBOLIC: Mapping[str, Callable[[Any, Any], Any]] = {
     f"relax.{name}": _legalizer(name, function)
     for name, function in {
         "acosh": _acosh,

@@ -1,7 +1,8 @@
 """Maximum and minimum over axes, with infinity as the start.
 
-TOPI starts a maximum at the smallest finite number, so that a row of -inf has the maximum -3.4e38:
-attention that masks a whole row with -inf then divides by a sum of the wrong things.
+In: calls of ``relax.max`` and ``relax.min``. Out: TE. TOPI starts a maximum at the smallest finite
+number, so that a row of -inf has the maximum -3.4e38: attention that masks a whole row with -inf
+then divides by a sum of the wrong things.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from tvm import te, tirx
 
-__all__ = ["EXTREMES"]
+__all__ = ["MINMAX_REDUCTIONS"]
 
 
 def _reduce(x: Any, axes: tuple[int, ...], keepdims: bool, largest: bool) -> Any:
@@ -48,7 +49,7 @@ def _emit(builder: Any, call: Any, *, largest: bool) -> Any:
     return builder.call_te(compute, x, primfunc_name_hint="max" if largest else "min")
 
 
-EXTREMES: Mapping[str, Callable[[Any, Any], Any]] = {  # None for other types
+MINMAX_REDUCTIONS: Mapping[str, Callable[[Any, Any], Any]] = {  # None for other types
     "relax.max": partial(_emit, largest=True),
     "relax.min": partial(_emit, largest=False),
 }

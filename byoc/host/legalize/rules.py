@@ -1,4 +1,7 @@
-"""Ops to kernels: byoc's own where they matter, TOPI's for the rest, views for reshapes."""
+"""Ops to kernels: byoc's own where they matter, TOPI's for the rest, views for reshapes.
+
+In: a module of Relax ops. Out: one of calls of PrimFuncs, not yet fused or scheduled.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from byoc.host.emit import (
     emit_softmax,
     emit_transposed_conv,
 )
-from byoc.host.legalize.hyperbolic import SPELLED
-from byoc.host.legalize.minmax_reductions import EXTREMES
-from byoc.host.legalize.type_promotion import NARROW
+from byoc.host.legalize.hyperbolic import HYPERBOLIC
+from byoc.host.legalize.minmax_reductions import MINMAX_REDUCTIONS
+from byoc.host.legalize.type_promotion import PROMOTED
 from byoc.tir.target import Machine
 
 __all__ = ["legalize"]
@@ -93,12 +96,16 @@ def _take(builder: Any, call: Any) -> Any:
 def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.IRModule:
     """Replace every op by a call of a PrimFunc, except `relax.reshape`, which stays a view.
 
-    pack: lay constant weights out anew at compile time; else kernels do, in every call.
+    Args:
+        mod: The module, segments taken out and large ops decomposed.
+        machine: What tiles are chosen for.
+        pack: Lay constant weights out anew at compile time; else kernels do, in every call.
+
     """
     weighted = {op: partial(emit, pack=pack) for op, emit in _WEIGHTED.items()}
     emitters: dict[str, Callable[..., Any]] = {**_EMITTERS, **weighted}
-    own: dict[str, Legalizer] = {**NARROW, **EXTREMES}
+    own: dict[str, Legalizer] = {**PROMOTED, **MINMAX_REDUCTIONS}
     own.update((op, partial(emit, machine=machine)) for op, emit in emitters.items())
     stocked = {op: _or_stock(op, emit) for op, emit in own.items()}
-    table = {**_VIEWS, **SPELLED, **stocked, "relax.take": _take}
+    table = {**_VIEWS, **HYPERBOLIC, **stocked, "relax.take": _take}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

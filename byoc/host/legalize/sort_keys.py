@@ -1,7 +1,9 @@
 """Sorts of numbers that TVM does not sort, as numbers of another type in the same order.
 
-uint16 ──▶ int32     uint32 ──▶ int64     bfloat16 ──▶ float32     all exact
-uint64 ──▶ int64     the highest bit turned over: 0 … 2⁶⁴-1 become -2⁶³ … 2⁶³-1
+In: calls of ``relax.sort``, ``argsort`` and ``topk``. Out: the same of a type that TVM sorts::
+
+    uint16 ──▶ int32     uint32 ──▶ int64     bfloat16 ──▶ float32     all exact
+    uint64 ──▶ int64     the highest bit turned over: 0 … 2⁶⁴-1 become -2⁶³ … 2⁶³-1
 """
 
 from __future__ import annotations
@@ -27,9 +29,15 @@ _AS: Mapping[str, str] = {
 
 
 def sorted_as(call: Any, emit: Callable[[Any], Any]) -> Any:
-    """The sort itself where TVM has it for this dtype, else one of another type.
+    """Return a sort as one that TVM has.
 
-    emit: binds an expression to a variable.
+    Args:
+        call: The sort.
+        emit: Binds an expression to a variable.
+
+    Returns:
+        The call itself where TVM sorts this dtype, else a sort of keys of another type.
+
     """
     op = relax.op
     x, *rest = call.args

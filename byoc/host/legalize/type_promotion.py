@@ -1,6 +1,8 @@
 """Ops of types that LLVM has no code for, through a type that it has.
 
-atan(x) of float16 = float16(atan(float32(x)))      a == b of booleans = int8(a) == int8(b)
+In: calls of Relax ops. Out: TE that casts, computes and casts back::
+
+    atan(x) of float16 = float16(atan(float32(x)))      a == b of booleans = int8(a) == int8(b)
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Any
 
 from tvm import topi
 
-__all__ = ["NARROW"]
+__all__ = ["PROMOTED"]
 
 
 def _emit(builder: Any, call: Any, *, types: Mapping[str, str]) -> Any:
@@ -33,7 +35,7 @@ _TRIGONOMETRY = {"float16": "float32"}
 _COMPARISONS = {"bool": "int8"}
 _FINITENESS = {"bfloat16": "float32"}
 
-NARROW: Mapping[str, Callable[[Any, Any], Any]] = {  # None for other types
+PROMOTED: Mapping[str, Callable[[Any, Any], Any]] = {  # None for other types
     f"relax.{name}": partial(_emit, types=types)
     for types, names in (
         (_TRIGONOMETRY, ("acos", "asin", "atan")),

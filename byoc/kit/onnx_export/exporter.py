@@ -1,8 +1,9 @@
 """The one ONNX exporter, and the one answer to "can this node be written as ONNX?".
 
-Both run the same function per op: `refusal` emits into a scratch context and throws the nodes
-away, so what a check accepts is what the export writes. Nothing is copied but small shape
-constants; weights become initialisers, inline or as external data beside the model.
+In: a match, or a segment. Out: a reason to refuse it, or a model. Both run the same function per
+op: `refusal` emits into a scratch context and throws the nodes away, so what a check accepts is
+what the export writes. Nothing is copied but small shape constants; weights become initialisers,
+inline or as external data beside the model.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.kit.foreign_op import OP
-from byoc.kit.onnx_export.context import Context, Unsupported
+from byoc.kit.onnx_export.context import ExportContext, Unsupported
 from byoc.kit.onnx_export.foreign import boxed_types, embed, rename_value
 from byoc.kit.onnx_export.ops import EXPORTS
 from byoc.segment import Node, Segment, TensorType
+from byoc.support.dtypes import numpy_dtype
 
 if TYPE_CHECKING:
     import onnx
@@ -42,14 +44,22 @@ _ELEMENTS = {"float32": "float", "float64": "double"}
 
 
 def refusal(match: Match) -> str | None:
-    """Why a match cannot be written as ONNX, or None. Looks at metadata only."""
+    """Say why a match cannot be written as ONNX.
+
+    Args:
+        match: What a pattern matched; only types and attributes are looked at, no weights.
+
+    Returns:
+        One sentence, or None when it can be written.
+
+    """
     for node in match.nodes:
         if node.op not in EXPORTS:
             return f"{node.op} has no ONNX form"
         for value in (*node.inputs, *node.outputs):
             if match.type(value).dtype not in _DTYPES:
                 return f"{node.op}: ONNX export does not cover dtype {match.type(value).dtype}"
-        scratch = Context(match.type, lambda value: None)
+        scratch = ExportContext(match.type, lambda value: None)
         try:
             EXPORTS[node.op](scratch, node, [f"v{value}" for value in node.inputs])
         except Unsupported as reason:
@@ -102,14 +112,22 @@ def _ports(op: str) -> tuple[tuple[tuple[str, frozenset[str]], ...], tuple[str, 
 def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
     """Write a segment as an ONNX model, inputs ``i0, i1, …``, outputs ``o0, o1, …``.
 
-    opset: of the opaque nodes in it (see `byoc.kit.onnx_export.foreign`); all others are written as
-    opset 20 has them.
-    Raises CompileError naming the segment and the node when a node has no ONNX form.
+    Args:
+        segment: The segment.
+        opset: Version for the opaque nodes in it (see `byoc.kit.onnx_export.foreign`); all others
+            are written as opset 20 has them.
+
+    Returns:
+        The model, its weights as initialisers.
+
+    Raises:
+        CompileError: A node has no ONNX form; segment and node are named.
+
     """
     from onnx import helper, numpy_helper
 
     names: dict[int, str] = {value: f"i{k}" for k, value in enumerate(segment.inputs)}
-    context = Context(segment.type, segment.constants.get)
+    context = ExportContext(segment.type, segment.constants.get)
     for value in segment.constants:
         names[value] = f"w{value}"
     for node in segment.nodes:
@@ -150,7 +168,7 @@ def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=max(ir_version, 4))
 
 
-def _export(segment: Segment, context: Context, node: Node, inputs: list[str]) -> list[str]:
+def _export(segment: Segment, context: ExportContext, node: Node, inputs: list[str]) -> list[str]:
     if node.op == OP:
         return embed(context, node, inputs)
     export = EXPORTS.get(node.op)
@@ -169,8 +187,6 @@ def _export(segment: Segment, context: Context, node: Node, inputs: list[str]) -
 def _port(name: str, ty: TensorType, boxed: onnx.TypeProto | None) -> onnx.ValueInfoProto:
     import onnx
     from onnx import helper
-
-    from byoc.kit.onnx_export.ops.elementwise import numpy_dtype
 
     if boxed is not None:
         return onnx.ValueInfoProto(name=name, type=boxed)

@@ -1,7 +1,9 @@
 """Opaque nodes (`byoc.kit.foreign_op`) back to ONNX.
 
-The exporter writes one opset. Nodes that mean the same there are written between the others;
-nodes of a version of their own need a model of their own, so a segment may become several::
+In: a segment with opaque nodes. Out: their ONNX nodes, and the segment cut where the versions of
+operators differ. The exporter writes one opset. Nodes that mean the same there are written between
+the others; nodes of a version of their own need a model of their own, so a segment may become
+several::
 
     a ─ Add ─ LSTM(14) ─ Relu ─▶        one step: LSTM is the same in opsets 14 and 20
     a ─ Add ─ Upsample(9) ─ Relu ─▶     three steps, run one after the other
@@ -14,17 +16,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from byoc.kit.foreign_op import OP, boxed_ports, model_of
-from byoc.kit.onnx_export.context import Context
+from byoc.kit.onnx_export.context import ExportContext
 from byoc.segment import Node, Segment
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Step", "boxed_types", "embed", "opsets_of", "rename_value", "steps_of"]
+__all__ = ["ExportStep", "boxed_types", "embed", "opsets_of", "rename_value", "steps_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ExportStep:
     """Part of a segment that one ONNX model can hold: a segment over the same value ids.
 
     opset: version of ONNX's own operators that its model declares.
@@ -34,8 +36,18 @@ class Step:
     opset: int
 
 
-def embed(context: Context, node: Node, inputs: Sequence[str]) -> list[str]:
-    """Write the nodes of an opaque node into the context's model; the names of its outputs."""
+def embed(context: ExportContext, node: Node, inputs: Sequence[str]) -> list[str]:
+    """Write the nodes of an opaque node into a model.
+
+    Args:
+        context: The model in the making; takes nodes, initialisers and opsets.
+        node: The opaque node.
+        inputs: Names that its inputs have in that model.
+
+    Returns:
+        Names of its outputs there.
+
+    """
     model = model_of(node.attrs)
     graph = model.graph
     ports = [port.name for port in graph.input]
@@ -78,7 +90,15 @@ class _Renaming:
 
 
 def boxed_types(segment: Segment) -> dict[int, onnx.TypeProto]:
-    """Value id → ONNX type of the segment's values that are no tensors (see `byoc.kit.foreign_op`)."""
+    """Return the ONNX types of a segment's values that are no tensors of numbers.
+
+    Args:
+        segment: The segment; its opaque nodes know (see `byoc.kit.foreign_op`).
+
+    Returns:
+        Value id → type: a sequence, an optional value, a tensor of strings.
+
+    """
     types: dict[int, onnx.TypeProto] = {}
     for node in segment.nodes:
         if node.op == OP and node.attrs["boxes"]:
@@ -90,7 +110,7 @@ def boxed_types(segment: Segment) -> dict[int, onnx.TypeProto]:
 
 
 def rename_value(nodes: Sequence[onnx.NodeProto], old: str, new: str) -> None:
-    """Give a value another name, also where inner graphs read it."""
+    """Give a value another name in all of `nodes`, also where inner graphs read it."""
     for node in nodes:
         node.input[:] = [new if n == old else n for n in node.input]
         node.output[:] = [new if n == old else n for n in node.output]
@@ -102,12 +122,21 @@ def rename_value(nodes: Sequence[onnx.NodeProto], old: str, new: str) -> None:
 
 
 def opsets_of(model: onnx.ModelProto) -> dict[str, int]:
-    """Domain → version that a model declares; its own domain is ""."""
+    """Return the versions of operators that a model declares: domain → version, "" ONNX's own."""
     return {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
 
 
-def steps_of(segment: Segment, opset: int) -> list[Step]:
-    """The segment as parts of one opset each, in an order in which they can run."""
+def steps_of(segment: Segment, opset: int) -> list[ExportStep]:
+    """Cut a segment into parts of one opset each.
+
+    Args:
+        segment: The segment.
+        opset: The version that is preferred.
+
+    Returns:
+        The parts in an order in which they can run; the whole segment when one will do.
+
+    """
     parts: list[tuple[int, list[Node]]] = []
     for node in segment.nodes:
         wanted = opset
@@ -120,11 +149,11 @@ def steps_of(segment: Segment, opset: int) -> list[Step]:
         else:
             parts.append((wanted, [node]))
     if len(parts) == 1:
-        return [Step(segment, parts[0][0])]
+        return [ExportStep(segment, parts[0][0])]
     return list(_cut(segment, parts))
 
 
-def _cut(segment: Segment, parts: Sequence[tuple[int, list[Node]]]) -> Iterator[Step]:
+def _cut(segment: Segment, parts: Sequence[tuple[int, list[Node]]]) -> Iterator[ExportStep]:
     needed = set(segment.outputs)
     reads: list[Mapping[int, None]] = []
     for _, nodes in parts:
@@ -144,7 +173,7 @@ def _cut(segment: Segment, parts: Sequence[tuple[int, list[Node]]]) -> Iterator[
             outputs=tuple(given),
             constants=held,
         )
-        yield Step(part, opset)
+        yield ExportStep(part, opset)
 
 
 def _means_the_same(nodes: Sequence[onnx.NodeProto], own: int, opset: int) -> bool:

@@ -29,7 +29,7 @@ _TABLES = ("ops", "segments", "reasons", "borders", "plans", "splits", "counterf
 
 
 def page_data(report: ReportRecords, profile: RunTimes | None = None) -> dict[str, Any]:
-    """What the page embeds: the report of `to_dict`, lists packed; layout; profile, or None."""
+    """Return what the page embeds as JSON: report, layout, and the profile or None."""
     data = to_dict(report)
     for split in data["splits"]:
         if split["path"]:  # the page draws the path; the sentence says the same
@@ -52,7 +52,7 @@ def page_data(report: ReportRecords, profile: RunTimes | None = None) -> dict[st
 
 
 def render_html(report: ReportRecords, profile: RunTimes | None = None) -> str:
-    """The page as text."""
+    """Return the page as text; `profile` adds the timeline of a run."""
     data = page_data(report, profile)
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Inside <script>, "</" and "<!" could end or hide it; as escapes they are plain JSON.
@@ -71,10 +71,16 @@ def _read(name: str) -> str:
 def write_html(
     report: ReportRecords, path: str | PathLike[str], profile: RunTimes | None = None
 ) -> None:
-    """Write the page to `path`, whole or not at all.
+    """Write the page, whole or not at all.
 
-    profile: (optional) of a run of the same model; the page then opens on its timeline.
-    Raises ArtifactError when the file cannot be written.
+    Args:
+        report: What it shows.
+        path: Where to.
+        profile: Of a run of the same model; the page then opens on its timeline.
+
+    Raises:
+        ArtifactError: The file cannot be written.
+
     """
     write_text(path, render_html(report, profile), "the report")
 
@@ -82,8 +88,15 @@ def write_html(
 def write_profile(
     profile: RunTimes, path: str | PathLike[str], report: ReportRecords | None = None
 ) -> None:
-    """Write the page of a profile, with the graph and tables of `report` where there is one.
+    """Write the page of a profile.
 
-    Raises ArtifactError when the file cannot be written.
+    Args:
+        profile: What it shows.
+        path: Where to.
+        report: Of the same model: its graph and tables are then on the page as well.
+
+    Raises:
+        ArtifactError: The file cannot be written.
+
     """
     write_html(report or ReportRecords((), (), ()), path, profile)

@@ -27,7 +27,7 @@ _RECORDS = pydantic.TypeAdapter(ReportRecords)
 
 
 def to_dict(report: ReportRecords) -> dict[str, Any]:
-    """The report as plain dicts and lists. Numbers that are not finite are None, as in JSON."""
+    """Return the report as plain dicts and lists; numbers that are not finite are None."""
     records = json.loads(_RECORDS.dump_json(report))
     coverage = report.coverage
     return {
@@ -44,5 +44,5 @@ def to_dict(report: ReportRecords) -> dict[str, Any]:
 
 
 def render_json(report: ReportRecords, *, indent: int | None = 2) -> str:
-    """The report as JSON text."""
+    """Return the report as JSON text; `indent` None for one line."""
     return json.dumps(to_dict(report), indent=indent, ensure_ascii=False, allow_nan=False)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from byoc.report.records import HOST, ReportRecords
 
-__all__ = ["OP_HEIGHT", "OP_WIDTH", "Block", "Layout", "layout"]
+__all__ = ["OP_HEIGHT", "OP_WIDTH", "DrawnBlock", "Layout", "layout"]
 
 OP_WIDTH, OP_HEIGHT = 168, 34
 _GAP_X, _GAP_Y = 20, 26
@@ -31,9 +31,18 @@ _ROW_BLOCKS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """A box. name: of the segment, or "host 3". place: vendor or "host". ops: positions in
-    `report.ops`, in order. x, y, width, height: of its border.
+class DrawnBlock:
+    """A box of the picture.
+
+    Attributes:
+        name: Of the segment, or "host 3".
+        place: A vendor or "host".
+        ops: Positions in `report.ops`, in order.
+        x: Left, as the next three in pixels at zoom 1.
+        y: Top.
+        width: Of its border.
+        height: Of its border.
+
     """
 
     name: str
@@ -47,9 +56,18 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """blocks: topological. x, y: of each op's upper left corner, by position."""
+    """Where everything lies.
 
-    blocks: tuple[Block, ...]
+    Attributes:
+        blocks: In topological order.
+        x: Left of each op, by position.
+        y: Top of each op, by position.
+        width: Of it all.
+        height: Of it all.
+
+    """
+
+    blocks: tuple[DrawnBlock, ...]
     x: tuple[int, ...]
     y: tuple[int, ...]
     width: int
@@ -67,7 +85,7 @@ class _Box:
 
 
 def layout(report: ReportRecords) -> Layout:
-    """Lay out a report's ops. A report without edges (schema version 1) is drawn as a chain."""
+    """Lay out a report's ops; a report without edges (schema version 1) is drawn as a chain."""
     preds = _preds(report)
     blocks = _blocks(report, preds)
     owner = [0] * len(preds)
@@ -101,7 +119,7 @@ def layout(report: ReportRecords) -> Layout:
         if not name:
             hosts += 1
             name = f"{HOST} {hosts}"
-        made.append(Block(name, place, tuple(members), box.x, box.y, box.width, box.height))
+        made.append(DrawnBlock(name, place, tuple(members), box.x, box.y, box.width, box.height))
     return Layout(tuple(made), tuple(xs), tuple(ys), width, height)
 
 
@@ -119,8 +137,8 @@ def _preds(report: ReportRecords) -> list[list[int]]:
 def _blocks(report: ReportRecords, preds: Sequence[Sequence[int]]) -> list[tuple[str, list[int]]]:
     """(segment or "", ops) in topological order.
 
-    Host ops join along edges on one level, as in `byoc.partition.grouping.group`: the level of an item
-    counts how often the longest path to it left the host, so no cycle appears.
+    Host ops join along edges on one level, as in `byoc.partition.grouping.group`: the level of an
+    item counts how often the longest path to it left the host, so no cycle appears.
     """
     unit: list[int] = []
     names: list[str] = []

@@ -18,7 +18,12 @@ __all__ = ["pack"]
 
 
 def pack(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Records of equal keys, values as in JSON, as columns. Floats keep five digits."""
+    """Return records as columns; floats keep five digits.
+
+    Args:
+        records: Dicts of equal keys, values as in JSON.
+
+    """
     names = list(records[0]) if records else []
     columns = {name: _column([record[name] for record in records]) for name in names}
     return {"n": len(records), "columns": columns}

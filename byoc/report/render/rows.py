@@ -15,11 +15,12 @@ Row = dict[str, Any]
 
 
 def rows(report: ReportRecords, kind: str = "ops") -> list[Row]:
-    """One dict per record; every dict has the same keys, every value is a scalar or None.
+    """Return one dict per record: equal keys in all, every value a scalar or None.
 
-    Lists become text: ``inputs`` is ``"3 4"``, ``path`` is ``"exp (e, host) → …"``. An op has two
-    columns per vendor: ``verdict.dnnl`` ("taken", "offered", "refused") and ``reason.dnnl``.
-    Raises OptionError when `kind` is none of `KINDS`.
+    Args:
+        report: The report.
+        kind: Which records, see `PartitionReport.rows`.
+
     """
     make = KINDS.get(kind)
     if make is None:

@@ -19,7 +19,14 @@ SHOWN_SPLITS = 5
 
 
 def render_table(report: ReportRecords, *, ops: bool = False, width: int | None = None) -> str:
-    """The report as plain text, `width` columns wide (default: 120)."""
+    """Return the report as plain text.
+
+    Args:
+        report: The report.
+        ops: Add one line per op.
+        width: Columns; default 120.
+
+    """
     console = Console(width=width or 120, color_system=None, highlight=False)
     with console.capture() as capture:
         console.print(renderables(report, ops=ops))
@@ -27,7 +34,7 @@ def render_table(report: ReportRecords, *, ops: bool = False, width: int | None 
 
 
 def renderables(report: ReportRecords, *, ops: bool = False) -> RenderableType:
-    """The report as something a rich Console prints, with colour where it has any."""
+    """Yield the report as things that a rich Console prints, with colour where it has any."""
     parts: list[RenderableType] = []
     if report.segments:
         parts.append(_segments(report))

@@ -19,7 +19,7 @@ __all__ = ["timeline_data"]
 
 
 def timeline_data(profile: RunTimes) -> dict[str, Any]:
-    """The profile as JSON values; `pack`ed where it is long."""
+    """Return a profile as JSON values, packed in columns where it is long."""
     kinds: dict[tuple[object, ...], int] = {}  # equal in all that is not time
     firsts: list[TaskTime] = []
     requests: list[dict[str, Any]] = [

@@ -12,19 +12,12 @@ __all__ = ["find_ops", "why"]
 
 
 def why(report: ReportRecords, op: str) -> str:
-    """Place, verdict of each vendor, cost, segment and splits of the ops named `op`.
-
-    op: a name of the model file, or ``"#12"`` for the op of that index.
-    Raises OptionError when there is none; the message has the nearest names.
-    """
+    """Say where the ops called `op` are and why: verdicts, cost, segment and splits of each."""
     return "\n\n".join(_why(report, found) for found in find_ops(report, op))
 
 
 def find_ops(report: ReportRecords, op: str) -> tuple[OpRecord, ...]:
-    """The ops of a name (several may share one), or the one of an index as ``"#12"``.
-
-    Raises OptionError when there is none.
-    """
+    """Return the ops of a name (several may share one), or the one of an index as ``"#12"``."""
     found = tuple(record for record in report.ops if record.name == op)
     if not found and op.startswith("#") and op[1:].isdecimal():
         found = tuple(record for record in report.ops if record.index == int(op[1:]))

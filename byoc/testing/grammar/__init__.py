@@ -18,8 +18,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from byoc.segment import Array
 from byoc.testing.grammar.control import CONTROL
-from byoc.testing.grammar.core import ANY, FLOATS, Builder, Case, Value, port
+from byoc.testing.grammar.core import ANY, FLOATS, Case, GraphBuilder, KnownValue, port
 from byoc.testing.grammar.dynamic import DYNAMIC, SIZE
 from byoc.testing.grammar.elementwise import ELEMENTWISE
 from byoc.testing.grammar.indices import INDICES
@@ -34,7 +35,11 @@ __all__ = ["RULES", "Case", "make_case"]
 OPSETS = (13, 24)
 OTHER_SIZE = 5
 
-RULES: tuple[Callable[[Builder], None], ...] = (
+_SYMBOLIC = 1 / 8  # share of graphs that have a symbolic batch
+_READ_OUTPUT = 0.15  # share of values that are outputs though nodes read them
+_GIVEN_WEIGHTS = 0.1  # share of graphs whose initializers are inputs too
+
+RULES: tuple[Callable[[GraphBuilder], None], ...] = (
     *ELEMENTWISE, *REDUCTIONS, *SHAPES, *INDICES, *WINDOWS, *PRODUCTS, *QUANTISED, *CONTROL,
 )  # fmt: skip
 
@@ -42,12 +47,12 @@ RULES: tuple[Callable[[Builder], None], ...] = (
 def make_case(seed: int) -> Case:
     """The graph of a seed: opset 13 to 24, one to a dozen inputs, three to twelve rules."""
     rng = np.random.default_rng(seed)
-    b = Builder(rng, int(rng.integers(OPSETS[0], OPSETS[1] + 1)))
-    dynamic = b.chance(1 / 8)
+    b = GraphBuilder(rng, int(rng.integers(OPSETS[0], OPSETS[1] + 1)))
+    dynamic = b.chance(_SYMBOLIC)
     if dynamic:
-        b.input([SIZE, *(b.dim(2, 6) for _ in range(b.dim(1, 3)))], "float32")
+        b.new_input([SIZE, *(b.dim(2, 6) for _ in range(b.dim(1, 3)))], "float32")
     else:
-        b.input([b.dim() for _ in range(b.dim(0, 4))], b.pick((*FLOATS, *ANY)))
+        b.new_input([b.dim() for _ in range(b.dim(0, 4))], b.pick((*FLOATS, *ANY)))
     rules, names = DYNAMIC if dynamic else RULES, []
     for _ in range(b.dim(3, 12)):
         rule = b.pick(rules)
@@ -55,7 +60,8 @@ def make_case(seed: int) -> Case:
         rule(b)
     made = {n for node in b.nodes for n in node.output}
     read = {n for node in b.nodes for n in node.input}
-    outputs = [v for v in b.values if v.name in made and (v.name not in read or b.chance(0.15))]
+    results = [v for v in b.values if v.name in made]
+    outputs = [v for v in results if v.name not in read or b.chance(_READ_OUTPUT)]
     if not outputs:
         outputs = [b.emit("Identity", [b.values[0]], b.values[0].shape)]
     model = _model(b, f"random_{seed}", outputs, dynamic)
@@ -63,13 +69,15 @@ def make_case(seed: int) -> Case:
     return Case(seed, model, b.inputs, tuple(names), more)
 
 
-def _model(b: Builder, name: str, outputs: Sequence[Value], dynamic: bool) -> onnx.ModelProto:
+def _model(
+    b: GraphBuilder, name: str, outputs: Sequence[KnownValue], dynamic: bool
+) -> onnx.ModelProto:
     ports = []
     for n, array in b.inputs.items():
         shape = ["N", *array.shape[1:]] if dynamic else None
-        ports.append(port(Value(n, str(array.dtype), array.shape), shape))
-    if b.chance(0.1):  # weights that a caller might give
-        ports += [port(Value(t.name, str(onnx.numpy_helper.to_array(t).dtype), tuple(t.dims)))
+        ports.append(port(KnownValue(n, str(array.dtype), array.shape), shape))
+    if b.chance(_GIVEN_WEIGHTS):  # weights that a caller might give
+        ports += [port(KnownValue(t.name, str(onnx.numpy_helper.to_array(t).dtype), tuple(t.dims)))
                   for t in b.stored]  # fmt: skip
     results = []
     for value in outputs:
@@ -81,5 +89,5 @@ def _model(b: Builder, name: str, outputs: Sequence[Value], dynamic: bool) -> on
     return helper.make_model(graph, opset_imports=[opset], ir_version=version)
 
 
-def _at_other_size(b: Builder) -> dict[str, np.ndarray]:
+def _at_other_size(b: GraphBuilder) -> dict[str, Array]:
     return {n: b.array((OTHER_SIZE, *a.shape[1:]), str(a.dtype)) for n, a in b.inputs.items()}

@@ -1,17 +1,33 @@
-"""Values of known shape and dtype, and the builder that rules add nodes with."""
+"""Values of known shape and dtype, and the builder that rules add nodes with.
+
+In: a seeded random generator. Out: one graph in the making, whose every value has a known shape,
+dtype and bound, so that any rule can go on from any value. Every draw from the generator is part
+of what a seed names: change one, and all graphs after it are others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-__all__ = ["ANY", "FLOATS", "INTS", "MAX_ELEMENTS", "MAX_SIZE", "Builder", "Case", "Value", "port"]
+from byoc.segment import Array
 
+__all__ = [
+    "ANY",
+    "FLOATS",
+    "INTS",
+    "MAX_ELEMENTS",
+    "MAX_SIZE",
+    "Case",
+    "GraphBuilder",
+    "KnownValue",
+    "port",
+]
 
 FLOATS = ("float32", "float32", "float32", "float16", "float64")
 INTS = ("int64", "int32", "int8", "uint8")
@@ -19,10 +35,26 @@ ANY = (*FLOATS, *INTS, "bool")
 MAX_ELEMENTS = 4096
 MAX_SIZE = 50.0
 
+_CONSTANT_NODE = 0.08  # share of stored tensors that are Constant nodes and not initializers
+_NEW_INPUT = 0.3  # share of tensors that are inputs of the graph, while there are few
+_MOST_INPUTS = 8
+_REUSED = 0.9  # share of operands that are values of before, where one fits
+_RECENT = 12  # values that an operand is chosen from: chains grow deep, not only wide
+
+_STEP = 64  # random floats are multiples of 1/64,
+_MOST_STEPS = 250  # below 4: float16 holds them exactly
+_UNSIGNED, _SIGNED = (0, 10), (-9, 10)  # random integers: from, to (not included)
+
+
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True)
-class Value:
-    """name, dtype, shape of a value; exact: the same in every right engine; size: |x| at most."""
+class KnownValue:
+    """A value of the graph.
+
+    exact: it has the same bits in every right engine. size: no element's magnitude is above it.
+    """
 
     name: str
     dtype: str
@@ -47,21 +79,21 @@ class Case:
 
     seed: int
     model: onnx.ModelProto
-    inputs: dict[str, np.ndarray]
+    inputs: dict[str, Array]
     rules: tuple[str, ...]
-    more: tuple[dict[str, np.ndarray], ...] = ()
+    more: tuple[dict[str, Array], ...] = ()
 
 
 @dataclass
-class Builder:
+class GraphBuilder:
     """One graph in the making."""
 
     rng: np.random.Generator
     opset: int
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    values: list[Value] = field(default_factory=list)
+    values: list[KnownValue] = field(default_factory=list)
     stored: list[onnx.TensorProto] = field(default_factory=list)
-    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    inputs: dict[str, Array] = field(default_factory=dict)
     prefix: str = ""
     count: list[int] = field(default_factory=lambda: [0])
 
@@ -74,7 +106,7 @@ class Builder:
         """True with probability p."""
         return bool(self.rng.random() < p)
 
-    def pick(self, items: Sequence[Any]) -> Any:
+    def pick(self, items: Sequence[_T]) -> _T:
         """One of the items."""
         return items[int(self.rng.integers(len(items)))]
 
@@ -82,62 +114,62 @@ class Builder:
         """A number, both ends included."""
         return int(self.rng.integers(low, high + 1))
 
-    def array(self, shape: Sequence[int], dtype: str) -> np.ndarray:
+    def array(self, shape: Sequence[int], dtype: str) -> Array:
         """Values of a dtype; floats are multiples of 1/64 below 4, which every float holds."""
         dims = tuple(shape)
         if dtype == "bool":
             return np.asarray(self.rng.random(dims) < 0.5)
         kind = np.dtype(dtype).kind
         if kind == "f":
-            steps = np.round(self.rng.standard_normal(dims) * 64)
-            return np.asarray(np.clip(steps, -250, 250) / 64, dtype)
-        low, high = (0, 10) if kind == "u" else (-9, 10)
+            steps = np.round(self.rng.standard_normal(dims) * _STEP)
+            return np.asarray(np.clip(steps, -_MOST_STEPS, _MOST_STEPS) / _STEP, dtype)
+        low, high = _UNSIGNED if kind == "u" else _SIGNED
         return np.asarray(self.rng.integers(low, high, dims), dtype)
 
-    def input(self, shape: Sequence[int], dtype: str) -> Value:
+    def new_input(self, shape: Sequence[int], dtype: str) -> KnownValue:
         """A new input of the graph; inside a branch, a constant."""
         array = self.array(shape, dtype)
         if self.prefix:
             return self.const(array)
         name = self.fresh("x")
         self.inputs[name] = array
-        value = Value(name, dtype, tuple(shape), True, _size(array))
+        value = KnownValue(name, dtype, tuple(shape), True, _size(array))
         self.values.append(value)
         return value
 
-    def const(self, array: Any, dtype: str | None = None) -> Value:
+    def const(self, array: Any, dtype: str | None = None) -> KnownValue:
         """A stored tensor; some as a Constant node."""
         array = np.asarray(array, dtype)
         name = self.fresh("w")
         tensor = numpy_helper.from_array(array, name)
-        if self.chance(0.08):
+        if self.chance(_CONSTANT_NODE):
             self.nodes.append(helper.make_node("Constant", [], [name], name=name, value=tensor))
         else:
             self.stored.append(tensor)
-        return Value(name, str(array.dtype), array.shape, True, _size(array))
+        return KnownValue(name, str(array.dtype), array.shape, True, _size(array))
 
-    def tensor(self, shape: Sequence[int], dtype: str) -> Value:
+    def tensor(self, shape: Sequence[int], dtype: str) -> KnownValue:
         """A constant or a new input."""
-        if self.chance(0.3) and len(self.inputs) < 8:
-            return self.input(shape, dtype)
+        if self.chance(_NEW_INPUT) and len(self.inputs) < _MOST_INPUTS:
+            return self.new_input(shape, dtype)
         return self.const(self.array(shape, dtype))
 
     def find(
         self,
-        fits: Callable[[Value], bool],
+        fits: Callable[[KnownValue], bool],
         shape: Sequence[int] | None = None,
         dtype: str | None = None,
-    ) -> Value:
+    ) -> KnownValue:
         """A value that fits; where there is none, a new input."""
-        found = [v for v in self.values[-12:] if fits(v)]
-        if found and self.chance(0.9):
+        found = [v for v in self.values[-_RECENT:] if fits(v)]
+        if found and self.chance(_REUSED):
             return self.pick(found)
         new = shape or [self.dim() for _ in range(self.dim(1, 4))]
-        return self.input(new, dtype or self.pick(FLOATS))
+        return self.new_input(new, dtype or self.pick(FLOATS))
 
-    def float(
+    def random_float(
         self, ranks: Sequence[int] = (1, 2, 3, 4), exact: bool = False, **kwargs: Any
-    ) -> Value:
+    ) -> KnownValue:
         """A float value of one of the ranks."""
         rank = self.pick(ranks)
         return self.find(
@@ -146,28 +178,28 @@ class Builder:
             **kwargs,
         )
 
-    def exact(self) -> Value:
+    def exact_value(self) -> KnownValue:
         """An exact value of any dtype."""
         return self.find(lambda v: v.exact and v.rank > 0 and v.count > 0, dtype=self.pick(ANY))
 
-    def any(self) -> Value:
+    def random_value(self) -> KnownValue:
         """A value of any dtype."""
         return self.find(lambda v: v.rank > 0 and v.count > 0, dtype=self.pick(ANY))
 
     def emit(
         self,
         op: str,
-        inputs: Sequence[Value | None],
+        inputs: Sequence[KnownValue | None],
         shape: Sequence[int],
         dtype: str | None = None,
         *,
         exact: bool = False,
         size: float | None = None,
         **attrs: Any,
-    ) -> Value:
+    ) -> KnownValue:
         """A node of one output."""
         known = [v for v in inputs if v is not None]
-        out = Value(
+        out = KnownValue(
             self.fresh(op.lower()),
             dtype or known[0].dtype,
             tuple(int(d) for d in shape),
@@ -178,7 +210,7 @@ class Builder:
         self.nodes.append(helper.make_node(op, names, [out.name], name=out.name, **attrs))
         return self.keep(out)
 
-    def keep(self, value: Value) -> Value:
+    def keep(self, value: KnownValue) -> KnownValue:
         """Note a new value; one that grows goes through Tanh."""
         if value.size > MAX_SIZE and value.dtype.startswith("float"):
             return self.emit("Tanh", [value], value.shape, size=1.0)
@@ -186,8 +218,8 @@ class Builder:
         return value
 
     def many(
-        self, op: str, inputs: Sequence[Value], outs: Sequence[Value], **attrs: Any
-    ) -> list[Value]:
+        self, op: str, inputs: Sequence[KnownValue], outs: Sequence[KnownValue], **attrs: Any
+    ) -> list[KnownValue]:
         """A node of several outputs."""
         names = [v.name for v in inputs]
         self.nodes.append(
@@ -195,16 +227,16 @@ class Builder:
         )
         return [self.keep(o) for o in outs]
 
-    def ints(self, values: Sequence[int]) -> Value:
+    def ints(self, values: Sequence[int]) -> KnownValue:
         """A vector of constants."""
         return self.const(np.array(values, np.int64))
 
 
-def _size(array: np.ndarray) -> float:
+def _size(array: Array) -> float:
     return float(np.abs(array.astype(np.float64)).max(initial=0.0))
 
 
-def port(value: Value, shape: Sequence[int | str] | None = None) -> onnx.ValueInfoProto:
+def port(value: KnownValue, shape: Sequence[int | str] | None = None) -> onnx.ValueInfoProto:
     """A value as a graph declares it; shape: with symbolic dimensions."""
     element = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
     dims = list(value.shape if shape is None else shape)

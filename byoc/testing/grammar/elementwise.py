@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from byoc.testing.grammar.core import FLOATS, INTS, MAX_SIZE, Builder, Value
+from byoc.testing.grammar.core import FLOATS, INTS, MAX_SIZE, GraphBuilder, KnownValue
 
 __all__ = ["ELEMENTWISE"]
 
@@ -26,8 +26,8 @@ _NOT_DOUBLE = {"Erf", "Mish", "Celu", "Gelu", "HardSwish", "Sinh", "Cosh", "Asin
                "Swish"}  # fmt: skip
 
 
-def unary(b: Builder) -> None:
-    x = b.float((0, 1, 2, 3, 4))
+def unary(b: GraphBuilder) -> None:
+    x = b.random_float((0, 1, 2, 3, 4))
     op = b.pick([o for o in _SMOOTH if _SINCE.get(o, 0) <= b.opset])
     if x.dtype == "float64" and op in _NOT_DOUBLE:
         op = "Sigmoid"
@@ -42,8 +42,8 @@ def unary(b: Builder) -> None:
     b.emit(op, [x], x.shape, exact=moves, size=x.size if moves else grown, **attrs)
 
 
-def positive(b: Builder) -> None:
-    x = b.float()
+def positive(b: GraphBuilder) -> None:
+    x = b.random_float()
     one = b.const(1.0, x.dtype)
     safe = b.emit("Add", [b.emit("Abs", [x], x.shape), one], x.shape, size=x.size + 1)
     if safe.size > MAX_SIZE:
@@ -56,23 +56,23 @@ def positive(b: Builder) -> None:
         b.emit(op, [safe], x.shape, size=safe.size)
 
 
-def exponential(b: Builder) -> None:
-    x = b.float()
+def exponential(b: GraphBuilder) -> None:
+    x = b.random_float()
     b.emit("Exp", [b.emit("Tanh", [x], x.shape, size=1.0)], x.shape, size=2.8)
 
 
-def rounding(b: Builder) -> None:
-    x = b.float(exact=True)
+def rounding(b: GraphBuilder) -> None:
+    x = b.random_float(exact=True)
     op = b.pick(("Ceil", "Floor", "Round", "Sign"))
     b.emit(op, [x], x.shape, exact=True, size=x.size + 1)
 
 
-def thresholds(b: Builder) -> None:
-    x = b.float(exact=True)
+def thresholds(b: GraphBuilder) -> None:
+    x = b.random_float(exact=True)
     b.emit("ThresholdedRelu", [x], x.shape, exact=True, alpha=0.5)
 
 
-def _partner(b: Builder, x: Value) -> tuple[Value, tuple[int, ...]]:
+def _partner(b: GraphBuilder, x: KnownValue) -> tuple[KnownValue, tuple[int, ...]]:
     """A value that broadcasts with x, and the shape of both."""
     shape = [d if b.chance(0.7) else 1 for d in x.shape]
     if b.chance(0.3):
@@ -86,7 +86,7 @@ def _partner(b: Builder, x: Value) -> tuple[Value, tuple[int, ...]]:
     return y, tuple(np.broadcast_shapes(x.shape, y.shape))
 
 
-def binary(b: Builder) -> None:
+def binary(b: GraphBuilder) -> None:
     x = b.find(lambda v: v.dtype in (*FLOATS, "int32", "int64"), dtype=b.pick(_NUMBERS))
     y, shape = _partner(b, x)
     op = b.pick(("Add", "Sub", "Mul", "Max", "Min", "Sum", "Mean", "Div"))
@@ -104,7 +104,7 @@ def binary(b: Builder) -> None:
     b.emit(op, pair, shape, exact=whole or op in ("Max", "Min"), size=size)
 
 
-def bits(b: Builder) -> None:
+def bits(b: GraphBuilder) -> None:
     if b.opset < 18:
         return
     x = b.find(lambda v: v.dtype in INTS, dtype=b.pick(INTS))
@@ -113,15 +113,15 @@ def bits(b: Builder) -> None:
     b.emit(op, [x] if op == "BitwiseNot" else [x, y], x.shape, exact=True, size=256)
 
 
-def remainders(b: Builder) -> None:
+def remainders(b: GraphBuilder) -> None:
     """Mod of floats as C's fmod, of exact values: it jumps."""
-    x = b.float(exact=True)
+    x = b.random_float(exact=True)
     y = b.const(float(b.pick((0.75, 2.0, 3.5))), x.dtype)
     b.emit("Mod", [x, y], x.shape, exact=True, size=4, fmod=1)
 
 
-def not_numbers(b: Builder) -> None:
-    x = b.float()
+def not_numbers(b: GraphBuilder) -> None:
+    x = b.random_float()
     if x.dtype == "float16":
         return
     some = b.const(np.array([np.nan, np.inf, -np.inf, 1.0]).astype(x.dtype))
@@ -129,11 +129,11 @@ def not_numbers(b: Builder) -> None:
                   [*x.shape, 1])  # fmt: skip
     name = b.fresh("add")
     b.nodes.append(helper.make_node("Add", [wide.name, some.name], [name], name=name))
-    y = Value(name, x.dtype, (*x.shape, 4))
+    y = KnownValue(name, x.dtype, (*x.shape, 4))
     b.emit(b.pick(("IsNaN", "IsInf")), [y], y.shape, "bool", size=1)
 
 
-def whole_numbers(b: Builder) -> None:
+def whole_numbers(b: GraphBuilder) -> None:
     x = b.find(lambda v: v.dtype in ("int32", "int64"), dtype="int64")
     op = b.pick(("Mod", "Neg", "Abs", "Sign", "Pow"))
     if op == "Mod":
@@ -145,15 +145,15 @@ def whole_numbers(b: Builder) -> None:
         b.emit(op if op != "Pow" else "Abs", [x], x.shape, exact=True)
 
 
-def shifts(b: Builder) -> None:
+def shifts(b: GraphBuilder) -> None:
     shape = [b.dim() for _ in range(2)]
-    x = b.input(shape, "uint8")
+    x = b.new_input(shape, "uint8")
     y = b.const(b.rng.integers(0, 4, shape).astype("uint8"))
     b.emit("BitShift", [x, y], shape, exact=True, size=255, direction=b.pick(("LEFT", "RIGHT")))
 
 
-def comparisons(b: Builder) -> None:
-    x = b.exact()
+def comparisons(b: GraphBuilder) -> None:
+    x = b.exact_value()
     if x.dtype == "bool":
         y = b.tensor(x.shape, "bool")
         b.emit(b.pick(("And", "Or", "Xor", "Equal")), [x, y], x.shape, exact=True, size=1)
@@ -166,7 +166,7 @@ def comparisons(b: Builder) -> None:
     b.emit(op, [x, y], x.shape, "bool", exact=True, size=1)
 
 
-def where(b: Builder) -> None:
+def where(b: GraphBuilder) -> None:
     x = b.find(lambda v: v.dtype in (*FLOATS, "int64", "int32", "uint8") and v.rank > 0,
                dtype=b.pick((*_NUMBERS, "uint8")))  # fmt: skip
     y, shape = _partner(b, x)
@@ -174,7 +174,7 @@ def where(b: Builder) -> None:
     b.emit("Where", [c, x, y], shape, x.dtype, exact=True, size=max(x.size, y.size))
 
 
-def clip(b: Builder) -> None:
+def clip(b: GraphBuilder) -> None:
     x = b.find(lambda v: v.dtype in (*FLOATS, *INTS), dtype=b.pick((*FLOATS, *INTS)))
     low = b.const(0 if b.chance(0.5) or x.dtype[0] == "u" else -1, x.dtype)
     high = b.const(3, x.dtype) if b.chance(0.7) else None
@@ -182,8 +182,8 @@ def clip(b: Builder) -> None:
     b.emit("Clip", inputs, x.shape, exact=True)
 
 
-def cast(b: Builder) -> None:
-    x = b.exact()
+def cast(b: GraphBuilder) -> None:
+    x = b.exact_value()
     if x.dtype == "bool":
         target = b.pick(("float32", "int64", "int32", "float16"))
     elif x.dtype.startswith("float"):
@@ -198,8 +198,8 @@ def cast(b: Builder) -> None:
     b.emit("Cast", [x], x.shape, target, exact=True, to=to)
 
 
-def prelu(b: Builder) -> None:
-    x = b.float((2, 3, 4))
+def prelu(b: GraphBuilder) -> None:
+    x = b.random_float((2, 3, 4))
     slope = b.const(b.array([x.shape[1], *[1] * (x.rank - 2)], x.dtype))
     b.emit("PRelu", [x, slope], x.shape, size=x.size * 4)
 

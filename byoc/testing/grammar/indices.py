@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from onnx import helper
 
-from byoc.testing.grammar.core import Builder, Value
+from byoc.testing.grammar.core import GraphBuilder, KnownValue
 
 __all__ = ["INDICES"]
 
 
-def gathers(b: Builder) -> None:
-    x = b.any()
+def gathers(b: GraphBuilder) -> None:
+    x = b.random_value()
     op, axis = b.pick(("Gather", "GatherElements", "GatherND")), b.dim(0, x.rank - 1)
     length = x.shape[axis]
     low = -length if op != "GatherND" else 0
@@ -27,11 +27,11 @@ def gathers(b: Builder) -> None:
         b.emit(op, [x, at], dims, exact=True, axis=axis)
     else:
         depth, count = b.dim(1, x.rank), b.dim(1, 3)
-        at = np.stack([b.rng.integers(0, d, count) for d in x.shape[:depth]], 1)
-        b.emit(op, [x, b.const(at)], [count, *x.shape[depth:]], exact=True)
+        places = np.stack([b.rng.integers(0, d, count) for d in x.shape[:depth]], 1)
+        b.emit(op, [x, b.const(places)], [count, *x.shape[depth:]], exact=True)
 
 
-def scatters(b: Builder) -> None:
+def scatters(b: GraphBuilder) -> None:
     x = b.find(lambda v: v.dtype in ("float32", "int64") and v.rank > 0 and v.count > 0,
                dtype="float32")  # fmt: skip
     if b.chance(0.5):
@@ -58,38 +58,38 @@ def scatters(b: Builder) -> None:
            size=x.size + updates.size, **attrs)  # fmt: skip
 
 
-def one_hot(b: Builder) -> None:
-    at = b.input([b.dim(), b.dim()], "int64")
+def one_hot(b: GraphBuilder) -> None:
+    at = b.new_input([b.dim(), b.dim()], "int64")
     depth = b.const(np.int64(5))
     b.emit("OneHot", [at, depth, b.const(np.array([0, 1], np.float32))], [*at.shape, 5],
            "float32", exact=True, size=1, axis=-1)  # fmt: skip
 
 
-def looked_up(b: Builder) -> None:
+def looked_up(b: GraphBuilder) -> None:
     """Rows of a table, as of an embedding; indices are an input."""
     rows = b.dim(10, 12)
     table = b.const(b.array([rows, b.dim()], b.pick(("float32", "float16"))))
-    at = b.input([b.dim(1, 2), b.dim()], b.pick(("int64", "int32")))
+    at = b.new_input([b.dim(1, 2), b.dim()], b.pick(("int64", "int32")))
     b.emit("Gather", [table, at], [*at.shape, table.shape[1]], exact=True, axis=0)
 
 
-def chosen(b: Builder) -> None:
+def chosen(b: GraphBuilder) -> None:
     """How many elements come out is known at run time only; a sum brings shapes back."""
     x = b.find(lambda v: v.exact and v.dtype == "float32" and v.rank == 2 and v.count > 0,
                [b.dim(), b.dim()], "float32")  # fmt: skip
     if b.chance(0.5):
         at = b.fresh("nonzero")
         b.nodes.append(helper.make_node("NonZero", [x.name], [at], name=at))
-        b.emit("ReduceSum", [Value(at, "int64", (2, 1), True, 8), b.ints([1])], [2], exact=True,
-               size=200, keepdims=0)  # fmt: skip
+        found = KnownValue(at, "int64", (2, 1), True, 8)
+        b.emit("ReduceSum", [found, b.ints([1])], [2], exact=True, size=200, keepdims=0)
         return
     zero = b.const(0.0, "float32")
     mask = b.emit("Greater", [x, zero], x.shape, "bool", exact=True, size=1)
     flat = b.emit("Reshape", [mask, b.ints([-1])], [x.count], exact=True)
     kept = b.fresh("compress")
     b.nodes.append(helper.make_node("Compress", [x.name, flat.name], [kept], name=kept))
-    b.emit("ReduceSum", [Value(kept, "float32", (1,), True, x.size), b.ints([0])], [1], keepdims=1,
-           size=x.size * x.count)  # fmt: skip
+    some = KnownValue(kept, "float32", (1,), True, x.size)
+    b.emit("ReduceSum", [some, b.ints([0])], [1], keepdims=1, size=x.size * x.count)
 
 
 INDICES = (gathers, gathers, scatters, one_hot, looked_up, chosen)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from onnx import helper
 
-from byoc.testing.grammar.core import Builder
+from byoc.testing.grammar.core import GraphBuilder
 from byoc.testing.grammar.windows import image
 
 __all__ = ["PRODUCTS"]
 
 
-def gemm(b: Builder) -> None:
+def gemm(b: GraphBuilder) -> None:
     x = b.find(lambda v: v.dtype in ("float32", "float64") and v.rank == 2 and v.count > 0,
                [b.dim(), b.dim()], "float32")  # fmt: skip
     turn_a, turn_b = b.chance(0.3), b.chance(0.5)
@@ -25,7 +25,7 @@ def gemm(b: Builder) -> None:
            alpha=float(b.pick((1.0, 0.5))), beta=float(b.pick((1.0, 2.0))))  # fmt: skip
 
 
-def matmul(b: Builder) -> None:
+def matmul(b: GraphBuilder) -> None:
     x = b.find(lambda v: v.dtype in ("float32", "float64") and v.rank >= 2 and v.count > 0,
                [b.dim(), b.dim(), b.dim()], "float32")  # fmt: skip
     n = b.dim()
@@ -40,17 +40,17 @@ def matmul(b: Builder) -> None:
         b.emit("MatMul", [x, y], [*x.shape[:-1], n], size=x.size * x.shape[-1])
 
 
-def einsum(b: Builder) -> None:
-    x = b.input([b.dim(), b.dim(), b.dim()], "float32")
+def einsum(b: GraphBuilder) -> None:
+    x = b.new_input([b.dim(), b.dim(), b.dim()], "float32")
     y = b.const(b.array([x.shape[0], x.shape[2], b.dim()], "float32"))
     shape = [x.shape[0], x.shape[1], y.shape[2]]
     b.emit("Einsum", [x, y], shape, size=90, equation="bij,bjk->bik")
 
 
-def attention(b: Builder) -> None:
+def attention(b: GraphBuilder) -> None:
     """softmax(Q·K' · s + mask)·V as exporters spell it."""
     batch, heads, length, width = b.dim(1, 2), b.dim(1, 3), b.dim(2, 5), b.dim(2, 4)
-    q, k, v = (b.input([batch, length, heads * width], "float32") for _ in range(3))
+    q, k, v = (b.new_input([batch, length, heads * width], "float32") for _ in range(3))
     split = []
     for x, perm in ((q, [0, 2, 1, 3]), (k, [0, 2, 3, 1]), (v, [0, 2, 1, 3])):
         four = b.emit("Reshape", [x, b.ints([batch, length, heads, width])],
@@ -67,8 +67,8 @@ def attention(b: Builder) -> None:
     b.emit("Reshape", [back, b.ints([0, 0, -1])], [batch, length, heads * width])
 
 
-def softmax(b: Builder) -> None:
-    x = b.float()
+def softmax(b: GraphBuilder) -> None:
+    x = b.random_float()
     axis = b.dim(-x.rank, x.rank - 1)
     if b.chance(0.2) and x.exact:
         b.emit("Hardmax", [x], x.shape, exact=True, size=1, axis=axis)
@@ -77,7 +77,7 @@ def softmax(b: Builder) -> None:
         b.emit(op, [x], x.shape, size=1 if op == "Softmax" else 2 * x.size + 5, axis=axis)
 
 
-def norms(b: Builder) -> None:
+def norms(b: GraphBuilder) -> None:
     x = image(b)
     c = x.shape[1]
     scale, bias = (b.const(b.array([c], "float32")) for _ in range(2))
@@ -101,7 +101,7 @@ def norms(b: Builder) -> None:
         b.emit(op, [shifted], x.shape, size=1, axis=1, p=b.pick((1, 2)))
 
 
-def layer_norm(b: Builder) -> None:
+def layer_norm(b: GraphBuilder) -> None:
     if b.opset < 17:
         return
     x = b.find(lambda v: v.dtype == "float32" and v.rank >= 2 and v.shape[-1] > 1,
@@ -114,7 +114,7 @@ def layer_norm(b: Builder) -> None:
     b.emit("LayerNormalization", inputs, x.shape, size=30, axis=axis, epsilon=0.1)
 
 
-def rms_norm(b: Builder) -> None:
+def rms_norm(b: GraphBuilder) -> None:
     """As exporters spell it, or the operator."""
     x = b.find(lambda v: v.dtype == "float32" and v.rank >= 2 and v.shape[-1] > 1,
                [b.dim(), b.dim(), b.dim(2, 8)], "float32")  # fmt: skip

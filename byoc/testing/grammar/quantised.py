@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from byoc.testing.grammar.core import Builder, Value
+from byoc.testing.grammar.core import GraphBuilder, KnownValue
 
 __all__ = ["QUANTISED"]
 
 
-def quantised(b: Builder) -> None:
+def quantised(b: GraphBuilder) -> None:
     x = b.find(lambda v: v.dtype == "float32" and v.exact and v.rank > 0 and v.size < 8,
                dtype="float32", shape=[b.dim(), b.dim(), b.dim()])  # fmt: skip
     kind = b.pick(("int8", "uint8"))
@@ -26,8 +26,8 @@ def quantised(b: Builder) -> None:
         b.emit("MatMul", [y, w], [x.shape[0], weight.shape[1]], size=20)
 
 
-def integer_products(b: Builder) -> None:
-    x = b.input([b.dim(), b.dim()], "uint8")
+def integer_products(b: GraphBuilder) -> None:
+    x = b.new_input([b.dim(), b.dim()], "uint8")
     y = b.const(b.array([x.shape[1], b.dim()], b.pick(("int8", "uint8"))))
     inputs = [x, y]
     if b.chance(0.5):
@@ -35,16 +35,16 @@ def integer_products(b: Builder) -> None:
     b.emit("MatMulInteger", inputs, [x.shape[0], y.shape[1]], "int32", exact=True, size=2000)
 
 
-def _steps(b: Builder, kind: str) -> tuple[Value, Value]:
+def _steps(b: GraphBuilder, kind: str) -> tuple[KnownValue, KnownValue]:
     """A scale and a zero point."""
     scale = b.const(np.float32(b.pick((0.013, 0.0437, 0.101))))
     return scale, b.const(b.pick((0, 3) if kind == "int8" else (0, 120)), kind)
 
 
-def quantised_products(b: Builder) -> None:
+def quantised_products(b: GraphBuilder) -> None:
     """QLinearMatMul and QLinearConv."""
     kind = b.pick(("uint8", "uint8", "int8"))
-    x = b.input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], kind)
+    x = b.new_input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], kind)
     a, y = _steps(b, kind), _steps(b, kind)
     if b.chance(0.5):
         out = b.dim(1, 4)
@@ -64,9 +64,9 @@ def quantised_products(b: Builder) -> None:
     b.emit("DequantizeLinear", [q, *y], q.shape, "float32", size=30)
 
 
-def by_channel(b: Builder) -> None:
+def by_channel(b: GraphBuilder) -> None:
     """A weight with a scale for each channel, as quantisers write it."""
-    x = b.input([b.dim(), b.dim(2, 5)], "float32")
+    x = b.new_input([b.dim(), b.dim(2, 5)], "float32")
     n = b.dim(2, 5)
     weight = b.const(b.rng.integers(-90, 90, [x.shape[1], n]).astype(np.int8))
     scale = b.const((b.rng.integers(1, 9, n) / 256).astype(np.float32))
@@ -75,12 +75,12 @@ def by_channel(b: Builder) -> None:
     b.emit("MatMul", [x, w], [x.shape[0], n], size=40)
 
 
-def dynamic_scale(b: Builder) -> None:
+def dynamic_scale(b: GraphBuilder) -> None:
     """DynamicQuantizeLinear, MatMulInteger, and the scale brought back."""
-    x = b.input([b.dim(), b.dim(2, 5)], "float32")
-    outs = [Value(b.fresh("dq"), "uint8", x.shape, False, 255),
-            Value(b.fresh("dq"), "float32", (), False, 1),
-            Value(b.fresh("dq"), "uint8", (), False, 255)]  # fmt: skip
+    x = b.new_input([b.dim(), b.dim(2, 5)], "float32")
+    outs = [KnownValue(b.fresh("dq"), "uint8", x.shape, False, 255),
+            KnownValue(b.fresh("dq"), "float32", (), False, 1),
+            KnownValue(b.fresh("dq"), "uint8", (), False, 255)]  # fmt: skip
     q, scale, zero = b.many("DynamicQuantizeLinear", [x], outs)
     w = b.const(b.array([x.shape[1], b.dim()], "int8"))
     y = b.emit("MatMulInteger", [q, w, zero], [x.shape[0], w.shape[1]], "int32", size=4000)
@@ -88,8 +88,8 @@ def dynamic_scale(b: Builder) -> None:
     b.emit("Mul", [y, scale], y.shape, size=200)
 
 
-def integer_conv(b: Builder) -> None:
-    x = b.input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], "uint8")
+def integer_conv(b: GraphBuilder) -> None:
+    x = b.new_input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], "uint8")
     w = b.const(b.array([b.dim(1, 4), x.shape[1], 3, 3], "uint8"))
     inputs = [x, w, b.const(3, "uint8")] if b.chance(0.5) else [x, w]
     b.emit("ConvInteger", inputs, [1, w.shape[0], *x.shape[2:]], "int32", exact=True, size=5000,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from byoc.testing.grammar.core import INTS, Builder, Value
+from byoc.testing.grammar.core import INTS, GraphBuilder, KnownValue
 
 __all__ = ["REDUCTIONS"]
 
 
-def reductions(b: Builder) -> None:
-    x = b.float((1, 2, 3, 4))
+def reductions(b: GraphBuilder) -> None:
+    x = b.random_float((1, 2, 3, 4))
     op = b.pick(("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSumExp", "SumSquare"))
     if op == "Prod" and (x.count > 16 or x.size > 2):
         op = "Mean"
@@ -36,7 +36,7 @@ def reductions(b: Builder) -> None:
         b.emit(name, [x], shape, exact=exact, size=size, keepdims=keep, axes=given)
 
 
-def whole_reductions(b: Builder) -> None:
+def whole_reductions(b: GraphBuilder) -> None:
     """Sums and extremes of whole numbers."""
     x = b.find(lambda v: v.dtype in INTS and v.rank > 0 and v.count > 0, dtype=b.pick(INTS))
     op = b.pick(("Sum", "Max", "Min")) if x.dtype in ("int64", "int32") else b.pick(("Max", "Min"))
@@ -51,8 +51,8 @@ def whole_reductions(b: Builder) -> None:
         b.emit(f"Reduce{op}", [x], shape, exact=True, size=x.size, keepdims=keep, axes=[axis])
 
 
-def arg_extremes(b: Builder) -> None:
-    x = b.float(exact=True)
+def arg_extremes(b: GraphBuilder) -> None:
+    x = b.random_float(exact=True)
     if x.dtype == "float16":
         return
     axis, keep = b.dim(0, x.rank - 1), int(b.chance(0.5))
@@ -61,7 +61,7 @@ def arg_extremes(b: Builder) -> None:
            axis=axis, keepdims=keep, select_last_index=int(b.chance(0.2)))  # fmt: skip
 
 
-def running_sum(b: Builder) -> None:
+def running_sum(b: GraphBuilder) -> None:
     kinds = ("float32", "int64", "int32")
     x = b.find(lambda v: v.dtype in kinds and v.rank > 0, dtype=b.pick(kinds))
     axis = b.const(np.int64(b.dim(0, x.rank - 1)))
@@ -69,11 +69,11 @@ def running_sum(b: Builder) -> None:
            exclusive=int(b.chance(0.3)), reverse=int(b.chance(0.3)))  # fmt: skip
 
 
-def top_k(b: Builder) -> None:
+def top_k(b: GraphBuilder) -> None:
     shape = [b.dim(2, 5), b.dim(2, 8)]
     array = b.rng.permutation(shape[0] * shape[1]).reshape(shape).astype("float32") / 8
     name = b.fresh("x")
-    x = Value(name, "float32", tuple(shape), True, 8)
+    x = KnownValue(name, "float32", tuple(shape), True, 8)
     if b.prefix:
         x = b.const(array)
     else:
@@ -82,8 +82,8 @@ def top_k(b: Builder) -> None:
     out = list(shape)
     out[axis] = k
     outs = [
-        Value(b.fresh("top"), "float32", tuple(out), True, 8),
-        Value(b.fresh("at"), "int64", tuple(out), True, 64),
+        KnownValue(b.fresh("top"), "float32", tuple(out), True, 8),
+        KnownValue(b.fresh("at"), "int64", tuple(out), True, 64),
     ]
     b.many("TopK", [x, b.ints([k])], outs, axis=axis, largest=int(b.chance(0.7)), sorted=1)
 

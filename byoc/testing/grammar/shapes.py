@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper
 
-from byoc.testing.grammar.core import ANY, FLOATS, MAX_ELEMENTS, Builder, Value
+from byoc.testing.grammar.core import ANY, FLOATS, MAX_ELEMENTS, GraphBuilder, KnownValue
 
 __all__ = ["SHAPES"]
 
 
-def _split_shape(b: Builder, count: int) -> list[int]:
-    shape = []
+def _split_shape(b: GraphBuilder, count: int) -> list[int]:
+    shape: list[int] = []
     for d in (2, 3, 5, 7):
         while count % d == 0 and len(shape) < 5:
             shape.append(d)
@@ -23,8 +23,8 @@ def _split_shape(b: Builder, count: int) -> list[int]:
     return [int(d) for d in shape]
 
 
-def reshape(b: Builder) -> None:
-    x = b.any()
+def reshape(b: GraphBuilder) -> None:
+    x = b.random_value()
     shape = _split_shape(b, x.count)
     given = list(shape)
     if b.chance(0.5):
@@ -34,7 +34,7 @@ def reshape(b: Builder) -> None:
     b.emit("Reshape", [x, b.ints(given)], shape, exact=True)
 
 
-def computed_reshape(b: Builder) -> None:
+def computed_reshape(b: GraphBuilder) -> None:
     """Reshape to a shape that the model takes from another value."""
     x = b.find(lambda v: v.rank >= 2 and v.count > 0, [b.dim(), b.dim(), b.dim()])
     shape = b.emit("Shape", [x], [x.rank], "int64", exact=True, size=8)
@@ -45,14 +45,14 @@ def computed_reshape(b: Builder) -> None:
     b.emit("Reshape", [x, target], [x.shape[0], x.count // x.shape[0]], exact=True)
 
 
-def transpose(b: Builder) -> None:
-    x = b.any()
+def transpose(b: GraphBuilder) -> None:
+    x = b.random_value()
     perm = [int(p) for p in b.rng.permutation(x.rank)]
     b.emit("Transpose", [x], [x.shape[p] for p in perm], exact=True, perm=perm)
 
 
-def ranks(b: Builder) -> None:
-    x = b.any()
+def ranks(b: GraphBuilder) -> None:
+    x = b.random_value()
     if x.rank < 4 and b.chance(0.6):
         axis = b.dim(0, x.rank)
         shape = [*x.shape[:axis], 1, *x.shape[axis:]]
@@ -69,8 +69,8 @@ def ranks(b: Builder) -> None:
         b.emit("Flatten", [x], shape, exact=True, axis=axis)
 
 
-def grow(b: Builder) -> None:
-    x = b.any()
+def grow(b: GraphBuilder) -> None:
+    x = b.random_value()
     if b.chance(0.5):
         repeats = [b.dim(1, 2) for _ in x.shape]
         if x.count * int(np.prod(repeats)) <= MAX_ELEMENTS:
@@ -84,8 +84,8 @@ def grow(b: Builder) -> None:
         b.emit("Expand", [x, b.ints(shape)], shape, exact=True)
 
 
-def concat_split(b: Builder) -> None:
-    x = b.any()
+def concat_split(b: GraphBuilder) -> None:
+    x = b.random_value()
     axis = b.dim(0, x.rank - 1)
     other = list(x.shape)
     other[axis] = b.dim(1, 3)
@@ -100,12 +100,12 @@ def concat_split(b: Builder) -> None:
     outs = []
     for part in (cut, total - cut):
         dims = (*z.shape[:axis], part, *z.shape[axis + 1 :])
-        outs.append(Value(b.fresh("split"), z.dtype, dims, z.exact, z.size))
+        outs.append(KnownValue(b.fresh("split"), z.dtype, dims, z.exact, z.size))
     b.many("Split", [z, b.ints([cut, total - cut])], outs, axis=axis)
 
 
-def slices(b: Builder) -> None:
-    x = b.any()
+def slices(b: GraphBuilder) -> None:
+    x = b.random_value()
     axis = b.dim(0, x.rank - 1)
     length = x.shape[axis]
     start, step = b.dim(0, length - 1), b.pick((1, 1, 2, -1))
@@ -119,7 +119,7 @@ def slices(b: Builder) -> None:
            exact=True)  # fmt: skip
 
 
-def pad(b: Builder) -> None:
+def pad(b: GraphBuilder) -> None:
     x = b.find(lambda v: v.dtype in (*FLOATS, "int64", "int32") and v.rank > 0 and v.count > 0,
                dtype=b.pick((*FLOATS, "int64", "int32")))  # fmt: skip
     mode = b.pick(("constant", "constant", "edge", "reflect"))
@@ -134,8 +134,8 @@ def pad(b: Builder) -> None:
     b.emit("Pad", inputs, shape, exact=True, size=max(x.size, 2), mode=mode)
 
 
-def about_shapes(b: Builder) -> None:
-    x = b.any()
+def about_shapes(b: GraphBuilder) -> None:
+    x = b.random_value()
     op = b.pick(("Shape", "Size", "ConstantOfShape", "Range", "EyeLike"))
     if op == "Shape":
         b.emit("Shape", [x], [x.rank], "int64", exact=True, size=64)
@@ -150,12 +150,12 @@ def about_shapes(b: Builder) -> None:
         parts = [b.const(np.int64(v)) for v in (0, stop, 2)]
         b.emit(op, parts, [len(range(0, stop, 2))], "int64", exact=True, size=9)
     else:
-        y = b.input([b.dim(2, 4), b.dim(2, 4)], "float32")
+        y = b.new_input([b.dim(2, 4), b.dim(2, 4)], "float32")
         b.emit(op, [y], y.shape, exact=True, size=1)
 
 
-def blocks(b: Builder) -> None:
-    x = b.input([b.dim(1, 2), 4 * b.dim(1, 2), 2 * b.dim(1, 2), 2 * b.dim(1, 2)], "float32")
+def blocks(b: GraphBuilder) -> None:
+    x = b.new_input([b.dim(1, 2), 4 * b.dim(1, 2), 2 * b.dim(1, 2), 2 * b.dim(1, 2)], "float32")
     n, c, h, w = x.shape
     if b.chance(0.5):
         b.emit("DepthToSpace", [x], [n, c // 4, 2 * h, 2 * w], exact=True, blocksize=2,
@@ -164,7 +164,7 @@ def blocks(b: Builder) -> None:
         b.emit("SpaceToDepth", [x], [n, 4 * c, h // 2, w // 2], exact=True, blocksize=2)
 
 
-def triangle(b: Builder) -> None:
+def triangle(b: GraphBuilder) -> None:
     if b.opset < 14:
         return
     x = b.find(lambda v: v.dtype in ("float32", "float64", "int64") and v.rank >= 2,
@@ -173,9 +173,9 @@ def triangle(b: Builder) -> None:
     b.emit("Trilu", inputs, x.shape, exact=True, upper=int(b.chance(0.5)))
 
 
-def computed_slice(b: Builder) -> None:
+def computed_slice(b: GraphBuilder) -> None:
     """Slice off the last elements, their number taken from the shape."""
-    x = b.any()
+    x = b.random_value()
     axis = b.dim(0, x.rank - 1)
     shape = b.emit("Shape", [x], [x.rank], "int64", exact=True, size=8)
     length = b.emit("Gather", [shape, b.ints([axis])], [1], "int64", exact=True, size=8)
@@ -185,10 +185,10 @@ def computed_slice(b: Builder) -> None:
     b.emit("Slice", [x, b.ints([0]), end, b.ints([axis])], dims, exact=True)
 
 
-def nothing(b: Builder) -> None:
+def nothing(b: GraphBuilder) -> None:
     """Tensors without elements, and what becomes of them."""
     d = b.dim(1, 4)
-    x = b.input([0, d], b.pick(("float32", "float32", "int64", "float16")))
+    x = b.new_input([0, d], b.pick(("float32", "float32", "int64", "float16")))
     b.emit(b.pick(("Neg", "Abs", "Identity")), [x], x.shape, exact=True)
     op = b.pick(("Concat", "Transpose", "Sum", "MatMul", "Reshape", "Slice", "Shape"))
     if op == "Concat":
@@ -204,15 +204,15 @@ def nothing(b: Builder) -> None:
     elif op == "Reshape" and b.opset >= 14:
         b.emit(op, [x, b.ints([d, 2, 0])], [d, 2, 0], exact=True, allowzero=1)
     elif op == "Slice":
-        y = b.input([3, d], x.dtype)
+        y = b.new_input([3, d], x.dtype)
         b.emit(op, [y, b.ints([2]), b.ints([2]), b.ints([0])], [0, d], exact=True)
     else:
         b.emit("Shape", [x], [2], "int64", exact=True, size=8)
 
 
-def single_numbers(b: Builder) -> None:
+def single_numbers(b: GraphBuilder) -> None:
     """Tensors of no dimensions."""
-    x = b.input([], b.pick(ANY))
+    x = b.new_input([], b.pick(ANY))
     if x.dtype == "bool":
         b.emit("Not", [x], [], exact=True)
         return

@@ -6,21 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from byoc.testing.grammar.core import MAX_ELEMENTS, Builder, Value
+from byoc.testing.grammar.core import MAX_ELEMENTS, GraphBuilder, KnownValue
 
 __all__ = ["WINDOWS", "image"]
 
 
-def image(b: Builder, channels: int | None = None) -> Value:
+def image(b: GraphBuilder, channels: int | None = None) -> KnownValue:
     """A value [N, C, H, W]."""
     fits = [v for v in b.values if v.dtype == "float32" and v.rank == 4 and min(v.shape) > 0]
     fits = [v for v in fits if min(v.shape[2:]) >= 3 and channels in (None, v.shape[1])]
     if fits and b.chance(0.6):
         return b.pick(fits)
-    return b.input([b.dim(1, 2), channels or b.dim(1, 6), b.dim(4, 9), b.dim(4, 9)], "float32")
+    return b.new_input([b.dim(1, 2), channels or b.dim(1, 6), b.dim(4, 9), b.dim(4, 9)], "float32")
 
 
-def conv(b: Builder) -> None:
+def conv(b: GraphBuilder) -> None:
     x = image(b)
     n, c, h, w = x.shape
     group = b.pick([g for g in (1, 1, c) if c % g == 0])
@@ -50,15 +50,15 @@ def conv(b: Builder) -> None:
     b.emit("Conv", inputs, [n, out, *dims], size=x.size * 16 * k, **attrs)
 
 
-def conv1d(b: Builder) -> None:
-    x = b.input([b.dim(1, 2), b.dim(1, 4), b.dim(5, 12)], "float32")
+def conv1d(b: GraphBuilder) -> None:
+    x = b.new_input([b.dim(1, 2), b.dim(1, 4), b.dim(5, 12)], "float32")
     k, out = b.dim(1, 3), b.dim(1, 4)
     weight = b.const(b.array([out, x.shape[1], k], "float32") / 8)
     shape = [x.shape[0], out, x.shape[2] - k + 1 + 2]
     b.emit("Conv", [x, weight], shape, size=12, pads=[1, 1])
 
 
-def conv_transpose(b: Builder) -> None:
+def conv_transpose(b: GraphBuilder) -> None:
     x = image(b)
     n, c, h, w = x.shape
     k, stride, out = b.dim(1, 3), b.dim(1, 2), b.dim(1, 3)
@@ -70,7 +70,7 @@ def conv_transpose(b: Builder) -> None:
                strides=[stride] * 2, output_padding=[extra] * 2)  # fmt: skip
 
 
-def pool(b: Builder) -> None:
+def pool(b: GraphBuilder) -> None:
     x = image(b)
     n, c, h, w = x.shape
     op = b.pick(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"))
@@ -97,7 +97,7 @@ def pool(b: Builder) -> None:
         b.emit(op, [x], [n, c, *dims], exact=op == "MaxPool", **attrs)
 
 
-def resize(b: Builder) -> None:
+def resize(b: GraphBuilder) -> None:
     x = image(b)
     n, c, h, w = x.shape
     mode = b.pick(("nearest", "linear", "cubic"))
@@ -116,9 +116,9 @@ def resize(b: Builder) -> None:
     b.emit("Resize", inputs, [n, c, *dims], exact=mode == "nearest", size=x.size * 1.5, **attrs)
 
 
-def half_conv(b: Builder) -> None:
+def half_conv(b: GraphBuilder) -> None:
     """A convolution and a product of half precision."""
-    x = b.input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], "float16")
+    x = b.new_input([1, b.dim(1, 4), b.dim(4, 6), b.dim(4, 6)], "float16")
     out = b.dim(1, 4)
     weight = b.const((b.array([out, x.shape[1], 3, 3], "float32") / 16).astype(np.float16))
     y = b.emit("Conv", [x, weight], [1, out, *x.shape[2:]], size=16, pads=[1, 1, 1, 1])
@@ -126,7 +126,7 @@ def half_conv(b: Builder) -> None:
     b.emit("MatMul", [y, factor], [*y.shape[:3], 3], size=40)
 
 
-def sampled(b: Builder) -> None:
+def sampled(b: GraphBuilder) -> None:
     """Pixels between pixels."""
     if b.opset < 20:
         return

@@ -1,20 +1,21 @@
 """Models to test and measure on: made here, offline, from a seed.
 
-The nine convolutional nets inside the onnx package carry constant fills for weights; `light`
-gives them random ones. The others are written node by node, spelled as torch.onnx spells them.
-`calibrate` sees to it that activations neither vanish nor explode and that no softmax ends
-saturated or uniform: on such a model a wrong answer would look right.
+In: a name, a seed, options. Out: an ONNX model, or the path of its file. The nine convolutional
+nets inside the onnx package carry constant fills for weights; `light` gives them random ones. The
+others are written node by node, spelled as torch.onnx spells them. `calibrate` sees to it that
+activations neither vanish nor explode and that no softmax ends saturated or uniform: on such a
+model a wrong answer would look right.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 
+from byoc.support.files import atomic_write
 from byoc.testing.zoo.branch import build_branch
 from byoc.testing.zoo.inputs import check_nontrivial, random_inputs
 from byoc.testing.zoo.light import LIGHT, build_light
@@ -42,12 +43,18 @@ NAMES = (*LIGHT, *_BUILDERS)
 
 
 def build(name: str, seed: int = 0, **options: int | str | bool) -> onnx.ModelProto:
-    """Build the model `name` with weights drawn from `seed`.
+    """Build a model with weights drawn from a seed.
 
-    options: what the model's builder takes; the generated models have ``batch=`` and the
-    transformers ``sequence=``, each an int or the name of a symbolic dimension; ``layers=`` and
-    ``spell_norms=`` (LayerNorm as ReduceMean, Sub, Pow, …) belong to the transformers.
-    Raises KeyError for an unknown name.
+    Args:
+        name: One of `NAMES`.
+        seed: Equal seeds draw equal weights.
+        **options: What the model's builder takes. The generated models have ``batch=`` and the
+            transformers ``sequence=``, each an int or the name of a symbolic dimension; ``layers=``
+            and ``spell_norms=`` (LayerNorm as ReduceMean, Sub, Pow, …) belong to the transformers.
+
+    Raises:
+        KeyError: There is no such model.
+
     """
     if name in LIGHT:
         return build_light(name, seed, **options)
@@ -58,8 +65,13 @@ def build(name: str, seed: int = 0, **options: int | str | bool) -> onnx.ModelPr
 
 
 def _folder() -> Path:
-    default = Path(__file__).parents[2] / "models"
-    return Path(os.environ.get("BYOC_MODELS", default))
+    chosen = os.environ.get("BYOC_MODELS")
+    if chosen:
+        return Path(chosen)
+    checkout = Path(__file__).parents[3]
+    if (checkout / "pyproject.toml").exists():
+        return checkout / "models"
+    return Path.home() / ".cache" / "byoc" / "models"
 
 
 def _newest_source() -> float:
@@ -69,9 +81,15 @@ def _newest_source() -> float:
 def model_path(
     name: str, seed: int = 0, *, folder: Path | None = None, **options: int | str | bool
 ) -> Path:
-    """Path of the model's file, which is built when it is missing or older than this package.
+    """Return the path of a model's file; built when missing or older than this package.
 
-    folder: where the files lie; default ``$BYOC_MODELS``, else ``models/`` in the checkout.
+    Args:
+        name: One of `NAMES`.
+        seed: Of the weights.
+        folder: Where the files lie; default ``$BYOC_MODELS``, else ``models/`` in the checkout,
+            else ``~/.cache/byoc/models``.
+        **options: As for `build`.
+
     """
     folder = folder or _folder()
     words = [name, *(f"{key}={value}" for key, value in sorted(options.items()))]
@@ -81,13 +99,7 @@ def model_path(
     if path.exists() and path.stat().st_mtime >= _newest_source():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(build(name, seed, **options).SerializeToString())
-        os.chmod(aside, 0o644)  # noqa: PTH101 (mkstemp gives a str and mode 0600)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    content = build(name, seed, **options).SerializeToString()
+    with atomic_write(path) as file:
+        file.write(content)
     return path

@@ -14,6 +14,7 @@ def _option(text: str) -> tuple[str, int | str]:
 
 
 def main() -> None:
+    """Write the files of the models that are named, all by default."""
     parser = argparse.ArgumentParser(prog="python -m byoc.testing.zoo", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights")

@@ -7,7 +7,8 @@ from math import sqrt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from byoc.testing.zoo.builder import Builder, Dim
+from byoc.dims import Dim
+from byoc.testing.zoo.builder import Builder
 
 __all__ = ["build_branch"]
 
@@ -42,9 +43,18 @@ def _arm(b: Builder, name: str, x: str, channels: int, activation: str) -> onnx.
 
 
 def build_branch(*, seed: int = 0, batch: Dim = 1, channels: int = 16) -> onnx.ModelProto:
-    """Build it: input [batch, 3, 32, 32] → output [batch, 10].
+    """Build a net in which the mean of the input decides what runs.
 
-    The mean of the input decides: above zero runs ``/hot`` (ReLU), else ``/cold`` (Sigmoid).
+    Above zero it is ``/hot`` (ReLU), else ``/cold`` (Sigmoid).
+
+    Args:
+        seed: Of the weights.
+        batch: Size, or name of a symbolic dimension.
+        channels: Of the convolutions.
+
+    Returns:
+        A model from ``input`` [batch, 3, 32, 32] to [batch, 10].
+
     """
     b = Builder("branch", seed)
     image = b.input("input", (batch, 3, 32, 32))

@@ -1,4 +1,7 @@
-"""A small ONNX graph writer that names things the way torch.onnx does."""
+"""A small ONNX graph writer that names things the way torch.onnx does.
+
+In: calls, one per node. Out: a checked model whose names an exporter could have given.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["Builder", "Dim"]
+from byoc.dims import Dim
+from byoc.segment import Array
 
-Dim = int | str
-Array = npt.NDArray[Any]
+__all__ = ["Builder"]
 
 
 class Builder:
@@ -38,18 +40,31 @@ class Builder:
 
     @contextmanager
     def scope(self, path: str) -> Iterator[None]:
-        """Nodes made inside belong to the module `path`, relative to the scope around."""
+        """Put nodes made inside the block under a module's path, relative to the scope around.
+
+        Args:
+            path: Like "encoder/layer.0".
+
+        """
         parts = path.split("/")
         self._scope.extend(parts)
         yield
         del self._scope[-len(parts) :]
 
     def op(self, op_type: str, *inputs: str, outputs: int = 1, **attrs: Any) -> str:
-        """Append a node, return the name of its first result (see `ops` for several)."""
+        """Append a node and return the name of its first result (see `ops` for several)."""
         return self.ops(op_type, *inputs, outputs=outputs, **attrs)[0]
 
     def ops(self, op_type: str, *inputs: str, outputs: int, **attrs: Any) -> list[str]:
-        """Append a node, return the names of all its results."""
+        """Append a node and return the names of all its results.
+
+        Args:
+            op_type: The ONNX operator.
+            *inputs: Names of its inputs.
+            outputs: How many results it has.
+            **attrs: Its attributes.
+
+        """
         base = "/" + "/".join([*self._scope, op_type])
         count = self._used[base]
         self._used[base] += 1
@@ -59,7 +74,12 @@ class Builder:
         return results
 
     def constant(self, value: Array | float | Sequence[int]) -> str:
-        """A `Constant` node: floats are scalars of float32, sequences int64 vectors."""
+        """Append a `Constant` node and return its name.
+
+        Args:
+            value: A float becomes a scalar of float32, a sequence an int64 vector; an array stays.
+
+        """
         if isinstance(value, float):
             array: Array = np.array(value, np.float32)
         elif isinstance(value, np.ndarray):
@@ -69,13 +89,13 @@ class Builder:
         return self.op("Constant", value=numpy_helper.from_array(array))
 
     def parameter(self, name: str, array: Array) -> str:
-        """An initialiser named after the module around: ``module.path.<name>``."""
+        """Add an initialiser named after the module around: ``module.path.<name>``."""
         full = ".".join([*self._scope, name])
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), full))
         return full
 
     def folded(self, op_type: str, array: Array) -> str:
-        """An initialiser that torch.onnx made by folding constants: ``onnx::<op>_<n>``."""
+        """Add an initialiser as torch.onnx names those it folds: ``onnx::<op>_<n>``."""
         name = f"onnx::{op_type}_{len(self.initializers)}"
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
@@ -83,7 +103,7 @@ class Builder:
     def batch_and_sequence(
         self, value: str, batch: Dim, sequence: Dim
     ) -> tuple[str | int, str | int]:
-        """The first two dimensions of `value`: ints, or scalars read off it when symbolic."""
+        """Return the first two dimensions of `value`; scalars read off it where symbolic."""
 
         def read(dim: Dim, axis: int) -> str | int:
             if isinstance(dim, int):
@@ -94,17 +114,17 @@ class Builder:
         return read(batch, 0), read(sequence, 1)
 
     def vector(self, dim: str | int) -> str:
-        """A dimension (int, or name of a scalar) as an int64 vector of one."""
+        """Return a dimension (int, or name of a scalar) as an int64 vector of one."""
         if isinstance(dim, int):
             return self.constant([dim])
         return self.op("Unsqueeze", dim, self.constant([0]))
 
     def normal(self, shape: Sequence[int], std: float, mean: float = 0.0) -> Array:
-        """Draw a float32 array."""
+        """Draw a float32 array of a shape, with standard deviation `std` around `mean`."""
         return self.rng.standard_normal(shape, np.float32) * np.float32(std) + np.float32(mean)
 
     def input(self, name: str, shape: Sequence[Dim], dtype: int = TensorProto.FLOAT) -> str:
-        """Declare an input of the model."""
+        """Declare an input of the model and return its name."""
         self.inputs.append(helper.make_tensor_value_info(name, dtype, list(shape)))
         return name
 
@@ -116,7 +136,7 @@ class Builder:
         self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
 
     def model(self, opset: int = 17) -> onnx.ModelProto:
-        """The checked model."""
+        """Return the model, checked by the onnx package."""
         graph = helper.make_graph(
             self.nodes, self.name, self.inputs, self.outputs, self.initializers
         )

@@ -20,13 +20,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-__all__ = ["LOGIT_STD", "calibrate"]
+from byoc.segment import Array
 
-Array = npt.NDArray[Any]
+__all__ = ["LOGIT_STD", "calibrate"]
 
 LOGIT_STD = 2.0
 """Spread of 1000 logits: the largest probability is then some percent to some tens of percent."""
@@ -96,9 +95,16 @@ def _channel_stats(images: Images) -> tuple[Array, Array]:
 def calibrate(
     model: onnx.ModelProto, feeds: Sequence[Mapping[str, Array]], rng: np.random.Generator
 ) -> onnx.ModelProto:
-    """Rescale `model`'s initialisers in place by one forward pass over `feeds`; return it.
+    """Rescale a model's initialisers in place, by one forward pass over some images.
 
-    feeds: inputs by name, for each calibration image (two or more).
+    Args:
+        model: The model.
+        feeds: Inputs by name, for each image (two or more).
+        rng: Draws what has to be random.
+
+    Returns:
+        The model.
+
     """
     graph = model.graph
     opset = model.opset_import[0].version

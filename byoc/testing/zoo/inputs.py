@@ -16,9 +16,16 @@ __all__ = ["calibration_inputs", "check_nontrivial", "random_inputs"]
 def random_inputs(
     model: onnx.ModelProto, seed: int = 0, dims: Mapping[str, int] | None = None
 ) -> dict[str, Array]:
-    """Random inputs by name: images, token ids in range, masks of ones with padding at the end.
+    """Draw inputs: images, token ids in range, masks of ones with padding at the end.
 
-    dims: sizes of symbolic dimensions. Raises InputError when one is missing.
+    Args:
+        model: The model.
+        seed: Equal seeds draw equal inputs.
+        dims: Sizes of symbolic dimensions.
+
+    Raises:
+        InputError: A size is missing.
+
     """
     types, limits = onnx_inputs(model)
     return draw_inputs(types, seed, dims=dims, limits=limits)
@@ -27,13 +34,18 @@ def random_inputs(
 def calibration_inputs(
     model: onnx.ModelProto, seed: int, dims: Mapping[str, int] | None = None
 ) -> list[dict[str, Array]]:
-    """Some inputs for `byoc.testing.zoo.calibrate`; other ones than `random_inputs` is asked for."""
+    """Return four inputs to calibrate on, other ones than `random_inputs` is asked for."""
     first = 1_000_003 + 16 * seed
     return [random_inputs(model, seed, dims) for seed in range(first, first + 4)]
 
 
 def check_nontrivial(outputs: Mapping[str, Array]) -> None:
-    """Raise ValueError when an output could be right by accident (see `byoc.bench.trivial`)."""
+    """Refuse outputs that could be right by accident (see `byoc.bench.trivial`).
+
+    Raises:
+        ValueError: They are constant, not finite, or a saturated softmax.
+
+    """
     problem = trivial(outputs)
     if problem:
         raise ValueError(problem)

@@ -1,4 +1,7 @@
-"""Layers of transformers in the spelling of torch.onnx."""
+"""Layers of transformers in the spelling of torch.onnx.
+
+In: a builder and the name of a value. Out: the name of the layer's result.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,32 @@ __all__ = ["gelu_erf", "gelu_tanh", "heads_shape", "layer_norm", "linear"]
 
 
 def linear(b: Builder, x: str, n_in: int, n_out: int, gain: float = 1.0) -> str:
-    """`nn.Linear` on three dimensions: MatMul with a folded transpose, then the bias *first*."""
+    """Append `nn.Linear` on three dimensions: MatMul with a folded transpose, the bias *first*.
+
+    Args:
+        b: The graph.
+        x: [batch, sequence, n_in].
+        n_in: Features read.
+        n_out: Features made.
+        gain: Scales the weights.
+
+    """
     bias = b.parameter("bias", b.normal((n_out,), 0.1))
     weight = b.folded("MatMul", b.normal((n_in, n_out), gain / sqrt(n_in)))
     return b.op("Add", bias, b.op("MatMul", x, weight))
 
 
 def layer_norm(b: Builder, x: str, size: int, eps: float, spelled: bool) -> str:
-    """LayerNorm over the last axis: one op (opset 17), or spelled out (before)."""
+    """Append a LayerNorm over the last axis.
+
+    Args:
+        b: The graph.
+        x: [..., size].
+        size: Of the last axis.
+        eps: Keeps the root away from 0.
+        spelled: As ReduceMean, Sub, Pow, … instead of one op (opset 17).
+
+    """
     weight = b.parameter("weight", b.normal((size,), 0.1, mean=1.0))
     bias = b.parameter("bias", b.normal((size,), 0.1))
     if not spelled:
@@ -32,13 +53,13 @@ def layer_norm(b: Builder, x: str, size: int, eps: float, spelled: bool) -> str:
 
 
 def gelu_erf(b: Builder, x: str) -> str:
-    """``x * 0.5 * (1 + erf(x / sqrt(2)))``."""
+    """Append ``x * 0.5 * (1 + erf(x / sqrt(2)))``."""
     erf = b.op("Erf", b.op("Div", x, b.constant(sqrt(2.0))))
     return b.op("Mul", b.op("Mul", x, b.op("Add", erf, b.constant(1.0))), b.constant(0.5))
 
 
 def gelu_tanh(b: Builder, x: str) -> str:
-    """``0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``."""
+    """Append ``0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``."""
     half = b.op("Mul", x, b.constant(0.5))
     cube = b.op("Mul", b.op("Pow", x, b.constant(3.0)), b.constant(0.044715))
     inner = b.op("Mul", b.op("Add", x, cube), b.constant(sqrt(2 / pi)))
@@ -46,7 +67,7 @@ def gelu_tanh(b: Builder, x: str) -> str:
 
 
 def heads_shape(b: Builder, dims: Sequence[str | int]) -> str:
-    """A shape for Reshape or Expand: one constant, or a Concat when a dimension is a value."""
+    """Append a shape for Reshape or Expand: a constant, or a Concat where a dim is a value."""
     if all(isinstance(d, int) for d in dims):
         return b.constant(np.array(dims, np.int64))
     return b.op("Concat", *(b.vector(d) for d in dims), axis=0)

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from byoc.testing.zoo.calibrate import Array, calibrate
+from byoc.segment import Array
+from byoc.testing.zoo.calibrate import calibrate
 from byoc.testing.zoo.inputs import calibration_inputs
 
 __all__ = ["LIGHT", "build_light"]
@@ -43,7 +44,7 @@ def _draw(rng: np.random.Generator, shape: tuple[int, ...], op_type: str, index:
 
 
 def build_light(name: str, seed: int = 0) -> onnx.ModelProto:
-    """The net `name` with seeded weights; no fills, no weights among the graph's inputs."""
+    """Build a `light_*` net with seeded weights: no fills, no weights among its inputs."""
     folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
     model = onnx.load(folder / f"{_FILES[name]}.onnx")
     graph = model.graph

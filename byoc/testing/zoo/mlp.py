@@ -7,7 +7,8 @@ from math import sqrt
 
 import onnx
 
-from byoc.testing.zoo.builder import Builder, Dim
+from byoc.dims import Dim
+from byoc.testing.zoo.builder import Builder
 
 __all__ = ["build_mlp"]
 
@@ -15,7 +16,19 @@ __all__ = ["build_mlp"]
 def build_mlp(
     *, seed: int = 0, batch: Dim = 32, features: int = 784, hidden: int = 1024, classes: int = 100
 ) -> onnx.ModelProto:
-    """Build it: input [batch, features] → output [batch, classes], three hidden layers."""
+    """Build a perceptron with three hidden layers.
+
+    Args:
+        seed: Of the weights.
+        batch: Size, or name of a symbolic dimension.
+        features: Of the input.
+        hidden: Of each hidden layer.
+        classes: Of the output.
+
+    Returns:
+        A model from ``input`` [batch, features] to ``output`` [batch, classes].
+
+    """
     b = Builder("mlp", seed)
     x = b.input("input", (batch, features))
     sizes = (features, hidden, hidden, hidden, classes)

@@ -8,7 +8,8 @@ from math import sqrt
 
 import onnx
 
-from byoc.testing.zoo.builder import Builder, Dim
+from byoc.dims import Dim
+from byoc.testing.zoo.builder import Builder
 from byoc.testing.zoo.calibrate import calibrate
 from byoc.testing.zoo.inputs import calibration_inputs
 
@@ -50,7 +51,18 @@ def _relu6(b: Builder, x: str) -> str:
 def build_mobilenet_v2(
     *, seed: int = 0, batch: Dim = 1, image: int = 224, classes: int = 1000
 ) -> onnx.ModelProto:
-    """Build it: input [batch, 3, image, image] → output [batch, classes] (logits)."""
+    """Build MobileNetV2.
+
+    Args:
+        seed: Of the weights.
+        batch: Size, or name of a symbolic dimension.
+        image: Height and width of the input.
+        classes: Of the output.
+
+    Returns:
+        A model from ``input`` [batch, 3, image, image] to logits ``output`` [batch, classes].
+
+    """
     b = Builder("mobilenet_v2", seed)
     x = b.input("input", (batch, 3, image, image))
     with b.scope("features/features.0"):

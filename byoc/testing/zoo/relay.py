@@ -1,6 +1,6 @@
 """One network twice: as ONNX, and as the Relay that TVM would have made of it.
 
-    net = Twin("resnet18", seed=0)
+    net = RelayNet("resnet18", seed=0)
     x = net.input("data", (1, 3, 64, 64))
     x = net.conv(x, 16, 3)                    writes a Conv node and an nn.conv2d call
     net.output(x)
@@ -17,26 +17,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from byoc.testing.zoo.relay_file import Call, Graph, params_bytes
+from byoc.segment import Array
+from byoc.testing.zoo.relay_file import RelayCall, RelayGraph, params_bytes
 from byoc.testing.zoo.relay_json import write_json
 from byoc.testing.zoo.relay_text import write_text
 
-__all__ = ["Twin"]
-
-Array = npt.NDArray[Any]
+__all__ = ["RelayNet"]
 
 
-class Twin:
-    """Writes a network in both forms, layer by layer."""
+class RelayNet:
+    """Writes a network in both forms, layer by layer; values have the same names in both."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
         self.rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        self.graph = Graph()
+        self.graph = RelayGraph()
         self.nodes: list[onnx.NodeProto] = []
         self.shape: dict[str, tuple[int, ...]] = {}
         self.grid: dict[str, tuple[float, int]] = {}
@@ -44,38 +42,38 @@ class Twin:
     # -- both forms
 
     def input(self, name: str, shape: Sequence[int], dtype: str = "float32") -> str:
-        """An input."""
+        """Declare an input and return its name."""
         self.graph.inputs[name] = (tuple(shape), dtype)
         self.shape[name] = tuple(shape)
         return name
 
     def weight(self, shape: Sequence[int], scale: float, shift: float = 0.0) -> str:
-        """A random float32 constant."""
+        """Draw a float32 constant around `shift` and return its name."""
         return self.constant(self.rng.normal(shift, scale, shape).astype(np.float32))
 
     def constant(self, array: Array) -> str:
-        """A constant."""
+        """Add a constant and return its name."""
         name = f"w{len(self.graph.constants)}"
         self.graph.constants[name] = np.asarray(array)
         return name
 
     def relay(self, op: str, *args: Any, field: int | None = None, **attrs: Any) -> str:
-        """A call of Relay; its result is a value of ONNX of that name."""
+        """Append a call of Relay and return the name of its result, also that of ONNX's value."""
         name = f"{len(self.graph.calls)}"
-        self.graph.calls.append(Call(name, op, args, attrs, field))
+        self.graph.calls.append(RelayCall(name, op, args, attrs, field))
         return name
 
     def node(self, op: str, args: Sequence[str], result: str, **attrs: Any) -> str:
-        """A node of ONNX."""
+        """Append a node of ONNX and return the name of its result."""
         self.nodes.append(helper.make_node(op, list(args), [result], name=result, **attrs))
         return result
 
     def output(self, value: str) -> None:
-        """The result."""
+        """Declare what the network returns."""
         self.graph.output = value
 
     def onnx(self) -> onnx.ModelProto:
-        """The network as ONNX."""
+        """Return the network as an ONNX model."""
         inputs = [
             helper.make_tensor_value_info(
                 n, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), list(shape)
@@ -93,22 +91,22 @@ class Twin:
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
     def text(self, weights: str = "meta") -> str:
-        """The network as Relay text."""
+        """Return the network as Relay text, see `write_text`."""
         return write_text(self.graph, weights)
 
     def json(self, version: str = "0.12.0", weights: str = "meta") -> str:
-        """The network as `tvm.ir.save_json` of that version writes it."""
+        """Return the network as JSON of a version of TVM, see `write_json`."""
         return write_json(self.graph, version, weights)
 
     def params(self) -> bytes:
-        """The constants as a `.params` file."""
+        """Return the constants as a `.params` file."""
         return params_bytes(self.graph.constants)
 
     # -- float layers
 
     def conv(self, x: str, channels: int, kernel: int, stride: int = 1, groups: int = 1,
              bias: bool = False) -> str:  # fmt: skip
-        """A convolution with padding kernel // 2."""
+        """Append a convolution with padding kernel // 2."""
         n, depth, h, w = self.shape[x]
         fan = depth // groups * kernel * kernel
         weight = self.weight((channels, depth // groups, kernel, kernel), (2 / fan) ** 0.5)
@@ -127,7 +125,7 @@ class Twin:
         return y
 
     def batch_norm(self, x: str) -> str:
-        """A BatchNorm."""
+        """Append a BatchNorm with random statistics."""
         c = self.shape[x][1]
         args = [x, self.weight((c,), 0.1, 1.0), self.weight((c,), 0.1), self.weight((c,), 0.1)]
         args.append(self.constant((0.5 + self.rng.random(c)).astype(np.float32)))
@@ -136,26 +134,26 @@ class Twin:
         return self.node("BatchNormalization", args, y, epsilon=1e-5)
 
     def relu(self, x: str) -> str:
-        """ReLU."""
+        """Append a ReLU."""
         y = self.relay("nn.relu", x)
         self.shape[y] = self.shape[x]
         return self.node("Relu", [x], y)
 
     def relu6(self, x: str) -> str:
-        """ReLU6."""
+        """Append a ReLU6, a clip in both forms."""
         y = self.relay("clip", x, a_min=0.0, a_max=6.0)
         low, high = (self.constant(np.array(v, np.float32)) for v in (0, 6))
         self.shape[y] = self.shape[x]
         return self.node("Clip", [x, low, high], y)
 
     def add(self, a: str, b: str) -> str:
-        """A sum."""
+        """Append a sum of two values of one shape."""
         y = self.relay("add", a, b)
         self.shape[y] = self.shape[a]
         return self.node("Add", [a, b], y)
 
     def max_pool(self, x: str, kernel: int, stride: int) -> str:
-        """Max pooling with padding kernel // 2."""
+        """Append max pooling with padding kernel // 2."""
         pad = kernel // 2
         y = self.relay("nn.max_pool2d", x, pool_size=[kernel] * 2, strides=[stride] * 2,
                        padding=[pad] * 4)  # fmt: skip
@@ -168,7 +166,7 @@ class Twin:
         )
 
     def flat_mean(self, x: str) -> str:
-        """Global average pooling, flattened."""
+        """Append global average pooling, flattened."""
         pooled = self.relay("nn.global_avg_pool2d", x)
         self.node("GlobalAveragePool", [x], pooled)
         y = self.relay("nn.batch_flatten", pooled)
@@ -176,7 +174,7 @@ class Twin:
         return self.node("Flatten", [pooled], y)
 
     def dense(self, x: str, units: int) -> str:
-        """A fully connected layer."""
+        """Append a fully connected layer with bias."""
         n, depth = self.shape[x]
         weight, bias = self.weight((units, depth), depth**-0.5), self.weight((units,), 0.1)
         y = self.relay("nn.dense", x, weight, units=units)
@@ -185,7 +183,7 @@ class Twin:
         return self.node("Gemm", [x, weight, bias], y, transB=1)
 
     def softmax(self, x: str) -> str:
-        """Softmax over the last axis."""
+        """Append softmax over the last axis."""
         y = self.relay("nn.softmax", x, axis=-1)
         self.shape[y] = self.shape[x]
         return self.node("Softmax", [x], y, axis=-1)
@@ -193,14 +191,14 @@ class Twin:
     # -- quantised layers: int8, one zero point per tensor, weights symmetric per channel
 
     def quantize(self, x: str, scale: float, zero: int) -> str:
-        """Float to int8."""
+        """Append the step from float to int8 by a scale and a zero point."""
         s, z = self._grid(scale, zero)
         y = self.relay("qnn.quantize", x, s, z[0], out_dtype="int8", axis=1)
         self.grid[y], self.shape[y] = (scale, zero), self.shape[x]
         return self.node("QuantizeLinear", [x, s, z[1]], y)
 
     def dequantize(self, x: str) -> str:
-        """int8 to float."""
+        """Append the step from int8 to float."""
         s, z = self._grid(*self.grid[x])
         y = self.relay("qnn.dequantize", x, s, z[0], axis=1)
         self.shape[y] = self.shape[x]
@@ -213,7 +211,7 @@ class Twin:
 
     def qconv(self, x: str, channels: int, kernel: int, scale: float, zero: int, *,
               stride: int = 1, groups: int = 1, relu: bool = False) -> str:  # fmt: skip
-        """A quantised convolution with bias; ReLU as clip at the zero point."""
+        """Append a quantised convolution with bias; ReLU is a clip at the zero point."""
         n, depth, h, w = self.shape[x]
         pad, fan = kernel // 2, depth // groups * kernel * kernel
         in_scale, in_zero = self.grid[x]
@@ -238,7 +236,7 @@ class Twin:
         return self._quantized(c, y, scale, zero, relu)
 
     def qdense(self, x: str, units: int, scale: float, zero: int) -> str:
-        """A quantised fully connected layer."""
+        """Append a quantised fully connected layer."""
         n, depth = self.shape[x]
         in_scale, in_zero = self.grid[x]
         weight, scales = self._qweight((units, depth), depth)
@@ -258,7 +256,7 @@ class Twin:
         return self._quantized(c, y, scale, zero, False)
 
     def qadd(self, a: str, b: str, scale: float, zero: int) -> str:
-        """A quantised sum."""
+        """Append a quantised sum."""
         grids = [self._grid(*self.grid[v]) for v in (a, b)]
         s, z = self._grid(scale, zero)
         given = [part for g, zs in grids for part in (g, zs[0])]

@@ -1,4 +1,7 @@
-"""A module of Relay as data, and tensors as TVM stores them."""
+"""A module of Relay as data, and tensors as TVM stores them.
+
+In: calls and constants. Out: bytes of a `.params` file; what `relay_json` and `relay_text` write.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["Call", "Graph", "params_bytes", "tensor_bytes"]
+from byoc.segment import Array
 
-Array = npt.NDArray[Any]
+__all__ = ["RelayCall", "RelayGraph", "params_bytes", "tensor_bytes"]
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of Relay. args: names of values; ("tuple", names) for a tuple; field: of its
-    result that is read.
+class RelayCall:
+    """One call of Relay.
+
+    Attributes:
+        name: Of its result.
+        op: The operator.
+        args: Names of values; ("tuple", names) for a tuple.
+        attrs: Its attributes.
+        field: The field of its result that is read, None for all of it.
+
     """
 
     name: str
@@ -28,12 +37,20 @@ class Call:
 
 
 @dataclass
-class Graph:
-    """A module of Relay with one function: inputs (shape, dtype), constants, calls in order."""
+class RelayGraph:
+    """A module of Relay with one function.
+
+    Attributes:
+        inputs: Name → (shape, dtype).
+        constants: Name → array.
+        calls: In order.
+        output: Name of the result.
+
+    """
 
     inputs: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[RelayCall] = field(default_factory=list)
     output: str = ""
 
 
@@ -41,7 +58,7 @@ _CODES = {"i": 0, "u": 1, "f": 2, "b": 1}
 
 
 def tensor_bytes(array: Array) -> bytes:
-    """A tensor as TVM stores it."""
+    """Return a tensor as TVM stores it: header, shape, elements."""
     array = np.ascontiguousarray(array).reshape(np.shape(array))
     bits = 1 if array.dtype.kind == "b" else array.dtype.itemsize * 8
     head = struct.pack("<QQiii", 0xDD5E40F096B4A13F, 0, 1, 0, array.ndim)
@@ -51,7 +68,7 @@ def tensor_bytes(array: Array) -> bytes:
 
 
 def params_bytes(arrays: dict[str, Array]) -> bytes:
-    """Arrays as a `.params` file."""
+    """Return arrays by name as a `.params` file."""
     names = [n.encode() for n in arrays]
     parts = [struct.pack("<QQQ", 0xF7E58D4F05049CB7, 0, len(names))]
     parts += [struct.pack("<Q", len(n)) + n for n in names]

@@ -7,13 +7,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy.typing as npt
+from byoc.segment import Array
+from byoc.testing.zoo.relay_file import RelayGraph, tensor_bytes
 
-from byoc.testing.zoo.relay_file import Graph, tensor_bytes
-
-__all__ = ["Nodes", "write_json"]
-
-Array = npt.NDArray[Any]
+__all__ = ["JsonNodes", "write_json"]
 
 _PLAIN = {"groups", "axis", "epsilon", "a_min", "a_max", "dtype", "out_dtype"}
 _KINDS = {
@@ -38,8 +35,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class Nodes:
-    """Nodes in the manner of one version of TVM."""
+class JsonNodes:
+    """The nodes of a JSON graph, as one version of TVM writes them; each is known by its number."""
 
     def __init__(self, version: str) -> None:
         self.version = version
@@ -49,45 +46,45 @@ class Nodes:
         self.shared: dict[Any, int] = {}
 
     def add(self, kind: str, **fields: Any) -> int:
-        """A node; its number."""
+        """Add a node and return its number."""
         self.nodes.append({"type_key": kind, **fields})
         return len(self.nodes) - 1
 
     def expr(self, kind: str, **attrs: Any) -> int:
-        """An expression, with the fields that every one has in this version."""
+        """Add an expression, with the fields that every one has in this version."""
         common = {"_checked_type_": "0", "span": "0"}
         if self.minor >= 9:
             common["virtual_device_"] = "0"
         return self.add(kind, attrs=dict(sorted({**common, **attrs}.items())))
 
     def text(self, text: str) -> int:
-        """A String."""
+        """Return the node of a String, one for each text."""
         if ("text", text) not in self.shared:
             found = {"repr_str": text} if text else {}
             self.shared["text", text] = self.add("runtime.String", **found)
         return self.shared["text", text]
 
     def op(self, name: str) -> int:
-        """An operator."""
+        """Return the node of an operator, one for each name."""
         if ("op", name) not in self.shared:
             self.shared["op", name] = self.add("Op", repr_str=name)
         return self.shared["op", name]
 
     def integer(self, value: int) -> int:
-        """A number as a node."""
+        """Add a number and return its node."""
         return self.add("IntImm", attrs={"dtype": "int32", "span": "0", "value": str(value)})
 
     def array(self, values: Sequence[int]) -> int:
-        """An array of nodes."""
+        """Add an array of nodes and return its node."""
         return self.add("Array", data=list(values)) if values else self.add("Array")
 
     def constant(self, array: Array) -> int:
-        """A constant."""
+        """Add a constant tensor and return its node."""
         self.blobs.append(base64.b64encode(tensor_bytes(array)).decode())
         return self.expr("relay.Constant", data=str(len(self.blobs) - 1))
 
     def attrs(self, op: str, attrs: dict[str, Any]) -> int:
-        """A call's attributes."""
+        """Add a call's attributes and return their node; 0 for none."""
         kind = _KINDS.get(op)
         if kind is None:
             assert not attrs, f"{op}: which type of attributes?"
@@ -105,27 +102,34 @@ class Nodes:
         return repr(value) if isinstance(value, float) else str(value)
 
     def dump(self, root: int) -> str:
-        """The file."""
+        """Return the file whose root is a node."""
         content = {"root": root, "nodes": self.nodes, "b64ndarrays": self.blobs,
                    "attrs": {"tvm_version": self.version}}  # fmt: skip
         return json.dumps(content, indent=2)
 
     def tensor_type(self, shape: Sequence[int], dtype: str) -> int:
-        """A tensor's type."""
+        """Add a tensor's type and return its node."""
         dims = self.array([self.integer(d) for d in shape])
         return self.add("relay.TensorType", attrs={"dtype": dtype, "shape": str(dims), "span": "0"})
 
     def var(self, name: str, shape: Sequence[int], dtype: str) -> int:
-        """A variable."""
+        """Add a variable with its type and return its node."""
         hint = str(self.text(name)) if self.minor >= 8 else name
         vid = self.add("relay.Id", attrs={"name_hint": hint})
         kind = self.tensor_type(shape, dtype)
         return self.expr("relay.Var", type_annotation=str(kind), vid=str(vid))
 
 
-def write_json(graph: Graph, version: str = "0.12.0", weights: str = "meta") -> str:
-    """A module as `tvm.ir.save_json` of that version writes it."""
-    nodes = Nodes(version)
+def write_json(graph: RelayGraph, version: str = "0.12.0", weights: str = "meta") -> str:
+    """Write a module as `tvm.ir.save_json` of a version writes it.
+
+    Args:
+        graph: The module.
+        version: Of TVM, "0.8.0" to "0.18.0".
+        weights: "meta" for constants in the file, "params" for parameters of the function.
+
+    """
+    nodes = JsonNodes(version)
     used = {a for c in graph.calls for a in c.args if isinstance(a, str)}
     made = {n: nodes.var(n, *spec) for n, spec in graph.inputs.items()}
     params = list(made.values())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from byoc.testing.zoo.relay import Twin
+from byoc.testing.zoo.relay import RelayNet
 
 __all__ = ["NETWORKS", "mobilenet", "quantised_cnn", "resnet18"]
 
 
-def resnet18(*, seed: int = 0, image: int = 32, width: int = 16, classes: int = 10) -> Twin:
+def resnet18(*, seed: int = 0, image: int = 32, width: int = 16, classes: int = 10) -> RelayNet:
     """ResNet-18: a stem, four stages of two blocks, BatchNorm left to be folded."""
-    net = Twin("resnet18", seed)
+    net = RelayNet("resnet18", seed)
     x = net.input("data", (1, 3, image, image))
     x = net.relu(net.batch_norm(net.conv(x, width, 7, 2)))
     x = net.max_pool(x, 3, 2)
@@ -25,9 +25,9 @@ def resnet18(*, seed: int = 0, image: int = 32, width: int = 16, classes: int = 
     return net
 
 
-def mobilenet(*, seed: int = 0, image: int = 32, width: int = 8, classes: int = 10) -> Twin:
+def mobilenet(*, seed: int = 0, image: int = 32, width: int = 8, classes: int = 10) -> RelayNet:
     """MobileNetV2: inverted residuals around depthwise convolutions, ReLU6."""
-    net = Twin("mobilenet", seed)
+    net = RelayNet("mobilenet", seed)
     x = net.input("data", (1, 3, image, image))
     x = net.relu6(net.conv(x, width, 3, 2, bias=True))
     for expand, channels, stride in ((1, 8, 1), (6, 12, 2), (6, 12, 1), (6, 16, 2), (6, 16, 1)):
@@ -44,9 +44,9 @@ def mobilenet(*, seed: int = 0, image: int = 32, width: int = 8, classes: int = 
     return net
 
 
-def quantised_cnn(*, seed: int = 0, image: int = 16, width: int = 8, classes: int = 10) -> Twin:
+def quantised_cnn(*, seed: int = 0, image: int = 16, width: int = 8, classes: int = 10) -> RelayNet:
     """A residual network in int8: QNN in Relay, QDQ in ONNX."""
-    net = Twin("quantised_cnn", seed)
+    net = RelayNet("quantised_cnn", seed)
     x = net.quantize(net.input("data", (1, 3, image, image)), 0.02, 3)
     x = net.qconv(x, width, 3, 0.03, -128, stride=2, relu=True)
     for channels in (width, 2 * width):

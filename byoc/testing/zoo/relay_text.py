@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from byoc.testing.zoo.relay_file import Graph
-from byoc.testing.zoo.relay_json import Nodes
+from byoc.segment import Array
+from byoc.testing.zoo.relay_file import RelayGraph
+from byoc.testing.zoo.relay_json import JsonNodes
 
 __all__ = ["write_text"]
-
-Array = npt.NDArray[Any]
 
 
 def _type(shape: Sequence[int], dtype: str) -> str:
@@ -43,8 +41,14 @@ def _scalar(array: Array) -> str | None:
     return f"{text.removesuffix('.0')}{suffix} /* ty={array.dtype} */"
 
 
-def write_text(graph: Graph, weights: str = "meta") -> str:
-    """A module as text of version 0.0.5."""
+def write_text(graph: RelayGraph, weights: str = "meta") -> str:
+    """Write a module as Relay text of version 0.0.5.
+
+    Args:
+        graph: The module.
+        weights: "meta" for constants in a metadata section, "params" for parameters.
+
+    """
     used = {a for c in graph.calls for a in c.args if isinstance(a, str)}
     large = [n for n, a in graph.constants.items() if n in used and _scalar(a) is None]
     spelled = {n: _scalar(a) or "" for n, a in graph.constants.items()}
@@ -74,7 +78,7 @@ def write_text(graph: Graph, weights: str = "meta") -> str:
     lines += [f"  {value(graph.output)}", "}", ""]
     if weights == "params" or not large:
         return "\n".join(lines)
-    nodes = Nodes("0.12.0")
+    nodes = JsonNodes("0.12.0")
     entries = [nodes.constant(graph.constants[n]) for n in large]
     table = nodes.add("Map", keys=["relay.Constant"], data=[nodes.add("Array", data=entries)])
     return "\n".join([*lines, "#[metadata]", nodes.dump(table)])

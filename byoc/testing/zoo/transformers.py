@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from byoc.testing.zoo.builder import Builder, Dim
+from byoc.dims import Dim
+from byoc.testing.zoo.builder import Builder
 from byoc.testing.zoo.layers import gelu_erf, gelu_tanh, heads_shape, layer_norm, linear
 
 __all__ = ["build_bert", "build_gpt2", "build_vit"]
@@ -40,7 +41,17 @@ def build_bert(
 
     Inputs ``input_ids``, ``attention_mask``, ``token_type_ids``: int64 [batch, sequence].
     Outputs ``last_hidden_state`` [batch, sequence, hidden], ``pooler_output`` [batch, hidden].
-    spell_norms: LayerNorm as ReduceMean, Sub, Pow, … (opset below 17) instead of one op.
+
+    Args:
+        seed: Of the weights.
+        batch: Size, or name of a symbolic dimension.
+        sequence: Size, or name of a symbolic dimension.
+        layers: Of the encoder.
+        hidden: Features.
+        heads: Of each attention.
+        vocabulary: Rows of the embedding.
+        spell_norms: LayerNorm as ReduceMean, Sub, Pow, … (opset below 17) instead of one op.
+
     """
     b = Builder("bert", seed)
     ids, mask, types = (

@@ -1,1 +1,4 @@
-"""Tensor expressions of the ops that matter most; their schedules are in `byoc.tir.schedule`."""
+"""Tensor expressions of the ops that matter most; their schedules are in `byoc.tir.schedule`.
+
+In: TE tensors and a tile. Out: TE tensors, marked (``byoc.kernel``) for their schedule.
+"""

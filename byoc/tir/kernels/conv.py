@@ -23,8 +23,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tvm import te, tirx
+
+from byoc.segment import Array
 
 __all__ = [
     "ConvShape",
@@ -52,16 +53,21 @@ class ConvShape:
 
     @property
     def group_inputs(self) -> int:
-        """Input channels of one group."""
+        """How many input channels one group reads."""
         return self.in_channels // self.groups
 
     @property
     def group_outputs(self) -> int:
-        """Output channels of one group."""
+        """How many output channels one group writes."""
         return self.out_channels // self.groups
 
     def output(self, spatial: Sequence[Any]) -> list[Any]:
-        """Spatial sizes of the result for an input of spatial sizes `spatial`."""
+        """Return the spatial sizes of the result.
+
+        Args:
+            spatial: Those of the input, as ints or expressions.
+
+        """
         return [
             (size + before + after - (k - 1) * d - 1) // s + 1
             for size, before, after, k, d, s in zip(
@@ -77,7 +83,7 @@ class ConvShape:
 
     @property
     def pointwise(self) -> bool:
-        """True when pixels do not mix and none is skipped: spatial axes may be flattened."""
+        """Whether pixels do not mix and none is skipped: spatial axes may be flattened."""
         return (
             set(self.kernel) == {1}
             and set(self.strides) == {1}
@@ -86,13 +92,20 @@ class ConvShape:
 
     @property
     def depthwise(self) -> bool:
-        """True when every output channel reads one input channel."""
+        """Whether every output channel reads one input channel."""
         return self.group_inputs == 1 and self.groups > 1
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Pixels and output channels of a register tile; `chunk` input channels are summed in a row."""
+    """A register tile of sums.
+
+    Attributes:
+        pixels: Neighbouring pixels of it.
+        channels: Output channels of it.
+        chunk: Input channels that are summed in a row, before the next kernel position.
+
+    """
 
     pixels: int
     channels: int
@@ -102,11 +115,19 @@ class Tile:
 def choose_tile(
     shape: ConvShape, pixels: int | None, lanes: int, registers: int, row: int | None = None
 ) -> Tile | None:
-    """The tile that wastes fewest lanes and loads least per multiplication.
+    """Choose the tile that wastes fewest lanes and loads least per multiplication.
 
-    pixels: length of the axis that is tiled, None when symbolic. row: set when the axis is
-    several rows of this length flattened; a tile is then a part of a row or whole rows, and the
-    answer is None when only poor tiles are.
+    Args:
+        shape: The convolution.
+        pixels: Length of the axis that is tiled, None when symbolic.
+        lanes: float32 elements of a vector register.
+        registers: Vector registers of the machine.
+        row: Set when the axis is several rows of this length flattened; a tile is then a part of a
+            row or whole rows.
+
+    Returns:
+        None when there is a `row` and only poor tiles fit it.
+
     """
     best, best_cost = Tile(8, lanes, 1), float("inf")
     panel_row = shape.group_inputs * prod(shape.kernel) * 4
@@ -160,10 +181,19 @@ def _chunk(channels: int, positions: int) -> int:
     return max((d for d in range(1, min(channels, 64) + 1) if channels % d == 0), default=1)
 
 
-def pack_weight(
-    weight: npt.NDArray[Any], shape: ConvShape, tile: Tile, lanes: int
-) -> npt.NDArray[Any]:
-    """[O, C/g, *k] → [g, blocks, C/g / chunk, *k, chunk, channels], zeros up to whole vectors."""
+def pack_weight(weight: Array, shape: ConvShape, tile: Tile, lanes: int) -> Array:
+    """Lay weights out for `conv`, zeros up to whole vectors.
+
+    Args:
+        weight: [O, C / groups, *kernel].
+        shape: The convolution.
+        tile: What they are laid out for.
+        lanes: float32 elements of a vector register.
+
+    Returns:
+        [groups, blocks, C / groups / chunk, *kernel, chunk, channels].
+
+    """
     groups, outputs, inputs = shape.groups, shape.group_outputs, shape.group_inputs
     blocks, width = -(-outputs // tile.channels), -(-tile.channels // lanes) * lanes
     grouped = weight.reshape(groups, outputs, inputs, *shape.kernel)
@@ -179,8 +209,17 @@ def pack_weight(
     return np.ascontiguousarray(split.transpose(order))
 
 
-def turn_weight(weight: npt.NDArray[Any], shape: ConvShape) -> npt.NDArray[Any]:
-    """Of a transposed convolution: [C, O / g, *k] → [O, C / g, *k], kernel reversed."""
+def turn_weight(weight: Array, shape: ConvShape) -> Array:
+    """Lay the weights of a transposed convolution out as those of a convolution.
+
+    Args:
+        weight: [C, O / groups, *kernel].
+        shape: The convolution that it becomes.
+
+    Returns:
+        [O, C / groups, *kernel], the kernel reversed.
+
+    """
     groups, inputs, outputs = shape.groups, shape.group_inputs, shape.group_outputs
     grouped = weight.reshape(groups, inputs, outputs, *shape.kernel).swapaxes(1, 2)
     turned = np.flip(grouped, axis=tuple(range(3, grouped.ndim)))
@@ -188,7 +227,7 @@ def turn_weight(weight: npt.NDArray[Any], shape: ConvShape) -> npt.NDArray[Any]:
 
 
 def turn_weight_te(weight: te.Tensor, shape: ConvShape) -> te.Tensor:
-    """`turn_weight` at run time."""
+    """Build the stage that does at run time what `turn_weight` does at compile time."""
 
     def element(o: Any, c: Any, *k: Any) -> Any:
         back = [size - 1 - i for size, i in zip(shape.kernel, k, strict=True)]
@@ -231,10 +270,23 @@ def conv(
     packed: bool,
     view: tuple[int, ...] | None = None,
 ) -> te.Tensor:
-    """TE of the convolution; sums are made in `dtype`, the result is `out_dtype`.
+    """Build a convolution.
 
-    packed: `weight` comes from `pack_weight`. view: x and `shape` have one flat spatial axis (a
-    pointwise convolution); the result has these spatial axes instead.
+    Args:
+        x: [N, C, *spatial].
+        weight: [O, C / groups, *kernel], or what `pack_weight` gave.
+        shape: The convolution.
+        tile: From `choose_tile`.
+        lanes: float32 elements of a vector register.
+        dtype: Dtype that sums are made in.
+        out_dtype: Dtype of the result.
+        packed: `weight` comes from `pack_weight`.
+        view: x and `shape` have one flat spatial axis (a pointwise convolution); the result has
+            these spatial axes instead.
+
+    Returns:
+        [N, O, *spatial].
+
     """
     batch, spatial = x.shape[0], list(x.shape[2:])
     w = weight if packed else _pack(weight, shape, tile, lanes)

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tvm import te, tirx
 
-from byoc.runtime.io.mapped_memory import aligned_empty
+from byoc.segment import Array
+from byoc.support.memory import aligned_empty
 
 __all__ = ["MatmulTile", "choose_tile", "matmul", "pack_columns"]
 
 
 @dataclass(frozen=True, slots=True)
 class MatmulTile:
-    """Rows and columns of a register tile."""
+    """A register tile of sums: its rows, and its columns (whole vectors)."""
 
     rows: int
     columns: int
@@ -34,10 +34,16 @@ class MatmulTile:
 def choose_tile(
     rows: int | None, columns: int | None, lanes: int, registers: int, unit: int | None = None
 ) -> MatmulTile:
-    """The tile that wastes fewest lanes and loads least per multiplication.
+    """Choose the tile that wastes fewest lanes and loads least per multiplication.
 
-    rows, columns: of the product, None when symbolic. unit: set when the rows are several
-    matrices of `unit` rows in a row: a tile is then a part of one or whole ones.
+    Args:
+        rows: Of the product, None when symbolic.
+        columns: Of the product, None when symbolic.
+        lanes: float32 elements of a vector register.
+        registers: Vector registers of the machine.
+        unit: Set when the rows are several matrices of `unit` rows in a row: a tile is then a part
+            of one or whole ones.
+
     """
     best, best_cost = MatmulTile(1, lanes), float("inf")
     for vectors in (1, 2, 3, 4, 6, 8):
@@ -64,8 +70,17 @@ def choose_tile(
     return best
 
 
-def pack_columns(b: npt.NDArray[Any], columns: int) -> npt.NDArray[Any]:
-    """[*batch, K, N] → [*batch, panels, K, columns], zero-padded to whole panels."""
+def pack_columns(b: Array, columns: int) -> Array:
+    """Lay the right side of a product out in panels, zero-padded to whole ones.
+
+    Args:
+        b: [*batch, K, N].
+        columns: Columns of a panel.
+
+    Returns:
+        [*batch, panels, K, columns], aligned for kernels.
+
+    """
     *batch, depth, width = b.shape
     whole, rest = divmod(width, columns)
     out = aligned_empty((*batch, whole + bool(rest), depth, columns), b.dtype)
@@ -89,10 +104,22 @@ def matmul(
     copy: bool = False,
     view: Sequence[Any] | None = None,
 ) -> te.Tensor:
-    """TE of the product; sums are made in `dtype`, the result is `out_dtype`.
+    """Build a matrix product.
 
-    packed: N when `b` comes from `pack_columns`. copy: never read `b` in place. view: `a` is one
-    flat matrix; the result has these axes in place of its rows.
+    Args:
+        a: [*batch, M, K].
+        b: [*batch, K, N], or what `pack_columns` gave.
+        tile: From `choose_tile`.
+        lanes: float32 elements of a vector register.
+        dtype: Dtype that sums are made in.
+        out_dtype: Dtype of the result.
+        packed: N when `b` comes from `pack_columns`.
+        copy: Never read `b` in place.
+        view: `a` is one flat matrix; the result has these axes in place of its rows.
+
+    Returns:
+        [*batch, M, N].
+
     """
     *batch_a, rows, depth = a.shape
     columns = _static(b.shape[-1]) if packed is None else packed

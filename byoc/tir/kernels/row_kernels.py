@@ -91,7 +91,14 @@ def _rows(x: te.Tensor, lanes: int) -> tuple[_Rows, _Read]:
 
 
 def softmax(x: te.Tensor, *, lanes: int, log: bool) -> te.Tensor:
-    """Softmax (or its logarithm) over the last axis, computed in float32."""
+    """Build softmax over the last axis, computed in float32.
+
+    Args:
+        x: [..., E].
+        lanes: float32 elements of a vector register.
+        log: Give the logarithm instead.
+
+    """
     rows, read = _rows(x, lanes)
     top = rows.fold("top", read, te.max, tirx.max)
     power = rows.map("power", lambda *i: tirx.exp(read(*i) - top(*i[:-1])), "float32")
@@ -110,7 +117,16 @@ def softmax(x: te.Tensor, *, lanes: int, log: bool) -> te.Tensor:
 def layer_norm(
     x: te.Tensor, scale: te.Tensor, shift: te.Tensor, *, lanes: int, eps: float
 ) -> te.Tensor:
-    """(x - mean) / sqrt(variance + eps) * scale + shift over the last axis."""
+    """Build ``(x - mean) / sqrt(variance + eps) * scale + shift`` over the last axis.
+
+    Args:
+        x: [..., E].
+        scale: [E].
+        shift: [E].
+        lanes: float32 elements of a vector register.
+        eps: Keeps the root away from 0.
+
+    """
     rows, read = _rows(x, lanes)
     size = rows.size
     sums = rows.sum("sum", read)
@@ -127,7 +143,15 @@ def layer_norm(
 
 
 def rms_norm(x: te.Tensor, scale: te.Tensor, *, lanes: int, eps: float) -> te.Tensor:
-    """x / sqrt(mean(x²) + eps) * scale over the last axis."""
+    """Build ``x / sqrt(mean(x²) + eps) * scale`` over the last axis.
+
+    Args:
+        x: [..., E].
+        scale: [E].
+        lanes: float32 elements of a vector register.
+        eps: Keeps the root away from 0.
+
+    """
     rows, read = _rows(x, lanes)
     squares = rows.sum("squares", lambda *i: read(*i) * read(*i))
     factor = _inverse_root(rows, squares, rows.size, eps)

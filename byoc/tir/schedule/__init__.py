@@ -1,4 +1,8 @@
-"""CPU schedules: a table of rules, tried in order, each ``match → schedule or None``."""
+"""CPU schedules: a table of rules, tried in order, each ``match → schedule or None``.
+
+In: PrimFuncs as loops over blocks. Out: the same, parallel and vectorised, and a note of how. A
+rule that does not match leaves the kernel as it was; one that fails is skipped.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,16 @@ OPAQUE = "opaque"
 
 
 def schedule(func: tirx.PrimFunc, machine: Machine) -> tuple[tirx.PrimFunc, str]:
-    """The scheduled function and the name of its schedule."""
+    """Schedule one kernel by the first rule that matches.
+
+    Args:
+        func: The kernel.
+        machine: The CPU it is for.
+
+    Returns:
+        The scheduled function, and the name of its schedule (`UNSCHEDULED` and `OPAQUE` included).
+
+    """
     if getattr(getattr(func.body, "block", None), "name_hint", "") != "root":
         return func, OPAQUE
     kernel = Kernel(func, machine)
@@ -54,7 +67,16 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tuple[tirx.PrimFunc, str]
 
 
 def schedule_kernels(mod: tvm.IRModule, machine: Machine) -> tuple[tvm.IRModule, dict[str, str]]:
-    """Schedule every PrimFunc of `mod`; returns the module and kernel name → schedule name."""
+    """Schedule every PrimFunc of a module.
+
+    Args:
+        mod: The module; other functions stay.
+        machine: The CPU it is for.
+
+    Returns:
+        The module, and kernel name → name of its schedule.
+
+    """
     functions: dict[Any, Any] = {}
     notes: dict[str, str] = {}
     for gv, func in mod.functions_items():

@@ -1,10 +1,12 @@
-"""Schedule of `kernels.conv`: one register tile per step, epilogue on the tile::
+"""Schedule of `byoc.tir.kernels.conv`: one register tile per step, epilogue on the tile.
 
-parallel n, group, channel block, rows          pad, pack: their own parallel loops before
-  for tile in row:
-    acc tile = 0
-    for input channels, kernel:  acc tile += broadcast x x w        all in registers
-    for channel: vectorized pixel:  out = epilogue(acc tile)
+::
+
+    parallel n, group, channel block, rows          pad, pack: their own parallel loops before
+      for tile in row:
+        acc tile = 0
+        for input channels, kernel:  acc tile += broadcast x x w        all in registers
+        for channel: vectorized pixel:  out = epilogue(acc tile)
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ from __future__ import annotations
 from tvm.s_tir import ScheduleError
 
 from byoc.tir.schedule.injective import vectorize_elementwise
-from byoc.tir.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.kernel import Kernel, KernelBlock
 from byoc.tir.schedule.tile import register_tile, share_out, tiled_reduction
 
 __all__ = ["conv", "copy_padded"]
 
 
 def conv(kernel: Kernel) -> str | None:
-    """Match kernels whose one reduction is `kernels.conv`."""
+    """Schedule a kernel whose one reduction is `byoc.tir.kernels.conv`; None for any other."""
     parts = tiled_reduction(kernel, "conv")
     if parts is None:
         return None
@@ -52,7 +54,7 @@ def conv(kernel: Kernel) -> str | None:
     return "conv"
 
 
-def copy_padded(kernel: Kernel, block: Block) -> None:
+def copy_padded(kernel: Kernel, block: KernelBlock) -> None:
     """Schedule a copy; one that pads writes zeros first, then the inside without a branch."""
     sch = kernel.sch
     if block.name.startswith("pad"):

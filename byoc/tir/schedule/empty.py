@@ -23,7 +23,7 @@ __all__ = ["start_before_empty_loops"]
 
 
 def start_before_empty_loops(kernel: Kernel) -> None:
-    """Move start values ahead of reduced loops whose length is 0 or known at run time only."""
+    """Move start values ahead of reduced loops that may not run: length 0, or unknown."""
     sch = kernel.sch
     found: list[Any] = []
     tvm_ffi.structural_walk(sch.mod["main"].body, (SBlockRealize, lambda r: found.append(r)))

@@ -18,7 +18,7 @@ from tvm import tirx
 from tvm.ir import TensorLoad, Var
 from tvm.s_tir import ScheduleError
 
-from byoc.tir.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.kernel import Kernel, KernelBlock
 from byoc.tir.schedule.loops import vectorize_loop
 
 __all__ = [
@@ -34,7 +34,7 @@ _TASKS_PER_THREAD = 4
 
 
 def injective(kernel: Kernel) -> str | None:
-    """Match kernels without any reduction."""
+    """Schedule a kernel without any reduction; None for any other."""
     if not all(block.kinds and set(block.kinds) <= {"S"} for block in kernel.blocks):
         return None
     for block in inline_producers(kernel, kernel.blocks):
@@ -42,8 +42,8 @@ def injective(kernel: Kernel) -> str | None:
     return "injective"
 
 
-def inline_producers(kernel: Kernel, blocks: tuple[Block, ...]) -> list[Block]:
-    """Inline what can be inlined of `blocks`; return those that remain."""
+def inline_producers(kernel: Kernel, blocks: tuple[KernelBlock, ...]) -> list[KernelBlock]:
+    """Inline those blocks that can be; return those that remain."""
     remaining = []
     for block in blocks:
         if not kernel.is_output(block):
@@ -56,7 +56,7 @@ def inline_producers(kernel: Kernel, blocks: tuple[Block, ...]) -> list[Block]:
     return remaining
 
 
-def vectorize_elementwise(kernel: Kernel, block: Block) -> None:
+def vectorize_elementwise(kernel: Kernel, block: KernelBlock) -> None:
     """Make the loops of one injective block parallel and vectorised."""
     sch, loops = kernel.sch, kernel.loops(block)
     if not loops:
@@ -72,7 +72,7 @@ def vectorize_elementwise(kernel: Kernel, block: Block) -> None:
 
 
 def accesses_of(stmt: Any) -> list[tuple[Any, Any]]:
-    """(buffer, indices) of every load and store of a block."""
+    """Return (buffer, indices) of every load and store of a block."""
     accesses: list[tuple[Any, Any]] = []
     tvm_ffi.structural_walk(
         stmt.body,
@@ -85,7 +85,16 @@ def accesses_of(stmt: Any) -> list[tuple[Any, Any]]:
 
 
 def contiguous_from(stmt: Any, count: int) -> int:
-    """First loop of the longest suffix over which every access is contiguous or constant."""
+    """Find the longest run of inner loops over which every access is contiguous or constant.
+
+    Args:
+        stmt: The block.
+        count: How many loops it has.
+
+    Returns:
+        Position of the first loop of the run.
+
+    """
     iters = [v.var for v in stmt.iter_vars]
     if len(iters) != count:
         return count - 1
@@ -118,7 +127,7 @@ def _contiguous(buffer: Any, indices: Any, suffix: list[Any], extents: list[Any]
 
 
 def uses(expr: Any, var: Any) -> bool:
-    """True when `var` occurs in `expr`."""
+    """Return whether a variable occurs in an expression."""
     found: list[Any] = []
     tvm_ffi.structural_walk(expr, (Var, lambda node: found.append(node)))
     return any(node.same_as(var) for node in found)

@@ -1,4 +1,8 @@
-"""One PrimFunc under scheduling: its blocks, what they read and write, and small helpers."""
+"""One PrimFunc under scheduling: its blocks, what they read and write, and small helpers.
+
+In: a PrimFunc and the machine it is for. Out: handles and facts for the rules, and at last the
+scheduled function.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from tvm.s_tir import Schedule
 
 from byoc.tir.target import Machine
 
-__all__ = ["Block", "Kernel", "extent_of"]
+__all__ = ["Kernel", "KernelBlock", "extent_of"]
 
 # Forking the thread pool costs a few microseconds: about as much as this many simple operations.
 _PARALLEL_WORK = 1 << 14
@@ -21,8 +25,19 @@ _VECTOR = "byoc.vector"
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """A block: `rv` is its handle, `kinds` its loops ("S" spatial, "R" reduction) in order."""
+class KernelBlock:
+    """One block of a kernel, as the schedule stood when it was looked at.
+
+    Attributes:
+        name: Its name.
+        rv: Its handle in the schedule.
+        kinds: A letter for each of its loops, in order: "S" spatial, "R" reduction, "O" other.
+        extents: Of its loops, None when symbolic.
+        writes: Buffers.
+        reads: Buffers.
+        stmt: The block itself.
+
+    """
 
     name: str
     rv: Any
@@ -34,7 +49,7 @@ class Block:
 
     @property
     def injective(self) -> bool:
-        """True when every loop is spatial."""
+        """Whether no loop is a reduction."""
         return "R" not in self.kinds
 
     @property
@@ -44,7 +59,7 @@ class Block:
 
 
 class Kernel:
-    """A PrimFunc with its schedule; a rule mutates `sch`."""
+    """A PrimFunc with its schedule; a rule changes `sch`."""
 
     def __init__(self, func: tirx.PrimFunc, machine: Machine) -> None:
         self.machine = machine
@@ -59,15 +74,15 @@ class Kernel:
             self.sch = Schedule(func, enable_check=False)
             self.blocks = self._blocks()
 
-    def _blocks(self) -> tuple[Block, ...]:
+    def _blocks(self) -> tuple[KernelBlock, ...]:
         root = self.sch.get_sblock("root")
         return tuple(self.block(rv) for rv in self.sch.get_child_blocks(root))
 
-    def block(self, rv: Any) -> Block:
-        """What is behind a handle, as the schedule stands now."""
+    def block(self, rv: Any) -> KernelBlock:
+        """Return what is behind a handle, as the schedule stands now."""
         stmt = self.sch.get(rv)
         letters = {tirx.IterVar.DataPar: "S", tirx.IterVar.CommReduce: "R"}
-        return Block(
+        return KernelBlock(
             name=str(stmt.name_hint),
             rv=rv,
             kinds="".join(letters.get(v.iter_type, "O") for v in stmt.iter_vars),
@@ -77,27 +92,33 @@ class Kernel:
             stmt=stmt,
         )
 
-    def is_output(self, block: Block) -> bool:
-        """True when the block writes a parameter of the kernel."""
+    def is_output(self, block: KernelBlock) -> bool:
+        """Return whether the block writes a parameter of the kernel."""
         return any(buffer in self.params for buffer in block.writes)
 
-    def work(self, block: Block) -> int | None:
-        """Iterations of the block, None when a loop is symbolic."""
+    def work(self, block: KernelBlock) -> int | None:
+        """Return the iterations of the block, None when a loop is symbolic."""
         if any(e is None for e in block.extents):
             return None
         return prod(e for e in block.extents if e is not None)
 
-    def worth_parallel(self, block: Block, cost: int = 1) -> bool:
-        """True when the block is large enough for several threads."""
+    def worth_parallel(self, block: KernelBlock, cost: int = 1) -> bool:
+        """Return whether the block is large enough for several threads.
+
+        Args:
+            block: The block.
+            cost: Simple operations of one iteration.
+
+        """
         work = self.work(block)
         return self.machine.threads > 1 and (work is None or work * cost >= _PARALLEL_WORK)
 
-    def loops(self, block: Block) -> list[Any]:
-        """The loops around the block, outermost first."""
+    def loops(self, block: KernelBlock) -> list[Any]:
+        """Return the loops around the block, outermost first."""
         return list(self.sch.get_loops(block.rv))
 
     def extent(self, loop: Any) -> int | None:
-        """Extent of a loop, None when symbolic."""
+        """Return the extent of a loop, None when symbolic."""
         return extent_of(self.sch.get(loop).extent)
 
     def vectorize(self, loop: Any) -> None:
@@ -109,7 +130,7 @@ class Kernel:
         self.sch.annotate(loop, _VECTOR, 1)
 
     def result(self) -> tirx.PrimFunc:
-        """The scheduled function."""
+        """Return the scheduled function."""
         func = self.sch.mod["main"]
         return func.with_body(tvm_ffi.structural_map(func.body, (tirx.For, _turn)))
 
@@ -130,7 +151,7 @@ def _turn(loop: tirx.For) -> tirx.For:
 
 
 def extent_of(value: Any) -> int | None:
-    """A dimension as an int, None when it is symbolic."""
+    """Return a dimension as an int, None when it is symbolic."""
     if isinstance(value, int):
         return value
     return int(value) if isinstance(value, tirx.IntImm) else None

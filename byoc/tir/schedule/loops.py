@@ -1,4 +1,7 @@
-"""Cutting one loop into vectors, tails included."""
+"""Cutting one loop into vectors, tails included.
+
+In: a loop of a schedule. Out: the same loop in vectors, perhaps in parallel pieces.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,21 @@ __all__ = ["largest_divisor", "vectorize_loop"]
 
 
 def largest_divisor(size: int, limit: int) -> int:
-    """The largest divisor of `size` that is at most `limit`."""
+    """Return the largest divisor of `size` that is at most `limit`."""
     return next(d for d in range(min(size, limit), 0, -1) if size % d == 0)
 
 
 def vectorize_loop(kernel: Kernel, loop: Any, *, tasks: int = 1) -> None:
-    """Vectorise an innermost loop; with `tasks`, run up to that many pieces in parallel.
+    """Vectorise an innermost loop.
 
-    A tail shorter than a vector is partitioned off, so that the main loop has no branch. A loop
-    of symbolic extent is left to LLVM's vectoriser, which copes with the unknown tail.
+    A tail shorter than a vector is partitioned off, so that the main loop has no branch. A loop of
+    symbolic extent is left to LLVM's vectoriser, which copes with the unknown tail.
+
+    Args:
+        kernel: The kernel.
+        loop: The loop.
+        tasks: Run up to that many pieces in parallel.
+
     """
     sch, lanes = kernel.sch, kernel.machine.lanes("float32")
     length = kernel.extent(loop)

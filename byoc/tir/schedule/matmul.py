@@ -1,9 +1,11 @@
-"""Schedule of `kernels.matmul`::
+"""Schedule of `byoc.tir.kernels.matmul`: one register tile per step, epilogue on the tile.
 
-parallel batch, panel of columns
-  for tile of rows:
-    acc tile = 0;  for k: acc tile += broadcast a x panel row      all in registers
-    for row: vectorized column:  out = epilogue(acc tile)
+::
+
+    parallel batch, panel of columns
+      for tile of rows:
+        acc tile = 0;  for k: acc tile += broadcast a x panel row      all in registers
+        for row: vectorized column:  out = epilogue(acc tile)
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ __all__ = ["matmul"]
 
 
 def matmul(kernel: Kernel) -> str | None:
-    """Match kernels whose one reduction is `kernels.matmul`."""
+    """Schedule a kernel whose one reduction is `byoc.tir.kernels.matmul`; None for any other."""
     parts = tiled_reduction(kernel, "matmul")
     if parts is None:
         return None

@@ -19,14 +19,14 @@ from tvm.s_tir import ScheduleError
 
 from byoc.tir.schedule.conv import copy_padded
 from byoc.tir.schedule.injective import accesses_of, inline_producers, uses, vectorize_elementwise
-from byoc.tir.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.kernel import Kernel, KernelBlock
 from byoc.tir.schedule.loops import largest_divisor, vectorize_loop
 
 __all__ = ["reduction"]
 
 
 def reduction(kernel: Kernel) -> str | None:
-    """Match kernels of spatial and reduction loops only."""
+    """Schedule a kernel of spatial and reduction loops only; None for any other."""
     if not all(block.kinds and set(block.kinds) <= {"S", "R"} for block in kernel.blocks):
         return None
     at = max(i for i, b in enumerate(kernel.blocks) if not b.injective)
@@ -42,7 +42,7 @@ def reduction(kernel: Kernel) -> str | None:
     return "reduction " + "+".join(sorted(notes))
 
 
-def _reduce(kernel: Kernel, block: Block) -> str:
+def _reduce(kernel: Kernel, block: KernelBlock) -> str:
     sch, loops = kernel.sch, kernel.loops(block)
     kept = [loop for loop, kind in zip(loops, block.kinds, strict=True) if kind == "S"]
     reduced = [loop for loop, kind in zip(loops, block.kinds, strict=True) if kind == "R"]
@@ -82,7 +82,7 @@ def _reduce(kernel: Kernel, block: Block) -> str:
     return "scalar"
 
 
-def _horizontal(kernel: Kernel, block: Block, partial: Any, kept: int) -> None:
+def _horizontal(kernel: Kernel, block: KernelBlock, partial: Any, kept: int) -> None:
     sch = kernel.sch
     final = sch.get_loops(block.rv)
     if kept:
@@ -100,7 +100,7 @@ def _horizontal(kernel: Kernel, block: Block, partial: Any, kept: int) -> None:
         kernel.vectorize(sch.get_loops(part)[-1])
 
 
-def _parallel(kernel: Kernel, block: Block, loops: list[Any]) -> None:
+def _parallel(kernel: Kernel, block: KernelBlock, loops: list[Any]) -> None:
     if not loops or not kernel.worth_parallel(block):
         return
     if prod(kernel.extent(loop) or 64 for loop in loops) > 1:

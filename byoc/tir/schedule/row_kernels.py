@@ -1,4 +1,7 @@
-"""Schedule of `kernels.rows`: rows in parallel, every pass over a row inside its iteration."""
+"""Schedule of `byoc.tir.kernels.row_kernels`: all of a row inside one iteration.
+
+Rows run in parallel; every pass over a row, its epilogue included, runs before the next row.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ __all__ = ["rows"]
 
 
 def rows(kernel: Kernel) -> str | None:
-    """Match kernels made by `kernels.rows`, with their epilogue."""
+    """Schedule a kernel made by `byoc.tir.kernels.row_kernels`, with its epilogue; else None."""
     marked = [b for b in kernel.blocks if b.annotations.get("byoc.kernel") == "rows"]
     if not marked:
         return None

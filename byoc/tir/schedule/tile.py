@@ -6,18 +6,28 @@ from math import prod
 from typing import Any
 
 from byoc.tir.schedule.injective import inline_producers, vectorize_elementwise
-from byoc.tir.schedule.kernel import Block, Kernel
+from byoc.tir.schedule.kernel import Kernel, KernelBlock
 
 __all__ = ["register_tile", "share_out", "tiled_reduction"]
 
 _PARALLEL_FLOPS = 1 << 16
 
 
-def tiled_reduction(kernel: Kernel, name: str) -> tuple[Block, Block, tuple[Block, ...]] | None:
+def tiled_reduction(
+    kernel: Kernel, name: str
+) -> tuple[KernelBlock, KernelBlock, tuple[KernelBlock, ...]] | None:
     """Match a kernel whose one reduction is byoc's `name`, followed by element-wise blocks.
 
-    Returns (the reduction, the last block over the same elements, the blocks before the
-    reduction); what lies between is inlined.
+    What lies between the reduction and the last of these is inlined.
+
+    Args:
+        kernel: The kernel.
+        name: "conv" or "matmul".
+
+    Returns:
+        The reduction, the last block over the same elements, the blocks before the reduction; None
+        for another kernel.
+
     """
     heavy = [b for b in kernel.blocks if not b.injective]
     if len(heavy) != 1 or heavy[0].annotations.get("byoc.kernel") != name:
@@ -36,7 +46,7 @@ def tiled_reduction(kernel: Kernel, name: str) -> tuple[Block, Block, tuple[Bloc
     return heavy[0], last, before
 
 
-def share_out(kernel: Kernel, acc: Block, outer: list[Any], tiles: Any) -> None:
+def share_out(kernel: Kernel, acc: KernelBlock, outer: list[Any], tiles: Any) -> None:
     """Run the `outer` loops in parallel, and the loop over tiles too when they are few."""
     if prod(kernel.extent(loop) or 64 for loop in outer) < 2 * kernel.machine.threads:
         outer = [*outer, tiles]
@@ -46,7 +56,7 @@ def share_out(kernel: Kernel, acc: Block, outer: list[Any], tiles: Any) -> None:
         kernel.sch.parallel(task)
 
 
-def register_tile(kernel: Kernel, acc: Block) -> None:
+def register_tile(kernel: Kernel, acc: KernelBlock) -> None:
     """Unroll and vectorise a tile: the block's loops end in pixel, vector, lane, reductions."""
     sch, sums = kernel.sch, acc.kinds.count("R")
     loops = kernel.loops(acc)

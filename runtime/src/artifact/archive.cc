@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "artifact/sha256.h"
+#include "core/buffer.h"
 #include "core/errors.h"
 #include "core/tensors.h"
 #include "core/text.h"
@@ -29,7 +30,6 @@ constexpr uint64_t kPiece = 256 << 10;  // read at a time where nothing is kept
 // Enough for terabytes of weights; read as JSON it takes twenty times as much memory.
 constexpr uint64_t kMaxManifest = 64 << 20;
 constexpr uint64_t kPage = 1 << 14;
-constexpr uint64_t kLine = 64;
 constexpr size_t kLocalHeader = 30;
 constexpr uint16_t kVersion = 45;  // ZIP64
 constexpr uint16_t kDate = 1 << 5 | 1;
@@ -83,7 +83,7 @@ Layout Lay(const std::vector<const Member*>& members, size_t comment_size) {
   Layout layout;
   uint64_t position = 0;
   for (const Member* m : members) {
-    const uint64_t alignment = m->name == kWeightsMember ? kPage : kLine;
+    const uint64_t alignment = m->name == kWeightsMember ? kPage : kAlignment;
     const uint64_t bare = kLocalHeader + m->name.size() + 20 + 4;
     const uint64_t padding = (alignment - (position + bare) % alignment) % alignment;
     Bytes header;

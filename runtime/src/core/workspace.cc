@@ -12,10 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/buffer.h"
+
 namespace byoc {
 namespace {
 
-constexpr size_t kAlignment = 64;
 constexpr size_t kMaxKept = 16;             // blocks of a workspace
 constexpr size_t kMaxKeptBytes = 64 << 20;  // of a workspace
 

@@ -9,6 +9,7 @@
 #include "artifact/libraries.h"
 #include "artifact/machine.h"
 #include "artifact/signature.h"
+#include "core/buffer.h"
 #include "core/errors.h"
 #include "core/json_view.h"
 #include "core/text.h"

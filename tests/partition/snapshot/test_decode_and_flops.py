@@ -5,7 +5,8 @@ import pytest
 import tvm
 from tvm import relax, tirx
 
-from byoc.ir.decode import Decoder, dim_names
+from byoc.dims import names
+from byoc.ir.decode import Decoder
 from byoc.partition.snapshot.flops import op_work, type_bytes
 from byoc.partition.snapshot.walk import take_snapshot
 from byoc.segment import TensorType
@@ -33,10 +34,10 @@ def test_dimensions_are_expressions_that_evaluate():
     for text, (expr, value) in cases.items():
         assert decoder.dim(expr) == text
         assert eval(text, {}, values) == value
-        assert dim_names(text) <= {"n", "m"}
+        assert names(text) <= {"n", "m"}
     assert decoder.dim(tirx.IntImm("int64", 5)) == 5
-    assert dim_names("max(n, 4) * m") == {"n", "m"}
-    assert dim_names(4) == frozenset()
+    assert names("max(n, 4) * m") == {"n", "m"}
+    assert names(4) == frozenset()
 
 
 def test_symbols_are_told_apart_and_made_identifiers():

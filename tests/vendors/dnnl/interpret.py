@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from byoc.vendor_templates.dnnl.dims import evaluate
+from byoc.dims import evaluate, is_name
 
 _FLOAT = np.float32
 
@@ -41,7 +41,7 @@ def _interpret(artifact, inputs, noise):
     memory = {}
     for value, array in zip(program["inputs"], inputs, strict=True):
         for dim, size in zip(values[value]["shape"], array.shape, strict=True):
-            if isinstance(dim, str) and dim.isidentifier():
+            if is_name(dim):
                 assert env.setdefault(dim, size) == size
     shapes = [tuple(evaluate(d, env) for d in v["shape"]) for v in values]
     for value, array in zip(program["inputs"], inputs, strict=True):

@@ -7,9 +7,9 @@ import numpy as np
 import tvm_ffi
 from interpret import interpret
 
+from byoc.dims import evaluate, is_name
 from byoc.runtime.vendor_runtimes import load_native
 from byoc.vendor_templates.dnnl import VENDOR
-from byoc.vendor_templates.dnnl.dims import evaluate
 
 
 class Writer:
@@ -114,7 +114,7 @@ def _env(program, inputs):
         dim: size
         for value, array in zip(program["inputs"], inputs, strict=True)
         for dim, size in zip(program["values"][value]["shape"], array.shape, strict=True)
-        if isinstance(dim, str) and dim.isidentifier()
+        if is_name(dim)
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from byoc.dims import canonical
 from byoc.segment import Array, Dim, Node
 from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import (
@@ -22,7 +23,6 @@ from byoc.vendor_templates.dnnl.checks import (
     check_one_of,
     first,
 )
-from byoc.vendor_templates.dnnl.dims import canonical
 from byoc.vendor_templates.dnnl.graph import Graph
 from byoc.vendor_templates.dnnl.ops.layout import transpose
 from byoc.vendor_templates.dnnl.ops.rule import OpRule

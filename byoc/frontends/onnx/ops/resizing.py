@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from tvm import relax
 
-from byoc.frontends.helpers import Array, const, dtype_of, is_int
+from byoc.frontends.helpers import const, dtype_of, is_int
 from byoc.frontends.onnx.context import Attributes, Context, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
+from byoc.segment import Array
 
 __all__ = ["resize_by_axis"]
 

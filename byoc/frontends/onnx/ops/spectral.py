@@ -23,9 +23,10 @@ import onnx
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.helpers import Array, axes_of, const, dtype_of, is_int
+from byoc.frontends.helpers import axes_of, const, dtype_of, is_int
 from byoc.frontends.onnx.context import Context, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, number_of
+from byoc.segment import Array
 
 __all__ = ["SPECTRAL"]
 

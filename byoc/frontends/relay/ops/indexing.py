@@ -9,10 +9,11 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.helpers import Array, array_of, axes_of, const, dtype_of, scalar_like
+from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, scalar_like
 from byoc.frontends.relay.context import Context
 from byoc.frontends.relay.ops.helpers import limited, list_of, rank, static_dims, transpose, unless
 from byoc.frontends.relay.syntax import known_dtype
+from byoc.segment import Array
 
 __all__ = ["INDEXING"]
 

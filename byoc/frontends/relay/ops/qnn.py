@@ -21,12 +21,13 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.helpers import Array, array_of, axes_of, const, dtype_of, is_const
+from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, is_const
 from byoc.frontends.relay.context import Context
 from byoc.frontends.relay.ops.elementwise import bias_add
 from byoc.frontends.relay.ops.helpers import dims, rank
 from byoc.frontends.relay.ops.neural import NEURAL, batch_matmul, dense_weight
 from byoc.frontends.relay.syntax import known_dtype
+from byoc.segment import Array
 
 __all__ = ["AWARE", "QNN", "Accumulator", "Lazy", "Rounded"]
 

@@ -13,7 +13,8 @@ from byoc.frontends.context import Converter
 from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, is_const
 from byoc.frontends.relay.context import Context
 from byoc.frontends.relay.ops.helpers import dims, limited, list_of, rank, static_dims, transpose
-from byoc.frontends.relay.syntax import known_dtype, numpy_dtype
+from byoc.frontends.relay.syntax import known_dtype
+from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["TRANSFORMS"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.helpers import Array, const
+from byoc.frontends.helpers import const
 from byoc.frontends.tflite.context import Context
 from byoc.frontends.tflite.ops.int16_arithmetic import (
     away_from_zero,
@@ -27,6 +27,7 @@ from byoc.frontends.tflite.ops.int16_arithmetic import (
 )
 from byoc.frontends.tflite.ops.products import FIRST, LAST, padding
 from byoc.frontends.tflite.schema import Tensor
+from byoc.segment import Array
 
 __all__ = ["INT16", "either"]
 

@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from byoc.frontends.helpers import Array, const
+from byoc.frontends.helpers import const
 from byoc.frontends.tflite.context import Context
 from byoc.frontends.tflite.schema import Tensor
+from byoc.segment import Array
 
 __all__ = [
     "away_from_zero",

@@ -2,56 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from byoc.kit.onnx_export.context import Context, Export, Unsupported
+from byoc.kit.onnx_export.context import Export, ExportContext, Unsupported
 from byoc.segment import Node
+from byoc.support.dtypes import numpy_dtype
 
-__all__ = ["EXPORTS", "numpy_dtype"]
+__all__ = ["EXPORTS"]
 
 
 def _same(onnx_op: str) -> Export:
     """An op whose ONNX twin takes the same inputs and no attributes."""
 
-    def export(c: Context, node: Node, x: list[str]) -> str:
+    def export(c: ExportContext, node: Node, x: list[str]) -> str:
         return c.one(onnx_op, *x)
 
     return export
 
 
-def _square(c: Context, node: Node, x: list[str]) -> str:
+def _square(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Mul", x[0], x[0])
 
 
-def _rsqrt(c: Context, node: Node, x: list[str]) -> str:
+def _rsqrt(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Reciprocal", c.one("Sqrt", x[0]))
 
 
-def _silu(c: Context, node: Node, x: list[str]) -> str:
+def _silu(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Mul", x[0], c.one("Sigmoid", x[0]))
 
 
-def _gelu(c: Context, node: Node, x: list[str]) -> str:
+def _gelu(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Gelu", x[0])
 
 
-def _gelu_tanh(c: Context, node: Node, x: list[str]) -> str:
+def _gelu_tanh(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Gelu", x[0], approximate="tanh")
 
 
-def _leaky_relu(c: Context, node: Node, x: list[str]) -> str:
+def _leaky_relu(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("LeakyRelu", x[0], alpha=float(node.attrs["alpha"]))
 
 
-def _clip(c: Context, node: Node, x: list[str]) -> str:
+def _clip(c: ExportContext, node: Node, x: list[str]) -> str:
     dtype = c.dtype(node.inputs[0])
     bounds = (c.constant(node.attrs[name], dtype) for name in ("min", "max"))
     return c.one("Clip", x[0], *bounds)
 
 
-def _cast(c: Context, node: Node, x: list[str]) -> str:
+def _cast(c: ExportContext, node: Node, x: list[str]) -> str:
     import onnx
     from onnx import helper
 
@@ -63,13 +60,6 @@ def _cast(c: Context, node: Node, x: list[str]) -> str:
     if to == onnx.TensorProto.UNDEFINED:
         raise Unsupported(f"ONNX has no dtype {dtype}")
     return c.one("Cast", x[0], to=to)
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The numpy dtype of a name, bfloat16 and float8 included."""
-    import ml_dtypes  # noqa: F401  registers them
-
-    return np.dtype(name)
 
 
 EXPORTS: dict[str, Export] = {

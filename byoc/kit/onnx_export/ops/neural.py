@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byoc.kit.onnx_export.context import Context, Export, Unsupported
+from byoc.kit.onnx_export.context import Export, ExportContext, Unsupported
 from byoc.segment import Node
 
 __all__ = ["EXPORTS"]
@@ -12,7 +12,7 @@ __all__ = ["EXPORTS"]
 _SPATIAL = {1: "W", 2: "HW", 3: "DHW"}
 
 
-def _permute(c: Context, x: str, source: str, target: str) -> str:
+def _permute(c: ExportContext, x: str, source: str, target: str) -> str:
     """Transpose a tensor from one layout string to another ("NHWC" → "NCHW")."""
     if source == target:
         return x
@@ -27,7 +27,7 @@ def _dilation(node: Node, dims: int) -> list[int]:
 
 
 def _conv(dims: int) -> Export:
-    def export(c: Context, node: Node, x: list[str]) -> str:
+    def export(c: ExportContext, node: Node, x: list[str]) -> str:
         a, space = node.attrs, _SPATIAL[dims]
         data = _permute(c, x[0], a["data_layout"], f"NC{space}")
         weight = _permute(c, x[1], a["kernel_layout"], f"OI{space}")
@@ -46,7 +46,7 @@ def _conv(dims: int) -> Export:
 
 
 def _conv_transpose(dims: int) -> Export:
-    def export(c: Context, node: Node, x: list[str]) -> str:
+    def export(c: ExportContext, node: Node, x: list[str]) -> str:
         a, space = node.attrs, _SPATIAL[dims]
         data = _permute(c, x[0], a["data_layout"], f"NC{space}")
         weight = _permute(c, x[1], a["kernel_layout"], f"IO{space}")
@@ -65,12 +65,12 @@ def _conv_transpose(dims: int) -> Export:
     return export
 
 
-def _matmul(c: Context, node: Node, x: list[str]) -> str:
+def _matmul(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("MatMul", *x)
 
 
 def _pool(dims: int, kind: str) -> Export:
-    def export(c: Context, node: Node, x: list[str]) -> str:
+    def export(c: ExportContext, node: Node, x: list[str]) -> str:
         a, plain = node.attrs, "NC" + _SPATIAL[dims]
         data = _permute(c, x[0], a["layout"], plain)
         y = c.one(
@@ -89,7 +89,7 @@ def _pool(dims: int, kind: str) -> Export:
 
 
 def _global_average(dims: int) -> Export:
-    def export(c: Context, node: Node, x: list[str]) -> str:
+    def export(c: ExportContext, node: Node, x: list[str]) -> str:
         a, plain = node.attrs, "NC" + _SPATIAL[dims]
         size = a.get("output_size")
         if size is None or any(s != 1 for s in size):
@@ -101,13 +101,13 @@ def _global_average(dims: int) -> Export:
 
 
 def _softmax(onnx_op: str) -> Export:
-    def export(c: Context, node: Node, x: list[str]) -> str:
+    def export(c: ExportContext, node: Node, x: list[str]) -> str:
         return c.one(onnx_op, x[0], axis=int(node.attrs["axis"]))
 
     return export
 
 
-def _trailing(c: Context, node: Node, axes: Sequence[int]) -> int:
+def _trailing(c: ExportContext, node: Node, axes: Sequence[int]) -> int:
     """The first of `axes`, which must be the last dimensions."""
     rank = c.rank(node.inputs[0])
     wanted = sorted(int(a) % rank for a in axes)
@@ -116,12 +116,12 @@ def _trailing(c: Context, node: Node, axes: Sequence[int]) -> int:
     return wanted[0]
 
 
-def _layer_norm(c: Context, node: Node, x: list[str]) -> str:
+def _layer_norm(c: ExportContext, node: Node, x: list[str]) -> str:
     first = _trailing(c, node, node.attrs["axes"])
     return c.one("LayerNormalization", *x, axis=first, epsilon=float(node.attrs["epsilon"]))
 
 
-def _rms_norm(c: Context, node: Node, x: list[str]) -> str:
+def _rms_norm(c: ExportContext, node: Node, x: list[str]) -> str:
     _trailing(c, node, node.attrs["axes"])
     rank = c.rank(node.inputs[0])
     axes = c.constant(sorted(int(a) % rank for a in node.attrs["axes"]))
@@ -131,7 +131,7 @@ def _rms_norm(c: Context, node: Node, x: list[str]) -> str:
     return c.one("Mul", y, x[1]) if len(x) > 1 else y
 
 
-def _instance_norm(c: Context, node: Node, x: list[str]) -> str:
+def _instance_norm(c: ExportContext, node: Node, x: list[str]) -> str:
     rank = c.rank(node.inputs[0])
     axes = sorted(int(a) % rank for a in node.attrs["axes"])
     if int(node.attrs["channel_axis"]) % rank != 1 or axes != list(range(2, rank)):
@@ -139,7 +139,7 @@ def _instance_norm(c: Context, node: Node, x: list[str]) -> str:
     return c.one("InstanceNormalization", *x, epsilon=float(node.attrs["epsilon"]))
 
 
-def _batch_norm(c: Context, node: Node, x: list[str]) -> list[str]:
+def _batch_norm(c: ExportContext, node: Node, x: list[str]) -> list[str]:
     if node.attrs.get("training"):
         raise Unsupported("batch_norm in training mode")
     rank = c.rank(node.inputs[0])
@@ -149,7 +149,7 @@ def _batch_norm(c: Context, node: Node, x: list[str]) -> list[str]:
     return [y, x[3], x[4]]
 
 
-def _attention(c: Context, node: Node, x: list[str]) -> str:
+def _attention(c: ExportContext, node: Node, x: list[str]) -> str:
     """softmax(q·kᵀ·scale + bias)·v on [B, S, H, D] operands."""
     if node.attrs.get("causal_mask"):
         raise Unsupported("attention with a causal mask attribute")

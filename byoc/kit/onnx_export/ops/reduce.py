@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from byoc.kit.onnx_export.context import Context, Export, Unsupported
+from byoc.kit.onnx_export.context import Export, ExportContext, Unsupported
 from byoc.segment import Node
 
 __all__ = ["EXPORTS"]
 
 
-def _axes(c: Context, node: Node) -> list[int]:
+def _axes(c: ExportContext, node: Node) -> list[int]:
     rank = c.rank(node.inputs[0])
     axes = node.attrs.get("axis")
     if axes is None:
@@ -20,15 +20,15 @@ def _axes(c: Context, node: Node) -> list[int]:
     return [int(a) % rank for a in axes]
 
 
-def _reduce(onnx_op: str) -> Callable[[Context, Node, list[str]], str]:
-    def export(c: Context, node: Node, x: list[str]) -> str:
+def _reduce(onnx_op: str) -> Callable[[ExportContext, Node, list[str]], str]:
+    def export(c: ExportContext, node: Node, x: list[str]) -> str:
         keep = int(bool(node.attrs.get("keepdims", False)))
         return c.one(onnx_op, x[0], c.constant(_axes(c, node)), keepdims=keep)
 
     return export
 
 
-def _mean(c: Context, node: Node, x: list[str]) -> str:
+def _mean(c: ExportContext, node: Node, x: list[str]) -> str:
     """Over all that follows the channels it is a pool: engines have kernels for that, and sum every
     channel in the same order.
     """
@@ -39,19 +39,19 @@ def _mean(c: Context, node: Node, x: list[str]) -> str:
     return _reduce("ReduceMean")(c, node, x)
 
 
-def _variance(c: Context, node: Node, x: list[str]) -> str:
+def _variance(c: ExportContext, node: Node, x: list[str]) -> str:
     axes = c.constant(_axes(c, node))
     away = c.one("Sub", x[0], c.one("ReduceMean", x[0], axes, keepdims=1))
     keep = int(bool(node.attrs.get("keepdims", False)))
     return c.one("ReduceMean", c.one("Mul", away, away), axes, keepdims=keep)
 
 
-def _std(c: Context, node: Node, x: list[str]) -> str:
+def _std(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Sqrt", _variance(c, node, x))
 
 
 def _arg(onnx_op: str) -> Export:
-    def export(c: Context, node: Node, x: list[str]) -> str:
+    def export(c: ExportContext, node: Node, x: list[str]) -> str:
         axis = node.attrs.get("axis")
         if axis is None:
             raise Unsupported(f"{node.op} over all axes at once")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from byoc.kit.onnx_export.context import Context, Export, Unsupported
+from byoc.kit.onnx_export.context import Export, ExportContext, Unsupported
 from byoc.segment import Node
 
 __all__ = ["EXPORTS"]
@@ -12,7 +12,7 @@ __all__ = ["EXPORTS"]
 _INT64_MAX = 2**63 - 1
 
 
-def _reshape(c: Context, node: Node, x: list[str]) -> str:
+def _reshape(c: ExportContext, node: Node, x: list[str]) -> str:
     """Any op that keeps the elements and their order: the output's type says it all."""
     shape = c.type_of(node.outputs[0]).shape
     unknown = [d for d in shape if not isinstance(d, int)]
@@ -24,27 +24,27 @@ def _reshape(c: Context, node: Node, x: list[str]) -> str:
     return c.one("Reshape", x[0], c.constant(target), allowzero=1 if 0 in target else None)
 
 
-def _transpose(c: Context, node: Node, x: list[str]) -> str:
+def _transpose(c: ExportContext, node: Node, x: list[str]) -> str:
     axes = node.attrs.get("axes")
     rank = c.rank(node.inputs[0])
     perm = range(rank)[::-1] if axes is None else [int(a) % rank for a in axes]
     return c.one("Transpose", x[0], perm=list(perm))
 
 
-def _concat(c: Context, node: Node, x: list[str]) -> str:
+def _concat(c: ExportContext, node: Node, x: list[str]) -> str:
     axis = node.attrs.get("axis")
     if axis is None:
         raise Unsupported("concat without an axis")
     return c.one("Concat", *x, axis=int(axis))
 
 
-def _split(c: Context, node: Node, x: list[str]) -> list[str]:
+def _split(c: ExportContext, node: Node, x: list[str]) -> list[str]:
     axis = int(node.attrs["axis"]) % c.rank(node.inputs[0])
     sizes = [c.shape(value, "a part of split")[axis] for value in node.outputs]
     return c.emit("Split", [x[0], c.constant(sizes)], len(sizes), axis=axis)
 
 
-def _slice(c: Context, node: Node, x: list[str]) -> str:
+def _slice(c: ExportContext, node: Node, x: list[str]) -> str:
     fields: dict[str, Any] = {key: node.attrs.get(key) for key in ("begin", "end", "axes")}
     if any(value is None for value in fields.values()):
         raise Unsupported("strided_slice with bounds that are not constant")
@@ -57,18 +57,18 @@ def _slice(c: Context, node: Node, x: list[str]) -> str:
     return c.one("Slice", x[0], *(c.constant(part) for part in parts))
 
 
-def _broadcast(c: Context, node: Node, x: list[str]) -> str:
+def _broadcast(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("Expand", x[0], c.constant(c.shape(node.outputs[0], "broadcast_to")))
 
 
-def _take(c: Context, node: Node, x: list[str]) -> str:
+def _take(c: ExportContext, node: Node, x: list[str]) -> str:
     axis = node.attrs.get("axis")
     if axis is None:
         raise Unsupported("take without an axis")
     return c.one("Gather", x[0], x[1], axis=int(axis))
 
 
-def _pad(c: Context, node: Node, x: list[str]) -> str:
+def _pad(c: ExportContext, node: Node, x: list[str]) -> str:
     mode = str(node.attrs.get("pad_mode", "constant"))
     if mode not in ("constant", "reflect", "edge"):
         raise Unsupported(f"pad mode {mode!r}; ONNX engines share constant, edge, reflect")
