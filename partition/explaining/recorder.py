@@ -154,16 +154,16 @@ class Recorder:
             return {}
         best: dict[str, tuple[int, float]] = {}
         share: dict[str, float] = {}
-        priced = self._priced
+        known = self._candidate_seconds
         for index in self.candidates.covering[node]:
-            vendor, seconds, part = priced[index]
+            vendor, seconds, part = known[index]
             if vendor not in share or part < share[vendor]:
                 share[vendor] = part
                 best[vendor] = (index, seconds)
         return best
 
     @cached_property
-    def _priced(self) -> list[tuple[str, float, float]]:
+    def _candidate_seconds(self) -> list[tuple[str, float, float]]:
         """Per candidate: vendor, seconds, seconds per op."""
         assert self.candidates is not None
         found = []

@@ -216,7 +216,7 @@ class _Scopes:
         return max(work.least / rate, (work.bytes or 0) / rates.bytes)
 
     def _scope(self, index: int, matches: Matches, supposed: dict[int, float]) -> _Outcome:
-        """Group and price a scope; `matches` is changed by pruning."""
+        """Form the segments of a scope and work out its cost; pruning changes `matches`."""
         context, graph = self.context, self.context.graph
         nodes = graph.scopes[index].nodes
         segments = form_segments(

@@ -337,10 +337,10 @@ def _attrs(compiler: Compiler, pattern: Any) -> Matcher:
             return state.note is not None and state.miss(f"{_what(state, ref)} has no attributes")
         found = graph.node(node).attrs
         for key, value in wanted.items():
-            want = graph.decoder.attr(value)
-            if key not in found or found[key] != want:
+            expected = graph.decoder.attr(value)
+            if key not in found or found[key] != expected:
                 return state.note is not None and state.miss(
-                    f"attribute {key} of {graph.ops.kind[node]} is {found.get(key)!r}, not {want!r}"
+                    f"attribute {key} of {graph.ops.kind[node]} is {found.get(key)!r}, not {expected!r}"
                 )
         return True
 

@@ -137,6 +137,15 @@ def test_a_strategy_is_a_value():
     assert result.report.placement == "last"
 
 
+def test_the_old_name_of_the_cost_model_warns():
+    def place(problem):
+        with pytest.warns(DeprecationWarning, match="now called Problem.cost_model"):
+            assert problem.prices is problem.cost_model
+        return ()
+
+    assert places(partition([vendor("v", {"add": 1})], Strategy("old", place))) == ["host"] * 4
+
+
 def test_a_choice_that_is_none_is_the_authors_fault():
     chosen = [vendor("v", {"tanh": 1}), vendor("w", {"tanh": 1})]
     both = Strategy("both", lambda problem: problem.legal)
