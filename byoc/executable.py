@@ -25,7 +25,7 @@ from byoc.vendor import NativeRuntime, PythonRuntime
 
 if TYPE_CHECKING:
     from byoc.build.readiness import Readiness
-    from byoc.partition import PartitionReport
+    from byoc.report.partition_report import PartitionReport
     from byoc.specialise.options import Specialisations
 
 __all__ = ["Executable", "load"]

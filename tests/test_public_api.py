@@ -1,12 +1,15 @@
 """What ``import byoc`` promises: these names, typed and documented."""
 
 import ast
+import importlib
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
 
 import byoc
+from byoc.support import moved_modules
 
 DESIGNED = {"compile", "load", "partition_model", "vendors"}
 
@@ -32,13 +35,38 @@ def test_every_name_exists_and_is_documented(name):
 def test_lazy_names_and_typed_names_agree():
     """`__all__`, the table of homes and the imports for type checkers say the same."""
     tree = ast.parse(Path(byoc.__file__).read_text(encoding="utf-8"))
+    (typing_only,) = (node for node in tree.body if isinstance(node, ast.If))
     typed = {
         alias.name
-        for node in ast.walk(tree)
+        for node in ast.walk(typing_only)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("byoc.")
         for alias in node.names
     }
     assert typed == set(byoc.__all__)
+
+
+PUBLIC = [
+    "Artifact", "ArtifactError", "ByocError", "CompileError", "Composite", "Executable",
+    "ExecutionError", "InputError", "LockError", "Match", "ModelError", "NativeRuntime", "Node",
+    "OptionError", "PartitionReport", "PartitionResult", "Pattern", "Policy", "PythonRuntime",
+    "Reject", "Rule", "Segment", "TensorType", "Vendor", "VendorError", "VendorInfo", "compile",
+    "load", "partition_model", "set_num_threads", "vendors",
+]  # fmt: skip
+"""Every public name. One that goes needs an alias for a release, and a line in the changelog."""
+
+
+def test_no_public_name_vanishes():
+    assert byoc.__all__ == PUBLIC
+
+
+@pytest.mark.parametrize("old", sorted(moved_modules.MOVED))
+def test_old_names_of_modules_lead_to_the_new_ones(old):
+    new = importlib.import_module(moved_modules.MOVED[old])
+    name = new.__spec__.name
+    sys.modules.pop(old, None)
+    with pytest.warns(DeprecationWarning, match=f"{old} has moved: import {name} instead"):
+        assert importlib.import_module(old) is new
+    assert new.__spec__.name == name
 
 
 def test_an_unknown_name():

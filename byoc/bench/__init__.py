@@ -6,8 +6,8 @@ Importing this imports numpy; engines are imported when opened.
 from byoc.bench.compare import Comparison, compare
 from byoc.bench.difference import Difference, difference
 from byoc.bench.engines import ENGINES, REFERENCE, Engine, byoc_engine, open_engine
-from byoc.bench.inputs import onnx_inputs, random_inputs, trivial
 from byoc.bench.timing import BenchResult, Timing, busy_share, cpu_count, measure
+from byoc.timing.inputs import onnx_inputs, random_inputs, trivial
 
 __all__ = [
     "ENGINES",

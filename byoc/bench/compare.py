@@ -11,9 +11,9 @@ from typing import Any
 
 from byoc.bench.difference import Difference, difference
 from byoc.bench.engines import Engine
-from byoc.bench.inputs import trivial
 from byoc.errors import ExecutionError
 from byoc.segment import Array
+from byoc.timing.inputs import trivial
 
 __all__ = ["Comparison", "compare"]
 

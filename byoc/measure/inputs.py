@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from byoc.bench.inputs import random_inputs
 from byoc.errors import OptionError, choices
 from byoc.segment import Array, TensorType
+from byoc.timing.inputs import random_inputs
 
 if TYPE_CHECKING:
     from byoc.frontends import Model

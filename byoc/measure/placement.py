@@ -27,7 +27,7 @@ from byoc.measure.kernels import time_kernels
 from byoc.measure.result import finished_report
 from byoc.measure.segment_timing import REVISION, SegmentTimer
 from byoc.partition.placing import Costs, Strategy, alternatives, fixed
-from byoc.placement.constraints import Constraints
+from byoc.placement.constraints import PlacementConstraints
 from byoc.plugins.discovery import Requested
 from byoc.report.partition_report import PartitionReport
 from byoc.report.records import HOST
@@ -83,7 +83,7 @@ class _Search:
 
     model: Model
     requests: Sequence[Requested]
-    constraints: Constraints
+    constraints: PlacementConstraints
     budget: Budget
     store: Store
     progress: Progress
@@ -284,7 +284,7 @@ def measure_placement(
     model: Model,
     requests: Sequence[Requested],
     inputs: Mapping[str, Array],
-    constraints: Constraints,
+    constraints: PlacementConstraints,
     *,
     store: Store,
     progress: Progress,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
 
-from byoc.bench.inputs import random_inputs
 from byoc.build.segments import compile_segment, vendor_use
 from byoc.errors import ByocError
 from byoc.measure.queue_hop import time_queue_hop
@@ -19,6 +18,7 @@ from byoc.runtime.vendor_runtimes import bind
 from byoc.segment import Array, Artifact, Segment, TensorType
 from byoc.support.dtypes import numpy_dtype
 from byoc.support.memory import aligned_empty, aligned_zeros
+from byoc.timing.inputs import random_inputs
 from byoc.timing.keys import digest, machine_name, place_identity, segment_content
 from byoc.timing.probes import Probe, plan_probe, time_probes
 from byoc.timing.store import Store, Timed

@@ -15,7 +15,7 @@ from byoc.build.segments import HealSpec
 from byoc.ir.ports import port_types
 from byoc.measure.inputs import sample_inputs
 from byoc.measure.placement import measure_placement
-from byoc.placement.constraints import Constraints
+from byoc.placement.constraints import PlacementConstraints
 from byoc.plugins.discovery import Requested
 from byoc.report.partition_report import PartitionReport
 from byoc.runtime.program import Program
@@ -32,7 +32,7 @@ __all__ = ["measured_program"]
 def measured_program(
     model: Model,
     requests: Sequence[Requested],
-    constraints: Constraints,
+    constraints: PlacementConstraints,
     *,
     budget: float | str | None = None,
     dims: Mapping[str, int] | None = None,

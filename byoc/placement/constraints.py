@@ -1,7 +1,7 @@
 """What every way of placing ops has to obey, as one value.
 
 In: what users pass as ``policy=``, ``costs=`` and smallest segments, and the placement rules that
-the model's own file holds. Out: `Constraints`, which partition a module under all of them.
+the model's own file holds. Out: `PlacementConstraints`, which partition a module under all of them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from byoc.partition.placing.policy import Policy, Rule
     from byoc.vendor import Vendor
 
-__all__ = ["Constraints", "resolve_constraints"]
+__all__ = ["PlacementConstraints", "resolve_constraints"]
 
 
 @dataclass(frozen=True)
-class Constraints:
+class PlacementConstraints:
     """What a placement has to obey, whichever strategy finds it.
 
     Attributes:
@@ -41,7 +41,7 @@ class Constraints:
     min_segment_ops: int | None = None
     min_segment_flops: float | None = None
 
-    def after(self, rules: Sequence[Rule], vendors: Sequence[Vendor]) -> Constraints:
+    def after(self, rules: Sequence[Rule], vendors: Sequence[Vendor]) -> PlacementConstraints:
         """Put the placement rules that a model's file holds before these constraints, which win.
 
         Args:
@@ -105,7 +105,7 @@ def resolve_constraints(
     costs: Costs | None,
     min_segment_ops: int | None,
     min_segment_flops: float | None,
-) -> Constraints:
+) -> PlacementConstraints:
     """Read what users say about constraints.
 
     Args:
@@ -120,4 +120,4 @@ def resolve_constraints(
     Raises:
         OptionError: `policy` is neither, or its file is not legal.
     """
-    return Constraints(resolve_policy(policy), costs, min_segment_ops, min_segment_flops)
+    return PlacementConstraints(resolve_policy(policy), costs, min_segment_ops, min_segment_flops)

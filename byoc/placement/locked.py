@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from byoc.errors import LockError, choices
-from byoc.placement.constraints import Constraints
+from byoc.placement.constraints import PlacementConstraints
 from byoc.placement.lock import read_lock
 from byoc.placement.lock_values import Lock
 
@@ -34,7 +34,7 @@ def partition_locked(
     mod: tvm.IRModule,
     vendors: Sequence[Vendor],
     path: str | os.PathLike[str],
-    constraints: Constraints,
+    constraints: PlacementConstraints,
 ) -> PartitionResult:
     """Split a module as a lock says.
 

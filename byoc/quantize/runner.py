@@ -20,7 +20,7 @@ __all__ = ["Samples", "batches", "engine_name", "make_runner"]
 Samples = Mapping[str, Array]
 
 
-class Runner(Protocol):
+class CalibrationRunner(Protocol):
     """A model that is ready to run: inputs by name → outputs by name."""
 
     def __call__(self, inputs: Samples) -> dict[str, Array]:
@@ -37,7 +37,7 @@ def engine_name() -> str:
     return "onnxruntime"
 
 
-def make_runner(model: onnx.ModelProto) -> Runner:
+def make_runner(model: onnx.ModelProto) -> CalibrationRunner:
     """Load a model and return the call that runs it."""
     if engine_name() == "byoc":
         import byoc

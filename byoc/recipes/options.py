@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from byoc.build.readiness import Background
 from byoc.build.segments import HealSpec
 from byoc.errors import OptionError
-from byoc.placement.constraints import Constraints
+from byoc.placement.constraints import PlacementConstraints
 from byoc.runtime.program import Isolation
 from byoc.specialise.options import Specialise
 
@@ -52,7 +52,7 @@ class CompileOptions:
     """
 
     placement: str | Strategy = ORDER
-    constraints: Constraints = field(default_factory=Constraints)
+    constraints: PlacementConstraints = field(default_factory=PlacementConstraints)
     locked: str | os.PathLike[str] | None = None
     dry_run: bool = False
     budget: float | str | None = None

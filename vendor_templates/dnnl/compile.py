@@ -2,7 +2,7 @@
 
 ::
 
-    Segment ──normalise──▶ Graph ──passes──▶ Graph ──encode──▶ JSON + constants
+    Segment ──normalise──▶ DnnlGraph ──passes──▶ DnnlGraph ──encode──▶ JSON + constants
              ops/, one rule      passes/, in           the artifact
              per Relax op        the order of PASSES
 
@@ -21,7 +21,7 @@ from byoc.errors import CompileError
 from byoc.segment import Array, Artifact, Dim, Segment, TensorType
 from byoc.vendor_templates.dnnl.checks import check_tensors, first
 from byoc.vendor_templates.dnnl.dims import bind
-from byoc.vendor_templates.dnnl.graph import Graph, Op, PostOp
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp, PostOp
 from byoc.vendor_templates.dnnl.ops import RULES
 from byoc.vendor_templates.dnnl.options import DnnlOptions
 from byoc.vendor_templates.dnnl.passes import ALWAYS, PASSES
@@ -66,7 +66,7 @@ class _Tensors:
         return self._segment.constants.get(part)
 
 
-def normalise(segment: Segment) -> Graph:
+def normalise(segment: Segment) -> DnnlGraph:
     """The segment, op by op, in the ops of program.md; nothing is fused yet.
 
     Raises:
@@ -82,7 +82,7 @@ def normalise(segment: Segment) -> Graph:
         refusal = first(check_tensors(node, tensors), rule.check(node, tensors))
         if refusal is not None:
             raise CompileError(f"{where} is not supported: {refusal.reason}")
-    graph = Graph(TensorType(tuple(map(canonical, v.shape)), v.dtype) for v in segment.values)
+    graph = DnnlGraph(TensorType(tuple(map(canonical, v.shape)), v.dtype) for v in segment.values)
     graph.constants.update(segment.constants)
     graph.inputs = list(segment.inputs)
     graph.outputs = list(segment.outputs)
@@ -94,7 +94,7 @@ def normalise(segment: Segment) -> Graph:
     return graph
 
 
-def _separate_outputs(graph: Graph) -> None:
+def _separate_outputs(graph: DnnlGraph) -> None:
     """Give every output its own value, made by an op: outputs are written in place."""
     seen: set[int] = set()
     graph.source = ()
@@ -106,7 +106,7 @@ def _separate_outputs(graph: Graph) -> None:
         seen.add(value)
 
 
-def encode(graph: Graph, segment: Segment, options: DnnlOptions) -> Artifact:
+def encode(graph: DnnlGraph, segment: Segment, options: DnnlOptions) -> Artifact:
     """The program as JSON, with values renumbered in order of appearance.
 
     Raises:
@@ -145,13 +145,13 @@ def encode(graph: Graph, segment: Segment, options: DnnlOptions) -> Artifact:
     return Artifact(segment.name, segment.vendor, blob, tuple(arrays), _notes(graph))
 
 
-def _attr_dims(graph: Graph) -> list[Dim]:
+def _attr_dims(graph: DnnlGraph) -> list[Dim]:
     """Symbolic dims in attributes: only slices have them."""
     slices = (op.attrs for op in graph.ops if op.kind == "slice")
     return [d for attrs in slices for d in (*attrs["begin"], *attrs["end"])]
 
 
-def _encode_op(op: Op, ids: dict[int, int], renamed: dict[Dim, Dim]) -> dict[str, Any]:
+def _encode_op(op: DnnlOp, ids: dict[int, int], renamed: dict[Dim, Dim]) -> dict[str, Any]:
     attrs = op.attrs
     if op.kind == "slice":
         dims = {k: [renamed.get(d, d) for d in attrs[k]] for k in ("begin", "end")}
@@ -176,7 +176,7 @@ def _encode_post_op(post: PostOp, ids: dict[int, int]) -> dict[str, Any]:
     return {"post": "eltwise", "alg": post.alg, "alpha": post.alpha, "beta": post.beta}
 
 
-def _notes(graph: Graph) -> tuple[str, ...]:
+def _notes(graph: DnnlGraph) -> tuple[str, ...]:
     """What the report says: how many ops are left, and how many were fused into them."""
     fused = sum(len(op.post) for op in graph.ops)
     kinds = Counter(op.kind for op in graph.ops)

@@ -18,7 +18,7 @@ import numpy as np
 
 from byoc.segment import Array, Dim, TensorType
 
-__all__ = ["Graph", "Op", "PostOp"]
+__all__ = ["DnnlGraph", "DnnlOp", "PostOp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class PostOp:
 
 
 @dataclass(slots=True, eq=False)
-class Op:
+class DnnlOp:
     """One op of program.md, while passes may still change it.
 
     Attributes:
@@ -54,7 +54,7 @@ class Op:
         attrs: Attributes by name, final values of JSON's types (or dims).
         post: Steps fused behind the op, in the order they apply.
         source: Names, in the user's model, of the ops this one stands for; the last names it.
-        dead: True once nobody reads its outputs; `Graph` then drops it.
+        dead: True once nobody reads its outputs; `DnnlGraph` then drops it.
 
     """
 
@@ -77,7 +77,7 @@ class Op:
         return self.inputs + [p.value for p in self.post if p.value is not None]
 
 
-class Graph:
+class DnnlGraph:
     """Values, constants and ops, with who makes and who reads each value."""
 
     def __init__(self, values: Iterable[TensorType]) -> None:
@@ -85,9 +85,9 @@ class Graph:
         self.constants: dict[int, Array] = {}
         self.inputs: list[int] = []
         self.outputs: list[int] = []
-        self.ops: list[Op] = []
-        self.producer: dict[int, Op] = {}
-        self.readers: dict[int, list[Op]] = {}
+        self.ops: list[DnnlOp] = []
+        self.producer: dict[int, DnnlOp] = {}
+        self.readers: dict[int, list[DnnlOp]] = {}
         self.source: tuple[str, ...] = ()
         self._moved: dict[int, int] = {}
 
@@ -128,7 +128,7 @@ class Graph:
         """How many ops read a value, plus one for each time it is an output."""
         return len(self.readers.get(value, ())) + self.outputs.count(value)
 
-    def made_by(self, value: int, kind: str, *, alone: bool = True) -> Op | None:
+    def made_by(self, value: int, kind: str, *, alone: bool = True) -> DnnlOp | None:
         """The op of this kind that makes a value, when (`alone`) nothing else reads the value."""
         op = self.producer.get(value)
         if op is None or op.kind != kind or (alone and self.uses(value) != 1):
@@ -165,7 +165,7 @@ class Graph:
             assert shape is not None
             out = self.new(shape, dtype)
         outputs = [out] if isinstance(out, int) else list(out)
-        op = Op(kind, list(inputs), outputs, attrs, source=self.source)
+        op = DnnlOp(kind, list(inputs), outputs, attrs, source=self.source)
         self.ops.append(op)
         for value in outputs:
             self.producer[value] = op
@@ -174,12 +174,12 @@ class Graph:
 
     def morph(
         self,
-        op: Op,
+        op: DnnlOp,
         kind: str,
         inputs: Sequence[int],
         attrs: dict[str, Any] | None = None,
         post: Sequence[PostOp] = (),
-        absorbed: Iterable[Op] = (),
+        absorbed: Iterable[DnnlOp] = (),
     ) -> None:
         """Make `op` compute its outputs in another way; what only its old form read disappears.
 
@@ -219,7 +219,7 @@ class Graph:
             value = self._moved[value]
         return value
 
-    def walk(self) -> Iterator[Op]:
+    def walk(self) -> Iterator[DnnlOp]:
         """Every live op in order; ops emitted meanwhile go before the one being visited."""
         before, self.ops = self.ops, []
         for op in before:
@@ -237,11 +237,11 @@ class Graph:
             self._sweep(op.outputs)
         self.ops = [op for op in self.ops if not op.dead]
 
-    def _read(self, op: Op) -> None:
+    def _read(self, op: DnnlOp) -> None:
         for value in op.reads:
             self.readers.setdefault(value, []).append(op)
 
-    def _unread(self, op: Op) -> None:
+    def _unread(self, op: DnnlOp) -> None:
         for value in op.reads:
             self.readers[value].remove(op)
 

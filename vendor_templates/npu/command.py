@@ -17,7 +17,7 @@ import typer
 from byoc.errors import ArtifactError, choices
 
 if TYPE_CHECKING:
-    from byoc.vendor_templates.npu.machine.program import Program
+    from byoc.vendor_templates.npu.machine.program import NpuProgram
     from byoc.vendor_templates.npu.machine.simulator import Counters
 
 __all__ = ["app"]
@@ -97,11 +97,11 @@ def _print_json(value: dict[str, object]) -> None:
     print(json_text.dumps(value, indent=2))
 
 
-def _milliseconds(program: Program, counters: Counters) -> float:
+def _milliseconds(program: NpuProgram, counters: Counters) -> float:
     return counters.cycles / (program.config.clock_mhz * 1e3)
 
 
-def _programs(path: Path, segment: str | None) -> dict[str, Program]:
+def _programs(path: Path, segment: str | None) -> dict[str, NpuProgram]:
     """The npu programs of a .byoc file, by segment.
 
     Raises ArtifactError when the file cannot be read or holds no such program.

@@ -3,7 +3,7 @@
 In: a segment that the checks of patterns.py let through. Out: an artifact, which holds the program
 (`machine.program`) and its constants::
 
-    Segment ─lower─▶ Graph ─fuse─▶ Graph ─lay out─▶ MemoryLayout ─emit─▶ instructions, constants
+    Segment ─lower─▶ Int8Graph ─fuse─▶ Int8Graph ─lay out─▶ MemoryLayout ─emit─▶ instructions, constants
 
 `compile_segment` is the vendor's hook; `build` is the same for a graph made by hand.
 """
@@ -19,9 +19,9 @@ from byoc.vendor_templates.npu.emission import emit
 from byoc.vendor_templates.npu.isa.instructions import encode
 from byoc.vendor_templates.npu.lowering import lower
 from byoc.vendor_templates.npu.lowering.fuse import fuse
-from byoc.vendor_templates.npu.lowering.int8_graph import Border, Graph
+from byoc.vendor_templates.npu.lowering.int8_graph import Border, Int8Graph
 from byoc.vendor_templates.npu.machine.config import NpuConfig, load_config
-from byoc.vendor_templates.npu.machine.program import Program, encode_program
+from byoc.vendor_templates.npu.machine.program import NpuProgram, encode_program
 from byoc.vendor_templates.npu.machine.simulator import Counters, time_code, validate_code
 from byoc.vendor_templates.npu.options import NpuOptions
 from byoc.vendor_templates.npu.planning.memory_layout import MemoryLayout, lay_out_memory
@@ -60,8 +60,8 @@ def compile_segment(segment: Segment, options: NpuOptions) -> Artifact:
 
 
 def build(
-    graph: Graph, config: NpuConfig, settings: Settings | None = None
-) -> tuple[Program, MemoryLayout]:
+    graph: Int8Graph, config: NpuConfig, settings: Settings | None = None
+) -> tuple[NpuProgram, MemoryLayout]:
     """Lay out and emit a graph, and validate the program.
 
     Args:
@@ -76,7 +76,7 @@ def build(
     layout = lay_out_memory(graph, config, settings)
     writer = emit(graph, layout, config, settings)
     image = writer.image()
-    program = Program(
+    program = NpuProgram(
         segment=graph.name,
         config=config,
         code=encode(writer.stream.finish()),
@@ -100,7 +100,7 @@ def build(
     return program, layout
 
 
-def measure(program: Program, trace: bool = False) -> Counters:
+def measure(program: NpuProgram, trace: bool = False) -> Counters:
     """Return cycles and counters of a program, as the simulator's cycle model has them.
 
     Args:
@@ -112,7 +112,7 @@ def measure(program: Program, trace: bool = False) -> Counters:
     )
 
 
-def _border(graph: Graph, layout: MemoryLayout, border: Border) -> dict[str, Any]:
+def _border(graph: Int8Graph, layout: MemoryLayout, border: Border) -> dict[str, Any]:
     return {
         "argument": border.argument,
         "offset": layout.work[graph.base(border.tensor)],
@@ -125,7 +125,7 @@ def _border(graph: Graph, layout: MemoryLayout, border: Border) -> dict[str, Any
 
 
 def _notes(
-    config: NpuConfig, graph: Graph, layout: MemoryLayout, counters: Counters, fused: int
+    config: NpuConfig, graph: Int8Graph, layout: MemoryLayout, counters: Counters, fused: int
 ) -> tuple[str, ...]:
     milliseconds = counters.cycles / (config.clock_mhz * 1e3)
     return (

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from byoc.vendor_templates.npu.machine.config import load_config
 
-__all__ = ["Fault", "NpuOptions"]
+__all__ = ["InjectedFault", "NpuOptions"]
 
 
-class Fault(pydantic.BaseModel):
+class InjectedFault(pydantic.BaseModel):
     """A fault on purpose: for testing what is around the accelerator, never for use.
 
     Args:
@@ -61,7 +61,7 @@ class NpuOptions(pydantic.BaseModel):
             would.
         double_buffer: Load the next tile while one is computed.
         residency: Keep intermediates that fit in the scratchpad.
-        faults: See `Fault`.
+        faults: See `InjectedFault`.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -70,4 +70,4 @@ class NpuOptions(pydantic.BaseModel):
     clock: Literal["fast", "paced"] = "fast"
     double_buffer: bool = True
     residency: bool = True
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[InjectedFault, ...] = ()

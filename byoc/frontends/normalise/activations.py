@@ -23,7 +23,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph, Node, Value
+from byoc.frontends.normalise.graph import Graph, GraphNode, Value
 from byoc.frontends.normalise.match import (
     affine,
     close,
@@ -48,7 +48,7 @@ def _is_polynomial(value: Value, x: Value, wanted: dict[int, float]) -> bool:
     return all(close(found.pop(k, 0.0), c) for k, c in wanted.items()) and not any(found.values())
 
 
-def _gelu(graph: Graph, node: Node) -> Value | None:
+def _gelu(graph: Graph, node: GraphNode) -> Value | None:
     """½ x (1 + erf …) for every order of the factors."""
     scale, parts = factors(node)
     if len(parts) != 2:
@@ -67,14 +67,14 @@ def _gelu(graph: Graph, node: Node) -> Value | None:
     return None
 
 
-def _silu(graph: Graph, node: Node) -> Value | None:
+def _silu(graph: Graph, node: GraphNode) -> Value | None:
     for x, gate in (tensors(node), tensors(node)[::-1]):
         if is_op(gate, "sigmoid") and gate.args[0] is x:
             return graph.emit(relax.op.nn.silu(x.expr))
     return None
 
 
-def _sigmoid(graph: Graph, node: Node) -> Value | None:
+def _sigmoid(graph: Graph, node: GraphNode) -> Value | None:
     """c / (1 + exp(-x)), the c kept as a factor."""
     above, below = tensors(node)
     a, curve, b = affine(below)
@@ -108,7 +108,7 @@ def _softplus(value: Value) -> Value | None:
     return None
 
 
-def _mish_gate(graph: Graph, node: Node) -> Value | None:
+def _mish_gate(graph: Graph, node: GraphNode) -> Value | None:
     """One exponential instead of two and a logarithm, and exact where exp(x) is tiny."""
     x = _softplus(node.args[0])
     if x is None or x.dtype not in ("float16", "float32", "float64") or x.dtype != node.dtype:
@@ -121,7 +121,7 @@ def _mish_gate(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.divide(n.expr, relax.op.add(n.expr, two)))
 
 
-def _softmax(graph: Graph, node: Node) -> Value | None:
+def _softmax(graph: Graph, node: GraphNode) -> Value | None:
     above, below = tensors(node)
     if not is_op(above, "exp") or not is_op(below, "sum") or below.args[0] is not above:
         return None
@@ -146,7 +146,7 @@ def _slope(value: Value, x: Value) -> float | None:
     return scale if parts == [x] and 0 < scale < 1 else None
 
 
-def _leaky(graph: Graph, node: Node) -> Value | None:
+def _leaky(graph: Graph, node: GraphNode) -> Value | None:
     """max(x, a x)."""
     for x, scaled in (tensors(node), tensors(node)[::-1]):
         slope = _slope(scaled, x)
@@ -155,7 +155,7 @@ def _leaky(graph: Graph, node: Node) -> Value | None:
     return None
 
 
-def _leaky_choice(graph: Graph, node: Node) -> Value | None:
+def _leaky_choice(graph: Graph, node: GraphNode) -> Value | None:
     """where(x > 0, x, a x), where(x < 0, a x, x)."""
     condition, a, b = node.args
     if not is_op(condition, "greater", "greater_equal", "less", "less_equal"):
@@ -168,7 +168,7 @@ def _leaky_choice(graph: Graph, node: Node) -> Value | None:
     return None if slope is None else graph.emit(relax.op.nn.leakyrelu(x.expr, slope))
 
 
-def _hard_sigmoid(graph: Graph, node: Node) -> Value | None:
+def _hard_sigmoid(graph: Graph, node: GraphNode) -> Value | None:
     """clip(a x + b, 0, h) / h → clip((a/h) x + b/h, 0, 1)."""
     scale, parts = factors(node)
     if len(parts) != 1 or not is_op(parts[0], "clip") or np.dtype(node.dtype).kind != "f":
@@ -186,7 +186,7 @@ def _hard_sigmoid(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.clip(line, 0, 1))
 
 
-def _hard_swish(graph: Graph, node: Node) -> Value | None:
+def _hard_swish(graph: Graph, node: GraphNode) -> Value | None:
     """x · clip(…, 0, h) · (1/h), the number anywhere → multiply(x, hard sigmoid)."""
     scale, parts = factors(node)
     if len(parts) != 2 or scale == 1:

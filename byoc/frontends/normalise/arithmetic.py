@@ -17,7 +17,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Const, Graph, Node, Value
+from byoc.frontends.normalise.graph import Const, Graph, GraphNode, Value
 from byoc.frontends.normalise.match import is_op, tensors
 from byoc.segment import Array
 
@@ -40,7 +40,7 @@ def combine(function: Callable[..., Any], a: Array, b: Array) -> Array:
     return np.asarray(wide).astype(a.dtype)
 
 
-def _constant_last(graph: Graph, node: Node) -> Value | None:
+def _constant_last(graph: Graph, node: GraphNode) -> Value | None:
     a, b = tensors(node)
     if not isinstance(a, Const) or isinstance(b, Const):
         return None
@@ -48,7 +48,7 @@ def _constant_last(graph: Graph, node: Node) -> Value | None:
     return graph.emit(op(b.expr, a.expr))
 
 
-def _subtract(graph: Graph, node: Node) -> Value | None:
+def _subtract(graph: Graph, node: GraphNode) -> Value | None:
     x, c = tensors(node)
     if not isinstance(c, Const) or isinstance(x, Const) or c.size > _SMALL:
         return None
@@ -57,7 +57,7 @@ def _subtract(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.add(x.expr, graph.constant(-c.array).expr))
 
 
-def _again(graph: Graph, node: Node) -> Value | None:
+def _again(graph: Graph, node: GraphNode) -> Value | None:
     """(x ∘ c) ∘ d → x ∘ (c ∘ d)."""
     inner, d = tensors(node)
     if not isinstance(d, Const) or not is_op(inner, node.op) or not _alone(inner):
@@ -74,13 +74,13 @@ def _again(graph: Graph, node: Node) -> Value | None:
     return graph.emit(op(x.expr, graph.constant(joined).expr))
 
 
-def _distribute(graph: Graph, node: Node) -> Value | None:
+def _distribute(graph: Graph, node: GraphNode) -> Value | None:
     """(x + c) · d → x · d + c · d, where x · d joins another factor or goes into weights."""
     inner, d = tensors(node)
     if not isinstance(d, Const) or not is_op(inner, "add") or not _alone(inner):
         return None
     x, c = tensors(inner)
-    if not isinstance(c, Const) or np.dtype(node.dtype).kind != "f" or not isinstance(x, Node):
+    if not isinstance(c, Const) or np.dtype(node.dtype).kind != "f" or not isinstance(x, GraphNode):
         return None
     if x.graph.only_user(x) is None or max(c.size, d.size) > _SMALL:
         return None
@@ -95,7 +95,7 @@ def _distribute(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.add(scaled.expr, graph.constant(shift).expr), inner.name)
 
 
-def _bias_form(graph: Graph, node: Node) -> Value | None:
+def _bias_form(graph: Graph, node: GraphNode) -> Value | None:
     x, c = tensors(node)
     if not isinstance(c, Const) or c.static_shape is None or c.size == 1:
         return None
@@ -109,7 +109,7 @@ def _bias_form(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.add(x.expr, graph.constant(c.array.reshape(wanted)).expr))
 
 
-def _alone(node: Node) -> bool:
+def _alone(node: GraphNode) -> bool:
     return node.graph.only_user(node) is not None
 
 

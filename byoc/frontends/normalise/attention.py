@@ -20,7 +20,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Const, Graph, Node, Value
+from byoc.frontends.normalise.graph import Const, Graph, GraphNode, Value
 from byoc.frontends.normalise.match import factors, is_op, number, tensors
 from byoc.frontends.normalise.shapes import permutation
 from byoc.frontends.normalise.values import same_dims
@@ -61,7 +61,7 @@ def _operand(value: Value) -> _Operand:
 
 @dataclass
 class _Scores:
-    product: Node
+    product: GraphNode
     scale: float
     mask: Value | None = None  # added to the scores
     causal: bool = False
@@ -89,7 +89,7 @@ def _scores(graph: Graph, value: Any) -> _Scores | None:
 
 
 def _scaled_product(value: Any) -> _Scores | None:
-    if not isinstance(value, Node):
+    if not isinstance(value, GraphNode):
         return None
     scale, parts = factors(value)
     if len(parts) != 1 or not is_op(parts[0], "matmul") or parts[0].ndim != 4:
@@ -100,7 +100,7 @@ def _scaled_product(value: Any) -> _Scores | None:
     return _Scores(product, scale)
 
 
-def graph_user(node: Node) -> Node | None:
+def graph_user(node: GraphNode) -> GraphNode | None:
     """The only reader of a node."""
     return node.graph.only_user(node)
 
@@ -121,7 +121,7 @@ def _with_mask(graph: Graph, scores: _Scores, mask: Value) -> _Scores:
     return _Scores(scores.product, scores.scale, mask)
 
 
-def _is_causal(mask: Const, product: Node) -> bool:
+def _is_causal(mask: Const, product: GraphNode) -> bool:
     shape, wanted = mask.static_shape, product.static_shape
     if shape is None or wanted is None or len(shape) < 2 or shape[-1] != shape[-2]:
         return False
@@ -133,7 +133,7 @@ def _is_causal(mask: Const, product: Node) -> bool:
     )
 
 
-def _attention(graph: Graph, node: Node) -> Value | None:
+def _attention(graph: Graph, node: GraphNode) -> Value | None:
     weights, values = tensors(node)
     if node.ndim != 4 or node.dtype != "float32" or not is_op(weights, "nn.softmax"):
         return None
@@ -183,7 +183,7 @@ def _typed(graph: Graph, expr: Any) -> Any:
     return expr if isinstance(expr, relax.Var) else graph.emit(expr).expr
 
 
-def _same_batch(product: Node, node: Node, values: Value) -> bool:
+def _same_batch(product: GraphNode, node: GraphNode, values: Value) -> bool:
     """No broadcast over batch and heads: the op has none."""
     q, k = tensors(product)
     if any(x.shape is None for x in (q, k, values)):
@@ -192,7 +192,7 @@ def _same_batch(product: Node, node: Node, values: Value) -> bool:
     return all(same_dims(lead[0], other) for other in lead[1:])
 
 
-def _mask_expr(graph: Graph, mask: Value, product: Node) -> Any:
+def _mask_expr(graph: Graph, mask: Value, product: GraphNode) -> Any:
     """The mask with four dimensions, the last one whole; None when it is of another kind."""
     if mask.shape is None or product.shape is None or mask.dtype != "float32":
         return None

@@ -15,7 +15,7 @@ from tvm.ir import Call
 
 from byoc.frontends.normalise.arithmetic import CONVOLUTIONS
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Const, Graph, Node, Value
+from byoc.frontends.normalise.graph import Const, Graph, GraphNode, Value
 from byoc.frontends.normalise.match import is_op, tensors
 from byoc.segment import Array
 from byoc.support.memory import aligned_empty
@@ -23,7 +23,7 @@ from byoc.support.memory import aligned_empty
 __all__ = ["RULES"]
 
 
-def _batch_norm(graph: Graph, node: Node) -> Value | None:
+def _batch_norm(graph: Graph, node: GraphNode) -> Value | None:
     source = node.args[0]
     if node.call.index != 0 or not is_op(source, "nn.batch_norm") or source.attrs.training:
         return None
@@ -42,7 +42,7 @@ def _batch_norm(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.add(relax.op.multiply(x.expr, s.expr), t.expr))
 
 
-def _into_weights(graph: Graph, node: Node) -> Value | None:
+def _into_weights(graph: Graph, node: GraphNode) -> Value | None:
     x, s = tensors(node)
     if not isinstance(s, Const) or not is_op(x, "matmul", *CONVOLUTIONS):
         return None

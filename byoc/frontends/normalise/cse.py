@@ -11,7 +11,7 @@ from typing import Any
 
 import tvm_ffi
 
-from byoc.frontends.normalise.graph import Const, Graph, Node
+from byoc.frontends.normalise.graph import Const, Graph, GraphNode
 from byoc.frontends.normalise.values import Leaf, plain
 
 __all__ = ["merge_equal"]
@@ -23,7 +23,7 @@ _SMALL = 4096
 def merge_equal(graph: Graph) -> bool:
     """Merge equal nodes of the graph and its inner graphs; True when there were any."""
     changed = False
-    seen: dict[Any, list[Node]] = {}
+    seen: dict[Any, list[GraphNode]] = {}
     for node in graph.order():
         for branch in node.branches:
             changed |= merge_equal(branch)
@@ -55,7 +55,7 @@ def _key(arg: Any) -> Any:
     return id(arg)
 
 
-def _same_attributes(a: Node, b: Node) -> bool:
+def _same_attributes(a: GraphNode, b: GraphNode) -> bool:
     if not all(map(_same_leaves, a.args, b.args)):
         return False
     if a.op == "get":

@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from byoc.frontends.normalise.graph import Arg, Graph, Node, Value
+from byoc.frontends.normalise.graph import Arg, Graph, GraphNode, Value
 from byoc.frontends.normalise.values import same_dims
 
 __all__ = ["Rule", "Rules", "apply", "merge"]
 
-Rule: TypeAlias = Callable[[Graph, Node], "Arg | None"]
+Rule: TypeAlias = Callable[[Graph, GraphNode], "Arg | None"]
 Rules: TypeAlias = Mapping[str, Sequence[Rule]]
 """Op → the rules whose root it is, in the order they are tried."""
 
@@ -39,7 +39,7 @@ def apply(graph: Graph, rules: Rules) -> bool:
     queue = deque(graph.order())
     waiting = set(queue)
 
-    def push(node: Node) -> None:
+    def push(node: GraphNode) -> None:
         if node.graph is graph and node not in waiting:
             waiting.add(node)
             queue.append(node)
@@ -75,7 +75,7 @@ def apply(graph: Graph, rules: Rules) -> bool:
     return changed
 
 
-def _check(rule: Rule, old: Node, new: Arg) -> None:
+def _check(rule: Rule, old: GraphNode, new: Arg) -> None:
     """A rule may not change the type of a value: readers rely on it."""
     if isinstance(new, Value) and old.shape is not None:
         same = same_dims(old.shape, new.shape) and old.dtype == new.dtype

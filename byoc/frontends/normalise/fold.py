@@ -16,7 +16,7 @@ from tvm import relax
 from tvm.ir import Call, GenericConst, Op
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Arg, Const, Graph, Node, Value
+from byoc.frontends.normalise.graph import Arg, Const, Graph, GraphNode, Value
 from byoc.frontends.normalise.tensors import to_numpy, transposed
 from byoc.frontends.normalise.values import Leaf, plain
 from byoc.segment import Array
@@ -58,7 +58,7 @@ def _is_known(arg: Any) -> bool:
     return arg is None or isinstance(arg, (np.ndarray, int, float, str))
 
 
-def fold_node(graph: Graph, node: Node) -> Value | None:
+def fold_node(graph: Graph, node: GraphNode) -> Value | None:
     """``op(const, …) → const`` for one node."""
     if node.op not in _TABLE or not all(isinstance(v, Const) for v in node.inputs()):
         return None

@@ -6,7 +6,7 @@ function. Here a function is read once into nodes, edited in place, and written 
     Relax function ──reading.py──▶ Graph ──rules──▶ Graph ──writing.py──▶ Relax function
 
     Input ─┐            args, users: both directions of every edge
-    Const ─┴▶ Node ─▶ Node ─▶ result      (a tuple argument is a Python tuple, a shape is a Leaf)
+    Const ─┴▶ GraphNode ─▶ GraphNode ─▶ result      (a tuple argument is a Python tuple, a shape is a Leaf)
                 │
                 └ "if": two inner graphs, whose nodes may read values of the outer one
 
@@ -33,8 +33,8 @@ __all__ = [
     "Arg",
     "Const",
     "Graph",
+    "GraphNode",
     "Input",
-    "Node",
     "NotReadableError",
     "Value",
     "expression",
@@ -57,7 +57,7 @@ class Value:
 
     def __init__(self, expr: Any) -> None:
         self.expr = expr
-        self.users: dict[Node, None] = {}
+        self.users: dict[GraphNode, None] = {}
 
     @cached_property
     def shape(self) -> Dims | None:
@@ -109,7 +109,7 @@ class Const(Value):
         return first if self.size == 1 or bool((flat == flat[0]).all()) else None
 
 
-class Node(Value):
+class GraphNode(Value):
     """One binding: an op call, or "tuple", "get", "if", "match_cast" and other plain bindings.
 
     Attributes:
@@ -174,12 +174,12 @@ class Graph:
 
     result: Any = ()
     params: list[Input] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[GraphNode] = field(default_factory=list)
     table: dict[Any, Value | Leaf | tuple[Any, ...]] = field(default_factory=dict)
-    current: Node | None = None
+    current: GraphNode | None = None
     has_control_flow: bool = False
     header: tuple[Any, ...] = ()
-    on_new: Callable[[Node], None] = lambda node: None
+    on_new: Callable[[GraphNode], None] = lambda node: None
     _keys: list[int] = field(default_factory=lambda: [0])
     _results: dict[Value, int] = field(default_factory=dict)
     _builder: Any = field(default_factory=relax.BlockBuilder)
@@ -190,10 +190,10 @@ class Graph:
         """The expression with its type inferred."""
         return self._builder.normalize(expr)
 
-    def add(self, op: str, call: Any, args: list[Any], var: Any, name: str) -> Node:
+    def add(self, op: str, call: Any, args: list[Any], var: Any, name: str) -> GraphNode:
         """Add a binding as it stands; `var` is its variable."""
         self._keys[0] += 1
-        node = Node(self, op, call, args, var, name, self._keys[0])
+        node = GraphNode(self, op, call, args, var, name, self._keys[0])
         self.nodes.append(node)
         self.table[var] = node
         return node
@@ -254,21 +254,21 @@ class Graph:
         const = self.table[expr] = Const(expr)
         return const
 
-    def _emit_call(self, call: Any) -> Node:
+    def _emit_call(self, call: Any) -> GraphNode:
         args = [self.arg(a) for a in call.args]
         flat = Call(call.op, [expression(a) for a in args], call.attrs, call.ty_args)
         flat = self._builder.normalize(flat)
         return self._new(call.op.name.removeprefix("relax."), flat, args)
 
-    def _emit_get(self, source: Arg, index: int) -> Node:
+    def _emit_get(self, source: Arg, index: int) -> GraphNode:
         get = self._builder.normalize(relax.TupleGetItem(expression(source), index))
         return self._new("get", get, [source])
 
-    def _new(self, op: str, call: Any, args: list[Any]) -> Node:
+    def _new(self, op: str, call: Any, args: list[Any]) -> GraphNode:
         at = self.current
         name = getattr(self, "_name", None) or (at.name if at else op)
         var = relax.Var(name, call.ty)
-        node = Node(self, op, call, args, var, name, at.key if at else self._keys[0] + 1)
+        node = GraphNode(self, op, call, args, var, name, at.key if at else self._keys[0] + 1)
         self.nodes.append(node)
         self.table[var] = node
         self.on_new(node)
@@ -285,13 +285,13 @@ class Graph:
         """True when the body returns the value."""
         return value in self._results
 
-    def only_user(self, value: Value) -> Node | None:
+    def only_user(self, value: Value) -> GraphNode | None:
         """The single node that reads a value nobody else needs, else None."""
-        if len(value.users) != 1 or (isinstance(value, Node) and value.graph.is_result(value)):
+        if len(value.users) != 1 or (isinstance(value, GraphNode) and value.graph.is_result(value)):
             return None
         return next(iter(value.users))
 
-    def replace(self, old: Node, new: Arg) -> None:
+    def replace(self, old: GraphNode, new: Arg) -> None:
         """Let every reader of `old` read `new` instead, and drop what nobody reads then."""
         for user in list(old.users):
             user.args = [swap(a, old, new) for a in user.args]
@@ -304,7 +304,7 @@ class Graph:
             self.set_result(swap(self.result, old, new))
         self.release(old)
 
-    def release(self, node: Node) -> None:
+    def release(self, node: GraphNode) -> None:
         """Drop a node when nobody reads it, and then its inputs."""
         stack = [node]
         while stack:
@@ -314,13 +314,13 @@ class Graph:
             for reader in _with_inner(top):
                 for value in reader.inputs():
                     value.users.pop(reader, None)
-                    if isinstance(value, Node):
+                    if isinstance(value, GraphNode):
                         stack.append(value)
                     elif not value.users:
                         self._forget(value)
                 self._bury(reader)
 
-    def _bury(self, node: Node) -> None:
+    def _bury(self, node: GraphNode) -> None:
         node.dead = True
         node.args = []
         node.call = None  # it refers to constants
@@ -332,14 +332,14 @@ class Graph:
 
     # -- walking
 
-    def order(self) -> list[Node]:
+    def order(self) -> list[GraphNode]:
         """Live nodes of this graph, every one after what it reads, close to the source's order."""
         mine = {n for n in self.nodes if not n.dead}
-        done: set[Node] = set()
-        order: list[Node] = []
+        done: set[GraphNode] = set()
+        order: list[GraphNode] = []
 
-        def visit(root: Node) -> None:
-            stack: list[tuple[Node, bool]] = [(root, False)]
+        def visit(root: GraphNode) -> None:
+            stack: list[tuple[GraphNode, bool]] = [(root, False)]
             while stack:
                 node, ready = stack.pop()
                 if ready:
@@ -350,7 +350,7 @@ class Graph:
                     stack.extend(
                         (v, False)
                         for v in reversed(list(_reads(node)))
-                        if isinstance(v, Node) and v in mine and v not in done
+                        if isinstance(v, GraphNode) and v in mine and v not in done
                     )
 
         wanted = self._live(mine)
@@ -358,16 +358,16 @@ class Graph:
             visit(node)
         return order
 
-    def _live(self, mine: set[Node]) -> set[Node]:
+    def _live(self, mine: set[GraphNode]) -> set[GraphNode]:
         stack = [n for n in mine if not n.pure]
-        stack += [v for v in flat_values((self.result,)) if isinstance(v, Node)]
-        live: set[Node] = set()
+        stack += [v for v in flat_values((self.result,)) if isinstance(v, GraphNode)]
+        live: set[GraphNode] = set()
         while stack:
             node = stack.pop()
             if node in live or node not in mine:
                 continue
             live.add(node)
-            stack.extend(v for v in _reads(node) if isinstance(v, Node))
+            stack.extend(v for v in _reads(node) if isinstance(v, GraphNode))
         return live
 
     def sweep(self) -> None:
@@ -386,7 +386,7 @@ class Graph:
                 branch.sweep()
 
 
-def _reads(node: Node) -> Iterator[Value]:
+def _reads(node: GraphNode) -> Iterator[Value]:
     """Everything a node needs, values read by its branches included."""
     yield from node.inputs()
     for branch in node.branches:
@@ -395,7 +395,7 @@ def _reads(node: Node) -> Iterator[Value]:
         yield from flat_values((branch.result,))
 
 
-def _with_inner(node: Node) -> Iterator[Node]:
+def _with_inner(node: GraphNode) -> Iterator[GraphNode]:
     """The node and every node of its branches."""
     yield node
     for branch in node.branches:

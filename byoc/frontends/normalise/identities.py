@@ -22,7 +22,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Arg, Const, Graph, Node, Value
+from byoc.frontends.normalise.graph import Arg, Const, Graph, GraphNode, Value
 from byoc.frontends.normalise.match import is_op, number, tensors
 from byoc.frontends.normalise.values import same_dims
 
@@ -33,23 +33,23 @@ def _same_type(a: Value, b: Value) -> bool:
     return same_dims(a.shape, b.shape) and a.dtype == b.dtype
 
 
-def _no_change(graph: Graph, node: Node) -> Value | None:
+def _no_change(graph: Graph, node: GraphNode) -> Value | None:
     x = node.args[0]
     return x if isinstance(x, Value) and _same_type(x, node) else None
 
 
-def _whole_slice(graph: Graph, node: Node) -> Value | None:
+def _whole_slice(graph: Graph, node: GraphNode) -> Value | None:
     """Every element in order: the same type and only steps forward."""
     forward = len(node.args) < 5 or all(s == 1 for s in node.leaf(4))
     return _no_change(graph, node) if forward else None
 
 
-def _no_pad(graph: Graph, node: Node) -> Value | None:
+def _no_pad(graph: Graph, node: GraphNode) -> Value | None:
     return None if any(int(w) for w in node.attrs.pad_width) else _no_change(graph, node)
 
 
 def _neutral(neutral: float, both_sides: bool) -> Any:
-    def rule(graph: Graph, node: Node) -> Value | None:
+    def rule(graph: Graph, node: GraphNode) -> Value | None:
         a: Value
         b: Value
         a, b = tensors(node)
@@ -62,7 +62,7 @@ def _neutral(neutral: float, both_sides: bool) -> Any:
     return rule
 
 
-def _dropout(graph: Graph, node: Node) -> Value | None:
+def _dropout(graph: Graph, node: GraphNode) -> Value | None:
     source = node.args[0]
     if node.call.index == 0 and is_op(source, "nn.dropout"):
         x = source.args[0]
@@ -70,7 +70,7 @@ def _dropout(graph: Graph, node: Node) -> Value | None:
     return None
 
 
-def _dropout_alone(graph: Graph, node: Node) -> Value | None:
+def _dropout_alone(graph: Graph, node: GraphNode) -> Value | None:
     return _no_change(graph, node)
 
 
@@ -92,7 +92,7 @@ def _range(value: Any) -> tuple[Value, float, float] | None:
     return None
 
 
-def _clips(graph: Graph, node: Node) -> Value | None:
+def _clips(graph: Graph, node: GraphNode) -> Value | None:
     """One clip for nested ones; max(x, 0) is a relu."""
     outer = _range(node)
     if outer is None or np.dtype(node.dtype).kind != "f":
@@ -114,7 +114,7 @@ def _clips(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.clip(x.expr, low, high))
 
 
-def _powers(graph: Graph, node: Node) -> Value | None:
+def _powers(graph: Graph, node: GraphNode) -> Value | None:
     x: Value
     x, exponent = tensors(node)
     n = number(exponent)
@@ -133,14 +133,14 @@ def _powers(graph: Graph, node: Node) -> Value | None:
     return None
 
 
-def _one_part(graph: Graph, node: Node) -> Value | None:
+def _one_part(graph: Graph, node: GraphNode) -> Value | None:
     parts = node.args[0]
     if isinstance(parts, tuple) and len(parts) == 1 and isinstance(parts[0], Value):
         return parts[0]
     return None
 
 
-def _casts(graph: Graph, node: Node) -> Value | None:
+def _casts(graph: Graph, node: GraphNode) -> Value | None:
     inner = node.args[0]
     if not is_op(inner, "astype"):
         return None
@@ -150,7 +150,7 @@ def _casts(graph: Graph, node: Node) -> Value | None:
     return x if np.can_cast(x.dtype, inner.dtype, "safe") else None
 
 
-def _stacked(graph: Graph, node: Node) -> Value | None:
+def _stacked(graph: Graph, node: GraphNode) -> Value | None:
     stack = node.args[0]
     axis = node.attrs.axis
     if not is_op(stack, "stack") or axis is None or node.attrs.keepdims:
@@ -168,7 +168,7 @@ def _stacked(graph: Graph, node: Node) -> Value | None:
     return graph.emit(total)
 
 
-def _constant_choice(graph: Graph, node: Node) -> Arg | None:
+def _constant_choice(graph: Graph, node: GraphNode) -> Arg | None:
     """where(true, a, b) → a, when nothing is broadcast."""
     condition, a, b = node.args
     if not isinstance(condition, Const) or condition.size > 1 << 20:
@@ -177,7 +177,7 @@ def _constant_choice(graph: Graph, node: Node) -> Arg | None:
     return chosen if isinstance(chosen, Value) and _same_type(chosen, node) else None
 
 
-def _with_itself(graph: Graph, node: Node) -> Value | None:
+def _with_itself(graph: Graph, node: GraphNode) -> Value | None:
     """How exporters ask for NaN. TVM's simplifier takes x ≠ x for false, of floats, too."""
     a: Value
     b: Value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from byoc.frontends.normalise.graph import Const, Node, Value
+from byoc.frontends.normalise.graph import Const, GraphNode, Value
 
 __all__ = [
     "affine",
@@ -18,9 +18,9 @@ __all__ = [
 ]
 
 
-def is_op(value: Any, *ops: str) -> TypeGuard[Node]:
+def is_op(value: Any, *ops: str) -> TypeGuard[GraphNode]:
     """True for a node of one of the ops."""
-    return isinstance(value, Node) and value.op in ops
+    return isinstance(value, GraphNode) and value.op in ops
 
 
 def number(value: Any) -> float | None:
@@ -33,13 +33,13 @@ def close(a: float | None, b: float, tolerance: float = 1e-4) -> bool:
     return a is not None and abs(a - b) <= tolerance * max(abs(b), 1e-6)
 
 
-def tensors(node: Node) -> tuple[Any, Any]:
+def tensors(node: GraphNode) -> tuple[Any, Any]:
     """Both operands of a binary op."""
     a, b = node.args[:2]
     return a, b
 
 
-def other(node: Node, value: Value) -> Any:
+def other(node: GraphNode, value: Value) -> Any:
     """The operand of a binary op that is not `value`; `value` itself for op(value, value)."""
     a, b = tensors(node)
     if a is value:
@@ -102,7 +102,7 @@ def polynomial(value: Value, x: Value, depth: int = _DEPTH) -> dict[int, float] 
     constant = number(value)
     if constant is not None:
         return {0: constant}
-    if depth == 0 or not isinstance(value, Node):
+    if depth == 0 or not isinstance(value, GraphNode):
         return None
     parts = [
         polynomial(a, x, depth - 1)

@@ -19,7 +19,7 @@ from tvm import relax
 
 from byoc.frontends.normalise.arithmetic import combine
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Const, Graph, Node, Value
+from byoc.frontends.normalise.graph import Const, Graph, GraphNode, Value
 from byoc.frontends.normalise.match import affine, is_op, number, tensors
 from byoc.frontends.normalise.values import same_dims
 
@@ -61,7 +61,7 @@ def _last_axes(reduction: Any) -> int | None:
     return len(axes) if axes == list(range(rank - len(axes), rank)) else None
 
 
-def _normalised(graph: Graph, node: Node) -> Value | None:
+def _normalised(graph: Graph, node: GraphNode) -> Value | None:
     if node.op == "divide":
         x, variance = node.args[0], _root(node.args[1])
         return _norm(graph, node, x, variance)
@@ -72,7 +72,7 @@ def _normalised(graph: Graph, node: Node) -> Value | None:
     return None
 
 
-def _norm(graph: Graph, node: Node, x: Any, variance: Any) -> Value | None:
+def _norm(graph: Graph, node: GraphNode, x: Any, variance: Any) -> Value | None:
     if variance is None or np.dtype(node.dtype).kind != "f":
         return None
     scale, average, epsilon = affine(variance)
@@ -125,7 +125,7 @@ def _ones_shape(x: Value, count: int) -> tuple[int, ...] | None:
     return shape if shape and all(isinstance(d, int) for d in shape) else None
 
 
-def _with_parameter(node: Node, norm: Any, c: Any, which: int) -> Any:
+def _with_parameter(node: GraphNode, norm: Any, c: Any, which: int) -> Any:
     """The norm's parameter combined with a constant that fits it, else None."""
     parameter = norm.args[which]
     if not isinstance(c, Const) or not isinstance(parameter, Const):
@@ -144,7 +144,7 @@ def _covers(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return lead >= 0 and shape[lead:] == wanted and all(d == 1 for d in shape[:lead])
 
 
-def _scale(graph: Graph, node: Node) -> Value | None:
+def _scale(graph: Graph, node: GraphNode) -> Value | None:
     norm, c = tensors(node)
     if is_op(norm, "nn.rms_norm"):
         factor = _with_parameter(node, norm, c, 1)
@@ -169,7 +169,7 @@ def _scale(graph: Graph, node: Node) -> Value | None:
     )
 
 
-def _shift(graph: Graph, node: Node) -> Value | None:
+def _shift(graph: Graph, node: GraphNode) -> Value | None:
     norm, c = tensors(node)
     if not is_op(norm, "nn.layer_norm"):
         return None
@@ -186,7 +186,7 @@ def _layer_norm(graph: Graph, norm: Any, gamma: Any, beta: Any) -> Value:
     return graph.emit(relax.op.nn.layer_norm(x.expr, g.expr, b.expr, list(a.axes), a.epsilon))
 
 
-def _group_norm(graph: Graph, node: Node) -> Value | None:
+def _group_norm(graph: Graph, node: GraphNode) -> Value | None:
     """reshape(instance_norm(reshape(x, [N, G, …]), 1, 0), shape of x) → group_norm."""
     norm = node.args[0]
     if not is_op(norm, "nn.instance_norm") or norm.graph.only_user(norm) is None:
@@ -212,7 +212,7 @@ def _group_norm(graph: Graph, node: Node) -> Value | None:
     )
 
 
-def _channel_parameter(graph: Graph, node: Node) -> Value | None:
+def _channel_parameter(graph: Graph, node: GraphNode) -> Value | None:
     """group_norm(x, g, b) · c, … + c with c by channel."""
     norm, c = tensors(node)
     if not is_op(norm, "nn.group_norm") or not isinstance(c, Const):

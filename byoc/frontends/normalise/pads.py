@@ -12,7 +12,7 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Graph, Node, Value
+from byoc.frontends.normalise.graph import Graph, GraphNode, Value
 from byoc.frontends.normalise.match import is_op
 
 __all__ = ["RULES"]
@@ -20,7 +20,7 @@ __all__ = ["RULES"]
 _LOWEST = -3.4e38
 
 
-def _padding(pad: Any, op: Node) -> list[int] | None:
+def _padding(pad: Any, op: GraphNode) -> list[int] | None:
     """Padding of the pad and the op together, begins then ends; None when it cannot move."""
     if not is_op(pad, "nn.pad") or pad.attrs.pad_mode != "constant":
         return None
@@ -37,7 +37,7 @@ def _padding(pad: Any, op: Node) -> list[int] | None:
     return [a + b for a, b in zip(own, moved, strict=True)]
 
 
-def _convolution(graph: Graph, node: Node) -> Value | None:
+def _convolution(graph: Graph, node: GraphNode) -> Value | None:
     pad = node.args[0]
     padding = _padding(pad, node)
     if padding is None or float(pad.attrs.pad_value) != 0:
@@ -59,7 +59,7 @@ def _convolution(graph: Graph, node: Node) -> Value | None:
     )
 
 
-def _pool(graph: Graph, node: Node) -> Value | None:
+def _pool(graph: Graph, node: GraphNode) -> Value | None:
     pad, a = node.args[0], node.attrs
     padding = _padding(pad, node)
     if padding is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from tvm.ir import Call
 
-from byoc.frontends.normalise.graph import Graph, Node, expression, swap
+from byoc.frontends.normalise.graph import Graph, GraphNode, expression, swap
 
 __all__ = ["spread_dequantize"]
 
@@ -28,7 +28,7 @@ def spread_dequantize(graph: Graph) -> None:
             _detach(graph, node, reader)
 
 
-def _detach(graph: Graph, node: Node, reader: Node) -> None:
+def _detach(graph: Graph, node: GraphNode, reader: GraphNode) -> None:
     """Let one reader read a copy of `node`."""
     graph.current = node  # the copy stands where the node stands and has its name
     copy = graph.emit(Call(node.call.op, [expression(a) for a in node.args], node.attrs))

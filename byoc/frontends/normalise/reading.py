@@ -7,7 +7,14 @@ from typing import Any
 from tvm import relax
 from tvm.ir import Call, Op
 
-from byoc.frontends.normalise.graph import Graph, Input, Node, NotReadableError, Value, flat_values
+from byoc.frontends.normalise.graph import (
+    Graph,
+    GraphNode,
+    Input,
+    NotReadableError,
+    Value,
+    flat_values,
+)
 
 __all__ = ["read_function"]
 
@@ -89,7 +96,7 @@ def _branch(outer: Graph, body: Any, names: dict[Any, str]) -> Graph:
 
 def _foreign(value: Value, graph: Graph) -> bool:
     """True for a value that the graph reads but does not compute."""
-    return not (isinstance(value, Node) and value.graph is graph)
+    return not (isinstance(value, GraphNode) and value.graph is graph)
 
 
 def _is_pure_callee(op: Any) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.normalise.engine import Rules
-from byoc.frontends.normalise.graph import Const, Graph, Node, Value
+from byoc.frontends.normalise.graph import Const, Graph, GraphNode, Value
 from byoc.frontends.normalise.match import is_op, tensors
 from byoc.frontends.normalise.values import same_dims
 
@@ -31,7 +31,7 @@ def _reshape(x: Any, shape: tuple[Any, ...]) -> Any:
     return relax.op.reshape(x, list(shape))
 
 
-def _merge_reshapes(graph: Graph, node: Node) -> Value | None:
+def _merge_reshapes(graph: Graph, node: GraphNode) -> Value | None:
     inner = node.args[0]
     if node.shape is None or not is_op(inner, *_RESHAPES):
         return None
@@ -43,7 +43,7 @@ def _merge_reshapes(graph: Graph, node: Node) -> Value | None:
     return graph.emit(_reshape(x.expr, node.shape))
 
 
-def _as_reshape(graph: Graph, node: Node) -> Value | None:
+def _as_reshape(graph: Graph, node: GraphNode) -> Value | None:
     x = node.args[0]
     if not isinstance(x, Value) or x.static_shape is None or node.shape is None:
         return None
@@ -52,7 +52,7 @@ def _as_reshape(graph: Graph, node: Node) -> Value | None:
     return graph.emit(_reshape(x.expr, node.shape))
 
 
-def permutation(node: Node) -> tuple[int, ...]:
+def permutation(node: GraphNode) -> tuple[int, ...]:
     """The axes of a `permute_dims`."""
     axes = node.attrs.axes
     if axes is None:
@@ -60,7 +60,7 @@ def permutation(node: Node) -> tuple[int, ...]:
     return tuple(int(a) % node.ndim for a in axes)
 
 
-def _merge_transposes(graph: Graph, node: Node) -> Value | None:
+def _merge_transposes(graph: Graph, node: GraphNode) -> Value | None:
     x: Value = node.args[0]
     if node.ndim < 0:
         return None
@@ -77,7 +77,7 @@ def _merge_transposes(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.permute_dims(x.expr, list(axes))) if merged else None
 
 
-def _unflatten(graph: Graph, node: Node) -> Value | None:
+def _unflatten(graph: Graph, node: GraphNode) -> Value | None:
     """A dense layer on flattened rows is one on the rows as they were."""
     top, bias = node.args[0], None
     if is_op(top, "add") and isinstance(tensors(top)[1], Const) and _alone(top):
@@ -109,7 +109,7 @@ def _empty(shape: tuple[Any, ...]) -> bool:
     return any(isinstance(d, int) and d == 0 for d in shape)
 
 
-def _alone(node: Node) -> bool:
+def _alone(node: GraphNode) -> bool:
     return node.graph.only_user(node) is not None
 
 

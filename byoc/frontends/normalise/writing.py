@@ -7,7 +7,7 @@ from typing import Any
 from tvm import relax
 from tvm.ir import Call
 
-from byoc.frontends.normalise.graph import Graph, Node, Value, expression
+from byoc.frontends.normalise.graph import Graph, GraphNode, Value, expression
 
 __all__ = ["write_function"]
 
@@ -22,7 +22,7 @@ def write_function(graph: Graph) -> relax.Function:
 def _body(graph: Graph, table: dict[Value, Any], dataflow: bool) -> Any:
     dataflow = dataflow and all(n.pure or n.op == "match_cast" for n in graph.nodes)
     order = graph.order()
-    returned = isinstance(graph.result, Node)
+    returned = isinstance(graph.result, GraphNode)
     bindings = []
     for node in order:
         last = returned and node is graph.result
@@ -43,7 +43,7 @@ def _body(graph: Graph, table: dict[Value, Any], dataflow: bool) -> Any:
     return seq
 
 
-def _binding(node: Node, var: Any, table: dict[Value, Any]) -> Any:
+def _binding(node: GraphNode, var: Any, table: dict[Value, Any]) -> Any:
     args = [expression(a, table) for a in node.args]
     call = node.call
     if node.op == "match_cast":

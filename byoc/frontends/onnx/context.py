@@ -19,7 +19,7 @@ from byoc.frontends.context import BaseContext, sentence
 from byoc.frontends.helpers import axes_of
 from byoc.frontends.onnx.stock import convert_stock
 
-__all__ = ["Attributes", "Context", "Inputs", "RefusedError"]
+__all__ = ["Attributes", "NodeInputs", "OnnxContext", "RefusedError"]
 
 Attributes = dict[str, Any]
 
@@ -32,7 +32,7 @@ class RefusedError(Exception):
     """
 
 
-class Inputs(list[Any]):
+class NodeInputs(list[Any]):
     """The inputs of a node; None where one is absent."""
 
     def __getitem__(self, index: Any) -> Any:
@@ -42,7 +42,7 @@ class Inputs(list[Any]):
 
 
 @dataclass
-class Context(BaseContext):
+class OnnxContext(BaseContext):
     """One ONNX node on its way to Relax.
 
     Attributes:
@@ -52,7 +52,7 @@ class Context(BaseContext):
         outputs: How many outputs the node lists.
     """
 
-    inputs: Inputs
+    inputs: NodeInputs
     attrs: Attributes
     opset: int
     outputs: int
@@ -91,7 +91,7 @@ class Context(BaseContext):
         attrs: Attributes | None = None,
         opset: int | None = None,
         outputs: int | None = None,
-    ) -> Context:
+    ) -> OnnxContext:
         """The context of a node like this one that reads something else.
 
         Args:
@@ -102,7 +102,7 @@ class Context(BaseContext):
         """
         return replace(
             self,
-            inputs=Inputs(inputs),
+            inputs=NodeInputs(inputs),
             attrs=self.attrs if attrs is None else attrs,
             opset=self.opset if opset is None else opset,
             outputs=self.outputs if outputs is None else outputs,

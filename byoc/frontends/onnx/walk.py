@@ -33,7 +33,7 @@ from byoc.frontends.bindings import packed
 from byoc.frontends.context import InexpressibleError, sentence
 from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.onnx.context import Context, Inputs, RefusedError
+from byoc.frontends.onnx.context import NodeInputs, OnnxContext, RefusedError
 from byoc.frontends.onnx.file import describe, open_model
 from byoc.frontends.onnx.input_types import tensor_type
 from byoc.frontends.onnx.loops import MAX_NODES, unroll_loop, unroll_scan
@@ -141,7 +141,7 @@ class _Walk:
         for index, node in enumerate(graph.node):
             what = self._describe(node)
             straight = self._transposed_weight(node, scope)
-            inputs = Inputs(
+            inputs = NodeInputs(
                 straight if i == 1 and straight else scope.lookup(n, what)
                 for i, n in enumerate(node.input)
             )
@@ -157,15 +157,15 @@ class _Walk:
     def _outputs(
         self,
         node: onnx.NodeProto,
-        inputs: Inputs,
+        inputs: NodeInputs,
         scope: Scope,
         transposed: bool,
         wanted: Sequence[str],
         what: str,
     ) -> Sequence[Any]:
         """The node's outputs: expressed in Relax, or of an opaque call, or pending."""
-        given = Inputs(inputs)
-        c = Context(self.values, what, inputs, {}, self._opset(node), len(node.output))
+        given = NodeInputs(inputs)
+        c = OnnxContext(self.values, what, inputs, {}, self._opset(node), len(node.output))
         pending = next((v for v in given if isinstance(v, (Pending, Boxed))), None)
         try:
             if pending is not None:
@@ -213,7 +213,7 @@ class _Walk:
     def _whole(
         self,
         node: onnx.NodeProto,
-        given: Inputs,
+        given: NodeInputs,
         scope: Scope,
         wanted: Sequence[str],
         reason: str,
@@ -243,7 +243,7 @@ class _Walk:
     def _node(
         self,
         node: onnx.NodeProto,
-        c: Context,
+        c: OnnxContext,
         scope: Scope,
         transposed: bool,
     ) -> Sequence[Any]:
@@ -294,7 +294,7 @@ class _Walk:
     def _if(
         self,
         node: onnx.NodeProto,
-        c: Context,
+        c: OnnxContext,
         scope: Scope,
     ) -> Sequence[Any]:
         name, condition, attrs = name_of(node), c[0], c.attrs
@@ -329,7 +329,7 @@ class _Walk:
     def _loop(
         self,
         node: onnx.NodeProto,
-        c: Context,
+        c: OnnxContext,
         scope: Scope,
     ) -> Sequence[Any]:
         """A Loop or a Scan, turn by turn."""

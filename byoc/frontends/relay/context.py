@@ -17,11 +17,11 @@ from byoc.frontends.helpers import const, is_const
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.relay.syntax import At, PlaceError
 
-__all__ = ["Context"]
+__all__ = ["RelayContext"]
 
 
 @dataclass
-class Context(BaseContext):
+class RelayContext(BaseContext):
     """One call of a Relay operator on its way to Relax.
 
     Attributes:

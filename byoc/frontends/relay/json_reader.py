@@ -22,22 +22,22 @@ from byoc.frontends.relay.syntax import (
     MAX_DEPTH,
     Absent,
     At,
-    Binding,
-    Block,
     Call,
     Constant,
     Expr,
     Function,
     Global,
     If,
+    LetBinding,
+    LetBlock,
     Local,
     Module,
-    Operator,
+    OperatorName,
     OtherType,
     Param,
     PlaceError,
     Project,
-    TensorType,
+    RelayTensorType,
     Tuple,
     TupleType,
     Type,
@@ -133,9 +133,9 @@ class _Reader:
         name = self.graph.text(self.graph.reference(var, "vid"), "name_hint")
         return name or f"v{var}"
 
-    def _block(self, index: int, scope: Bound, level: int) -> Block:
+    def _block(self, index: int, scope: Bound, level: int) -> LetBlock:
         """Everything that the scope must compute for one node, and that node's value."""
-        bindings: list[Binding] = []
+        bindings: list[LetBinding] = []
         open_nodes: set[int] = set()
         stack: list[tuple[int, int]] = [(index, 0)]
         while stack:
@@ -164,7 +164,7 @@ class _Reader:
             scope[top] = self._bind(top, self._expression(top, node, scope, level), bindings)
         result = scope[index]
         at = At(index)
-        return Block(
+        return LetBlock(
             tuple(bindings), result, at, nested([*(b.value for b in bindings), result], at)
         )
 
@@ -186,18 +186,18 @@ class _Reader:
             return [ref(index, "value")]
         return []
 
-    def _let(self, index: int, scope: Bound, bindings: list[Binding]) -> None:
+    def _let(self, index: int, scope: Bound, bindings: list[LetBinding]) -> None:
         var, value = self.graph.reference(index, "var"), self.graph.reference(index, "value")
         label = f"%{self._label(var)}"
-        bindings.append(Binding(f"v{var}", scope[value], At(index), label, once=False))
+        bindings.append(LetBinding(f"v{var}", scope[value], At(index), label, once=False))
 
-    def _bind(self, index: int, value: Expr, bindings: list[Binding]) -> Expr:
+    def _bind(self, index: int, value: Expr, bindings: list[LetBinding]) -> Expr:
         """Give what is computed a name; leaves stand for themselves."""
         if isinstance(value, (Call, Tuple, Project, If, Function)):
             self.made += 1
             if self.made > _COPIES * len(self.graph.nodes):
                 raise PlaceError(At(index), "branches share so much that the model grows too large")
-            bindings.append(Binding(f"n{index}", value, At(index), f"%{index}", once=False))
+            bindings.append(LetBinding(f"n{index}", value, At(index), f"%{index}", once=False))
             return Local(f"n{index}", At(index))
         return value
 
@@ -207,7 +207,7 @@ class _Reader:
         key, at = node.type_key, At(index)
         ref = self.graph.reference
         if key == "Op" or key == "relay.Op":
-            return Operator(node.text or self.graph.text(index, "name"), at)
+            return OperatorName(node.text or self.graph.text(index, "name"), at)
         if key == "relay.Constant":
             return Constant(self.graph.array(index), at)
         if key == "GlobalVar":
@@ -277,7 +277,7 @@ class _Reader:
                     At(index),
                     f"a tensor of dtype {node.attrs.get('dtype')!r:.20}, shape {dims!r:.40}",
                 )
-            return TensorType(tuple(d if _is_int(d) else None for d in dims), dtype)
+            return RelayTensorType(tuple(d if _is_int(d) else None for d in dims), dtype)
         if kind == "TupleType":
             fields = self.graph.node(self.graph.reference(index, "fields"), index).data
             return TupleType(tuple(self._type(i, depth + 1) for i in fields))

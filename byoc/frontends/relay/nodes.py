@@ -11,22 +11,22 @@ import numpy as np
 
 from byoc.frontends.relay.syntax import (
     At,
-    Binding,
-    Block,
     Call,
     Constant,
     Expr,
     Function,
     Global,
     If,
+    LetBinding,
+    LetBlock,
     Local,
     Meta,
-    Operator,
+    OperatorName,
     OtherType,
     Param,
     PlaceError,
     Project,
-    TensorType,
+    RelayTensorType,
     Tuple,
     TupleType,
     Type,
@@ -135,8 +135,8 @@ class Nodes:
     def result(self, parts: list[Any]) -> _Result:
         return _Result((parts[0],))
 
-    def block(self, parts: list[Any]) -> Block:
-        bindings = tuple(p for p in parts[1:-1] if isinstance(p, Binding))
+    def block(self, parts: list[Any]) -> LetBlock:
+        bindings = tuple(p for p in parts[1:-1] if isinstance(p, LetBinding))
         seen: dict[str, At] = {}
         for binding in bindings:
             if binding.once and binding.name in seen:
@@ -146,18 +146,18 @@ class Nodes:
             seen[binding.name] = binding.at
         at = _at(parts[0])
         depth = nested([*(b.value for b in bindings), parts[-1]], at)
-        return Block(bindings, parts[-1], at, depth)
+        return LetBlock(bindings, parts[-1], at, depth)
 
-    def let(self, parts: list[Any]) -> Binding:
+    def let(self, parts: list[Any]) -> LetBinding:
         name = parts[1]
-        return Binding(str(name), parts[-1], _at(name), str(name), once=False)
+        return LetBinding(str(name), parts[-1], _at(name), str(name), once=False)
 
-    def bind(self, parts: list[Any]) -> Binding:
+    def bind(self, parts: list[Any]) -> LetBinding:
         name = parts[0]
-        return Binding(str(name), parts[-1], _at(name), str(name))
+        return LetBinding(str(name), parts[-1], _at(name), str(name))
 
-    def run(self, parts: list[Any]) -> Binding:
-        return Binding("", parts[0], parts[0].at, "", once=False)
+    def run(self, parts: list[Any]) -> LetBinding:
+        return LetBinding("", parts[0], parts[0].at, "", once=False)
 
     # -- expressions
 
@@ -173,7 +173,7 @@ class Nodes:
             return Constant(np.array(name == "True"), at)
         if name in WORDS:
             raise PlaceError(at, WORDS[name])
-        return Operator(name, at)
+        return OperatorName(name, at)
 
     def number(self, parts: list[Any]) -> Constant:
         at = _at(parts[0])
@@ -190,7 +190,7 @@ class Nodes:
         token, condition, then, _, other = parts
         at = _at(token)
         if isinstance(other, If):
-            other = Block((), other, other.at, nested([other], other.at))
+            other = LetBlock((), other, other.at, nested([other], other.at))
         return If(condition, then, other, at, nested([condition, then, other], at))
 
     def paren(self, parts: list[Any]) -> Expr:
@@ -217,7 +217,7 @@ class Nodes:
         callee = parts[0]
         args = tuple(p for p in parts[1:] if not isinstance(p, _Attr))
         attrs = _attrs([p for p in parts[1:] if isinstance(p, _Attr)])
-        dtype = known_dtype(callee.name) if isinstance(callee, Operator) else None
+        dtype = known_dtype(callee.name) if isinstance(callee, OperatorName) else None
         if dtype and len(args) == 1 and isinstance(args[0], Constant) and not attrs:
             with np.errstate(all="ignore"):
                 return Constant(args[0].array.astype(numpy_dtype(dtype)), callee.at)
@@ -227,7 +227,7 @@ class Nodes:
         left, token, right = parts
         at = _at(token)
         return Call(
-            Operator(_INFIX[str(token)], at), (left, right), {}, at, nested([left, right], at)
+            OperatorName(_INFIX[str(token)], at), (left, right), {}, at, nested([left, right], at)
         )
 
     def prefix(self, parts: list[Any]) -> Expr:
@@ -238,7 +238,7 @@ class Nodes:
         if isinstance(value, Constant) and value.array.dtype.kind in "if":
             with np.errstate(over="ignore"):
                 return Constant(-value.array, at)
-        return Call(Operator("negative", at), (value,), {}, at, nested([value], at))
+        return Call(OperatorName("negative", at), (value,), {}, at, nested([value], at))
 
     # -- attributes
 
@@ -276,7 +276,7 @@ class Nodes:
         if name == "_":
             return None
         dtype = known_dtype(name)
-        return OtherType(name) if dtype is None else TensorType((), dtype)
+        return OtherType(name) if dtype is None else RelayTensorType((), dtype)
 
     def type_number(self, parts: list[Any]) -> Any:
         value = _number(str(parts[0]), _at(parts[0]))
@@ -303,9 +303,9 @@ class Nodes:
         shape = () if given[0] == TupleType(()) else given[0]
         if len(given) != 2 or not isinstance(shape, tuple):
             raise PlaceError(at, "expected Tensor[(dimensions), dtype]")
-        if not isinstance(given[1], TensorType) or given[1].shape:
+        if not isinstance(given[1], RelayTensorType) or given[1].shape:
             raise PlaceError(at, "the dtype of this tensor type is none that byoc has")
-        return TensorType(tuple(None if d == "?" else d for d in shape), given[1].dtype)
+        return RelayTensorType(tuple(None if d == "?" else d for d in shape), given[1].dtype)
 
     def type_function(self, parts: list[Any]) -> Type:
         return OtherType("fn")

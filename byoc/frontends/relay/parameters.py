@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from byoc.frontends.relay.syntax import Function, PlaceError, TensorType
+from byoc.frontends.relay.syntax import Function, PlaceError, RelayTensorType
 from byoc.segment import Array
 
 __all__ = ["match_params"]
@@ -29,7 +29,7 @@ def match_params(main: Function, arrays: Mapping[str, Array]) -> dict[str, Array
         if array is None:
             continue
         kind = param.type
-        if isinstance(kind, TensorType) and not _fits(array, kind):
+        if isinstance(kind, RelayTensorType) and not _fits(array, kind):
             raise PlaceError(
                 param.at, f"{param.label} is declared as {kind.dtype}{list(kind.shape)}, "
                 f"params= has {array.dtype}{list(array.shape)}"
@@ -50,7 +50,7 @@ def _plain(name: str) -> str:
     return plain if plain[:1].isalpha() else f"v{plain}"
 
 
-def _fits(array: Array, kind: TensorType) -> bool:
+def _fits(array: Array, kind: RelayTensorType) -> bool:
     same = len(kind.shape) == array.ndim and all(
         d is None or d == n for d, n in zip(kind.shape, array.shape, strict=True)
     )

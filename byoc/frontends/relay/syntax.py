@@ -1,8 +1,8 @@
 """The syntax tree of a Relay module: what the text reader and the JSON reader both deliver.
 
-    Module ── functions: name → Function(params, body: Block, attrs)
-    Block  ── bindings (name, expression) in order, then the result
-    Expr   ── Local, Global, Operator, Constant, Meta, Call, Tuple, Project, If, Function, Block
+    Module ── functions: name → Function(params, body: LetBlock, attrs)
+    LetBlock  ── bindings (name, expression) in order, then the result
+    Expr   ── Local, Global, OperatorName, Constant, Meta, Call, Tuple, Project, If, Function, LetBlock
 
 A node knows its place in the file (`At`) and how deep it is nested; trees deeper than `MAX_DEPTH`
 are refused while they are made, so that walks over them may recurse.
@@ -21,23 +21,23 @@ __all__ = [
     "MAX_DEPTH",
     "Absent",
     "At",
-    "Binding",
-    "Block",
     "Call",
     "Constant",
     "Expr",
     "Function",
     "Global",
     "If",
+    "LetBinding",
+    "LetBlock",
     "Local",
     "Meta",
     "Module",
-    "Operator",
+    "OperatorName",
     "OtherType",
     "Param",
     "PlaceError",
     "Project",
-    "TensorType",
+    "RelayTensorType",
     "Tuple",
     "TupleType",
     "Type",
@@ -60,7 +60,7 @@ class At(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TensorType:
+class RelayTensorType:
     """A tensor; None stands for a dimension of any size. dtype as numpy spells it."""
 
     shape: tuple[int | None, ...]
@@ -81,7 +81,7 @@ class OtherType:
     text: str
 
 
-Type: TypeAlias = "TensorType | TupleType | OtherType | None"
+Type: TypeAlias = "RelayTensorType | TupleType | OtherType | None"
 """None: left to inference."""
 
 Attrs: TypeAlias = "Mapping[str, Any]"
@@ -111,7 +111,7 @@ class Global:
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class OperatorName:
     """An operator's name."""
 
     name: str
@@ -191,8 +191,8 @@ class If:
     """`if (condition) { … } else { … }`."""
 
     condition: Expr
-    then: Block
-    other: Block
+    then: LetBlock
+    other: LetBlock
     at: At
     depth: int
 
@@ -217,14 +217,14 @@ class Function:
     """A function; attrs hold Composite and Compiler of functions made for a vendor."""
 
     params: tuple[Param, ...]
-    body: Block
+    body: LetBlock
     attrs: Attrs
     at: At
     depth: int
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
+class LetBinding:
     """`name = value` before the rest of a block.
 
     Attributes:
@@ -241,10 +241,10 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class LetBlock:
     """Bindings, then the value of the whole."""
 
-    bindings: tuple[Binding, ...]
+    bindings: tuple[LetBinding, ...]
     result: Expr
     at: At
     depth: int
@@ -268,8 +268,8 @@ class Module:
 
 
 Expr: TypeAlias = (
-    "Local | Global | Operator | Constant | Meta | Absent | Call | Tuple | Project | If"
-    " | Function | Block"
+    "Local | Global | OperatorName | Constant | Meta | Absent | Call | Tuple | Project | If"
+    " | Function | LetBlock"
 )
 
 

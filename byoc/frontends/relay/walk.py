@@ -29,36 +29,36 @@ from byoc.frontends.helpers import const, is_const, scalar_like
 from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.relay.file import RelayModel
-from byoc.frontends.relay.ops.qnn import Accumulator, Rounded
+from byoc.frontends.relay.ops.qnn import QnnAccumulator, Rounded
 from byoc.frontends.relay.ops.table import OPERATORS, convert
 from byoc.frontends.relay.parameters import match_params
 from byoc.frontends.relay.placement import Force, placement_rules
 from byoc.frontends.relay.syntax import (
     Absent,
     At,
-    Binding,
-    Block,
     Call,
     Constant,
     Expr,
     Function,
     Global,
     If,
+    LetBinding,
+    LetBlock,
     Local,
     Meta,
     Module,
-    Operator,
+    OperatorName,
     Param,
     PlaceError,
     Project,
-    TensorType,
+    RelayTensorType,
     Tuple,
 )
 from byoc.frontends.relay.values import flat, packed, structure
-from byoc.frontends.relay.writer import Writer
+from byoc.frontends.relay.writer import RelaxWriter
 from byoc.segment import Array
 
-__all__ = ["Built", "build", "import_relay"]
+__all__ = ["RelayGraph", "build", "import_relay"]
 
 Variables = MutableMapping[str, Any]
 """Name of a variable → its value."""
@@ -106,7 +106,7 @@ def import_relay(model: RelayModel) -> Model:
 
 
 @dataclass(frozen=True)
-class Built:
+class RelayGraph:
     """A module as one graph of Relax ops, not yet in normal form.
 
     Attributes:
@@ -114,7 +114,7 @@ class Built:
         inputs: Names of the inputs as the file spells them.
         outputs: Names of the outputs.
         forced: What functions made for a vendor hold.
-        operators: Operator → how often it is called, functions inlined.
+        operators: OperatorName → how often it is called, functions inlined.
     """
 
     graph: Graph
@@ -124,7 +124,7 @@ class Built:
     operators: Mapping[str, int]
 
 
-def build(model: RelayModel) -> Built:
+def build(model: RelayModel) -> RelayGraph:
     """Evaluate @main.
 
     Raises:
@@ -140,7 +140,7 @@ def build(model: RelayModel) -> Built:
 
 
 @dataclass(kw_only=True)
-class _Walk(Writer):
+class _Walk(RelaxWriter):
     module: Module
     active: list[Function] = field(default_factory=list)
     open_ifs: list[int] = field(default_factory=list)
@@ -153,7 +153,7 @@ class _Walk(Writer):
         for name, function in self.module.functions.items():
             self.globals[name] = _Closure(function, {}, name)
 
-    def run(self, arrays: Mapping[str, Array]) -> Built:
+    def run(self, arrays: Mapping[str, Array]) -> RelayGraph:
         """Evaluate `main`. arrays: parameters of `main` that are known, by name."""
         main = self.module.functions.get("main")
         if main is None:
@@ -184,7 +184,7 @@ class _Walk(Writer):
             return relax.Tuple(results)
 
         graph = self.bindings.main([variable for _, variable in inputs], body)
-        return Built(
+        return RelayGraph(
             graph,
             tuple(name for name, _ in inputs),
             tuple(outputs),
@@ -201,12 +201,12 @@ class _Walk(Writer):
         finally:
             self.active.pop()
 
-    def _block(self, block: Block, scope: Variables, label: str) -> Any:
+    def _block(self, block: LetBlock, scope: Variables, label: str) -> Any:
         for binding in block.bindings:
             self._binding(binding, scope)
         return self._expr(block.result, scope, label)
 
-    def _binding(self, binding: Binding, scope: Variables) -> None:
+    def _binding(self, binding: LetBinding, scope: Variables) -> None:
         if isinstance(binding.value, Function):
             # Visible in its own body: that is how Relay writes loops.
             scope[binding.name] = _Closure(binding.value, scope, binding.label[1:])
@@ -249,10 +249,10 @@ class _Walk(Writer):
 
     def _check_argument(self, param: Param, value: Any, at: At) -> None:
         kind = param.type
-        if not isinstance(kind, TensorType):
+        if not isinstance(kind, RelayTensorType):
             return
         value = value.real if isinstance(value, Rounded) else value
-        if isinstance(value, Accumulator) or not isinstance(value, relax.Expr):
+        if isinstance(value, QnnAccumulator) or not isinstance(value, relax.Expr):
             return
         found = value.ty
         shape = getattr(found, "shape", None)
@@ -307,11 +307,11 @@ class _Walk(Writer):
                     f"{choices(expr.name, self.globals)}",
                 )
             return self.globals[expr.name]
-        if isinstance(expr, Block):
+        if isinstance(expr, LetBlock):
             return self._block(expr, ChainMap({}, scope), label)
         if isinstance(expr, If):
             return self._if(expr, scope, label)
-        if isinstance(expr, Operator):
+        if isinstance(expr, OperatorName):
             return expr
         assert isinstance(expr, Absent)
         raise PlaceError(expr.at, expr.reason)
@@ -333,7 +333,7 @@ class _Walk(Writer):
                     expr.at, f"a function takes no attributes: {', '.join(expr.attrs)}"
                 )
             return self._call_closure(callee, args, expr.at, label)
-        if not isinstance(callee, Operator):
+        if not isinstance(callee, OperatorName):
             raise PlaceError(expr.at, "a call of what is no function")
         return self._operator(callee.name, args, expr, label)
 
@@ -352,7 +352,7 @@ class _Walk(Writer):
         source = self.source_name(label, name, expr)
         for value in args:
             for part in flat(value):
-                if isinstance(part, (_Closure, Operator)):
+                if isinstance(part, (_Closure, OperatorName)):
                     raise PlaceError(expr.at, f"{name}: an argument is a function, no tensor")
         args = [self.settled(a, source, expr.at) if isinstance(a, tuple) else a for a in args]
         attrs = {key: self._attribute(value, expr.at) for key, value in expr.attrs.items()}

@@ -13,17 +13,17 @@ from tvm import relax, tirx
 
 from byoc.frontends.bindings import Bindings
 from byoc.frontends.helpers import is_const
-from byoc.frontends.relay.context import Context
-from byoc.frontends.relay.ops.qnn import Accumulator, Rounded
+from byoc.frontends.relay.context import RelayContext
+from byoc.frontends.relay.ops.qnn import QnnAccumulator, Rounded
 from byoc.frontends.relay.ops.table import settle
-from byoc.frontends.relay.syntax import At, Call, If, PlaceError, TensorType, TupleType, Type
+from byoc.frontends.relay.syntax import At, Call, If, PlaceError, RelayTensorType, TupleType, Type
 from byoc.frontends.relay.values import check_shape
 
-__all__ = ["Writer"]
+__all__ = ["RelaxWriter"]
 
 
 @dataclass
-class Writer:
+class RelaxWriter:
     """What is written so far.
 
     Attributes:
@@ -40,9 +40,9 @@ class Writer:
     placed: list[tuple[str, At, list[str]]] = field(default_factory=list)
     vendor: list[int] = field(default_factory=list)
 
-    def context(self, what: str, at: At) -> Context:
+    def context(self, what: str, at: At) -> RelayContext:
         """What a converter is given for a call of the operator `what`."""
-        return Context(self.bindings, what, at)
+        return RelayContext(self.bindings, what, at)
 
     def input(self, name: str, kind: Type, at: At, inputs: list[tuple[str, Any]]) -> Any:
         """A parameter of @main as a variable, a tuple as several; appended to `inputs`."""
@@ -50,7 +50,7 @@ class Writer:
             return tuple(
                 self.input(f"{name}_{i}", part, at, inputs) for i, part in enumerate(kind.fields)
             )
-        if not isinstance(kind, TensorType):
+        if not isinstance(kind, RelayTensorType):
             what = "has no type" if kind is None else f"is a {kind.text}, no tensor"
             raise PlaceError(
                 at,
@@ -75,7 +75,7 @@ class Writer:
 
     def kept(self, value: Any, name: str, at: At) -> Any:
         """The value as later expressions read it: calls are variables called `name`."""
-        if isinstance(value, (Accumulator, Rounded)):
+        if isinstance(value, (QnnAccumulator, Rounded)):
             return value
         if isinstance(value, tuple):
             return tuple(self.kept(v, name, at) for v in value)
@@ -117,7 +117,7 @@ class Writer:
         """The value without lazy parts."""
         if isinstance(value, tuple):
             return tuple(self.settled(v, name, at) for v in value)
-        if isinstance(value, (Accumulator, Rounded)):
+        if isinstance(value, (QnnAccumulator, Rounded)):
             c = self.context(f"integers of {name}", at)
             try:
                 return self.kept(settle(c, value), name, at)

@@ -1,6 +1,6 @@
 """What a converter of a TFLite operator is given: what it asks and how it answers.
 
-A converter computes in floats, always. `Context.real` gives an input as one: a quantised activation
+A converter computes in floats, always. `TfliteContext.real` gives an input as one: a quantised activation
 is dequantised, a quantised constant too, or multiplied out where nothing around it is quantised
 (dynamic-range and float16 models). The walk quantises the results. So a quantised operator is
 the float one between `dequantize` and `quantize`, the form that vendors match::
@@ -22,17 +22,17 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import BaseContext, InexpressibleError
 from byoc.frontends.helpers import const
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.tflite.schema import File, Operator, Quantisation, Subgraph, Tensor
+from byoc.frontends.tflite.schema import File, Quantisation, Subgraph, TfliteOperator, TfliteTensor
 from byoc.segment import Array
 
-__all__ = ["Context", "dequantize", "is_quantised", "quantize"]
+__all__ = ["TfliteContext", "dequantize", "is_quantised", "quantize"]
 
 _QUANTISED = ("int8", "uint8", "int16", "int4", "int32", "int64")
 _STORED = ("int8", "uint8", "int16")
 """Dtypes of quantised activations."""
 
 
-def is_quantised(tensor: Tensor) -> bool:
+def is_quantised(tensor: TfliteTensor) -> bool:
     """True for an activation that stands for real numbers."""
     return tensor.quantisation is not None and tensor.dtype in _STORED
 
@@ -50,20 +50,20 @@ def dequantised(array: Array, quantisation: Quantisation) -> Array:
 
 
 @dataclass
-class Context(BaseContext):
+class TfliteContext(BaseContext):
     """One TFLite operator on its way to Relax.
 
     Attributes:
         file: The model's tables.
         subgraph: The subgraph that holds the operator.
         operator: The operator; inputs and outputs are numbers of the subgraph's tensors.
-        value: Tensor number → its Relax value, or the array of a constant.
+        value: TfliteTensor number → its Relax value, or the array of a constant.
         quantised: True when an activation around the operator stands for real numbers.
     """
 
     file: File
     subgraph: Subgraph
-    operator: Operator
+    operator: TfliteOperator
     value: Callable[[int], Any]
     quantised: bool = field(init=False)
 
@@ -74,7 +74,7 @@ class Context(BaseContext):
         self.quantised = any(map(is_quantised, around))
 
     @property
-    def tensors(self) -> tuple[Tensor, ...]:
+    def tensors(self) -> tuple[TfliteTensor, ...]:
         """The subgraph's tensors."""
         return self.subgraph.tensors
 
@@ -87,13 +87,13 @@ class Context(BaseContext):
         """True when input i is given."""
         return i < len(self) and self.operator.inputs[i] >= 0
 
-    def tensor(self, i: int) -> Tensor:
+    def tensor(self, i: int) -> TfliteTensor:
         """What the file says of input i."""
         if not self.has(i):
             raise InexpressibleError(f"its input {i} is missing")
         return self.tensors[self.operator.inputs[i]]
 
-    def out(self, i: int = 0) -> Tensor:
+    def out(self, i: int = 0) -> TfliteTensor:
         """What the file says of output i."""
         if i >= len(self.operator.outputs):
             raise InexpressibleError(f"its output {i} is missing")

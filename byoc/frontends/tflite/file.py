@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byoc.errors import ModelError
-from byoc.frontends.tflite.schema import DTYPES, File, Operator, Quantisation, Subgraph, Tensor
+from byoc.frontends.tflite.schema import (
+    DTYPES,
+    File,
+    Quantisation,
+    Subgraph,
+    TfliteOperator,
+    TfliteTensor,
+)
 from byoc.segment import Array
 
 if TYPE_CHECKING:
@@ -163,7 +170,7 @@ class _Reader:
             what = f"operator {i} ({name})"
             inputs = _indices(table.InputsAsNumpy(), count, where, f"{what} reads", -1)
             outputs = _indices(table.OutputsAsNumpy(), count, where, f"{what} makes", 0)
-            operators.append(Operator(i, name, custom, version, inputs, outputs, table))
+            operators.append(TfliteOperator(i, name, custom, version, inputs, outputs, table))
         return Subgraph(
             index,
             _text(graph.Name()),
@@ -173,7 +180,7 @@ class _Reader:
             _indices(graph.OutputsAsNumpy(), count, where, "its outputs are", 0),
         )
 
-    def _tensor(self, graph: Any, index: int) -> Tensor:
+    def _tensor(self, graph: Any, index: int) -> TfliteTensor:
         table = graph.Tensors(index)
         name = _text(table.Name()) or f"tensor_{index}"
         shape = tuple(int(d) for d in _numbers(table.ShapeAsNumpy()))
@@ -184,7 +191,7 @@ class _Reader:
         if len(shape) > _MAX_RANK or min(shape, default=0) < 0 or total > _MAX_ELEMENTS:
             raise ModelError(f"{self.where}: tensor {name!r} has shape {shape}")
         kind = DTYPES.get(table.Type(), f"type {table.Type()}")
-        return Tensor(
+        return TfliteTensor(
             index,
             name,
             shape,

@@ -23,7 +23,7 @@ from tvm.ir import Call
 from byoc.frontends.normalise import fold, identities
 from byoc.frontends.normalise.cse import merge_equal
 from byoc.frontends.normalise.engine import Rule, Rules, apply, merge
-from byoc.frontends.normalise.graph import Arg, Const, Graph, Input, Node, Value, expression
+from byoc.frontends.normalise.graph import Arg, Const, Graph, GraphNode, Input, Value, expression
 from byoc.frontends.normalise.match import is_op
 from byoc.frontends.normalise.shapes import permutation
 
@@ -76,13 +76,13 @@ def _inverse(axes: Sequence[int]) -> list[int]:
     return [axes.index(i) for i in range(len(axes))]
 
 
-def _again(node: Node, args: list[Any], axes: Sequence[int]) -> Any:
+def _again(node: GraphNode, args: list[Any], axes: Sequence[int]) -> Any:
     """The op on other arguments, and then the transpose, as an expression."""
     call = Call(node.call.op, [expression(a) for a in args], node.attrs, node.call.ty_args)
     return relax.op.permute_dims(call, list(axes))
 
 
-def _compose(graph: Graph, node: Node) -> Value | None:
+def _compose(graph: Graph, node: GraphNode) -> Value | None:
     """Of two transposes one, of inverse ones none.
 
     One that only moves axes of length 1 is a reshape, but becomes one later: a reshape would stay
@@ -98,7 +98,7 @@ def _compose(graph: Graph, node: Node) -> Value | None:
     return None if found is None else graph.emit(relax.op.permute_dims(value.expr, list(axes)))
 
 
-def _unary(graph: Graph, node: Node) -> Value | None:
+def _unary(graph: Graph, node: GraphNode) -> Value | None:
     found = _below(node.args[0])
     if found is None:
         return None
@@ -106,7 +106,7 @@ def _unary(graph: Graph, node: Node) -> Value | None:
     return graph.emit(_again(node, [x, *node.args[1:]], axes))
 
 
-def _same_grid(graph: Graph, node: Node) -> Value | None:
+def _same_grid(graph: Graph, node: GraphNode) -> Value | None:
     """quantize(dequantize(q)) on one grid, left between two moves, is q."""
     inner = node.args[0]
     if not is_op(inner, "dequantize") or inner.args[0].dtype != node.dtype:
@@ -120,14 +120,14 @@ def _same_grid(graph: Graph, node: Node) -> Value | None:
     return value
 
 
-def _quantisation(graph: Graph, node: Node) -> Value | None:
+def _quantisation(graph: Graph, node: GraphNode) -> Value | None:
     """With one scale; activations have one."""
     if any(isinstance(a, Value) and a.ndim != 0 for a in node.args[1:]):
         return None
     return _unary(graph, node)
 
 
-def _elementwise(graph: Graph, node: Node) -> Value | None:
+def _elementwise(graph: Graph, node: GraphNode) -> Value | None:
     """Operands behind one transpose; others of the same rank are transposed back."""
     rank = node.ndim
     moved = [_below(a) for a in node.args]
@@ -164,7 +164,7 @@ def _aligned(
     return graph.emit(relax.op.permute_dims(expr, back))
 
 
-def _concat(graph: Graph, node: Node) -> Value | None:
+def _concat(graph: Graph, node: GraphNode) -> Value | None:
     parts = node.args[0]
     if not isinstance(parts, tuple):
         return None
@@ -179,7 +179,7 @@ def _concat(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.permute_dims(result, list(axes)))
 
 
-def _softmax(graph: Graph, node: Node) -> Value | None:
+def _softmax(graph: Graph, node: GraphNode) -> Value | None:
     found = _below(node.args[0])
     if found is None:
         return None
@@ -189,7 +189,7 @@ def _softmax(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.permute_dims(function(x.expr, axis), list(axes)))
 
 
-def _reduction(graph: Graph, node: Node) -> Value | None:
+def _reduction(graph: Graph, node: GraphNode) -> Value | None:
     """Reduced axes are renamed; what is left is transposed where its order changed."""
     found = _below(node.args[0])
     if found is None:
@@ -208,7 +208,7 @@ def _reduction(graph: Graph, node: Node) -> Value | None:
     return graph.emit(result)
 
 
-def _pad(graph: Graph, node: Node) -> Value | None:
+def _pad(graph: Graph, node: GraphNode) -> Value | None:
     found = _below(node.args[0])
     if found is None or node.attrs.pad_mode != "constant":
         return None
@@ -220,7 +220,7 @@ def _pad(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.permute_dims(result, list(axes)))
 
 
-def _slice(graph: Graph, node: Node) -> Value | None:
+def _slice(graph: Graph, node: GraphNode) -> Value | None:
     found = _below(node.args[0])
     if found is None:
         return None
@@ -233,11 +233,11 @@ def _slice(graph: Graph, node: Node) -> Value | None:
     return graph.emit(relax.op.permute_dims(result, list(axes)))
 
 
-def _rise(graph: Graph, node: Node) -> Value | None:
+def _rise(graph: Graph, node: GraphNode) -> Value | None:
     """A transpose behind functions of one value, of an input: stands at the input instead."""
-    chain: list[Node] = []
+    chain: list[GraphNode] = []
     value = node.args[0]
-    while isinstance(value, Node) and value.op in _RISING and _is_plain(value):
+    while isinstance(value, GraphNode) and value.op in _RISING and _is_plain(value):
         if value.op not in _QUANTISATION and graph.only_user(value) is None:
             return None  # it would be computed twice
         chain.append(value)
@@ -251,7 +251,7 @@ def _rise(graph: Graph, node: Node) -> Value | None:
     return graph.emit(expr)
 
 
-def _is_plain(node: Node) -> bool:
+def _is_plain(node: GraphNode) -> bool:
     return all(not isinstance(a, Value) or a.ndim == 0 for a in node.args[1:])
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from byoc.segment import Array
 
-__all__ = ["DTYPES", "File", "Operator", "Quantisation", "Subgraph", "Tensor"]
+__all__ = ["DTYPES", "File", "Quantisation", "Subgraph", "TfliteOperator", "TfliteTensor"]
 
 DTYPES: Mapping[int, str] = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool",
@@ -48,7 +48,7 @@ class Quantisation:
 
 
 @dataclass(frozen=True, eq=False)
-class Tensor:
+class TfliteTensor:
     """A tensor of a subgraph, constant or computed.
 
     Attributes:
@@ -107,7 +107,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Operator:
+class TfliteOperator:
     """One operator of a subgraph.
 
     Attributes:
@@ -115,8 +115,8 @@ class Operator:
         name: The builtin operator's, or a custom operator's own.
         custom: True for an operator that TFLite does not define.
         version: Of the operator.
-        inputs: Tensor numbers, -1 for an input that is left out.
-        outputs: Tensor numbers.
+        inputs: TfliteTensor numbers, -1 for an input that is left out.
+        outputs: TfliteTensor numbers.
         table: The `tflite.Operator`, for its options.
     """
 
@@ -138,14 +138,14 @@ class Subgraph:
         name: Its name, often empty.
         tensors: In the file's order.
         operators: In the file's order, which is sorted by dependency.
-        inputs: Tensor numbers.
-        outputs: Tensor numbers.
+        inputs: TfliteTensor numbers.
+        outputs: TfliteTensor numbers.
     """
 
     index: int
     name: str
-    tensors: tuple[Tensor, ...]
-    operators: tuple[Operator, ...]
+    tensors: tuple[TfliteTensor, ...]
+    operators: tuple[TfliteOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 

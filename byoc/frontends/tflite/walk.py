@@ -24,11 +24,11 @@ from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.tflite.context import Context, is_quantised, quantize
+from byoc.frontends.tflite.context import TfliteContext, is_quantised, quantize
 from byoc.frontends.tflite.file import open_model
 from byoc.frontends.tflite.layout import to_channels_first
 from byoc.frontends.tflite.ops.table import OPERATORS, REFUSED
-from byoc.frontends.tflite.schema import File, Operator, Subgraph, Tensor
+from byoc.frontends.tflite.schema import File, Subgraph, TfliteOperator, TfliteTensor
 
 __all__ = ["import_tflite"]
 
@@ -86,7 +86,7 @@ def _check_operators(file: File, subgraph: Subgraph) -> None:
         )
 
 
-def _title(operator: Operator) -> str:
+def _title(operator: TfliteOperator) -> str:
     """The operator, and why it is not known."""
     if operator.custom and operator.name.startswith("Flex"):
         return (
@@ -126,7 +126,7 @@ class _Walk:
 
         return self.bindings.main(params, body)
 
-    def _type(self, tensor: Tensor, role: str) -> Any:
+    def _type(self, tensor: TfliteTensor, role: str) -> Any:
         if tensor.dtype not in _DTYPES:
             raise ModelError(
                 f"{self.where}: {role} {tensor.name!r} is of {tensor.dtype}; byoc takes tensors of "
@@ -160,11 +160,11 @@ class _Walk:
 
     # -- operators
 
-    def _operator(self, operator: Operator) -> None:
+    def _operator(self, operator: TfliteOperator) -> None:
         tensors = self.subgraph.tensors
         name = tensors[operator.outputs[0]].name if operator.outputs else operator.name
         what = f"{self.where}: operator {operator.index} ({operator.name}) at {name!r}"
-        c = Context(self.bindings, what, self.file, self.subgraph, operator, self._value)
+        c = TfliteContext(self.bindings, what, self.file, self.subgraph, operator, self._value)
         try:
             found = OPERATORS[operator.name](c)
             results = list(found) if isinstance(found, (list, tuple)) else [found]
@@ -179,7 +179,7 @@ class _Walk:
         except Exception as error:
             raise c.failure(error) from error
 
-    def _keep(self, result: Any, tensor: Tensor, what: str, name: str) -> Any:
+    def _keep(self, result: Any, tensor: TfliteTensor, what: str, name: str) -> Any:
         """The result as later operators read it: quantised, checked, bound to a name."""
         if isinstance(result, np.ndarray):
             result = const(result)
@@ -202,7 +202,7 @@ class _Walk:
             self.bindings.names.setdefault(result, name)
         return result
 
-    def _check(self, result: Any, tensor: Tensor, what: str) -> None:
+    def _check(self, result: Any, tensor: TfliteTensor, what: str) -> None:
         """The file's own word on the type."""
         if str(result.ty.dtype) != tensor.dtype:
             raise ModelError(

@@ -21,7 +21,7 @@ from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.torch.sizes import Sizes
 from byoc.support.dtypes import numpy_dtype
 
-__all__ = ["Context", "dtype_name", "is_tensor"]
+__all__ = ["TorchContext", "dtype_name", "is_tensor"]
 
 _DTYPES = {
     torch.float16: "float16", torch.float32: "float32", torch.float64: "float64",
@@ -46,7 +46,7 @@ def is_tensor(value: Any) -> bool:
 
 
 @dataclass
-class Context(BaseContext):
+class TorchContext(BaseContext):
     """One ATen node on its way to Relax.
 
     Attributes:

@@ -25,7 +25,7 @@ from byoc.errors import ModelError
 from byoc.frontends.bindings import Bindings, packed
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.tensors import from_numpy
-from byoc.frontends.torch.context import Context, dtype_name, is_tensor
+from byoc.frontends.torch.context import TorchContext, dtype_name, is_tensor
 from byoc.frontends.torch.ops.table import OPERATORS
 from byoc.frontends.torch.sizes import Sizes
 
@@ -242,7 +242,7 @@ class _Walk:
     def _call(self, node: Any) -> Any:
         what = f"{self.where}: node {self._name(node)!r} ({node.target}, {source_location(node)})"
         meta = node.meta.get("val")
-        c = Context(self.bindings, what, node, self.sizes)
+        c = TorchContext(self.bindings, what, node, self.sizes)
         try:
             if not _is_tensor_node(node):
                 return self._number(meta)
@@ -319,7 +319,7 @@ class _Walk:
             return dtype_name(value)
         return value
 
-    def _checked(self, c: Context, value: Any, fake: Any, name: str) -> Any:
+    def _checked(self, c: TorchContext, value: Any, fake: Any, name: str) -> Any:
         """The value under its name; a ValueError where its type is not what torch says."""
         if fake.device.type not in ("cpu", "meta"):
             raise ValueError(f"its result is on {str(fake.device)!r}; byoc compiles for the CPU")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import onnx
 
-from byoc.bench.inputs import onnx_inputs, trivial
-from byoc.bench.inputs import random_inputs as draw_inputs
 from byoc.segment import Array
+from byoc.timing.inputs import onnx_inputs, trivial
+from byoc.timing.inputs import random_inputs as draw_inputs
 
 __all__ = ["calibration_inputs", "check_nontrivial", "random_inputs"]
 

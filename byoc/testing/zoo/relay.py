@@ -21,7 +21,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from byoc.segment import Array
-from byoc.testing.zoo.relay_file import RelayCall, RelayGraph, params_bytes
+from byoc.testing.zoo.relay_file import GraphOfFile, RelayCall, params_bytes
 from byoc.testing.zoo.relay_json import write_json
 from byoc.testing.zoo.relay_text import write_text
 
@@ -34,7 +34,7 @@ class RelayNet:
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
         self.rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        self.graph = RelayGraph()
+        self.graph = GraphOfFile()
         self.nodes: list[onnx.NodeProto] = []
         self.shape: dict[str, tuple[int, ...]] = {}
         self.grid: dict[str, tuple[float, int]] = {}

@@ -13,7 +13,7 @@ import numpy as np
 
 from byoc.segment import Array
 
-__all__ = ["RelayCall", "RelayGraph", "params_bytes", "tensor_bytes"]
+__all__ = ["GraphOfFile", "RelayCall", "params_bytes", "tensor_bytes"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RelayCall:
 
 
 @dataclass
-class RelayGraph:
+class GraphOfFile:
     """A module of Relay with one function.
 
     Attributes:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from byoc.segment import Array
-from byoc.testing.zoo.relay_file import RelayGraph, tensor_bytes
+from byoc.testing.zoo.relay_file import GraphOfFile, tensor_bytes
 
 __all__ = ["JsonNodes", "write_json"]
 
@@ -120,7 +120,7 @@ class JsonNodes:
         return self.expr("relay.Var", type_annotation=str(kind), vid=str(vid))
 
 
-def write_json(graph: RelayGraph, version: str = "0.12.0", weights: str = "meta") -> str:
+def write_json(graph: GraphOfFile, version: str = "0.12.0", weights: str = "meta") -> str:
     """Write a module as `tvm.ir.save_json` of a version writes it.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from byoc.segment import Array
-from byoc.testing.zoo.relay_file import RelayGraph
+from byoc.testing.zoo.relay_file import GraphOfFile
 from byoc.testing.zoo.relay_json import JsonNodes
 
 __all__ = ["write_text"]
@@ -41,7 +41,7 @@ def _scalar(array: Array) -> str | None:
     return f"{text.removesuffix('.0')}{suffix} /* ty={array.dtype} */"
 
 
-def write_text(graph: RelayGraph, weights: str = "meta") -> str:
+def write_text(graph: GraphOfFile, weights: str = "meta") -> str:
     """Write a module as Relay text of version 0.0.5.
 
     Args:

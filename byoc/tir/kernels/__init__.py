@@ -2,3 +2,5 @@
 
 In: TE tensors and a tile. Out: TE tensors, marked (``byoc.kernel``) for their schedule.
 """
+
+__all__ = ["conv", "matmul", "row_kernels"]

@@ -12,7 +12,7 @@ from byoc.vendor_templates.npu.lowering.int8_graph import (
     Concat,
     Conv,
     Elementwise,
-    Graph,
+    Int8Graph,
     Permute,
     Pool,
     Residual,
@@ -369,7 +369,7 @@ _KINDS = (random_conv, random_conv, random_elementwise, random_pool, random_conc
 
 def random_graph(rng, length=1):
     """A chain of `length` random operations with its feeds and result."""
-    graph = Graph("random")
+    graph = Int8Graph("random")
     shape = (1 if rng.random() < 0.7 else 2, _size(rng, 24), _size(rng, 24), _size(rng, 48))
     x = graph.new(int(np.prod(shape)), 1.0, 0)
     graph.feeds.append(_border(graph, x, 0))

@@ -10,7 +10,7 @@ from npu_reference import random_config, random_graph
 
 from byoc.vendor_templates.npu.compile import build, measure
 from byoc.vendor_templates.npu.isa.instructions import OPS, decode, encode
-from byoc.vendor_templates.npu.lowering.int8_graph import Border, Conv, Graph, Window
+from byoc.vendor_templates.npu.lowering.int8_graph import Border, Conv, Int8Graph, Window
 from byoc.vendor_templates.npu.machine.config import NpuConfig, load_config
 from byoc.vendor_templates.npu.machine.simulator import time_code
 from byoc.vendor_templates.npu.planning.cycle_model import (
@@ -188,7 +188,7 @@ def conv_graph(h, c, n, kernel, stride=1):
     pad = kernel // 2
     out = (h + 2 * pad - kernel) // stride + 1
     rng = np.random.default_rng(0)
-    graph = Graph("conv", inputs=1, outputs=1)
+    graph = Int8Graph("conv", inputs=1, outputs=1)
     x, y = graph.new(h * h * c, 1.0, 0), graph.new(out * out * n, 1.0, 0)
     graph.operations.append(
         Conv(

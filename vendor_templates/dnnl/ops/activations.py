@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 from byoc.vendor_templates.dnnl.ops.calls import call, constant, either, something
 from byoc.vendor_templates.dnnl.ops.rule import Idiom, Spelling
 from byoc.vendor_templates.dnnl.ops.spelling import (
@@ -37,7 +37,7 @@ class _Gate(NamedTuple):
     w: float
 
 
-def _gates(graph: Graph, op: Op) -> Iterator[_Gate]:
+def _gates(graph: DnnlGraph, op: DnnlOp) -> Iterator[_Gate]:
     """A product, each operand once as ``p * x``."""
     for left, right in (op.inputs, op.inputs[::-1]):
         x, p, shift = peel_linear(graph, left)
@@ -58,7 +58,7 @@ def _spell_gelu() -> Spelling:
     return Spelling(either(call("multiply", half, gate), behind), {"data": x})
 
 
-def _gelu_erf(graph: Graph, op: Op) -> bool:
+def _gelu_erf(graph: DnnlGraph, op: DnnlOp) -> bool:
     """x * (1 + erf(x / sqrt(2))) = 2 * gelu(x)"""
     for x, p, gate, u, w in _gates(graph, op):
         erf = function_of(graph, gate, "erf")
@@ -70,7 +70,7 @@ def _gelu_erf(graph: Graph, op: Op) -> bool:
     return False
 
 
-def _gelu_tanh(graph: Graph, op: Op) -> bool:
+def _gelu_tanh(graph: DnnlGraph, op: DnnlOp) -> bool:
     """x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) = 2 * gelu_tanh(x)"""
     for x, p, gate, u, w in _gates(graph, op):
         tanh = function_of(graph, gate, "tanh")
@@ -94,7 +94,7 @@ def _spell_silu() -> Spelling:
     return Spelling(call("multiply", x, call("sigmoid", x)), {"data": x})
 
 
-def _silu(graph: Graph, op: Op) -> bool:
+def _silu(graph: DnnlGraph, op: DnnlOp) -> bool:
     """x * sigmoid(a * x) = swish(x, a)"""
     for x, p, gate, u, w in _gates(graph, op):
         sigmoid = function_of(graph, gate, "logistic")
@@ -114,7 +114,7 @@ def _spell_hard_swish() -> Spelling:
     return Spelling(call("multiply", x, sixth), {"data": x})
 
 
-def _hard_swish(graph: Graph, op: Op) -> bool:
+def _hard_swish(graph: DnnlGraph, op: DnnlOp) -> bool:
     """x * hardsigmoid(x) = hardswish(x); the gate may be an unscaled clip(a * x + b, 0, h)"""
     for x, p, gate, u, w in _gates(graph, op):
         function = function_of(graph, gate, "hardsigmoid", "clip")
@@ -139,7 +139,7 @@ def _spell_hard_sigmoid() -> Spelling:
     return Spelling(call("clip", inner, something(), something()), {"data": x})
 
 
-def _hard_sigmoid(graph: Graph, op: Op) -> bool:
+def _hard_sigmoid(graph: DnnlGraph, op: DnnlOp) -> bool:
     """clip(a * x + b, 0, 1), and clip(a * x + b, 0, h) / h"""
     clip, factor = op, 1.0
     if op.attrs["alg"] == "linear":
@@ -159,7 +159,7 @@ def _hard_sigmoid(graph: Graph, op: Op) -> bool:
 # Softplus and Mish
 
 
-def _softplus(graph: Graph, op: Op) -> bool:
+def _softplus(graph: DnnlGraph, op: DnnlOp) -> bool:
     """log(1 + exp(x)) = soft_relu(x)"""
     if op.attrs["alg"] != "log":
         return False
@@ -172,7 +172,7 @@ def _softplus(graph: Graph, op: Op) -> bool:
     )
 
 
-def _mish(graph: Graph, op: Op) -> bool:
+def _mish(graph: DnnlGraph, op: DnnlOp) -> bool:
     """x * tanh(softplus(x)) = mish(x)"""
     for x, p, gate, u, w in _gates(graph, op):
         tanh = function_of(graph, gate, "tanh")
@@ -187,7 +187,7 @@ def _mish(graph: Graph, op: Op) -> bool:
 # Of the ReLU family
 
 
-def _elu(graph: Graph, op: Op) -> bool:
+def _elu(graph: DnnlGraph, op: DnnlOp) -> bool:
     """relu(x) - a * relu(1 - exp(x)) = elu(x, a)"""
     for left, right in (op.inputs, op.inputs[::-1]):
         positive, factor, shift = peel_linear(graph, left)
@@ -204,7 +204,7 @@ def _elu(graph: Graph, op: Op) -> bool:
     return False
 
 
-def _leaky(graph: Graph, op: Op) -> bool:
+def _leaky(graph: DnnlGraph, op: DnnlOp) -> bool:
     """max(x, a * x) = leaky_relu(x, a) for 0 < a < 1"""
     for x, other in (op.inputs, op.inputs[::-1]):
         base, a, b = peel_linear(graph, other)

@@ -11,7 +11,7 @@ from byoc.vendor_templates.dnnl.checks import (
     check_one_of,
     first,
 )
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.ops.layout import SPATIAL, to_layout, to_standard
 from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
@@ -63,7 +63,7 @@ def _check_kernel(node: Node, tensors: Tensors) -> Reject | None:
     return None
 
 
-def _lower(graph: Graph, node: Node) -> None:
+def _lower(graph: DnnlGraph, node: Node) -> None:
     dims = _dims(node)
     spatial, attrs = SPATIAL[dims], node.attrs
     transposed = node.op.endswith("_transpose")

@@ -11,7 +11,7 @@ import numpy as np
 from byoc.segment import Node
 from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import DTYPES, Tensors, check_dtypes, check_float, first
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.ops.rule import Lower, OpRule, Role
 
 __all__ = ["RULES"]
@@ -63,7 +63,13 @@ COMPARE: Mapping[str, str] = {
 
 
 def _eltwise(
-    graph: Graph, value: int, alg: str, alpha: float = 0.0, beta: float = 0.0, *, out: int | None
+    graph: DnnlGraph,
+    value: int,
+    alg: str,
+    alpha: float = 0.0,
+    beta: float = 0.0,
+    *,
+    out: int | None,
 ) -> int:
     """One eltwise op; `out` None makes a fresh value of the same shape."""
     return graph.emit(
@@ -77,12 +83,12 @@ def _eltwise(
     )
 
 
-def _lower_unary(graph: Graph, node: Node) -> None:
+def _lower_unary(graph: DnnlGraph, node: Node) -> None:
     alg, alpha, beta = UNARY[node.op]
     _eltwise(graph, node.inputs[0], alg, alpha, beta, out=node.outputs[0])
 
 
-def _lower_binary(algs: Mapping[str, str], graph: Graph, node: Node) -> None:
+def _lower_binary(algs: Mapping[str, str], graph: DnnlGraph, node: Node) -> None:
     graph.emit("binary", node.inputs, out=node.outputs[0], alg=algs[node.op])
 
 
@@ -105,7 +111,7 @@ def _check_clip(node: Node, tensors: Tensors) -> Reject | None:
     return check_float(node, tensors)
 
 
-def _lower_clip(graph: Graph, node: Node) -> None:
+def _lower_clip(graph: DnnlGraph, node: Node) -> None:
     """Bounds outside float32 are no bounds: ReLU, a one-sided limit, or nothing remains."""
     low, high = _bounds(node)
     limit = float(np.finfo(np.float32).max)
@@ -124,11 +130,11 @@ def _lower_clip(graph: Graph, node: Node) -> None:
         _eltwise(graph, x, "linear", 1.0, 0.0, out=out)
 
 
-def _lower_leaky(graph: Graph, node: Node) -> None:
+def _lower_leaky(graph: DnnlGraph, node: Node) -> None:
     _eltwise(graph, node.inputs[0], "relu", node.attrs["alpha"], out=node.outputs[0])
 
 
-def _lower_softplus(graph: Graph, node: Node) -> None:
+def _lower_softplus(graph: DnnlGraph, node: Node) -> None:
     """``log(1 + exp(beta * x)) / beta``; above the threshold both forms agree in float32."""
     _eltwise(graph, node.inputs[0], "soft_relu", node.attrs["beta"], out=node.outputs[0])
 
@@ -143,7 +149,7 @@ def _check_softplus(node: Node, tensors: Tensors) -> Reject | None:
     return check_float(node, tensors)
 
 
-def _lower_selu(graph: Graph, node: Node) -> None:
+def _lower_selu(graph: DnnlGraph, node: Node) -> None:
     inner = _eltwise(graph, node.inputs[0], "elu", _SELU_ALPHA, out=None)
     _eltwise(graph, inner, "linear", _SELU_SCALE, 0.0, out=node.outputs[0])
 
@@ -155,7 +161,7 @@ def _check_prelu(node: Node, tensors: Tensors) -> Reject | None:
     return check_float(node, tensors)
 
 
-def _lower_prelu(graph: Graph, node: Node) -> None:
+def _lower_prelu(graph: DnnlGraph, node: Node) -> None:
     """``relu(x) + slope * min(x, 0)``, or a leaky ReLU when there is one constant slope."""
     (x, slope), out = node.inputs, node.outputs[0]
     number = graph.scalar(slope)
@@ -182,7 +188,7 @@ def _check_where(node: Node, tensors: Tensors) -> Reject | None:
     )
 
 
-def _lower_where(graph: Graph, node: Node) -> None:
+def _lower_where(graph: DnnlGraph, node: Node) -> None:
     graph.emit("where", node.inputs, out=node.outputs[0])
 
 
@@ -190,11 +196,11 @@ def _check_cast(node: Node, tensors: Tensors) -> Reject | None:
     return check_dtypes(node, tensors, (*node.inputs, *node.outputs), DTYPES)
 
 
-def _lower_cast(graph: Graph, node: Node) -> None:
+def _lower_cast(graph: DnnlGraph, node: Node) -> None:
     graph.emit("cast", node.inputs, out=node.outputs[0])
 
 
-def _lower_dropout(graph: Graph, node: Node) -> None:
+def _lower_dropout(graph: DnnlGraph, node: Node) -> None:
     """At inference dropout is the identity; its mask, should anybody ask for it, is all ones."""
     graph.replace(node.outputs[0], node.inputs[0])
     if len(node.outputs) > 1:

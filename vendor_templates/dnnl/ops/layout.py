@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 
 __all__ = ["SPATIAL", "permuted", "to_layout", "to_standard", "transpose"]
 
@@ -18,7 +18,7 @@ def permuted(items: Sequence[Any], axes: Sequence[int]) -> list[Any]:
     return [items[a] for a in axes]
 
 
-def transpose(graph: Graph, value: int, axes: Sequence[int]) -> int:
+def transpose(graph: DnnlGraph, value: int, axes: Sequence[int]) -> int:
     """The transposed value (itself when the axes say so)."""
     if list(axes) == list(range(len(axes))):
         return value
@@ -26,13 +26,13 @@ def transpose(graph: Graph, value: int, axes: Sequence[int]) -> int:
     return graph.emit("transpose", [value], shape, graph.type(value).dtype, axes=list(axes))
 
 
-def to_standard(graph: Graph, value: int, layout: str, standard: str) -> int:
+def to_standard(graph: DnnlGraph, value: int, layout: str, standard: str) -> int:
     """`value`, which lies in `layout`, in the standard order."""
     return transpose(graph, value, [layout.index(c) for c in standard])
 
 
 def to_layout(
-    graph: Graph,
+    graph: DnnlGraph,
     kind: str,
     inputs: Sequence[int],
     out: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 from byoc.vendor_templates.dnnl.ops.calls import call, constant, either, something
 from byoc.vendor_templates.dnnl.ops.rule import Idiom, Spelling
 from byoc.vendor_templates.dnnl.ops.spelling import function_of, peel_linear
@@ -19,7 +19,7 @@ def _spell() -> Spelling:
     return Spelling(call("divide", x, call("power", below, constant())), {"data": x})
 
 
-def _rewrite(graph: Graph, op: Op) -> bool:
+def _rewrite(graph: DnnlGraph, op: DnnlOp) -> bool:
     """x / (k + alpha * avg_pool_over_channels(x * x)) ** beta = lrn(x)
 
     The pool sees channels as a spatial dim: [N, C, H, W] → [N, 1, C, H, W].

@@ -8,7 +8,7 @@ from typing import Any
 from byoc.segment import Dim, Node
 from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import Tensors, check_float, check_one_of, check_rank, first
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.ops.calls import call, constant, either, something
 from byoc.vendor_templates.dnnl.ops.rule import Idiom, OpRule, Spelling
 
@@ -23,7 +23,7 @@ def _check_matmul(node: Node, tensors: Tensors) -> Reject | None:
     )
 
 
-def _lower_matmul(graph: Graph, node: Node) -> None:
+def _lower_matmul(graph: DnnlGraph, node: Node) -> None:
     """As numpy: a vector on the left is a row, on the right a column."""
     a, b = node.inputs
     out = node.outputs[0]
@@ -64,7 +64,7 @@ def _check_attention(node: Node, tensors: Tensors) -> Reject | None:
     return check_float(node, tensors)
 
 
-def _lower_attention(graph: Graph, node: Node) -> None:
+def _lower_attention(graph: DnnlGraph, node: Node) -> None:
     scale = node.attrs.get("scale")
     if scale is None:
         scale = 1.0 / math.sqrt(int(graph.shape(node.inputs[0])[3]))

@@ -16,7 +16,7 @@ from byoc.vendor_templates.dnnl.checks import (
     first,
     normal_axes,
 )
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
 __all__ = ["RULES"]
@@ -25,7 +25,7 @@ __all__ = ["RULES"]
 # shift whatever they say, and so do we. Batch norm heeds them.
 
 
-def _lower_softmax(log: bool, graph: Graph, node: Node) -> None:
+def _lower_softmax(log: bool, graph: DnnlGraph, node: Node) -> None:
     axis = axis_of(int(node.attrs["axis"]), graph.rank(node.inputs[0]))
     graph.emit("softmax", node.inputs, out=node.outputs[0], axis=axis, log=log)
 
@@ -42,7 +42,7 @@ def _check_trailing(node: Node, tensors: Tensors) -> Reject | None:
     return check_float(node, tensors)
 
 
-def _lower_layer(graph: Graph, node: Node) -> None:
+def _lower_layer(graph: DnnlGraph, node: Node) -> None:
     axes = normal_axes(node.attrs["axes"], graph.rank(node.inputs[0]))
     graph.emit(
         "layer_norm",
@@ -53,7 +53,7 @@ def _lower_layer(graph: Graph, node: Node) -> None:
     )
 
 
-def _lower_rms(graph: Graph, node: Node) -> None:
+def _lower_rms(graph: DnnlGraph, node: Node) -> None:
     axes = normal_axes(node.attrs["axes"], graph.rank(node.inputs[0]))
     graph.emit(
         "rms_norm",
@@ -79,7 +79,7 @@ def _check_group(node: Node, tensors: Tensors) -> Reject | None:
     )
 
 
-def _lower_group(graph: Graph, node: Node) -> None:
+def _lower_group(graph: DnnlGraph, node: Node) -> None:
     groups = node.attrs.get("num_groups") or graph.shape(node.inputs[1])[0]
     graph.emit(
         "group_norm",
@@ -106,7 +106,7 @@ def _check_batch(node: Node, tensors: Tensors) -> Reject | None:
     )
 
 
-def _lower_batch(graph: Graph, node: Node) -> None:
+def _lower_batch(graph: DnnlGraph, node: Node) -> None:
     """``(x - mean) / sqrt(var + eps) * gamma + beta``, channels moved to axis 1 if need be.
 
     The two other results are the moving statistics, which inference does not change.

@@ -7,7 +7,7 @@ from typing import Any
 from byoc.segment import Node
 from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import Tensors, check_float, check_layout, first
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.ops.layout import SPATIAL, to_layout, to_standard
 from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
@@ -50,7 +50,7 @@ def _check_padding(node: Node) -> Reject | None:
     return None
 
 
-def _lower_window(graph: Graph, node: Node) -> None:
+def _lower_window(graph: DnnlGraph, node: Node) -> None:
     dims, attrs = _dims(node), node.attrs
     standard = "NC" + SPATIAL[dims]
     data = to_standard(graph, node.inputs[0], attrs["layout"], standard)
@@ -91,7 +91,7 @@ def _lower_window(graph: Graph, node: Node) -> None:
     )
 
 
-def _padded(graph: Graph, data: int, begin: list[int], end: list[int]) -> int:
+def _padded(graph: DnnlGraph, data: int, begin: list[int], end: list[int]) -> int:
     """The data with zeros around; itself when there is no padding."""
     if not any((*begin, *end)):
         return data
@@ -125,7 +125,7 @@ def _check_division(node: Node, tensors: Tensors) -> Reject | None:
     return None
 
 
-def _lower_adaptive(graph: Graph, node: Node) -> None:
+def _lower_adaptive(graph: DnnlGraph, node: Node) -> None:
     dims, attrs = _dims(node), node.attrs
     standard = "NC" + SPATIAL[dims]
     data = to_standard(graph, node.inputs[0], attrs["layout"], standard)

@@ -12,7 +12,7 @@ import numpy as np
 from byoc.segment import Array, Node
 from byoc.vendor import Reject
 from byoc.vendor_templates.dnnl.checks import Tensors, axis_of, check_dtypes, first
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
 __all__ = ["RULES"]
@@ -79,18 +79,18 @@ def _check_dequantize(node: Node, tensors: Tensors) -> Reject | None:
     )
 
 
-def _numbers(graph: Graph, node: Node) -> tuple[Array, Array]:
+def _numbers(graph: DnnlGraph, node: Node) -> tuple[Array, Array]:
     return tuple(np.ravel(graph.constants[v]) for v in node.inputs[1:3])  # type: ignore[return-value]
 
 
-def _lower_quantize(graph: Graph, node: Node) -> None:
+def _lower_quantize(graph: DnnlGraph, node: Node) -> None:
     scale, zero = _numbers(graph, node)
     graph.emit(
         "quantize", node.inputs[:1], out=node.outputs[0], scale=float(scale[0]), zero=int(zero[0])
     )
 
 
-def _lower_dequantize(graph: Graph, node: Node) -> None:
+def _lower_dequantize(graph: DnnlGraph, node: Node) -> None:
     scale, zero = _numbers(graph, node)
     data, out = node.inputs[0], node.outputs[0]
     if data not in graph.constants:

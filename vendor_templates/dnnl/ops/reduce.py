@@ -15,7 +15,7 @@ from byoc.vendor_templates.dnnl.checks import (
     first,
     normal_axes,
 )
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.ops.layout import to_layout, to_standard
 from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
@@ -25,12 +25,12 @@ _REDUCTIONS = ("sum", "mean", "max", "min", "prod")
 _POOLED = {"mean": "avg", "max": "max"}
 
 
-def _kept(graph: Graph, value: int, axes: Sequence[int]) -> list[Dim]:
+def _kept(graph: DnnlGraph, value: int, axes: Sequence[int]) -> list[Dim]:
     """Shape after reducing, reduced axes kept as 1."""
     return [1 if a in axes else d for a, d in enumerate(graph.shape(value))]
 
 
-def _lower_reduce(alg: str, graph: Graph, node: Node) -> None:
+def _lower_reduce(alg: str, graph: DnnlGraph, node: Node) -> None:
     """One reduction; the mean over all of an image is the global pooling of convolution nets."""
     (x,), out = node.inputs, node.outputs[0]
     rank = graph.rank(x)
@@ -48,7 +48,7 @@ def _check_reduce(node: Node, tensors: Tensors) -> Reject | None:
     return check_float(node, tensors)
 
 
-def _lower_variance(root: bool, graph: Graph, node: Node) -> None:
+def _lower_variance(root: bool, graph: DnnlGraph, node: Node) -> None:
     """``mean((x - mean(x))²)``, and its root for ``std``."""
     (x,), out = node.inputs, node.outputs[0]
     axes = list(normal_axes(node.attrs["axis"], graph.rank(x)))
@@ -91,7 +91,7 @@ def _check_sizes(node: Node, tensors: Tensors) -> Reject | None:
     return None
 
 
-def _lower_resize(graph: Graph, node: Node) -> None:
+def _lower_resize(graph: DnnlGraph, node: Node) -> None:
     attrs = node.attrs
     mode = attrs["coordinate_transformation_mode"]
     data = to_standard(graph, node.inputs[0], attrs["layout"], "NCHW")

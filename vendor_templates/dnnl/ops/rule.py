@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from byoc.segment import Node
 from byoc.vendor_templates.dnnl.checks import Check
-from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 
 if TYPE_CHECKING:
     from tvm.relax.dpl import DFPattern
 
 __all__ = ["Idiom", "Lower", "OpRule", "Rewrite", "Role", "Spelling"]
 
-Lower = Callable[[Graph, Node], None]
+Lower = Callable[[DnnlGraph, Node], None]
 """Emits ops into the graph that compute the node's outputs from its inputs."""
 
-Rewrite = Callable[[Graph, Op], bool]
+Rewrite = Callable[[DnnlGraph, DnnlOp], bool]
 """Turns an op, with what feeds it, into a simpler one; False, and nothing done, where it cannot."""
 
 Role = Literal["plain", "anchor", "activation"]

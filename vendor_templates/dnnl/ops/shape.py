@@ -23,7 +23,7 @@ from byoc.vendor_templates.dnnl.checks import (
     check_one_of,
     first,
 )
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.ops.layout import transpose
 from byoc.vendor_templates.dnnl.ops.rule import OpRule
 
@@ -34,30 +34,30 @@ def _check_any(node: Node, tensors: Tensors) -> Reject | None:
     return check_dtypes(node, tensors, (*node.inputs, *node.outputs), DTYPES)
 
 
-def _lower_reshape(graph: Graph, node: Node) -> None:
+def _lower_reshape(graph: DnnlGraph, node: Node) -> None:
     graph.emit("reshape", node.inputs[:1], out=node.outputs[0])
 
 
-def _lower_transpose(graph: Graph, node: Node) -> None:
+def _lower_transpose(graph: DnnlGraph, node: Node) -> None:
     rank = graph.rank(node.inputs[0])
     axes = node.attrs.get("axes")
     order = list(range(rank))[::-1] if axes is None else [axis_of(int(a), rank) for a in axes]
     graph.emit("transpose", node.inputs, out=node.outputs[0], axes=order)
 
 
-def _lower_broadcast(graph: Graph, node: Node) -> None:
+def _lower_broadcast(graph: DnnlGraph, node: Node) -> None:
     graph.emit("broadcast", node.inputs[:1], out=node.outputs[0])
 
 
 # Concatenation and its kin
 
 
-def _lower_concat(graph: Graph, node: Node) -> None:
+def _lower_concat(graph: DnnlGraph, node: Node) -> None:
     axis = axis_of(int(node.attrs["axis"] or 0), graph.rank(node.outputs[0]))
     graph.emit("concat", node.inputs, out=node.outputs[0], axis=axis)
 
 
-def _lower_stack(graph: Graph, node: Node) -> None:
+def _lower_stack(graph: DnnlGraph, node: Node) -> None:
     out = node.outputs[0]
     axis = axis_of(int(node.attrs["axis"] or 0), graph.rank(out))
     shape = list(graph.shape(out))
@@ -67,7 +67,7 @@ def _lower_stack(graph: Graph, node: Node) -> None:
     graph.emit("concat", layers, out=out, axis=axis)
 
 
-def _lower_split(graph: Graph, node: Node) -> None:
+def _lower_split(graph: DnnlGraph, node: Node) -> None:
     axis = axis_of(int(node.attrs["axis"]), graph.rank(node.inputs[0]))
     if len(node.outputs) == 1:
         graph.emit("reshape", node.inputs, out=node.outputs[0])
@@ -92,7 +92,7 @@ def _check_tile(node: Node, tensors: Tensors) -> Reject | None:
     return _check_any(node, tensors)
 
 
-def _lower_tile(graph: Graph, node: Node) -> None:
+def _lower_tile(graph: DnnlGraph, node: Node) -> None:
     """Each repeated axis ``d`` becomes ``[r, d]``: reshape, broadcast, reshape."""
     out = node.outputs[0]
     rank = graph.rank(out)
@@ -109,14 +109,14 @@ def _check_repeat(node: Node, tensors: Tensors) -> Reject | None:
     return _check_any(node, tensors)
 
 
-def _lower_repeat(graph: Graph, node: Node) -> None:
+def _lower_repeat(graph: DnnlGraph, node: Node) -> None:
     x = graph.shape(node.inputs[0])
     axis = axis_of(int(node.attrs.get("axis") or 0), len(x))
     times = int(node.attrs["repeats"])
     _spread(graph, node, [(d, times if a == axis else 1, False) for a, d in enumerate(x)])
 
 
-def _spread(graph: Graph, node: Node, plan: list[tuple[Dim, int, bool]]) -> None:
+def _spread(graph: DnnlGraph, node: Node, plan: list[tuple[Dim, int, bool]]) -> None:
     """`plan`: per axis its dim, the copies, and whether copies go outside (tile) or inside."""
     thin: list[Dim] = []
     wide: list[Dim] = []
@@ -171,7 +171,7 @@ def _end(begin: Dim, size: Dim, stride: int) -> Dim:
     return canonical(f"{begin} + ({size} - 1) * {stride} + 1")
 
 
-def _lower_slice(graph: Graph, node: Node) -> None:
+def _lower_slice(graph: DnnlGraph, node: Node) -> None:
     x, out = graph.shape(node.inputs[0]), graph.shape(node.outputs[0])
     begins: list[Dim] = [0] * len(x)
     strides = [1] * len(x)
@@ -212,7 +212,7 @@ def _check_pad(node: Node, tensors: Tensors) -> Reject | None:
     return first(check_one_of(node, "pad_mode", tuple(_PAD_MODES)), check_float(node, tensors))
 
 
-def _lower_pad(graph: Graph, node: Node) -> None:
+def _lower_pad(graph: DnnlGraph, node: Node) -> None:
     widths = [int(w) for w in node.attrs["pad_width"]]
     graph.emit(
         "pad",
@@ -251,7 +251,7 @@ def _in_range(node: Node, tensors: Tensors, indices: Array) -> bool:
     return bool((indices >= -dim).all() and (indices < dim).all())
 
 
-def _lower_take(graph: Graph, node: Node) -> None:
+def _lower_take(graph: DnnlGraph, node: Node) -> None:
     """A gather; one constant index is a slice, which needs no index at run time.
 
     Mode "wrap" is how ONNX's negative indices arrive. The runtime counts them from the end, and
@@ -292,7 +292,7 @@ def _check_shuffle(node: Node, tensors: Tensors) -> Reject | None:
     return check_float(node, tensors)
 
 
-def _lower_shuffle(graph: Graph, node: Node) -> None:
+def _lower_shuffle(graph: DnnlGraph, node: Node) -> None:
     """[N, C*r*r, H, W] → [N, C, r, r, H, W] → [N, C, H, r, W, r] → [N, C, H*r, W*r]"""
     r = int(node.attrs["upscale_factor"])
     n, c, h, w = graph.shape(node.inputs[0])

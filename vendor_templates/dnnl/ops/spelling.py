@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 
 __all__ = ["close", "eltwise", "function_of", "peel_linear", "polynomial", "scaled"]
 
@@ -27,14 +27,14 @@ def close(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=1e-9)
 
 
-def function_of(graph: Graph, value: int, *algs: str) -> Op | None:
+def function_of(graph: DnnlGraph, value: int, *algs: str) -> DnnlOp | None:
     """The eltwise op that makes a value nobody else reads, when its alg is one of these."""
     op = graph.made_by(value, "eltwise")
     return op if op is not None and op.attrs["alg"] in algs and not op.post else None
 
 
 def eltwise(
-    graph: Graph, op: Op, value: int, alg: str, alpha: float = 0.0, beta: float = 0.0
+    graph: DnnlGraph, op: DnnlOp, value: int, alg: str, alpha: float = 0.0, beta: float = 0.0
 ) -> bool:
     """Make `op` the eltwise ``alg(value)``; True, so that a rewrite can end with it."""
     attrs = {"alg": alg, "alpha": float(alpha), "beta": float(beta)}
@@ -43,7 +43,13 @@ def eltwise(
 
 
 def scaled(
-    graph: Graph, op: Op, x: int, factor: float, alg: str, alpha: float = 0.0, beta: float = 0.0
+    graph: DnnlGraph,
+    op: DnnlOp,
+    x: int,
+    factor: float,
+    alg: str,
+    alpha: float = 0.0,
+    beta: float = 0.0,
 ) -> bool:
     """Make `op` the product of a number and ``alg(x)``; True, so that a rewrite can end with it."""
     if close(factor, 1.0):
@@ -52,7 +58,7 @@ def scaled(
     return eltwise(graph, op, inner, "linear", factor)
 
 
-def peel_linear(graph: Graph, value: int) -> tuple[int, float, float]:
+def peel_linear(graph: DnnlGraph, value: int) -> tuple[int, float, float]:
     """``(x, a, b)`` such that value = a * x + b, where nothing else reads what lies between."""
     op = graph.made_by(value, "eltwise")
     if op is None or op.attrs["alg"] != "linear" or op.post:
@@ -62,7 +68,7 @@ def peel_linear(graph: Graph, value: int) -> tuple[int, float, float]:
     return x, a * alpha, b * alpha + beta
 
 
-def polynomial(graph: Graph, value: int, x: int, depth: int = 6) -> Sequence[float] | None:
+def polynomial(graph: DnnlGraph, value: int, x: int, depth: int = 6) -> Sequence[float] | None:
     """Coefficients, constant first, when `value` is a polynomial in x of degree 3 at most."""
     if value == x:
         return (0.0, 1.0)
@@ -81,7 +87,7 @@ def polynomial(graph: Graph, value: int, x: int, depth: int = 6) -> Sequence[flo
     return None
 
 
-def _of_polynomial(op: Op, a: Sequence[float]) -> Sequence[float] | None:
+def _of_polynomial(op: DnnlOp, a: Sequence[float]) -> Sequence[float] | None:
     """An eltwise op applied to a polynomial."""
     alpha, beta = op.attrs["alpha"], op.attrs["beta"]
     if op.attrs["alg"] == "linear":

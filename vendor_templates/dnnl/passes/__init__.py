@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.passes.attention import fuse_attention
 from byoc.vendor_templates.dnnl.passes.idioms import recognise_idioms
 from byoc.vendor_templates.dnnl.passes.layout import sink_transposes
@@ -24,7 +24,7 @@ from byoc.vendor_templates.dnnl.passes.weights import fold_into_weights
 
 __all__ = ["ALWAYS", "PASSES"]
 
-PASSES: tuple[Callable[[Graph], None], ...] = (
+PASSES: tuple[Callable[[DnnlGraph], None], ...] = (
     simplify,
     sink_transposes,
     simplify,
@@ -42,5 +42,5 @@ PASSES: tuple[Callable[[Graph], None], ...] = (
     simplify,
 )
 
-ALWAYS: tuple[Callable[[Graph], None], ...] = (fold_dequantized,)
+ALWAYS: tuple[Callable[[DnnlGraph], None], ...] = (fold_dequantized,)
 """What a program cannot do without, also when nothing is fused."""

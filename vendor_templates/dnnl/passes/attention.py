@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from byoc.segment import Array, Dim
-from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 from byoc.vendor_templates.dnnl.ops.spelling import peel_linear
 from byoc.vendor_templates.dnnl.passes.simplify import broadcast_shape
 
@@ -46,21 +46,21 @@ class _Mask:
 class _Scores:
     """What lies between the first product and the softmax."""
 
-    product: Op
+    product: DnnlOp
     scale: float
     masks: list[_Mask] = field(default_factory=list)
     causal: bool = False
     heads: tuple[Dim, Dim] | None = None  # B and H, where the scores are [B, H, S, T]
 
 
-def fuse_attention(graph: Graph) -> None:
+def fuse_attention(graph: DnnlGraph) -> None:
     """Replace every attention found; one walk, each tried from its last product."""
     for op in graph.walk():
         if op.kind == "matmul" and not op.post and len(op.inputs) == 2:
             _fuse(graph, op)
 
 
-def _fuse(graph: Graph, op: Op) -> None:
+def _fuse(graph: DnnlGraph, op: DnnlOp) -> None:
     if op.attrs["transpose_a"] or op.attrs["transpose_b"]:
         return
     weights = _through_reshape(graph, op.inputs[0])
@@ -85,7 +85,7 @@ def _fuse(graph: Graph, op: Op) -> None:
     _emit(graph, op, [q, k, v], heads, mask, scores.scale * q_scale * k_scale, scores.causal)
 
 
-def _through_reshape(graph: Graph, value: int) -> int:
+def _through_reshape(graph: DnnlGraph, value: int) -> int:
     """Before a reshape between [B, H, S, T] and [B*H, S, T], if there is one."""
     op = graph.made_by(value, "reshape")
     if op is None:
@@ -96,7 +96,7 @@ def _through_reshape(graph: Graph, value: int) -> int:
     return value
 
 
-def _scores(graph: Graph, value: int, shape: tuple[Dim, ...]) -> _Scores | None:
+def _scores(graph: DnnlGraph, value: int, shape: tuple[Dim, ...]) -> _Scores | None:
     """Walk up from the softmax to the product ``q @ transpose(k)``, collecting scale and masks."""
     scale, masks, causal = 1.0, list[_Mask](), False
     heads: tuple[Dim, Dim] | None = None
@@ -139,7 +139,7 @@ def _scores(graph: Graph, value: int, shape: tuple[Dim, ...]) -> _Scores | None:
             return None
 
 
-def _leads_to_product(graph: Graph, value: int, depth: int = 6) -> bool:
+def _leads_to_product(graph: DnnlGraph, value: int, depth: int = 6) -> bool:
     """True when scale, masks and reshapes alone lie between a value and a matrix product."""
     op = graph.producer.get(value)
     if op is None or depth == 0 or graph.uses(value) != 1:
@@ -153,7 +153,9 @@ def _leads_to_product(graph: Graph, value: int, depth: int = 6) -> bool:
     return False
 
 
-def _where(graph: Graph, op: Op, shape: tuple[Dim, ...]) -> tuple[int, list[int], bool] | None:
+def _where(
+    graph: DnnlGraph, op: DnnlOp, shape: tuple[Dim, ...]
+) -> tuple[int, list[int], bool] | None:
     """``where(keep, scores, very negative)`` or its mirror image: scores, masks, causal?"""
     condition, yes, no = op.inputs
     for scores, fill, kept in ((yes, no, True), (no, yes, False)):
@@ -193,7 +195,7 @@ def _is_causal(mask: Array | None, shape: tuple[Dim, ...]) -> bool:
 
 
 def _heads(
-    graph: Graph, heads: tuple[Dim, Dim] | None, values: tuple[int, int, int]
+    graph: DnnlGraph, heads: tuple[Dim, Dim] | None, values: tuple[int, int, int]
 ) -> tuple[Dim, Dim] | None:
     """B and H, when q, k and v agree on them: `heads` unless all scores were [B*H, S, T]."""
     batches = {graph.shape(v)[:-2] for v in values}
@@ -205,7 +207,7 @@ def _heads(
     return (heads or (1, batch[0])) if len(batch) == 1 else None
 
 
-def _unscaled(graph: Graph, value: int) -> tuple[int, float]:
+def _unscaled(graph: DnnlGraph, value: int) -> tuple[int, float]:
     """A value without the factor that was multiplied into it alone, and the factor.
 
     Moves may lie between: exporters scale queries before or after they split the heads.
@@ -224,7 +226,7 @@ def _unscaled(graph: Graph, value: int) -> tuple[int, float]:
     return value, factor
 
 
-def _one_mask(graph: Graph, masks: list[int], shape: tuple[Dim, ...]) -> int | None:
+def _one_mask(graph: DnnlGraph, masks: list[int], shape: tuple[Dim, ...]) -> int | None:
     """All masks added up."""
     total: int | None = None
     for mask in masks:
@@ -236,7 +238,7 @@ def _one_mask(graph: Graph, masks: list[int], shape: tuple[Dim, ...]) -> int | N
     return total
 
 
-def _wide(graph: Graph, value: int, heads: tuple[Dim, Dim]) -> int:
+def _wide(graph: DnnlGraph, value: int, heads: tuple[Dim, Dim]) -> int:
     """A [B*H, S, D] value as [B, H, S, D]."""
     shape = graph.shape(value)
     if len(shape) == 4:
@@ -248,7 +250,7 @@ def _wide(graph: Graph, value: int, heads: tuple[Dim, Dim]) -> int:
     return graph.emit("reshape", [value], wide)
 
 
-def _wide_mask(graph: Graph, mask: _Mask, heads: tuple[Dim, Dim]) -> int:
+def _wide_mask(graph: DnnlGraph, mask: _Mask, heads: tuple[Dim, Dim]) -> int:
     """A mask as it is added to the scaled product, so that it broadcasts to [B, H, S, T]."""
     value = mask.value
     if mask.factor != 1:
@@ -262,8 +264,8 @@ def _wide_mask(graph: Graph, mask: _Mask, heads: tuple[Dim, Dim]) -> int:
 
 
 def _emit(
-    graph: Graph,
-    op: Op,
+    graph: DnnlGraph,
+    op: DnnlOp,
     values: list[int],
     heads: tuple[Dim, Dim],
     mask: int | None,
@@ -289,7 +291,7 @@ def _emit(
     graph.morph(op, "reshape", [y])
 
 
-def _heads_moved(graph: Graph, value: int) -> int | None:
+def _heads_moved(graph: DnnlGraph, value: int) -> int | None:
     """What a transpose from [B, S, H, D] to [B, H, S, D] reads."""
     op = graph.made_by(value, "transpose", alone=False)
     return op.inputs[0] if op is not None and op.attrs["axes"] == _HEADS_FIRST else None

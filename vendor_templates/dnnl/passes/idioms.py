@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from byoc.vendor_templates.dnnl.graph import Graph
+from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.ops import IDIOMS, Idiom
 from byoc.vendor_templates.dnnl.ops.rule import Rewrite
 
 __all__ = ["recognise_idioms"]
 
 
-def recognise_idioms(graph: Graph) -> None:
+def recognise_idioms(graph: DnnlGraph) -> None:
     """Make each op that ends a spelled-out function compute the function; one walk."""
     for op in graph.walk():
         if op.post or op.kind not in ("binary", "eltwise"):

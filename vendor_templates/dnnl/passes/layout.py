@@ -12,28 +12,28 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 from byoc.vendor_templates.dnnl.ops.layout import permuted
 
 __all__ = ["sink_transposes"]
 
-Sink = Callable[[Graph, Op], bool]
+Sink = Callable[[DnnlGraph, DnnlOp], bool]
 
 
-def sink_transposes(graph: Graph) -> None:
+def sink_transposes(graph: DnnlGraph) -> None:
     """Move each transpose behind the ops that do not care, in one walk."""
     for op in graph.walk():
         if (sink := _SINKS.get(op.kind)) is not None and not op.post:
             sink(graph, op)
 
 
-def _axes(graph: Graph, value: int, *, alone: bool = True) -> list[int] | None:
+def _axes(graph: DnnlGraph, value: int, *, alone: bool = True) -> list[int] | None:
     """The axes of the transpose that makes a value (`alone`: one that nobody else reads)."""
     op = graph.made_by(value, "transpose", alone=alone)
     return None if op is None else op.attrs["axes"]
 
 
-def _below(graph: Graph, value: int) -> int:
+def _below(graph: DnnlGraph, value: int) -> int:
     """What the transpose that makes `value` reads."""
     return graph.producer[value].inputs[0]
 
@@ -43,7 +43,7 @@ def _inverse(axes: Sequence[int]) -> list[int]:
 
 
 def _behind(
-    graph: Graph, op: Op, inputs: Sequence[int], axes: Sequence[int], **attrs: object
+    graph: DnnlGraph, op: DnnlOp, inputs: Sequence[int], axes: Sequence[int], **attrs: object
 ) -> bool:
     """Compute `op` on what lies before the transposes; `op` itself becomes the transpose."""
     kind = graph.type(op.out)
@@ -53,7 +53,7 @@ def _behind(
     return True
 
 
-def _compose(graph: Graph, op: Op) -> bool:
+def _compose(graph: DnnlGraph, op: DnnlOp) -> bool:
     inner = _axes(graph, op.inputs[0], alone=False)
     if inner is None:
         return False
@@ -65,12 +65,12 @@ def _compose(graph: Graph, op: Op) -> bool:
     return True
 
 
-def _unary(graph: Graph, op: Op) -> bool:
+def _unary(graph: DnnlGraph, op: DnnlOp) -> bool:
     axes = _axes(graph, op.inputs[0])
     return axes is not None and _behind(graph, op, [_below(graph, op.inputs[0])], axes)
 
 
-def _binary(graph: Graph, op: Op) -> bool:
+def _binary(graph: DnnlGraph, op: DnnlOp) -> bool:
     """Both operands lie behind the same transpose, or one does and the other is a constant.
 
     Of two transposes others may read the results: the sum of residual nets is such a case.
@@ -98,7 +98,7 @@ def _binary(graph: Graph, op: Op) -> bool:
     return _behind(graph, op, inputs, axes)
 
 
-def _concat(graph: Graph, op: Op) -> bool:
+def _concat(graph: DnnlGraph, op: DnnlOp) -> bool:
     known = [_axes(graph, v) for v in op.inputs]
     axes = known[0]
     if axes is None or any(other != axes for other in known):
@@ -107,7 +107,7 @@ def _concat(graph: Graph, op: Op) -> bool:
     return _behind(graph, op, inputs, axes, axis=axes[op.attrs["axis"]])
 
 
-def _axis(graph: Graph, op: Op) -> bool:
+def _axis(graph: DnnlGraph, op: DnnlOp) -> bool:
     axes = _axes(graph, op.inputs[0])
     if axes is None:
         return False
@@ -118,7 +118,7 @@ def _axis(graph: Graph, op: Op) -> bool:
 def _per_dim(*names: str) -> Sink:
     """For ops with one attribute value per dim."""
 
-    def sink(graph: Graph, op: Op) -> bool:
+    def sink(graph: DnnlGraph, op: DnnlOp) -> bool:
         axes = _axes(graph, op.inputs[0])
         if axes is None:
             return False
@@ -128,7 +128,7 @@ def _per_dim(*names: str) -> Sink:
     return sink
 
 
-def _reduction(graph: Graph, op: Op) -> bool:
+def _reduction(graph: DnnlGraph, op: DnnlOp) -> bool:
     """Reduced axes are renamed; what is left is transposed only if its order changed."""
     axes = _axes(graph, op.inputs[0])
     if axes is None:

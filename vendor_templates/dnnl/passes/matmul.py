@@ -5,12 +5,12 @@ The model's own weight array stays as it is, which also keeps it shared with who
 
 from __future__ import annotations
 
-from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 
 __all__ = ["absorb_transposes"]
 
 
-def absorb_transposes(graph: Graph) -> None:
+def absorb_transposes(graph: DnnlGraph) -> None:
     """Turn transposes of the last two dims into ``transpose_a`` and ``transpose_b``."""
     for op in graph.walk():
         if op.kind == "matmul":
@@ -18,7 +18,7 @@ def absorb_transposes(graph: Graph) -> None:
                 _absorb(graph, op, place, flag)
 
 
-def _absorb(graph: Graph, op: Op, place: int, flag: str) -> None:
+def _absorb(graph: DnnlGraph, op: DnnlOp, place: int, flag: str) -> None:
     source = graph.made_by(op.inputs[place], "transpose", alone=False)
     if source is None:
         return

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from byoc.vendor_templates.dnnl.graph import Graph, Op, PostOp
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp, PostOp
 
 __all__ = ["fuse_post_ops"]
 
@@ -40,7 +40,7 @@ _ARITHMETIC = frozenset({"add", "sub", "mul", "div", "max", "min"})
 _COMMUTES = frozenset({"add", "mul", "max", "min"})
 
 
-def fuse_post_ops(graph: Graph) -> None:
+def fuse_post_ops(graph: DnnlGraph) -> None:
     """Fuse chains in one walk: each op joins what feeds it, which may be fused already."""
     position: dict[int, int] = {}
     for place, op in enumerate(graph.walk()):
@@ -52,7 +52,7 @@ def fuse_post_ops(graph: Graph) -> None:
             position[value] = place
 
 
-def _anchor(graph: Graph, value: int, room: int) -> Op | None:
+def _anchor(graph: DnnlGraph, value: int, room: int) -> DnnlOp | None:
     """The op that makes a value nobody else reads, when it can take `room` more post-ops."""
     op = graph.producer.get(value)
     if op is None or op.kind not in _ANCHORS or graph.uses(value) != 1:
@@ -66,25 +66,25 @@ def _anchor(graph: Graph, value: int, room: int) -> Op | None:
     return op
 
 
-def _join(graph: Graph, op: Op, anchor: Op, *posts: PostOp) -> None:
+def _join(graph: DnnlGraph, op: DnnlOp, anchor: DnnlOp, *posts: PostOp) -> None:
     graph.morph(op, anchor.kind, anchor.inputs, anchor.attrs, [*anchor.post, *posts], [anchor])
 
 
-def _fuse_eltwise(graph: Graph, op: Op) -> None:
+def _fuse_eltwise(graph: DnnlGraph, op: DnnlOp) -> None:
     anchor = _anchor(graph, op.inputs[0], 1)
     if anchor is not None:
         attrs = op.attrs
         _join(graph, op, anchor, PostOp(attrs["alg"], attrs["alpha"], attrs["beta"]))
 
 
-def _fuse_binary(graph: Graph, op: Op, position: Mapping[int, int]) -> None:
+def _fuse_binary(graph: DnnlGraph, op: DnnlOp, position: Mapping[int, int]) -> None:
     alg, (a, b) = op.attrs["alg"], op.inputs
     if a == b:
         return
     options = [(a, b, False)]
     if alg in _COMMUTES or alg == "sub":
         options.append((b, a, alg == "sub"))
-    best: tuple[tuple[int, int], Op, int, bool] | None = None
+    best: tuple[tuple[int, int], DnnlOp, int, bool] | None = None
     for value, other, flipped in options:
         anchor = _anchor(graph, value, 2 if flipped else 1)
         if anchor is None or graph.shape(value) != graph.shape(op.out):
@@ -103,7 +103,7 @@ def _fuse_binary(graph: Graph, op: Op, position: Mapping[int, int]) -> None:
     _join(graph, op, anchor, *posts)
 
 
-def _full_first(graph: Graph, op: Op) -> None:
+def _full_first(graph: DnnlGraph, op: DnnlOp) -> None:
     """Primitives broadcast their second operand best: put the one of full shape first."""
     a, b = op.inputs
     full = graph.shape(op.out)
@@ -111,7 +111,7 @@ def _full_first(graph: Graph, op: Op) -> None:
         graph.morph(op, "binary", [b, a], op.attrs)
 
 
-def _aligned(graph: Graph, value: int, rank: int) -> int:
+def _aligned(graph: DnnlGraph, value: int, rank: int) -> int:
     """The value with leading 1s up to `rank`."""
     missing = rank - graph.rank(value)
     if missing == 0:

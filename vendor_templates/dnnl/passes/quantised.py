@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from byoc.segment import Array
-from byoc.vendor_templates.dnnl.graph import Graph, Op, PostOp
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp, PostOp
 
 __all__ = ["fold_dequantized", "store_integers", "take_integers"]
 
@@ -38,7 +38,7 @@ class _QuantParams(NamedTuple):
     dtype: str
 
 
-def fold_dequantized(graph: Graph) -> None:
+def fold_dequantized(graph: DnnlGraph) -> None:
     """Quantised constants that no op takes as integers become floats."""
     for op in graph.walk():
         if op.kind == "dequantize_constant":
@@ -49,7 +49,7 @@ def fold_dequantized(graph: Graph) -> None:
     graph.prune()
 
 
-def _spread(op: Op, name: str, rank: int) -> Array:
+def _spread(op: DnnlOp, name: str, rank: int) -> Array:
     """Scales or zero points in a shape that broadcasts to the constant's."""
     vector: Array = op.attrs[name]
     shape = [1] * rank
@@ -61,7 +61,7 @@ def _spread(op: Op, name: str, rank: int) -> Array:
 # Products of integers
 
 
-def take_integers(graph: Graph) -> None:
+def take_integers(graph: DnnlGraph) -> None:
     """Convolutions and matrix products whose operands were dequantised read the integers."""
     for op in graph.walk():
         if op.kind in ("convolution", "matmul") and len(op.inputs) == 2 and not op.post:
@@ -70,14 +70,14 @@ def take_integers(graph: Graph) -> None:
             _sink(graph, op)
 
 
-def _moves(op: Op) -> bool:
+def _moves(op: DnnlOp) -> bool:
     """The op chooses among elements: it gives the same before and after rounding."""
     if op.kind == "pooling":
         return op.attrs["alg"] == "max" and not op.post
     return op.kind in _MOVES and not op.post
 
 
-def _sink(graph: Graph, op: Op) -> None:
+def _sink(graph: DnnlGraph, op: DnnlOp) -> None:
     """move(dequantize(x8)) = dequantize(move(x8))"""
     source = graph.made_by(op.inputs[0], "dequantize", alone=False)
     if source is not None:
@@ -86,7 +86,7 @@ def _sink(graph: Graph, op: Op) -> None:
         graph.morph(op, "dequantize", [moved], source.attrs)
 
 
-def _take(graph: Graph, op: Op) -> None:
+def _take(graph: DnnlGraph, op: DnnlOp) -> None:
     source = graph.made_by(op.inputs[0], "dequantize", alone=False)
     if source is None:
         return
@@ -110,12 +110,12 @@ def _take(graph: Graph, op: Op) -> None:
     graph.morph(op, f"q{op.kind}", operands, attrs)
 
 
-def _weights(graph: Graph, value: int, axis: int, rank: int) -> tuple[Array, Array] | None:
+def _weights(graph: DnnlGraph, value: int, axis: int, rank: int) -> tuple[Array, Array] | None:
     """(int8 values, scale of each output channel or one) of symmetric quantised weights.
 
     axis: that of the output channels.
     """
-    moves: list[Op] = []
+    moves: list[DnnlOp] = []
     op = graph.producer.get(value)
     while op is not None and op.kind in ("transpose", "reshape"):
         moves.append(op)
@@ -153,7 +153,7 @@ def _axis_after(before: Sequence[int], axis: int, after: Sequence[int]) -> int |
 # Results that are integers
 
 
-def store_integers(graph: Graph) -> None:
+def store_integers(graph: DnnlGraph) -> None:
     """Quantizations join what feeds them; sums and moves of int8 values stay int8."""
     for op in graph.walk():
         if op.kind == "quantize":
@@ -161,12 +161,12 @@ def store_integers(graph: Graph) -> None:
     graph.prune()
 
 
-def _quant_params(graph: Graph, op: Op, value: int) -> _QuantParams:
+def _quant_params(graph: DnnlGraph, op: DnnlOp, value: int) -> _QuantParams:
     """Those of a `quantize` or `dequantize`, whose integers are `value`."""
     return _QuantParams(op.attrs["scale"], op.attrs["zero"], graph.type(value).dtype)
 
 
-def _store(graph: Graph, op: Op) -> None:
+def _store(graph: DnnlGraph, op: DnnlOp) -> None:
     value = op.inputs[0]
     made = graph.producer.get(value)
     if made is None:
@@ -184,7 +184,7 @@ def _store(graph: Graph, op: Op) -> None:
         _move(graph, op, made)
 
 
-def _requantize(graph: Graph, op: Op, source: Op) -> None:
+def _requantize(graph: DnnlGraph, op: DnnlOp, source: DnnlOp) -> None:
     """quantize(dequantize(x8)): nothing, or other quant params."""
     old, new = _quant_params(graph, source, source.inputs[0]), _quant_params(graph, op, op.out)
     if old == new and op.out not in graph.outputs:
@@ -203,10 +203,10 @@ def _requantize_attrs(old: _QuantParams, new: _QuantParams) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _move(graph: Graph, op: Op, made: Op) -> None:
+def _move(graph: DnnlGraph, op: DnnlOp, made: DnnlOp) -> None:
     """Move the integers. Inputs with other quant params are requantized to the result's first."""
     target = _quant_params(graph, op, op.out)
-    sources = list[Op]()
+    sources = list[DnnlOp]()
     for moved in made.inputs:
         source = graph.made_by(moved, "dequantize", alone=False)
         if source is None:
@@ -223,7 +223,7 @@ def _move(graph: Graph, op: Op, made: Op) -> None:
     graph.morph(op, made.kind, inputs, made.attrs, absorbed=[made])
 
 
-def _add(graph: Graph, op: Op, made: Op) -> None:
+def _add(graph: DnnlGraph, op: DnnlOp, made: DnnlOp) -> None:
     """quantize(dequantize(a8) + dequantize(b8)), post-ops between."""
     sources = [graph.made_by(v, "dequantize", alone=False) for v in made.inputs]
     a, b = sources
@@ -245,11 +245,11 @@ def _add(graph: Graph, op: Op, made: Op) -> None:
 
 
 def _add_to_product(
-    graph: Graph, op: Op, made: Op, sources: Sequence[Op], result: Mapping[str, Any]
+    graph: DnnlGraph, op: DnnlOp, made: DnnlOp, sources: Sequence[DnnlOp], result: Mapping[str, Any]
 ) -> bool:
     """The product computed last, when its integers have no other reader, adds the other value."""
     order = {id(other): place for place, other in enumerate(graph.ops)}
-    best: tuple[int, Op, Op, Op] | None = None
+    best: tuple[int, DnnlOp, DnnlOp, DnnlOp] | None = None
     for mine, other in (tuple(sources), tuple(sources[::-1])):
         value = mine.inputs[0]
         product = graph.producer.get(value)

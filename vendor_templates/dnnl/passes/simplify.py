@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from byoc.segment import Array, Dim
-from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 from byoc.vendor_templates.dnnl.ops.rule import Rewrite
 from byoc.vendor_templates.dnnl.ops.spelling import eltwise, peel_linear
 
@@ -21,7 +21,7 @@ __all__ = ["broadcast_shape", "fold_constants", "simplify"]
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def simplify(graph: Graph) -> None:
+def simplify(graph: DnnlGraph) -> None:
     """Apply the rules of `RULES` to every op until none fits."""
     for op in graph.walk():
         while not op.dead and any(rule(graph, op) for rule in RULES.get(op.kind, ())):
@@ -29,7 +29,7 @@ def simplify(graph: Graph) -> None:
     graph.prune()
 
 
-def fold_constants(graph: Graph) -> None:
+def fold_constants(graph: DnnlGraph) -> None:
     """Transposed and reshaped constants are computed here; reshaped ones share their memory."""
     for op in graph.walk():
         array = graph.constants.get(op.inputs[0]) if op.inputs else None
@@ -57,7 +57,7 @@ def broadcast_shape(a: Sequence[Dim], b: Sequence[Dim]) -> tuple[Dim, ...] | Non
 # Moves
 
 
-def _reshape(graph: Graph, op: Op) -> bool:
+def _reshape(graph: DnnlGraph, op: DnnlOp) -> bool:
     """reshape(x) = x where the shape stays; reshape(reshape(x)) = reshape(x)"""
     x = op.inputs[0]
     if graph.shape(x) == graph.shape(op.out):
@@ -70,7 +70,7 @@ def _reshape(graph: Graph, op: Op) -> bool:
     return False
 
 
-def _transpose(graph: Graph, op: Op) -> bool:
+def _transpose(graph: DnnlGraph, op: DnnlOp) -> bool:
     """transpose(x) = x, transpose(transpose(x)) = transpose(x); only 1s moved = reshape(x)"""
     x, axes = op.inputs[0], op.attrs["axes"]
     if axes == list(range(len(axes))):
@@ -88,7 +88,7 @@ def _transpose(graph: Graph, op: Op) -> bool:
     return False
 
 
-def _same(graph: Graph, op: Op) -> bool:
+def _same(graph: DnnlGraph, op: DnnlOp) -> bool:
     """f(x) = x where f changes neither shape nor dtype: broadcast, slice, concat, cast"""
     if len(op.inputs) == 1 and graph.type(op.inputs[0]) == graph.type(op.out):
         graph.replace(op.out, op.inputs[0])
@@ -96,7 +96,7 @@ def _same(graph: Graph, op: Op) -> bool:
     return False
 
 
-def _unbroadcast(graph: Graph, op: Op) -> bool:
+def _unbroadcast(graph: DnnlGraph, op: DnnlOp) -> bool:
     """f(broadcast(a), b) = f(a, b) where b alone gives the result its shape"""
     for place, value in enumerate(op.inputs):
         source = graph.made_by(value, "broadcast", alone=False)
@@ -115,7 +115,7 @@ def _unbroadcast(graph: Graph, op: Op) -> bool:
 # Arithmetic
 
 
-def _scalar(graph: Graph, op: Op) -> bool:
+def _scalar(graph: DnnlGraph, op: DnnlOp) -> bool:
     """x + c, x - c, c - x, x * c, x / c, c / x, x ** c become eltwise; x * x is a square"""
     a, b = op.inputs
     alg = op.attrs["alg"]
@@ -136,7 +136,7 @@ def _scalar(graph: Graph, op: Op) -> bool:
     return False
 
 
-def _by_number(graph: Graph, op: Op, x: int, alg: str, c: float) -> bool:
+def _by_number(graph: DnnlGraph, op: DnnlOp, x: int, alg: str, c: float) -> bool:
     match alg:
         case "add" | "sub":
             return eltwise(graph, op, x, "linear", 1.0, c if alg == "add" else -c)
@@ -159,7 +159,7 @@ def _by_number(graph: Graph, op: Op, x: int, alg: str, c: float) -> bool:
     return False
 
 
-def _limits(graph: Graph, op: Op) -> bool:
+def _limits(graph: DnnlGraph, op: DnnlOp) -> bool:
     """min(max(x, a), b) = max(min(x, b), a) = clip(x, a, b) for a <= b; min(relu(x), b) as well"""
     if op.attrs["alg"] not in ("min", "max") or op.post:
         return False
@@ -179,21 +179,21 @@ def _limits(graph: Graph, op: Op) -> bool:
     return low <= high and eltwise(graph, op, x, "clip", low, high)
 
 
-def _plain_relu(graph: Graph, value: int) -> Op | None:
+def _plain_relu(graph: DnnlGraph, value: int) -> DnnlOp | None:
     op = graph.made_by(value, "eltwise")
     if op is None or op.post or op.attrs["alg"] != "relu" or op.attrs["alpha"] != 0:
         return None
     return op
 
 
-def _limit(graph: Graph, op: Op) -> tuple[int, float | None]:
+def _limit(graph: DnnlGraph, op: DnnlOp) -> tuple[int, float | None]:
     """Operand and number of ``min(x, c)`` or ``max(x, c)``, in either order."""
     a, b = op.inputs
     number = graph.scalar(b)
     return (a, number) if number is not None else (b, graph.scalar(a))
 
 
-def _linear(graph: Graph, op: Op) -> bool:
+def _linear(graph: DnnlGraph, op: DnnlOp) -> bool:
     """1 * x + 0 = x; a * (c * x + d) + b = (a * c) * x + (a * d + b)"""
     if op.attrs["alg"] != "linear" or op.post:
         return False
@@ -208,7 +208,7 @@ def _linear(graph: Graph, op: Op) -> bool:
     return eltwise(graph, op, x, "linear", a, b)
 
 
-def _root(graph: Graph, op: Op) -> bool:
+def _root(graph: DnnlGraph, op: DnnlOp) -> bool:
     """sqrt(x) ** c = x ** (c / 2)"""
     if op.attrs["alg"] != "pow" or op.post:
         return False

@@ -12,14 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 from byoc.segment import Array
-from byoc.vendor_templates.dnnl.graph import Graph, Op
+from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 
 __all__ = ["fold_into_weights"]
 
 _KINDS = ("convolution", "deconvolution", "matmul", "qconvolution", "qmatmul")
 
 
-def fold_into_weights(graph: Graph) -> None:
+def fold_into_weights(graph: DnnlGraph) -> None:
     """Fold padding, per-channel scales and shifts, and batch norms; each in one walk."""
     for op in graph.walk():
         if op.kind == "convolution":
@@ -30,7 +30,7 @@ def fold_into_weights(graph: Graph) -> None:
             _absorb_batch_norm(graph, op)
 
 
-def _absorb_pad(graph: Graph, op: Op) -> None:
+def _absorb_pad(graph: DnnlGraph, op: DnnlOp) -> None:
     pad = graph.made_by(op.inputs[0], "pad")
     if pad is None or pad.attrs["mode"] != "constant" or pad.attrs["value"] != 0:
         return
@@ -43,7 +43,7 @@ def _absorb_pad(graph: Graph, op: Op) -> None:
     graph.morph(op, op.kind, [pad.inputs[0], *op.inputs[1:]], attrs, op.post, [pad])
 
 
-def _anchor(graph: Graph, value: int) -> Op | None:
+def _anchor(graph: DnnlGraph, value: int) -> DnnlOp | None:
     """The weighted op that makes a value nobody else reads."""
     for kind in _KINDS:
         op = graph.made_by(value, kind)
@@ -52,14 +52,14 @@ def _anchor(graph: Graph, value: int) -> Op | None:
     return None
 
 
-def _channels(graph: Graph, anchor: Op) -> tuple[int, int] | None:
+def _channels(graph: DnnlGraph, anchor: DnnlOp) -> tuple[int, int] | None:
     """Axis and number of the channels an anchor makes; None when it is symbolic."""
     axis = graph.rank(anchor.out) - 1 if anchor.kind.endswith("matmul") else 1
     count = graph.shape(anchor.out)[axis]
     return (axis, count) if isinstance(count, int) else None
 
 
-def _per_channel(graph: Graph, anchor: Op, value: int) -> Array | None:
+def _per_channel(graph: DnnlGraph, anchor: DnnlOp, value: int) -> Array | None:
     """A constant that varies along the anchor's channels only, as a float32 vector."""
     array, channels = graph.constants.get(value), _channels(graph, anchor)
     if array is None or channels is None or array.dtype != np.float32:
@@ -74,7 +74,7 @@ def _per_channel(graph: Graph, anchor: Op, value: int) -> Array | None:
     return array.reshape(-1) if array.size == count else np.full(count, array.item(), np.float32)
 
 
-def _absorb_binary(graph: Graph, op: Op) -> None:
+def _absorb_binary(graph: DnnlGraph, op: DnnlOp) -> None:
     """conv * s, conv / s, conv + t, conv - t and their mirror images"""
     alg = op.attrs["alg"]
     if alg not in ("add", "sub", "mul", "div"):
@@ -101,7 +101,7 @@ def _absorb_binary(graph: Graph, op: Op) -> None:
                 return
 
 
-def _absorb_batch_norm(graph: Graph, op: Op) -> None:
+def _absorb_batch_norm(graph: DnnlGraph, op: DnnlOp) -> None:
     anchor = _anchor(graph, op.inputs[0])
     if anchor is None or anchor.kind.startswith("q"):
         return  # scaled integers would be another rounding
@@ -117,26 +117,26 @@ def _absorb_batch_norm(graph: Graph, op: Op) -> None:
     _scale(graph, op, anchor, scale.astype(np.float32), shift.astype(np.float32))
 
 
-def _bias(graph: Graph, anchor: Op) -> Array | None:
+def _bias(graph: DnnlGraph, anchor: DnnlOp) -> Array | None:
     """The anchor's constant bias as a vector; None when it has none that is constant."""
     place = _operands(anchor)
     array = graph.constants.get(anchor.inputs[place]) if len(anchor.inputs) > place else None
     return None if array is None else array.reshape(-1)
 
 
-def _operands(anchor: Op) -> int:
+def _operands(anchor: DnnlOp) -> int:
     """Inputs before the bias: those of integers have scales of their own."""
     return 3 if anchor.kind.startswith("q") else 2
 
 
-def _bias_value(graph: Graph, anchor: Op, vector: Array) -> int:
+def _bias_value(graph: DnnlGraph, anchor: DnnlOp, vector: Array) -> int:
     """A bias as program.md wants it: [O] of a convolution, of y's rank for a matrix product."""
     if anchor.kind == "matmul":
         vector = vector.reshape((1,) * (graph.rank(anchor.out) - 1) + (-1,))
     return graph.constant(vector)
 
 
-def _shift(graph: Graph, op: Op, anchor: Op, vector: Array) -> None:
+def _shift(graph: DnnlGraph, op: DnnlOp, anchor: DnnlOp, vector: Array) -> None:
     if len(anchor.inputs) > _operands(anchor):
         bias = _bias(graph, anchor)
         if bias is None:
@@ -146,7 +146,9 @@ def _shift(graph: Graph, op: Op, anchor: Op, vector: Array) -> None:
     graph.morph(op, anchor.kind, inputs, anchor.attrs, absorbed=[anchor])
 
 
-def _scale(graph: Graph, op: Op, anchor: Op, vector: Array, shift: Array | None) -> None:
+def _scale(
+    graph: DnnlGraph, op: DnnlOp, anchor: DnnlOp, vector: Array, shift: Array | None
+) -> None:
     """Scale the weights (and the bias) per output channel; then shift."""
     weight = graph.constants[anchor.inputs[1]]
     bias = _bias(graph, anchor)

@@ -13,12 +13,12 @@ from byoc.vendor_templates.npu.emission.conv import emit_conv
 from byoc.vendor_templates.npu.emission.data_movement import emit_concat, emit_permute
 from byoc.vendor_templates.npu.emission.elementwise import emit_elementwise
 from byoc.vendor_templates.npu.emission.pooling import emit_pool
-from byoc.vendor_templates.npu.emission.writer import Writer
+from byoc.vendor_templates.npu.emission.writer import ProgramWriter
 from byoc.vendor_templates.npu.lowering.int8_graph import (
     Concat,
     Conv,
     Elementwise,
-    Graph,
+    Int8Graph,
     Permute,
     Pool,
 )
@@ -26,10 +26,12 @@ from byoc.vendor_templates.npu.machine.config import NpuConfig
 from byoc.vendor_templates.npu.planning.memory_layout import MemoryLayout
 from byoc.vendor_templates.npu.planning.plans import Settings
 
-__all__ = ["Writer", "emit"]
+__all__ = ["ProgramWriter", "emit"]
 
 
-def emit(graph: Graph, layout: MemoryLayout, config: NpuConfig, settings: Settings) -> Writer:
+def emit(
+    graph: Int8Graph, layout: MemoryLayout, config: NpuConfig, settings: Settings
+) -> ProgramWriter:
     """Write the program of a graph.
 
     Args:
@@ -44,7 +46,7 @@ def emit(graph: Graph, layout: MemoryLayout, config: NpuConfig, settings: Settin
     Raises:
         CompileError: A tile does not fit its region of the scratchpad.
     """
-    writer = Writer(graph, layout, config, settings)
+    writer = ProgramWriter(graph, layout, config, settings)
     for index, op in enumerate(graph.operations):
         writer.begin(index)
         plan = layout.plans[index]

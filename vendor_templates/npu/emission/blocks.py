@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from byoc.vendor_templates.npu.emission.writer import Writer
+from byoc.vendor_templates.npu.emission.writer import ProgramWriter
 from byoc.vendor_templates.npu.lowering.int8_graph import Conv
 from byoc.vendor_templates.npu.planning.plans import WindowPlan, align, spans
 
@@ -49,11 +49,11 @@ class Block:
         self._loaded: int | None = None  # the chunk that lies in the scratchpad, and where
         self._at = 0
 
-    def load_whole(self, w: Writer) -> None:
+    def load_whole(self, w: ProgramWriter) -> None:
         """Load the only chunk of a block that stays."""
         self._fetch(w, 0)
 
-    def chunk(self, w: Writer, index: int) -> tuple[int, int]:
+    def chunk(self, w: ProgramWriter, index: int) -> tuple[int, int]:
         """Return the address and the bytes of weights of a chunk, loaded unless it is there."""
         if self._loaded != index:
             self._fetch(w, index)
@@ -69,7 +69,7 @@ class Block:
         at = self._at + align(self._parts[-1][1], 4)
         return at, at + 8 * self.count
 
-    def _fetch(self, w: Writer, index: int) -> None:
+    def _fetch(self, w: ProgramWriter, index: int) -> None:
         data = self._parts[index][0]
         source = self._sources[index]
         if source is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from byoc.vendor_templates.npu.emission.blocks import Block, channel_blocks
 from byoc.vendor_templates.npu.emission.token_stream import Access
 from byoc.vendor_templates.npu.emission.windows import Tile, input_tile, tiles, window_fields
-from byoc.vendor_templates.npu.emission.writer import Box, Buffers, View, Writer
+from byoc.vendor_templates.npu.emission.writer import Box, Buffers, ProgramWriter, View
 from byoc.vendor_templates.npu.lowering.int8_graph import Conv
 from byoc.vendor_templates.npu.lowering.numerics import float_bits
 from byoc.vendor_templates.npu.planning.plans import WindowPlan, align
@@ -22,7 +22,7 @@ from byoc.vendor_templates.npu.planning.plans import WindowPlan, align
 __all__ = ["emit_conv"]
 
 
-def emit_conv(w: Writer, op: Conv, plan: WindowPlan) -> None:
+def emit_conv(w: ProgramWriter, op: Conv, plan: WindowPlan) -> None:
     """Emit a convolution in the order of its plan: tiles outside, or blocks of weights outside.
 
     Args:
@@ -66,7 +66,7 @@ def emit_conv(w: Writer, op: Conv, plan: WindowPlan) -> None:
 class _ConvEmission:
     """One convolution being written; xs, ys, rs: buffers of inputs, outputs, residuals."""
 
-    w: Writer
+    w: ProgramWriter
     op: Conv
     plan: WindowPlan
     xs: Buffers

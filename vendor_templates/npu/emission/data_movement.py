@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byoc.vendor_templates.npu.emission.writer import Writer
+from byoc.vendor_templates.npu.emission.writer import ProgramWriter
 from byoc.vendor_templates.npu.lowering.int8_graph import Concat, Permute
 from byoc.vendor_templates.npu.planning.plans import spans
 
@@ -14,7 +14,7 @@ _WIDE = 4096  # bytes of a row that one look-up takes
 _SHORT = 65535  # largest value of a 16-bit field
 
 
-def emit_concat(w: Writer, op: Concat) -> None:
+def emit_concat(w: ProgramWriter, op: Concat) -> None:
     """Emit a concatenation; parts with a table, or into the chip, pass the vector unit.
 
     Args:
@@ -70,7 +70,7 @@ def emit_concat(w: Writer, op: Concat) -> None:
 
 
 def _copy_rows(
-    w: Writer, at: int, row: int, to: int, to_row: int, count: int, width: int, lut: int
+    w: ProgramWriter, at: int, row: int, to: int, to_row: int, count: int, width: int, lut: int
 ) -> None:
     """Rows of bytes through a table; rows are the instruction's rows, of one pixel each."""
     w.stream.add(
@@ -81,7 +81,7 @@ def _copy_rows(
     )  # fmt: skip
 
 
-def emit_permute(w: Writer, op: Permute) -> None:
+def emit_permute(w: ProgramWriter, op: Permute) -> None:
     """Emit the exchange of two axes, [outer, a, b] to [outer, b, a], byte by byte in the store.
 
     Args:

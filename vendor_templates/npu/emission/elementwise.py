@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from byoc.vendor_templates.npu.emission.token_stream import Access
-from byoc.vendor_templates.npu.emission.writer import Buffers, Writer
+from byoc.vendor_templates.npu.emission.writer import Buffers, ProgramWriter
 from byoc.vendor_templates.npu.lowering.int8_graph import Elementwise
 from byoc.vendor_templates.npu.lowering.numerics import float_bits
 from byoc.vendor_templates.npu.planning.plans import align, spans
@@ -16,7 +16,7 @@ _FLAT = 4096  # channels of a pixel when bytes are taken as they come
 _SHORT = 65535  # largest value of a 16-bit field
 
 
-def emit_elementwise(w: Writer, op: Elementwise) -> None:
+def emit_elementwise(w: ProgramWriter, op: Elementwise) -> None:
     """Emit a sum, a product or a table.
 
     Args:
@@ -58,7 +58,7 @@ def emit_elementwise(w: Writer, op: Elementwise) -> None:
             w.store(op.y, offset=first, spm=first_byte[op.y], shape=(1, 1, end - first))
 
 
-def _flat_step(w: Writer, total: int, moving: int) -> int:
+def _flat_step(w: ProgramWriter, total: int, moving: int) -> int:
     """Bytes of a tile when `moving` tensors pass through buffers."""
     depth = w.settings.buffers
     room = (w.region - 64) // max(moving * depth, 1) // 64 * 64
@@ -68,7 +68,7 @@ def _flat_step(w: Writer, total: int, moving: int) -> int:
 
 
 def _bytes(
-    w: Writer, tensor: int, first: int, end: int, buffers: dict[int, Buffers], load: bool
+    w: ProgramWriter, tensor: int, first: int, end: int, buffers: dict[int, Buffers], load: bool
 ) -> int:
     """Where bytes [first, end) of a tensor are (loaded first when `load`)."""
     address = w.resident(tensor)
@@ -80,7 +80,7 @@ def _bytes(
     return at
 
 
-def _broadcast(w: Writer, op: Elementwise, b: int, per_image: int) -> None:
+def _broadcast(w: ProgramWriter, op: Elementwise, b: int, per_image: int) -> None:
     """b has one pixel per image: its strides are zero."""
     depth = w.settings.buffers
     moving = [t for t in (op.x, op.y) if w.resident(t) is None]
@@ -119,7 +119,7 @@ def _broadcast(w: Writer, op: Elementwise, b: int, per_image: int) -> None:
 
 
 def _rows(
-    w: Writer,
+    w: ProgramWriter,
     tensor: int,
     piece: tuple[int, int, int, int],
     buffers: dict[int, Buffers],

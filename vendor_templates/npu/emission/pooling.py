@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from byoc.vendor_templates.npu.emission.token_stream import Access
 from byoc.vendor_templates.npu.emission.windows import input_tile, tiles, window_fields
-from byoc.vendor_templates.npu.emission.writer import Box, Writer
+from byoc.vendor_templates.npu.emission.writer import Box, ProgramWriter
 from byoc.vendor_templates.npu.lowering.int8_graph import Pool
 from byoc.vendor_templates.npu.lowering.numerics import average_scale, float_bits
 from byoc.vendor_templates.npu.planning.plans import WindowPlan, spans
@@ -14,7 +14,7 @@ from byoc.vendor_templates.npu.planning.plans import WindowPlan, spans
 __all__ = ["emit_pool"]
 
 
-def emit_pool(w: Writer, op: Pool, plan: WindowPlan) -> None:
+def emit_pool(w: ProgramWriter, op: Pool, plan: WindowPlan) -> None:
     """Emit a pooling, tile by tile; what follows it as a table is applied in place.
 
     Args:

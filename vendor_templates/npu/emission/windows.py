@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from byoc.vendor_templates.npu.emission.writer import Buffers, View, Writer
+from byoc.vendor_templates.npu.emission.writer import Buffers, ProgramWriter, View
 from byoc.vendor_templates.npu.lowering.int8_graph import Conv, Pool, Window
 from byoc.vendor_templates.npu.planning.plans import WindowPlan, input_span, spans
 
@@ -59,7 +59,7 @@ def tiles(shape: tuple[int, int, int, int], plan: WindowPlan) -> Iterator[Tile]:
 
 
 def input_tile(
-    w: Writer,
+    w: ProgramWriter,
     op: Conv | Pool,
     plan: WindowPlan,
     buffers: Buffers,

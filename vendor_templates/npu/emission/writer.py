@@ -17,12 +17,12 @@ import numpy as np
 from byoc.errors import CompileError
 from byoc.segment import Array
 from byoc.vendor_templates.npu.emission.token_stream import Access, Stream
-from byoc.vendor_templates.npu.lowering.int8_graph import Graph
+from byoc.vendor_templates.npu.lowering.int8_graph import Int8Graph
 from byoc.vendor_templates.npu.machine.config import NpuConfig
 from byoc.vendor_templates.npu.planning.memory_layout import MemoryLayout
 from byoc.vendor_templates.npu.planning.plans import Settings, align
 
-__all__ = ["Box", "Buffers", "View", "Writer"]
+__all__ = ["Box", "Buffers", "ProgramWriter", "View"]
 
 Box = tuple[tuple[int, int, int, int], int, tuple[int, int], tuple[int, int], tuple[int, int]]
 """(shape of the tensor, image, rows, columns, channels) of a piece of a tensor."""
@@ -69,7 +69,7 @@ class Buffers:
         return self.first + self.turn * self.size
 
 
-class Writer:
+class ProgramWriter:
     """One program being written: `stream`, and the constants it needs (`image`).
 
     Args:
@@ -80,7 +80,7 @@ class Writer:
     """
 
     def __init__(
-        self, graph: Graph, layout: MemoryLayout, config: NpuConfig, settings: Settings
+        self, graph: Int8Graph, layout: MemoryLayout, config: NpuConfig, settings: Settings
     ) -> None:
         self.graph, self.layout = graph, layout
         self.config, self.settings = config, settings

@@ -33,7 +33,7 @@ __all__ = [
     "UNITS",
     "Field",
     "Instruction",
-    "Op",
+    "Opcode",
     "assemble",
     "decode",
     "disassemble",
@@ -83,7 +83,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Op:
+class Opcode:
     """One kind of instruction.
 
     Args:
@@ -126,14 +126,14 @@ def _field(row: list[int | str]) -> Field:
     return Field(str(name), word, bit, width, sign == "s", low, high, str(doc), sign == "f")
 
 
-OPS: Mapping[str, Op] = {
-    name: Op(name, op["opcode"], op["unit"], {r[0]: _field(r) for r in op["fields"]}, op["doc"])
+OPS: Mapping[str, Opcode] = {
+    name: Opcode(name, op["opcode"], op["unit"], {r[0]: _field(r) for r in op["fields"]}, op["doc"])
     for name, op in _TABLE["instructions"].items()
 }
 _BY_CODE = {op.opcode: op for op in OPS.values()}
 
 
-def _used_bits(op: Op) -> list[int]:
+def _used_bits(op: Opcode) -> list[int]:
     """For each word of an instruction the bits that belong to something; the rest must be zero.
 
     Word 0 holds opcode, wait and signal in its low half; fields take bits of words as they need::
@@ -285,7 +285,7 @@ def _mask(text: str, line: int) -> int:
     return mask
 
 
-def _find(name: str, where: int | str) -> Op:
+def _find(name: str, where: int | str) -> Opcode:
     if name not in OPS:
         line = where if isinstance(where, str) else f"instruction {where}"
         raise ModelError(f"{line}: no instruction {name!r}; {choices(name, OPS)}")

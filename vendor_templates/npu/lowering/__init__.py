@@ -13,7 +13,7 @@ from byoc.segment import Segment
 from byoc.vendor_templates.npu.lowering.binary import binary
 from byoc.vendor_templates.npu.lowering.context import Lowering, Rule
 from byoc.vendor_templates.npu.lowering.data_movement import concat, permute, reshape
-from byoc.vendor_templates.npu.lowering.int8_graph import Graph
+from byoc.vendor_templates.npu.lowering.int8_graph import Int8Graph
 from byoc.vendor_templates.npu.lowering.lookup_tables import unary
 from byoc.vendor_templates.npu.lowering.matrix_products import conv, matmul
 from byoc.vendor_templates.npu.lowering.pooling import adaptive_pool, mean, pool
@@ -23,7 +23,7 @@ from byoc.vendor_templates.npu.lowering.table_functions import FUNCTIONS
 __all__ = ["lower"]
 
 
-def lower(segment: Segment) -> Graph:
+def lower(segment: Segment) -> Int8Graph:
     """Return the int8 graph of a segment whose composites passed the checks of patterns.py.
 
     Raises:

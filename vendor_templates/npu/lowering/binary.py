@@ -15,7 +15,7 @@ from byoc.vendor_templates.npu.lowering.numerics import pair_scale, sum_constant
 from byoc.vendor_templates.npu.lowering.values import (
     Out,
     Params,
-    Pending,
+    PendingOp,
     Real,
     Shape,
     Stored,
@@ -31,7 +31,7 @@ def binary(low: Lowering, node: Node) -> Value:
     left, right = low.value(node, 0), low.value(node, 1)
     if isinstance(left, (Params, np.ndarray)):
         left, right = right, left
-    if isinstance(left, Pending):
+    if isinstance(left, PendingOp):
         if isinstance(right, (Params, np.ndarray)) and left.add_bias and node.op == "add":
             return left.add_bias(right)
         raise CompileError(f"{low.where(node)}: an operand is not quantised")
@@ -51,7 +51,7 @@ def binary(low: Lowering, node: Node) -> Value:
     if prod(right.stored.shape) > prod(left.stored.shape):
         left, right = right, left
     pair = (left, right)
-    return Pending(lambda out: _pair(low, node, *pair, shape, out), shape, node=node)
+    return PendingOp(lambda out: _pair(low, node, *pair, shape, out), shape, node=node)
 
 
 def _constant_tensor(low: Lowering, node: Node, value: Params | Array, like: Stored) -> Real:

@@ -11,7 +11,7 @@ import numpy as np
 
 from byoc.errors import CompileError
 from byoc.segment import Array, Node, Segment
-from byoc.vendor_templates.npu.lowering.int8_graph import Border, Graph, Permute
+from byoc.vendor_templates.npu.lowering.int8_graph import Border, Int8Graph, Permute
 from byoc.vendor_templates.npu.lowering.values import (
     Layout,
     Params,
@@ -44,13 +44,15 @@ class Lowering:
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
-        self.graph = Graph(segment.name, inputs=len(segment.inputs), outputs=len(segment.outputs))
+        self.graph = Int8Graph(
+            segment.name, inputs=len(segment.inputs), outputs=len(segment.outputs)
+        )
         self.values: dict[int, Value] = {}
         self.fed: dict[tuple[int, float, int, str], Stored] = {}
         layouts = {str(n.attrs.get("data_layout") or n.attrs.get("layout")) for n in segment}
         self.default: Layout = "last" if layouts & {"NHWC", "NWC"} else "first"
 
-    def run(self, rules: Mapping[str, Rule]) -> Graph:
+    def run(self, rules: Mapping[str, Rule]) -> Int8Graph:
         """Lower the segment with a rule for each op.
 
         Raises:

@@ -14,7 +14,14 @@ from byoc.vendor_templates.npu.lowering.context import Lowering
 from byoc.vendor_templates.npu.lowering.int8_graph import Concat
 from byoc.vendor_templates.npu.lowering.lookup_tables import look_up
 from byoc.vendor_templates.npu.lowering.table_functions import make_table
-from byoc.vendor_templates.npu.lowering.values import Out, Params, Pending, Stored, Value, order_of
+from byoc.vendor_templates.npu.lowering.values import (
+    Out,
+    Params,
+    PendingOp,
+    Stored,
+    Value,
+    order_of,
+)
 
 __all__ = ["concat", "permute", "reshape"]
 
@@ -42,7 +49,7 @@ def concat(low: Lowering, node: Node) -> Value:
         low.graph.operations.append(Concat(tuple(pieces), y.tensor, rows, out.source))
         return y
 
-    return Pending(finish, shape, node=node)
+    return PendingOp(finish, shape, node=node)
 
 
 def reshape(low: Lowering, node: Node) -> Value:
@@ -59,7 +66,7 @@ def reshape(low: Lowering, node: Node) -> Value:
         table = make_table(lambda v: v, x.scale, x.zero, out.scale, out.zero)
         return look_up(low, flat, np.clip(table, out.lo, out.hi), out)
 
-    return Pending(finish, shape, node=node)
+    return PendingOp(finish, shape, node=node)
 
 
 def permute(low: Lowering, node: Node) -> Value:

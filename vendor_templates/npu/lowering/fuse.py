@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from byoc.vendor_templates.npu.lowering.int8_graph import Conv, Elementwise, Graph, Residual
+from byoc.vendor_templates.npu.lowering.int8_graph import Conv, Elementwise, Int8Graph, Residual
 
 __all__ = ["fuse"]
 
 
-def fuse(graph: Graph) -> int:
+def fuse(graph: Int8Graph) -> int:
     """Fuse additions and tables into convolutions, in place.
 
     Returns:
@@ -38,7 +38,7 @@ def fuse(graph: Graph) -> int:
     return count
 
 
-def _single_use(graph: Graph) -> Mapping[int, Conv]:
+def _single_use(graph: Int8Graph) -> Mapping[int, Conv]:
     """Tensor -> the convolution that writes it, where exactly one operation reads it."""
     uses = Counter(t for op in graph.operations for t in graph.reads(op))
     kept = {graph.base(border.tensor) for border in graph.results}
@@ -49,7 +49,7 @@ def _single_use(graph: Graph) -> Mapping[int, Conv]:
     }
 
 
-def _merge(graph: Graph, op: Elementwise, single: Mapping[int, Conv]) -> Conv | None:
+def _merge(graph: Int8Graph, op: Elementwise, single: Mapping[int, Conv]) -> Conv | None:
     """The convolution that now does the work of `op`, or None."""
     if op.kind == "lookup":
         conv = single.get(graph.base(op.x))

@@ -19,12 +19,12 @@ __all__ = [
     "Concat",
     "Conv",
     "Elementwise",
-    "Graph",
+    "Int8Graph",
+    "Int8Tensor",
     "Operation",
     "Permute",
     "Pool",
     "Residual",
-    "Tensor",
     "Window",
 ]
 
@@ -34,7 +34,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True, eq=False)
-class Tensor:
+class Int8Tensor:
     """int8 values in memory, with what they stand for.
 
     Args:
@@ -239,11 +239,11 @@ class Border:
 
 
 @dataclass(slots=True)
-class Graph:
+class Int8Graph:
     """One segment as int8 operations, in an order that can be executed."""
 
     name: str
-    tensors: list[Tensor] = field(default_factory=list)
+    tensors: list[Int8Tensor] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     feeds: list[Border] = field(default_factory=list)
     results: list[Border] = field(default_factory=list)
@@ -258,7 +258,7 @@ class Graph:
 
     def new(self, nbytes: int, scale: float, zero: int, name: str = "") -> int:
         """Add a tensor and return its id."""
-        self.tensors.append(Tensor(nbytes, scale, zero, name))
+        self.tensors.append(Int8Tensor(nbytes, scale, zero, name))
         return len(self.tensors) - 1
 
     def reads(self, op: Operation) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from byoc.segment import Array, Node
 from byoc.vendor_templates.npu.lowering.context import Lowering
 from byoc.vendor_templates.npu.lowering.int8_graph import Elementwise
 from byoc.vendor_templates.npu.lowering.table_functions import FUNCTIONS, make_table
-from byoc.vendor_templates.npu.lowering.values import Out, Pending, Real, Stored, Value
+from byoc.vendor_templates.npu.lowering.values import Out, PendingOp, Real, Stored, Value
 
 __all__ = ["look_up", "table_of", "unary"]
 
@@ -23,7 +23,7 @@ def unary(low: Lowering, node: Node) -> Value:
     """A clamp of what is pending, else a table."""
     found = low.value(node, 0)
     attrs = {**node.attrs, **_clip_bounds(low, node)}
-    if isinstance(found, Pending):
+    if isinstance(found, PendingOp):
         bounds = (0.0, np.inf) if node.op == "nn.relu" else None
         if node.op == "clip":
             bounds = (float(attrs["min"]), float(attrs["max"]))
@@ -38,7 +38,7 @@ def unary(low: Lowering, node: Node) -> Value:
     return table_of(low, node, low.real(node, 0), lambda x: FUNCTIONS[node.op](x, attrs))
 
 
-def table_of(low: Lowering, node: Node, x: Real, function: Callable[[Any], Any]) -> Pending:
+def table_of(low: Lowering, node: Node, x: Real, function: Callable[[Any], Any]) -> PendingOp:
     """A pending table: `function` from real values to real values."""
 
     def finish(out: Out) -> Stored:
@@ -46,7 +46,7 @@ def table_of(low: Lowering, node: Node, x: Real, function: Callable[[Any], Any])
         table = np.clip(table, out.lo, out.hi).astype(np.int8)
         return look_up(low, x.stored, table, out)
 
-    return Pending(finish, x.stored.shape, node=node)
+    return PendingOp(finish, x.stored.shape, node=node)
 
 
 def look_up(low: Lowering, x: Stored, table: Array, out: Out) -> Stored:

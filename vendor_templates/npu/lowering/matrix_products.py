@@ -16,7 +16,7 @@ from byoc.vendor_templates.npu.lowering.values import (
     Layout,
     Out,
     Params,
-    Pending,
+    PendingOp,
     Real,
     Stored,
     Value,
@@ -91,7 +91,7 @@ def _product(
     layout: Layout,
     geometry: _Geometry,
     bias: Array | None = None,
-) -> Pending:
+) -> PendingOp:
     """weights: [o, kh, kw, i] integers; scales: [o] or one. bias: float or int32, [o]."""
     shape = low.shape(node.outputs[0])
     count = weights.shape[0]
@@ -100,7 +100,7 @@ def _product(
     if (narrow != weights).any():
         raise CompileError(f"{low.where(node)}: weights do not fit int8 without zero point")
 
-    def add_bias(value: Params | Array) -> Pending:
+    def add_bias(value: Params | Array) -> PendingOp:
         if isinstance(value, Params):
             ratio = np.broadcast_to(np.ravel(value.scale), (count,)) / steps
             exact = bool((np.abs(ratio - 1) < 1e-5).all())
@@ -139,4 +139,4 @@ def _product(
         )
         return y
 
-    return Pending(finish, shape, add_bias=add_bias, node=node)
+    return PendingOp(finish, shape, add_bias=add_bias, node=node)

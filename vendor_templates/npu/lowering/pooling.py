@@ -13,7 +13,7 @@ from byoc.vendor_templates.npu.lowering.table_functions import make_table
 from byoc.vendor_templates.npu.lowering.values import (
     Layout,
     Out,
-    Pending,
+    PendingOp,
     Real,
     Stored,
     Value,
@@ -65,7 +65,7 @@ def mean(low: Lowering, node: Node) -> Value:
 
 def _pool(
     low: Lowering, node: Node, x: Real, layout: Layout, kind: str, window: Window, exclude: bool
-) -> Pending:
+) -> PendingOp:
     shape = low.shape(node.outputs[0])
     n, h, w, c = nhwc(x.stored.shape, layout)
     if node.op == "mean":
@@ -105,4 +105,4 @@ def _pool(
         )
         return y
 
-    return Pending(finish, shape, node=node)
+    return PendingOp(finish, shape, node=node)

@@ -9,7 +9,7 @@ from byoc.segment import Node
 from byoc.vendor_templates.npu.lowering.context import Lowering
 from byoc.vendor_templates.npu.lowering.lookup_tables import table_of
 from byoc.vendor_templates.npu.lowering.numerics import quantize_array
-from byoc.vendor_templates.npu.lowering.values import Out, Params, Pending, Real, Stored, Value
+from byoc.vendor_templates.npu.lowering.values import Out, Params, PendingOp, Real, Stored, Value
 
 __all__ = ["dequantize", "quantize"]
 
@@ -51,7 +51,7 @@ def quantize(low: Lowering, node: Node) -> Value:
     found = low.values.get(source)
     if isinstance(found, Real):
         found = table_of(low, node, found, lambda x: x)
-    if not isinstance(found, Pending):
+    if not isinstance(found, PendingOp):
         raise CompileError(f"{low.where(node)}: what is quantised is not on the device")
     if found.node is not None and found.node.source:
         name = found.node.source[0]

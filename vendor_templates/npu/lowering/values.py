@@ -5,7 +5,7 @@
     Stored   int8 bytes on the device          (quantize, or an int8 input)
     Real     a Stored seen through a scale     (dequantize)
     Params   a constant with scales            (dequantize of a constant)
-    Pending  a float op not quantised yet      (conv2d, add, …: until its quantize)
+    PendingOp  a float op not quantised yet      (conv2d, add, …: until its quantize)
 
 Bytes lie channels last. A value of rank 3 or 4 whose channels are axis 1 ("first": NCHW) lies
 permuted; one whose memory is its logical order is "last".
@@ -26,7 +26,7 @@ __all__ = [
     "Layout",
     "Out",
     "Params",
-    "Pending",
+    "PendingOp",
     "Real",
     "Shape",
     "Stored",
@@ -82,7 +82,7 @@ class Params:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingOp:
     """A float op waiting for its quantize.
 
     Args:
@@ -98,7 +98,7 @@ class Pending:
     shape: Shape
     lo: float = -np.inf
     hi: float = np.inf
-    add_bias: Callable[[Params | Array], Pending] | None = None
+    add_bias: Callable[[Params | Array], PendingOp] | None = None
     node: Node | None = field(default=None)
 
 
@@ -123,7 +123,7 @@ class Out:
     source: str
 
 
-Value: TypeAlias = Stored | Real | Params | Pending
+Value: TypeAlias = Stored | Real | Params | PendingOp
 
 
 def order_of(rank: int, layout: Layout) -> tuple[int, ...]:

@@ -7,13 +7,13 @@
 """
 
 from byoc.vendor_templates.npu.machine.config import NpuConfig, load_config
-from byoc.vendor_templates.npu.machine.program import Program, decode_program, encode_program
+from byoc.vendor_templates.npu.machine.program import NpuProgram, decode_program, encode_program
 from byoc.vendor_templates.npu.machine.simulator import Counters
 
 __all__ = [
     "Counters",
     "NpuConfig",
-    "Program",
+    "NpuProgram",
     "decode_program",
     "encode_program",
     "load_config",

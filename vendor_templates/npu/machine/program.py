@@ -23,14 +23,14 @@ from byoc.vendor_templates.npu.isa.instructions import (
 )
 from byoc.vendor_templates.npu.machine.config import NpuConfig, load_config
 
-__all__ = ["Program", "decode_program", "encode_program"]
+__all__ = ["NpuProgram", "decode_program", "encode_program"]
 
 _MAGIC = b"BYOCNPU1"
 _PROLOGUE = struct.Struct("<8sII")
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class NpuProgram:
     """A compiled segment.
 
     Args:
@@ -65,7 +65,7 @@ class Program:
         return decode(self.code)
 
 
-def encode_program(program: Program) -> bytes:
+def encode_program(program: NpuProgram) -> bytes:
     """Return the blob of a program (without its constants, which the artifact holds)."""
     header = json.dumps(
         {
@@ -86,7 +86,7 @@ def encode_program(program: Program) -> bytes:
     return _PROLOGUE.pack(_MAGIC, len(header), count) + header + program.code
 
 
-def decode_program(blob: bytes) -> Program:
+def decode_program(blob: bytes) -> NpuProgram:
     """Return the program in a blob.
 
     Raises:
@@ -108,7 +108,7 @@ def decode_program(blob: bytes) -> Program:
                 f"npu program: it is for version {version} of the instruction set, "
                 f"this release has {ISA_VERSION}"
             )
-        return Program(
+        return NpuProgram(
             segment=header["segment"],
             config=load_config(header["machine"]),
             code=code,

@@ -21,7 +21,7 @@ from byoc.vendor_templates.npu.lowering.int8_graph import (
     Concat,
     Conv,
     Elementwise,
-    Graph,
+    Int8Graph,
     Operation,
     Permute,
     Pool,
@@ -59,7 +59,7 @@ class MemoryLayout:
     regions: list[int] = field(default_factory=list)
 
 
-def lay_out_memory(graph: Graph, config: NpuConfig, settings: Settings) -> MemoryLayout:
+def lay_out_memory(graph: Int8Graph, config: NpuConfig, settings: Settings) -> MemoryLayout:
     """Choose the tensors that stay on the chip, plan every operation, and give addresses.
 
     Args:
@@ -80,7 +80,7 @@ def lay_out_memory(graph: Graph, config: NpuConfig, settings: Settings) -> Memor
     return layout
 
 
-def _lifetimes(graph: Graph) -> dict[int, _Lifetime]:
+def _lifetimes(graph: Int8Graph) -> dict[int, _Lifetime]:
     """Owner of bytes -> (first, last operation that needs them); borders live to the ends."""
     last = len(graph.operations)
     lives: dict[int, _Lifetime] = {}
@@ -104,7 +104,7 @@ def _meet(a: _Lifetime, b: _Lifetime) -> bool:
 
 
 def _pack(
-    graph: Graph, lives: dict[int, _Lifetime], tensors: list[int]
+    graph: Int8Graph, lives: dict[int, _Lifetime], tensors: list[int]
 ) -> tuple[dict[int, int], int]:
     """First-fit, largest first; returns addresses and the size of work memory."""
     placed: dict[int, int] = {}
@@ -132,7 +132,7 @@ class _Residency:
     """Greedy choice of residents; `plans` and `regions` always fit `addresses`."""
 
     def __init__(
-        self, graph: Graph, config: NpuConfig, settings: Settings, lives: dict[int, _Lifetime]
+        self, graph: Int8Graph, config: NpuConfig, settings: Settings, lives: dict[int, _Lifetime]
     ) -> None:
         self.graph, self.config, self.settings, self.lives = graph, config, settings, lives
         self.addresses: dict[int, int] = {}
@@ -239,7 +239,7 @@ def _signature(op: Operation) -> tuple[object, ...]:
     return (type(op).__name__,)
 
 
-def _move_cycles(config: NpuConfig, graph: Graph, op: Operation, resident: Resident) -> int:
+def _move_cycles(config: NpuConfig, graph: Int8Graph, op: Operation, resident: Resident) -> int:
     """Cycles of an operation that takes each byte once: its busiest unit."""
     size = graph.tensors[op.y].nbytes
     width, lanes = config.dma.width, config.vector.lanes

@@ -1,1 +1,20 @@
 """Our own converters of ONNX operators, by family; they come before TVM's."""
+
+__all__ = [
+    "casts",
+    "constants",
+    "data_movement",
+    "elementwise",
+    "helpers",
+    "norms",
+    "numeric",
+    "products",
+    "quantised",
+    "recurrent",
+    "resizing",
+    "sampling",
+    "spectral",
+    "split",
+    "table",
+    "windows",
+]

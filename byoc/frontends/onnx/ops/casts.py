@@ -15,14 +15,14 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import dtype_of, scalar_like
-from byoc.frontends.onnx.context import Context
+from byoc.frontends.onnx.context import OnnxContext
 
 __all__ = ["CASTS"]
 
 _NARROW = ("float4_", "float6_", "float8_", "int2", "int4", "uint2", "uint4")
 
 
-def cast(c: Context) -> Any:
+def cast(c: OnnxContext) -> Any:
     """Cast 6 to 25, CastLike 15 to 25 between numbers; TVM's kernels for types of eight bits and
     less do not keep NaN and do not saturate.
     """
@@ -37,7 +37,7 @@ def cast(c: Context) -> Any:
     return _between_numbers(c)
 
 
-def _target(c: Context) -> str:
+def _target(c: OnnxContext) -> str:
     if c[1] is not None:
         return dtype_of(c[1])
     return str(onnx.helper.tensor_dtype_to_np_dtype(c.attrs["to"]))
@@ -49,7 +49,7 @@ def _numpy(name: str) -> np.dtype[Any]:
     return np.dtype(name)
 
 
-def _between_numbers(c: Context) -> Any:
+def _between_numbers(c: OnnxContext) -> Any:
     """Cast 6 to 24 between numbers; what does not fit an integer is undefined, as in ONNX."""
     to = c.attrs["to"]
     if not isinstance(c[0].ty, relax.TensorType) or isinstance(c[0], GenericConst):

@@ -15,13 +15,13 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, dtype_of
 from byoc.frontends.normalise.fold import MAX_BYTES
-from byoc.frontends.onnx.context import Context, RefusedError
+from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, number_of
 
 __all__ = ["CONSTANTS"]
 
 
-def constant(c: Context) -> Any:
+def constant(c: OnnxContext) -> Any:
     """Constant 1 to 24, every form of value but strings and sparse tensors."""
     for form, dtype in (("value_float", np.float32), ("value_floats", np.float32),
                         ("value_int", np.int64), ("value_ints", np.int64)):  # fmt: skip
@@ -38,7 +38,7 @@ def constant(c: Context) -> Any:
     return const(array)
 
 
-def constant_of_shape(c: Context) -> Any:
+def constant_of_shape(c: OnnxContext) -> Any:
     """ConstantOfShape 9 to 24."""
     value = c.attrs.get("value")
     array = np.zeros(1, np.float32) if value is None else onnx.numpy_helper.to_array(value)
@@ -57,7 +57,7 @@ def constant_of_shape(c: Context) -> Any:
     return relax.op.full(dims, const(array.reshape(())), str(array.dtype))
 
 
-def range_(c: Context) -> Any:
+def range_(c: OnnxContext) -> Any:
     """Range 11 to 27: of constants, of symbolic dimensions (its length is then known by name), else
     TVM's.
     """

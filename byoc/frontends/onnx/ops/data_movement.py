@@ -14,13 +14,13 @@ from byoc.frontends.context import Converter
 from byoc.frontends.helpers import axes_of, const, dtype_of, is_int
 from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.normalise.values import same_dims
-from byoc.frontends.onnx.context import Context, RefusedError
+from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, number_of, text_of
 
 __all__ = ["DATA_MOVEMENT"]
 
 
-def pad(c: Context) -> Any:
+def pad(c: OnnxContext) -> Any:
     """Pad 2 (attributes), 11, 13 (inputs), 18 (axes), 19 (wrap)."""
     data = c[0]
     pads = c.attrs.get("pads") if c.opset < 11 else array_of(c[1], "pads").tolist()
@@ -55,7 +55,7 @@ def _crop(data: Any, width: list[int]) -> tuple[Any, list[int]]:
     return cut, [max(0, w) for w in width]
 
 
-def gather(c: Context) -> Any:
+def gather(c: OnnxContext) -> Any:
     """Gather 1, 11, 13. One constant index is a slice; else negative indices count from the end,
     which is `take` in mode "wrap".
     """
@@ -82,14 +82,14 @@ def gather(c: Context) -> Any:
     return relax.op.take(data, indices, axis, mode="wrap")
 
 
-def one_hot(c: Context) -> Any:
+def one_hot(c: OnnxContext) -> Any:
     """OneHot 9, 11: TVM makes 64-bit numbers of the two values, whatever their type."""
     result = c.typed(c.stock("OneHot"))
     wanted = dtype_of(c[2])
     return result if dtype_of(result) == wanted else relax.op.astype(result, wanted)
 
 
-def scatter_elements(c: Context) -> Any:
+def scatter_elements(c: OnnxContext) -> Any:
     """Scatter 9, ScatterElements 11 to 18.
 
     Where indices span a part of the other dimensions, TVM 0.27 takes the places of others from the
@@ -105,7 +105,7 @@ def scatter_elements(c: Context) -> Any:
     return c.reading(c.inputs, opset=max(c.opset, 11)).stock("ScatterElements")
 
 
-def _scatter_places(c: Context, axis: int) -> Any:
+def _scatter_places(c: OnnxContext, axis: int) -> Any:
     """ScatterElements as ScatterND: its index, and where each index stands."""
     data, indices = (v.ty.shape.values for v in c.inputs[:2])
     if not all(map(is_int, indices)):
@@ -122,7 +122,7 @@ def _scatter_places(c: Context, axis: int) -> Any:
     return relax.op.scatter_nd(c[0], where, c[2], kind)
 
 
-def _from_front(c: Context, at: Any, length: Any) -> Any:
+def _from_front(c: OnnxContext, at: Any, length: Any) -> Any:
     """Indices with those that count from the end counted from the front."""
     if isinstance(at, GenericConst) and is_int(length):
         array = to_numpy(at.value)
@@ -141,7 +141,7 @@ def _without(dims: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
     return dims[:axis] + dims[axis + 1 :]
 
 
-def slice_(c: Context) -> Any:
+def slice_(c: OnnxContext) -> Any:
     """Slice 1 (attributes); 10, 11, 13 (inputs) are TVM's."""
     if c.opset < 10:
         names = ("starts", "ends", "axes")
@@ -150,7 +150,7 @@ def slice_(c: Context) -> Any:
     return c.reading(c.inputs, {}, 13).stock("Slice")
 
 
-def expand(c: Context) -> Any:
+def expand(c: OnnxContext) -> Any:
     """Expand 8, 13 to a constant shape: both are broadcast, a 1 in the shape keeps a dimension."""
     data = c[0]
     if not isinstance(c[1], GenericConst) or data.ty.shape is None:
@@ -165,7 +165,7 @@ def expand(c: Context) -> Any:
     )
 
 
-def _at_least(c: Context, shape: Any, data: Any) -> Any:
+def _at_least(c: OnnxContext, shape: Any, data: Any) -> Any:
     """A shape computed by the model, raised to the dimensions of `data`, aligned at the end."""
     length, rank = shape.ty.shape, data.ty.ndim
     if length is None or not is_int(length[0]):
@@ -177,12 +177,12 @@ def _at_least(c: Context, shape: Any, data: Any) -> Any:
     return c.emit(relax.op.maximum(shape, relax.op.shape_to_tensor(have)))
 
 
-def tile(c: Context) -> Any:
+def tile(c: OnnxContext) -> Any:
     """Tile 6, 13."""
     return relax.op.tile(c[0], array_of(c[1], "repeats").tolist())
 
 
-def reshape(c: Context) -> Any:
+def reshape(c: OnnxContext) -> Any:
     """Reshape 1 (attribute); 5 to 24 (input) are TVM's, but for tensors without elements."""
     if c.opset < 5:
         c = c.reading([c[0], const(c.attrs["shape"], np.int64)])
@@ -210,7 +210,7 @@ def _empty_shape(data: Any, shape: Any, zeros: bool) -> list[int] | None:
     raise RefusedError(f"it reshapes {have}, which has no elements, to {want}")
 
 
-def flatten(c: Context) -> Any:
+def flatten(c: OnnxContext) -> Any:
     """Flatten 1 to 24."""
     shape, rank = c[0].ty.shape, c[0].ty.ndim
     if shape is None:

@@ -13,13 +13,13 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import dtype_of, scalar_like
-from byoc.frontends.onnx.context import Context, RefusedError
+from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import number_of
 
 __all__ = ["ELEMENTWISE"]
 
 
-def clip(c: Context) -> Any:
+def clip(c: OnnxContext) -> Any:
     """Clip 1, 6 (bounds as attributes), 11, 12, 13 (as inputs)."""
     low, high = (c.attrs.get("min"), c.attrs.get("max")) if c.opset < 11 else (c[1], c[2])
     data = c[0]
@@ -46,7 +46,7 @@ def _chain(op: Callable[[Any, Any], Any]) -> Converter:
     return lambda c: functools.reduce(op, c.inputs)
 
 
-def mean(c: Context) -> Any:
+def mean(c: OnnxContext) -> Any:
     """Mean 8, 13: a chain of additions, then a factor."""
     total = functools.reduce(relax.op.add, c.inputs)
     return (
@@ -56,12 +56,12 @@ def mean(c: Context) -> Any:
     )
 
 
-def identity(c: Context) -> Any:
+def identity(c: OnnxContext) -> Any:
     """Identity, all versions."""
     return c[0]
 
 
-def dropout(c: Context) -> Any:
+def dropout(c: OnnxContext) -> Any:
     """Dropout 7, 10, 12, 13, 22 at inference: the identity; the mask is all true."""
     given = [v for v in (c[1], c[2]) if v is not None]
     constant = all(isinstance(v, GenericConst) for v in given)
@@ -79,20 +79,20 @@ def dropout(c: Context) -> Any:
     return [c[0], mask if c.opset >= 10 else relax.op.astype(mask, str(c[0].ty.dtype))]
 
 
-def hard_swish(c: Context) -> Any:
+def hard_swish(c: OnnxContext) -> Any:
     """HardSwish 14, 22: x · (clip(x + 3, 0, 6) / 6)."""
     data = c[0]
     gate = relax.op.clip(relax.op.add(data, scalar_like(3, data)), 0, 6)
     return relax.op.multiply(data, relax.op.divide(gate, scalar_like(6, data)))
 
 
-def thresholded_relu(c: Context) -> Any:
+def thresholded_relu(c: OnnxContext) -> Any:
     """ThresholdedRelu 10, 22: x where it is above alpha, else 0; TVM's is for float32 alone."""
     above = relax.op.greater(c[0], scalar_like(c.attrs.get("alpha", 1.0), c[0]))
     return relax.op.where(above, c[0], scalar_like(0, c[0]))
 
 
-def swish(c: Context) -> Any:
+def swish(c: OnnxContext) -> Any:
     """Swish 24: x · sigmoid(alpha · x)."""
     alpha = c.attrs.get("alpha", 1.0)
     if alpha == 1:
@@ -101,7 +101,7 @@ def swish(c: Context) -> Any:
     return relax.op.multiply(c[0], gate)
 
 
-def elu_like(c: Context) -> Any:
+def elu_like(c: OnnxContext) -> Any:
     """Celu 12: max(x, 0) + min(alpha · (exp(x / alpha) - 1), 0)."""
     alpha = scalar_like(c.attrs.get("alpha", 1.0), c[0])
     zero, one = scalar_like(0, c[0]), scalar_like(1, c[0])
@@ -111,7 +111,7 @@ def elu_like(c: Context) -> Any:
     )
 
 
-def elu(c: Context) -> Any:
+def elu(c: OnnxContext) -> Any:
     """Elu 6, 22: x where it is above 0, else alpha · (exp(x) - 1), of every type."""
     if dtype_of(c[0]) == "float32":
         return c.stock("Elu")
@@ -122,7 +122,7 @@ def elu(c: Context) -> Any:
     return relax.op.where(relax.op.greater(c[0], zero), c[0], curve)
 
 
-def selu(c: Context) -> Any:
+def selu(c: OnnxContext) -> Any:
     """Selu 6, 22: gamma · x above 0, else gamma · alpha · (exp(x) - 1), of every type."""
     if dtype_of(c[0]) == "float32":
         return c.stock("Selu")
@@ -131,12 +131,12 @@ def selu(c: Context) -> Any:
     return relax.op.multiply(gamma, curve)
 
 
-def fast_gelu(c: Context) -> Any:
+def fast_gelu(c: OnnxContext) -> Any:
     """com.microsoft FastGelu 1: gelu_tanh(x + bias)."""
     return relax.op.nn.gelu_tanh(c[0] if c[1] is None else relax.op.add(c[0], c[1]))
 
 
-def power(c: Context) -> Any:
+def power(c: OnnxContext) -> Any:
     """Pow 7 to 15; whole numbers to a power go through float64, as TVM has no such power."""
     if isinstance(c[0], GenericConst) or not isinstance(c[0].ty, relax.TensorType):
         return c.stock("Pow")

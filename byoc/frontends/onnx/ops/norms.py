@@ -10,12 +10,12 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, is_int, scalar_like
-from byoc.frontends.onnx.context import Context
+from byoc.frontends.onnx.context import OnnxContext
 
 __all__ = ["NORMS"]
 
 
-def batch_norm(c: Context) -> Any:
+def batch_norm(c: OnnxContext) -> Any:
     """BatchNormalization 1 to 15 at inference."""
     if c.attrs.get("training_mode", 0) and c.outputs > 1:
         raise ValueError("it runs in training mode; export the model for inference")
@@ -27,7 +27,7 @@ def batch_norm(c: Context) -> Any:
     return c.reading(c.inputs, opset=15).stock("BatchNormalization").fields[0]
 
 
-def instance_norm(c: Context) -> Any:
+def instance_norm(c: OnnxContext) -> Any:
     """InstanceNormalization 6, 22."""
     axes = list(range(2, c[0].ty.ndim))
     return relax.op.nn.instance_norm(
@@ -35,7 +35,7 @@ def instance_norm(c: Context) -> Any:
     )
 
 
-def layer_norm(c: Context) -> Any:
+def layer_norm(c: OnnxContext) -> Any:
     """LayerNormalization 17: the mean and the inverse deviation are computed when read."""
     data, rank = c[0], c[0].ty.ndim
     axis = c.axis(-1)
@@ -57,7 +57,7 @@ def layer_norm(c: Context) -> Any:
     return [result, average, inverse]
 
 
-def rms_norm(c: Context) -> Any:
+def rms_norm(c: OnnxContext) -> Any:
     """RMSNormalization 23; over all axes it is spelled out, TVM's kernel cannot."""
     rank = c[0].ty.ndim
     axis = c.axis(-1)

@@ -13,7 +13,7 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import axes_of, const, dtype_of, is_int, scalar_like
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.context import Context, RefusedError
+from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import number_of, text_of
 
 __all__ = ["NUMERIC"]
@@ -29,7 +29,7 @@ def _only_tensors(*values: Any) -> bool:
     return all(isinstance(v.ty, relax.TensorType) for v in values)
 
 
-def is_inf(c: Context) -> Any:
+def is_inf(c: OnnxContext) -> Any:
     """IsInf 10, 20: of one sign, when asked for."""
     above, below = c.attrs.get("detect_positive", 1), c.attrs.get("detect_negative", 1)
     data = c[0]
@@ -42,7 +42,7 @@ def is_inf(c: Context) -> Any:
     return op.equal(data, scalar_like(float("inf") if above else -float("inf"), data))
 
 
-def mod(c: Context) -> Any:
+def mod(c: OnnxContext) -> Any:
     """Mod 10, 13: the sign of the divisor, or (fmod) of the dividend.
 
     A finite number over an infinite one is itself, or of the other sign the divisor.
@@ -69,7 +69,7 @@ def mod(c: Context) -> Any:
     return op.where(op.less(a, zero), op.negative(rest), rest) if fmod else rest
 
 
-def mish(c: Context) -> Any:
+def mish(c: OnnxContext) -> Any:
     """Mish 18, 22: x · tanh(log(1 + e^x)) = x · n / (n + 2) with n = e^x (e^x + 2)."""
     data = c[0]
     largest = 5.0 if dtype_of(data) == "float16" else 20.0  # beyond it the factor rounds to 1
@@ -79,7 +79,7 @@ def mish(c: Context) -> Any:
     return op.multiply(data, op.divide(n, op.add(n, two)))
 
 
-def prelu(c: Context) -> Any:
+def prelu(c: OnnxContext) -> Any:
     """PRelu 7, 9, 16: the slope is broadcast to the data; the channels' when it is a vector that
     fits nothing else, as exporters write it.
     """
@@ -108,7 +108,7 @@ def _same(a: Any, b: Any) -> bool:
         return bool(a.same_as(b))
 
 
-def lp_normalization(c: Context) -> Any:
+def lp_normalization(c: OnnxContext) -> Any:
     """LpNormalization 1, 22: x / norm, 0 where the norm is 0 (22)."""
     data, p = c[0], c.attrs.get("p", 2)
     axis = c.axis(-1)
@@ -126,7 +126,7 @@ def lp_normalization(c: Context) -> Any:
 def cumulative(name: str) -> Converter:
     """CumSum 11, 14; CumProd 26."""
 
-    def convert(c: Context) -> Any:
+    def convert(c: OnnxContext) -> Any:
         data = c[0]
         (axis,) = axes_of([int(number_of(c[1], "axis") or 0)], data.ty.ndim)
         exclusive, reverse = bool(c.attrs.get("exclusive", 0)), bool(c.attrs.get("reverse", 0))
@@ -141,7 +141,7 @@ def cumulative(name: str) -> Converter:
 def extreme_of_truths(name: str) -> Converter:
     """ReduceMax and ReduceMin 20 of booleans: in int8."""
 
-    def convert(c: Context) -> Any:
+    def convert(c: OnnxContext) -> Any:
         if dtype_of(c[0]) != "bool":
             return c.stock(name)
         if any(_same(d, 0) for d in c[0].ty.shape.values):
@@ -156,7 +156,7 @@ def extreme_of_truths(name: str) -> Converter:
 def of_something(name: str, why: str) -> Converter:
     """ArgMax, ArgMin 1 to 13, ReduceMean 1 to 18: TVM's, unless it is known to reduce nothing."""
 
-    def convert(c: Context) -> Any:
+    def convert(c: OnnxContext) -> Any:
         shape = getattr(c[0].ty, "shape", None)
         if shape is not None:
             dims = list(shape.values)
@@ -178,7 +178,7 @@ def _known(axes: Any) -> Sequence[int]:
     return [int(a) for a in to_numpy(axes.value).ravel()] if isinstance(axes, GenericConst) else []
 
 
-def space_to_depth(c: Context) -> Any:
+def space_to_depth(c: OnnxContext) -> Any:
     """SpaceToDepth 1, 13, 27 (mode): blocks to channels, the block's or the channels' first."""
     data, size = c[0], int(c.attrs["blocksize"])
     mode = text_of(c.attrs.get("mode"), "DCR")
@@ -190,7 +190,7 @@ def space_to_depth(c: Context) -> Any:
     return op.reshape(op.permute_dims(split, order), [n, depth * size * size, h // size, w // size])
 
 
-def eye_like(c: Context) -> Any:
+def eye_like(c: OnnxContext) -> Any:
     """EyeLike 9, 22 over a known shape: a constant."""
     rows, columns = (int(d) for d in c[0].ty.shape.values)
     dtype = dtype_of(c[0])
@@ -199,7 +199,7 @@ def eye_like(c: Context) -> Any:
     return const(np.eye(rows, columns, int(c.attrs.get("k", 0))), dtype)
 
 
-def top_k(c: Context) -> Any:
+def top_k(c: OnnxContext) -> Any:
     """TopK 1, 10, 11, 24: TVM's, for a k that is not too large."""
     k = c.attrs.get("k") if c.opset < 10 else number_of(c[1], "k")
     axis = c.axis(-1)
@@ -211,7 +211,7 @@ def top_k(c: Context) -> Any:
     return c.stock("TopK")
 
 
-def max_unpool(c: Context) -> Any:
+def max_unpool(c: OnnxContext) -> Any:
     """MaxUnpool 9 to 22: TVM has no such op, and not every form of it means one thing."""
     if c[2] is not None:
         raise RefusedError(
@@ -224,7 +224,7 @@ def max_unpool(c: Context) -> Any:
 def refuse(why: str) -> Converter:
     """A converter that says why there is none."""
 
-    def convert(c: Context) -> Any:
+    def convert(c: OnnxContext) -> Any:
         raise ValueError(why)
 
     return convert

@@ -11,13 +11,13 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, scalar_like
 from byoc.frontends.normalise.tensors import to_numpy, transposed
-from byoc.frontends.onnx.context import Context
+from byoc.frontends.onnx.context import OnnxContext
 from byoc.frontends.onnx.ops.helpers import text_of
 
 __all__ = ["PRODUCTS"]
 
 
-def gemm(c: Context) -> Any:
+def gemm(c: OnnxContext) -> Any:
     """Gemm 7, 9, 11, 13: transposes and factors go into constants at once."""
     a, b, bias = c[0], c[1], c[2]
     alpha, beta = c.attrs.get("alpha", 1.0), c.attrs.get("beta", 1.0)
@@ -36,7 +36,7 @@ def gemm(c: Context) -> Any:
     return relax.op.add(result, bias)
 
 
-def einsum(c: Context) -> Any:
+def einsum(c: OnnxContext) -> Any:
     """Einsum 12."""
     return relax.op.einsum(list(c.inputs), text_of(c.attrs["equation"], "").replace(" ", ""))
 

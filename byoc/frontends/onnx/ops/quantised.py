@@ -20,7 +20,7 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.context import Context
+from byoc.frontends.onnx.context import OnnxContext
 from byoc.frontends.onnx.ops.windows import conv
 
 __all__ = ["QUANTISED"]
@@ -40,12 +40,12 @@ def _flat(value: Any) -> Any:
     return value
 
 
-def _dequantize(c: Context, data: Any, scale: Any, zero: Any, axis: int) -> Any:
+def _dequantize(c: OnnxContext, data: Any, scale: Any, zero: Any, axis: int) -> Any:
     inputs = [c.typed(v) for v in (data, _flat(scale), _flat(zero))]
     return c.typed(c.reading(inputs, {"axis": axis}, 13, 1).stock("DequantizeLinear"))
 
 
-def _quantize(c: Context, data: Any, scale: Any, zero: Any) -> Any:
+def _quantize(c: OnnxContext, data: Any, scale: Any, zero: Any) -> Any:
     inputs = [c.typed(v) for v in (data, _flat(scale), _flat(zero))]
     return c.reading(inputs, {"axis": 1}, 13, 1).stock("QuantizeLinear")
 
@@ -54,7 +54,7 @@ def _is_one(value: Any) -> bool:
     return all(int(d) == 1 for d in value.ty.shape.values)
 
 
-def qlinear_matmul(c: Context) -> Any:
+def qlinear_matmul(c: OnnxContext) -> Any:
     """QLinearMatMul 10, 21 in float32, with one scale per tensor, or one per column of b."""
     if any(str(c[i].ty.dtype) != "float32" for i in (1, 4, 6)):
         raise ValueError("its scales are not float32")
@@ -65,7 +65,7 @@ def qlinear_matmul(c: Context) -> Any:
     return _quantize(c, op.matmul(a, b), c[6], c[7])
 
 
-def qlinear_conv(c: Context) -> Any:
+def qlinear_conv(c: OnnxContext) -> Any:
     """QLinearConv 10."""
     data = _dequantize(c, c[0], c[1], c[2], 1)
     weight = _dequantize(c, c[3], c[4], c[5], 0)
@@ -80,7 +80,7 @@ def qlinear_conv(c: Context) -> Any:
     return _quantize(c, result, c[6], c[7])
 
 
-def _shifted(c: Context, data: Any, zero: Any, axis: int) -> Any:
+def _shifted(c: OnnxContext, data: Any, zero: Any, axis: int) -> Any:
     """int32(data) - zero, zeros per element of `axis` where there are several."""
     wide = op.astype(data, "int32")
     if zero is None:
@@ -94,14 +94,14 @@ def _shifted(c: Context, data: Any, zero: Any, axis: int) -> Any:
     return c.typed(op.subtract(wide, zero))
 
 
-def matmul_integer(c: Context) -> Any:
+def matmul_integer(c: OnnxContext) -> Any:
     """MatMulInteger 10."""
     a = _shifted(c, c[0], c[2], c[0].ty.ndim - 2)
     b = _shifted(c, c[1], c[3], c[1].ty.ndim - 1)
     return op.matmul(a, b, out_dtype="int32")
 
 
-def conv_integer(c: Context) -> Any:
+def conv_integer(c: OnnxContext) -> Any:
     """ConvInteger 10; what is padded counts as zero after the shift."""
     data, weight = _shifted(c, c[0], c[2], 1), _shifted(c, c[1], c[3], 0)
     return conv(c.reading([data, weight], opset=11, outputs=1))

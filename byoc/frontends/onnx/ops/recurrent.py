@@ -41,7 +41,7 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, dtype_of, scalar_like
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.context import Context
+from byoc.frontends.onnx.context import OnnxContext
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
 
 __all__ = ["MAX_STEPS", "RECURRENT"]
@@ -79,7 +79,7 @@ class _Cell:
         bound: What sums are clipped to, before activations; None: not at all.
     """
 
-    c: Context
+    c: OnnxContext
     kind: str
     hidden: int
     activations: list[Activation]
@@ -154,7 +154,7 @@ class _Cell:
 class _Layer:
     """The node as a whole. data: X, [steps, batch, input]. directions: 1, or 2."""
 
-    c: Context
+    c: OnnxContext
     kind: str
     data: Any
     steps: int
@@ -170,13 +170,13 @@ class _Layer:
 
 
 def _converter(kind: str) -> Converter:
-    def convert(c: Context) -> Any:
+    def convert(c: OnnxContext) -> Any:
         return _unroll(c, kind)
 
     return convert
 
 
-def _unroll(c: Context, kind: str) -> list[Any]:
+def _unroll(c: OnnxContext, kind: str) -> list[Any]:
     """Y [steps, directions, batch, hidden], Y_h and, of an LSTM, Y_c, without the steps."""
     direction = text_of(c.attrs.get("direction"), "forward")
     layer = _layer(c, kind, 2 if direction == "bidirectional" else 1)
@@ -207,7 +207,7 @@ def _unroll(c: Context, kind: str) -> list[Any]:
     return results
 
 
-def _layer(c: Context, kind: str, directions: int) -> _Layer:
+def _layer(c: OnnxContext, kind: str, directions: int) -> _Layer:
     batch_first = bool(c.attrs.get("layout", 0))
     data = c.typed(op.permute_dims(c[0], [1, 0, 2]) if batch_first else c[0])
     steps, batch = (_static(d) for d in list(data.ty.shape.values)[:2])
@@ -295,13 +295,13 @@ def _pick(value: Any, d: int) -> Any:
     return op.reshape(op.strided_slice(value, [0], [d], [d + 1]), dims)
 
 
-def _transposed(c: Context, value: Any) -> Any:
+def _transposed(c: OnnxContext, value: Any) -> Any:
     if isinstance(value, GenericConst):
         return const(np.ascontiguousarray(to_numpy(value.value).T))
     return c.emit(op.permute_dims(c.typed(value), [1, 0]))
 
 
-def _part(c: Context, value: Any, index: int, size: int) -> Any:
+def _part(c: OnnxContext, value: Any, index: int, size: int) -> Any:
     """Part `index` of a vector, in parts of `size`."""
     if isinstance(value, GenericConst):
         return const(np.ascontiguousarray(to_numpy(value.value)[index * size : (index + 1) * size]))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tvm import relax
 
 from byoc.frontends.helpers import const, dtype_of, is_int
-from byoc.frontends.onnx.context import Attributes, Context, RefusedError
+from byoc.frontends.onnx.context import Attributes, OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
 from byoc.segment import Array
 
@@ -67,7 +67,7 @@ class _Axis:
         raise ValueError(f"coordinate_transformation_mode {mode!r} is not known")
 
 
-def resize_by_axis(c: Context) -> Any:
+def resize_by_axis(c: OnnxContext) -> Any:
     """Resize 10 to 19 with constant scales, or sizes, over known dimensions."""
     data = c[0]
     coordinates = text_of(c.attrs.get("coordinate_transformation_mode"), "half_pixel")
@@ -97,7 +97,7 @@ def resize_by_axis(c: Context) -> Any:
     return _outside(result, axes, coordinates, c.attrs, data)
 
 
-def _axes(c: Context) -> Sequence[_Axis]:
+def _axes(c: OnnxContext) -> Sequence[_Axis]:
     data = c[0]
     scales = array_of(c[1] if c.opset < 11 else c[2], "scales")
     sizes = array_of(c[3], "sizes") if c.opset >= 11 else None

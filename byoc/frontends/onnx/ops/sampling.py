@@ -12,14 +12,14 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import is_int
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.context import Attributes, Context, RefusedError
+from byoc.frontends.onnx.context import Attributes, OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
 from byoc.frontends.onnx.ops.resizing import resize_by_axis
 
 __all__ = ["SAMPLING"]
 
 
-def upsample(c: Context) -> Any:
+def upsample(c: OnnxContext) -> Any:
     """Upsample 7 (attribute), 9 (input): Resize with asymmetric coordinates."""
     data = c[0]
     scales = c.attrs.get("scales") if c.opset < 9 else array_of(c[1], "scales").tolist()
@@ -49,7 +49,7 @@ def upsample(c: Context) -> Any:
     )
 
 
-def resize(c: Context) -> Any:
+def resize(c: OnnxContext) -> Any:
     """Resize 10 to 19: TVM's kernels where they do as ONNX says, else matrices (`resizing.py`)."""
     scales = c[1] if c.opset < 11 else c[2]
     sizes = c[3] if c.opset >= 11 else None
@@ -96,7 +96,7 @@ def _served_by_tvm(data: Any, scales: Any, sizes: Any, attrs: Attributes, mode: 
     return True
 
 
-def roi_align(c: Context) -> Any:
+def roi_align(c: OnnxContext) -> Any:
     """RoiAlign 10, 16, 22 of averages; TVM takes maxima before it interpolates."""
     mode = text_of(c.attrs.get("mode"), "avg")
     if mode != "avg":

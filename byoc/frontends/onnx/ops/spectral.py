@@ -24,7 +24,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import axes_of, const, dtype_of, is_int
-from byoc.frontends.onnx.context import Context, RefusedError
+from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, number_of
 from byoc.segment import Array
 
@@ -43,7 +43,7 @@ _MOST = 1 << 20
 """Elements of the longest transform."""
 
 
-def dft(c: Context) -> Any:
+def dft(c: OnnxContext) -> Any:
     """DFT 17 (axis as attribute), 20 (as input), of every length that is known."""
     data, rank = c[0], c[0].ty.ndim
     given = c.attrs.get("axis", 1) if c.opset < 20 else number_of(c[2], "axis")
@@ -77,7 +77,7 @@ def dft(c: Context) -> Any:
     return op.astype(_permuted(c.typed(result), inverted), dtype_of(data))
 
 
-def stft(c: Context) -> Any:
+def stft(c: OnnxContext) -> Any:
     """STFT 17: frames of the signal, times the window, each transformed."""
     data, window = c[0], c[2]
     parts = _parts(data)
@@ -146,7 +146,7 @@ def _matrix(n: int, parts: int, sign: int) -> Array:
     return table.reshape(n * parts, n * 2)
 
 
-def _complex(c: Context, data: Any, n: int, parts: int, sign: int) -> Any:
+def _complex(c: OnnxContext, data: Any, n: int, parts: int, sign: int) -> Any:
     """[..., n, parts] → [..., n, 2], not scaled."""
     outer = list(data.ty.shape.values[:-2])
     if 16 * n * n * parts > _SHORT:
@@ -159,7 +159,7 @@ def _complex(c: Context, data: Any, n: int, parts: int, sign: int) -> Any:
     return op.reshape(op.matmul(flat, const(_matrix(n, parts, sign))), [*outer, n, 2])
 
 
-def _in_two(c: Context, data: Any, a: int, b: int, parts: int, sign: int) -> Any:
+def _in_two(c: OnnxContext, data: Any, a: int, b: int, parts: int, sign: int) -> Any:
     outer = list(data.ty.shape.values[:-2])
     depth = len(outer)
     swap = [*range(depth), depth + 1, depth, depth + 2]
@@ -182,7 +182,7 @@ def _in_two(c: Context, data: Any, a: int, b: int, parts: int, sign: int) -> Any
     return op.reshape(op.permute_dims(result, swap), [*outer, a * b, 2])
 
 
-def _real(c: Context, data: Any, n: int, parts: int) -> Any:
+def _real(c: OnnxContext, data: Any, n: int, parts: int) -> Any:
     """[..., n // 2 + 1, parts], half a spectrum → [..., n, 1], the real signal, scaled.
 
     The other half is the conjugate of this one; the imaginary parts of the first element and,
@@ -209,7 +209,7 @@ def window(shape: Callable[[Array], Array]) -> Converter:
         shape: The window over angles of 0 to 2π.
     """
 
-    def convert(c: Context) -> Any:
+    def convert(c: OnnxContext) -> Any:
         size = int(array_of(c[0], "size").item())
         if not 0 <= size <= 1 << 24:
             raise RefusedError(f"a window of {size} elements")

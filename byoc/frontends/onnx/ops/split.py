@@ -13,7 +13,7 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, dtype_of, is_int
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.context import Context, RefusedError
+from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
 
 __all__ = ["SPLIT"]
@@ -21,7 +21,7 @@ __all__ = ["SPLIT"]
 op = relax.op
 
 
-def size(c: Context) -> Any:
+def size(c: OnnxContext) -> Any:
     """Size 1 to 25: a constant where all dimensions are known."""
     shape = getattr(c[0].ty, "shape", None)
     if isinstance(shape, relax.ShapeExpr) and all(map(is_int, shape.values)):
@@ -29,7 +29,7 @@ def size(c: Context) -> Any:
     return c.stock("Size")
 
 
-def split(c: Context) -> Any:
+def split(c: OnnxContext) -> Any:
     """Split 2, 11 (attribute), 13 (input), 18 (num_outputs). Of constants: constants; parts without
     elements are cut one by one, as TVM's split makes none.
     """
@@ -67,7 +67,7 @@ def split(c: Context) -> Any:
     return parts
 
 
-def unsqueeze(c: Context) -> Any:
+def unsqueeze(c: OnnxContext) -> Any:
     """Unsqueeze 1 (attribute), 13 to 25 (input): one axis may be a scalar, as engines allow."""
     axes = c[1]
     if isinstance(axes, GenericConst) and not axes.ty.ndim:
@@ -75,7 +75,7 @@ def unsqueeze(c: Context) -> Any:
     return c.stock("Unsqueeze")
 
 
-def center_crop_pad(c: Context) -> Any:
+def center_crop_pad(c: OnnxContext) -> Any:
     """CenterCropPad 18 to a constant shape: the middle of longer axes, zeros around shorter."""
     data, rank = c[0], c[0].ty.ndim
     wanted = array_of(c[1], "shape").tolist()
@@ -99,7 +99,7 @@ def center_crop_pad(c: Context) -> Any:
     return op.nn.pad(data, width, "constant", 0) if any(width) else data
 
 
-def col2im(c: Context) -> Any:
+def col2im(c: OnnxContext) -> Any:
     """Col2Im 18: a transposed convolution, whose kernels hold a single 1, puts blocks in place."""
     data = c[0]
     image = array_of(c[1], "image_shape").tolist()
@@ -140,7 +140,7 @@ def col2im(c: Context) -> Any:
     )
 
 
-def tensor_scatter(c: Context) -> Any:
+def tensor_scatter(c: OnnxContext) -> Any:
     """TensorScatter 24: each place of the cache takes its own element, or that of the update."""
     past, update, begins = c[0], c[1], c[2]
     rank = past.ty.ndim

@@ -11,7 +11,7 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, is_int
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.context import Context, RefusedError
+from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import text_of
 
 __all__ = ["WINDOWS"]
@@ -25,7 +25,7 @@ def _same_pads(lower: bool, size: int, kernel: int, stride: int, dilation: int) 
     return (total - small, small) if lower else (small, total - small)
 
 
-def _explicit_pads(c: Context, kernel: list[int]) -> None:
+def _explicit_pads(c: OnnxContext, kernel: list[int]) -> None:
     """Replace auto_pad by pads."""
     mode = text_of(c.attrs.pop("auto_pad", None), "NOTSET")
     if mode == "NOTSET":
@@ -50,7 +50,7 @@ def _explicit_pads(c: Context, kernel: list[int]) -> None:
     c.attrs["pads"] = [b for b, _ in pairs] + [e for _, e in pairs]
 
 
-def conv(c: Context) -> Any:
+def conv(c: OnnxContext) -> Any:
     """Conv 1, 11, 22: explicit padding, the bias as a constant [1, C, 1, …]."""
     kernel = c.attrs.get("kernel_shape") or [int(d) for d in list(c[1].ty.shape)[2:]]
     found = [int(d) for d in list(c[1].ty.shape)[2:]]
@@ -68,7 +68,7 @@ def conv(c: Context) -> Any:
     return relax.op.add(result, bias)
 
 
-def conv_transpose(c: Context) -> Any:
+def conv_transpose(c: OnnxContext) -> Any:
     """ConvTranspose 1, 11, 22: `output_shape` becomes padding."""
     wanted = c.attrs.pop("output_shape", None)
     if wanted:
@@ -96,7 +96,7 @@ def conv_transpose(c: Context) -> Any:
 
 
 def _pool(name: str) -> Converter:
-    def convert(c: Context) -> Any:
+    def convert(c: OnnxContext) -> Any:
         if c.outputs > 1:
             raise ValueError("its second output, the indices, is not supported")
         _explicit_pads(c, list(c.attrs["kernel_shape"]))

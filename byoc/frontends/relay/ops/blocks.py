@@ -9,7 +9,7 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import dims, integers, list_of, rank, static_dims, transpose
 
 __all__ = ["BLOCKS"]
@@ -25,7 +25,7 @@ def _blocks(data: Any, layout: str) -> tuple[Any, list[int], bool]:
     return data, [], last
 
 
-def depth_to_space(c: Context, data: Any, *, block_size: int, layout: str = "NCHW",
+def depth_to_space(c: RelayContext, data: Any, *, block_size: int, layout: str = "NCHW",
                    mode: str = "DCR") -> Any:  # fmt: skip
     """nn.depth_to_space."""
     data, _, last = _blocks(data, layout)
@@ -43,7 +43,7 @@ def depth_to_space(c: Context, data: Any, *, block_size: int, layout: str = "NCH
     return op.permute_dims(result, [0, 2, 3, 1]) if last else result
 
 
-def space_to_depth(c: Context, data: Any, *, block_size: int, layout: str = "NCHW") -> Any:
+def space_to_depth(c: RelayContext, data: Any, *, block_size: int, layout: str = "NCHW") -> Any:
     """nn.space_to_depth."""
     data, _, last = _blocks(data, layout)
     n, depth, h, w = dims(c.typed(data))
@@ -61,7 +61,7 @@ def _pairs(value: Any, count: int, what: str) -> list[list[int]]:
     return found
 
 
-def space_to_batch_nd(c: Context, data: Any, *, block_shape: Any, paddings: Any,
+def space_to_batch_nd(c: RelayContext, data: Any, *, block_shape: Any, paddings: Any,
                       pad_value: float = 0.0) -> Any:  # fmt: skip
     """nn.space_to_batch_nd."""
     blocks = list_of(block_shape, "block_shape")
@@ -83,7 +83,7 @@ def space_to_batch_nd(c: Context, data: Any, *, block_shape: Any, paddings: Any,
     return op.reshape(moved, [n * math.prod(blocks), *out, *tail])
 
 
-def batch_to_space_nd(c: Context, data: Any, *, block_shape: Any, crops: Any) -> Any:
+def batch_to_space_nd(c: RelayContext, data: Any, *, block_shape: Any, crops: Any) -> Any:
     """nn.batch_to_space_nd."""
     blocks = list_of(block_shape, "block_shape")
     cuts = _pairs(crops, len(blocks), "crops")
@@ -104,7 +104,7 @@ def batch_to_space_nd(c: Context, data: Any, *, block_shape: Any, crops: Any) ->
     return op.strided_slice(result, list(range(1, m + 1)), [p[0] for p in cuts], ends)
 
 
-def batch_flatten(c: Context, data: Any) -> Any:
+def batch_flatten(c: RelayContext, data: Any) -> Any:
     """nn.batch_flatten."""
     n, *rest = dims(data)
     return op.reshape(data, [n, math.prod(rest)])

@@ -10,7 +10,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import axes_of, const, dtype_of, is_const, scalar_like
-from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import dims, rank
 from byoc.frontends.relay.syntax import known_dtype
 
@@ -24,7 +24,7 @@ def _unary(function: Any) -> Converter:
 
 
 def _binary(function: Any, commutes: bool = False) -> Converter:
-    def convert(c: Context, lhs: Any, rhs: Any) -> Any:
+    def convert(c: RelayContext, lhs: Any, rhs: Any) -> Any:
         if commutes and is_const(lhs) and not is_const(rhs) and rank(lhs) <= rank(rhs):
             lhs, rhs = rhs, lhs  # normal form: the constant is the second argument
         return function(lhs, rhs)
@@ -32,7 +32,7 @@ def _binary(function: Any, commutes: bool = False) -> Converter:
     return convert
 
 
-def clip(c: Context, data: Any, *, a_min: float, a_max: float) -> Any:
+def clip(c: RelayContext, data: Any, *, a_min: float, a_max: float) -> Any:
     """clip."""
     if np.dtype(dtype_of(data)).kind not in "iu":
         return op.clip(data, float(a_min), float(a_max))
@@ -44,7 +44,7 @@ def clip(c: Context, data: Any, *, a_min: float, a_max: float) -> Any:
     return data
 
 
-def cast(c: Context, data: Any, *, dtype: str) -> Any:
+def cast(c: RelayContext, data: Any, *, dtype: str) -> Any:
     """cast."""
     to = known_dtype(dtype)
     if to is None:
@@ -54,40 +54,40 @@ def cast(c: Context, data: Any, *, dtype: str) -> Any:
     return op.not_equal(data, scalar_like(0, data)) if to == "bool" else op.astype(data, to)
 
 
-def cast_like(c: Context, data: Any, like: Any) -> Any:
+def cast_like(c: RelayContext, data: Any, like: Any) -> Any:
     """cast_like."""
     return cast(c, data, dtype=dtype_of(like))
 
 
-def leaky_relu(c: Context, data: Any, *, alpha: float = 0.25) -> Any:
+def leaky_relu(c: RelayContext, data: Any, *, alpha: float = 0.25) -> Any:
     """nn.leaky_relu."""
     return op.nn.leakyrelu(data, float(alpha))
 
 
-def prelu(c: Context, data: Any, alpha: Any, *, axis: int = 1) -> Any:
+def prelu(c: RelayContext, data: Any, alpha: Any, *, axis: int = 1) -> Any:
     """nn.prelu."""
     (axis,) = axes_of(axis, rank(data))
     return op.nn.prelu(data, alpha, axis)
 
 
-def softmax(c: Context, data: Any, *, axis: int = -1) -> Any:
+def softmax(c: RelayContext, data: Any, *, axis: int = -1) -> Any:
     """nn.softmax, nn.fast_softmax."""
     axes_of(axis, rank(data))
     return op.nn.softmax(data, int(axis))
 
 
-def log_softmax(c: Context, data: Any, *, axis: int = -1) -> Any:
+def log_softmax(c: RelayContext, data: Any, *, axis: int = -1) -> Any:
     """nn.log_softmax."""
     axes_of(axis, rank(data))
     return op.nn.log_softmax(data, int(axis))
 
 
-def dropout(c: Context, data: Any, *, rate: float = 0.5) -> Any:
+def dropout(c: RelayContext, data: Any, *, rate: float = 0.5) -> Any:
     """nn.dropout at inference: the data, and a mask of ones."""
     return data, op.ones_like(data)
 
 
-def bias_add(c: Context, data: Any, bias: Any, *, axis: int = 1) -> Any:
+def bias_add(c: RelayContext, data: Any, bias: Any, *, axis: int = 1) -> Any:
     """nn.bias_add; a constant of broadcast shape where it is one."""
     (axis,) = axes_of(axis, rank(data))
     shape = [-1] + [1] * (rank(data) - 1 - axis)
@@ -101,7 +101,7 @@ def bias_add(c: Context, data: Any, bias: Any, *, axis: int = 1) -> Any:
     return op.add(data, bias)
 
 
-def power(c: Context, lhs: Any, rhs: Any) -> Any:
+def power(c: RelayContext, lhs: Any, rhs: Any) -> Any:
     """power; whole numbers go through float64, as TVM has no such power."""
     dtype = dtype_of(lhs)
     if np.dtype(dtype).kind not in "iu":
@@ -109,30 +109,30 @@ def power(c: Context, lhs: Any, rhs: Any) -> Any:
     return op.astype(op.power(op.astype(lhs, "float64"), op.astype(rhs, "float64")), dtype)
 
 
-def where(c: Context, condition: Any, x: Any, y: Any) -> Any:
+def where(c: RelayContext, condition: Any, x: Any, y: Any) -> Any:
     """where."""
     if dtype_of(condition) != "bool":
         condition = op.not_equal(condition, scalar_like(0, condition))
     return op.where(condition, x, y)
 
 
-def trunc_divide(c: Context, lhs: Any, rhs: Any) -> Any:
+def trunc_divide(c: RelayContext, lhs: Any, rhs: Any) -> Any:
     """trunc_divide; of whole numbers it is `divide`."""
     divided = op.divide(lhs, rhs)
     return divided if np.dtype(dtype_of(lhs)).kind in "iu" else op.trunc(divided)
 
 
-def trunc_mod(c: Context, lhs: Any, rhs: Any) -> Any:
+def trunc_mod(c: RelayContext, lhs: Any, rhs: Any) -> Any:
     """trunc_mod, mod: the sign of the first argument."""
     return op.subtract(lhs, op.multiply(c.typed(trunc_divide(c, lhs, rhs)), rhs))
 
 
-def isinf(c: Context, data: Any) -> Any:
+def isinf(c: RelayContext, data: Any) -> Any:
     """isinf."""
     return op.isinf(data)
 
 
-def fixed_point_multiply(c: Context, data: Any, *, multiplier: int, shift: int) -> Any:
+def fixed_point_multiply(c: RelayContext, data: Any, *, multiplier: int, shift: int) -> Any:
     """fixed_point_multiply: round(data · multiplier · 2^(shift-31)), halves upwards."""
     wide = c.typed(op.multiply(op.astype(data, "int64"), const(multiplier, np.int64)))
     right = 31 - int(shift)
@@ -143,7 +143,7 @@ def fixed_point_multiply(c: Context, data: Any, *, multiplier: int, shift: int) 
     return op.astype(moved, dtype_of(data))
 
 
-def _same(c: Context, data: Any) -> Any:
+def _same(c: RelayContext, data: Any) -> Any:
     return data
 
 

@@ -9,7 +9,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import array_of, dtype_of
-from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import (
     dims,
     integers,
@@ -41,7 +41,7 @@ def _rounding(method: str, rounding: Any, mode: str) -> str:
     return str(unless(rounding, "round" if mode == "align_corners" else "floor"))
 
 
-def resize2d(c: Context, data: Any, given: Any = None, *, size: Any = None, roi: Any = None,
+def resize2d(c: RelayContext, data: Any, given: Any = None, *, size: Any = None, roi: Any = None,
              layout: str = "NCHW", method: str = "linear",
              coordinate_transformation_mode: str = "half_pixel", rounding_method: str = "",
              cubic_alpha: float = -0.5, cubic_exclude: int = 0, extrapolation_value: float = 0.0,
@@ -68,7 +68,7 @@ def resize2d(c: Context, data: Any, given: Any = None, *, size: Any = None, roi:
     return transpose(c.typed(result), letters("NCHW", layout, "layout"))
 
 
-def resize1d(c: Context, data: Any, *, layout: str = "NCW", size: Any, **attrs: Any) -> Any:
+def resize1d(c: RelayContext, data: Any, *, layout: str = "NCW", size: Any, **attrs: Any) -> Any:
     """image.resize1d: an image of one row."""
     data = c.typed(transpose(data, letters(layout, "NCW", "layout")))
     row = c.typed(op.expand_dims(data, 2))
@@ -76,7 +76,7 @@ def resize1d(c: Context, data: Any, *, layout: str = "NCW", size: Any, **attrs: 
     return transpose(c.typed(op.squeeze(c.typed(wide), [2])), letters("NCW", layout, "layout"))
 
 
-def resize3d(c: Context, data: Any, *, size: Any, roi: Any = None, layout: str = "NCDHW",
+def resize3d(c: RelayContext, data: Any, *, size: Any, roi: Any = None, layout: str = "NCDHW",
              method: str = "linear", coordinate_transformation_mode: str = "half_pixel",
              rounding_method: str = "", cubic_alpha: float = -0.5, cubic_exclude: int = 0,
              extrapolation_value: float = 0.0, out_dtype: Any = None) -> Any:  # fmt: skip
@@ -102,7 +102,7 @@ def _scaled(size: Any, scale: float) -> int:
     return round(int(size) * float(scale))
 
 
-def upsampling(c: Context, data: Any, *, scale_h: float = 1.0, scale_w: float = 1.0,
+def upsampling(c: RelayContext, data: Any, *, scale_h: float = 1.0, scale_w: float = 1.0,
                layout: str = "NCHW", method: str = "nearest_neighbor",
                align_corners: Any = False) -> Any:  # fmt: skip
     """nn.upsampling."""
@@ -119,13 +119,13 @@ def upsampling(c: Context, data: Any, *, scale_h: float = 1.0, scale_w: float = 
     )
 
 
-def dynamic_upsampling(c: Context, data: Any, scale_h: Any, scale_w: Any, **attrs: Any) -> Any:
+def dynamic_upsampling(c: RelayContext, data: Any, scale_h: Any, scale_w: Any, **attrs: Any) -> Any:
     """dyn.nn.upsampling with constant scales."""
     sizes = (float(array_of(s, "a scale").item()) for s in (scale_h, scale_w))
     return upsampling(c, data, scale_h=next(sizes), scale_w=next(sizes), **attrs)
 
 
-def upsampling3d(c: Context, data: Any, *, scale_d: float = 1.0, scale_h: float = 1.0,
+def upsampling3d(c: RelayContext, data: Any, *, scale_d: float = 1.0, scale_h: float = 1.0,
                  scale_w: float = 1.0, layout: str = "NCDHW", method: str = "nearest_neighbor",
                  coordinate_transformation_mode: str = "asymmetric") -> Any:  # fmt: skip
     """nn.upsampling3d."""
@@ -142,7 +142,7 @@ def upsampling3d(c: Context, data: Any, *, scale_d: float = 1.0, scale_h: float 
     )
 
 
-def grid_sample(c: Context, data: Any, grid: Any, *, method: str = "bilinear",
+def grid_sample(c: RelayContext, data: Any, grid: Any, *, method: str = "bilinear",
                 layout: str = "NCHW", padding_mode: str = "zeros",
                 align_corners: Any = True) -> Any:  # fmt: skip
     """image.grid_sample of images; Relay keeps the grid as [N, 2, H, W]."""
@@ -155,7 +155,7 @@ def grid_sample(c: Context, data: Any, grid: Any, *, method: str = "bilinear",
     )
 
 
-def affine_grid(c: Context, data: Any, *, target_shape: Any) -> Any:
+def affine_grid(c: RelayContext, data: Any, *, target_shape: Any) -> Any:
     """image.affine_grid."""
     return op.image.affine_grid(data, tuple(integers(target_shape, 2, "target_shape")))
 

@@ -10,7 +10,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, scalar_like
-from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import limited, list_of, rank, static_dims, transpose, unless
 from byoc.frontends.relay.syntax import known_dtype
 from byoc.segment import Array
@@ -28,7 +28,7 @@ def _ends(begin: list[int], end: list[Any], mode: str) -> list[Any]:
     return [None if e is None or e < 0 else b + e for b, e in zip(begin, end, strict=True)]
 
 
-def strided_slice(c: Context, data: Any, first: Any = None, last: Any = None, step: Any = None, *,
+def strided_slice(c: RelayContext, data: Any, first: Any = None, last: Any = None, step: Any = None, *,
                   begin: Any = None, end: Any = None, strides: Any = None,
                   slice_mode: str = "end", axes: Any = None) -> Any:  # fmt: skip
     """strided_slice, dyn.strided_slice with constant bounds."""
@@ -51,14 +51,14 @@ def strided_slice(c: Context, data: Any, first: Any = None, last: Any = None, st
     return op.strided_slice(data, over, starts, ends, steps)
 
 
-def slice_like(c: Context, data: Any, like: Any, *, axes: Any = None) -> Any:
+def slice_like(c: RelayContext, data: Any, like: Any, *, axes: Any = None) -> Any:
     """slice_like."""
     over = axes_of(axes, rank(data)) if axes else list(range(min(rank(data), rank(like))))
     ends = [static_dims(like)[a] for a in over]
     return op.strided_slice(data, over, [0] * len(over), ends)
 
 
-def take(c: Context, data: Any, indices: Any, *, batch_dims: int = 0, axis: Any = None,
+def take(c: RelayContext, data: Any, indices: Any, *, batch_dims: int = 0, axis: Any = None,
          mode: str = "clip") -> Any:  # fmt: skip
     """take."""
     if batch_dims:
@@ -71,7 +71,7 @@ def take(c: Context, data: Any, indices: Any, *, batch_dims: int = 0, axis: Any 
     return op.take(data, indices, axis, mode)
 
 
-def gather(c: Context, data: Any, indices: Any, *, axis: int) -> Any:
+def gather(c: RelayContext, data: Any, indices: Any, *, axis: int) -> Any:
     """gather."""
     (axis,) = axes_of(axis, rank(data))
     return op.gather_elements(data, indices, axis)
@@ -82,7 +82,7 @@ def _index_last(indices: Any) -> Any:
     return transpose(indices, [*range(1, rank(indices)), 0])
 
 
-def gather_nd(c: Context, data: Any, indices: Any, *, batch_dims: int = 0,
+def gather_nd(c: RelayContext, data: Any, indices: Any, *, batch_dims: int = 0,
               index_rank: Any = None) -> Any:  # fmt: skip
     """gather_nd."""
     last = c.typed(_index_last(indices))
@@ -91,37 +91,39 @@ def gather_nd(c: Context, data: Any, indices: Any, *, batch_dims: int = 0,
     return op.gather_nd(data, last, int(batch_dims))
 
 
-def scatter_nd(c: Context, data: Any, indices: Any, updates: Any, *, mode: str = "update") -> Any:
+def scatter_nd(
+    c: RelayContext, data: Any, indices: Any, updates: Any, *, mode: str = "update"
+) -> Any:
     """scatter_nd."""
     return op.scatter_nd(data, c.typed(_index_last(indices)), updates, str(mode))
 
 
-def scatter_elements(c: Context, data: Any, indices: Any, updates: Any, *, axis: int = 0,
+def scatter_elements(c: RelayContext, data: Any, indices: Any, updates: Any, *, axis: int = 0,
                      reduction: str = "update") -> Any:  # fmt: skip
     """scatter_elements, scatter."""
     (axis,) = axes_of(axis, rank(data))
     return op.scatter_elements(data, indices, updates, axis, str(reduction))
 
 
-def scatter_add(c: Context, data: Any, indices: Any, updates: Any, *, axis: int = 0) -> Any:
+def scatter_add(c: RelayContext, data: Any, indices: Any, updates: Any, *, axis: int = 0) -> Any:
     """scatter_add."""
     return scatter_elements(c, data, indices, updates, axis=axis, reduction="add")
 
 
-def reverse(c: Context, data: Any, *, axis: int) -> Any:
+def reverse(c: RelayContext, data: Any, *, axis: int) -> Any:
     """reverse."""
     (axis,) = axes_of(axis, rank(data))
     return op.flip(data, axis)
 
 
-def reverse_sequence(c: Context, data: Any, lengths: Any, *, seq_axis: int = 1,
+def reverse_sequence(c: RelayContext, data: Any, lengths: Any, *, seq_axis: int = 1,
                      batch_axis: int = 0) -> Any:  # fmt: skip
     """reverse_sequence."""
     axes_of([seq_axis, batch_axis], rank(data))
     return op.reverse_sequence(data, lengths, int(seq_axis), int(batch_axis))
 
 
-def one_hot(c: Context, indices: Any, on: Any, off: Any, count: Any = None, *, depth: Any = None,
+def one_hot(c: RelayContext, indices: Any, on: Any, off: Any, count: Any = None, *, depth: Any = None,
             axis: int = -1, dtype: Any = None) -> Any:  # fmt: skip
     """one_hot, dyn.one_hot with a constant depth: a comparison with 0, 1, ..."""
     length = list_of(depth if count is None else count, "depth")[0]
@@ -136,7 +138,7 @@ def one_hot(c: Context, indices: Any, on: Any, off: Any, count: Any = None, *, d
     return chosen if dtype_of(chosen) == to else op.astype(chosen, to)
 
 
-def sequence_mask(c: Context, data: Any, lengths: Any, *, mask_value: float = 0.0,
+def sequence_mask(c: RelayContext, data: Any, lengths: Any, *, mask_value: float = 0.0,
                   axis: int = 0) -> Any:  # fmt: skip
     """sequence_mask: what lies behind each sequence's length becomes mask_value."""
     if axis not in (0, 1):
@@ -151,7 +153,7 @@ def sequence_mask(c: Context, data: Any, lengths: Any, *, mask_value: float = 0.
     return op.where(inside, data, scalar_like(mask_value, data))
 
 
-def unravel_index(c: Context, indices: Any, shape: Any) -> Any:
+def unravel_index(c: RelayContext, indices: Any, shape: Any) -> Any:
     """unravel_index of constants."""
     flat: Array = array_of(indices, "indices")
     sizes = list_of(shape, "shape")

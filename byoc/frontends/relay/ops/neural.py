@@ -14,7 +14,7 @@ from tvm import relax
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, scalar_like
 from byoc.frontends.onnx.stock import convert_stock
-from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import (
     dims,
     integers,
@@ -50,7 +50,7 @@ def _out_dtype(data: Any, out_dtype: Any) -> str | None:
     return None if wanted in (None, dtype_of(data)) else wanted
 
 
-def conv_weight(c: Context, weight: Any, layout: str, expected: str, channels: Any,
+def conv_weight(c: RelayContext, weight: Any, layout: str, expected: str, channels: Any,
                 kernel_size: Any, groups: int, depth: Any) -> Any:  # fmt: skip
     """The weight of a convolution as OI…, checked against what the call says of it.
 
@@ -68,7 +68,9 @@ def conv_weight(c: Context, weight: Any, layout: str, expected: str, channels: A
     return weight
 
 
-def kernel_weight(c: Context, weight: Any, layout: str, expected: str, kernel_size: Any) -> Any:
+def kernel_weight(
+    c: RelayContext, weight: Any, layout: str, expected: str, kernel_size: Any
+) -> Any:
     """A weight in the layout `expected`, its spatial size checked."""
     count = len(expected) - 2
     if rank(weight) != count + 2:
@@ -86,7 +88,7 @@ def _conv(count: int) -> Converter:
     function = {1: op.nn.conv1d, 2: op.nn.conv2d, 3: op.nn.conv3d}[count]
     first, kernel = f"NC{space}", f"OI{space}"
 
-    def convert(c: Context, data: Any, weight: Any, *, strides: Any = 1, padding: Any = 0,
+    def convert(c: RelayContext, data: Any, weight: Any, *, strides: Any = 1, padding: Any = 0,
                 dilation: Any = 1, groups: int = 1, channels: Any = None, kernel_size: Any = None,
                 data_layout: str = first, kernel_layout: str = kernel, out_layout: str = "",
                 out_dtype: Any = None) -> Any:  # fmt: skip
@@ -118,7 +120,7 @@ def _conv_transpose(count: int) -> Converter:
                 3: op.nn.conv3d_transpose}[count]  # fmt: skip
     first, kernel = f"NC{space}", f"IO{space}"
 
-    def convert(c: Context, data: Any, weight: Any, *, channels: Any = None,
+    def convert(c: RelayContext, data: Any, weight: Any, *, channels: Any = None,
                 kernel_size: Any = None, strides: Any = 1, padding: Any = 0,
                 output_padding: Any = 0, dilation: Any = 1, groups: int = 1,
                 data_layout: str = first, kernel_layout: str = kernel, out_layout: str = "",
@@ -163,7 +165,9 @@ def dense_weight(weight: Any, units: Any) -> Any:
     return transpose(weight, [1, 0])
 
 
-def dense(c: Context, data: Any, weight: Any, *, units: Any = None, out_dtype: Any = None) -> Any:
+def dense(
+    c: RelayContext, data: Any, weight: Any, *, units: Any = None, out_dtype: Any = None
+) -> Any:
     """nn.dense."""
     weight = c.typed(dense_weight(weight, units))
     return op.matmul(data, weight, _out_dtype(data, out_dtype))
@@ -174,14 +178,14 @@ def _flip(value: Any, flag: Any) -> Any:
     return transpose(value, [*range(count - 2), count - 1, count - 2]) if flag else value
 
 
-def matmul(c: Context, a: Any, b: Any, *, units: Any = None, out_dtype: Any = None,
+def matmul(c: RelayContext, a: Any, b: Any, *, units: Any = None, out_dtype: Any = None,
            transpose_a: Any = False, transpose_b: Any = False) -> Any:  # fmt: skip
     """nn.matmul."""
     left, right = c.typed(_flip(a, transpose_a)), c.typed(_flip(b, transpose_b))
     return op.matmul(left, right, _out_dtype(a, out_dtype))
 
 
-def batch_matmul(c: Context, a: Any, b: Any, *, out_dtype: Any = None, transpose_a: Any = False,
+def batch_matmul(c: RelayContext, a: Any, b: Any, *, out_dtype: Any = None, transpose_a: Any = False,
                  transpose_b: Any = True) -> Any:  # fmt: skip
     """nn.batch_matmul."""
     return matmul(c, a, b, out_dtype=out_dtype, transpose_a=transpose_a, transpose_b=transpose_b)
@@ -195,7 +199,7 @@ def _pool(kind: str, count: int) -> Converter:
     first = f"NC{space}"
     function = getattr(op.nn, f"{kind}_pool{count}d")
 
-    def convert(c: Context, data: Any, *, pool_size: Any, strides: Any = 1, dilation: Any = 1,
+    def convert(c: RelayContext, data: Any, *, pool_size: Any, strides: Any = 1, dilation: Any = 1,
                 padding: Any = 0, layout: str = first, out_layout: str = "",
                 ceil_mode: Any = False, count_include_pad: Any = False) -> Any:  # fmt: skip
         data = c.typed(transpose(data, letters(layout, first, "layout")))
@@ -218,7 +222,7 @@ def _global_pool(kind: str, count: int) -> Converter:
     first = f"NC{_SPACE[count]}"
     function = op.mean if kind == "avg" else op.max
 
-    def convert(c: Context, data: Any, *, layout: str = first, out_layout: str = "") -> Any:
+    def convert(c: RelayContext, data: Any, *, layout: str = first, out_layout: str = "") -> Any:
         where = letters(layout, first, "layout")
         if rank(data) != len(first):
             raise ValueError(f"it takes {len(first)} dimensions, found {rank(data)}")
@@ -230,7 +234,7 @@ def _global_pool(kind: str, count: int) -> Converter:
 def _adaptive(kind: str, count: int) -> Converter:
     first = f"NC{_SPACE[count]}"
 
-    def convert(c: Context, data: Any, *, output_size: Any = None, layout: str = first,
+    def convert(c: RelayContext, data: Any, *, output_size: Any = None, layout: str = first,
                 out_layout: str = "") -> Any:  # fmt: skip
         order = letters(layout, first, "layout")
         data = c.typed(transpose(data, order))
@@ -260,7 +264,7 @@ def _even_max_pool(data: Any, wanted: list[int], count: int) -> Any:
 # -- padding
 
 
-def pad(c: Context, data: Any, value: Any = None, *, pad_width: Any, pad_value: float = 0.0,
+def pad(c: RelayContext, data: Any, value: Any = None, *, pad_width: Any, pad_value: float = 0.0,
         pad_mode: str = "constant") -> Any:  # fmt: skip
     """nn.pad, dyn.nn.pad with a constant width."""
     if value is not None:
@@ -276,14 +280,14 @@ def pad(c: Context, data: Any, value: Any = None, *, pad_width: Any, pad_value: 
     return op.nn.pad(data, width, modes[pad_mode], float(pad_value))
 
 
-def dynamic_pad(c: Context, data: Any, pad_width: Any, pad_value: Any, *,
+def dynamic_pad(c: RelayContext, data: Any, pad_width: Any, pad_value: Any, *,
                 pad_mode: str = "constant") -> Any:  # fmt: skip
     """dyn.nn.pad with a constant width."""
     width = array_of(pad_width, "pad_width").reshape(-1, 2).tolist()
     return pad(c, data, pad_value, pad_width=width, pad_mode=pad_mode)
 
 
-def mirror_pad(c: Context, data: Any, *, mode: str = "SYMMETRIC", pad_width: Any) -> Any:
+def mirror_pad(c: RelayContext, data: Any, *, mode: str = "SYMMETRIC", pad_width: Any) -> Any:
     """nn.mirror_pad."""
     if mode != "REFLECT":
         raise ValueError(f"mode {mode!r} is not REFLECT")
@@ -293,7 +297,7 @@ def mirror_pad(c: Context, data: Any, *, mode: str = "SYMMETRIC", pad_width: Any
 # -- normalisation
 
 
-def batch_norm(c: Context, data: Any, gamma: Any, beta: Any, mean: Any, var: Any, *,
+def batch_norm(c: RelayContext, data: Any, gamma: Any, beta: Any, mean: Any, var: Any, *,
                axis: int = 1, epsilon: float = 1e-5, center: Any = True,
                scale: Any = True) -> Any:  # fmt: skip
     """nn.batch_norm at inference: the result, and the statistics as they are."""
@@ -309,7 +313,7 @@ def _affine(gamma: Any, beta: Any, center: Any, scale: Any) -> tuple[Any, Any]:
     return gamma, beta if center else const(np.zeros(size), dtype_of(gamma))
 
 
-def layer_norm(c: Context, data: Any, gamma: Any, beta: Any, *, axis: int = -1,
+def layer_norm(c: RelayContext, data: Any, gamma: Any, beta: Any, *, axis: int = -1,
                epsilon: float = 1e-5, center: Any = True, scale: Any = True) -> Any:  # fmt: skip
     """nn.layer_norm."""
     (axis,) = axes_of(axis, rank(data))
@@ -317,7 +321,7 @@ def layer_norm(c: Context, data: Any, gamma: Any, beta: Any, *, axis: int = -1,
     return op.nn.layer_norm(data, gamma, beta, [axis - rank(data)], float(epsilon))
 
 
-def instance_norm(c: Context, data: Any, gamma: Any, beta: Any, *, axis: int = 1,
+def instance_norm(c: RelayContext, data: Any, gamma: Any, beta: Any, *, axis: int = 1,
                   epsilon: float = 1e-5, center: Any = True, scale: Any = True) -> Any:  # fmt: skip
     """nn.instance_norm."""
     (axis,) = axes_of(axis, rank(data))
@@ -326,7 +330,7 @@ def instance_norm(c: Context, data: Any, gamma: Any, beta: Any, *, axis: int = 1
     return op.nn.instance_norm(data, gamma, beta, axis, over, float(epsilon))
 
 
-def group_norm(c: Context, data: Any, gamma: Any, beta: Any, *, num_groups: int, axis: int = 1,
+def group_norm(c: RelayContext, data: Any, gamma: Any, beta: Any, *, num_groups: int, axis: int = 1,
                epsilon: float = 1e-5, center: Any = True, scale: Any = True) -> Any:  # fmt: skip
     """nn.group_norm."""
     (axis,) = axes_of(axis, rank(data))
@@ -335,14 +339,14 @@ def group_norm(c: Context, data: Any, gamma: Any, beta: Any, *, num_groups: int,
     return op.nn.group_norm(data, gamma, beta, int(num_groups), axis, over, float(epsilon))
 
 
-def l2_normalize(c: Context, data: Any, *, eps: float, axis: Any = None) -> Any:
+def l2_normalize(c: RelayContext, data: Any, *, eps: float, axis: Any = None) -> Any:
     """nn.l2_normalize: x / sqrt(max(sum(x²), eps))."""
     over = axes_of(axis, rank(data)) if axis else list(range(rank(data)))
     total = op.sum(op.square(data), over, keepdims=True)
     return op.divide(data, op.sqrt(op.maximum(total, scalar_like(float(eps), data))))
 
 
-def lrn(c: Context, data: Any, *, size: int = 5, axis: int = 1, bias: float = 2.0,
+def lrn(c: RelayContext, data: Any, *, size: int = 5, axis: int = 1, bias: float = 2.0,
         alpha: float = 1e-5, beta: float = 0.75) -> Any:  # fmt: skip
     """nn.lrn over channels, in the spelling that patterns know."""
     if axis != 1 or rank(data) != 4:
@@ -351,7 +355,7 @@ def lrn(c: Context, data: Any, *, size: int = 5, axis: int = 1, bias: float = 2.
     return convert_stock("LRN", c.builder, [data], attrs, 13)
 
 
-def dilate(c: Context, data: Any, *, strides: Any, dilation_value: float = 0.0) -> Any:
+def dilate(c: RelayContext, data: Any, *, strides: Any, dilation_value: float = 0.0) -> Any:
     """nn.dilate: `strides - 1` fillers between elements."""
     steps = integers(strides, rank(data), "strides")
     sizes = static_dims(data)

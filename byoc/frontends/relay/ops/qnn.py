@@ -1,6 +1,6 @@
 """The QNN dialect, in the form that patterns know: dequantize, op, quantize.
 
-    qnn.conv2d(x, w, zx, zw, sx, sw)   an Accumulator: real = conv(dequantize(x), dequantize(w)),
+    qnn.conv2d(x, w, zx, zw, sx, sw)   an QnnAccumulator: real = conv(dequantize(x), dequantize(w)),
         │                              standing for the int32 tensor real / (sx · sw)
     nn.bias_add(…, b)                  real + b · sx · sw
         │
@@ -22,20 +22,20 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, is_const
-from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.elementwise import bias_add
 from byoc.frontends.relay.ops.helpers import dims, rank
 from byoc.frontends.relay.ops.neural import NEURAL, batch_matmul, dense_weight
 from byoc.frontends.relay.syntax import known_dtype
 from byoc.segment import Array
 
-__all__ = ["AWARE", "QNN", "Accumulator", "Lazy", "Rounded"]
+__all__ = ["AWARE", "QNN", "Lazy", "QnnAccumulator", "Rounded"]
 
 op = relax.op
 
 
 @dataclass(frozen=True)
-class Accumulator:
+class QnnAccumulator:
     """int32 sums of products of quantised numbers.
 
     Attributes:
@@ -64,7 +64,7 @@ class Rounded:
     dtype: str
 
 
-Lazy: TypeAlias = "Accumulator | Rounded"
+Lazy: TypeAlias = "QnnAccumulator | Rounded"
 
 
 # -- Relax
@@ -92,7 +92,7 @@ def _axis(data: Any, axis: int, scale: Any, zero: Any) -> int:
     return rank(data) - 1 if single else axes_of(axis, rank(data))[0]
 
 
-def dequantize_(c: Context, data: Any, scale: Any, zero: Any, axis: int) -> Any:
+def dequantize_(c: RelayContext, data: Any, scale: Any, zero: Any, axis: int) -> Any:
     """real = (data - zero) · scale."""
     if dtype_of(data) not in ("int8", "uint8", "int16", "uint16", "int32"):
         raise ValueError(f"its data is {dtype_of(data)}, no quantised number")
@@ -103,7 +103,7 @@ def dequantize_(c: Context, data: Any, scale: Any, zero: Any, axis: int) -> Any:
     ))  # fmt: skip
 
 
-def quantize_(c: Context, data: Any, scale: Any, zero: Any, axis: int, dtype: str) -> Any:
+def quantize_(c: RelayContext, data: Any, scale: Any, zero: Any, axis: int, dtype: str) -> Any:
     """round(data / scale) + zero, saturated."""
     at = _axis(data, axis, scale, zero)
     return c.typed(op.quantize(
@@ -114,7 +114,7 @@ def quantize_(c: Context, data: Any, scale: Any, zero: Any, axis: int, dtype: st
 _NARROW = ("int8", "uint8", "int16", "uint16")
 
 
-def _rounded(c: Context, real: Any, scale: Any, zero: Any, axis: int, dtype: str) -> Any:
+def _rounded(c: RelayContext, real: Any, scale: Any, zero: Any, axis: int, dtype: str) -> Any:
     """Quantise to any integer: at once where Relax can, else later."""
     if dtype in _NARROW:
         return quantize_(c, real, scale, zero, axis, dtype)
@@ -125,9 +125,9 @@ def _rounded(c: Context, real: Any, scale: Any, zero: Any, axis: int, dtype: str
     return Rounded(real, scale, int(zeros), axis, limits.min, limits.max, dtype)
 
 
-def settle(c: Context, value: Any) -> Any:
+def settle(c: RelayContext, value: Any) -> Any:
     """The integers of a lazy value as a Relax tensor; anything else as it is."""
-    if isinstance(value, Accumulator):
+    if isinstance(value, QnnAccumulator):
         return c.typed(value.exact())
     if isinstance(value, Rounded):
         scale = _scalars(value.scale, "a scale")
@@ -152,7 +152,7 @@ def _along(values: Array, data: Any, axis: int, dtype: Any = np.float32) -> Any:
 # -- operators
 
 
-def quantize(c: Context, data: Any, scale: Any, zero: Any, *, axis: int = -1,
+def quantize(c: RelayContext, data: Any, scale: Any, zero: Any, *, axis: int = -1,
              out_dtype: str = "int8") -> Any:  # fmt: skip
     """qnn.quantize."""
     to = known_dtype(out_dtype)
@@ -161,17 +161,17 @@ def quantize(c: Context, data: Any, scale: Any, zero: Any, *, axis: int = -1,
     return _rounded(c, data, scale, zero, axis, to)
 
 
-def dequantize(c: Context, data: Any, scale: Any, zero: Any, *, axis: int = -1,
+def dequantize(c: RelayContext, data: Any, scale: Any, zero: Any, *, axis: int = -1,
                out_dtype: str = "float32") -> Any:  # fmt: skip
     """qnn.dequantize."""
-    if isinstance(data, Accumulator) and _stands(data, scale, zero):
+    if isinstance(data, QnnAccumulator) and _stands(data, scale, zero):
         return data.real
     result = dequantize_(c, settle(c, data), scale, zero, axis)
     to = known_dtype(out_dtype) or "float32"
     return result if to == "float32" else op.astype(result, to)
 
 
-def _stands(data: Accumulator, scale: Any, zero: Any) -> bool:
+def _stands(data: QnnAccumulator, scale: Any, zero: Any) -> bool:
     """True when (scale, zero) is what the accumulator's integers mean."""
     given = _scalars(scale, "a scale")
     if _scalars(zero, "a zero point").any() or given.size not in (1, data.scale.size):
@@ -179,21 +179,21 @@ def _stands(data: Accumulator, scale: Any, zero: Any) -> bool:
     return bool(np.allclose(given, data.scale, rtol=1e-5, atol=0))
 
 
-def requantize(c: Context, data: Any, in_scale: Any, in_zero: Any, out_scale: Any, out_zero: Any,
+def requantize(c: RelayContext, data: Any, in_scale: Any, in_zero: Any, out_scale: Any, out_zero: Any,
                *, axis: int = -1, rounding: str = "None", compute_dtype: str = "None",
                out_dtype: str = "int8") -> Any:  # fmt: skip
     """qnn.requantize; halves are rounded to even, whatever `rounding` says."""
     to = known_dtype(out_dtype)
     if to is None or np.dtype(to).kind not in "iu":
         raise ValueError(f"out_dtype {out_dtype!r} is no integer")
-    if isinstance(data, Accumulator) and _stands(data, in_scale, in_zero):
+    if isinstance(data, QnnAccumulator) and _stands(data, in_scale, in_zero):
         real = data.real
     else:
         real = dequantize_(c, settle(c, data), in_scale, in_zero, axis)
     return _rounded(c, real, out_scale, out_zero, axis, to)
 
 
-def _integers(c: Context, data: Any, zero: Any, axis: int = 0) -> Any:
+def _integers(c: RelayContext, data: Any, zero: Any, axis: int = 0) -> Any:
     """int32(data) - zero."""
     wide = c.typed(op.astype(data, "int32"))
     zeros = _scalars(zero, "a zero point")
@@ -206,7 +206,7 @@ def _product(name: str, kernel: str, data: str) -> Converter:
     """qnn.conv2d, qnn.conv2d_transpose: the float operator on real numbers."""
     float_op = NEURAL[name]
 
-    def convert(c: Context, x: Any, weight: Any, x_zero: Any, w_zero: Any, x_scale: Any,
+    def convert(c: RelayContext, x: Any, weight: Any, x_zero: Any, w_zero: Any, x_scale: Any,
                 w_scale: Any, *, data_layout: str = data, kernel_layout: str = kernel,
                 out_dtype: str = "int32", **attrs: Any) -> Any:  # fmt: skip
         attrs |= {"data_layout": data_layout, "kernel_layout": kernel_layout}
@@ -223,12 +223,12 @@ def _product(name: str, kernel: str, data: str) -> Converter:
             wide = (_integers(c, x, x_zero), _integers(c, weight, w_zero, out))
             return float_op(c, *wide, **attrs)
 
-        return Accumulator(real, scale, data_layout.index("C"), exact)
+        return QnnAccumulator(real, scale, data_layout.index("C"), exact)
 
     return convert
 
 
-def dense(c: Context, x: Any, weight: Any, x_zero: Any, w_zero: Any, x_scale: Any, w_scale: Any,
+def dense(c: RelayContext, x: Any, weight: Any, x_zero: Any, w_zero: Any, x_scale: Any, w_scale: Any,
           *, units: Any = None, out_dtype: str = "int32") -> Any:  # fmt: skip
     """qnn.dense."""
     flat = c.typed(dense_weight(weight, units))
@@ -239,10 +239,10 @@ def dense(c: Context, x: Any, weight: Any, x_zero: Any, w_zero: Any, x_scale: An
     def exact() -> Any:
         return op.matmul(_integers(c, x, x_zero), _integers(c, flat, w_zero, 1), "int32")
 
-    return Accumulator(c.typed(real), scale, rank(x) - 1, exact)
+    return QnnAccumulator(c.typed(real), scale, rank(x) - 1, exact)
 
 
-def matmul(c: Context, x: Any, y: Any, x_zero: Any, y_zero: Any, x_scale: Any, y_scale: Any,
+def matmul(c: RelayContext, x: Any, y: Any, x_zero: Any, y_zero: Any, x_scale: Any, y_scale: Any,
            *, transpose_a: Any = False, transpose_b: Any = True,
            out_dtype: str = "int32") -> Any:  # fmt: skip
     """qnn.batch_matmul."""
@@ -254,13 +254,13 @@ def matmul(c: Context, x: Any, y: Any, x_zero: Any, y_zero: Any, x_scale: Any, y
     def exact() -> Any:
         return batch_matmul(c, _integers(c, x, x_zero), _integers(c, y, y_zero), **flags)
 
-    return Accumulator(c.typed(real), scale, 0, exact)
+    return QnnAccumulator(c.typed(real), scale, 0, exact)
 
 
 def _binary(function: Any) -> Converter:
     """qnn.add, subtract, mul."""
 
-    def convert(c: Context, lhs: Any, rhs: Any, ls: Any, lz: Any, rs: Any, rz: Any, scale: Any,
+    def convert(c: RelayContext, lhs: Any, rhs: Any, ls: Any, lz: Any, rs: Any, rz: Any, scale: Any,
                 zero: Any, *, lhs_axis: int = -1, rhs_axis: int = -1) -> Any:  # fmt: skip
         real = function(
             dequantize_(c, lhs, ls, lz, lhs_axis), dequantize_(c, rhs, rs, rz, rhs_axis)
@@ -273,21 +273,23 @@ def _binary(function: Any) -> Converter:
 def _unary(function: Any) -> Converter:
     """qnn.sigmoid and its like."""
 
-    def convert(c: Context, x: Any, scale: Any, zero: Any, out_scale: Any, out_zero: Any) -> Any:
+    def convert(
+        c: RelayContext, x: Any, scale: Any, zero: Any, out_scale: Any, out_zero: Any
+    ) -> Any:
         real = c.typed(function(dequantize_(c, x, scale, zero, -1)))
         return quantize_(c, real, out_scale, out_zero, -1, dtype_of(x))
 
     return convert
 
 
-def leaky_relu(c: Context, x: Any, scale: Any, zero: Any, out_scale: Any, out_zero: Any, *,
+def leaky_relu(c: RelayContext, x: Any, scale: Any, zero: Any, out_scale: Any, out_zero: Any, *,
                alpha: float) -> Any:  # fmt: skip
     """qnn.leaky_relu."""
     real = c.typed(op.nn.leakyrelu(dequantize_(c, x, scale, zero, -1), float(alpha)))
     return quantize_(c, real, out_scale, out_zero, -1, dtype_of(x))
 
 
-def softmax(c: Context, x: Any, scale: Any, zero: Any, out_scale: Any, out_zero: Any, *,
+def softmax(c: RelayContext, x: Any, scale: Any, zero: Any, out_scale: Any, out_zero: Any, *,
             axis: int = -1) -> Any:  # fmt: skip
     """qnn.softmax."""
     axes_of(axis, rank(x))
@@ -295,14 +297,14 @@ def softmax(c: Context, x: Any, scale: Any, zero: Any, out_scale: Any, out_zero:
     return quantize_(c, real, out_scale, out_zero, -1, dtype_of(x))
 
 
-def avg_pool2d(c: Context, x: Any, scale: Any, zero: Any, out_scale: Any, out_zero: Any,
+def avg_pool2d(c: RelayContext, x: Any, scale: Any, zero: Any, out_scale: Any, out_zero: Any,
                **attrs: Any) -> Any:  # fmt: skip
     """qnn.avg_pool2d."""
     real = c.typed(NEURAL["nn.avg_pool2d"](c, dequantize_(c, x, scale, zero, -1), **attrs))
     return quantize_(c, real, out_scale, out_zero, -1, dtype_of(x))
 
 
-def concatenate(c: Context, data: Any, scales: Any, zeros: Any, scale: Any, zero: Any, *,
+def concatenate(c: RelayContext, data: Any, scales: Any, zeros: Any, scale: Any, zero: Any, *,
                 axis: int = 0) -> Any:  # fmt: skip
     """qnn.concatenate."""
     if not len(data) == len(scales) == len(zeros):
@@ -315,8 +317,8 @@ def concatenate(c: Context, data: Any, scales: Any, zeros: Any, scale: Any, zero
 # -- what other operators make of lazy values; None: settle it first
 
 
-def _bias(c: Context, data: Any, bias: Any, axis: int) -> Any:
-    if not isinstance(data, Accumulator) or not is_const(bias) or dtype_of(bias) != "int32":
+def _bias(c: RelayContext, data: Any, bias: Any, axis: int) -> Any:
+    if not isinstance(data, QnnAccumulator) or not is_const(bias) or dtype_of(bias) != "int32":
         return None
     units = array_of(bias, "a bias")
     (at,) = axes_of(axis, rank(data.real))
@@ -331,13 +333,13 @@ def _bias(c: Context, data: Any, bias: Any, axis: int) -> Any:
     )
 
 
-def _aware_bias_add(c: Context, data: Any, bias: Any, *, axis: int = 1) -> Any:
+def _aware_bias_add(c: RelayContext, data: Any, bias: Any, *, axis: int = 1) -> Any:
     return _bias(c, data, bias, axis) if rank(bias) == 1 else None
 
 
-def _aware_add(c: Context, lhs: Any, rhs: Any) -> Any:
+def _aware_add(c: RelayContext, lhs: Any, rhs: Any) -> Any:
     """A bias as [C, 1, 1], or along the last axis."""
-    if not isinstance(lhs, Accumulator) or not is_const(rhs):
+    if not isinstance(lhs, QnnAccumulator) or not is_const(rhs):
         return None
     shape = dims(rhs)
     long = [i for i, d in enumerate(shape) if d != 1]
@@ -347,13 +349,13 @@ def _aware_add(c: Context, lhs: Any, rhs: Any) -> Any:
     return _bias(c, lhs, flat, long[0] - len(shape))
 
 
-def _aware_clip(c: Context, data: Any, *, a_min: float, a_max: float) -> Any:
+def _aware_clip(c: RelayContext, data: Any, *, a_min: float, a_max: float) -> Any:
     if not isinstance(data, Rounded):
         return None
     return replace(data, low=max(data.low, int(a_min)), high=min(data.high, int(a_max)))
 
 
-def _aware_cast(c: Context, data: Any, *, dtype: str) -> Any:
+def _aware_cast(c: RelayContext, data: Any, *, dtype: str) -> Any:
     """The end of requantize, clip, cast: clip in real numbers, then quantise."""
     to = known_dtype(dtype)
     if not isinstance(data, Rounded) or to not in _NARROW:
@@ -377,7 +379,7 @@ def _aware_cast(c: Context, data: Any, *, dtype: str) -> Any:
 def _reshaping(name: str) -> Callable[..., Any]:
     """Operators that move a Rounded value's numbers, one scale for all."""
 
-    def convert(c: Context, data: Any, **attrs: Any) -> Any:
+    def convert(c: RelayContext, data: Any, **attrs: Any) -> Any:
         if not isinstance(data, Rounded) or _scalars(data.scale, "a scale").ndim:
             return None
         from byoc.frontends.relay.ops.transforms import TRANSFORMS

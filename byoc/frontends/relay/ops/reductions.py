@@ -10,7 +10,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import axes_of, dtype_of, is_const, scalar_like
-from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import dims, rank
 from byoc.frontends.relay.syntax import known_dtype
 
@@ -32,7 +32,7 @@ def _axes(data: Any, axis: Any, exclude: Any) -> list[int]:
 
 def _reduction(function: Any) -> Converter:
     def convert(
-        c: Context, data: Any, *, axis: Any = None, keepdims: Any = False, exclude: Any = False
+        c: RelayContext, data: Any, *, axis: Any = None, keepdims: Any = False, exclude: Any = False
     ) -> Any:
         axes = _axes(data, axis, exclude)
         return function(data, axes, bool(keepdims)) if axes else data
@@ -44,7 +44,7 @@ def _logical(function: Any) -> Converter:
     """all, any: of numbers 0 and 1."""
 
     def convert(
-        c: Context, data: Any, *, axis: Any = None, keepdims: Any = False, exclude: Any = False
+        c: RelayContext, data: Any, *, axis: Any = None, keepdims: Any = False, exclude: Any = False
     ) -> Any:
         axes = _axes(data, axis, exclude)
         if dtype_of(data) != "bool":
@@ -55,7 +55,7 @@ def _logical(function: Any) -> Converter:
 
 
 def variance(
-    c: Context,
+    c: RelayContext,
     data: Any,
     mean: Any,
     *,
@@ -75,7 +75,7 @@ def variance(
 
 def _arg(function: Any) -> Converter:
     def convert(
-        c: Context,
+        c: RelayContext,
         data: Any,
         *,
         axis: Any = None,
@@ -99,7 +99,7 @@ def _arg(function: Any) -> Converter:
 
 def _scan(function: Any) -> Converter:
     def convert(
-        c: Context, data: Any, *, axis: Any = None, dtype: Any = None, exclusive: Any = False
+        c: RelayContext, data: Any, *, axis: Any = None, dtype: Any = None, exclusive: Any = False
     ) -> Any:
         to = known_dtype(dtype) or dtype_of(data)
         if dtype_of(data) != to:
@@ -113,7 +113,7 @@ def _scan(function: Any) -> Converter:
 
 
 def topk(
-    c: Context,
+    c: RelayContext,
     data: Any,
     k_value: Any = None,
     *,
@@ -138,14 +138,14 @@ def topk(
 
 
 def argsort(
-    c: Context, data: Any, *, axis: int = -1, is_ascend: Any = True, dtype: str = "int32"
+    c: RelayContext, data: Any, *, axis: int = -1, is_ascend: Any = True, dtype: str = "int32"
 ) -> Any:
     """argsort."""
     (axis,) = axes_of(axis, rank(data))
     return op.argsort(data, axis, not is_ascend, known_dtype(dtype) or "int32")
 
 
-def sort(c: Context, data: Any, *, axis: int = -1, is_ascend: Any = True) -> Any:
+def sort(c: RelayContext, data: Any, *, axis: int = -1, is_ascend: Any = True) -> Any:
     """sort."""
     (axis,) = axes_of(axis, rank(data))
     return op.sort(data, axis, not is_ascend)

@@ -9,13 +9,13 @@ from typing import Any
 
 from byoc.errors import choices
 from byoc.frontends.context import Converter
-from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.blocks import BLOCKS
 from byoc.frontends.relay.ops.elementwise import ELEMENTWISE
 from byoc.frontends.relay.ops.image import IMAGE
 from byoc.frontends.relay.ops.indexing import INDEXING
 from byoc.frontends.relay.ops.neural import NEURAL
-from byoc.frontends.relay.ops.qnn import AWARE, QNN, Accumulator, Rounded, settle
+from byoc.frontends.relay.ops.qnn import AWARE, QNN, QnnAccumulator, Rounded, settle
 from byoc.frontends.relay.ops.reductions import REDUCTIONS
 from byoc.frontends.relay.ops.transforms import TRANSFORMS
 from byoc.frontends.relay.ops.vision import VISION
@@ -44,7 +44,7 @@ OPERATORS: Mapping[str, Converter] = {
 _TUNING = {"auto_scheduler_rewritten_layout", "meta_schedule_original_shape"}
 
 
-def convert(c: Context, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+def convert(c: RelayContext, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
     """The value of a call of one of `OPERATORS`: a Relax expression, a tuple, or a lazy one.
 
     Args:
@@ -59,7 +59,7 @@ def convert(c: Context, name: str, args: Sequence[Any], attrs: Mapping[str, Any]
     converter = OPERATORS[name]
     given = {key: value for key, value in attrs.items() if key not in _TUNING}
     _check(name, converter, args, given)
-    if any(isinstance(a, (Accumulator, Rounded)) for a in args):
+    if any(isinstance(a, (QnnAccumulator, Rounded)) for a in args):
         aware = AWARE.get(name)
         result = None if aware is None else aware(c, *args, **given)
         if result is not None:

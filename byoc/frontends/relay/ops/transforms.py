@@ -11,7 +11,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, is_const
-from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import dims, limited, list_of, rank, static_dims, transpose
 from byoc.frontends.relay.syntax import known_dtype
 from byoc.support.dtypes import numpy_dtype
@@ -63,14 +63,14 @@ def reshape_to(have: list[Any], want: list[int], allowzero: bool = False) -> lis
     return out
 
 
-def reshape(c: Context, data: Any, shape: Any = None, *, newshape: Any = None,
+def reshape(c: RelayContext, data: Any, shape: Any = None, *, newshape: Any = None,
             allowzero: Any = False) -> Any:  # fmt: skip
     """reshape, dyn.reshape with a constant shape."""
     want = list_of(newshape if shape is None else shape, "newshape")
     return op.reshape(data, reshape_to(dims(data), want, bool(allowzero)))
 
 
-def reverse_reshape(c: Context, data: Any, *, newshape: Any) -> Any:
+def reverse_reshape(c: RelayContext, data: Any, *, newshape: Any) -> Any:
     """reverse_reshape: codes are read from the back."""
     want = list_of(newshape, "newshape")
     if any(code < -1 for code in want):
@@ -78,7 +78,7 @@ def reverse_reshape(c: Context, data: Any, *, newshape: Any) -> Any:
     return op.reshape(data, reshape_to(dims(data)[::-1], want[::-1])[::-1])
 
 
-def reshape_like(c: Context, data: Any, like: Any, *, lhs_begin: int = 0, lhs_end: Any = None,
+def reshape_like(c: RelayContext, data: Any, like: Any, *, lhs_begin: int = 0, lhs_end: Any = None,
                  rhs_begin: int = 0, rhs_end: Any = None) -> Any:  # fmt: skip
     """reshape_like."""
     have, other = dims(data), dims(like)
@@ -86,7 +86,7 @@ def reshape_like(c: Context, data: Any, like: Any, *, lhs_begin: int = 0, lhs_en
     return op.reshape(data, have[:lhs_begin] + other[rhs_begin : ends[1]] + have[ends[0] :])
 
 
-def transpose_(c: Context, data: Any, *, axes: Any = None) -> Any:
+def transpose_(c: RelayContext, data: Any, *, axes: Any = None) -> Any:
     """transpose."""
     count = rank(data)
     order = axes_of(axes, count) if axes else list(range(count))[::-1]
@@ -95,7 +95,7 @@ def transpose_(c: Context, data: Any, *, axes: Any = None) -> Any:
     return transpose(data, order)
 
 
-def expand_dims(c: Context, data: Any, at: Any = None, *, axis: Any = None,
+def expand_dims(c: RelayContext, data: Any, at: Any = None, *, axis: Any = None,
                 num_newaxis: int = 1) -> Any:  # fmt: skip
     """expand_dims, dyn.expand_dims with a constant axis."""
     axis = list_of(axis if at is None else at, "axis")[0]
@@ -106,25 +106,25 @@ def expand_dims(c: Context, data: Any, at: Any = None, *, axis: Any = None,
     return op.expand_dims(data, list(range(first, first + count))) if count else data
 
 
-def squeeze(c: Context, data: Any, at: Any = None, *, axis: Any = None) -> Any:
+def squeeze(c: RelayContext, data: Any, at: Any = None, *, axis: Any = None) -> Any:
     """squeeze, dyn.squeeze with constant axes."""
     axis = axis if at is None else list_of(at, "axis")
     return op.squeeze(data, None if axis is None else axes_of(axis, rank(data)))
 
 
-def concatenate(c: Context, data: Any, *, axis: int = 0) -> Any:
+def concatenate(c: RelayContext, data: Any, *, axis: int = 0) -> Any:
     """concatenate."""
     (axis,) = axes_of(axis, rank(data[0]))
     return op.concat(list(data), axis) if len(data) > 1 else data[0]
 
 
-def stack(c: Context, data: Any, *, axis: int = 0) -> Any:
+def stack(c: RelayContext, data: Any, *, axis: int = 0) -> Any:
     """stack."""
     (axis,) = axes_of(axis, rank(data[0]) + 1)
     return op.concat([c.typed(op.expand_dims(part, axis)) for part in data], axis)
 
 
-def split(c: Context, data: Any, *, indices_or_sections: Any, axis: int = 0) -> Any:
+def split(c: RelayContext, data: Any, *, indices_or_sections: Any, axis: int = 0) -> Any:
     """split."""
     (axis,) = axes_of(axis, rank(data))
     length = dims(data)[axis]
@@ -137,29 +137,29 @@ def split(c: Context, data: Any, *, indices_or_sections: Any, axis: int = 0) -> 
     return op.split(data, list_of(indices_or_sections, "indices_or_sections"), axis)
 
 
-def broadcast_to(c: Context, data: Any, to: Any = None, *, shape: Any = None,
+def broadcast_to(c: RelayContext, data: Any, to: Any = None, *, shape: Any = None,
                  dtype: Any = None) -> Any:  # fmt: skip
     """broadcast_to, dyn.broadcast_to with a constant shape."""
     return op.broadcast_to(data, list_of(shape if to is None else to, "shape"))
 
 
-def broadcast_to_like(c: Context, data: Any, like: Any) -> Any:
+def broadcast_to_like(c: RelayContext, data: Any, like: Any) -> Any:
     """broadcast_to_like."""
     return op.broadcast_to(data, dims(like))
 
 
-def tile(c: Context, data: Any, given: Any = None, *, reps: Any = None) -> Any:
+def tile(c: RelayContext, data: Any, given: Any = None, *, reps: Any = None) -> Any:
     """tile, dyn.tile with constant repetitions."""
     return op.tile(data, list_of(reps if given is None else given, "reps"))
 
 
-def repeat(c: Context, data: Any, *, repeats: int, axis: Any = 0) -> Any:
+def repeat(c: RelayContext, data: Any, *, repeats: int, axis: Any = 0) -> Any:
     """repeat."""
     (axis,) = axes_of(0 if axis is None else axis, rank(data))
     return op.repeat(data, int(repeats), axis)
 
 
-def arange(c: Context, first: Any = None, last: Any = None, by: Any = None, *, start: Any = None,
+def arange(c: RelayContext, first: Any = None, last: Any = None, by: Any = None, *, start: Any = None,
            stop: Any = None, step: Any = None, dtype: Any = None) -> Any:  # fmt: skip
     """arange with constant bounds."""
     parts = [
@@ -174,19 +174,23 @@ def arange(c: Context, first: Any = None, last: Any = None, by: Any = None, *, s
     return const(np.arange(begin, end, stride, dtype=numpy_dtype(known_dtype(dtype) or "float32")))
 
 
-def full(c: Context, value: Any, size: Any = None, *, shape: Any = None, dtype: Any = None) -> Any:
+def full(
+    c: RelayContext, value: Any, size: Any = None, *, shape: Any = None, dtype: Any = None
+) -> Any:
     """full, dyn.full with a constant shape."""
     want = list_of(shape if size is None else size, "shape")
     return op.full(want, value, known_dtype(dtype) or dtype_of(value))
 
 
-def full_like(c: Context, data: Any, value: Any) -> Any:
+def full_like(c: RelayContext, data: Any, value: Any) -> Any:
     """full_like."""
     return op.full_like(data, value, dtype_of(data))
 
 
 def _filled(number: int) -> Converter:
-    def convert(c: Context, size: Any = None, *, shape: Any = None, dtype: str = "float32") -> Any:
+    def convert(
+        c: RelayContext, size: Any = None, *, shape: Any = None, dtype: str = "float32"
+    ) -> Any:
         want = list_of(shape if size is None else size, "shape")
         kind = known_dtype(dtype) or "float32"
         return op.full(want, const(number, numpy_dtype(kind)), kind)
@@ -194,7 +198,7 @@ def _filled(number: int) -> Converter:
     return convert
 
 
-def shape_of(c: Context, data: Any, *, dtype: str = "int32") -> Any:
+def shape_of(c: RelayContext, data: Any, *, dtype: str = "int32") -> Any:
     """shape_of; a constant where the shape is known."""
     found = dims(data)
     if all(isinstance(d, int) for d in found):
@@ -202,37 +206,37 @@ def shape_of(c: Context, data: Any, *, dtype: str = "int32") -> Any:
     return op.astype(op.shape_to_tensor(relax.ShapeExpr(found)), known_dtype(dtype) or "int32")
 
 
-def ndarray_size(c: Context, data: Any, *, dtype: str = "int32") -> Any:
+def ndarray_size(c: RelayContext, data: Any, *, dtype: str = "int32") -> Any:
     """ndarray_size."""
     return const(math.prod(static_dims(data)), numpy_dtype(known_dtype(dtype) or "int32"))
 
 
-def layout_transform(c: Context, data: Any, *, src_layout: str, dst_layout: str) -> Any:
+def layout_transform(c: RelayContext, data: Any, *, src_layout: str, dst_layout: str) -> Any:
     """layout_transform between permutations of one set of letters."""
     if sorted(src_layout) != sorted(dst_layout) or not src_layout.isalpha():
         raise ValueError(f"from {src_layout!r} to {dst_layout!r}; byoc reads permutations")
     return transpose_(c, data, axes=[src_layout.index(letter) for letter in dst_layout])
 
 
-def meshgrid(c: Context, data: Any, *, indexing: str = "ij") -> Any:
+def meshgrid(c: RelayContext, data: Any, *, indexing: str = "ij") -> Any:
     """meshgrid."""
     if indexing != "ij":
         raise ValueError(f"indexing {indexing!r} is not 'ij'")
     return op.meshgrid(list(data), "ij")
 
 
-def trilu(c: Context, data: Any, k: Any, *, upper: Any = True) -> Any:
+def trilu(c: RelayContext, data: Any, k: Any, *, upper: Any = True) -> Any:
     """trilu."""
     offset = int(array_of(k, "k").item())
     return op.triu(data, offset) if upper else op.tril(data, offset)
 
 
-def einsum(c: Context, data: Any, *, equation: str) -> Any:
+def einsum(c: RelayContext, data: Any, *, equation: str) -> Any:
     """einsum."""
     return op.einsum(list(data), str(equation).replace(" ", ""))
 
 
-def collapse_sum(c: Context, data: Any, like: Any) -> Any:
+def collapse_sum(c: RelayContext, data: Any, like: Any) -> Any:
     """collapse_sum_like."""
     return op.collapse_sum_like(data, like)
 

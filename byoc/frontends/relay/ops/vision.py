@@ -10,7 +10,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import array_of, const, dtype_of, is_const
-from byoc.frontends.relay.context import Context
+from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import integers, limited, static_dims
 
 __all__ = ["VISION"]
@@ -23,7 +23,7 @@ def _number(given: Any, default: Any, what: str) -> Any:
     return default if given is None else array_of(given, what).item()
 
 
-def non_max_suppression(c: Context, data: Any, valid_count: Any, indices: Any,
+def non_max_suppression(c: RelayContext, data: Any, valid_count: Any, indices: Any,
                         max_output: Any = None, iou: Any = None, *, max_output_size: int = -1,
                         iou_threshold: float = 0.5, force_suppress: Any = False, top_k: int = -1,
                         coord_start: int = 2, score_index: int = 1, id_index: int = 0,
@@ -46,7 +46,7 @@ def non_max_suppression(c: Context, data: Any, valid_count: Any, indices: Any,
     )
 
 
-def get_valid_counts(c: Context, data: Any, threshold: Any = None, *,
+def get_valid_counts(c: RelayContext, data: Any, threshold: Any = None, *,
                      score_threshold: float = 0.0, id_index: int = 0,
                      score_index: int = 1) -> Any:  # fmt: skip
     """vision.get_valid_counts."""
@@ -54,7 +54,7 @@ def get_valid_counts(c: Context, data: Any, threshold: Any = None, *,
     return op.vision.get_valid_counts(data, least, int(id_index), int(score_index))
 
 
-def roi_align(c: Context, data: Any, rois: Any, *, pooled_size: Any, spatial_scale: float,
+def roi_align(c: RelayContext, data: Any, rois: Any, *, pooled_size: Any, spatial_scale: float,
               sample_ratio: int = -1, layout: str = "NCHW", mode: str = "avg") -> Any:  # fmt: skip
     """vision.roi_align."""
     size = tuple(integers(pooled_size, 2, "pooled_size"))
@@ -70,14 +70,14 @@ def _mode(mode: Any) -> str:
     return str(text)
 
 
-def roi_pool(c: Context, data: Any, rois: Any, *, pooled_size: Any, spatial_scale: float,
+def roi_pool(c: RelayContext, data: Any, rois: Any, *, pooled_size: Any, spatial_scale: float,
              layout: str = "NCHW") -> Any:  # fmt: skip
     """vision.roi_pool."""
     size = tuple(integers(pooled_size, 2, "pooled_size"))
     return op.vision.roi_pool(data, rois, size, float(spatial_scale), str(layout))
 
 
-def multibox_prior(c: Context, data: Any, *, sizes: Any = (1.0,), ratios: Any = (1.0,),
+def multibox_prior(c: RelayContext, data: Any, *, sizes: Any = (1.0,), ratios: Any = (1.0,),
                    steps: Any = (-1.0, -1.0), offsets: Any = (0.5, 0.5),
                    clip: Any = False) -> Any:  # fmt: skip
     """vision.multibox_prior: depends on the shape alone, so it is a constant.
@@ -102,7 +102,7 @@ def multibox_prior(c: Context, data: Any, *, sizes: Any = (1.0,), ratios: Any = 
     return const(boxes.reshape(1, -1, 4))
 
 
-def multibox_transform_loc(c: Context, cls_prob: Any, loc_pred: Any, anchor: Any,
+def multibox_transform_loc(c: RelayContext, cls_prob: Any, loc_pred: Any, anchor: Any,
                            least: Any = None, given: Any = None, *, clip: Any = True,
                            threshold: float = 0.01, variances: Any = (0.1, 0.1, 0.2, 0.2),
                            keep_background: Any = False) -> Any:  # fmt: skip
@@ -162,7 +162,7 @@ def _places(count: int) -> Any:
     return const(np.arange(count, dtype=np.int32)[None])
 
 
-def all_class_non_max_suppression(c: Context, boxes: Any, scores: Any, per_class: Any, iou: Any,
+def all_class_non_max_suppression(c: RelayContext, boxes: Any, scores: Any, per_class: Any, iou: Any,
                                   score: Any, *, output_format: str = "onnx") -> Any:  # fmt: skip
     """vision.all_class_non_max_suppression."""
     if not all(map(is_const, (per_class, iou, score))):

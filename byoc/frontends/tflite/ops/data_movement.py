@@ -11,7 +11,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter, InexpressibleError
 from byoc.frontends.helpers import const
-from byoc.frontends.tflite.context import Context
+from byoc.frontends.tflite.context import TfliteContext
 
 __all__ = ["DATA_MOVEMENT", "scalar"]
 
@@ -20,7 +20,7 @@ _MOST = 1 << 24
 """Elements of a constant that an operator may make from numbers."""
 
 
-def reshape(c: Context) -> Any:
+def reshape(c: TfliteContext) -> Any:
     """RESHAPE to the constant it is given, or to what the file declares for the result."""
     size = prod(c.shape(0))
     wanted: Sequence[int] = c.out().shape
@@ -36,7 +36,7 @@ def reshape(c: Context) -> Any:
     return op.reshape(c.real(0), [size // known if d == -1 else d for d in wanted])
 
 
-def squeeze(c: Context) -> Any:
+def squeeze(c: TfliteContext) -> Any:
     """SQUEEZE of the named dimensions, of all of length 1 when none is."""
     o, shape = c.options("SqueezeOptions"), c.shape(0)
     named = o.SqueezeDimsAsNumpy() if o is not None else 0
@@ -45,13 +45,13 @@ def squeeze(c: Context) -> Any:
     return op.squeeze(c.real(0), axes) if axes else c.real(0)
 
 
-def expand_dims(c: Context) -> Any:
+def expand_dims(c: TfliteContext) -> Any:
     """EXPAND_DIMS."""
     (axis,) = c.ints(1)
     return op.expand_dims(c.real(0), [c.axis(axis, len(c.shape(0)) + 1)])
 
 
-def transpose(c: Context) -> Any:
+def transpose(c: TfliteContext) -> Any:
     """TRANSPOSE."""
     axes, rank = c.ints(1), len(c.shape(0))
     if sorted(axes) != list(range(rank)):
@@ -59,7 +59,7 @@ def transpose(c: Context) -> Any:
     return op.permute_dims(c.real(0), axes)
 
 
-def concatenation(c: Context) -> Any:
+def concatenation(c: TfliteContext) -> Any:
     """CONCATENATION."""
     o = c.needed("ConcatenationOptions")
     axis = c.axis(int(o.Axis()), len(c.shape(0)))
@@ -67,20 +67,20 @@ def concatenation(c: Context) -> Any:
     return c.activation(result, o.FusedActivationFunction())
 
 
-def pack(c: Context) -> Any:
+def pack(c: TfliteContext) -> Any:
     """PACK: along a new axis."""
     axis = c.axis(int(c.needed("PackOptions").Axis()), len(c.shape(0)) + 1)
     return op.concat([op.expand_dims(c.real(i), [axis]) for i in range(len(c))], axis)
 
 
-def unpack(c: Context) -> Any:
+def unpack(c: TfliteContext) -> Any:
     """UNPACK."""
     shape = c.shape(0)
     axis = c.axis(int(c.needed("UnpackOptions").Axis()), len(shape))
     return [op.squeeze(v, [axis]) for v in _cut(c, 0, axis, [1] * shape[axis])]
 
 
-def _cut(c: Context, i: int, axis: int, sizes: Sequence[int]) -> list[Any]:
+def _cut(c: TfliteContext, i: int, axis: int, sizes: Sequence[int]) -> list[Any]:
     """Input i in pieces; each reads it for itself, so that each has its own quantisation."""
     length = c.shape(i)[axis]
     if min(sizes, default=0) < 0 or sum(sizes) != length:
@@ -94,7 +94,7 @@ def _cut(c: Context, i: int, axis: int, sizes: Sequence[int]) -> list[Any]:
     ]
 
 
-def split(c: Context) -> Any:
+def split(c: TfliteContext) -> Any:
     """SPLIT: (axis, data)."""
     (axis,) = c.ints(0)
     shape, count = c.shape(1), len(c.operator.outputs)
@@ -102,7 +102,7 @@ def split(c: Context) -> Any:
     return _cut(c, 1, axis, [shape[axis] // max(count, 1)] * count)
 
 
-def split_v(c: Context) -> Any:
+def split_v(c: TfliteContext) -> Any:
     """SPLIT_V: (data, sizes, axis); one size may be -1."""
     sizes = c.ints(1)
     (axis,) = c.ints(2)
@@ -113,7 +113,7 @@ def split_v(c: Context) -> Any:
     return _cut(c, 0, axis, sizes)
 
 
-def slice_(c: Context) -> Any:
+def slice_(c: TfliteContext) -> Any:
     """SLICE: (data, begin, size); size -1 reaches to the end."""
     shape, begin, size = c.shape(0), c.ints(1), c.ints(2)
     if not len(shape) == len(begin) == len(size):
@@ -127,7 +127,7 @@ def slice_(c: Context) -> Any:
     return op.strided_slice(c.real(0), axes, [begin[a] for a in axes], [end[a] for a in axes])
 
 
-def strided_slice(c: Context) -> Any:
+def strided_slice(c: TfliteContext) -> Any:
     """STRIDED_SLICE: Python's slices, with bit masks for what is left out."""
     o, shape = c.needed("StridedSliceOptions"), c.shape(0)
     begin, end, step = c.ints(1), c.ints(2), c.ints(3)
@@ -176,7 +176,7 @@ def strided_slice(c: Context) -> Any:
     return result if list(c.shape(result)) == dims else op.reshape(result, dims)
 
 
-def pad(c: Context) -> Any:
+def pad(c: TfliteContext) -> Any:
     """PAD, PADV2."""
     widths = c.ints(1)
     value = float(scalar(c, 2)) if c.has(2) else 0.0
@@ -185,7 +185,7 @@ def pad(c: Context) -> Any:
     return op.nn.pad(c.real(0), widths, pad_value=value)
 
 
-def scalar(c: Context, i: int) -> Any:
+def scalar(c: TfliteContext, i: int) -> Any:
     """The number in input i, which must be a constant of one; a real one where quantised."""
     array, found = c.array(i), c.tensor(i).quantisation
     if array.size != 1:
@@ -194,7 +194,7 @@ def scalar(c: Context, i: int) -> Any:
     return number if found is None else (number - int(found.zero[0])) * float(found.scale[0])
 
 
-def mirror_pad(c: Context) -> Any:
+def mirror_pad(c: TfliteContext) -> Any:
     """MIRROR_PAD: a lookup along each axis that grows; mode 0 leaves the edge out."""
     widths, shape = c.ints(1), c.shape(0)
     edge = int(c.needed("MirrorPadOptions").Mode())
@@ -213,7 +213,7 @@ def mirror_pad(c: Context) -> Any:
     return result
 
 
-def tile(c: Context) -> Any:
+def tile(c: TfliteContext) -> Any:
     """TILE."""
     repeats = c.ints(1)
     if len(repeats) != len(c.shape(0)) or min(repeats, default=1) < 1:
@@ -221,7 +221,7 @@ def tile(c: Context) -> Any:
     return op.tile(c.real(0), repeats)
 
 
-def broadcast_to(c: Context) -> Any:
+def broadcast_to(c: TfliteContext) -> Any:
     """BROADCAST_TO."""
     return op.broadcast_to(c.real(0), c.ints(1))
 
@@ -231,20 +231,20 @@ def _made(shape: Sequence[int]) -> None:
         raise InexpressibleError(f"a constant of shape {tuple(shape)}")
 
 
-def fill(c: Context) -> Any:
+def fill(c: TfliteContext) -> Any:
     """FILL: (shape, value)."""
     shape = c.ints(0)
     _made(shape)
     return np.full(shape, scalar(c, 1), c.out().dtype)
 
 
-def zeros_like(c: Context) -> Any:
+def zeros_like(c: TfliteContext) -> Any:
     """ZEROS_LIKE."""
     _made(c.shape(0))
     return np.zeros(c.shape(0), c.out().dtype)
 
 
-def range_(c: Context) -> Any:
+def range_(c: TfliteContext) -> Any:
     """RANGE of constants."""
     start, limit, step = (scalar(c, i) for i in range(3))
     if step == 0 or not abs((limit - start) / step) <= _MOST:
@@ -252,17 +252,17 @@ def range_(c: Context) -> Any:
     return np.arange(start, limit, step).astype(c.out().dtype)
 
 
-def shape_of(c: Context) -> Any:
+def shape_of(c: TfliteContext) -> Any:
     """SHAPE, known when the model is compiled."""
     return np.array(c.shape(0), c.out().dtype)
 
 
-def rank(c: Context) -> Any:
+def rank(c: TfliteContext) -> Any:
     """RANK."""
     return np.array(len(c.shape(0)), c.out().dtype)
 
 
-def reverse(c: Context) -> Any:
+def reverse(c: TfliteContext) -> Any:
     """REVERSE_V2."""
     result, count = c.real(0), len(c.shape(0))
     for axis in c.ints(1):

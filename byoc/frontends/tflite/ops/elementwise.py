@@ -10,7 +10,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter, InexpressibleError
 from byoc.frontends.helpers import const
-from byoc.frontends.tflite.context import Context
+from byoc.frontends.tflite.context import TfliteContext
 from byoc.frontends.tflite.schema import DTYPES
 
 __all__ = ["ELEMENTWISE"]
@@ -25,7 +25,7 @@ def _unary(function: Callable[[Any], Any]) -> Converter:
 def _binary(function: Callable[[Any, Any], Any], options: str = "") -> Converter:
     """options: the class of options that hold a fused activation."""
 
-    def convert(c: Context) -> Any:
+    def convert(c: TfliteContext) -> Any:
         result = function(c.real(0), c.real(1))
         o = c.options(options) if options else None
         return result if o is None else c.activation(result, o.FusedActivationFunction())
@@ -33,7 +33,7 @@ def _binary(function: Callable[[Any, Any], Any], options: str = "") -> Converter
     return convert
 
 
-def divide(c: Context) -> Any:
+def divide(c: TfliteContext) -> Any:
     """DIV; of integers it truncates."""
     o = c.options("DivOptions")
     a, b = c.real(0), c.real(1)
@@ -50,40 +50,40 @@ def clipped(low: float, high: float) -> Converter:
     return lambda c: op.clip(c.real(0), low, high)
 
 
-def leaky_relu(c: Context) -> Any:
+def leaky_relu(c: TfliteContext) -> Any:
     """LEAKY_RELU."""
     return op.nn.leakyrelu(c.real(0), float(c.needed("LeakyReluOptions").Alpha()))
 
 
-def prelu(c: Context) -> Any:
+def prelu(c: TfliteContext) -> Any:
     """PRELU: max(x, 0) + a · min(x, 0)."""
     data, slope = c.real(0), c.real(1)
     zero = const(0, np.float32)
     return op.add(op.nn.relu(data), op.multiply(slope, op.minimum(data, zero)))
 
 
-def elu(c: Context) -> Any:
+def elu(c: TfliteContext) -> Any:
     """ELU with alpha 1."""
     data, one = c.real(0), const(1, np.float32)
     below = op.subtract(op.exp(op.minimum(data, const(0, np.float32))), one)
     return op.add(op.nn.relu(data), below)
 
 
-def gelu(c: Context) -> Any:
+def gelu(c: TfliteContext) -> Any:
     """GELU."""
     o = c.options("GeluOptions")
     approximate = o is not None and o.Approximate()
     return (op.nn.gelu_tanh if approximate else op.nn.gelu)(c.real(0))
 
 
-def hard_swish(c: Context) -> Any:
+def hard_swish(c: TfliteContext) -> Any:
     """HARD_SWISH: x · clip(x / 6 + 1/2, 0, 1)."""
     data = c.real(0)
     line = op.add(op.multiply(data, const(1 / 6, np.float32)), const(0.5, np.float32))
     return op.multiply(data, op.clip(line, 0, 1))
 
 
-def softmax(c: Context) -> Any:
+def softmax(c: TfliteContext) -> Any:
     """SOFTMAX over the last dimension, of beta · x."""
     o = c.options("SoftmaxOptions")
     data = c.real(0)
@@ -92,7 +92,7 @@ def softmax(c: Context) -> Any:
     return op.nn.softmax(data, -1)
 
 
-def l2_normalization(c: Context) -> Any:
+def l2_normalization(c: TfliteContext) -> Any:
     """L2_NORMALIZATION over the last dimension; a length below 1e-6 counts as that."""
     data = c.real(0)
     length = op.sqrt(op.sum(op.square(data), [-1], keepdims=True))
@@ -101,7 +101,7 @@ def l2_normalization(c: Context) -> Any:
     return result if o is None else c.activation(result, o.FusedActivationFunction())
 
 
-def add_n(c: Context) -> Any:
+def add_n(c: TfliteContext) -> Any:
     """ADD_N."""
     result = c.real(0)
     for i in range(1, len(c)):
@@ -109,19 +109,19 @@ def add_n(c: Context) -> Any:
     return result
 
 
-def squared_difference(c: Context) -> Any:
+def squared_difference(c: TfliteContext) -> Any:
     """SQUARED_DIFFERENCE."""
     difference = c.emit(op.subtract(c.real(0), c.real(1)))
     return op.multiply(difference, difference)
 
 
-def square(c: Context) -> Any:
+def square(c: TfliteContext) -> Any:
     """SQUARE."""
     data = c.real(0)
     return op.multiply(data, data)
 
 
-def cast(c: Context) -> Any:
+def cast(c: TfliteContext) -> Any:
     """CAST, of the stored numbers."""
     target = c.out().dtype
     if target not in DTYPES.values() or c.out().quantisation is not None:
@@ -129,7 +129,7 @@ def cast(c: Context) -> Any:
     return op.astype(c.raw(0), target)
 
 
-def real(c: Context) -> Any:
+def real(c: TfliteContext) -> Any:
     """QUANTIZE and DEQUANTIZE: what is quantised around them says it all; float16 widens."""
     value, out = c.real(0), c.out()
     if out.quantisation is None and c.tensor(0).quantisation is None:
@@ -137,7 +137,7 @@ def real(c: Context) -> Any:
     return value
 
 
-def select(c: Context) -> Any:
+def select(c: TfliteContext) -> Any:
     """SELECT, SELECT_V2; a vector of conditions chooses whole rows in the former."""
     condition = c.raw(0)
     rank, shape = len(c.out().shape), c.shape(0)
@@ -146,7 +146,7 @@ def select(c: Context) -> Any:
     return op.where(condition, c.real(1), c.real(2))
 
 
-def floor_mod(c: Context) -> Any:
+def floor_mod(c: TfliteContext) -> Any:
     """FLOOR_MOD: the sign of the divisor."""
     a, b = c.real(0), c.real(1)
     return op.subtract(a, op.multiply(op.floor_divide(a, b), b))

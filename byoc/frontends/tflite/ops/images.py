@@ -11,7 +11,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter, InexpressibleError
 from byoc.frontends.helpers import const
-from byoc.frontends.tflite.context import Context
+from byoc.frontends.tflite.context import TfliteContext
 from byoc.frontends.tflite.ops.products import FIRST, LAST, padding
 
 __all__ = ["IMAGES"]
@@ -20,7 +20,7 @@ op = relax.op
 
 
 def _pool(kind: str) -> Converter:
-    def convert(c: Context) -> Any:
+    def convert(c: TfliteContext) -> Any:
         o = c.needed("Pool2DOptions")
         shape = c.shape(0)
         if len(shape) != 4:
@@ -45,7 +45,7 @@ def _pool(kind: str) -> Converter:
 def _resize(method: str) -> Converter:
     """RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR: three ways to lay grids over each other."""
 
-    def convert(c: Context) -> Any:
+    def convert(c: TfliteContext) -> Any:
         kind = "ResizeBilinearOptions" if method == "linear" else "ResizeNearestNeighborOptions"
         o = c.options(kind)
         size = c.ints(1)
@@ -69,14 +69,14 @@ def _resize(method: str) -> Converter:
     return convert
 
 
-def _block(c: Context, kind: str, least: int = 1) -> int:
+def _block(c: TfliteContext, kind: str, least: int = 1) -> int:
     size = int(c.needed(kind).BlockSize())
     if size < least or len(c.shape(0)) != 4:
         raise InexpressibleError(f"block {size} of an image of shape {c.shape(0)}")
     return size
 
 
-def space_to_depth(c: Context) -> Any:
+def space_to_depth(c: TfliteContext) -> Any:
     """SPACE_TO_DEPTH."""
     b = _block(c, "SpaceToDepthOptions")
     n, h, w, depth = c.shape(0)
@@ -86,7 +86,7 @@ def space_to_depth(c: Context) -> Any:
     )
 
 
-def depth_to_space(c: Context) -> Any:
+def depth_to_space(c: TfliteContext) -> Any:
     """DEPTH_TO_SPACE."""
     b = _block(c, "DepthToSpaceOptions")
     n, h, w, depth = c.shape(0)
@@ -96,7 +96,7 @@ def depth_to_space(c: Context) -> Any:
     )
 
 
-def space_to_batch(c: Context) -> Any:
+def space_to_batch(c: TfliteContext) -> Any:
     """SPACE_TO_BATCH_ND: pad, then one image per position inside the blocks."""
     shape, blocks = c.shape(0), c.ints(1)
     pads = c.ints(2)
@@ -117,7 +117,7 @@ def space_to_batch(c: Context) -> Any:
     return op.reshape(parts, [n * prod(blocks), *small, *rest])
 
 
-def batch_to_space(c: Context) -> Any:
+def batch_to_space(c: TfliteContext) -> Any:
     """BATCH_TO_SPACE_ND: the way back, then cut."""
     shape, blocks, crops = c.shape(0), c.ints(1), c.ints(2)
     count = len(blocks)
@@ -139,7 +139,7 @@ def batch_to_space(c: Context) -> Any:
     return op.strided_slice(whole, list(range(1, 1 + count)), crops[::2], ends)
 
 
-def local_response(c: Context) -> Any:
+def local_response(c: TfliteContext) -> Any:
     """LOCAL_RESPONSE_NORMALIZATION: x / (bias + alpha · squares of 2r + 1 channels) ^ beta."""
     o = c.needed("LocalResponseNormalizationOptions")
     shape, radius = c.shape(0), int(o.Radius())

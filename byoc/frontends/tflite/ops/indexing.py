@@ -10,7 +10,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter, InexpressibleError
 from byoc.frontends.helpers import const
-from byoc.frontends.tflite.context import Context
+from byoc.frontends.tflite.context import TfliteContext
 from byoc.frontends.tflite.ops.data_movement import scalar
 
 __all__ = ["INDEXING"]
@@ -20,7 +20,7 @@ _MOST = 1 << 20
 """Classes of one ONE_HOT."""
 
 
-def gather(c: Context) -> Any:
+def gather(c: TfliteContext) -> Any:
     """GATHER: a lookup along an axis."""
     o, rank = c.options("GatherOptions"), len(c.shape(0))
     if o is not None and o.BatchDims():
@@ -29,17 +29,17 @@ def gather(c: Context) -> Any:
     return op.take(c.real(0), c.raw(1), axis, mode="wrap")
 
 
-def embedding_lookup(c: Context) -> Any:
+def embedding_lookup(c: TfliteContext) -> Any:
     """EMBEDDING_LOOKUP: (rows, table)."""
     return op.take(c.real(1), c.raw(0), 0, mode="wrap")
 
 
-def gather_nd(c: Context) -> Any:
+def gather_nd(c: TfliteContext) -> Any:
     """GATHER_ND."""
     return op.gather_nd(c.real(0), op.astype(c.raw(1), "int64"))
 
 
-def one_hot(c: Context) -> Any:
+def one_hot(c: TfliteContext) -> Any:
     """ONE_HOT: (indices, depth, on, off)."""
     o, count = c.options("OneHotOptions"), len(c.shape(0))
     depth = int(scalar(c, 1))
@@ -51,7 +51,7 @@ def one_hot(c: Context) -> Any:
     return op.where(op.equal(index, const(steps, np.int64)), c.raw(2), c.raw(3))
 
 
-def topk(c: Context) -> Any:
+def topk(c: TfliteContext) -> Any:
     """TOPK_V2: values and positions, the greatest first."""
     depth = int(scalar(c, 1))
     if not 1 <= depth <= c.shape(0)[-1]:
@@ -60,7 +60,7 @@ def topk(c: Context) -> Any:
     return [relax.TupleGetItem(both, i) for i in range(2)]
 
 
-def scatter_nd(c: Context) -> Any:
+def scatter_nd(c: TfliteContext) -> Any:
     """SCATTER_ND: (indices, updates, shape); updates of one place add up."""
     zeros = np.zeros([max(d, 0) for d in c.out().shape], c.out().dtype)
     if list(zeros.shape) != c.ints(2):
@@ -72,14 +72,14 @@ def _eye(size: int) -> Any:
     return const(np.eye(size, dtype=bool))
 
 
-def matrix_diag(c: Context) -> Any:
+def matrix_diag(c: TfliteContext) -> Any:
     """MATRIX_DIAG: vectors as the diagonals of matrices."""
     data = c.real(0)
     zero = const(0, str(c.emit(data).ty.dtype))
     return op.where(_eye(c.shape(0)[-1]), op.expand_dims(data, [-1]), zero)
 
 
-def matrix_set_diag(c: Context) -> Any:
+def matrix_set_diag(c: TfliteContext) -> Any:
     """MATRIX_SET_DIAG of square matrices."""
     rows, columns = c.shape(0)[-2:]
     if rows != columns:

@@ -15,7 +15,7 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const
-from byoc.frontends.tflite.context import Context
+from byoc.frontends.tflite.context import TfliteContext
 from byoc.frontends.tflite.ops.int16_arithmetic import (
     away_from_zero,
     bounds,
@@ -26,31 +26,31 @@ from byoc.frontends.tflite.ops.int16_arithmetic import (
     stored,
 )
 from byoc.frontends.tflite.ops.products import FIRST, LAST, padding
-from byoc.frontends.tflite.schema import Tensor
+from byoc.frontends.tflite.schema import TfliteTensor
 from byoc.segment import Array
 
 __all__ = ["INT16", "either"]
 
-Exact: TypeAlias = Callable[[Context], "Any | None"]
+Exact: TypeAlias = Callable[[TfliteContext], "Any | None"]
 op = relax.op
 
 
 def either(exact: Exact, real: Converter) -> Converter:
     """`exact` for int16 activations where it can, `real` for all else."""
 
-    def convert(c: Context) -> Any:
+    def convert(c: TfliteContext) -> Any:
         found = exact(c) if is_int16(c.tensor(0)) and is_int16(c.out()) else None
         return real(c) if found is None else found
 
     return convert
 
 
-def _step(tensor: Tensor) -> float:
+def _step(tensor: TfliteTensor) -> float:
     assert tensor.quantisation is not None
     return float(tensor.quantisation.scale[0])
 
 
-def _integers(c: Context, i: int) -> Any:
+def _integers(c: TfliteContext, i: int) -> Any:
     return c.emit(op.astype(c.raw(i), "int64"))
 
 
@@ -61,7 +61,7 @@ def _sum(combine: Callable[[Any, Any], Any], options: str) -> Exact:
     that grid; its scalar code twice. They differ by a step in 1 of 10⁵ values.
     """
 
-    def convert(c: Context) -> Any | None:
+    def convert(c: TfliteContext) -> Any | None:
         o = c.options(options)
         if not is_int16(c.tensor(1)) or (o is not None and o.PotScaleInt16()):
             return None
@@ -86,7 +86,7 @@ def _sum(combine: Callable[[Any, Any], Any], options: str) -> Exact:
 _LEFT = 15
 
 
-def multiply(c: Context) -> Any | None:
+def multiply(c: TfliteContext) -> Any | None:
     """MUL: the factor is a float32."""
     o = c.options("MulOptions")
     if not is_int16(c.tensor(1)):
@@ -99,7 +99,7 @@ def multiply(c: Context) -> Any | None:
     return stored(c, c.emit(high_multiplied(c, total, float(a * b / depth))), limits)
 
 
-def mean(c: Context) -> Any | None:
+def mean(c: TfliteContext) -> Any | None:
     """MEAN: the count is divided into the factor, which keeps its bits so."""
     if c.constant(1) is None:
         return None
@@ -114,7 +114,7 @@ def mean(c: Context) -> Any | None:
     return stored(c, c.emit(high_multiplied(c, total, real, count)))
 
 
-def average_pool(c: Context) -> Any | None:
+def average_pool(c: TfliteContext) -> Any | None:
     """AVERAGE_POOL_2D: sums divided by what lies inside the image, halves away from zero."""
     o = c.needed("Pool2DOptions")
     shape = c.shape(0)
@@ -157,7 +157,7 @@ _RANGE = 65535
 _STEPS = 512
 
 
-def softmax(c: Context) -> Any | None:
+def softmax(c: TfliteContext) -> Any | None:
     """SOFTMAX: exp and 1 / (1 + x) are looked up in tables of 513 values and interpolated."""
     o = c.options("SoftmaxOptions")
     beta = float(o.Beta()) if o is not None else 1.0
@@ -202,7 +202,7 @@ def _table(step: float, zero: int, function: Callable[[Any], Any]) -> Array:
     return whole
 
 
-def _look_up(c: Context, place: Any, table: Array) -> Any:
+def _look_up(c: TfliteContext, place: Any, table: Array) -> Any:
     """Between two entries on a line; place: int64, clipped to int16."""
     place = c.emit(op.clip(place, -32768, 32767))
     index = c.emit(op.add(c.emit(op.right_shift(place, const(7, np.int64))), const(256, np.int64)))

@@ -27,8 +27,8 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.helpers import const
-from byoc.frontends.tflite.context import Context
-from byoc.frontends.tflite.schema import Tensor
+from byoc.frontends.tflite.context import TfliteContext
+from byoc.frontends.tflite.schema import TfliteTensor
 from byoc.segment import Array
 
 __all__ = [
@@ -52,7 +52,7 @@ _EXACT = 2.0**24 / 128
 LEAST, MOST = -32768, 32767
 
 
-def is_int16(tensor: Tensor) -> bool:
+def is_int16(tensor: TfliteTensor) -> bool:
     """True for int16 numbers around zero with one scale."""
     q = tensor.quantisation
     return (
@@ -86,7 +86,7 @@ def away_from_zero(value: Any) -> Array:
     return rounded
 
 
-def shifted(c: Context, value: Any, bits: Any) -> Any:
+def shifted(c: TfliteContext, value: Any, bits: Any) -> Any:
     """int64 / 2^bits, halves up.
 
     Args:
@@ -99,14 +99,14 @@ def shifted(c: Context, value: Any, bits: Any) -> Any:
     return op.right_shift(c.emit(op.add(value, half)), const(right))
 
 
-def multiplied(c: Context, value: Any, real: Any) -> Any:
+def multiplied(c: TfliteContext, value: Any, real: Any) -> Any:
     """int64 · real, rounded once, halves up."""
     q, exponent = factor(real)
     wide = c.emit(op.multiply(value, const(q)))
     return shifted(c, wide, np.clip(_WHOLE - exponent, 1, 62))
 
 
-def high_multiplied(c: Context, value: Any, real: float, count: int = 1) -> Any:
+def high_multiplied(c: TfliteContext, value: Any, real: float, count: int = 1) -> Any:
     """int64 · real / count, rounded twice: after q, halves up; after 2^e, halves away from zero.
 
     q is divided by count, and first takes the bits that this frees.
@@ -125,7 +125,7 @@ def high_multiplied(c: Context, value: Any, real: float, count: int = 1) -> Any:
     return shifted(c, c.emit(op.add(high, sign)), right)
 
 
-def bounds(tensor: Tensor, activation: int) -> tuple[int, int] | None:
+def bounds(tensor: TfliteTensor, activation: int) -> tuple[int, int] | None:
     """Least and most stored value of a result behind a fused activation; None: not known."""
     assert tensor.quantisation is not None
     scale = np.float32(tensor.quantisation.scale[0])
@@ -144,13 +144,13 @@ def bounds(tensor: Tensor, activation: int) -> tuple[int, int] | None:
     return None
 
 
-def stored(c: Context, value: Any, limits: tuple[int, int] = (LEAST, MOST)) -> Any:
+def stored(c: TfliteContext, value: Any, limits: tuple[int, int] = (LEAST, MOST)) -> Any:
     """The result as int16, within limits."""
     return op.astype(c.emit(op.clip(value, *limits)), "int16")
 
 
 def product(
-    c: Context,
+    c: TfliteContext,
     at: tuple[int, int, int],
     axes: Sequence[int],
     apply: Callable[[Any, Any], Any],
@@ -200,7 +200,7 @@ def product(
     return stored(c, rounded, limits)
 
 
-def _factors(data: Tensor, scale: Array, out: Tensor, whole: bool) -> Array:
+def _factors(data: TfliteTensor, scale: Array, out: TfliteTensor, whole: bool) -> Array:
     """scale_x · scale_w / scale_y per channel, in the precision that LiteRT takes."""
     assert data.quantisation is not None and out.quantisation is not None
     step, wanted = data.quantisation.scale[0], np.float64(out.quantisation.scale[0])
@@ -210,7 +210,7 @@ def _factors(data: Tensor, scale: Array, out: Tensor, whole: bool) -> Array:
 
 
 def _summed(
-    c: Context, data: Any, kernel: Array, apply: Callable[[Any, Any], Any], split: bool
+    c: TfliteContext, data: Any, kernel: Array, apply: Callable[[Any, Any], Any], split: bool
 ) -> Any:
     """The sums of products, integers, in float64."""
     if not split:

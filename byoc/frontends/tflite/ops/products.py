@@ -16,7 +16,7 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.context import Converter, InexpressibleError
-from byoc.frontends.tflite.context import Context
+from byoc.frontends.tflite.context import TfliteContext
 from byoc.frontends.tflite.ops.int16_arithmetic import product as int16_product
 
 __all__ = ["FIRST", "LAST", "PRODUCTS", "same_padding"]
@@ -53,14 +53,14 @@ def padding(
     return [b for b, _ in pairs] + [e for _, e in pairs]
 
 
-def _image(c: Context, i: int) -> tuple[int, ...]:
+def _image(c: TfliteContext, i: int) -> tuple[int, ...]:
     shape = c.shape(i)
     if len(shape) != 4:
         raise InexpressibleError(f"its input has shape {shape}, expected 4 dimensions")
     return shape
 
 
-def _kernel(c: Context, i: int) -> tuple[int, ...]:
+def _kernel(c: TfliteContext, i: int) -> tuple[int, ...]:
     shape = c.tensor(i).shape
     if len(shape) != 4:
         raise InexpressibleError(f"its weights have shape {shape}, expected 4 dimensions")
@@ -68,7 +68,7 @@ def _kernel(c: Context, i: int) -> tuple[int, ...]:
 
 
 def _product(
-    c: Context,
+    c: TfliteContext,
     at: tuple[int, int, int],
     axes: tuple[int, ...],
     apply: Callable[[Any, Any], Any],
@@ -90,7 +90,7 @@ def _product(
     return c.activation(result, activation)
 
 
-def conv2d(c: Context) -> Any:
+def conv2d(c: TfliteContext) -> Any:
     """CONV_2D, grouped where the weights read fewer channels than there are."""
     o = c.needed("Conv2DOptions")
     _, *size, channels = _image(c, 0)
@@ -100,7 +100,7 @@ def conv2d(c: Context) -> Any:
     return _conv(c, o, size, window, FIRST, channels // fed, count)
 
 
-def depthwise(c: Context) -> Any:
+def depthwise(c: TfliteContext) -> Any:
     """DEPTHWISE_CONV_2D."""
     o = c.needed("DepthwiseConv2DOptions")
     _, *size, channels = _image(c, 0)
@@ -111,7 +111,7 @@ def depthwise(c: Context) -> Any:
 
 
 def _conv(
-    c: Context,
+    c: TfliteContext,
     o: Any,
     size: list[int],
     window: list[int],
@@ -132,7 +132,7 @@ def _conv(
     return op.permute_dims(result, list(LAST))
 
 
-def transpose_conv(c: Context) -> Any:
+def transpose_conv(c: TfliteContext) -> Any:
     """TRANSPOSE_CONV: (shape of the result, weights OHWI, data[, bias])."""
     o = c.needed("TransposeConvOptions")
     _, *size, _ = _image(c, 2)
@@ -161,7 +161,7 @@ def transpose_conv(c: Context) -> Any:
     return op.permute_dims(result, list(LAST))
 
 
-def fully_connected(c: Context) -> Any:
+def fully_connected(c: TfliteContext) -> Any:
     """FULLY_CONNECTED."""
     o = c.needed("FullyConnectedOptions")
     if o.WeightsFormat() != 0:
@@ -184,7 +184,7 @@ def fully_connected(c: Context) -> Any:
     return _product(c, (0, 1, 2), (1, 0), apply, (count,), o.FusedActivationFunction())
 
 
-def batch_matmul(c: Context) -> Any:
+def batch_matmul(c: TfliteContext) -> Any:
     """BATCH_MATMUL."""
     o = c.options("BatchMatMulOptions")
     factors = []

@@ -8,14 +8,14 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.context import Converter, InexpressibleError
-from byoc.frontends.tflite.context import Context
+from byoc.frontends.tflite.context import TfliteContext
 
 __all__ = ["REDUCTIONS"]
 
 op = relax.op
 
 
-def _axes(c: Context) -> tuple[list[int], bool]:
+def _axes(c: TfliteContext) -> tuple[list[int], bool]:
     rank = len(c.shape(0))
     o = c.options("ReducerOptions")
     axes = sorted({c.axis(a, rank) for a in c.ints(1)})
@@ -23,7 +23,7 @@ def _axes(c: Context) -> tuple[list[int], bool]:
 
 
 def _reduce(function: Callable[..., Any]) -> Converter:
-    def convert(c: Context) -> Any:
+    def convert(c: TfliteContext) -> Any:
         axes, keep = _axes(c)
         return function(c.real(0), axes, keepdims=keep) if axes else c.real(0)
 
@@ -33,7 +33,7 @@ def _reduce(function: Callable[..., Any]) -> Converter:
 def _logical(function: Callable[..., Any]) -> Converter:
     """Of bools, through int8: Relax has no extremes of bools."""
 
-    def convert(c: Context) -> Any:
+    def convert(c: TfliteContext) -> Any:
         axes, keep = _axes(c)
         if not axes:
             return c.raw(0)
@@ -45,7 +45,7 @@ def _logical(function: Callable[..., Any]) -> Converter:
 def _position(function: Callable[..., Any]) -> Converter:
     """ARG_MAX, ARG_MIN: of the stored numbers, whose order is that of the real ones."""
 
-    def convert(c: Context) -> Any:
+    def convert(c: TfliteContext) -> Any:
         axes = c.ints(1)
         if len(axes) != 1:
             raise InexpressibleError(f"it has {len(axes)} axes")
@@ -55,7 +55,7 @@ def _position(function: Callable[..., Any]) -> Converter:
     return convert
 
 
-def cumsum(c: Context) -> Any:
+def cumsum(c: TfliteContext) -> Any:
     """CUMSUM; backwards it is the reversed sum of the reversed."""
     o = c.options("CumsumOptions")
     (axis,) = c.ints(1)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from byoc.frontends.context import Converter
-from byoc.frontends.tflite.context import Context
+from byoc.frontends.tflite.context import TfliteContext
 
 __all__ = ["STOCK"]
 
@@ -20,7 +20,7 @@ _PROVED = (
 )
 
 
-def _convert(c: Context) -> Any:
+def _convert(c: TfliteContext) -> Any:
     from tvm.relax.frontend.tflite import tflite_frontend as stock
 
     graph = c.file.table.Subgraphs(c.subgraph.index)

@@ -9,7 +9,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 from byoc.frontends.torch.ops.elementwise import clipped, log1p
 
 __all__ = ["ACTIVATIONS"]
@@ -17,28 +17,28 @@ __all__ = ["ACTIVATIONS"]
 R = relax.op
 
 
-def gelu(c: Context, /, self: Any, approximate: str) -> Any:
+def gelu(c: TorchContext, /, self: Any, approximate: str) -> Any:
     return R.nn.gelu(self) if approximate == "none" else R.nn.gelu_tanh(self)
 
 
-def hardsigmoid(c: Context, /, self: Any) -> Any:
+def hardsigmoid(c: TorchContext, /, self: Any) -> Any:
     sixth = R.multiply(self, c.const(1 / 6, c.dtype))
     return R.clip(c.emit(R.add(sixth, c.const(0.5, c.dtype))), 0, 1)
 
 
-def hardswish(c: Context, /, self: Any) -> Any:
+def hardswish(c: TorchContext, /, self: Any) -> Any:
     return R.multiply(self, c.emit(hardsigmoid(c, self)))
 
 
-def hardtanh(c: Context, /, self: Any, min_val: Any, max_val: Any) -> Any:
+def hardtanh(c: TorchContext, /, self: Any, min_val: Any, max_val: Any) -> Any:
     return clipped(c, self, min_val, max_val)
 
 
-def leaky_relu(c: Context, /, self: Any, negative_slope: float) -> Any:
+def leaky_relu(c: TorchContext, /, self: Any, negative_slope: float) -> Any:
     return R.nn.leakyrelu(self, float(negative_slope))
 
 
-def elu(c: Context, /, self: Any, alpha: float, scale: float, input_scale: float) -> Any:
+def elu(c: TorchContext, /, self: Any, alpha: float, scale: float, input_scale: float) -> Any:
     zero = c.const(0, c.dtype)
     low = c.emit(R.minimum(self, zero))
     low = c.emit(R.multiply(low, c.const(input_scale, c.dtype)))
@@ -48,15 +48,15 @@ def elu(c: Context, /, self: Any, alpha: float, scale: float, input_scale: float
     return R.add(high, low)
 
 
-def celu(c: Context, /, self: Any, alpha: float) -> Any:
+def celu(c: TorchContext, /, self: Any, alpha: float) -> Any:
     return elu(c, self, alpha, 1.0, 1.0 / alpha)
 
 
-def selu(c: Context, /, self: Any) -> Any:
+def selu(c: TorchContext, /, self: Any) -> Any:
     return elu(c, self, 1.6732632423543772, 1.0507009873554805, 1.0)
 
 
-def softplus(c: Context, /, self: Any, beta: float, threshold: float) -> Any:
+def softplus(c: TorchContext, /, self: Any, beta: float, threshold: float) -> Any:
     """max(y, 0) + log(1 + exp(-|y|)), y = beta · x, divided by beta; x above the threshold."""
     y = c.emit(R.multiply(self, c.const(beta, c.dtype)))
     tail = c.emit(R.exp(R.negative(R.abs(y))))
@@ -65,18 +65,18 @@ def softplus(c: Context, /, self: Any, beta: float, threshold: float) -> Any:
     return R.where(c.emit(R.greater(y, c.const(threshold, c.dtype))), self, soft)
 
 
-def log_sigmoid(c: Context, /, self: Any) -> Any:
+def log_sigmoid(c: TorchContext, /, self: Any) -> Any:
     dtype = str(self.ty.dtype)
     tail = c.emit(R.exp(R.negative(R.abs(self))))
     result = c.emit(R.subtract(R.minimum(self, c.const(0, dtype)), c.emit(log1p(c, tail))))
     return (result, None) if isinstance(c.meta, (tuple, list)) else result
 
 
-def mish(c: Context, /, self: Any) -> Any:
+def mish(c: TorchContext, /, self: Any) -> Any:
     return R.multiply(self, R.tanh(c.emit(softplus(c, self, 1.0, 20.0))))
 
 
-def prelu(c: Context, /, self: Any, weight: Any) -> Any:
+def prelu(c: TorchContext, /, self: Any, weight: Any) -> Any:
     rank = self.ty.ndim
     if weight.ty.ndim == 1:
         shape = [1] * rank
@@ -88,18 +88,18 @@ def prelu(c: Context, /, self: Any, weight: Any) -> Any:
     return R.add(c.emit(R.maximum(self, zero)), low)
 
 
-def softmax(c: Context, /, self: Any, dim: int, half_to_float: bool) -> Any:
+def softmax(c: TorchContext, /, self: Any, dim: int, half_to_float: bool) -> Any:
     return _along(c, R.nn.softmax, c.cast(self, c.dtype), dim)
 
 
-def _along(c: Context, function: Any, x: Any, dim: int) -> Any:
+def _along(c: TorchContext, function: Any, x: Any, dim: int) -> Any:
     """A function along an axis; scalars have one of length 1."""
     if x.ty.ndim:
         return function(x, dim)
     return R.reshape(c.emit(function(c.emit(R.reshape(x, [1])), 0)), [])
 
 
-def softmax_int(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
+def softmax_int(c: TorchContext, /, self: Any, dim: int, dtype: Any) -> Any:
     x = c.cast(self, c.dtype)
     result = _along(c, R.nn.softmax, x, dim)
     if c.node.target.__name__.startswith("softmax"):
@@ -110,15 +110,15 @@ def softmax_int(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
     return R.where(none, c.const(0, c.dtype), c.emit(result))
 
 
-def log_softmax(c: Context, /, self: Any, dim: int, half_to_float: bool) -> Any:
+def log_softmax(c: TorchContext, /, self: Any, dim: int, half_to_float: bool) -> Any:
     return _along(c, R.nn.log_softmax, c.cast(self, c.dtype), dim)
 
 
-def log_softmax_int(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
+def log_softmax_int(c: TorchContext, /, self: Any, dim: int, dtype: Any) -> Any:
     return _along(c, R.nn.log_softmax, c.cast(self, c.dtype), dim)
 
 
-def dropout(c: Context, /, input: Any, p: float, train: Any) -> Any:  # noqa: A002
+def dropout(c: TorchContext, /, input: Any, p: float, train: Any) -> Any:  # noqa: A002
     if train and p:
         raise ValueError("dropout in training mode is random; call .eval() on the model")
     if isinstance(c.meta, (tuple, list)):

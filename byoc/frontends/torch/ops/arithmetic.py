@@ -9,52 +9,52 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context, is_tensor
+from byoc.frontends.torch.context import TorchContext, is_tensor
 
 __all__ = ["ARITHMETIC"]
 
 R = relax.op
 
 
-def _scaled(c: Context, x: Any, alpha: Any) -> Any:
+def _scaled(c: TorchContext, x: Any, alpha: Any) -> Any:
     x = c.cast(x, c.dtype)
     return x if alpha == 1 else c.emit(R.multiply(x, _factor(c, alpha, x)))
 
 
-def _factor(c: Context, value: Any, x: Any) -> Any:
+def _factor(c: TorchContext, value: Any, x: Any) -> Any:
     """A number to multiply x by. Zero is a vector: TVM takes x · 0 for 0, also where x is NaN."""
     if isinstance(value, (int, float)) and value == 0 and "float" in c.dtype and x.ty.ndim:
         return c.const(np.zeros(1), c.dtype)
     return c.cast(value, c.dtype)
 
 
-def add(c: Context, /, self: Any, other: Any, alpha: Any = 1) -> Any:
+def add(c: TorchContext, /, self: Any, other: Any, alpha: Any = 1) -> Any:
     if c.dtype == "bool":
         added = c.cast(other, "bool") if alpha else c.const(False, "bool")
         return R.logical_or(c.cast(self, "bool"), added)
     return R.add(c.cast(self, c.dtype), _scaled(c, other, alpha))
 
 
-def sub(c: Context, /, self: Any, other: Any, alpha: Any = 1) -> Any:
+def sub(c: TorchContext, /, self: Any, other: Any, alpha: Any = 1) -> Any:
     return R.subtract(c.cast(self, c.dtype), _scaled(c, other, alpha))
 
 
-def rsub(c: Context, /, self: Any, other: Any, alpha: Any = 1) -> Any:
+def rsub(c: TorchContext, /, self: Any, other: Any, alpha: Any = 1) -> Any:
     return R.subtract(c.cast(other, c.dtype), _scaled(c, self, alpha))
 
 
-def mul(c: Context, /, self: Any, other: Any) -> Any:
+def mul(c: TorchContext, /, self: Any, other: Any) -> Any:
     if c.dtype == "bool":
         return R.logical_and(c.cast(self, "bool"), c.cast(other, "bool"))
     x = c.cast(self, c.dtype)
     return R.multiply(x, _factor(c, other, x))
 
 
-def div(c: Context, /, self: Any, other: Any) -> Any:
+def div(c: TorchContext, /, self: Any, other: Any) -> Any:
     return R.divide(c.cast(self, c.dtype), c.cast(other, c.dtype))
 
 
-def div_mode(c: Context, /, self: Any, other: Any, rounding_mode: str | None = "floor") -> Any:
+def div_mode(c: TorchContext, /, self: Any, other: Any, rounding_mode: str | None = "floor") -> Any:
     a, b = c.cast(self, c.dtype), c.cast(other, c.dtype)
     if rounding_mode is None:
         return R.divide(a, b)
@@ -73,7 +73,7 @@ def div_mode(c: Context, /, self: Any, other: Any, rounding_mode: str | None = "
     return R.add(down, c.cast(c.emit(R.logical_and(inexact, negative)), c.dtype))
 
 
-def _floor_quotient(c: Context, a: Any, b: Any, quotient: Any) -> Any:
+def _floor_quotient(c: TorchContext, a: Any, b: Any, quotient: Any) -> Any:
     """floor(a / b) as Python's ``//`` has it: from the exact remainder, not the quotient."""
     zero, one = c.const(0, c.dtype), c.const(1, c.dtype)
     rest = c.emit(_remainder_of_trunc(c, a, b))
@@ -86,21 +86,21 @@ def _floor_quotient(c: Context, a: Any, b: Any, quotient: Any) -> Any:
     return R.where(infinite, quotient, near)
 
 
-def _remainder_of_trunc(c: Context, a: Any, b: Any) -> Any:
+def _remainder_of_trunc(c: TorchContext, a: Any, b: Any) -> Any:
     """C's fmod."""
     return R.mod(a, b)
 
 
-def remainder(c: Context, /, self: Any, other: Any) -> Any:
+def remainder(c: TorchContext, /, self: Any, other: Any) -> Any:
     a, b = c.cast(self, c.dtype), c.cast(other, c.dtype)
     return R.floor_mod(a, b)
 
 
-def fmod(c: Context, /, self: Any, other: Any) -> Any:
+def fmod(c: TorchContext, /, self: Any, other: Any) -> Any:
     return _remainder_of_trunc(c, c.cast(self, c.dtype), c.cast(other, c.dtype))
 
 
-def power(c: Context, /, self: Any, exponent: Any) -> Any:
+def power(c: TorchContext, /, self: Any, exponent: Any) -> Any:
     if isinstance(exponent, (int, float)) and is_tensor(self):
         x = c.cast(self, c.dtype)
         if exponent == 1:
@@ -120,22 +120,22 @@ def power(c: Context, /, self: Any, exponent: Any) -> Any:
     return R.power(c.cast(self, c.dtype), c.cast(exponent, c.dtype))
 
 
-def addcmul(c: Context, /, self: Any, tensor1: Any, tensor2: Any, value: Any) -> Any:
+def addcmul(c: TorchContext, /, self: Any, tensor1: Any, tensor2: Any, value: Any) -> Any:
     product = c.emit(mul(c, tensor1, tensor2))
     return R.add(c.cast(self, c.dtype), _scaled(c, product, value))
 
 
-def addcdiv(c: Context, /, self: Any, tensor1: Any, tensor2: Any, value: Any) -> Any:
+def addcdiv(c: TorchContext, /, self: Any, tensor1: Any, tensor2: Any, value: Any) -> Any:
     quotient = c.emit(div(c, tensor1, tensor2))
     return R.add(c.cast(self, c.dtype), _scaled(c, quotient, value))
 
 
-def lerp(c: Context, /, self: Any, end: Any, weight: Any) -> Any:
+def lerp(c: TorchContext, /, self: Any, end: Any, weight: Any) -> Any:
     step = c.emit(R.multiply(c.cast(weight, c.dtype), c.emit(R.subtract(end, self))))
     return R.add(self, step)
 
 
-def atan2(c: Context, /, self: Any, other: Any) -> Any:
+def atan2(c: TorchContext, /, self: Any, other: Any) -> Any:
     return R.atan2(c.cast(self, c.dtype), c.cast(other, c.dtype))
 
 

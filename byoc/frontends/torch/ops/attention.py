@@ -13,7 +13,7 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 
 __all__ = ["ATTENTION"]
 
@@ -21,7 +21,7 @@ R = relax.op
 
 
 def attention(
-    c: Context,
+    c: TorchContext,
     /,
     query: Any,
     key: Any,
@@ -55,18 +55,18 @@ def attention(
     return (result, None) if isinstance(c.meta, (tuple, list)) else result
 
 
-def _repeat_heads(c: Context, x: Any, heads: int) -> Any:
+def _repeat_heads(c: TorchContext, x: Any, heads: int) -> Any:
     own = c.static(c.dims(x)[-3], "the number of heads")
     return x if own == heads else c.emit(R.repeat(x, heads // own, axis=x.ty.ndim - 3))
 
 
-def _causal(c: Context, query: Any, key: Any) -> Any:
+def _causal(c: TorchContext, query: Any, key: Any) -> Any:
     rows, columns = (c.static(c.dims(t)[-2], "the length under a causal mask")
                      for t in (query, key))  # fmt: skip
     return np.tril(np.ones((rows, columns), bool))
 
 
-def _additive(c: Context, mask: Any, dtype: str) -> tuple[Any, Any]:
+def _additive(c: TorchContext, mask: Any, dtype: str) -> tuple[Any, Any]:
     """The mask as a term of the scores, and which rows show anything (None: all do)."""
     if isinstance(mask, GenericConst):
         array = to_numpy(mask.value)
@@ -84,7 +84,7 @@ def _additive(c: Context, mask: Any, dtype: str) -> tuple[Any, Any]:
 
 
 def _spelled(
-    c: Context, query: Any, key: Any, value: Any, mask: Any, shown: Any, factor: float
+    c: TorchContext, query: Any, key: Any, value: Any, mask: Any, shown: Any, factor: float
 ) -> Any:
     dtype = str(query.ty.dtype)
     axes = [*range(key.ty.ndim - 2), key.ty.ndim - 1, key.ty.ndim - 2]
@@ -98,7 +98,7 @@ def _spelled(
 
 
 def _whole(
-    c: Context, query: Any, key: Any, value: Any, mask: Any, shown: Any, factor: float
+    c: TorchContext, query: Any, key: Any, value: Any, mask: Any, shown: Any, factor: float
 ) -> Any:
     """As one op on [B,S,H,D]; None where its rules are not met."""
     dtype = str(query.ty.dtype)

@@ -11,14 +11,14 @@ import tvm
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 
 __all__ = ["CREATION"]
 
 R = relax.op
 
 
-def _full(c: Context, value: Any) -> Any:
+def _full(c: TorchContext, value: Any) -> Any:
     shape, known = c.shape, isinstance(value, (bool, int, float))
     if known and all(isinstance(d, int) for d in shape) and math.prod(shape) <= 1 << 16:
         return c.const(np.full(shape, value), c.dtype)
@@ -26,7 +26,7 @@ def _full(c: Context, value: Any) -> Any:
 
 
 def full(
-    c: Context, /, self: Any = None, size: Any = None, fill_value: Any = None, value: Any = None,
+    c: TorchContext, /, self: Any = None, size: Any = None, fill_value: Any = None, value: Any = None,
     dtype: Any = None, requires_grad: Any = None,
 ) -> Any:  # fmt: skip
     wanted = fill_value if value is None else value
@@ -37,7 +37,7 @@ def full(
 
 def _filled(number: int) -> Any:
     def convert(
-        c: Context, /, self: Any = None, size: Any = None, dtype: Any = None,
+        c: TorchContext, /, self: Any = None, size: Any = None, dtype: Any = None,
         requires_grad: Any = None, physical_layout: Any = None, stride: Any = None,
     ) -> Any:  # fmt: skip
         return _full(c, number)
@@ -53,11 +53,11 @@ _FILLED = {
 """Operator → the number it fills a tensor with; of memory that is not initialised, too."""
 
 
-def scalar_tensor(c: Context, /, s: Any, dtype: Any) -> Any:
+def scalar_tensor(c: TorchContext, /, s: Any, dtype: Any) -> Any:
     return c.cast(s, c.dtype)
 
 
-def arange(c: Context, /, end: Any, start: Any = 0, step: Any = 1, dtype: Any = None) -> Any:
+def arange(c: TorchContext, /, end: Any, start: Any = 0, step: Any = 1, dtype: Any = None) -> Any:
     numbers = [start, end, step]
     if all(isinstance(n, (int, float)) for n in numbers):
         kind = np.float64 if "float" in c.dtype else np.int64
@@ -66,18 +66,18 @@ def arange(c: Context, /, end: Any, start: Any = 0, step: Any = 1, dtype: Any = 
     return c.cast(whole, c.dtype)
 
 
-def linspace(c: Context, /, start: Any, end: Any, steps: Any, dtype: Any) -> Any:
+def linspace(c: TorchContext, /, start: Any, end: Any, steps: Any, dtype: Any) -> Any:
     if not all(isinstance(n, (int, float)) for n in (start, end, steps)):
         raise ValueError("linspace between values known only at run time is not imported")
     return c.const(np.linspace(start, end, steps), c.dtype)
 
 
-def eye(c: Context, /, n: Any, m: Any = None, dtype: Any = None) -> Any:
+def eye(c: TorchContext, /, n: Any, m: Any = None, dtype: Any = None) -> Any:
     rows, columns = (c.static(d, "the size of an identity matrix") for d in c.shape)
     return c.const(np.eye(rows, columns), c.dtype)
 
 
-def triangle(c: Context, /, self: Any, diagonal: int) -> Any:
+def triangle(c: TorchContext, /, self: Any, diagonal: int) -> Any:
     function = R.tril if c.node.target.__name__.startswith("tril") else R.triu
     if c.dtype == "bool":
         whole = c.emit(function(c.emit(R.astype(self, "int8")), diagonal))

@@ -10,7 +10,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 
 __all__ = ["ELEMENTWISE", "clipped", "log1p"]
 
@@ -20,7 +20,7 @@ R = relax.op
 def _unary(function: Callable[[Any], Any]) -> Any:
     """Computed in the result's dtype: whole numbers become floats where torch makes them so."""
 
-    def convert(c: Context, /, self: Any) -> Any:
+    def convert(c: TorchContext, /, self: Any) -> Any:
         return function(c.cast(self, c.dtype))
 
     return convert
@@ -38,13 +38,13 @@ _WHOLE = {"ceil": R.ceil, "floor": R.floor, "trunc": R.trunc, "round": R.round}
 
 
 def _of_fractions(function: Callable[[Any], Any]) -> Converter:
-    def convert(c: Context, /, self: Any) -> Any:
+    def convert(c: TorchContext, /, self: Any) -> Any:
         return function(self) if c.meta.dtype.is_floating_point else self
 
     return convert
 
 
-def round_decimals(c: Context, /, self: Any, decimals: int) -> Any:
+def round_decimals(c: TorchContext, /, self: Any, decimals: int) -> Any:
     if not c.meta.dtype.is_floating_point:
         raise ValueError("rounding whole numbers to tens is not imported")
     factor = c.const(10.0 ** abs(decimals), c.dtype)
@@ -52,7 +52,7 @@ def round_decimals(c: Context, /, self: Any, decimals: int) -> Any:
     return back(c.emit(R.round(c.emit(there(self, factor)))), factor)
 
 
-def copysign(c: Context, /, self: Any, other: Any) -> Any:
+def copysign(c: TorchContext, /, self: Any, other: Any) -> Any:
     """|x| with the sign of y; a zero's sign shows in its reciprocal."""
     x, y = c.emit(R.abs(c.cast(self, c.dtype))), c.cast(other, c.dtype)
     zero = c.const(0, c.dtype)
@@ -60,46 +60,46 @@ def copysign(c: Context, /, self: Any, other: Any) -> Any:
     return R.where(c.emit(R.logical_or(c.emit(R.less(y, zero)), below)), R.negative(x), x)
 
 
-def logical_not(c: Context, /, self: Any) -> Any:
+def logical_not(c: TorchContext, /, self: Any) -> Any:
     return R.logical_not(c.cast(self, "bool"))
 
 
-def isnan(c: Context, /, self: Any) -> Any:
+def isnan(c: TorchContext, /, self: Any) -> Any:
     if "float" in str(self.ty.dtype):
         return R.isnan(self)  # not x != x, which TVM's simplifier takes for false
     return R.full(c.shape, c.const(False, "bool"), "bool")
 
 
-def isinf(c: Context, /, self: Any) -> Any:
+def isinf(c: TorchContext, /, self: Any) -> Any:
     dtype = str(self.ty.dtype)
     if "float" not in dtype:
         return R.full(c.shape, c.const(False, "bool"), "bool")
     return R.equal(c.emit(R.abs(self)), c.const(np.inf, dtype))
 
 
-def reciprocal(c: Context, /, self: Any) -> Any:
+def reciprocal(c: TorchContext, /, self: Any) -> Any:
     return R.divide(c.const(1, c.dtype), c.cast(self, c.dtype))
 
 
-def sign(c: Context, /, self: Any) -> Any:
+def sign(c: TorchContext, /, self: Any) -> Any:
     zero, dtype = c.const(0, str(self.ty.dtype)), c.dtype
     up, down = c.emit(R.greater(self, zero)), c.emit(R.less(self, zero))
     return R.subtract(c.cast(up, dtype), c.cast(down, dtype))
 
 
-def exp2(c: Context, /, self: Any) -> Any:
+def exp2(c: TorchContext, /, self: Any) -> Any:
     return R.exp(c.emit(R.multiply(c.cast(self, c.dtype), c.const(math.log(2), c.dtype))))
 
 
-def log2(c: Context, /, self: Any) -> Any:
+def log2(c: TorchContext, /, self: Any) -> Any:
     return R.multiply(c.emit(R.log(c.cast(self, c.dtype))), c.const(1 / math.log(2), c.dtype))
 
 
-def log10(c: Context, /, self: Any) -> Any:
+def log10(c: TorchContext, /, self: Any) -> Any:
     return R.multiply(c.emit(R.log(c.cast(self, c.dtype))), c.const(1 / math.log(10), c.dtype))
 
 
-def log1p(c: Context, /, self: Any) -> Any:
+def log1p(c: TorchContext, /, self: Any) -> Any:
     """log(u) · x / (u - 1) with u = 1 + x, exact also near 0 (Kahan)."""
     x, one = c.cast(self, c.dtype), c.const(1, c.dtype)
     u = c.emit(R.add(x, one))
@@ -110,7 +110,7 @@ def log1p(c: Context, /, self: Any) -> Any:
     return R.where(tiny, x, c.emit(R.where(top, u, whole)))
 
 
-def expm1(c: Context, /, self: Any) -> Any:
+def expm1(c: TorchContext, /, self: Any) -> Any:
     """2 · sinh(x / 2) · exp(x / 2) near 0, where exp(x) - 1 loses digits."""
     x = c.cast(self, c.dtype)
     half = c.emit(R.multiply(x, c.const(0.5, c.dtype)))
@@ -119,7 +119,7 @@ def expm1(c: Context, /, self: Any) -> Any:
     return R.where(c.emit(R.less(R.abs(x), c.const(0.5, c.dtype))), near, far)
 
 
-def clipped(c: Context, x: Any, low: Any, high: Any) -> Any:
+def clipped(c: TorchContext, x: Any, low: Any, high: Any) -> Any:
     """The values between two bounds, each a number, a tensor or None for no bound."""
     x = c.cast(x, c.dtype)
     numbers = all(v is None or isinstance(v, (int, float)) for v in (low, high))
@@ -132,13 +132,13 @@ def clipped(c: Context, x: Any, low: Any, high: Any) -> Any:
     return x
 
 
-def _extreme(c: Context, function: Any, a: Any, b: Any) -> Any:
+def _extreme(c: TorchContext, function: Any, a: Any, b: Any) -> Any:
     if c.dtype == "bool":
         function = R.logical_or if function is R.maximum else R.logical_and
     return function(a, b)
 
 
-def extreme_of_numbers(c: Context, /, self: Any, other: Any) -> Any:
+def extreme_of_numbers(c: TorchContext, /, self: Any, other: Any) -> Any:
     """The number, where the other one is none."""
     a, b = c.cast(self, c.dtype), c.cast(other, c.dtype)
     function = R.maximum if c.node.target.__name__.startswith("fmax") else R.minimum
@@ -149,15 +149,15 @@ def extreme_of_numbers(c: Context, /, self: Any, other: Any) -> Any:
     return R.where(c.emit(R.isnan(a)), b, known)
 
 
-def clamp(c: Context, /, self: Any, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+def clamp(c: TorchContext, /, self: Any, min: Any = None, max: Any = None) -> Any:  # noqa: A002
     return clipped(c, self, min, max)
 
 
-def maximum(c: Context, /, self: Any, other: Any) -> Any:
+def maximum(c: TorchContext, /, self: Any, other: Any) -> Any:
     return _extreme(c, R.maximum, c.cast(self, c.dtype), c.cast(other, c.dtype))
 
 
-def minimum(c: Context, /, self: Any, other: Any) -> Any:
+def minimum(c: TorchContext, /, self: Any, other: Any) -> Any:
     return _extreme(c, R.minimum, c.cast(self, c.dtype), c.cast(other, c.dtype))
 
 

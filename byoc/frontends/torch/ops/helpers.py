@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import relax
 
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 
 __all__ = ["LAYOUTS", "batched", "each"]
 
@@ -23,7 +23,7 @@ def each(value: Sequence[int], rank: int) -> list[int]:
     return numbers * rank if len(numbers) == 1 else numbers
 
 
-def batched(c: Context, x: Any, rank: int) -> Any:
+def batched(c: TorchContext, x: Any, rank: int) -> Any:
     """Pools and convolutions also take one item without its batch axis."""
     if x.ty.ndim == rank + 1:
         return c.emit(R.expand_dims(x, 0)), True

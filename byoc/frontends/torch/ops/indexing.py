@@ -10,7 +10,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 from byoc.frontends.torch.ops.slicing import sliced
 
 __all__ = ["INDEXING"]
@@ -18,7 +18,7 @@ __all__ = ["INDEXING"]
 R = relax.op
 
 
-def _from_front(c: Context, index: Any, size: Any) -> Any:
+def _from_front(c: TorchContext, index: Any, size: Any) -> Any:
     """Indices counted from the end, as int64 from the front."""
     index = c.cast(index, "int64")
     below = c.emit(R.less(index, c.const(0, "int64")))
@@ -26,17 +26,17 @@ def _from_front(c: Context, index: Any, size: Any) -> Any:
 
 
 def embedding(
-    c: Context, /, weight: Any, indices: Any, padding_idx: Any, scale_grad_by_freq: bool,
+    c: TorchContext, /, weight: Any, indices: Any, padding_idx: Any, scale_grad_by_freq: bool,
     sparse: bool,
 ) -> Any:  # fmt: skip
     return R.take(weight, indices, 0, mode="wrap")
 
 
-def index_select(c: Context, /, self: Any, dim: int, index: Any) -> Any:
+def index_select(c: TorchContext, /, self: Any, dim: int, index: Any) -> Any:
     return R.take(self, index, dim % self.ty.ndim, mode="wrap")
 
 
-def index(c: Context, /, self: Any, indices: Any) -> Any:
+def index(c: TorchContext, /, self: Any, indices: Any) -> Any:
     """Index tensors together, broadcast: one lookup in the indexed axes taken as one.
 
     Where they are not neighbours, what they choose comes first (as in numpy).
@@ -66,7 +66,7 @@ def index(c: Context, /, self: Any, indices: Any) -> Any:
     return R.take(x, flat, axis, mode="wrap")
 
 
-def index_put(c: Context, /, self: Any, indices: Any, values: Any, accumulate: bool) -> Any:
+def index_put(c: TorchContext, /, self: Any, indices: Any, values: Any, accumulate: bool) -> Any:
     first = indices[0]
     if first is not None and str(first.ty.dtype) == "bool":
         single = all(d == 1 for d in c.dims(values))
@@ -87,7 +87,7 @@ def index_put(c: Context, /, self: Any, indices: Any, values: Any, accumulate: b
     return R.scatter_nd(self, where, update, "add" if accumulate else "update")
 
 
-def _put_inside(c: Context, x: Any, indices: Any, values: Any, accumulate: bool) -> Any:
+def _put_inside(c: TorchContext, x: Any, indices: Any, values: Any, accumulate: bool) -> Any:
     """Writing to inner axes: they come first, and go back.
 
     What is indexed has the shape of the indices in place of the axes where those are neighbours,
@@ -113,7 +113,7 @@ def _put_inside(c: Context, x: Any, indices: Any, values: Any, accumulate: bool)
     return R.permute_dims(c.emit(done), [order.index(i) for i in range(rank)])
 
 
-def _broadcast(c: Context, tensors: Sequence[Any]) -> list[Any]:
+def _broadcast(c: TorchContext, tensors: Sequence[Any]) -> list[Any]:
     shape = [c.dims(t) for t in tensors]
     if not all(isinstance(d, int) for s in shape for d in s):
         if all(len(s) == len(shape[0]) for s in shape) and len(shape) == 1:
@@ -122,13 +122,13 @@ def _broadcast(c: Context, tensors: Sequence[Any]) -> list[Any]:
     return list(np.broadcast_shapes(*map(tuple, shape)))
 
 
-def gather(c: Context, /, self: Any, dim: int, index: Any, sparse_grad: bool) -> Any:
+def gather(c: TorchContext, /, self: Any, dim: int, index: Any, sparse_grad: bool) -> Any:
     if not self.ty.ndim:
         return self
     return R.gather_elements(self, c.cast(index, "int64"), dim % self.ty.ndim)
 
 
-def _scatter(c: Context, x: Any, dim: int, index: Any, src: Any, mode: str) -> Any:
+def _scatter(c: TorchContext, x: Any, dim: int, index: Any, src: Any, mode: str) -> Any:
     if not x.ty.ndim:
         raise ValueError("scattering to a scalar is not imported")
     sizes = c.dims(index)
@@ -142,13 +142,13 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(a == b) if isinstance(a, int) and isinstance(b, int) else False
 
 
-def scatter(c: Context, /, self: Any, dim: int, index: Any, src: Any) -> Any:
+def scatter(c: TorchContext, /, self: Any, dim: int, index: Any, src: Any) -> Any:
     mode = "add" if "add" in c.node.target.__name__ else "update"
     return _scatter(c, self, dim, index, src, mode)
 
 
 def scatter_reduce(
-    c: Context, /, self: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool
+    c: TorchContext, /, self: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool
 ) -> Any:
     modes = {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}
     if not include_self or reduce not in modes:
@@ -156,7 +156,7 @@ def scatter_reduce(
     return _scatter(c, self, dim, index, src, modes[reduce])
 
 
-def scatter_value(c: Context, /, self: Any, dim: int, index: Any, value: Any) -> Any:
+def scatter_value(c: TorchContext, /, self: Any, dim: int, index: Any, value: Any) -> Any:
     src = c.emit(R.full(c.dims(index), c.cast(value, c.dtype), c.dtype))
     return _scatter(c, self, dim, index, src, "update")
 

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 
 __all__ = ["LOGIC"]
 
@@ -16,7 +16,7 @@ R = relax.op
 
 
 def _compare(function: Any) -> Any:
-    def convert(c: Context, /, self: Any, other: Any) -> Any:
+    def convert(c: TorchContext, /, self: Any, other: Any) -> Any:
         dtype = c.result_type("self", "other")
         if dtype == "bool":
             dtype = "int8"
@@ -32,7 +32,7 @@ _COMPARISONS = {
 
 
 def _logical(function: Any) -> Any:
-    def convert(c: Context, /, self: Any, other: Any) -> Any:
+    def convert(c: TorchContext, /, self: Any, other: Any) -> Any:
         return function(c.cast(self, "bool"), c.cast(other, "bool"))
 
     return convert
@@ -44,7 +44,7 @@ _LOGICAL = {
 
 
 def _bitwise(on_bool: Any, function: Any) -> Any:
-    def convert(c: Context, /, self: Any, other: Any) -> Any:
+    def convert(c: TorchContext, /, self: Any, other: Any) -> Any:
         use = on_bool if c.dtype == "bool" else function
         return use(c.cast(self, c.dtype), c.cast(other, c.dtype))
 
@@ -58,15 +58,15 @@ _BITWISE = {
 """Operator → (of bools, of whole numbers)."""
 
 
-def bitwise_not(c: Context, /, self: Any) -> Any:
+def bitwise_not(c: TorchContext, /, self: Any) -> Any:
     return R.logical_not(self) if c.dtype == "bool" else R.bitwise_not(self)
 
 
-def where(c: Context, /, condition: Any, self: Any, other: Any) -> Any:
+def where(c: TorchContext, /, condition: Any, self: Any, other: Any) -> Any:
     return R.where(c.cast(condition, "bool"), c.cast(self, c.dtype), c.cast(other, c.dtype))
 
 
-def masked_fill(c: Context, /, self: Any, mask: Any, value: Any) -> Any:
+def masked_fill(c: TorchContext, /, self: Any, mask: Any, value: Any) -> Any:
     return R.where(c.cast(mask, "bool"), c.cast(value, c.dtype), self)
 
 

@@ -8,23 +8,23 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 
 __all__ = ["NORMS"]
 
 R = relax.op
 
 
-def _ones(c: Context, size: Any, dtype: str) -> Any:
+def _ones(c: TorchContext, size: Any, dtype: str) -> Any:
     return c.emit(R.full([size], c.const(1, dtype), dtype))
 
 
-def _zeros(c: Context, size: Any, dtype: str) -> Any:
+def _zeros(c: TorchContext, size: Any, dtype: str) -> Any:
     return c.emit(R.full([size], c.const(0, dtype), dtype))
 
 
 def batch_norm(
-    c: Context,
+    c: TorchContext,
     /,
     input: Any,  # noqa: A002
     weight: Any,
@@ -50,7 +50,7 @@ def batch_norm(
 
 
 def layer_norm(
-    c: Context,
+    c: TorchContext,
     /,
     input: Any,  # noqa: A002
     normalized_shape: Any,
@@ -71,7 +71,7 @@ def layer_norm(
     return (result, *_statistics(c, input, axes, eps))
 
 
-def _statistics(c: Context, x: Any, axes: list[int], eps: float) -> tuple[Any, Any]:
+def _statistics(c: TorchContext, x: Any, axes: list[int], eps: float) -> tuple[Any, Any]:
     """Mean and reciprocal deviation, which graphs of training keep; None where nobody reads."""
     if not any(user.args[1] in (1, 2) for user in c.node.users):
         return None, None
@@ -82,7 +82,7 @@ def _statistics(c: Context, x: Any, axes: list[int], eps: float) -> tuple[Any, A
 
 
 def group_norm(
-    c: Context,
+    c: TorchContext,
     /,
     input: Any,  # noqa: A002
     num_groups: int,
@@ -99,7 +99,7 @@ def group_norm(
 
 
 def native_group_norm(
-    c: Context, /, input: Any, weight: Any, bias: Any, N: Any, C: Any, HxW: Any, group: int,  # noqa: A002, N803
+    c: TorchContext, /, input: Any, weight: Any, bias: Any, N: Any, C: Any, HxW: Any, group: int,  # noqa: A002, N803
     eps: float,
 ) -> Any:  # fmt: skip
     dtype = str(input.ty.dtype)

@@ -9,7 +9,7 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 from byoc.frontends.torch.ops.helpers import LAYOUTS, batched, each
 
 __all__ = ["POOLS"]
@@ -37,7 +37,7 @@ def _spatial(name: str) -> int:
 
 
 def max_pool(
-    c: Context, /, self: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+    c: TorchContext, /, self: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
     ceil_mode: bool,
 ) -> Any:  # fmt: skip
     rank = _spatial(c.node.target.__name__)
@@ -51,7 +51,7 @@ def max_pool(
 
 
 def avg_pool(
-    c: Context,
+    c: TorchContext,
     /,
     self: Any,
     kernel_size: Any,
@@ -76,7 +76,7 @@ def avg_pool(
     return R.squeeze(c.emit(result), [0]) if alone else result
 
 
-def _hangs_over(c: Context, x: Any, args: dict[str, Any], dilation: list[int]) -> bool:
+def _hangs_over(c: TorchContext, x: Any, args: dict[str, Any], dilation: list[int]) -> bool:
     """True when windows do not end with the padded input: rounding up adds a partial one."""
     rank = len(dilation)
     for i, size in enumerate(c.dims(x)[-rank:]):
@@ -88,7 +88,7 @@ def _hangs_over(c: Context, x: Any, args: dict[str, Any], dilation: list[int]) -
 
 
 def _check_ceil(
-    c: Context, x: Any, args: dict[str, Any], dilation: list[int], ceil_mode: bool
+    c: TorchContext, x: Any, args: dict[str, Any], dilation: list[int], ceil_mode: bool
 ) -> None:
     """torch drops a last window that would begin in the padding; TVM keeps it."""
     if not ceil_mode:
@@ -103,7 +103,7 @@ def _check_ceil(
             raise ValueError("max pooling with ceil_mode whose last window begins in the padding")
 
 
-def adaptive_max_pool(c: Context, /, self: Any, output_size: Any) -> Any:
+def adaptive_max_pool(c: TorchContext, /, self: Any, output_size: Any) -> Any:
     rank = _spatial(c.node.target.__name__)
     wanted = [c.static(s, "the size that adaptive pooling gives") for s in output_size]
     x, alone = batched(c, self, rank)
@@ -115,7 +115,7 @@ def adaptive_max_pool(c: Context, /, self: Any, output_size: Any) -> Any:
     return R.squeeze(c.emit(result), [0]) if alone else result, None
 
 
-def adaptive_avg_pool(c: Context, /, self: Any, output_size: Any) -> Any:
+def adaptive_avg_pool(c: TorchContext, /, self: Any, output_size: Any) -> Any:
     rank = _spatial(c.node.target.__name__)
     wanted = [c.static(s, "the size that adaptive pooling gives") for s in output_size]
     if all(s == 1 for s in wanted):

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 from byoc.frontends.torch.ops.helpers import LAYOUTS, batched, each
 
 __all__ = ["PRODUCTS"]
@@ -21,7 +21,7 @@ _TRANSPOSED = {1: R.nn.conv1d_transpose, 2: R.nn.conv2d_transpose, 3: R.nn.conv3
 
 
 def convolution(
-    c: Context,
+    c: TorchContext,
     /,
     input: Any,  # noqa: A002
     weight: Any,
@@ -55,26 +55,28 @@ def convolution(
     return R.squeeze(result, [0]) if alone else result
 
 
-def matmul(c: Context, /, self: Any, other: Any = None, mat2: Any = None) -> Any:
+def matmul(c: TorchContext, /, self: Any, other: Any = None, mat2: Any = None) -> Any:
     return R.matmul(self, other if other is not None else mat2)
 
 
-def product(c: Context, /, self: Any, vec: Any = None, tensor: Any = None) -> Any:
+def product(c: TorchContext, /, self: Any, vec: Any = None, tensor: Any = None) -> Any:
     return R.matmul(self, vec if vec is not None else tensor)
 
 
-def linear(c: Context, /, input: Any, weight: Any, bias: Any) -> Any:  # noqa: A002
+def linear(c: TorchContext, /, input: Any, weight: Any, bias: Any) -> Any:  # noqa: A002
     result = R.matmul(input, c.emit(R.permute_dims(weight)))
     return result if bias is None else R.add(c.emit(result), bias)
 
 
-def addbmm(c: Context, /, self: Any, batch1: Any, batch2: Any, beta: float, alpha: float) -> Any:
+def addbmm(
+    c: TorchContext, /, self: Any, batch1: Any, batch2: Any, beta: float, alpha: float
+) -> Any:
     whole = c.emit(R.sum(c.emit(R.matmul(batch1, batch2)), [0]))
     return _weighted(c, self, whole, beta, alpha)
 
 
 def addmm(
-    c: Context,
+    c: TorchContext,
     /,
     self: Any,
     mat1: Any = None,
@@ -88,7 +90,7 @@ def addmm(
     return _weighted(c, self, c.emit(R.matmul(a, b)), beta, alpha)
 
 
-def _weighted(c: Context, x: Any, product: Any, beta: float, alpha: float) -> Any:
+def _weighted(c: TorchContext, x: Any, product: Any, beta: float, alpha: float) -> Any:
     """beta · x + alpha · product; with beta 0 what x holds does not matter."""
     if alpha != 1:
         product = c.emit(R.multiply(product, c.const(alpha, c.dtype)))

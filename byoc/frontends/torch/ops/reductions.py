@@ -10,7 +10,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 
 __all__ = ["REDUCTIONS"]
 
@@ -27,7 +27,7 @@ def _axes(dim: Any, x: Any) -> list[int] | None:
 
 def _reduction(function: Any) -> Any:
     def convert(
-        c: Context, /, self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None
+        c: TorchContext, /, self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None
     ) -> Any:
         x = c.cast(self, c.dtype)
         if not x.ty.ndim:
@@ -49,7 +49,7 @@ _REDUCTIONS = (
 
 
 def vector_norm(
-    c: Context,
+    c: TorchContext,
     /,
     self: Any,
     ord: Any,  # noqa: A002
@@ -75,7 +75,7 @@ def vector_norm(
     return R.sqrt(whole) if ord == 2 else R.power(whole, c.const(1 / ord, c.dtype))
 
 
-def any_all(c: Context, /, self: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def any_all(c: TorchContext, /, self: Any, dim: Any = None, keepdim: bool = False) -> Any:
     function = R.max if c.node.target.__name__.startswith("any") else R.min
     truth = c.cast(self, "bool")
     if not self.ty.ndim:
@@ -84,14 +84,14 @@ def any_all(c: Context, /, self: Any, dim: Any = None, keepdim: bool = False) ->
     return c.cast(c.emit(R.not_equal(whole, c.const(0, "int32"))), c.dtype)
 
 
-def argmax(c: Context, /, self: Any, dim: Any, keepdim: bool) -> Any:
+def argmax(c: TorchContext, /, self: Any, dim: Any, keepdim: bool) -> Any:
     function = R.argmax if c.node.target.__name__.startswith("argmax") else R.argmin
     if not self.ty.ndim:
         return c.const(0, "int64")
     return function(self, None if dim is None else dim % self.ty.ndim, keepdim)
 
 
-def max_dim(c: Context, /, self: Any, dim: int, keepdim: bool) -> Any:
+def max_dim(c: TorchContext, /, self: Any, dim: int, keepdim: bool) -> Any:
     most = c.node.target.__name__.startswith("max")
     if not self.ty.ndim:
         return self, c.const(0, "int64")
@@ -102,7 +102,7 @@ def max_dim(c: Context, /, self: Any, dim: int, keepdim: bool) -> Any:
 
 
 def variance(
-    c: Context, /, self: Any, dim: Any = None, correction: Any = None, keepdim: bool = False
+    c: TorchContext, /, self: Any, dim: Any = None, correction: Any = None, keepdim: bool = False
 ) -> Any:
     axes = _axes(dim, self)
     dims = c.dims(self)
@@ -127,17 +127,17 @@ def variance(
     return result
 
 
-def cumsum(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
+def cumsum(c: TorchContext, /, self: Any, dim: int, dtype: Any) -> Any:
     x = c.cast(self, c.dtype)
     return R.cumsum(x, dim % self.ty.ndim, c.dtype) if self.ty.ndim else x
 
 
-def cumprod(c: Context, /, self: Any, dim: int, dtype: Any) -> Any:
+def cumprod(c: TorchContext, /, self: Any, dim: int, dtype: Any) -> Any:
     x = c.cast(self, c.dtype)
     return R.cumprod(x, dim % self.ty.ndim, c.dtype) if self.ty.ndim else x
 
 
-def topk(c: Context, /, self: Any, k: Any, dim: int, largest: bool, sorted: bool) -> Any:  # noqa: A002
+def topk(c: TorchContext, /, self: Any, k: Any, dim: int, largest: bool, sorted: bool) -> Any:  # noqa: A002
     if not self.ty.ndim:
         return self, c.const(0, "int64")
     count = c.static(k, "the number of values that topk takes")
@@ -146,7 +146,7 @@ def topk(c: Context, /, self: Any, k: Any, dim: int, largest: bool, sorted: bool
     return relax.TupleGetItem(both, 0), relax.TupleGetItem(both, 1)
 
 
-def sort(c: Context, /, self: Any, dim: int, descending: bool, stable: Any = None) -> Any:
+def sort(c: TorchContext, /, self: Any, dim: int, descending: bool, stable: Any = None) -> Any:
     if not self.ty.ndim:
         return self, c.const(0, "int64")
     axis = dim % self.ty.ndim
@@ -154,7 +154,7 @@ def sort(c: Context, /, self: Any, dim: int, descending: bool, stable: Any = Non
     return values, R.argsort(self, axis, descending, "int64")
 
 
-def argsort(c: Context, /, self: Any, dim: int, descending: bool, stable: Any = None) -> Any:
+def argsort(c: TorchContext, /, self: Any, dim: int, descending: bool, stable: Any = None) -> Any:
     if not self.ty.ndim:
         return c.const(0, "int64")
     return R.argsort(self, dim % self.ty.ndim, descending, "int64")

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 
 __all__ = ["RESIZING"]
 
@@ -20,7 +20,7 @@ _METHODS = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest_neighb
 
 
 def upsample(
-    c: Context,
+    c: TorchContext,
     /,
     input: Any = None,  # noqa: A002
     self: Any = None,
@@ -46,7 +46,7 @@ def upsample(
     )
 
 
-def _check_scales(c: Context, x: Any, scales: Any) -> None:
+def _check_scales(c: TorchContext, x: Any, scales: Any) -> None:
     """torch takes given scales as they are, TVM works them out from the sizes: the same?"""
     for scale, before, after in zip(scales, c.dims(x)[2:], c.shape[2:], strict=True):
         if scale is None:

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 from byoc.frontends.torch.ops.slicing import sliced
 
 __all__ = ["SHAPES"]
@@ -17,42 +17,42 @@ R = relax.op
 
 
 def view(
-    c: Context, /, self: Any, size: Any = None, shape: Any = None, start_dim: Any = None,
+    c: TorchContext, /, self: Any, size: Any = None, shape: Any = None, start_dim: Any = None,
     end_dim: Any = None, dim: Any = None, sizes: Any = None, other: Any = None,
 ) -> Any:  # fmt: skip
     return R.reshape(self, c.shape)
 
 
-def unsqueeze(c: Context, /, self: Any, dim: int) -> Any:
+def unsqueeze(c: TorchContext, /, self: Any, dim: int) -> Any:
     return R.expand_dims(self, dim % (self.ty.ndim + 1))
 
 
-def squeeze(c: Context, /, self: Any, dim: Any = None) -> Any:
+def squeeze(c: TorchContext, /, self: Any, dim: Any = None) -> Any:
     dims = c.dims(self)
     asked = range(len(dims)) if dim is None else [dim] if isinstance(dim, int) else dim
     axes = [a % max(len(dims), 1) for a in asked if dims and dims[a] == 1]
     return R.squeeze(self, axes) if axes else self
 
 
-def same(c: Context, /, self: Any) -> Any:
+def same(c: TorchContext, /, self: Any) -> Any:
     return self
 
 
 def to_copy(
-    c: Context, /, self: Any, dtype: Any = None, copy: Any = None, other: Any = None
+    c: TorchContext, /, self: Any, dtype: Any = None, copy: Any = None, other: Any = None
 ) -> Any:
     return c.cast(self, c.dtype)
 
 
-def copy(c: Context, /, self: Any, src: Any) -> Any:
+def copy(c: TorchContext, /, self: Any, src: Any) -> Any:
     return R.broadcast_to(c.cast(src, c.dtype), c.shape)
 
 
-def permute(c: Context, /, self: Any, dims: Any) -> Any:
+def permute(c: TorchContext, /, self: Any, dims: Any) -> Any:
     return R.permute_dims(self, [d % self.ty.ndim for d in dims]) if self.ty.ndim else self
 
 
-def transpose(c: Context, /, self: Any, dim0: int, dim1: int) -> Any:
+def transpose(c: TorchContext, /, self: Any, dim0: int, dim1: int) -> Any:
     if not self.ty.ndim:
         return self
     axes = list(range(self.ty.ndim))
@@ -60,28 +60,28 @@ def transpose(c: Context, /, self: Any, dim0: int, dim1: int) -> Any:
     return R.permute_dims(self, axes)
 
 
-def t(c: Context, /, self: Any) -> Any:
+def t(c: TorchContext, /, self: Any) -> Any:
     return R.permute_dims(self) if self.ty.ndim > 1 else self
 
 
 def expand(
-    c: Context, /, self: Any, size: Any = None, implicit: bool = False, other: Any = None
+    c: TorchContext, /, self: Any, size: Any = None, implicit: bool = False, other: Any = None
 ) -> Any:
     return R.broadcast_to(self, c.shape)
 
 
-def repeat(c: Context, /, self: Any, repeats: Any = None, dims: Any = None) -> Any:
+def repeat(c: TorchContext, /, self: Any, repeats: Any = None, dims: Any = None) -> Any:
     counts = [c.static(r, "a number of repeats") for r in (repeats if dims is None else dims)]
     return R.tile(self, counts) if counts else self
 
 
 def repeat_interleave(
-    c: Context, /, self: Any, repeats: Any, dim: Any = None, output_size: Any = None
+    c: TorchContext, /, self: Any, repeats: Any, dim: Any = None, output_size: Any = None
 ) -> Any:
     return R.repeat(self, c.static(repeats, "a number of repeats"), dim)
 
 
-def pixel_shuffle(c: Context, /, self: Any, upscale_factor: int) -> Any:
+def pixel_shuffle(c: TorchContext, /, self: Any, upscale_factor: int) -> Any:
     r, shape = upscale_factor, c.shape
     lead, (high, wide) = shape[:-2], c.dims(self)[-2:]
     split = c.emit(R.reshape(self, [*lead, r, r, high, wide]))
@@ -90,7 +90,7 @@ def pixel_shuffle(c: Context, /, self: Any, upscale_factor: int) -> Any:
     return R.reshape(c.emit(R.permute_dims(split, axes)), shape)
 
 
-def pixel_unshuffle(c: Context, /, self: Any, downscale_factor: int) -> Any:
+def pixel_unshuffle(c: TorchContext, /, self: Any, downscale_factor: int) -> Any:
     r, shape = downscale_factor, c.shape
     lead = c.dims(self)[:-2]
     split = c.emit(R.reshape(self, [*lead, shape[-2], r, shape[-1], r]))
@@ -99,19 +99,19 @@ def pixel_unshuffle(c: Context, /, self: Any, downscale_factor: int) -> Any:
     return R.reshape(c.emit(R.permute_dims(split, axes)), shape)
 
 
-def cat(c: Context, /, tensors: Any, dim: int) -> Any:
+def cat(c: TorchContext, /, tensors: Any, dim: int) -> Any:
     kept = [t for t in tensors if not (t.ty.ndim == 1 and c.dims(t) == [0])] or tensors[:1]
     cast = [c.cast(t, c.dtype) for t in kept]
     return cast[0] if len(cast) == 1 else R.concat(cast, dim % cast[0].ty.ndim)
 
 
-def stack(c: Context, /, tensors: Any, dim: int) -> Any:
+def stack(c: TorchContext, /, tensors: Any, dim: int) -> Any:
     axis = dim % (tensors[0].ty.ndim + 1)
     parts = [c.emit(R.expand_dims(c.cast(t, c.dtype), axis)) for t in tensors]
     return parts[0] if len(parts) == 1 else R.concat(parts, axis)
 
 
-def constant_pad(c: Context, /, self: Any, pad: Any, value: Any) -> Any:
+def constant_pad(c: TorchContext, /, self: Any, pad: Any, value: Any) -> Any:
     pads = [c.static(p, "padding") for p in pad]
     x, rank = self, self.ty.ndim
     widths = [0] * (2 * rank)

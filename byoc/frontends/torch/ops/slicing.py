@@ -11,14 +11,14 @@ import numpy as np
 from tvm import relax, tirx
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import Context
+from byoc.frontends.torch.context import TorchContext
 
 __all__ = ["SLICING", "sliced"]
 
 R = relax.op
 
 
-def sliced(c: Context, x: Any, axis: int, begin: Any, end: Any, step: int = 1) -> Any:
+def sliced(c: TorchContext, x: Any, axis: int, begin: Any, end: Any, step: int = 1) -> Any:
     """From begin up to end along an axis."""
     return R.strided_slice(x, [axis], [begin], [end], [step])
 
@@ -34,7 +34,7 @@ def _bound(value: Any, size: Any) -> Any:
     return tirx.min(value, size)
 
 
-def slice_(c: Context, /, self: Any, dim: int, start: Any, end: Any, step: int) -> Any:
+def slice_(c: TorchContext, /, self: Any, dim: int, start: Any, end: Any, step: int) -> Any:
     axis = dim % self.ty.ndim
     size = c.dims(self)[axis]
     begin = 0 if start is None else _bound(start, size)
@@ -47,20 +47,20 @@ def slice_(c: Context, /, self: Any, dim: int, start: Any, end: Any, step: int) 
     return sliced(c, self, axis, begin, stop, step)
 
 
-def narrow(c: Context, /, self: Any, dim: int, start: Any, length: Any) -> Any:
+def narrow(c: TorchContext, /, self: Any, dim: int, start: Any, length: Any) -> Any:
     axis = dim % self.ty.ndim
     begin = start + c.dims(self)[axis] if isinstance(start, int) and start < 0 else start
     return sliced(c, self, axis, begin, begin + length)
 
 
-def select(c: Context, /, self: Any, dim: int, index: Any) -> Any:
+def select(c: TorchContext, /, self: Any, dim: int, index: Any) -> Any:
     axis = dim % self.ty.ndim
     size = c.dims(self)[axis]
     begin = index + size if isinstance(index, int) and index < 0 else index
     return R.squeeze(c.emit(sliced(c, self, axis, begin, begin + 1)), [axis])
 
 
-def unbind(c: Context, /, self: Any, dim: int) -> Any:
+def unbind(c: TorchContext, /, self: Any, dim: int) -> Any:
     axis = dim % self.ty.ndim
     count = c.static(c.dims(self)[axis], "the number of parts")
     parts = (c.emit(sliced(c, self, axis, i, i + 1)) for i in range(count))
@@ -68,7 +68,7 @@ def unbind(c: Context, /, self: Any, dim: int) -> Any:
 
 
 def split(
-    c: Context, /, self: Any, dim: int, split_size: Any = None, split_sizes: Any = None,
+    c: TorchContext, /, self: Any, dim: int, split_size: Any = None, split_sizes: Any = None,
     chunks: Any = None, sections: Any = None,
 ) -> Any:  # fmt: skip
     axis = dim % self.ty.ndim
@@ -80,11 +80,11 @@ def split(
     return tuple(parts) if len(parts) > 1 else (self,)
 
 
-def flip(c: Context, /, self: Any, dims: Any) -> Any:
+def flip(c: TorchContext, /, self: Any, dims: Any) -> Any:
     return reduce(lambda x, axis: c.emit(R.flip(x, axis % self.ty.ndim)), dims, self)
 
 
-def roll(c: Context, /, self: Any, shifts: Any, dims: Any) -> Any:
+def roll(c: TorchContext, /, self: Any, shifts: Any, dims: Any) -> Any:
     if not dims:
         flat = c.emit(R.reshape(self, [math.prod(c.dims(self))]))
         return R.reshape(c.emit(roll(c, flat, shifts, [0])), c.shape)
@@ -100,7 +100,9 @@ def roll(c: Context, /, self: Any, shifts: Any, dims: Any) -> Any:
     return x
 
 
-def as_strided(c: Context, /, self: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
+def as_strided(
+    c: TorchContext, /, self: Any, size: Any, stride: Any, storage_offset: Any = None
+) -> Any:
     """Any view of dense memory, as a lookup in it."""
     fake = c.node.args[0].meta["val"]
     if not fake.is_contiguous():
@@ -113,7 +115,7 @@ def as_strided(c: Context, /, self: Any, size: Any, stride: Any, storage_offset:
     return R.take(flat, c.const(places, "int64"), 0, mode="wrap")
 
 
-def unfold(c: Context, /, self: Any, dimension: int, size: int, step: int) -> Any:
+def unfold(c: TorchContext, /, self: Any, dimension: int, size: int, step: int) -> Any:
     axis = dimension % self.ty.ndim
     count = c.static(c.shape[axis], "the number of windows")
     windows = np.arange(count)[:, None] * step + np.arange(size)
@@ -122,7 +124,7 @@ def unfold(c: Context, /, self: Any, dimension: int, size: int, step: int) -> An
     return R.permute_dims(taken, order)
 
 
-def diagonal(c: Context, /, self: Any, offset: int, dim1: int, dim2: int) -> Any:
+def diagonal(c: TorchContext, /, self: Any, offset: int, dim1: int, dim2: int) -> Any:
     rank = self.ty.ndim
     a, b = dim1 % rank, dim2 % rank
     rest = [i for i in range(rank) if i not in (a, b)]
@@ -137,7 +139,7 @@ def diagonal(c: Context, /, self: Any, offset: int, dim1: int, dim2: int) -> Any
 
 
 def slice_scatter(
-    c: Context, /, self: Any, src: Any, dim: int, start: Any, end: Any, step: int
+    c: TorchContext, /, self: Any, src: Any, dim: int, start: Any, end: Any, step: int
 ) -> Any:
     axis = dim % self.ty.ndim
     size = c.dims(self)[axis]
@@ -153,7 +155,7 @@ def slice_scatter(
     return parts[0] if len(parts) == 1 else R.concat(parts, axis)
 
 
-def select_scatter(c: Context, /, self: Any, src: Any, dim: int, index: Any) -> Any:
+def select_scatter(c: TorchContext, /, self: Any, src: Any, dim: int, index: Any) -> Any:
     axis = dim % self.ty.ndim
     size = c.dims(self)[axis]
     begin = index + size if isinstance(index, int) and index < 0 else index
