@@ -113,8 +113,8 @@ SHARED_NAMES: dict[str, str] = {}
 """Public class names that two modules define, and why both may."""
 
 DISTRIBUTIONS = {
-    "flatbuffers": "tflite", "pydantic_core": "pydantic", "google": "protobuf", "tvm": "apache-tvm", "tvm_ffi": "apache-tvm-ffi",
-    "yaml": "pyyaml",
+    "flatbuffers": "tflite", "google": "protobuf", "pydantic_core": "pydantic", "tvm": "apache-tvm",
+    "tvm_ffi": "apache-tvm-ffi", "yaml": "pyyaml",
 }  # fmt: skip
 """Import names whose distribution has another name."""
 

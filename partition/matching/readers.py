@@ -340,7 +340,8 @@ def _attrs(compiler: Compiler, pattern: Any) -> Matcher:
             expected = graph.decoder.attr(value)
             if key not in found or found[key] != expected:
                 return state.note is not None and state.miss(
-                    f"attribute {key} of {graph.ops.kind[node]} is {found.get(key)!r}, not {expected!r}"
+                    f"attribute {key} of {graph.ops.kind[node]} is {found.get(key)!r}, "
+                    f"not {expected!r}"
                 )
         return True
 

@@ -3,7 +3,8 @@
 In: a segment that the checks of patterns.py let through. Out: an artifact, which holds the program
 (`machine.program`) and its constants::
 
-    Segment ─lower─▶ Int8Graph ─fuse─▶ Int8Graph ─lay out─▶ MemoryLayout ─emit─▶ instructions, constants
+    Segment ─lower─▶ Int8Graph ─fuse─▶ Int8Graph ─lay out─▶ MemoryLayout
+                                                          └─emit─▶ instructions, constants
 
 `compile_segment` is the vendor's hook; `build` is the same for a graph made by hand.
 """

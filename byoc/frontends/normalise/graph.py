@@ -6,7 +6,7 @@ function. Here a function is read once into nodes, edited in place, and written 
     Relax function ──reading.py──▶ Graph ──rules──▶ Graph ──writing.py──▶ Relax function
 
     Input ─┐            args, users: both directions of every edge
-    Const ─┴▶ GraphNode ─▶ GraphNode ─▶ result      (a tuple argument is a Python tuple, a shape is a Leaf)
+    Const ─┴▶ GraphNode ─▶ GraphNode ─▶ result  (a tuple is a Python tuple, a shape a Leaf)
                 │
                 └ "if": two inner graphs, whose nodes may read values of the outer one
 

@@ -2,7 +2,8 @@
 
     Module ── functions: name → Function(params, body: LetBlock, attrs)
     LetBlock  ── bindings (name, expression) in order, then the result
-    Expr   ── Local, Global, OperatorName, Constant, Meta, Call, Tuple, Project, If, Function, LetBlock
+    Expr   ── Local, Global, OperatorName, Constant, Meta, Call, Tuple, Project, If, Function,
+              LetBlock
 
 A node knows its place in the file (`At`) and how deep it is nested; trees deeper than `MAX_DEPTH`
 are refused while they are made, so that walks over them may recurse.

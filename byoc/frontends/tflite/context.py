@@ -1,7 +1,7 @@
 """What a converter of a TFLite operator is given: what it asks and how it answers.
 
-A converter computes in floats, always. `TfliteContext.real` gives an input as one: a quantised activation
-is dequantised, a quantised constant too, or multiplied out where nothing around it is quantised
+A converter computes in floats, always. `TfliteContext.real` gives an input as one: a quantised
+activation is dequantised, a quantised constant too, or multiplied out where nothing around it is quantised
 (dynamic-range and float16 models). The walk quantises the results. So a quantised operator is
 the float one between `dequantize` and `quantize`, the form that vendors match::
 

@@ -28,9 +28,19 @@ def _ends(begin: list[int], end: list[Any], mode: str) -> list[Any]:
     return [None if e is None or e < 0 else b + e for b, e in zip(begin, end, strict=True)]
 
 
-def strided_slice(c: RelayContext, data: Any, first: Any = None, last: Any = None, step: Any = None, *,
-                  begin: Any = None, end: Any = None, strides: Any = None,
-                  slice_mode: str = "end", axes: Any = None) -> Any:  # fmt: skip
+def strided_slice(
+    c: RelayContext,
+    data: Any,
+    first: Any = None,
+    last: Any = None,
+    step: Any = None,
+    *,
+    begin: Any = None,
+    end: Any = None,
+    strides: Any = None,
+    slice_mode: str = "end",
+    axes: Any = None,
+) -> Any:
     """strided_slice, dyn.strided_slice with constant bounds."""
     starts = list_of(begin if first is None else first, "begin")
     ends = list_of(unless(end, []) if last is None else last, "end")
@@ -123,8 +133,17 @@ def reverse_sequence(c: RelayContext, data: Any, lengths: Any, *, seq_axis: int 
     return op.reverse_sequence(data, lengths, int(seq_axis), int(batch_axis))
 
 
-def one_hot(c: RelayContext, indices: Any, on: Any, off: Any, count: Any = None, *, depth: Any = None,
-            axis: int = -1, dtype: Any = None) -> Any:  # fmt: skip
+def one_hot(
+    c: RelayContext,
+    indices: Any,
+    on: Any,
+    off: Any,
+    count: Any = None,
+    *,
+    depth: Any = None,
+    axis: int = -1,
+    dtype: Any = None,
+) -> Any:
     """one_hot, dyn.one_hot with a constant depth: a comparison with 0, 1, ..."""
     length = list_of(depth if count is None else count, "depth")[0]
     (axis,) = axes_of(axis, rank(indices) + 1)

@@ -185,8 +185,15 @@ def matmul(c: RelayContext, a: Any, b: Any, *, units: Any = None, out_dtype: Any
     return op.matmul(left, right, _out_dtype(a, out_dtype))
 
 
-def batch_matmul(c: RelayContext, a: Any, b: Any, *, out_dtype: Any = None, transpose_a: Any = False,
-                 transpose_b: Any = True) -> Any:  # fmt: skip
+def batch_matmul(
+    c: RelayContext,
+    a: Any,
+    b: Any,
+    *,
+    out_dtype: Any = None,
+    transpose_a: Any = False,
+    transpose_b: Any = True,
+) -> Any:
     """nn.batch_matmul."""
     return matmul(c, a, b, out_dtype=out_dtype, transpose_a=transpose_a, transpose_b=transpose_b)
 

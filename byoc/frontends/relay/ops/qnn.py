@@ -179,9 +179,19 @@ def _stands(data: QnnAccumulator, scale: Any, zero: Any) -> bool:
     return bool(np.allclose(given, data.scale, rtol=1e-5, atol=0))
 
 
-def requantize(c: RelayContext, data: Any, in_scale: Any, in_zero: Any, out_scale: Any, out_zero: Any,
-               *, axis: int = -1, rounding: str = "None", compute_dtype: str = "None",
-               out_dtype: str = "int8") -> Any:  # fmt: skip
+def requantize(
+    c: RelayContext,
+    data: Any,
+    in_scale: Any,
+    in_zero: Any,
+    out_scale: Any,
+    out_zero: Any,
+    *,
+    axis: int = -1,
+    rounding: str = "None",
+    compute_dtype: str = "None",
+    out_dtype: str = "int8",
+) -> Any:
     """qnn.requantize; halves are rounded to even, whatever `rounding` says."""
     to = known_dtype(out_dtype)
     if to is None or np.dtype(to).kind not in "iu":
@@ -228,8 +238,18 @@ def _product(name: str, kernel: str, data: str) -> Converter:
     return convert
 
 
-def dense(c: RelayContext, x: Any, weight: Any, x_zero: Any, w_zero: Any, x_scale: Any, w_scale: Any,
-          *, units: Any = None, out_dtype: str = "int32") -> Any:  # fmt: skip
+def dense(
+    c: RelayContext,
+    x: Any,
+    weight: Any,
+    x_zero: Any,
+    w_zero: Any,
+    x_scale: Any,
+    w_scale: Any,
+    *,
+    units: Any = None,
+    out_dtype: str = "int32",
+) -> Any:
     """qnn.dense."""
     flat = c.typed(dense_weight(weight, units))
     real = op.matmul(dequantize_(c, x, x_scale, x_zero, -1),

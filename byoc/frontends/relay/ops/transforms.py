@@ -159,8 +159,17 @@ def repeat(c: RelayContext, data: Any, *, repeats: int, axis: Any = 0) -> Any:
     return op.repeat(data, int(repeats), axis)
 
 
-def arange(c: RelayContext, first: Any = None, last: Any = None, by: Any = None, *, start: Any = None,
-           stop: Any = None, step: Any = None, dtype: Any = None) -> Any:  # fmt: skip
+def arange(
+    c: RelayContext,
+    first: Any = None,
+    last: Any = None,
+    by: Any = None,
+    *,
+    start: Any = None,
+    stop: Any = None,
+    step: Any = None,
+    dtype: Any = None,
+) -> Any:
     """arange with constant bounds."""
     parts = [
         array_of(v, "a bound").item() if is_const(v) else v

@@ -162,8 +162,16 @@ def _places(count: int) -> Any:
     return const(np.arange(count, dtype=np.int32)[None])
 
 
-def all_class_non_max_suppression(c: RelayContext, boxes: Any, scores: Any, per_class: Any, iou: Any,
-                                  score: Any, *, output_format: str = "onnx") -> Any:  # fmt: skip
+def all_class_non_max_suppression(
+    c: RelayContext,
+    boxes: Any,
+    scores: Any,
+    per_class: Any,
+    iou: Any,
+    score: Any,
+    *,
+    output_format: str = "onnx",
+) -> Any:
     """vision.all_class_non_max_suppression."""
     if not all(map(is_const, (per_class, iou, score))):
         raise ValueError("its limits are computed by the model; byoc needs constants")

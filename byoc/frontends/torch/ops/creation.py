@@ -26,9 +26,15 @@ def _full(c: TorchContext, value: Any) -> Any:
 
 
 def full(
-    c: TorchContext, /, self: Any = None, size: Any = None, fill_value: Any = None, value: Any = None,
-    dtype: Any = None, requires_grad: Any = None,
-) -> Any:  # fmt: skip
+    c: TorchContext,
+    /,
+    self: Any = None,
+    size: Any = None,
+    fill_value: Any = None,
+    value: Any = None,
+    dtype: Any = None,
+    requires_grad: Any = None,
+) -> Any:
     wanted = fill_value if value is None else value
     if isinstance(wanted, relax.Expr) and not tvm.ir.is_prim_expr(wanted):
         return R.broadcast_to(c.cast(wanted, c.dtype), c.shape)
