@@ -1,8 +1,8 @@
 """What a converter of a TFLite operator is given: what it asks and how it answers.
 
 A converter computes in floats, always. `TfliteContext.real` gives an input as one: a quantised
-activation is dequantised, a quantised constant too, or multiplied out where nothing around it is quantised
-(dynamic-range and float16 models). The walk quantises the results. So a quantised operator is
+activation is dequantised, a quantised constant too, or multiplied out where nothing around it is
+quantised (dynamic-range and float16 models). The walk quantises the results. So a quantised operator is
 the float one between `dequantize` and `quantize`, the form that vendors match::
 
     x int8 ── dequantize ── conv2d ── add ── relu ── quantize ── y int8
