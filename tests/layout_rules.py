@@ -372,21 +372,33 @@ def doubles(checkout: Checkout, folders: Sequence[str]) -> list[str]:
     return found
 
 
+def _folder(name: str, room: Room) -> str:
+    """Where a room is, as documentation shows it."""
+    special = {
+        "contract": "`byoc/{errors,dims,segment,vendor}.py`",
+        "partition": "`partition/`",
+        "runtime": "`runtime/`",
+        "vendors": "`vendor_templates/<name>/`",
+        "executable": "`byoc/executable.py`",
+        "compiler": "`byoc/compiler.py`",
+        "api": "`byoc/__init__.py`",
+    }
+    return special.get(name, f"`byoc/{name}/`" if room.built else f"(`byoc/{name}/`, to come)")
+
+
 def as_markdown(rooms: Mapping[str, Room]) -> str:
     """The table as docs/architecture.md shows it."""
     lines = ["| room | folder | what it is for | may import |", "|---|---|---|---|"]
     for name, room in rooms.items():
-        folder = {
-            "contract": "`byoc/{errors,dims,segment,vendor}.py`",
-            "partition": "`partition/`",
-            "runtime": "`runtime/`",
-            "vendors": "`vendor_templates/<name>/`",
-            "executable": "`byoc/executable.py`",
-            "compiler": "`byoc/compiler.py`",
-            "api": "`byoc/__init__.py`",
-        }.get(name, f"`byoc/{name}/`" if room.built else f"(`byoc/{name}/`, to come)")
         others = ", ".join(room.may_import) or "nothing"
-        lines.append(f"| {name} | {folder} | {room.purpose} | {others} |")
+        lines.append(f"| {name} | {_folder(name, room)} | {room.purpose} | {others} |")
+    return "\n".join(lines) + "\n"
+
+
+def as_list(rooms: Mapping[str, Room]) -> str:
+    """The rooms that are built, a line each, as README.md shows them."""
+    lines = ["| folder | what it is for |", "|---|---|"]
+    lines += [f"| {_folder(n, room)} | {room.purpose} |" for n, room in rooms.items() if room.built]
     return "\n".join(lines) + "\n"
 
 

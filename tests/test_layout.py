@@ -189,15 +189,15 @@ def test_functions_are_registered_in_bindings_only(checkout):
     assert rules.stray_registrations(checkout) == []
 
 
-def test_the_docs_show_the_same_table():
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [("docs/architecture.md", rules.as_markdown(ROOMS)), ("README.md", rules.as_list(ROOMS))],
+)
+def test_the_docs_show_the_same_table(page, expected):
+    text = (ROOT / page).read_text(encoding="utf-8")
     shown = re.search(r"<!-- rooms -->\n(.*?)<!-- end of rooms -->", text, re.S)
-    assert shown, (
-        "docs/architecture.md has no table between <!-- rooms --> and <!-- end of rooms -->"
-    )
-    assert shown[1] == rules.as_markdown(ROOMS), (
-        "docs/architecture.md differs from ROOMS; it should show:\n" + rules.as_markdown(ROOMS)
-    )
+    assert shown, f"{page}: nothing between <!-- rooms --> and <!-- end of rooms -->"
+    assert shown[1] == expected, f"{page} differs from ROOMS; it should show:\n{expected}"
 
 
 # Fresh processes.

@@ -7,6 +7,7 @@ threads ──▶ engines ──▶ take over
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from byoc.build.background import Builds
@@ -50,7 +51,12 @@ def compile_in_background(
     program, report, late = compile_host_first(
         model, parts, requests, options.heal, options.isolation
     )
-    session = Session(program, late=late)
-    heal = options.heal is not False
-    builds = Builds(session, parts.segments, late, requests, how, heal=heal)
-    return Built(BackgroundRunner(session, builds), report)
+    begin = partial(
+        Builds,
+        segments=parts.segments,
+        late=late,
+        requests=requests,
+        options=how,
+        heal=options.heal is not False,
+    )
+    return Built(BackgroundRunner(Session(program, late=late), begin), report)

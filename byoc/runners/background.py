@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from byoc.build.readiness import Readiness
@@ -20,13 +21,14 @@ class BackgroundRunner(PlainRunner):
 
     Args:
         session: answers; engines are installed in it as they become ready.
-        builds: the threads that build them. They are closed when the runner goes.
+        begin: starts the threads that build them for a session. They are closed when the runner
+            goes.
     """
 
-    def __init__(self, session: Session, builds: Builds) -> None:
+    def __init__(self, session: Session, begin: Callable[[Session], Builds]) -> None:
         super().__init__(session)
-        self._builds = builds
-        weakref.finalize(self, builds.close)
+        self._builds = begin(session)
+        weakref.finalize(self, self._builds.close)
 
     @property
     def ready(self) -> Readiness:

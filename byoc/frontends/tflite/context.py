@@ -2,8 +2,8 @@
 
 A converter computes in floats, always. `TfliteContext.real` gives an input as one: a quantised
 activation is dequantised, a quantised constant too, or multiplied out where nothing around it is
-quantised (dynamic-range and float16 models). The walk quantises the results. So a quantised operator is
-the float one between `dequantize` and `quantize`, the form that vendors match::
+quantised (dynamic-range and float16 models). The walk quantises the results. So a quantised
+operator is the float one between `dequantize` and `quantize`, the form that vendors match::
 
     x int8 ── dequantize ── conv2d ── add ── relu ── quantize ── y int8
                  W int8 ── dequantize ┘       b int32 ── dequantize
