@@ -11,7 +11,6 @@ from tvm import te, tirx
 from byoc.tir.fast_math import vectorizable
 from byoc.tir.series import horner
 
-
 CALL = re.compile(r"T\.(exp|log|tanh|erf|sigmoid)\(")  # of libm
 
 
