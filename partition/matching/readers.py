@@ -178,16 +178,17 @@ def _call(compiler: Compiler, pattern: Any) -> Matcher:
     def run(state: MatchState, ref: ValueRef) -> bool:
         graph = state.graph
         node = graph.values.producer[ref] if type(ref) is int else -1
+        table = graph.ops
         if (
             node < 0
-            or (ops is not None and graph.ops.kind[node] not in ops)
-            or graph.ops.result[node] != ref
-            or graph.ops.opaque[node]
+            or (ops is not None and table.kind[node] not in ops)
+            or table.result[node] != ref
+            or table.opaque[node]
         ):
             return state.note is not None and state.miss(f"{_what(state, ref)} is not {label}")
-        if state.taken[node] >= 0 or graph.ops.scope[node] != state.scope:
+        if state.taken[node] >= 0 or table.scope[node] != state.scope:
             return state.note is not None and state.miss(f"{_what(state, ref)} is already placed")
-        given = graph.ops.args[node]
+        given = table.args[node]
         if len(given) != count and (not more or len(given) < count):
             return state.note is not None and state.miss(
                 f"{graph.ops.kind[node]} has {len(given)} arguments, the pattern {count}"

@@ -26,7 +26,7 @@ from tvm import relax
 from byoc.ir.decode import items
 from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.outlining import build
-from byoc.partition.snapshot.bindings import Binding, BindingScope, RawArg, ValueRef
+from byoc.partition.snapshot.bindings import BindingScope, BlockBinding, RawArg, ValueRef
 from byoc.partition.snapshot.graph import OpGraph
 
 __all__ = ["Outlined", "outline_function"]
@@ -167,7 +167,7 @@ class _Block:
         self.draft_of = {node: d for d, draft in enumerate(drafts) for node in draft.nodes}
         self.inputs: list[dict[int, _Read]] = [self._inputs(d) for d in drafts]
         self.outputs: list[set[int]] = [set() for _ in drafts]
-        self.whole: list[list[Binding]] = [[] for _ in drafts]  # results wanted as a tuple
+        self.whole: list[list[BlockBinding]] = [[] for _ in drafts]  # results wanted as a tuple
         self.item_of: dict[int, int] = {}  # variable -> item that defines it
         self.item_of_node: dict[int, int] = {}
         self.kept = [False] * len(scope.bindings)
@@ -228,7 +228,7 @@ class _Block:
             else:
                 wanted.update(bound.reads)
 
-    def _returned_field(self, bound: Binding) -> int:
+    def _returned_field(self, bound: BlockBinding) -> int:
         """The segment whose op this bound takes a field of, else -1."""
         ref = bound.ref
         if bound.node >= 0 or type(ref) is not int or ref not in self.graph.values.field_of:
@@ -295,7 +295,7 @@ class _Block:
     def _emit(self, var: Any, value: Any) -> None:
         self.bindings.append(build.binding(var, value))
 
-    def _emit_binding(self, bound: Binding) -> None:
+    def _emit_binding(self, bound: BlockBinding) -> None:
         if self._returned_field(bound) >= 0:
             assert type(bound.ref) is int
             self._emit(bound.relax.var, self.fields[bound.ref])

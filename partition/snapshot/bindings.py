@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Union
 
-__all__ = ["ESCAPE", "Binding", "BindingScope", "OpInfo", "RawArg", "ValueRef", "flatten"]
+__all__ = ["ESCAPE", "BindingScope", "BlockBinding", "OpInfo", "RawArg", "ValueRef", "flatten"]
 
 ESCAPE = -1
 """The user of a value that leaves its function or branch as (part of) the result."""
@@ -61,7 +61,7 @@ class OpInfo:
 
 
 @dataclass(slots=True)
-class Binding:
+class BlockBinding:
     """One binding of a block, as the snapshot reads it.
 
     Attributes:
@@ -93,6 +93,6 @@ class BindingScope:
 
     block: Any
     dataflow: bool
-    bindings: list[Binding] = field(default_factory=list)
+    bindings: list[BlockBinding] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
     escaping: set[int] = field(default_factory=set)

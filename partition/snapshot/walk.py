@@ -21,8 +21,8 @@ from tvm import relax
 from byoc.ir.decode import Decoder, items
 from byoc.partition.snapshot.bindings import (
     ESCAPE,
-    Binding,
     BindingScope,
+    BlockBinding,
     OpInfo,
     RawArg,
     ValueRef,
@@ -242,7 +242,7 @@ class _Walk:
                 self.after_symbols(node, var)
             result = self.node_result(node, var)
             key = self.define(var, result, index)
-            scope.bindings.append(Binding(binding, key, node, tuple(reads), result))
+            scope.bindings.append(BlockBinding(binding, key, node, tuple(reads), result))
 
     def inline_call(self, binding: Any, func: Any, scope: int) -> None:
         """Put the body of a composite function in place of its call."""
@@ -272,7 +272,7 @@ class _Walk:
 
     def alias(self, binding: Any, ref: ValueRef, reads: list[int], scope: int) -> None:
         key = self.define(binding.var, ref, scope)
-        self.scopes[scope].bindings.append(Binding(binding, key, -1, tuple(reads), ref))
+        self.scopes[scope].bindings.append(BlockBinding(binding, key, -1, tuple(reads), ref))
 
     def node(
         self,
