@@ -39,6 +39,7 @@ MOVED = {
     "byoc.stock": "byoc.integrations.stock",
     "byoc.synthetic": "byoc.testing.fake_vendors",
     "byoc.torch_backend": "byoc.integrations.torch_compile",
+    "byoc.vendor_templates.npu.config": "byoc.vendor_templates.npu.machine.config",
 }
 """Old name → new name, of the modules that the documentation has named. Remove them with 1.0."""
 
