@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 if sys.version_info >= (3, 11):
@@ -65,7 +65,7 @@ class Checkout:
     def trees(self) -> dict[str, ast.Module]:
         """Every module's syntax tree."""
         return {
-            name: ast.parse(path.read_text(encoding="utf-8")) for name, path in self.paths.items()
+            name: _parsed(path.read_text(encoding="utf-8")) for name, path in self.paths.items()
         }
 
     @cached_property
@@ -89,6 +89,12 @@ class Checkout:
         """The vendors that have a folder."""
         folder = self.root / "vendor_templates"
         return tuple(sorted(path.parent.name for path in folder.glob("*/__init__.py")))
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    """The tree of a module; copies of a checkout share those of files that are the same."""
+    return ast.parse(text)
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -366,7 +372,7 @@ def doubles(checkout: Checkout, folders: Sequence[str]) -> list[str]:
         for path in (checkout.root / folder).rglob("*.py"):
             found += [
                 f"{path}: {full}"
-                for full in _imported(ast.parse(path.read_text(encoding="utf-8")))
+                for full in _imported(_parsed(path.read_text(encoding="utf-8")))
                 if full.split(".")[0] in LINKED
             ]
     return found

@@ -67,7 +67,8 @@ def test_a_converter_takes_the_context_of_its_format_first(name):
                 if isinstance(value, ast.Name) and value.id in functions:
                     args = functions[value.id].args
                     first = [*args.posonlyargs, *args.args][0]
-                    assert first.arg == "c" and first.annotation.id == "Context", value.id
+                    assert first.arg == "c", value.id
+                    assert first.annotation.id == f"{name.capitalize()}Context", value.id
 
 
 def test_importing_the_frontends_imports_no_format():
