@@ -27,7 +27,7 @@ KINDS = [name for name in byoc.__all__ if name.endswith("Error")]
 def shell(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
     """The real command, as users see it."""
     return subprocess.run(
-        [sys.executable, "-m", "byoc.cli", *map(str, words)],
+        [sys.executable, "-m", "byoc", *map(str, words)],
         capture_output=True,
         text=True,
         env={**os.environ, **env},
