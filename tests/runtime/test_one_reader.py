@@ -13,11 +13,11 @@ from test_artifact import _edit, file, program  # noqa: F401 (fixtures)
 
 import byoc
 from byoc.errors import ArtifactError
+from byoc.ir.arrays import from_numpy
 from byoc.runtime import Session, load_program, save_program
 from byoc.runtime.host_library import load_host
 from byoc.runtime.io import archive
 from byoc.runtime.io.artifact_file import ArtifactFile, open_artifact
-from byoc.runtime.io.mapped_memory import from_numpy
 
 X = np.random.default_rng(0).standard_normal((64, 16)).astype("float32")
 

@@ -24,7 +24,7 @@ from tvm import relax
 
 import byoc
 from byoc.runtime import DeadlineError, Program, QueueFullError, Session
-from byoc.testing.fake_vendors import _init, synthetic
+from byoc.testing.fake_vendors import init_reference, synthetic
 from byoc.vendor import PythonRuntime
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -55,7 +55,7 @@ def gated(name: str, op: str) -> byoc.Vendor:
     """A vendor of one op on a processor of its own; it computes when its gate is open."""
 
     def init(blob, constants, options):
-        compute = _init(blob, constants, options)
+        compute = init_reference(blob, constants, options)
 
         def execute(inputs, outputs):
             assert GATES[name].wait(PATIENCE)
