@@ -70,14 +70,18 @@ _ATOM = 3
 
 
 class DimensionError(ByocError, ValueError):
-    """A dimension is no expression, or has no value for the sizes given."""
+    """A dimension is not a valid expression, or has no value for the given sizes."""
 
 
 class Operation(NamedTuple):
-    """One operation of an expression.
+    """One operation of a parsed expression; it always has two operands.
 
-    sign: "+", "-", "*", "//", "%", "max" or "min". ``-x`` is ``0 - x``, and ``max(a, b, c)`` is
-        ``max(max(a, b), c)``, so that there are always two operands.
+    ``-x`` is stored as ``0 - x``, and ``max(a, b, c)`` as ``max(max(a, b), c)``.
+
+    Attributes:
+        sign: "+", "-", "*", "//", "%", "max" or "min".
+        left: The first operand.
+        right: The second operand.
     """
 
     sign: str
@@ -90,10 +94,16 @@ Expr = int | str | Operation
 
 
 def names(dim: Dim) -> frozenset[str]:
-    """Return the names of the variables in a dimension.
+    """Return the names of the variables that a dimension depends on.
 
-    ``"max(n, 4) * m"`` has ``{"n", "m"}``. Texts that are no expression have names too: those of
-    a dimension that is known in part (``"n + ?"``) say what its known part depends on.
+    ``"max(n, 4) * m"`` has ``{"n", "m"}``. The text need not be a valid expression: a dimension
+    that is known in part, such as ``"n + ?"``, still yields the variables of its known part.
+
+    Args:
+        dim: The dimension.
+
+    Returns:
+        The names, without the functions "max" and "min"; empty for an int.
     """
     if isinstance(dim, int):
         return frozenset()
@@ -101,12 +111,20 @@ def names(dim: Dim) -> frozenset[str]:
 
 
 def is_name(dim: Dim) -> TypeGuard[str]:
-    """Return whether a dimension is one bare variable: the tensor's shape tells its size."""
+    """Return whether a dimension is a single variable, whose size can be read off a tensor's shape.
+
+    Args:
+        dim: The dimension, legal or not.
+    """
     return isinstance(dim, str) and dim.isidentifier() and dim not in _FUNCTIONS
 
 
 def is_legal(dim: Dim) -> bool:
-    """Return whether a dimension is an int or an expression that `evaluate` can compute."""
+    """Return whether a dimension is an int or a valid expression, which `evaluate` can compute.
+
+    Args:
+        dim: The dimension.
+    """
     try:
         parse(dim)
     except DimensionError:
@@ -115,28 +133,36 @@ def is_legal(dim: Dim) -> bool:
 
 
 def canonical(dim: Dim) -> Dim:
-    """Return a dimension in its one spelling, for comparing: ``"(n*12)"`` is ``"n * 12"``.
+    """Return a dimension in a uniform spelling, so that dimensions can be compared.
+
+    ``"(n*12)"`` becomes ``"n * 12"``. Operands are not reordered: ``"12 * n"`` stays as it is, and
+    does not compare equal.
+
+    Args:
+        dim: The dimension.
+
+    Returns:
+        The dimension as `show` prints it; an int stays an int.
 
     Raises:
-        DimensionError: The text is no expression.
-
+        DimensionError: The text is not a valid expression.
     """
     return show(parse(dim))
 
 
 def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
-    """Compute a dimension.
+    """Compute the value of a dimension for given sizes of its variables.
 
     Args:
         dim: The dimension.
-        sizes: Name of a variable → its size.
+        sizes: Name of a variable → its size, in elements.
 
     Returns:
-        The size, in elements; negative where the expression is (a caller checks).
+        The size, in elements. It may be negative (``"n - 4"`` for n = 3); the caller checks.
 
     Raises:
-        DimensionError: The text is no expression, divides by zero, or `sizes` lacks a name of it.
-
+        DimensionError: The text is not a valid expression, divides by zero, or depends on a
+            variable that `sizes` lacks.
     """
     try:
         return _value(parse(dim), sizes)
@@ -149,7 +175,15 @@ def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
 
 
 def size_of(dim: Dim, sizes: Mapping[str, int]) -> int | None:
-    """Compute a dimension as `evaluate` does; None where it cannot be computed."""
+    """Compute a dimension as `evaluate` does, but return None where it cannot be computed.
+
+    Args:
+        dim: The dimension.
+        sizes: Name of a variable → its size, in elements.
+
+    Returns:
+        The size, in elements, or None where `evaluate` raises DimensionError.
+    """
     try:
         return evaluate(dim, sizes)
     except DimensionError:
@@ -166,9 +200,13 @@ def _value(expr: Expr, sizes: Mapping[str, int]) -> int:
 
 
 def show(expr: Expr) -> Dim:
-    """Print an expression with no more parentheses than needed; a number stays an int.
+    """Print an expression with no more parentheses than needed.
 
-    `parse` reads it back as the same expression.
+    Args:
+        expr: A parsed expression.
+
+    Returns:
+        The text, which `parse` reads back as the same expression; a number is returned as an int.
     """
     return expr if isinstance(expr, int) else _text(expr)[0]
 
@@ -192,11 +230,17 @@ def _text(expr: Expr) -> tuple[str, int]:
 
 
 def parse(dim: Dim) -> Expr:
-    """Read a dimension.
+    """Read a dimension into a tree of operations.
+
+    Args:
+        dim: The dimension.
+
+    Returns:
+        The tree; an int is returned as it is.
 
     Raises:
-        DimensionError: The text is no expression, or is longer or deeper than any real one.
-
+        DimensionError: The text is not a valid expression, or is much longer or deeper than the
+            dimensions of real models.
     """
     if isinstance(dim, int):
         return dim

@@ -71,9 +71,17 @@ class ExecutionError(ByocError):
 
 
 def choices(found: str, legal: Iterable[str]) -> str:
-    """Return the closing words of a message about a name that is not legal.
+    """Return the end of an error message about an illegal name: a suggestion and the legal names.
 
     ``choices("dnn", ["dnnl", "npu"])`` is ``"did you mean 'dnnl'? legal: dnnl, npu"``.
+
+    Args:
+        found: The illegal name, as the user wrote it.
+        legal: All legal names, in any order; they are listed sorted.
+
+    Returns:
+        The text to append to the message. The suggestion is left out where no legal name is
+        similar to `found`.
     """
     names = sorted(legal)
     near = difflib.get_close_matches(found, names, n=1)

@@ -47,7 +47,13 @@ Array: TypeAlias = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """Shape and dtype of one tensor; dtypes are spelled as numpy does ("float32", "bool")."""
+    """The shape and the dtype of one tensor.
+
+    Attributes:
+        shape: One `Dim` per axis: an int, or an expression such as ``"n * 12"`` where the size is
+            known only at run time.
+        dtype: The element type, spelled as numpy does ("float32", "bool").
+    """
 
     shape: tuple[Dim, ...]
     dtype: str
@@ -68,10 +74,15 @@ class TensorType:
 
 @dataclass(frozen=True, slots=True)
 class PortType:
-    """A named input or output of the model and its type (dims may be symbolic in a VM program).
+    """A named input or output of the model, with its type.
 
-    value: empty for tensors. Else what callers give and get, as ONNX spells it ("tensor(string)",
-    "seq(tensor(float))"), while `type` is that of its handle (see `runtime/value_handles.py`).
+    Attributes:
+        name: The name in the model.
+        type: Shape and dtype; dimensions are symbolic where the model takes several sizes. For an
+            input or output that is not a tensor, the type of the handle that stands for it (see
+            `runtime/value_handles.py`).
+        value: Empty for a tensor. Otherwise the kind of value that callers give and get, as ONNX
+            spells it: "tensor(string)", "seq(tensor(float))".
     """
 
     name: str
@@ -86,11 +97,15 @@ class PortType:
 class Node:
     """One op: ``outputs = op(*inputs, **attrs)``.
 
-    op: the Relax name without its prefix ("nn.conv2d", "add", "concat").
-    inputs, outputs: value ids. Tuple arguments are flattened (``concat`` has n inputs).
-    attrs: the op's attributes, plus every non-tensor argument under the name Relax gives
-        it (``reshape`` has "shape", ``strided_slice`` has "axes", "begin", "end", "strides").
-    source: names this op had in the model file, module path included.
+    Attributes:
+        op: The Relax name without its prefix ("nn.conv2d", "add", "concat").
+        inputs: Value ids of the tensor arguments. Tuple arguments are flattened: ``concat`` of n
+            tensors has n inputs.
+        outputs: Value ids of the results.
+        attrs: The op's attributes, and every argument that is not a tensor, under the name Relax
+            gives it (``reshape`` has "shape", ``strided_slice`` has "axes", "begin", "end",
+            "strides").
+        source: The names of this op in the model file, module path included.
     """
 
     op: str
@@ -102,10 +117,12 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Composite:
-    """The nodes of one matched pattern.
+    """The nodes of a segment that matched one pattern together.
 
-    pattern: the pattern's name. nodes: indices into `Segment.nodes`, topological.
-    parts: the pattern's named parts → value ids.
+    Attributes:
+        pattern: The name of the pattern.
+        nodes: Indices into `Segment.nodes`, in topological order.
+        parts: Name of a part, as `Pattern.parts` gives it → the value id of its output.
     """
 
     pattern: str
@@ -115,10 +132,21 @@ class Composite:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A convex set of ops for one vendor; frozen, self-contained.
+    """A set of ops that one vendor compiles as a whole; frozen and self-contained.
 
-    name: short, stable, unique in the model ("dnnl_0"). values: type of every value id.
-    constants: value id → array (the model's own memory, not a copy; do not write to it).
+    The set is convex: no path of data leads out of it and back in, so that it runs as one call.
+
+    Attributes:
+        name: Short, stable and unique in the model ("dnnl_0").
+        vendor: The name of the vendor that compiles it.
+        values: The type of every value; a value id is an index into this tuple.
+        nodes: The ops, in topological order.
+        composites: How the nodes are grouped by the patterns they matched.
+        inputs: Value ids that the segment receives at run time, in call order.
+        outputs: Value ids that the segment returns, in call order.
+        constants: Value id → array. The arrays are the model's own memory, not copies: do not
+            write to them.
+        version: The version of this record's layout.
     """
 
     name: str
@@ -133,15 +161,27 @@ class Segment:
 
     @property
     def is_static(self) -> bool:
-        """True when every value has a static shape."""
+        """True when no value of the segment has a symbolic dimension."""
         return all(v.is_static for v in self.values)
 
     def type(self, value: int) -> TensorType:
-        """Type of a value id."""
+        """Return the type of a value.
+
+        Args:
+            value: A value id of this segment.
+
+        Returns:
+            Its shape and dtype.
+        """
         return self.values[value]
 
     def users(self) -> Mapping[int, tuple[Node, ...]]:
-        """Value id → the nodes of this segment that read it."""
+        """Return which nodes read each value.
+
+        Returns:
+            Value id → the nodes of this segment that read it, in topological order. Values that no
+            node reads have no entry.
+        """
         table: dict[int, list[Node]] = {}
         for node in self.nodes:
             for value in dict.fromkeys(node.inputs):
@@ -154,12 +194,17 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A compiled segment: what the vendor's runtime needs, and nothing else.
+    """A compiled segment: all that the vendor's runtime needs in order to run it.
 
-    blob: opaque to byoc; stored in the .byoc file, handed to the vendor's `init`.
-    constants: arrays the blob refers to, in the order `init` receives them. Give back the
-        segment's own arrays where possible: byoc stores equal arrays once and maps them.
-    notes: short facts for the report ("53 primitives, 12 fused adds").
+    Attributes:
+        segment: The name of the segment.
+        vendor: The name of the vendor.
+        blob: The vendor's own bytes. byoc stores them in the .byoc file and hands them to the
+            vendor's `init`, without looking inside.
+        constants: The arrays that the blob refers to, in the order `init` receives them. Give
+            back the segment's own arrays where possible: byoc stores equal arrays once, and maps
+            them from the file instead of copying them.
+        notes: Short facts for the report ("53 primitives, 12 fused adds").
     """
 
     segment: str
@@ -170,5 +215,5 @@ class Artifact:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of blob and constants."""
+        """The size of the blob and the constants together, in bytes."""
         return len(self.blob) + sum(int(np.asarray(c).nbytes) for c in self.constants)

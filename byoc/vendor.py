@@ -55,41 +55,72 @@ API_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Why a vendor does not take a match: one sentence, shown to users in the report."""
+    """Why a vendor does not take a match.
+
+    Attributes:
+        reason: One sentence; users see it in the report.
+    """
 
     reason: str
 
 
 class Match(Protocol):
-    """A place in the graph where a pattern fits; what `Pattern.check` looks at.
+    """A group of ops in the model that fits a pattern; `Pattern.check` receives it.
 
-    Metadata only: a check must never repack, compile or run anything.
+    It describes the ops and does no work on them: a check must never repack weights, compile or
+    run anything, because it is called for every place where a pattern fits.
     """
 
     @property
     def pattern(self) -> str:
-        """Name of the pattern that fits."""
+        """The name of the pattern that fits."""
         ...
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """The matched nodes, topological; their value ids are those `type` understands."""
+        """The matched ops, in topological order; `type` and `constant` take their value ids."""
         ...
 
     def node(self, part: str) -> Node:
-        """The node that produces a named part. Raises KeyError for an unknown part."""
+        """Return the op that produces a named part.
+
+        Args:
+            part: A name of `Pattern.parts`.
+
+        Raises:
+            KeyError: The part is unknown, or is an input or constant that no op produces.
+        """
         ...
 
     def has(self, part: str) -> bool:
-        """True when the part took part in this match (an `optional` one may not)."""
+        """Return whether a part occurs in this match; an `optional` part may be absent.
+
+        Args:
+            part: A name of `Pattern.parts`.
+        """
         ...
 
     def type(self, part: str | int) -> TensorType:
-        """Type of a named part (of its first output), or of a value id of `nodes`."""
+        """Return the shape and the dtype of a value.
+
+        Args:
+            part: A name of `Pattern.parts`, which stands for the first output of that part, or a
+                value id of `nodes`.
+
+        Raises:
+            KeyError: The part is unknown, or is not a tensor.
+        """
         ...
 
     def constant(self, part: str | int) -> Array | None:
-        """The array behind a named part or value id when it is a constant, else None."""
+        """Return the array of a value that is constant.
+
+        Args:
+            part: A name of `Pattern.parts`, or a value id of `nodes`.
+
+        Returns:
+            The model's own array (do not write to it), or None when the value is not a constant.
+        """
         ...
 
 
@@ -99,13 +130,17 @@ def _accept(match: Match) -> None:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A shape of graph that a vendor can take.
+    """A small graph of ops that a vendor offers to compile wherever a model contains it.
 
-    name: unique within the vendor ("conv2d_bias_relu"); a label, it carries no meaning.
-    expr: a `tvm.relax.dpl` pattern; its root is the last op.
-    parts: names for sub-patterns that `check` and `compile` want to refer to.
-    check: (Match) -> None to take it, or `Reject(reason)`.
-    priority: higher is tried first; equal priorities keep the order of the list.
+    Attributes:
+        name: Unique within the vendor ("conv2d_bias_relu"). It is a label for reports and for
+            `compile`; byoc derives nothing from it.
+        expr: A `tvm.relax.dpl` pattern; its root is the last op.
+        parts: Name → the sub-pattern of `expr` it stands for, for those that `check` and
+            `compile` want to refer to.
+        check: (Match) -> None to take the match, or `Reject` with the reason not to.
+        priority: Patterns of higher priority are tried first; those of equal priority, in the
+            order of the list.
     """
 
     name: str
@@ -117,10 +152,11 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class NativeRuntime:
-    """A shared library that serves segments: see ``byoc/vendor.h``.
+    """A shared library that runs a vendor's compiled segments; ``byoc/vendor.h`` says how.
 
-    library: base name; ``lib<library>.so`` is looked for in the package's ``lib`` folder.
-    package: distribution whose files hold the library.
+    Attributes:
+        library: The base name: ``lib<library>.so`` is looked for in the package's ``lib`` folder.
+        package: The installed distribution whose files include the library.
     """
 
     library: str
@@ -129,11 +165,13 @@ class NativeRuntime:
 
 @dataclass(frozen=True, slots=True)
 class PythonRuntime:
-    """A Python callable that serves segments, for SDKs that only speak Python.
+    """A Python function that runs a vendor's compiled segments, for SDKs with a Python API only.
 
-    init: (blob, constants, options as a dict) -> execute;
-    execute: (inputs, outputs) -> None, both sequences of numpy arrays; outputs are written in
-    place. It may be called from several threads at once.
+    Attributes:
+        init: (blob, constants, options) -> execute. It is given `Artifact.blob`,
+            `Artifact.constants` and the options as a dict, and prepares one segment. The function
+            it returns, execute: (inputs, outputs) -> None, is given two sequences of numpy arrays
+            and writes the outputs in place. Several threads may call execute at once.
     """
 
     init: Callable[
@@ -144,17 +182,22 @@ class PythonRuntime:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How fast a place is: what placement predicts from before anything was measured.
+    """How fast a backend is; costs are predicted from it as long as nothing was measured.
 
-    A composite on a place takes ``max(operations / flops, bytes moved / bytes)`` seconds, a
-    segment `launch` seconds more, and a tensor of n bytes that enters or leaves it ``border +
-    n / border_bytes``. The defaults are those of one core of an ordinary x86 with AVX2.
+    A composite takes ``max(operations / flops, bytes moved / bytes)`` seconds. A segment takes
+    `launch` seconds more, and each tensor of n bytes that enters or leaves the backend takes
+    ``border + n / border_bytes`` seconds. The defaults describe one core of an ordinary x86 CPU
+    with AVX2.
 
-    flops: floating-point operations per second. bytes: read and written per second, inside a
-    segment. launch: seconds of one call (on the host: of each kernel). border: seconds per tensor
-    that crosses. border_bytes: bytes per second of that crossing: copy, layout change, transfer;
-    infinity when it is free. by_op: operations per second of single ops, by Relax name
-    ("nn.conv2d"), where they are far from `flops`.
+    Attributes:
+        flops: Floating-point operations per second.
+        bytes: Bytes read and written per second inside a segment.
+        launch: Seconds that one call adds; on the host, one kernel.
+        border: Seconds per tensor that enters or leaves.
+        border_bytes: Bytes per second at which such a tensor is copied, transferred or changed in
+            layout; infinity when that is free.
+        by_op: Relax name of an op ("nn.conv2d") → operations per second, for those ops whose
+            speed is far from `flops`.
     """
 
     flops: float = 40e9
@@ -184,7 +227,7 @@ def _no_estimate(match: Match) -> float | None:
 
 
 class NoOptions(pydantic.BaseModel):
-    """The options of a vendor that has none."""
+    """The options model of a vendor without options: it accepts none."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
@@ -195,24 +238,33 @@ def _all_patterns(options: Any, patterns: Sequence[Pattern]) -> Sequence[Pattern
 
 @dataclass(frozen=True)
 class Vendor:
-    """One backend, as a value.
+    """One backend: the ops it takes, its compiler, and the runtime for what it compiled.
 
-    name: lower case, an identifier; also its `relax.ext.<name>` and the prefix of its segments.
-    version: version of the backend; part of cache keys and of the artifact's manifest.
-    patterns: () -> the patterns it offers.
-    compile: (Segment, options) -> Artifact. Raise `byoc.errors.CompileError` to refuse.
-    runtime: who runs the artifact.
-    status: (optional) () -> None when usable, else one sentence why not. Default: usable.
-    options: (optional) pydantic model of its options, ``extra="forbid"``. Default: none.
-    processor: (optional) the queue its segments run on. Default: "cpu".
-    rates: (optional) how fast it is. Default: `Rates()`.
-    estimate: (optional) (Match) -> seconds of one composite inside a segment, or None to go by
-        `rates`. Default: None for all.
-    choose: (optional) (options, patterns) -> those of the patterns that these options leave in
-        force. Default: all.
-    default: (optional) used where users name no vendor and one is needed, as by
-        ``torch.compile(…, backend="byoc")``. Default: False.
-    api_version: version of this contract the vendor was written for.
+    The first five attributes are required; each later one has a default.
+
+    Attributes:
+        name: A lower-case identifier. Names of segments begin with it ("dnnl_0"), and TVM's own
+            passes call the compiler as `relax.ext.<name>`.
+        version: The version of the backend. Caches are keyed by it, and the artifact's manifest
+            records it.
+        patterns: () -> the patterns that the vendor offers.
+        compile: (Segment, options) -> Artifact. It raises `byoc.errors.CompileError` when it
+            cannot compile the segment.
+        runtime: The code that runs the artifact.
+        status: () -> None when the backend is usable on this machine, else one sentence that says
+            why not. Default: always usable.
+        options: The pydantic model of the vendor's options, with ``extra="forbid"``. Default: no
+            options.
+        processor: The name of the queue that the vendor's segments run on. Segments on one queue
+            run one after the other, those on different queues at the same time. Default: "cpu".
+        rates: How fast the backend is, for predicting costs. Default: `Rates()`.
+        estimate: (Match) -> the seconds that the matched composite takes inside a segment, or
+            None to predict them from `rates`. Default: None for every match.
+        choose: (options, patterns) -> those patterns that apply under these options. Default: all
+            of them.
+        default: Whether the vendor is used where one is needed and the user names none, as in
+            ``torch.compile(…, backend="byoc")``. Default: False.
+        api_version: The version of this contract that the vendor was written for.
     """
 
     name: str
@@ -242,10 +294,19 @@ def _arity(function: Callable[..., object], count: int) -> bool:
 
 
 def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
-    """Return `vendor` when it keeps the contract; `origin` tells its author where it came from.
+    """Return `vendor` after checking that it keeps the contract.
 
-    Raises VendorError, in words for the vendor's author, on a value that is no `Vendor`, another
-    API version, a bad name, a hook that is not callable or has the wrong number of arguments.
+    Args:
+        vendor: What a package published as its vendor; any object.
+        origin: Where the value came from, for the error messages.
+
+    Returns:
+        The same object.
+
+    Raises:
+        VendorError: The value is not a `Vendor`, was written for another API version, has a bad
+            name, or has a field of the wrong type, a hook that is not callable or one that takes
+            the wrong number of arguments. The message is written for the vendor's author.
     """
     if not isinstance(vendor, Vendor):
         raise VendorError(
@@ -287,10 +348,17 @@ def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
 
 
 def check_patterns(vendor: Vendor) -> tuple[Pattern, ...]:
-    """Return the vendor's patterns, in the order they are tried (priority, then list order).
+    """Return a vendor's patterns in the order in which they are tried, after checking them.
 
-    Raises VendorError on duplicate names, values that are no `Pattern`, checks that cannot be
-    called with one match.
+    Args:
+        vendor: A vendor that `check_vendor` accepted.
+
+    Returns:
+        The patterns, highest priority first; the vendor's own order among equal priorities.
+
+    Raises:
+        VendorError: Two patterns have one name, a value is not a `Pattern`, or a pattern's check
+            cannot be called with one match.
     """
     who = f"vendor author: {vendor.name!r}"
     patterns = tuple(vendor.patterns())
