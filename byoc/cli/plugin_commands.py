@@ -44,7 +44,15 @@ class CommandGroup(TyperGroup):
         return [*super().list_commands(ctx), *self._plugins]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command by name, or None; one of another package is not imported yet."""
+        """Return a command by its name; one of another package is not imported yet.
+
+        Args:
+            ctx: The context of click.
+            cmd_name: The name as the user typed it.
+
+        Returns:
+            The command, or None when there is none of this name.
+        """
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own

@@ -97,10 +97,14 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write arrays to an .npz file, whole or not at all.
+    """Write arrays to an .npz file; the file appears complete or not at all.
+
+    Args:
+        path: The file to write.
+        arrays: Name → array.
 
     Raises:
-        ByocError: It cannot be written.
+        ByocError: The file cannot be written.
     """
     import numpy as np
 

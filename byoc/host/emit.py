@@ -112,11 +112,20 @@ def emit_conv(builder: Any, call: Any, machine: Machine, *, pack: bool = True) -
 def emit_transposed_conv(
     builder: Any, call: Any, machine: Machine, *, pack: bool = True
 ) -> Any | None:
-    """A transposed convolution with constant weights: zeros between pixels, then a convolution.
+    """Emit a transposed convolution with constant weights as a convolution.
 
-    ::
+    Zeros are put between the pixels of the input, which is then padded and convolved::
 
         x  a b c  ──stride 2──▶  a 0 b 0 c  ──pad k - 1 - p, kernel reversed──▶  y
+
+    Args:
+        builder: The block builder of the function.
+        call: The op, with data [N, C, …] and weights [C, O / groups, …].
+        machine: The machine that tile sizes are chosen for.
+        pack: Lay the weights out at compile time; False: at run time.
+
+    Returns:
+        The call, or None for layouts and shapes that the kernel does not support.
     """
     x, weight = call.args
     attrs = call.attrs
@@ -294,7 +303,16 @@ def emit_softmax(builder: Any, call: Any, machine: Machine, *, log: bool) -> Any
 
 
 def emit_layer_norm(builder: Any, call: Any, machine: Machine) -> Any | None:
-    """Emit layer normalisation over the last axis as a row kernel; None for other axes."""
+    """Emit a layer normalisation over the last axis as a kernel that works row by row.
+
+    Args:
+        builder: The block builder of the function.
+        call: The op.
+        machine: The machine whose vector length is used.
+
+    Returns:
+        The call, or None for other axes or dtypes, or without scale and centre.
+    """
     attrs = call.attrs
     if not (_row_kernel_fits(call.args[0], attrs.axes) and attrs.center and attrs.scale):
         return None
@@ -305,7 +323,16 @@ def emit_layer_norm(builder: Any, call: Any, machine: Machine) -> Any | None:
 
 
 def emit_rms_norm(builder: Any, call: Any, machine: Machine) -> Any | None:
-    """Emit root-mean-square normalisation over the last axis as a row kernel, else None."""
+    """Emit a root-mean-square normalisation over the last axis as a kernel that works row by row.
+
+    Args:
+        builder: The block builder of the function.
+        call: The op.
+        machine: The machine whose vector length is used.
+
+    Returns:
+        The call, or None for other axes or dtypes.
+    """
     attrs = call.attrs
     if not _row_kernel_fits(call.args[0], attrs.axes):
         return None

@@ -71,7 +71,12 @@ def _last_line(error: Exception) -> str:
 
 
 def library_of(executable: Any, machine: Machine) -> HostLibrary:
-    """Wrap what TVM compiled for a machine."""
+    """Wrap the code that TVM compiled, together with the machine it runs on.
+
+    Args:
+        executable: What TVM's compiler returned: a module of kernels, or a Relax VM executable.
+        machine: The machine it was compiled for.
+    """
     return HostLibrary(executable, Target(machine.triple, machine.cpu, machine.features))
 
 

@@ -39,7 +39,12 @@ class Noting:
         self.found: dict[str, tuple[int, ...]] = {}
 
     def run_after_pass(self, mod: Any, info: Any) -> None:
-        """Look at the kernels once they are lowered; TVM calls this after each pass."""
+        """Record the scratch memory that kernels ask for; TVM calls this after each pass.
+
+        Args:
+            mod: The module as the pass left it.
+            info: Describes the pass; only the one that lowers calls to builtins is looked at.
+        """
         if str(info.name) != "tirx.LowerTVMBuiltin":
             return
         for var, func in mod.functions_items():

@@ -64,7 +64,13 @@ class PlainRunner:
     def submit(
         self, *inputs: Any, deadline: float | None = None, timeout: float | None = None
     ) -> Future:
-        """Begin a request."""
+        """Begin a request and return its future; see `byoc.runtime.Session.submit`.
+
+        Args:
+            *inputs: Arrays in order, or one mapping by name.
+            deadline: Seconds from now until the future raises DeadlineError; None: never.
+            timeout: Seconds to wait while `max_in_flight` requests are in flight; None: no limit.
+        """
         return self.session.submit(*inputs, deadline=deadline, timeout=timeout)
 
     async def acall(self, *inputs: Any, deadline: float | None = None) -> Any:
@@ -74,11 +80,22 @@ class PlainRunner:
     def map(
         self, inputs: Iterable[Any], *, deadline: float | None = None
     ) -> Generator[Any, None, None]:
-        """Answer many inputs in order, several of them on their way at a time."""
+        """Answer many inputs in order, working on several of them at a time.
+
+        Args:
+            inputs: One item per request: an array, a tuple of arrays, or a mapping by name.
+            deadline: Seconds for each request; None: no limit.
+        """
         return self.session.map(inputs, deadline=deadline, submit=self.submit)
 
     def profile(self, *inputs: Any, requests: int = 1, warmup: int = 1) -> Profile:
-        """Run and keep the times of every task."""
+        """Run the model and record the times of every task.
+
+        Args:
+            *inputs: Arrays in order, or one mapping by name.
+            requests: How many requests to record.
+            warmup: How many requests to run before, unrecorded.
+        """
         return self.session.profile(*inputs, requests=requests, warmup=warmup)
 
     @property

@@ -58,7 +58,13 @@ class SpecialisedRunner(PlainRunner):
     def submit(
         self, *inputs: Any, deadline: float | None = None, timeout: float | None = None
     ) -> Future:
-        """Begin a request."""
+        """Begin a request on the plan for these shapes, and return its future.
+
+        Args:
+            *inputs: Arrays in order, or one mapping by name.
+            deadline: Seconds from now until the future raises DeadlineError; None: never.
+            timeout: Seconds to wait while `max_in_flight` requests are in flight; None: no limit.
+        """
         arrays, named = self.session.check(inputs)
         choice = self.shapes.choose(arrays)
         return choice.session.submit_checked(
@@ -74,7 +80,13 @@ class SpecialisedRunner(PlainRunner):
         )
 
     def profile(self, *inputs: Any, requests: int = 1, warmup: int = 1) -> Profile:
-        """Run and keep the times of every task of the plan that answers."""
+        """Run the plan that is chosen for these shapes, and record the times of every task.
+
+        Args:
+            *inputs: Arrays in order, or one mapping by name.
+            requests: How many requests to record.
+            warmup: How many requests to run before, unrecorded.
+        """
         choice = self.shapes.choose(self.session.check(inputs)[0])
         return choice.session.profile(*choice.arrays, requests=requests, warmup=warmup)
 

@@ -19,12 +19,25 @@ ALIGNMENT = 64
 
 
 def round_up(size: int, to: int = ALIGNMENT) -> int:
-    """Return the smallest multiple of `to` that is at least `size`."""
+    """Return the smallest multiple of `to` that is at least `size`.
+
+    Args:
+        size: In bytes, 0 or more.
+        to: In bytes, above 0.
+    """
     return -(-size // to) * to
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Return an uninitialised, C-contiguous array that begins at a multiple of `ALIGNMENT`."""
+    """Return an uninitialised, C-contiguous array whose first byte is aligned for kernels.
+
+    Args:
+        shape: The array's shape.
+        dtype: The array's dtype.
+
+    Returns:
+        An array whose address is a multiple of `ALIGNMENT` bytes.
+    """
     dtype = np.dtype(dtype)
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
@@ -33,7 +46,15 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[A
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Return an array of zeros that begins at a multiple of `ALIGNMENT`."""
+    """Return a C-contiguous array of zeros whose first byte is aligned for kernels.
+
+    Args:
+        shape: The array's shape.
+        dtype: The array's dtype.
+
+    Returns:
+        An array whose address is a multiple of `ALIGNMENT` bytes.
+    """
     out = aligned_empty(shape, dtype)
     out[...] = 0
     return out

@@ -152,7 +152,13 @@ class Counter:
 
 
 def fail(fault: str, seconds: float = 30.0) -> None:
-    """Let a fault of `FAULTS` happen; returns only from "sleep", after `seconds`."""
+    """Let a fault of `FAULTS` happen in this process; most of them raise or end it.
+
+    Args:
+        fault: A key of `FAULTS`. Nothing happens for "nan" and those that happen while a segment
+            is built or loaded.
+        seconds: How long "sleep" sleeps before the function returns.
+    """
     match fault:
         case "throw":
             raise RuntimeError("the device is on fire")

@@ -110,7 +110,13 @@ def boxed_types(segment: Segment) -> dict[int, onnx.TypeProto]:
 
 
 def rename_value(nodes: Sequence[onnx.NodeProto], old: str, new: str) -> None:
-    """Give a value another name in all of `nodes`, also where inner graphs read it."""
+    """Rename a value wherever nodes, or graphs inside them, read or write it.
+
+    Args:
+        nodes: The nodes; they are changed in place.
+        old: The present name.
+        new: The name it gets.
+    """
     for node in nodes:
         node.input[:] = [new if n == old else n for n in node.input]
         node.output[:] = [new if n == old else n for n in node.output]

@@ -29,7 +29,16 @@ _TABLES = ("ops", "segments", "reasons", "borders", "plans", "splits", "counterf
 
 
 def page_data(report: ReportRecords, profile: RunTimes | None = None) -> dict[str, Any]:
-    """Return what the page embeds as JSON: report, layout, and the profile or None."""
+    """Return the data that the HTML page embeds as JSON.
+
+    Args:
+        report: The records of the report.
+        profile: A run whose timeline the page shows, or None.
+
+    Returns:
+        The report's fields, its tables packed by column, the layout of the graph, and the timeline
+        or None.
+    """
     data = to_dict(report)
     for split in data["splits"]:
         if split["path"]:  # the page draws the path; the sentence says the same
@@ -52,7 +61,12 @@ def page_data(report: ReportRecords, profile: RunTimes | None = None) -> dict[st
 
 
 def render_html(report: ReportRecords, profile: RunTimes | None = None) -> str:
-    """Return the page as text; `profile` adds the timeline of a run."""
+    """Return the report as one HTML page.
+
+    Args:
+        report: The records of the report.
+        profile: A run whose timeline the page shows too, or None.
+    """
     data = page_data(report, profile)
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Inside <script>, "</" and "<!" could end or hide it; as escapes they are plain JSON.

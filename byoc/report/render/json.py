@@ -44,5 +44,10 @@ def to_dict(report: ReportRecords) -> dict[str, Any]:
 
 
 def render_json(report: ReportRecords, *, indent: int | None = 2) -> str:
-    """Return the report as JSON text; `indent` None for one line."""
+    """Return the report as JSON text.
+
+    Args:
+        report: The records of the report.
+        indent: Spaces per level; None writes everything on one line.
+    """
     return json.dumps(to_dict(report), indent=indent, ensure_ascii=False, allow_nan=False)

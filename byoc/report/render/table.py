@@ -34,7 +34,12 @@ def render_table(report: ReportRecords, *, ops: bool = False, width: int | None 
 
 
 def renderables(report: ReportRecords, *, ops: bool = False) -> RenderableType:
-    """Yield the report as things that a rich Console prints, with colour where it has any."""
+    """Return the report as tables and text that a rich Console prints.
+
+    Args:
+        report: The records of the report.
+        ops: Also list every op.
+    """
     parts: list[RenderableType] = []
     if report.segments:
         parts.append(_segments(report))

@@ -12,12 +12,28 @@ __all__ = ["find_ops", "why"]
 
 
 def why(report: ReportRecords, op: str) -> str:
-    """Say where the ops called `op` are and why: verdicts, cost, segment and splits of each."""
+    """Explain in words where an op is placed and why: verdicts, cost, segment and splits.
+
+    Args:
+        report: The records of the report.
+        op: The name of the op, or its index as ``"#12"``. All ops of a shared name are explained.
+
+    Raises:
+        OptionError: The report has no such op.
+    """
     return "\n\n".join(_why(report, found) for found in find_ops(report, op))
 
 
 def find_ops(report: ReportRecords, op: str) -> tuple[OpRecord, ...]:
-    """Return the ops of a name (several may share one), or the one of an index as ``"#12"``."""
+    """Return the ops of a name, or the one of an index.
+
+    Args:
+        report: The records of the report.
+        op: The name, which several ops may share, or the index as ``"#12"``.
+
+    Raises:
+        OptionError: The report has no such op; the message suggests similar names.
+    """
     found = tuple(record for record in report.ops if record.name == op)
     if not found and op.startswith("#") and op[1:].isdecimal():
         found = tuple(record for record in report.ops if record.index == int(op[1:]))

@@ -111,11 +111,22 @@ class GraphBuilder:
         return items[int(self.rng.integers(len(items)))]
 
     def dim(self, low: int = 1, high: int = 6) -> int:
-        """A number, both ends included."""
+        """Draw an int between two bounds, both included.
+
+        Args:
+            low: The smallest value.
+            high: The largest value.
+        """
         return int(self.rng.integers(low, high + 1))
 
     def array(self, shape: Sequence[int], dtype: str) -> Array:
-        """Values of a dtype; floats are multiples of 1/64 below 4, which every float holds."""
+        """Draw an array of random values.
+
+        Args:
+            shape: Its shape.
+            dtype: Its dtype. Floats are multiples of 1/64 whose magnitude is below 4, which float16
+                holds exactly; ints are below 10.
+        """
         dims = tuple(shape)
         if dtype == "bool":
             return np.asarray(self.rng.random(dims) < 0.5)
@@ -127,7 +138,12 @@ class GraphBuilder:
         return np.asarray(self.rng.integers(low, high, dims), dtype)
 
     def new_input(self, shape: Sequence[int], dtype: str) -> KnownValue:
-        """A new input of the graph; inside a branch, a constant."""
+        """Add an input to the graph and return it; inside a branch, add a constant instead.
+
+        Args:
+            shape: The shape of the input.
+            dtype: The dtype of the input.
+        """
         array = self.array(shape, dtype)
         if self.prefix:
             return self.const(array)
@@ -138,7 +154,12 @@ class GraphBuilder:
         return value
 
     def const(self, array: Any, dtype: str | None = None) -> KnownValue:
-        """A stored tensor; some as a Constant node."""
+        """Add a constant: a stored tensor, or at times a Constant node.
+
+        Args:
+            array: Its value.
+            dtype: Its dtype; None: that of `array`.
+        """
         array = np.asarray(array, dtype)
         name = self.fresh("w")
         tensor = numpy_helper.from_array(array, name)
@@ -149,7 +170,12 @@ class GraphBuilder:
         return KnownValue(name, str(array.dtype), array.shape, True, _size(array))
 
     def tensor(self, shape: Sequence[int], dtype: str) -> KnownValue:
-        """A constant or a new input."""
+        """Add a constant or an input, at random.
+
+        Args:
+            shape: The shape of the tensor.
+            dtype: The dtype of the tensor.
+        """
         if self.chance(_NEW_INPUT) and len(self.inputs) < _MOST_INPUTS:
             return self.new_input(shape, dtype)
         return self.const(self.array(shape, dtype))
@@ -160,7 +186,13 @@ class GraphBuilder:
         shape: Sequence[int] | None = None,
         dtype: str | None = None,
     ) -> KnownValue:
-        """A value that fits; where there is none, a new input."""
+        """Return a random value of the graph that fits, or add an input.
+
+        Args:
+            fits: Tells whether a value may be used.
+            shape: Shape of the input to add; None: a random one.
+            dtype: Dtype of the input to add; None: a random float dtype.
+        """
         found = [v for v in self.values[-_RECENT:] if fits(v)]
         if found and self.chance(_REUSED):
             return self.pick(found)
@@ -170,7 +202,13 @@ class GraphBuilder:
     def random_float(
         self, ranks: Sequence[int] = (1, 2, 3, 4), exact: bool = False, **kwargs: Any
     ) -> KnownValue:
-        """A float value of one of the ranks."""
+        """Return a value of a float dtype, as `find` does.
+
+        Args:
+            ranks: The ranks that are allowed; a new input has one of them.
+            exact: Only values that have the same bits in every correct engine.
+            **kwargs: Further arguments of `find`.
+        """
         rank = self.pick(ranks)
         return self.find(
             lambda v: v.dtype.startswith("float") and v.rank in ranks and (v.exact or not exact),
@@ -197,7 +235,17 @@ class GraphBuilder:
         size: float | None = None,
         **attrs: Any,
     ) -> KnownValue:
-        """A node of one output."""
+        """Add a node with one output, and return the output.
+
+        Args:
+            op: The ONNX operator.
+            inputs: Its inputs; None for an absent one.
+            shape: The shape of the output.
+            dtype: The dtype of the output; None: that of the first input.
+            exact: The operator adds no rounding of its own: the output is exact if all inputs are.
+            size: A bound on the magnitude of the output's elements; None: that of the inputs.
+            **attrs: The attributes of the node.
+        """
         known = [v for v in inputs if v is not None]
         out = KnownValue(
             self.fresh(op.lower()),
@@ -220,7 +268,14 @@ class GraphBuilder:
     def many(
         self, op: str, inputs: Sequence[KnownValue], outs: Sequence[KnownValue], **attrs: Any
     ) -> list[KnownValue]:
-        """A node of several outputs."""
+        """Add a node with several outputs, and return the outputs.
+
+        Args:
+            op: The ONNX operator.
+            inputs: Its inputs.
+            outs: The outputs, described; the node takes its name from the first.
+            **attrs: The attributes of the node.
+        """
         names = [v.name for v in inputs]
         self.nodes.append(
             helper.make_node(op, names, [o.name for o in outs], name=outs[0].name, **attrs)
@@ -237,7 +292,12 @@ def _size(array: Array) -> float:
 
 
 def port(value: KnownValue, shape: Sequence[int | str] | None = None) -> onnx.ValueInfoProto:
-    """A value as a graph declares it; shape: with symbolic dimensions."""
+    """Return the declaration of a value as input or output of a graph.
+
+    Args:
+        value: The value.
+        shape: The shape to declare, names for symbolic dimensions; None: the value's own.
+    """
     element = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
     dims = list(value.shape if shape is None else shape)
     return helper.make_tensor_value_info(value.name, element, dims)

@@ -12,7 +12,12 @@ __all__ = ["WINDOWS", "image"]
 
 
 def image(b: GraphBuilder, channels: int | None = None) -> KnownValue:
-    """A value [N, C, H, W]."""
+    """Return a float32 value of shape [N, C, H, W] to slide a window over, new or used before.
+
+    Args:
+        b: The graph in the making.
+        channels: C; None for any number.
+    """
     fits = [v for v in b.values if v.dtype == "float32" and v.rank == 4 and min(v.shape) > 0]
     fits = [v for v in fits if min(v.shape[2:]) >= 3 and channels in (None, v.shape[1])]
     if fits and b.chance(0.6):

@@ -52,7 +52,14 @@ class Builder:
         del self._scope[-len(parts) :]
 
     def op(self, op_type: str, *inputs: str, outputs: int = 1, **attrs: Any) -> str:
-        """Append a node and return the name of its first result (see `ops` for several)."""
+        """Append a node and return the name of its first result; `ops` returns all of them.
+
+        Args:
+            op_type: The ONNX operator.
+            *inputs: Names of its inputs.
+            outputs: How many results it has.
+            **attrs: Its attributes.
+        """
         return self.ops(op_type, *inputs, outputs=outputs, **attrs)[0]
 
     def ops(self, op_type: str, *inputs: str, outputs: int, **attrs: Any) -> list[str]:
@@ -89,13 +96,29 @@ class Builder:
         return self.op("Constant", value=numpy_helper.from_array(array))
 
     def parameter(self, name: str, array: Array) -> str:
-        """Add an initialiser named after the module around: ``module.path.<name>``."""
+        """Add an initialiser named after the module around it (``module.path.<name>``).
+
+        Args:
+            name: The last part of the name.
+            array: Its value.
+
+        Returns:
+            The whole name.
+        """
         full = ".".join([*self._scope, name])
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), full))
         return full
 
     def folded(self, op_type: str, array: Array) -> str:
-        """Add an initialiser as torch.onnx names those it folds: ``onnx::<op>_<n>``."""
+        """Add an initialiser named as torch.onnx names those it folds (``onnx::<op>_<n>``).
+
+        Args:
+            op_type: The operator in the name.
+            array: Its value.
+
+        Returns:
+            The name.
+        """
         name = f"onnx::{op_type}_{len(self.initializers)}"
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
@@ -103,7 +126,17 @@ class Builder:
     def batch_and_sequence(
         self, value: str, batch: Dim, sequence: Dim
     ) -> tuple[str | int, str | int]:
-        """Return the first two dimensions of `value`; scalars read off it where symbolic."""
+        """Return the first two dimensions of a value, for use in shapes.
+
+        Args:
+            value: The name of a value [batch, sequence, …].
+            batch: Size, or name of a symbolic dimension.
+            sequence: Size, or name of a symbolic dimension.
+
+        Returns:
+            Each dimension's size, or where it is symbolic the name of an int64 scalar that nodes read
+            off the value's shape.
+        """
 
         def read(dim: Dim, axis: int) -> str | int:
             if isinstance(dim, int):
@@ -120,16 +153,37 @@ class Builder:
         return self.op("Unsqueeze", dim, self.constant([0]))
 
     def normal(self, shape: Sequence[int], std: float, mean: float = 0.0) -> Array:
-        """Draw a float32 array of a shape, with standard deviation `std` around `mean`."""
+        """Draw a float32 array from a normal distribution.
+
+        Args:
+            shape: Its shape.
+            std: The standard deviation.
+            mean: The mean.
+        """
         return self.rng.standard_normal(shape, np.float32) * np.float32(std) + np.float32(mean)
 
     def input(self, name: str, shape: Sequence[Dim], dtype: int = TensorProto.FLOAT) -> str:
-        """Declare an input of the model and return its name."""
+        """Declare an input of the model.
+
+        Args:
+            name: Its name.
+            shape: Sizes, or names of symbolic dimensions.
+            dtype: Its element type, a value of ``TensorProto.DataType``.
+
+        Returns:
+            Its name.
+        """
         self.inputs.append(helper.make_tensor_value_info(name, dtype, list(shape)))
         return name
 
     def output(self, value: str, name: str, shape: Sequence[Dim]) -> None:
-        """Declare the result `value` as the model's float32 output `name`."""
+        """Declare a value as a float32 output of the model, and rename it accordingly.
+
+        Args:
+            value: The name of the value so far.
+            name: The name of the output.
+            shape: Sizes, or names of symbolic dimensions.
+        """
         for node in self.nodes:
             node.output[:] = [name if o == value else o for o in node.output]
             node.input[:] = [name if i == value else i for i in node.input]

@@ -34,7 +34,16 @@ def random_inputs(
 def calibration_inputs(
     model: onnx.ModelProto, seed: int, dims: Mapping[str, int] | None = None
 ) -> list[dict[str, Array]]:
-    """Return four inputs to calibrate on, other ones than `random_inputs` is asked for."""
+    """Return four sets of inputs to calibrate on, drawn from other seeds than tests use.
+
+    Args:
+        model: The model.
+        seed: Equal seeds draw equal inputs.
+        dims: Sizes of symbolic dimensions.
+
+    Returns:
+        Name → array, four times.
+    """
     first = 1_000_003 + 16 * seed
     return [random_inputs(model, seed, dims) for seed in range(first, first + 4)]
 

@@ -53,13 +53,29 @@ def layer_norm(b: Builder, x: str, size: int, eps: float, spelled: bool) -> str:
 
 
 def gelu_erf(b: Builder, x: str) -> str:
-    """Append ``x * 0.5 * (1 + erf(x / sqrt(2)))``."""
+    """Append the exact GELU: ``x * 0.5 * (1 + erf(x / sqrt(2)))``.
+
+    Args:
+        b: The model in the making.
+        x: The name of the input.
+
+    Returns:
+        The name of the result.
+    """
     erf = b.op("Erf", b.op("Div", x, b.constant(sqrt(2.0))))
     return b.op("Mul", b.op("Mul", x, b.op("Add", erf, b.constant(1.0))), b.constant(0.5))
 
 
 def gelu_tanh(b: Builder, x: str) -> str:
-    """Append ``0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``."""
+    """Append the approximate GELU: ``0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``.
+
+    Args:
+        b: The model in the making.
+        x: The name of the input.
+
+    Returns:
+        The name of the result.
+    """
     half = b.op("Mul", x, b.constant(0.5))
     cube = b.op("Mul", b.op("Pow", x, b.constant(3.0)), b.constant(0.044715))
     inner = b.op("Mul", b.op("Add", x, cube), b.constant(sqrt(2 / pi)))
@@ -67,7 +83,15 @@ def gelu_tanh(b: Builder, x: str) -> str:
 
 
 def heads_shape(b: Builder, dims: Sequence[str | int]) -> str:
-    """Append a shape for Reshape or Expand: a constant, or a Concat where a dim is a value."""
+    """Append the shape that a Reshape or Expand takes.
+
+    Args:
+        b: The model in the making.
+        dims: Per dimension a size, or the name of an int64 scalar that holds it.
+
+    Returns:
+        The name of an int64 vector: a constant when all sizes are ints, else a Concat.
+    """
     if all(isinstance(d, int) for d in dims):
         return b.constant(np.array(dims, np.int64))
     return b.op("Concat", *(b.vector(d) for d in dims), axis=0)

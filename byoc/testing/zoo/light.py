@@ -44,7 +44,15 @@ def _draw(rng: np.random.Generator, shape: tuple[int, ...], op_type: str, index:
 
 
 def build_light(name: str, seed: int = 0) -> onnx.ModelProto:
-    """Build a `light_*` net with seeded weights: no fills, no weights among its inputs."""
+    """Build a `light_*` net with random weights in place of its constant fills.
+
+    Args:
+        name: A name of `LIGHT`.
+        seed: Equal seeds draw equal weights.
+
+    Returns:
+        The model; its weights are initialisers and not among its inputs.
+    """
     folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
     model = onnx.load(folder / f"{_FILES[name]}.onnx")
     graph = model.graph

@@ -42,13 +42,31 @@ class RelayNet:
     # -- both forms
 
     def input(self, name: str, shape: Sequence[int], dtype: str = "float32") -> str:
-        """Declare an input and return its name."""
+        """Declare an input of the network.
+
+        Args:
+            name: Its name.
+            shape: Its shape.
+            dtype: Its dtype.
+
+        Returns:
+            Its name.
+        """
         self.graph.inputs[name] = (tuple(shape), dtype)
         self.shape[name] = tuple(shape)
         return name
 
     def weight(self, shape: Sequence[int], scale: float, shift: float = 0.0) -> str:
-        """Draw a float32 constant around `shift` and return its name."""
+        """Add a float32 constant, drawn from a normal distribution.
+
+        Args:
+            shape: Its shape.
+            scale: The standard deviation.
+            shift: The mean.
+
+        Returns:
+            Its name.
+        """
         return self.constant(self.rng.normal(shift, scale, shape).astype(np.float32))
 
     def constant(self, array: Array) -> str:
@@ -58,13 +76,33 @@ class RelayNet:
         return name
 
     def relay(self, op: str, *args: Any, field: int | None = None, **attrs: Any) -> str:
-        """Append a call of Relay and return the name of its result, also that of ONNX's value."""
+        """Append a call to the Relay network only.
+
+        Args:
+            op: The Relay operator.
+            *args: Names of values; ("tuple", names) for a tuple.
+            field: The field of the result that is read, None for all of it.
+            **attrs: The call's attributes.
+
+        Returns:
+            The name of the result; the ONNX value that equals it should get the same name.
+        """
         name = f"{len(self.graph.calls)}"
         self.graph.calls.append(RelayCall(name, op, args, attrs, field))
         return name
 
     def node(self, op: str, args: Sequence[str], result: str, **attrs: Any) -> str:
-        """Append a node of ONNX and return the name of its result."""
+        """Append a node to the ONNX network only.
+
+        Args:
+            op: The ONNX operator.
+            args: Names of its inputs.
+            result: The name of its output, and of the node.
+            **attrs: The node's attributes.
+
+        Returns:
+            The name of the output.
+        """
         self.nodes.append(helper.make_node(op, list(args), [result], name=result, **attrs))
         return result
 
@@ -95,7 +133,12 @@ class RelayNet:
         return write_text(self.graph, weights)
 
     def json(self, version: str = "0.12.0", weights: str = "meta") -> str:
-        """Return the network as JSON of a version of TVM, see `write_json`."""
+        """Return the Relay network as JSON, as `write_json` writes it.
+
+        Args:
+            version: A version of TVM, "0.8.0" to "0.18.0".
+            weights: "meta" for constants in the file, "params" for parameters of the function.
+        """
         return write_json(self.graph, version, weights)
 
     def params(self) -> bytes:
@@ -106,7 +149,19 @@ class RelayNet:
 
     def conv(self, x: str, channels: int, kernel: int, stride: int = 1, groups: int = 1,
              bias: bool = False) -> str:  # fmt: skip
-        """Append a convolution with padding kernel // 2."""
+        """Append a float32 convolution with random weights and padding kernel // 2.
+
+        Args:
+            x: The name of the input [N, C, H, W].
+            channels: The number of output channels.
+            kernel: Height and width of the kernel.
+            stride: The stride along both axes.
+            groups: The number of groups.
+            bias: Add a bias per output channel.
+
+        Returns:
+            The name of the result [N, channels, …].
+        """
         n, depth, h, w = self.shape[x]
         fan = depth // groups * kernel * kernel
         weight = self.weight((channels, depth // groups, kernel, kernel), (2 / fan) ** 0.5)
@@ -147,13 +202,30 @@ class RelayNet:
         return self.node("Clip", [x, low, high], y)
 
     def add(self, a: str, b: str) -> str:
-        """Append a sum of two values of one shape."""
+        """Append the sum of two values.
+
+        Args:
+            a: The name of the first value.
+            b: The name of the second value, of the same shape.
+
+        Returns:
+            The name of the result.
+        """
         y = self.relay("add", a, b)
         self.shape[y] = self.shape[a]
         return self.node("Add", [a, b], y)
 
     def max_pool(self, x: str, kernel: int, stride: int) -> str:
-        """Append max pooling with padding kernel // 2."""
+        """Append max pooling with padding kernel // 2.
+
+        Args:
+            x: The name of the input [N, C, H, W], float32 or int8.
+            kernel: Height and width of the window.
+            stride: The stride along both axes.
+
+        Returns:
+            The name of the result.
+        """
         pad = kernel // 2
         y = self.relay("nn.max_pool2d", x, pool_size=[kernel] * 2, strides=[stride] * 2,
                        padding=[pad] * 4)  # fmt: skip
@@ -174,7 +246,15 @@ class RelayNet:
         return self.node("Flatten", [pooled], y)
 
     def dense(self, x: str, units: int) -> str:
-        """Append a fully connected layer with bias."""
+        """Append a float32 fully connected layer with random weights and bias.
+
+        Args:
+            x: The name of the input [N, depth].
+            units: The number of output features.
+
+        Returns:
+            The name of the result [N, units].
+        """
         n, depth = self.shape[x]
         weight, bias = self.weight((units, depth), depth**-0.5), self.weight((units,), 0.1)
         y = self.relay("nn.dense", x, weight, units=units)
@@ -191,7 +271,16 @@ class RelayNet:
     # -- quantised layers: int8, one zero point per tensor, weights symmetric per channel
 
     def quantize(self, x: str, scale: float, zero: int) -> str:
-        """Append the step from float to int8 by a scale and a zero point."""
+        """Append a quantisation from float32 to int8.
+
+        Args:
+            x: The name of the input.
+            scale: The real value of one step of the result.
+            zero: The int8 value that stands for 0.
+
+        Returns:
+            The name of the result.
+        """
         s, z = self._grid(scale, zero)
         y = self.relay("qnn.quantize", x, s, z[0], out_dtype="int8", axis=1)
         self.grid[y], self.shape[y] = (scale, zero), self.shape[x]
@@ -211,7 +300,21 @@ class RelayNet:
 
     def qconv(self, x: str, channels: int, kernel: int, scale: float, zero: int, *,
               stride: int = 1, groups: int = 1, relu: bool = False) -> str:  # fmt: skip
-        """Append a quantised convolution with bias; ReLU is a clip at the zero point."""
+        """Append an int8 convolution with random weights, bias and padding kernel // 2.
+
+        Args:
+            x: The name of the input [N, C, H, W], int8.
+            channels: The number of output channels.
+            kernel: Height and width of the kernel.
+            scale: The real value of one step of the result.
+            zero: The int8 value of the result that stands for 0.
+            stride: The stride along both axes.
+            groups: The number of groups.
+            relu: Append a ReLU; in Relay, a clip at `zero`.
+
+        Returns:
+            The name of the result [N, channels, …], int8.
+        """
         n, depth, h, w = self.shape[x]
         pad, fan = kernel // 2, depth // groups * kernel * kernel
         in_scale, in_zero = self.grid[x]
@@ -236,7 +339,17 @@ class RelayNet:
         return self._quantized(c, y, scale, zero, relu)
 
     def qdense(self, x: str, units: int, scale: float, zero: int) -> str:
-        """Append a quantised fully connected layer."""
+        """Append an int8 fully connected layer with random weights and bias.
+
+        Args:
+            x: The name of the input [N, depth], int8.
+            units: The number of output features.
+            scale: The real value of one step of the result.
+            zero: The int8 value of the result that stands for 0.
+
+        Returns:
+            The name of the result [N, units], int8.
+        """
         n, depth = self.shape[x]
         in_scale, in_zero = self.grid[x]
         weight, scales = self._qweight((units, depth), depth)
@@ -256,7 +369,17 @@ class RelayNet:
         return self._quantized(c, y, scale, zero, False)
 
     def qadd(self, a: str, b: str, scale: float, zero: int) -> str:
-        """Append a quantised sum."""
+        """Append the sum of two int8 values.
+
+        Args:
+            a: The name of the first value.
+            b: The name of the second value, of the same shape.
+            scale: The real value of one step of the result.
+            zero: The int8 value of the result that stands for 0.
+
+        Returns:
+            The name of the result, int8.
+        """
         grids = [self._grid(*self.grid[v]) for v in (a, b)]
         s, z = self._grid(scale, zero)
         given = [part for g, zs in grids for part in (g, zs[0])]

@@ -84,7 +84,15 @@ class JsonNodes:
         return self.expr("relay.Constant", data=str(len(self.blobs) - 1))
 
     def attrs(self, op: str, attrs: dict[str, Any]) -> int:
-        """Add a call's attributes and return their node; 0 for none."""
+        """Add a node for a call's attributes.
+
+        Args:
+            op: The Relay operator that is called.
+            attrs: Its attributes; the defaults that TVM writes are added to them.
+
+        Returns:
+            The number of the node; 0 for an operator without attributes.
+        """
         kind = _KINDS.get(op)
         if kind is None:
             assert not attrs, f"{op}: which type of attributes?"
@@ -108,12 +116,29 @@ class JsonNodes:
         return json.dumps(content, indent=2)
 
     def tensor_type(self, shape: Sequence[int], dtype: str) -> int:
-        """Add a tensor's type and return its node."""
+        """Add a node for the type of a tensor.
+
+        Args:
+            shape: The tensor's shape.
+            dtype: The tensor's dtype.
+
+        Returns:
+            The number of the node.
+        """
         dims = self.array([self.integer(d) for d in shape])
         return self.add("relay.TensorType", attrs={"dtype": dtype, "shape": str(dims), "span": "0"})
 
     def var(self, name: str, shape: Sequence[int], dtype: str) -> int:
-        """Add a variable with its type and return its node."""
+        """Add a node for a variable, with its type.
+
+        Args:
+            name: The variable's name.
+            shape: The variable's shape.
+            dtype: The variable's dtype.
+
+        Returns:
+            The number of the node.
+        """
         hint = str(self.text(name)) if self.minor >= 8 else name
         vid = self.add("relay.Id", attrs={"name_hint": hint})
         kind = self.tensor_type(shape, dtype)

@@ -8,7 +8,14 @@ __all__ = ["NETWORKS", "mobilenet", "quantised_cnn", "resnet18"]
 
 
 def resnet18(*, seed: int = 0, image: int = 32, width: int = 16, classes: int = 10) -> RelayNet:
-    """ResNet-18: a stem, four stages of two blocks, BatchNorm left to be folded."""
+    """Build a ResNet-18: a stem, then four stages of two blocks; BatchNorm is not folded.
+
+    Args:
+        seed: Equal seeds draw equal weights.
+        image: Height and width of the input ``data``, float32 [1, 3, image, image].
+        width: Channels of the first stage; each later stage has twice as many.
+        classes: Size of the output, float32 [1, classes].
+    """
     net = RelayNet("resnet18", seed)
     x = net.input("data", (1, 3, image, image))
     x = net.relu(net.batch_norm(net.conv(x, width, 7, 2)))
@@ -26,7 +33,14 @@ def resnet18(*, seed: int = 0, image: int = 32, width: int = 16, classes: int = 
 
 
 def mobilenet(*, seed: int = 0, image: int = 32, width: int = 8, classes: int = 10) -> RelayNet:
-    """MobileNetV2: inverted residuals around depthwise convolutions, ReLU6."""
+    """Build a small MobileNetV2: inverted residuals around depthwise convolutions, with ReLU6.
+
+    Args:
+        seed: Equal seeds draw equal weights.
+        image: Height and width of the input ``data``, float32 [1, 3, image, image].
+        width: Channels of the stem; the layer before the classifier has four times as many.
+        classes: Size of the output, float32 [1, classes].
+    """
     net = RelayNet("mobilenet", seed)
     x = net.input("data", (1, 3, image, image))
     x = net.relu6(net.conv(x, width, 3, 2, bias=True))
@@ -45,7 +59,14 @@ def mobilenet(*, seed: int = 0, image: int = 32, width: int = 8, classes: int = 
 
 
 def quantised_cnn(*, seed: int = 0, image: int = 16, width: int = 8, classes: int = 10) -> RelayNet:
-    """A residual network in int8: QNN in Relay, QDQ in ONNX."""
+    """Build a residual network that computes in int8: QNN operators in Relay, QDQ nodes in ONNX.
+
+    Args:
+        seed: Equal seeds draw equal weights.
+        image: Height and width of the input ``data``, float32 [1, 3, image, image].
+        width: Channels of the first block; the second has twice as many.
+        classes: Size of the output, float32 [1, classes].
+    """
     net = RelayNet("quantised_cnn", seed)
     x = net.quantize(net.input("data", (1, 3, image, image)), 0.02, 3)
     x = net.qconv(x, width, 3, 0.03, -128, stride=2, relu=True)

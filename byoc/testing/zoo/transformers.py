@@ -155,9 +155,20 @@ def build_gpt2(
     context: int = 1024,
     spell_norms: bool = False,
 ) -> onnx.ModelProto:
-    """Build GPT-2 small (Radford et al. 2019), no key-value cache.
+    """Build GPT-2 small (Radford et al. 2019), without a key-value cache.
 
     Input ``input_ids``: int64 [batch, sequence]. Output ``logits`` [batch, sequence, vocabulary].
+
+    Args:
+        seed: Equal seeds draw equal weights.
+        batch: Size, or name of a symbolic dimension.
+        sequence: Size, or name of a symbolic dimension.
+        layers: The number of decoder layers.
+        hidden: The number of features.
+        heads: The number of heads of each attention.
+        vocabulary: Rows of the embedding.
+        context: The largest number of positions.
+        spell_norms: LayerNorm as ReduceMean, Sub, Pow, … (opset below 17) instead of one op.
     """
     b = Builder("gpt2", seed)
     ids = b.input("input_ids", (batch, sequence), TensorProto.INT64)
@@ -252,6 +263,17 @@ def build_vit(
     """Build ViT-B/16 (Dosovitskiy et al. 2020).
 
     Input ``pixel_values`` [batch, 3, image, image]. Output ``logits`` [batch, classes].
+
+    Args:
+        seed: Equal seeds draw equal weights.
+        batch: Size, or name of a symbolic dimension.
+        image: Height and width of the input, in pixels.
+        patch: Height and width of a patch, in pixels.
+        layers: The number of encoder layers.
+        hidden: The number of features.
+        heads: The number of heads of each attention.
+        classes: The number of classes.
+        spell_norms: LayerNorm as ReduceMean, Sub, Pow, … (opset below 17) instead of one op.
     """
     b = Builder("vit", seed)
     pixels = b.input("pixel_values", (batch, 3, image, image))

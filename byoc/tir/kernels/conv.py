@@ -227,7 +227,15 @@ def turn_weight(weight: Array, shape: ConvShape) -> Array:
 
 
 def turn_weight_te(weight: te.Tensor, shape: ConvShape) -> te.Tensor:
-    """Build the stage that does at run time what `turn_weight` does at compile time."""
+    """Build a stage that lays weights out as `turn_weight` does, but at run time.
+
+    Args:
+        weight: [C, O / groups, *kernel].
+        shape: The convolution that the transposed one becomes.
+
+    Returns:
+        [O, C / groups, *kernel], the kernel reversed.
+    """
 
     def element(o: Any, c: Any, *k: Any) -> Any:
         back = [size - 1 - i for size, i in zip(shape.kernel, k, strict=True)]

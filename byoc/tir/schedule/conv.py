@@ -55,7 +55,14 @@ def conv(kernel: Kernel) -> str | None:
 
 
 def copy_padded(kernel: Kernel, block: KernelBlock) -> None:
-    """Schedule a copy; one that pads writes zeros first, then the inside without a branch."""
+    """Schedule a block that copies, so that its loops are parallel and vectorised.
+
+    A block that pads is split: it writes zeros first, then copies the inside without a branch.
+
+    Args:
+        kernel: The kernel that is scheduled.
+        block: The block; one whose name begins with "pad" pads.
+    """
     sch = kernel.sch
     if block.name.startswith("pad"):
         try:

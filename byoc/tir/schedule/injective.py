@@ -43,7 +43,15 @@ def injective(kernel: Kernel) -> str | None:
 
 
 def inline_producers(kernel: Kernel, blocks: tuple[KernelBlock, ...]) -> list[KernelBlock]:
-    """Inline those blocks that can be; return those that remain."""
+    """Inline every intermediate block that can be inlined into its readers.
+
+    Args:
+        kernel: The kernel that is scheduled.
+        blocks: Its element-wise blocks, in order.
+
+    Returns:
+        The blocks that remain, in order.
+    """
     remaining = []
     for block in blocks:
         if not kernel.is_output(block):
@@ -57,7 +65,12 @@ def inline_producers(kernel: Kernel, blocks: tuple[KernelBlock, ...]) -> list[Ke
 
 
 def vectorize_elementwise(kernel: Kernel, block: KernelBlock) -> None:
-    """Make the loops of one injective block parallel and vectorised."""
+    """Make the loops of one element-wise block parallel and vectorised.
+
+    Args:
+        kernel: The kernel that is scheduled.
+        block: A block whose output elements do not depend on each other.
+    """
     sch, loops = kernel.sch, kernel.loops(block)
     if not loops:
         return
@@ -127,7 +140,12 @@ def _contiguous(buffer: Any, indices: Any, suffix: list[Any], extents: list[Any]
 
 
 def uses(expr: Any, var: Any) -> bool:
-    """Return whether a variable occurs in an expression."""
+    """Return whether a variable occurs in an expression.
+
+    Args:
+        expr: The TIR expression.
+        var: The TIR variable.
+    """
     found: list[Any] = []
     tvm_ffi.structural_walk(expr, (Var, lambda node: found.append(node)))
     return any(node.same_as(var) for node in found)

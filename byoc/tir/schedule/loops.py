@@ -13,7 +13,12 @@ __all__ = ["largest_divisor", "vectorize_loop"]
 
 
 def largest_divisor(size: int, limit: int) -> int:
-    """Return the largest divisor of `size` that is at most `limit`."""
+    """Return the largest divisor of `size` that is at most `limit`.
+
+    Args:
+        size: The number to divide, 1 or more.
+        limit: The largest divisor that is wanted, 1 or more.
+    """
     return next(d for d in range(min(size, limit), 0, -1) if size % d == 0)
 
 

@@ -47,7 +47,15 @@ def tiled_reduction(
 
 
 def share_out(kernel: Kernel, acc: KernelBlock, outer: list[Any], tiles: Any) -> None:
-    """Run the `outer` loops in parallel, and the loop over tiles too when they are few."""
+    """Fuse outer loops and run them in parallel where there is enough work.
+
+    Args:
+        kernel: The kernel that is scheduled.
+        acc: The block that accumulates sums.
+        outer: The outer loops, outermost first.
+        tiles: The loop over tiles, just inside; it is fused too where `outer` has too few
+            iterations for all threads.
+    """
     if prod(kernel.extent(loop) or 64 for loop in outer) < 2 * kernel.machine.threads:
         outer = [*outer, tiles]
     task = kernel.sch.fuse(*outer) if len(outer) > 1 else outer[0]
@@ -57,7 +65,13 @@ def share_out(kernel: Kernel, acc: KernelBlock, outer: list[Any], tiles: Any) ->
 
 
 def register_tile(kernel: Kernel, acc: KernelBlock) -> None:
-    """Unroll and vectorise a tile: the block's loops end in pixel, vector, lane, reductions."""
+    """Unroll and vectorise a tile of sums so that it stays in vector registers.
+
+    Args:
+        kernel: The kernel that is scheduled.
+        acc: The block that accumulates sums. Its innermost loops are pixel, vector, lane, and then
+            the reductions.
+    """
     sch, sums = kernel.sch, acc.kinds.count("R")
     loops = kernel.loops(acc)
     reduce, (pixel, vectors, lane) = loops[-sums:], loops[-sums - 3 : -sums]
