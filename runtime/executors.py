@@ -131,7 +131,15 @@ class VmExecutor:
         self.open: Callable[[], Mapping[str, Any]] = made["open"]
 
     def run(self, arrays: Sequence[Array], given: list[Array | None] | None) -> list[Array]:
-        """Run the VM on dense inputs in order; arguments as `PlanExecutor.run` takes them."""
+        """Run the VM on dense inputs in order, and wait for the outputs.
+
+        Args:
+            arrays: The inputs, C-contiguous.
+            given: Arrays to write outputs to, one per output; None for fresh ones.
+
+        Returns:
+            The outputs in order; those of `given` where it holds an array.
+        """
         results = self._results(self._run(*map(_aligned_tensor, arrays), *self._constants))
         for i, array in enumerate(given or ()):
             if array is not None:

@@ -112,8 +112,14 @@ class SwappableFunction:
 def check_limits(artifact: Artifact, healing: Healing, processor: str) -> None:
     """Check that calls of a segment can have the deadline that `healing` asks for.
 
+    Args:
+        artifact: The compiled segment.
+        healing: How failed calls are handled.
+        processor: The name of the queue the segment runs on.
+
     Raises:
-        OptionError: The segment runs on processor "cpu", where no call can be left behind.
+        OptionError: A deadline is asked for on processor "cpu", where a call that is late cannot
+            be abandoned.
     """
     if healing.deadline is not None and processor == "cpu":
         raise OptionError(

@@ -122,7 +122,12 @@ def set_num_threads(count: int) -> None:
 def call_on(processor: str, work: Callable[..., Any], *args: Any) -> Any:
     """Return ``work(*args)``, called on the thread of a processor.
 
-    Libraries that use OpenMP must all be used on the thread of "cpu".
+    Libraries that use OpenMP must all be called on the thread of "cpu".
+
+    Args:
+        processor: The name of the queue whose thread is used.
+        work: What to call.
+        *args: Its positional arguments.
     """
     return function("call_on")(processor, work, *args)
 
@@ -177,5 +182,10 @@ def from_tensor(tensor: Any, dtype: np.dtype[Any]) -> Array:
 
 
 def from_tensors(tensors: Sequence[Any], dtypes: Sequence[str]) -> list[Array]:
-    """Return several tensors as arrays over the same memory; dtypes by name."""
+    """Return tensors as numpy arrays over the same memory.
+
+    Args:
+        tensors: Tensors of tvm-ffi.
+        dtypes: The dtype of each as a name ("float32", "bfloat16").
+    """
     return [from_tensor(t, numpy_dtype(str(d))) for t, d in zip(tensors, dtypes, strict=True)]

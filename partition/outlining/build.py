@@ -37,19 +37,37 @@ _binding = tvm_ffi.get_global_func("relax.VarBinding")
 
 
 def typed(expr: Any, ty: Any) -> Any:
-    """Set the type of an expression that has none; the expression."""
+    """Set the type of an expression that has none yet.
+
+    Args:
+        expr: The Relax expression; it is changed in place.
+        ty: Its type; ignored when the expression has one.
+
+    Returns:
+        The expression.
+    """
     if expr.ty.is_missing():
         _update_type(expr, ty)
     return expr
 
 
 def var(name: str, ty: Any) -> Any:
-    """Make a variable of type `ty`."""
+    """Make a variable.
+
+    Args:
+        name: Its name.
+        ty: Its type.
+    """
     return _var(name, ty, None)
 
 
 def dataflow_var(name: str, ty: Any) -> Any:
-    """Make a variable of type `ty` that is seen only inside its dataflow block."""
+    """Make a variable that is visible only inside its dataflow block.
+
+    Args:
+        name: Its name.
+        ty: Its type.
+    """
     return _dataflow_var(name, ty, None)
 
 
@@ -68,24 +86,45 @@ def call(op: Any, args: Sequence[Any], ty: Any, like: Any = None) -> Any:
 
 
 def binding(name: Any, value: Any) -> Any:
-    """Bind a variable to a value."""
+    """Bind a variable to a value.
+
+    Args:
+        name: The variable.
+        value: The expression, whose type is set.
+    """
     return _binding(name, value, None)
 
 
 def symbol(name: str, ty: Any) -> Any:
-    """Make the global name of a function of type `ty`."""
+    """Make the global variable that refers to a function.
+
+    Args:
+        name: The function's name.
+        ty: The function's type.
+    """
     found = _symbol(name)
     _update_type(found, ty)
     return found
 
 
 def function(params: Sequence[Any], body: Any, attrs: Any) -> Any:
-    """Make a pure function; its result type is that of `body`."""
+    """Make a function that TVM treats as pure; its result type is that of its body.
+
+    Args:
+        params: The parameters, as variables.
+        body: The expression it computes, whose type is set.
+        attrs: Its attributes, as a TVM object.
+    """
     return _function(params, body, body.ty, True, attrs, None)
 
 
 def item(expr: Any, index: int) -> Any:
-    """Make the expression for field `index` of a tuple."""
+    """Make the expression that reads one field of a tuple.
+
+    Args:
+        expr: The tuple, whose type is set.
+        index: The number of the field, from 0.
+    """
     return typed(relax.TupleGetItem(expr, index), expr.ty.fields[index])
 
 
@@ -95,7 +134,12 @@ def tuple_of(parts: Sequence[Any]) -> Any:
 
 
 def sequence(blocks: Sequence[Any], result: Any) -> Any:
-    """Make a SeqExpr of blocks and the expression they compute."""
+    """Make a SeqExpr: blocks of bindings, then the expression they serve.
+
+    Args:
+        blocks: The binding blocks, in order.
+        result: The expression that is the value of the whole, whose type is set.
+    """
     found = _sequence(blocks, result, None)
     _update_type(found, result.ty)
     return found

@@ -138,7 +138,12 @@ class UsedBudget:
         )
 
     def add(self, problem: Problem, segments: Sequence[SegmentDraft]) -> None:
-        """Count the segments of a scope that was placed."""
+        """Add the segments of a scope that was placed to what is used.
+
+        Args:
+            problem: The scope's placement problem; it tells the weights of its segments.
+            segments: The segments that were chosen for the scope.
+        """
         self.segments += len(segments)
         for processor, used in problem.weights(segments).items():
             self.weights[processor] = self.weights.get(processor, 0) + used

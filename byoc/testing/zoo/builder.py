@@ -134,8 +134,8 @@ class Builder:
             sequence: Size, or name of a symbolic dimension.
 
         Returns:
-            Each dimension's size, or where it is symbolic the name of an int64 scalar that nodes read
-            off the value's shape.
+            Each dimension's size, or where it is symbolic the name of an int64 scalar that nodes
+            read off the value's shape.
         """
 
         def read(dim: Dim, axis: int) -> str | int:
