@@ -14,7 +14,12 @@ __all__ = ["Block", "channel_blocks"]
 
 
 def channel_blocks(op: Conv, nb: int) -> Sequence[tuple[int, int]]:
-    """Return [first, end) of each block of `nb` output channels; none crosses a group."""
+    """Return the range [first, end) of each block of output channels; no block crosses a group.
+
+    Args:
+        op: The convolution.
+        nb: Largest number of output channels in a block.
+    """
     oc = op.shape_out[3]
     per_group = oc if op.depthwise else oc // op.groups
     return [
@@ -54,7 +59,15 @@ class Block:
         self._fetch(w, 0)
 
     def chunk(self, w: ProgramWriter, index: int) -> tuple[int, int]:
-        """Return the address and the bytes of weights of a chunk, loaded unless it is there."""
+        """Return where a chunk of weights lies in the weight scratchpad, loaded unless it is there.
+
+        Args:
+            w: The program being written; a load is appended to it.
+            index: Number of the chunk within the block.
+
+        Returns:
+            The address in the weight scratchpad, and the bytes of the weights there.
+        """
         if self._loaded != index:
             self._fetch(w, index)
         return self._at, self._parts[index][1]

@@ -51,7 +51,12 @@ def window_fields(
 
 
 def tiles(shape: tuple[int, int, int, int], plan: WindowPlan) -> Iterator[Tile]:
-    """Yield the tiles that cover a tensor of outputs of shape (n, h, w, c)."""
+    """Yield the tiles that together cover a tensor of outputs, image by image and row by row.
+
+    Args:
+        shape: Shape of the tensor, as (n, h, w, c).
+        plan: How many rows and columns a tile has at most.
+    """
     for image in range(shape[0]):
         for rows in spans(shape[1], plan.th):
             for cols in spans(shape[2], plan.tw):

@@ -47,7 +47,12 @@ class View:
     pix: int
 
     def at(self, row: int, col: int) -> int:
-        """Return the address of a pixel."""
+        """Return the address of a pixel in the activation scratchpad.
+
+        Args:
+            row: Row of the pixel in the image.
+            col: Column of the pixel in the image.
+        """
         return self.address + (row - self.row0) * self.row + (col - self.col0) * self.pix
 
 
@@ -105,9 +110,11 @@ class ProgramWriter:
     # -- addresses ------------------------------------------------------------------------------
 
     def buffers(self, size: int, count: int) -> Buffers:
-        """Take `count` buffers of `size` bytes from the region of this operation.
+        """Take equal buffers from the region of this operation (odd operations: from its end).
 
-        Odd operations fill it from its end.
+        Args:
+            size: Bytes of each buffer.
+            count: How many buffers to take.
 
         Raises:
             CompileError: They do not fit.
@@ -232,7 +239,16 @@ class ProgramWriter:
         strides: tuple[int, int] = (0, 0),
         near: tuple[int, int] = (0, 0),
     ) -> None:
-        """Copy from the activation scratchpad to device memory; arguments as of `load`."""
+        """Copy from the activation scratchpad to device memory.
+
+        Args:
+            tensor: Whose bytes are written.
+            offset: First byte of the tensor that is written.
+            spm: Address in the scratchpad.
+            shape: Planes, rows, and bytes of a row.
+            strides: Bytes between planes and between rows in device memory.
+            near: Bytes between planes and between rows in the scratchpad.
+        """
         planes, rows, size = shape
         _, base = self.dram(tensor)
         first = base + offset
@@ -269,21 +285,43 @@ class ProgramWriter:
         return View(buffer, rows[0], cols[0], width * count, count)
 
     def whole(self, address: int, shape: tuple[int, int, int, int], image: int) -> View:
-        """Return one image of a resident tensor of shape (n, h, w, c)."""
+        """Return the view of one image of a tensor that stays in the activation scratchpad.
+
+        Args:
+            address: Address of the tensor.
+            shape: Shape of the tensor, as (n, h, w, c).
+            image: Number of the image.
+        """
         _, h, w, c = shape
         return View(address + image * h * w * c, 0, 0, w * c, c)
 
     def operand(self, tensor: int, box: Box, buffers: Buffers) -> tuple[View, int]:
-        """Return a box to read, loaded unless it is resident, and where it ends."""
+        """Return where a box to read lies, after loading it unless its tensor is resident.
+
+        Args:
+            tensor: The tensor that is read.
+            box: Which piece of it.
+            buffers: Where a loaded box is put; it takes the next buffer in turn.
+
+        Returns:
+            The view of the box, and the address one past its last byte.
+        """
         view = self._inside(tensor, box)
         if view is None:
             view = self.box("load", tensor, box, buffers.next())
         return view, _end(view, box)
 
     def result(self, tensor: int, box: Box, buffers: Buffers) -> tuple[View, int, bool]:
-        """Return a box to write, where it ends, and whether it stays there.
+        """Return where a box to write goes: in place if its tensor is resident, else into a buffer.
 
-        When it does not stay the caller has to store it.
+        Args:
+            tensor: The tensor that is written.
+            box: Which piece of it.
+            buffers: Where a box that is not resident is put; it takes the next buffer in turn.
+
+        Returns:
+            The view of the box, the address one past its last byte, and whether the box stays
+            there. When it does not stay the caller has to store it.
         """
         view = self._inside(tensor, box)
         stays = view is not None
@@ -303,7 +341,12 @@ class ProgramWriter:
         return View(whole.at(rows[0], cols[0]) + channels[0], 0, 0, whole.row, whole.pix)
 
     def buffer_count(self, total: int, step: int) -> int:
-        """Return how many buffers pieces of `step` bytes need: one when that is all, else two."""
+        """Return how many buffers a transfer in pieces needs: one when one piece is all, else two.
+
+        Args:
+            total: Bytes that are moved altogether.
+            step: Bytes of each piece.
+        """
         return 1 if step >= total or not self.settings.double_buffer else 2
 
 

@@ -27,7 +27,15 @@ __all__ = ["binary"]
 
 
 def binary(low: Lowering, node: Node) -> Value:
-    """A bias, a table, a sum or a product, by what the operands are."""
+    """Lower a sum or product: the operands tell whether it is a bias, a table or elementwise.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, `add` or `multiply`.
+
+    Raises:
+        CompileError: An operand is not quantised.
+    """
     left, right = low.value(node, 0), low.value(node, 1)
     if isinstance(left, (Params, np.ndarray)):
         left, right = right, left

@@ -97,7 +97,16 @@ class Lowering:
     def new(
         self, shape: Shape, layout: Layout, dtype: str, scale: float, zero: int, name: str
     ) -> Stored:
-        """Add a tensor on the device."""
+        """Add a tensor to the device.
+
+        Args:
+            shape: Logical shape.
+            layout: Where its channels lie.
+            dtype: "int8" or "uint8", as the model counts.
+            scale: Real value of one step.
+            zero: Zero point as the device counts.
+            name: Name of the tensor, for messages.
+        """
         return Stored(self.graph.new(prod(shape), scale, zero, name), shape, layout, dtype)
 
     def border(
@@ -109,12 +118,25 @@ class Lowering:
         scale: float,
         zero: int,
     ) -> None:
-        """Note that a tensor is argument number `argument` of the segment."""
+        """Note that a tensor enters or leaves the device as an argument of the segment.
+
+        Args:
+            borders: The list to append to, the graph's feeds or results.
+            stored: The tensor.
+            argument: Number of the input or output of the segment, counted from 0.
+            dtype: "int8" or "uint8" for raw bytes, "float32" for real values.
+            scale: Real value of one step.
+            zero: Zero point as the device counts.
+        """
         order = order_of(len(stored.shape), stored.layout)
         borders.append(Border(stored.tensor, argument, stored.shape, order, dtype, scale, zero))
 
     def value(self, node: Node, index: int) -> Value | Array:
         """Return what an op's input is by now, or the array of a constant.
+
+        Args:
+            node: The op.
+            index: Number of the input.
 
         Raises:
             CompileError: It is float and was not dequantised.
@@ -128,7 +150,15 @@ class Lowering:
         return constant
 
     def real(self, node: Node, index: int) -> Real:
-        """Return an op's input that has to be a dequantised tensor; raises CompileError else."""
+        """Return an op's input, which has to be a dequantised tensor.
+
+        Args:
+            node: The op.
+            index: Number of the input.
+
+        Raises:
+            CompileError: The input is something else.
+        """
         found = self.value(node, index)
         if not isinstance(found, Real):
             raise CompileError(
@@ -138,12 +168,27 @@ class Lowering:
         return found
 
     def constant(self, node: Node, index: int) -> Params | Array | None:
-        """Return an op's input when it is constant, else None."""
+        """Return an op's input when it is constant, else None.
+
+        Args:
+            node: The op.
+            index: Number of the input.
+
+        Raises:
+            CompileError: The input is float and was not dequantised.
+        """
         found = self.value(node, index)
         return found if isinstance(found, (Params, np.ndarray)) else None
 
     def in_layout(self, stored: Stored, layout: Layout) -> Stored:
-        """Return the same values with memory in the given order; a Permute where bytes differ."""
+        """Return a tensor of the same values whose memory is in the given order.
+
+        A Permute is added to the graph only where the bytes differ.
+
+        Args:
+            stored: The tensor as it lies.
+            layout: Where its channels shall lie.
+        """
         if stored.layout == layout:
             return stored
         rank = len(stored.shape)

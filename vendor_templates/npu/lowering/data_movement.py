@@ -27,7 +27,18 @@ __all__ = ["concat", "permute", "reshape"]
 
 
 def concat(low: Lowering, node: Node) -> Value:
-    """Parts of other scales go through a table each."""
+    """Lower a concatenation; an input whose scale differs from the result's goes through a table.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, `concat`.
+
+    Returns:
+        The concatenation, pending until its result is quantised.
+
+    Raises:
+        CompileError: An input is not quantised.
+    """
     parts = [low.real(node, i) for i in range(len(node.inputs))]
     shape = low.shape(node.outputs[0])
     axis = int(node.attrs["axis"]) % len(shape)
@@ -53,7 +64,18 @@ def concat(low: Lowering, node: Node) -> Value:
 
 
 def reshape(low: Lowering, node: Node) -> Value:
-    """The same bytes; a table when the scale changes."""
+    """Lower a reshape: the same bytes, and a table when the scale changes.
+
+    Args:
+        low: The segment being lowered.
+        node: The op.
+
+    Returns:
+        The reshaped constant, or the reshape pending until its result is quantised.
+
+    Raises:
+        CompileError: The input is not quantised.
+    """
     found = low.value(node, 0)
     shape = low.shape(node.outputs[0])
     if isinstance(found, Params):
@@ -70,7 +92,15 @@ def reshape(low: Lowering, node: Node) -> Value:
 
 
 def permute(low: Lowering, node: Node) -> Value:
-    """Weights only: a tensor has the order that its readers want."""
+    """Lower a transpose, of weights only: a tensor has the order that its readers want.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, `permute_dims`.
+
+    Raises:
+        CompileError: The input is not constant.
+    """
     found = low.value(node, 0)
     if not isinstance(found, Params):
         raise CompileError(f"{low.where(node)}: only weights can be transposed")

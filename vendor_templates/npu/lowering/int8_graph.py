@@ -257,7 +257,14 @@ class Int8Graph:
         return tensor
 
     def new(self, nbytes: int, scale: float, zero: int, name: str = "") -> int:
-        """Add a tensor and return its id."""
+        """Add a tensor to the graph and return its id.
+
+        Args:
+            nbytes: Bytes of the tensor.
+            scale: Real value of one step.
+            zero: Zero point as the device counts.
+            name: Name of the tensor, for messages.
+        """
         self.tensors.append(Int8Tensor(nbytes, scale, zero, name))
         return len(self.tensors) - 1
 

@@ -20,7 +20,15 @@ __all__ = ["look_up", "table_of", "unary"]
 
 
 def unary(low: Lowering, node: Node) -> Value:
-    """A clamp of what is pending, else a table."""
+    """Lower a function of one value: a clamp of the op that is pending, else a lookup table.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, one of `FUNCTIONS`.
+
+    Raises:
+        CompileError: The input is not quantised.
+    """
     found = low.value(node, 0)
     attrs = {**node.attrs, **_clip_bounds(low, node)}
     if isinstance(found, PendingOp):
@@ -39,7 +47,14 @@ def unary(low: Lowering, node: Node) -> Value:
 
 
 def table_of(low: Lowering, node: Node, x: Real, function: Callable[[Any], Any]) -> PendingOp:
-    """A pending table: `function` from real values to real values."""
+    """Return a table that applies a function, pending until its result is quantised.
+
+    Args:
+        low: The segment being lowered.
+        node: The op that asks for it.
+        x: The dequantised input.
+        function: From an array of real values to real values.
+    """
 
     def finish(out: Out) -> Stored:
         table = make_table(function, x.scale, x.zero, out.scale, out.zero)
@@ -50,7 +65,14 @@ def table_of(low: Lowering, node: Node, x: Real, function: Callable[[Any], Any])
 
 
 def look_up(low: Lowering, x: Stored, table: Array, out: Out) -> Stored:
-    """The bytes of x through a table; x itself where the table changes nothing."""
+    """Return the tensor that a table makes of x; it shares the bytes of x when nothing changes.
+
+    Args:
+        low: The segment being lowered.
+        x: The bytes to look up.
+        table: The result of each value from -128 to 127: int8[256].
+        out: What the result's quantize asks for.
+    """
     y = low.new(x.shape, x.layout, out.dtype, out.scale, out.zero, out.source)
     if (table == np.arange(-128, 128)).all():  # the same steps: the same bytes
         low.graph.tensors[y.tensor].base = x.tensor

@@ -39,7 +39,15 @@ class _Geometry:
 
 
 def conv(low: Lowering, node: Node) -> Value:
-    """A convolution; one dimension is two of which one is 1."""
+    """Lower a convolution; one of one dimension becomes one of two, of which the first is 1.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, `nn.conv1d` or `nn.conv2d`.
+
+    Raises:
+        CompileError: The input or the weights are not quantised.
+    """
     x, params = low.real(node, 0), _weights(low, node)
     data_layout = str(node.attrs["data_layout"])
     kernel_layout = str(node.attrs["kernel_layout"])
@@ -65,7 +73,15 @@ def conv(low: Lowering, node: Node) -> Value:
 
 
 def matmul(low: Lowering, node: Node) -> Value:
-    """A matrix product: pixels of one image, rows of the other operand as channels."""
+    """Lower a product with a constant matrix: rows as pixels of one image, columns as channels.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, `matmul`.
+
+    Raises:
+        CompileError: The input or the weights are not quantised.
+    """
     x, params = low.real(node, 0), _weights(low, node)
     k, n = params.data.shape[-2:]
     weights = params.data.reshape(k, n).T.reshape(n, 1, 1, k)

@@ -50,7 +50,13 @@ def pair_scale(first: float, second: Array | float, out: float) -> Array:
 
 
 def average_scale(x: float, y: float, count: int) -> float:
-    """Return the scale of a sum of `count` values in an average: x / (y * count) in float32."""
+    """Return the factor that turns a sum of values into their average: x / (y * count) in float32.
+
+    Args:
+        x: Scale of the input, the real value of one step.
+        y: Scale of the output.
+        count: How many values are averaged.
+    """
     return float(np.float32(x) / (np.float32(y) * np.float32(count)))
 
 
@@ -59,6 +65,13 @@ def sum_constant(m1: float, zero1: int, m2: float, zero2: int, zero: int) -> flo
 
     Three roundings: m2 * zero2, the first product with it (fused), the difference. What the second
     rounds is exact in float64: a product of 24 and 8 bits, a number of 24.
+
+    Args:
+        m1: Factor of the first operand: its scale, divided by the result's.
+        zero1: Zero point of the first operand, in the numbers of the model.
+        m2: Factor of the second operand.
+        zero2: Zero point of the second operand, likewise.
+        zero: Zero point of the result, likewise.
     """
     second = np.float32(m2) * np.float32(zero2)
     both = np.float32(float(np.float32(m1)) * zero1 + float(second))
@@ -66,7 +79,13 @@ def sum_constant(m1: float, zero1: int, m2: float, zero2: int, zero: int) -> flo
 
 
 def quantize_array(values: Array, scale: float, zero: int) -> Array:
-    """Quantise real values to int8 as ONNX does: half to even, then saturate."""
+    """Quantise real values to int8 as ONNX does: half to even, then saturate.
+
+    Args:
+        values: Real values, of any shape.
+        scale: Real value of one step.
+        zero: Zero point as the device counts.
+    """
     quotient = np.rint(np.asarray(values, np.float32) / np.float32(scale))
     clipped: Array = np.clip(quotient + zero, -128, 127).astype(np.int8)
     return clipped

@@ -26,7 +26,15 @@ __all__ = ["adaptive_pool", "mean", "pool"]
 
 
 def pool(low: Lowering, node: Node) -> Value:
-    """A window that slides, maximum or average."""
+    """Lower a maximum or average over a sliding window.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, of two dimensions; its name says which kind.
+
+    Raises:
+        CompileError: The input is not quantised.
+    """
     x = low.real(node, 0)
     layout: Layout = "first" if str(node.attrs["layout"])[1] == "C" else "last"
     kernel = node.attrs["pool_size"]
@@ -42,7 +50,15 @@ def pool(low: Lowering, node: Node) -> Value:
 
 
 def adaptive_pool(low: Lowering, node: Node) -> Value:
-    """An average over equal parts of the image."""
+    """Lower an average over equal parts of the image.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, `nn.adaptive_avg_pool2d`; its output sizes divide the input's.
+
+    Raises:
+        CompileError: The input is not quantised.
+    """
     x = low.real(node, 0)
     layout: Layout = "first" if str(node.attrs["layout"])[1] == "C" else "last"
     (_, h, w, _), (_, oh, ow, _) = (
@@ -53,7 +69,15 @@ def adaptive_pool(low: Lowering, node: Node) -> Value:
 
 
 def mean(low: Lowering, node: Node) -> Value:
-    """An average over the whole image."""
+    """Lower an average over the whole image.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, `mean`, over the spatial axes.
+
+    Raises:
+        CompileError: The input is not quantised.
+    """
     x = low.real(node, 0)
     rank = len(x.stored.shape)
     axes = sorted(int(a) % rank for a in node.attrs["axis"])

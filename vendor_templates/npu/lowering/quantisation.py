@@ -15,7 +15,15 @@ __all__ = ["dequantize", "quantize"]
 
 
 def dequantize(low: Lowering, node: Node) -> Value:
-    """Bytes seen through a scale, or constants."""
+    """Lower a dequantisation: bytes seen through a scale, or a constant of real numbers.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, `dequantize`, with the value, the scale and the zero point as inputs.
+
+    Raises:
+        CompileError: The value is neither on the device nor constant.
+    """
     source = low.values.get(node.inputs[0])
     if isinstance(source, Stored):
         return Real(source, *_scale_zero(low, node))
@@ -34,7 +42,17 @@ def dequantize(low: Lowering, node: Node) -> Value:
 
 
 def quantize(low: Lowering, node: Node) -> Value:
-    """Whatever waited for it gets its scale, zero point and clamp, and becomes bytes."""
+    """Lower a quantisation: the op that waited for it gets its scale, zero point and clamp.
+
+    An input of the segment that is quantised becomes a tensor that the host fills.
+
+    Args:
+        low: The segment being lowered.
+        node: The op, `quantize`.
+
+    Raises:
+        CompileError: What is quantised is not on the device.
+    """
     scale, zero = _scale_zero(low, node)
     kind = low.segment.type(node.outputs[0])
     shape = low.shape(node.outputs[0])

@@ -127,16 +127,23 @@ Value: TypeAlias = Stored | Real | Params | PendingOp
 
 
 def order_of(rank: int, layout: Layout) -> tuple[int, ...]:
-    """Return the logical axes in the order of memory."""
+    """Return the logical axes of a tensor in the order in which memory has them.
+
+    Args:
+        rank: How many axes there are.
+        layout: Where its channels lie.
+    """
     if layout == "first" and rank >= 3:
         return (0, *range(2, rank), 1)
     return tuple(range(rank))
 
 
 def nhwc(shape: Shape, layout: Layout) -> tuple[int, int, int, int]:
-    """Return (n, h, w, c) of a logical shape of rank 3 (h = 1) or 4.
+    """Return a logical shape as (n, h, w, c); ranks below 3 are rows of channels.
 
-    Lower ranks are rows of channels.
+    Args:
+        shape: Logical shape, of rank 4, 3 (its h is 1) or less.
+        layout: Where its channels lie.
     """
     if len(shape) < 3:
         return (1, 1, prod(shape[:-1]), shape[-1])
@@ -147,7 +154,12 @@ def nhwc(shape: Shape, layout: Layout) -> tuple[int, int, int, int]:
 
 
 def pair_of(value: Any, one_d: bool = False) -> tuple[int, int]:
-    """Return an attribute of one or two numbers as (rows, columns)."""
+    """Return an attribute of one or two numbers as (rows, columns).
+
+    Args:
+        value: One number for both, or a list of one or two.
+        one_d: The attribute has one dimension, columns; rows are 1 then.
+    """
     items = [int(v) for v in (value if isinstance(value, (tuple, list)) else (value,))]
     if one_d:
         return (1, items[-1])
@@ -155,7 +167,12 @@ def pair_of(value: Any, one_d: bool = False) -> tuple[int, int]:
 
 
 def pads_of(padding: Any, dims: int) -> tuple[int, int]:
-    """Return the padding before, as (rows, columns)."""
+    """Return the padding at the top and the left, as (rows, columns).
+
+    Args:
+        padding: One number, or a list that begins with the numbers for the front of each dimension.
+        dims: How many dimensions are padded: 1 (no rows) or 2.
+    """
     items = [int(v) for v in (padding if isinstance(padding, (tuple, list)) else (padding,))]
     if dims == 1:
         return (0, items[0])

@@ -25,7 +25,12 @@ Fields: TypeAlias = Mapping[str, int]
 
 
 def ceil_div(a: int, b: int) -> int:
-    """Return the quotient of two positive numbers, rounded up."""
+    """Return the quotient of two positive numbers, rounded up.
+
+    Args:
+        a: The dividend.
+        b: The divisor.
+    """
     return -(-a // b)
 
 

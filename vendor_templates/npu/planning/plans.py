@@ -128,12 +128,22 @@ class StepCycles:
 
 
 def align(value: int, to: int = 64) -> int:
-    """Return the smallest multiple of `to` that is at least `value`."""
+    """Return the smallest multiple of a number that is at least a value.
+
+    Args:
+        value: The value, usually bytes.
+        to: What the result is a multiple of.
+    """
     return -(-value // to) * to
 
 
 def spans(size: int, step: int) -> Iterable[tuple[int, int]]:
-    """Return the pieces [0, step), [step, 2 step), … that cover [0, size)."""
+    """Return the pieces [0, step), [step, 2 step), … that cover [0, size).
+
+    Args:
+        size: How many positions there are.
+        step: Positions in a piece; the last one may have fewer.
+    """
     return ((first, min(first + step, size)) for first in range(0, size, step))
 
 
@@ -153,7 +163,14 @@ def input_span(first: int, end: int, size: int, window: Window, axis: int) -> tu
 
 
 def tile_input(window: Window, axis: int, outputs: int, size: int) -> int:
-    """Return the largest number of input positions that a tile of `outputs` positions reads."""
+    """Return the largest number of input positions that a tile of outputs reads.
+
+    Args:
+        window: The sliding window.
+        axis: 0 for rows, 1 for columns.
+        outputs: How many output positions a tile has.
+        size: Number of input positions there are.
+    """
     return min(size, (outputs - 1) * window.stride[axis] + window.extent(axis))
 
 
