@@ -93,7 +93,17 @@ def check_tensors(node: Node, tensors: Tensors) -> Reject | None:
 def check_dtypes(
     node: Node, tensors: Tensors, values: Iterable[int], legal: Sequence[str]
 ) -> Reject | None:
-    """Refuse unless the dtype of each of `values` is among `legal`."""
+    """Refuse unless the dtype of each of `values` is among the legal ones.
+
+    Args:
+        node: The op, which messages name.
+        tensors: Where types are found.
+        values: Value ids to look at.
+        legal: Dtypes that are accepted.
+
+    Returns:
+        None, or the refusal of the first value with another dtype.
+    """
     for value in values:
         dtype = tensors.type(value).dtype
         if dtype not in legal:
@@ -102,14 +112,30 @@ def check_dtypes(
 
 
 def check_float(node: Node, tensors: Tensors) -> Reject | None:
-    """Refuse unless every input and output is float32."""
+    """Refuse unless every input and output is float32.
+
+    Args:
+        node: Its inputs and outputs are looked at.
+        tensors: Where their types are found.
+
+    Returns:
+        None, or the refusal of the first value with another dtype.
+    """
     return check_dtypes(node, tensors, (*node.inputs, *node.outputs), ("float32",))
 
 
 def check_rank(
     node: Node, tensors: Tensors, value: int, low: int, high: int = MAX_RANK
 ) -> Reject | None:
-    """Refuse unless the rank of `value` lies between `low` and `high`, both included."""
+    """Refuse unless the rank of a value lies between two bounds.
+
+    Args:
+        node: The op, which messages name.
+        tensors: Where types are found.
+        value: Value id to look at.
+        low: Least rank, included.
+        high: Largest rank, included.
+    """
     rank = len(tensors.type(value).shape)
     if low <= rank <= high:
         return None
@@ -118,7 +144,13 @@ def check_rank(
 
 
 def check_one_of(node: Node, attr: str, legal: Sequence[object]) -> Reject | None:
-    """Refuse unless an attribute has one of the legal values; a missing one counts as None."""
+    """Refuse unless an attribute has one of the legal values.
+
+    Args:
+        node: The op that has the attribute.
+        attr: Name of the attribute; a missing one counts as None.
+        legal: Values that are accepted.
+    """
     found = node.attrs.get(attr)
     if found in legal:
         return None
@@ -127,7 +159,13 @@ def check_one_of(node: Node, attr: str, legal: Sequence[object]) -> Reject | Non
 
 
 def check_layout(node: Node, attr: str, letters: str) -> Reject | None:
-    """Refuse unless a layout attribute is some order of `letters` (``"NCHW"``), not blocked."""
+    """Refuse unless a layout attribute is some order of the given letters, not a blocked one.
+
+    Args:
+        node: The op that has the attribute.
+        attr: Name of the attribute.
+        letters: The letters, in any order (``"NCHW"``).
+    """
     layout = node.attrs.get(attr)
     if isinstance(layout, str) and sorted(layout) == sorted(letters):
         return None
@@ -135,12 +173,22 @@ def check_layout(node: Node, attr: str, letters: str) -> Reject | None:
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """A negative axis counted from the front."""
+    """Return an axis counted from the front.
+
+    Args:
+        axis: The axis; a negative one counts from the end.
+        rank: Number of dimensions.
+    """
     return axis + rank if axis < 0 else axis
 
 
 def normal_axes(axes: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
-    """Axes counted from the front, in order; None means all."""
+    """Return axes counted from the front, in ascending order.
+
+    Args:
+        axes: One axis or several, negative ones counted from the end; None means all.
+        rank: Number of dimensions.
+    """
     if axes is None:
         return tuple(range(rank))
     if isinstance(axes, int):

@@ -106,7 +106,12 @@ class DnnlGraph:
         return len(self.values[value].shape)
 
     def new(self, shape: Sequence[Dim], dtype: str = "float32") -> int:
-        """A fresh value."""
+        """Add a value that no op makes yet, and return its id.
+
+        Args:
+            shape: Shape of the value.
+            dtype: Its dtype.
+        """
         self.values.append(TensorType(tuple(shape), dtype))
         return len(self.values) - 1
 
@@ -129,7 +134,16 @@ class DnnlGraph:
         return len(self.readers.get(value, ())) + self.outputs.count(value)
 
     def made_by(self, value: int, kind: str, *, alone: bool = True) -> DnnlOp | None:
-        """The op of this kind that makes a value, when (`alone`) nothing else reads the value."""
+        """Return the op that makes a value, when it is of the given kind.
+
+        Args:
+            value: The value.
+            kind: A kind of program.md.
+            alone: Also ask that nothing else reads the value.
+
+        Returns:
+            The op, or None.
+        """
         op = self.producer.get(value)
         if op is None or op.kind != kind or (alone and self.uses(value) != 1):
             return None
@@ -204,6 +218,10 @@ class DnnlGraph:
         """Let every reader of `old`, also later ones that `resolve`, read `new`.
 
         The maker of `old` disappears unless other outputs of it are read.
+
+        Args:
+            old: The value that nobody reads afterwards.
+            new: The value that takes its place.
         """
         self._moved[old] = new
         for op in self.readers.pop(old, []):

@@ -36,10 +36,14 @@ def call(op: str, *args: DFPattern) -> DFPattern:
 
 
 def any_call(op: str, first: DFPattern | None = None) -> DFPattern:
-    """A pattern that matches an op with any arguments, or with `first` as the first of them.
+    """Return a pattern that matches an op with any arguments, or with a given first one.
 
     Arguments are written out as far as Relax declares them: TVM's own matcher looks at both sides
     of a product or quotient unchecked (0.27). `strided_slice` takes more than it declares.
+
+    Args:
+        op: Name of the op without ``relax.``.
+        first: Pattern of the first argument; None for any.
     """
     from tvm.ir import Op
     from tvm.relax.dpl import is_op, wildcard

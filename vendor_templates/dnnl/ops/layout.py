@@ -14,12 +14,23 @@ SPATIAL = {1: "W", 2: "HW", 3: "DHW"}
 
 
 def permuted(items: Sequence[Any], axes: Sequence[int]) -> list[Any]:
-    """``items[axes[0]], items[axes[1]], …``"""
+    """Return ``items[axes[0]], items[axes[1]], …``.
+
+    Args:
+        items: What is put in another order, usually the dimensions of a shape.
+        axes: The old position of each item of the result.
+    """
     return [items[a] for a in axes]
 
 
 def transpose(graph: DnnlGraph, value: int, axes: Sequence[int]) -> int:
-    """The transposed value (itself when the axes say so)."""
+    """Return the transposed value, which is the value itself when the axes say so.
+
+    Args:
+        graph: The graph, which gets the op.
+        value: The value to transpose.
+        axes: The old axis of each dimension of the result.
+    """
     if list(axes) == list(range(len(axes))):
         return value
     shape = permuted(graph.shape(value), axes)
@@ -27,7 +38,14 @@ def transpose(graph: DnnlGraph, value: int, axes: Sequence[int]) -> int:
 
 
 def to_standard(graph: DnnlGraph, value: int, layout: str, standard: str) -> int:
-    """`value`, which lies in `layout`, in the standard order."""
+    """Return a value with its dimensions in the standard order.
+
+    Args:
+        graph: The graph, which gets a transpose where one is needed.
+        value: The value.
+        layout: The order of its dimensions now (``"NHWC"``).
+        standard: The order wanted (``"NCHW"``).
+    """
     return transpose(graph, value, [layout.index(c) for c in standard])
 
 

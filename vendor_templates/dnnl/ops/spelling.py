@@ -23,12 +23,26 @@ _TOLERANCE = 1e-4
 
 
 def close(a: float, b: float) -> bool:
-    """True when two numbers are the same constant, as exactly as exporters write them."""
+    """Tell whether two numbers are the same constant, as exactly as exporters write them.
+
+    Args:
+        a: One number.
+        b: The other.
+    """
     return math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=1e-9)
 
 
 def function_of(graph: DnnlGraph, value: int, *algs: str) -> DnnlOp | None:
-    """The eltwise op that makes a value nobody else reads, when its alg is one of these."""
+    """Return the eltwise op that makes a value nobody else reads, if its algorithm is listed.
+
+    Args:
+        graph: The graph.
+        value: The value.
+        *algs: Names of eltwise algorithms (``"erf"``).
+
+    Returns:
+        The op, which has no post-ops, or None.
+    """
     op = graph.made_by(value, "eltwise")
     return op if op is not None and op.attrs["alg"] in algs and not op.post else None
 
@@ -36,7 +50,19 @@ def function_of(graph: DnnlGraph, value: int, *algs: str) -> DnnlOp | None:
 def eltwise(
     graph: DnnlGraph, op: DnnlOp, value: int, alg: str, alpha: float = 0.0, beta: float = 0.0
 ) -> bool:
-    """Make `op` the eltwise ``alg(value)``; True, so that a rewrite can end with it."""
+    """Make an op the eltwise ``alg(value)``.
+
+    Args:
+        graph: The graph.
+        op: The op that is rewritten; it keeps its outputs.
+        value: What it reads.
+        alg: Name of the eltwise algorithm.
+        alpha: First parameter of the algorithm.
+        beta: Second parameter of the algorithm.
+
+    Returns:
+        True, so that a rewrite can end with it.
+    """
     attrs = {"alg": alg, "alpha": float(alpha), "beta": float(beta)}
     graph.morph(op, "eltwise", [value], attrs)
     return True
@@ -51,7 +77,20 @@ def scaled(
     alpha: float = 0.0,
     beta: float = 0.0,
 ) -> bool:
-    """Make `op` the product of a number and ``alg(x)``; True, so that a rewrite can end with it."""
+    """Make an op the product of a number and ``alg(x)``.
+
+    Args:
+        graph: The graph.
+        op: The op that is rewritten; it keeps its outputs.
+        x: What the function is applied to.
+        factor: The number; for 1 there is no product.
+        alg: Name of the eltwise algorithm.
+        alpha: First parameter of the algorithm.
+        beta: Second parameter of the algorithm.
+
+    Returns:
+        True, so that a rewrite can end with it.
+    """
     if close(factor, 1.0):
         return eltwise(graph, op, x, alg, alpha, beta)
     inner = graph.emit("eltwise", [x], graph.shape(op.out), alg=alg, alpha=alpha, beta=beta)
@@ -59,7 +98,15 @@ def scaled(
 
 
 def peel_linear(graph: DnnlGraph, value: int) -> tuple[int, float, float]:
-    """``(x, a, b)`` such that value = a * x + b, where nothing else reads what lies between."""
+    """Read a value as ``a * x + b``, through ops whose results nothing else reads.
+
+    Args:
+        graph: The graph.
+        value: The value.
+
+    Returns:
+        ``(x, a, b)``; ``(value, 1, 0)`` when nothing linear makes it.
+    """
     op = graph.made_by(value, "eltwise")
     if op is None or op.attrs["alg"] != "linear" or op.post:
         return value, 1.0, 0.0
@@ -69,7 +116,17 @@ def peel_linear(graph: DnnlGraph, value: int) -> tuple[int, float, float]:
 
 
 def polynomial(graph: DnnlGraph, value: int, x: int, depth: int = 6) -> Sequence[float] | None:
-    """Coefficients, constant first, when `value` is a polynomial in x of degree 3 at most."""
+    """Read a value as a polynomial in x of degree 3 at most.
+
+    Args:
+        graph: The graph.
+        value: The value.
+        x: The value that is the variable of the polynomial.
+        depth: How many ops deep to look.
+
+    Returns:
+        The coefficients, constant first, or None when the value is no such polynomial.
+    """
     if value == x:
         return (0.0, 1.0)
     op = graph.producer.get(value)

@@ -45,7 +45,15 @@ def fold_constants(graph: DnnlGraph) -> None:
 
 
 def broadcast_shape(a: Sequence[Dim], b: Sequence[Dim]) -> tuple[Dim, ...] | None:
-    """The shape numpy broadcasting gives; None when symbolic dims leave it open."""
+    """Return the shape that numpy broadcasting gives.
+
+    Args:
+        a: One shape.
+        b: The other shape.
+
+    Returns:
+        The shape, or None when symbolic dims leave it open.
+    """
     rank = max(len(a), len(b))
     a = [1] * (rank - len(a)) + list(a)
     b = [1] * (rank - len(b)) + list(b)
