@@ -34,7 +34,15 @@ class Bindings:
     names: dict[Any, str] = field(default_factory=dict)
 
     def bind(self, expr: Any, name: str) -> Any:
-        """A variable of the expression, under the name of its operator."""
+        """Bind an expression to a variable, under the name of its operator.
+
+        Args:
+            expr: A Relax expression.
+            name: The source name of the operator.
+
+        Returns:
+            The variable.
+        """
         var = self.builder.emit(expr, name)
         self.names[var] = name
         return var

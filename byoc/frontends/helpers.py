@@ -23,7 +23,12 @@ __all__ = [
 
 
 def const(value: Any, dtype: Any = None) -> Any:
-    """A Relax constant of an array or a number; memory is shared where alignment allows."""
+    """Make a Relax constant of an array or a number; memory is shared where alignment allows.
+
+    Args:
+        value: An array, a number, or nested lists of numbers.
+        dtype: Element type of the constant; None keeps the value's own.
+    """
     return relax.const(from_numpy(np.asarray(value, dtype)))
 
 
@@ -53,7 +58,12 @@ def dtype_of(value: Any) -> str:
 
 
 def scalar_like(value: float, like: Any) -> Any:
-    """A constant scalar of the dtype of `like`."""
+    """Make a scalar constant of the dtype of another tensor.
+
+    Args:
+        value: The number.
+        like: A typed Relax tensor whose dtype the constant gets.
+    """
     return relax.const(value, dtype_of(like))
 
 

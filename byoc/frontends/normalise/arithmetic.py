@@ -33,7 +33,13 @@ _SMALL = 1 << 16
 
 
 def combine(function: Callable[..., Any], a: Array, b: Array) -> Array:
-    """``function(a, b)`` computed in float64 and rounded once."""
+    """Compute ``function(a, b)`` in float64, or in integers, and round once to the dtype of `a`.
+
+    Args:
+        function: A numpy function of two arrays.
+        a: First operand; its dtype is the result's.
+        b: Second operand.
+    """
     if a.dtype.kind != "f":
         return np.asarray(function(a, b)).astype(a.dtype)
     wide = function(a.astype(np.float64), b.astype(np.float64))

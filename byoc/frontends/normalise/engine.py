@@ -34,7 +34,18 @@ def merge(tables: Iterable[Rules]) -> Rules:
 
 
 def apply(graph: Graph, rules: Rules) -> bool:
-    """Apply the rules to the graph and its inner graphs; True when any did apply."""
+    """Apply the rules to the graph and its inner graphs until none applies.
+
+    Args:
+        graph: The graph, which is changed in place.
+        rules: Op → the rules whose root it is.
+
+    Returns:
+        True when any rule did apply.
+
+    Raises:
+        AssertionError: The rules undo each other, so that no end is in sight.
+    """
     changed = False
     queue = deque(graph.order())
     waiting = set(queue)

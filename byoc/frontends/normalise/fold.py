@@ -35,7 +35,16 @@ class _TooLargeError(Exception):
 
 
 def fold(op: str, attrs: Any, args: tuple[Any, ...]) -> Array | None:
-    """Value of an op on arrays and plain arguments, or None when it is not to be folded."""
+    """Compute the value of an op on arrays and plain arguments.
+
+    Args:
+        op: Name of the op without ``relax.``.
+        attrs: The op's attributes.
+        args: Its arguments: arrays, numbers, lists or None.
+
+    Returns:
+        The array, or None when the op is not to be folded: it is unknown, ill-typed or too large.
+    """
     evaluate = _TABLE.get(op)
     if evaluate is None or not all(map(_is_known, args)):
         return None
@@ -59,7 +68,15 @@ def _is_known(arg: Any) -> bool:
 
 
 def fold_node(graph: Graph, node: GraphNode) -> Value | None:
-    """``op(const, …) → const`` for one node."""
+    """Fold one node, ``op(const, …) → const``.
+
+    Args:
+        graph: The graph, which gets the constant.
+        node: The node; all its inputs must be constants.
+
+    Returns:
+        The constant, or None when the node is not to be folded.
+    """
     if node.op not in _TABLE or not all(isinstance(v, Const) for v in node.inputs()):
         return None
     result = fold(node.op, node.attrs, tuple(_argument(a) for a in node.args))

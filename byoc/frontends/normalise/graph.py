@@ -191,7 +191,15 @@ class Graph:
         return self._builder.normalize(expr)
 
     def add(self, op: str, call: Any, args: list[Any], var: Any, name: str) -> GraphNode:
-        """Add a binding as it stands; `var` is its variable."""
+        """Add a binding of the function that is read, as it stands.
+
+        Args:
+            op: Name of the op without ``relax.``.
+            call: The Relax expression that is bound.
+            args: Its arguments, as values of this graph.
+            var: The variable it is bound to.
+            name: The source name of the op.
+        """
         self._keys[0] += 1
         node = GraphNode(self, op, call, args, var, name, self._keys[0])
         self.nodes.append(node)
@@ -237,8 +245,12 @@ class Graph:
     def emit(self, expr: Any, name: str | None = None) -> Value:
         """Add the ops of an expression over `Value.expr`s; return the value of its root.
 
-        The nodes stand where `current`, the node being rewritten, stands, and carry its name
-        unless another is given.
+        The nodes stand where `current`, the node being rewritten, stands, and carry its name unless
+        another is given.
+
+        Args:
+            expr: A Relax expression of one tensor.
+            name: The source name of the new nodes; None takes that of `current`.
         """
         before, self._name = getattr(self, "_name", None), name
         try:
@@ -292,7 +304,12 @@ class Graph:
         return next(iter(value.users))
 
     def replace(self, old: GraphNode, new: Arg) -> None:
-        """Let every reader of `old` read `new` instead, and drop what nobody reads then."""
+        """Let every reader of one node read another value instead, and drop what nobody reads then.
+
+        Args:
+            old: The node that disappears.
+            new: What takes its place.
+        """
         for user in list(old.users):
             user.args = [swap(a, old, new) for a in user.args]
             for branch in user.branches:
@@ -413,7 +430,12 @@ def flat_values(arg: Any) -> Iterator[Value]:
 
 
 def expression(arg: Any, table: dict[Value, Any] | None = None) -> Any:
-    """The Relax expression of an argument, values taken from `table` where given."""
+    """Return the Relax expression of an argument.
+
+    Args:
+        arg: A value, a plain argument, or a tuple of them.
+        table: Value → expression, where values are written anew; None takes their own.
+    """
     if isinstance(arg, tuple):
         fields = [expression(a, table) for a in arg]
         return relax.Tuple(fields)
@@ -423,7 +445,13 @@ def expression(arg: Any, table: dict[Value, Any] | None = None) -> Any:
 
 
 def swap(arg: Any, old: Value, new: Any) -> Any:
-    """The argument with `new` for every `old` in it."""
+    """Return an argument with one value replaced wherever it occurs in it.
+
+    Args:
+        arg: A value, a plain argument, or a tuple of them.
+        old: The value to replace.
+        new: What takes its place.
+    """
     if arg is old:
         return new
     if isinstance(arg, tuple):

@@ -29,7 +29,13 @@ def number(value: Any) -> float | None:
 
 
 def close(a: float | None, b: float, tolerance: float = 1e-4) -> bool:
-    """True when `a` is `b` up to what exporters round away."""
+    """Tell whether two numbers are the same constant, up to what exporters round away.
+
+    Args:
+        a: The number found; None (no number) is close to nothing.
+        b: The number expected.
+        tolerance: Largest difference, relative to `b`.
+    """
     return a is not None and abs(a - b) <= tolerance * max(abs(b), 1e-6)
 
 
@@ -40,7 +46,15 @@ def tensors(node: GraphNode) -> tuple[Any, Any]:
 
 
 def other(node: GraphNode, value: Value) -> Any:
-    """The operand of a binary op that is not `value`; `value` itself for op(value, value)."""
+    """Return the operand of a binary op that is not the given one.
+
+    Args:
+        node: The binary op.
+        value: One of its operands.
+
+    Returns:
+        The other operand, `value` itself for op(value, value), or None when `value` is no operand.
+    """
     a, b = tensors(node)
     if a is value:
         return b
@@ -51,9 +65,16 @@ _DEPTH = 5  # no exporter spells one function deeper; bounds the walk in long ch
 
 
 def factors(value: Value, depth: int = _DEPTH) -> tuple[float, list[Value]]:
-    """A product as number · value · value …, through multiply and divide by numbers.
+    """Read a value as a product, number · value · value …, through multiply and divide by numbers.
 
     ``x * (0.5 * y) / 3`` is ``(0.1666, [x, y])``.
+
+    Args:
+        value: The value.
+        depth: How many ops deep to look.
+
+    Returns:
+        The number, and the values that are multiplied.
     """
     if depth and is_op(value, "multiply"):
         ca, fa = factors(tensors(value)[0], depth - 1)
@@ -72,7 +93,15 @@ def factors(value: Value, depth: int = _DEPTH) -> tuple[float, list[Value]]:
 
 
 def affine(value: Value, depth: int = _DEPTH) -> tuple[float, Value | None, float]:
-    """``value = a · x + b`` as (a, x, b), with numbers a and b; x is None for a number."""
+    """Read a value as ``a · x + b`` with numbers a and b.
+
+    Args:
+        value: The value.
+        depth: How many ops deep to look.
+
+    Returns:
+        (a, x, b); x is None for a number, and (1, value, 0) when nothing is found.
+    """
     constant = number(value)
     if constant is not None:
         return 0.0, None, constant
@@ -96,7 +125,16 @@ def affine(value: Value, depth: int = _DEPTH) -> tuple[float, Value | None, floa
 
 
 def polynomial(value: Value, x: Value, depth: int = _DEPTH) -> dict[int, float] | None:
-    """The value as a polynomial in x, power → coefficient; None when it is none."""
+    """Read a value as a polynomial in x.
+
+    Args:
+        value: The value.
+        x: The variable of the polynomial.
+        depth: How many ops deep to look.
+
+    Returns:
+        Power → coefficient, or None when the value is no polynomial.
+    """
     if value is x:
         return {1: 1.0}
     constant = number(value)

@@ -22,7 +22,12 @@ _TILE = 256
 
 
 def copy_tiles(out: Array, source: Array) -> None:
-    """``out[...] = source``, by tiles that fit the cache where one of them is a transpose."""
+    """Copy an array into another, by tiles that fit the cache where one of them is a transpose.
+
+    Args:
+        out: The array that is written.
+        source: An array of the same shape.
+    """
     if source.ndim != 2 or out.flags.c_contiguous == source.flags.c_contiguous:
         out[...] = source
         return
@@ -33,7 +38,12 @@ def copy_tiles(out: Array, source: Array) -> None:
 
 
 def transposed(array: Array, axes: tuple[int, ...] | None) -> Array:
-    """A contiguous copy of ``array.transpose(axes)``; a model file's pages of `array` may go."""
+    """Return a contiguous copy of ``array.transpose(axes)``.
+
+    Args:
+        array: The array; where it is mapped from a model file, its pages may leave memory.
+        axes: The old axis of each dimension of the result; None reverses all.
+    """
     view = array.transpose(axes)
     out = aligned_empty(view.shape, view.dtype)
     copy_tiles(out, view)

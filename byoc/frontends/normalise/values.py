@@ -43,7 +43,12 @@ def plain(arg: Any) -> Any:
 
 
 def same_dims(a: Dims | None, b: Dims | None) -> bool:
-    """True when both shapes are known and equal, symbolic dimensions included."""
+    """Tell whether two shapes are known and equal, symbolic dimensions included.
+
+    Args:
+        a: One shape, or None when it is not known.
+        b: The other.
+    """
     if a is None or b is None or len(a) != len(b):
         return False
     return all(_same_dim(x, y) for x, y in zip(a, b, strict=True))

@@ -39,15 +39,30 @@ OLDEST_OPSET = 7
 
 
 def check_size(graph: onnx.GraphProto, where: str) -> None:
-    """Raise ModelError for more nodes than byoc reads, inner graphs included."""
+    """Refuse a graph of more nodes than byoc reads, inner graphs included.
+
+    Args:
+        graph: The graph.
+        where: The model, as messages begin.
+
+    Raises:
+        ModelError: There are more than `MAX_NODES` nodes.
+    """
     count = sum(1 for _ in islice(all_nodes(graph), MAX_NODES + 1))
     if count > MAX_NODES:
         raise ModelError(f"{where} has more than {MAX_NODES:,} nodes; byoc reads up to so many")
 
 
 def check_names(graph: onnx.GraphProto, where: str) -> None:
-    """Raise ModelError when two inputs, or two stored tensors, have one name, or a node makes what
-    is an input or stored.
+    """Refuse a graph in which a name stands for two things.
+
+    Args:
+        graph: The graph.
+        where: The model, as messages begin.
+
+    Raises:
+        ModelError: Two inputs, or two stored tensors, have one name, or a node makes what is an
+            input or stored.
     """
     given = _given(graph, where)
     for node in all_nodes(graph):
@@ -75,7 +90,11 @@ def _given(graph: onnx.GraphProto, where: str) -> dict[str, str]:
 
 
 def check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """The model, brought to opset 7 when older.
+    """Return the model, brought to opset 7 when it is older.
+
+    Args:
+        model: The model.
+        where: Its name, as messages begin.
 
     Raises:
         ModelError: The installed onnx does not know the opset, or cannot bring it there.
@@ -136,7 +155,15 @@ def unknown_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def check_text(message: Message, where: str) -> None:
-    """Raise ModelError for a name that is no text: protobuf gives bytes then, and no error."""
+    """Refuse a name that is no text: protobuf gives bytes then, and no error.
+
+    Args:
+        message: A protobuf message of the model; it is searched with all its parts.
+        where: The model, as messages begin.
+
+    Raises:
+        ModelError: A name is no text.
+    """
     if isinstance(message, onnx.TensorProto):  # to look at its data would be to copy them
         _check_values(message.DESCRIPTOR.fields_by_name["name"], [message.name], where)
         for entry in message.external_data:
@@ -161,7 +188,15 @@ def _check_values(field: FieldDescriptor, values: Iterable[str | bytes], where: 
 
 
 def check_inputs(graph: onnx.GraphProto, where: str) -> None:
-    """Raise ModelError for an input whose elements are parts of bytes."""
+    """Refuse an input whose elements are parts of bytes, such as int4.
+
+    Args:
+        graph: The graph.
+        where: The model, as messages begin.
+
+    Raises:
+        ModelError: An input, not stored in the model, has such elements.
+    """
     stored = {t.name for t in graph.initializer}
     for info in graph.input:
         kind = _PARTS.get(info.type.tensor_type.elem_type)
@@ -176,7 +211,15 @@ def check_inputs(graph: onnx.GraphProto, where: str) -> None:
 
 
 def check_operators(graph: onnx.GraphProto, where: str) -> None:
-    """Raise ModelError that lists every operator nobody knows, with nodes and counts."""
+    """Refuse a graph that has operators nobody knows, listing all of them.
+
+    Args:
+        graph: The graph.
+        where: The model, as messages begin.
+
+    Raises:
+        ModelError: It has some; the message lists them with nodes and counts.
+    """
     counts: Counter[str] = Counter()
     first: dict[str, str] = {}
     for node in unknown_nodes(graph):
@@ -206,6 +249,10 @@ def _advice(operators: Iterable[str]) -> str:
 
 def sort_nodes(graph: onnx.GraphProto, where: str) -> None:
     """Bring the nodes into an order in which each follows what it reads, when they are not.
+
+    Args:
+        graph: The graph, whose nodes are put in order.
+        where: The model, as messages begin.
 
     Raises:
         ModelError: There is a cycle, or two nodes have one output name.

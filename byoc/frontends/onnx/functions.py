@@ -22,7 +22,11 @@ _Key = tuple[str, str, str]
 
 
 def check_functions(model: onnx.ModelProto, where: str) -> None:
-    """Look at the model's functions before they are inlined.
+    """Check the model's functions before they are inlined.
+
+    Args:
+        model: The model.
+        where: Its name, as messages begin.
 
     Raises:
         ModelError: A function calls itself, also by way of others, two have one name, or inlining

@@ -35,7 +35,12 @@ class Values(Bindings):
     """The function that is being written, and the forms of values in it."""
 
     def unpack(self, expr: Any, node: onnx.NodeProto) -> Sequence[Any]:
-        """One value per output of the node."""
+        """Return one value per output of a node, from the expression that its converter made.
+
+        Args:
+            expr: A Relax expression, a tuple or a list of them.
+            node: The node.
+        """
         if node.op_type in SEQUENCES:
             return [self.builder.emit(expr, name_of(node))]
         if isinstance(expr, (list, tuple)):
@@ -53,7 +58,15 @@ class Values(Bindings):
         return [expr]
 
     def keep(self, value: Any, name: str) -> Any:
-        """The value in the form later nodes read it: calls become named variables."""
+        """Return a value in the form later nodes read it: calls become named variables.
+
+        Args:
+            value: What a converter made.
+            name: The name of the node, for the variable.
+
+        Returns:
+            A constant, a variable or a shape; other forms, such as None, as they are.
+        """
         value = _constant_shape(value)
         if isinstance(value, (Pending, Boxed)):
             return value
@@ -73,7 +86,12 @@ class Values(Bindings):
         return var
 
     def tensor(self, value: Any, op: str) -> Any:
-        """The value as a tensor, unless the operator's converter understands shapes."""
+        """Return a value as a tensor, unless the operator understands shapes or numbers.
+
+        Args:
+            value: A Relax value, a number, or None.
+            op: The name of the operator that reads it.
+        """
         if isinstance(value, relax.ShapeExpr) or (
             isinstance(value, relax.Var) and isinstance(value.ty, relax.ShapeType)
         ):

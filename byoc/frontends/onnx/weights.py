@@ -49,7 +49,15 @@ class Weights:
     _files: dict[str, memoryview] = field(default_factory=dict)
 
     def tensor(self, tensor: onnx.TensorProto, transpose: bool = False) -> Any:
-        """The tensor's data as a TVM tensor: the mapped file itself where it is aligned."""
+        """Return a stored tensor as a TVM tensor: the mapped file itself where it is aligned.
+
+        Args:
+            tensor: The stored tensor.
+            transpose: Reverse its dimensions, which makes a copy.
+
+        Raises:
+            ModelError: It holds strings, or its data are damaged.
+        """
         array = self.read(tensor)
         if array.dtype == object:
             raise ModelError(f"{self.where}: tensor {tensor.name!r} holds strings, not numbers")

@@ -89,13 +89,29 @@ class JsonGraph:
     arrays: dict[int, Array] = field(default_factory=dict)
 
     def node(self, index: int, at: int = 0) -> JsonNode:
-        """A node; at: the one that refers to it."""
+        """Return the node of a number.
+
+        Args:
+            index: Number of the node.
+            at: Number of the node that refers to it, for the message.
+
+        Raises:
+            PlaceError: There is no such node.
+        """
         if not 0 <= index < len(self.nodes):
             raise PlaceError(At(at), f"refers to node {index} of {len(self.nodes)}")
         return self.nodes[index]
 
     def reference(self, index: int, key: str) -> int:
-        """The number of the node that a field names, 0 for none."""
+        """Return the number of the node that a field names, 0 for none.
+
+        Args:
+            index: Number of the node that has the field.
+            key: Name of the field.
+
+        Raises:
+            PlaceError: The field is no number of a node.
+        """
         text = self.node(index).attrs.get(key, "0")
         if text == "null":
             return 0
@@ -105,7 +121,15 @@ class JsonGraph:
         return int(text)
 
     def text(self, index: int, key: str) -> str:
-        """A field that is a text, stored in place or as a node."""
+        """Return a field that is a text, whether it is stored in place or as a node.
+
+        Args:
+            index: Number of the node that has the field.
+            key: Name of the field; "" is returned when it is absent.
+
+        Raises:
+            PlaceError: There is no such node.
+        """
         text = self.node(index).attrs.get(key, "")
         if text.isdecimal() and len(text) < 12 and int(text) < len(self.nodes):
             node = self.nodes[int(text)]
@@ -128,7 +152,15 @@ class JsonGraph:
         return self.arrays[index]
 
     def value(self, index: int, depth: int = 0) -> Any:
-        """A node as a plain value: number, text, None, list, dict, array, or `Opaque`."""
+        """Return a node as a plain value: a number, text, None, list, dict, array, or `Opaque`.
+
+        Args:
+            index: Number of the node.
+            depth: How deep the node is nested in others; values nested too deep are refused.
+
+        Raises:
+            PlaceError: Values are nested too deep or in a circle, or a field does not fit its type.
+        """
         if depth > MAX_DEPTH:
             raise PlaceError(At(index), "attributes are nested too deep, or in a circle")
         node = self.node(index)

@@ -11,10 +11,17 @@ __all__ = ["match_params"]
 
 
 def match_params(main: Function, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Parameter → its array.
+    """Find the array of each parameter of @main.
 
     Printing changes names (dots become underscores), so these count as equal. Arrays that no
     parameter asks for are left: importers keep constants that they folded.
+
+    Args:
+        main: The function @main.
+        arrays: Name → array, as ``params=`` has them.
+
+    Returns:
+        Parameter → its array.
 
     Raises:
         PlaceError: An array does not fit its parameter, or no array has one: then the file belongs

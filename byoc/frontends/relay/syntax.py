@@ -287,7 +287,11 @@ class PlaceError(Exception):
 
 
 def nested(children: Iterable[Expr], at: At) -> int:
-    """The depth of a node over its children.
+    """Return how deep a node over some children is nested.
+
+    Args:
+        children: The node's children.
+        at: Where the node stands.
 
     Raises:
         PlaceError: It is too deep.

@@ -15,7 +15,15 @@ __all__ = ["check_shape", "flat", "packed", "structure"]
 
 
 def check_shape(shape: tuple[int | None, ...], at: At) -> None:
-    """Raise PlaceError for a tensor that no machine holds."""
+    """Refuse a tensor that no machine holds.
+
+    Args:
+        shape: Its sizes, None where not known.
+        at: Where it stands in the file.
+
+    Raises:
+        PlaceError: It has more than 16 dimensions, a negative size, or too many elements.
+    """
     sizes = [d for d in shape if d is not None]
     if len(shape) > 16:
         raise PlaceError(at, f"a tensor of {len(shape)} dimensions; byoc takes up to 16")
@@ -33,7 +41,15 @@ def flat(value: Any) -> Iterator[Any]:
 
 
 def structure(value: Any, at: At) -> Any:
-    """The form of nested tuples, None for a tensor."""
+    """Return the form of nested tuples: None for a tensor, a tuple of forms for a tuple.
+
+    Args:
+        value: The result of a branch.
+        at: Where it stands in the file.
+
+    Raises:
+        PlaceError: A part of it is a function.
+    """
     if isinstance(value, tuple):
         return tuple(structure(v, at) for v in value)
     if not isinstance(value, relax.Expr):

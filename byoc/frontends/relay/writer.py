@@ -41,11 +41,26 @@ class RelaxWriter:
     vendor: list[int] = field(default_factory=list)
 
     def context(self, what: str, at: At) -> RelayContext:
-        """What a converter is given for a call of the operator `what`."""
+        """Return what a converter is given for a call.
+
+        Args:
+            what: The name of the operator that is called.
+            at: Where the call stands in the file.
+        """
         return RelayContext(self.bindings, what, at)
 
     def input(self, name: str, kind: Type, at: At, inputs: list[tuple[str, Any]]) -> Any:
-        """A parameter of @main as a variable, a tuple as several; appended to `inputs`."""
+        """Return a parameter of @main as a variable, a tuple as several.
+
+        Args:
+            name: The name of the parameter.
+            kind: Its type; a tuple's fields become inputs ``name_0``, ``name_1``, ….
+            at: Where it stands in the file.
+            inputs: Names and variables of the inputs so far; new ones are appended.
+
+        Raises:
+            PlaceError: It has no type, is no tensor, or has the name of another input.
+        """
         if isinstance(kind, TupleType):
             return tuple(
                 self.input(f"{name}_{i}", part, at, inputs) for i, part in enumerate(kind.fields)
@@ -67,14 +82,31 @@ class RelaxWriter:
         return variable
 
     def output(self, value: Any, at: At) -> Any:
-        """A result of @main."""
+        """Return a result of @main as an expression.
+
+        Args:
+            value: The value that @main returns.
+            at: Where it stands in the file.
+
+        Raises:
+            PlaceError: It is a function.
+        """
         value = self.settled(value, "output", at)
         if not isinstance(value, relax.Expr):
             raise PlaceError(at, "a result of @main is a function, no tensor")
         return value
 
     def kept(self, value: Any, name: str, at: At) -> Any:
-        """The value as later expressions read it: calls are variables called `name`."""
+        """Return a value as later expressions read it: calls become variables.
+
+        Args:
+            value: An expression, a tuple of them, or integers not yet computed.
+            name: The name of the variables.
+            at: Where it stands in the file.
+
+        Raises:
+            PlaceError: The result is no tensor, or its number of dimensions is not known.
+        """
         if isinstance(value, (QnnAccumulator, Rounded)):
             return value
         if isinstance(value, tuple):
@@ -105,7 +137,12 @@ class RelaxWriter:
         return self.bound(value, name)
 
     def bound(self, value: Any, name: str) -> Any:
-        """A variable of the expression, called `name`; noted when a vendor's function is open."""
+        """Bind an expression to a variable, and note it when a vendor's function is open.
+
+        Args:
+            value: The expression.
+            name: The name of the variable.
+        """
         variable = self.bindings.bind(value, name)
         if self.vendor:
             names = self.placed[self.vendor[-1]][2]
@@ -114,7 +151,16 @@ class RelaxWriter:
         return variable
 
     def settled(self, value: Any, name: str, at: At) -> Any:
-        """The value without lazy parts."""
+        """Return a value with integers that were not yet computed computed.
+
+        Args:
+            value: A value, or a tuple of them.
+            name: The name of the variables that are bound.
+            at: Where it stands in the file.
+
+        Raises:
+            PlaceError: The integers cannot be computed.
+        """
         if isinstance(value, tuple):
             return tuple(self.settled(v, name, at) for v in value)
         if isinstance(value, (QnnAccumulator, Rounded)):
@@ -128,7 +174,17 @@ class RelaxWriter:
         return value
 
     def unpacked(self, whole: Any, form: Any, name: str, at: At) -> Any:
-        """The value of an `if` in the form of its branches."""
+        """Return the value of an `if` in the form of its branches.
+
+        Args:
+            whole: The Relax `if`, which returns nested tuples.
+            form: The form of the branches, as `structure` gives it.
+            name: The name of the variables that are bound.
+            at: Where the `if` stands in the file.
+
+        Raises:
+            PlaceError: The branches return different types.
+        """
         if form is None:
             if not isinstance(whole.ty, relax.TensorType):
                 raise PlaceError(at, f"the branches return different types: {whole.ty}")
@@ -139,7 +195,13 @@ class RelaxWriter:
         return tuple(self.unpacked(p, f, name, at) for p, f in zip(parts, form, strict=True))
 
     def source_name(self, label: str, what: str, expr: Call | If) -> str:
-        """A source name that no other operator has: the framework's, or path and variable."""
+        """Return a source name that no other operator has: the framework's, or path and variable.
+
+        Args:
+            label: The variable that the call is bound to, or "".
+            what: The name of the operator, which stands in for an empty label.
+            expr: The call or `if`, which may know the framework's name.
+        """
         source = getattr(expr, "source", "")
         own = label or what.rpartition(".")[2]
         name = source or "/".join([*self.path, own])

@@ -147,7 +147,15 @@ class TfliteContext(BaseContext):
         return [int(v) for v in array.reshape(-1)]
 
     def weight(self, i: int, axes: Sequence[int]) -> Any:
-        """Input i transposed, as real numbers: a constant is stored that way."""
+        """Return an input with permuted dimensions, as real numbers; a constant is stored that way.
+
+        Args:
+            i: Number of the input.
+            axes: The old axis of each dimension of the result.
+
+        Raises:
+            InexpressibleError: A constant has another number of dimensions.
+        """
         tensor = self.tensor(i)
         value = self.value(tensor.index)
         if isinstance(value, GenericConst):
@@ -165,7 +173,12 @@ class TfliteContext(BaseContext):
         )
 
     def formed(self, i: int, shape: Sequence[int]) -> Any:
-        """Input i, a vector, in a shape of one long dimension: a constant is stored that way."""
+        """Return an input that is a vector in a shape of one long dimension, as real numbers.
+
+        Args:
+            i: Number of the input; a constant is stored in that shape.
+            shape: The shape, all but one of its sizes 1.
+        """
         tensor = self.tensor(i)
         value = self.value(tensor.index)
         if isinstance(value, GenericConst):
@@ -188,7 +201,15 @@ class TfliteContext(BaseContext):
         return tuple(int(d) for d in self.emit(value).ty.shape.values)
 
     def axis(self, axis: int, rank: int) -> int:
-        """An axis counted from the front."""
+        """Return an axis counted from the front.
+
+        Args:
+            axis: The axis; a negative one counts from the end.
+            rank: Number of dimensions.
+
+        Raises:
+            InexpressibleError: There is no such axis.
+        """
         if not -rank <= axis < max(rank, 1):
             raise InexpressibleError(f"axis {axis} of {rank} dimensions")
         return axis % rank if rank else 0
@@ -219,7 +240,15 @@ class TfliteContext(BaseContext):
     # -- expressions
 
     def activation(self, expr: Any, code: int) -> Any:
-        """The fused activation, left out where the quantised range of the result implies it."""
+        """Apply the fused activation, unless the quantised range of the result implies it.
+
+        Args:
+            expr: The result before it.
+            code: Its number in the file: 0 for none, 1 for relu, ….
+
+        Raises:
+            InexpressibleError: The activation is not known.
+        """
         if code == 0:
             return expr
         if code in _CLIPS:
@@ -264,12 +293,24 @@ def _numbers(quantisation: Quantisation, dtype: str) -> tuple[Any, Any]:
 
 
 def dequantize(value: Any, quantisation: Quantisation, dtype: str) -> Any:
-    """Relax `dequantize`."""
+    """Make a Relax `dequantize`, from stored integers to real numbers.
+
+    Args:
+        value: The integers.
+        quantisation: Their scales and zero points.
+        dtype: Their dtype.
+    """
     scale, zero = _numbers(quantisation, dtype)
     return relax.op.dequantize(value, scale, zero, axis=quantisation.axis)
 
 
 def quantize(value: Any, quantisation: Quantisation, dtype: str) -> Any:
-    """Relax `quantize`."""
+    """Make a Relax `quantize`, from real numbers to stored integers.
+
+    Args:
+        value: The real numbers.
+        quantisation: Scales and zero points of the integers.
+        dtype: The dtype of the integers.
+    """
     scale, zero = _numbers(quantisation, dtype)
     return relax.op.quantize(value, scale, zero, axis=quantisation.axis, out_dtype=dtype)

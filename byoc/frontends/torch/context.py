@@ -103,13 +103,29 @@ class TorchContext(BaseContext):
         return self.builder.emit(expr)
 
     def const(self, value: Any, dtype: str) -> Any:
-        """A constant of a number or an array; ValueError for a fraction as a whole number."""
+        """Make a constant of a number or an array.
+
+        Args:
+            value: The number or array.
+            dtype: Element type, as Relax spells it.
+
+        Raises:
+            ValueError: A fraction is asked for as a whole number.
+        """
         if isinstance(value, float) and "int" in dtype and not value.is_integer():
             raise ValueError(f"{value} among numbers of the dtype {dtype}")
         return const(value, numpy_dtype(dtype))
 
     def cast(self, value: Any, dtype: str) -> Any:
-        """A tensor, a number or a size as a tensor of this dtype."""
+        """Return a tensor, a number or a size as a tensor of a dtype.
+
+        Args:
+            value: A Relax tensor, a number, or the symbolic size of a dimension.
+            dtype: Element type wanted, as Relax spells it.
+
+        Raises:
+            ValueError: A fraction is asked for as a whole number.
+        """
         if isinstance(value, (bool, int, float)):
             return self.const(value, dtype)
         if not isinstance(value, relax.Expr) or tvm.ir.is_prim_expr(value):
@@ -129,7 +145,15 @@ class TorchContext(BaseContext):
         return [int(d) if isinstance(d, tvm.tirx.IntImm) else d for d in value.ty.shape.values]
 
     def static(self, value: Any, what: str) -> int:
-        """The number as an int; ValueError when it is symbolic."""
+        """Return a number that must be known when compiling.
+
+        Args:
+            value: An int, or a TVM expression.
+            what: What it is, for the message.
+
+        Raises:
+            ValueError: It is symbolic.
+        """
         if isinstance(value, int):
             return value
         if isinstance(value, tvm.tirx.IntImm):

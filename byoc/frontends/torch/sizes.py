@@ -55,7 +55,15 @@ class Sizes:
         return self._convert(expr)
 
     def shape(self, sizes: Any, define: bool = False) -> list[Any]:
-        """`size` of every dimension."""
+        """Return each dimension of a shape as an int or a TVM expression.
+
+        Args:
+            sizes: The dimensions, ints or `torch.SymInt`s.
+            define: True for the shape of an input, which gives lone symbols their values.
+
+        Raises:
+            ValueError: A size depends on data, or on something that is no size.
+        """
         return [self.size(d, define) for d in sizes]
 
     def _convert(self, expr: Any) -> Any:

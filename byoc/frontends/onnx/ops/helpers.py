@@ -10,7 +10,11 @@ __all__ = ["array_of", "number_of", "text_of"]
 
 
 def array_of(value: Any, what: str) -> Any:
-    """The array behind a constant, None for an absent input.
+    """Return the array behind a constant, None for an absent input.
+
+    Args:
+        value: A Relax value, or None.
+        what: What it is for the operator, for the message.
 
     Raises:
         ValueError: The model computes the value.
@@ -19,11 +23,24 @@ def array_of(value: Any, what: str) -> Any:
 
 
 def number_of(value: Any, what: str) -> float | None:
-    """The number behind a constant of one element, None for an absent input."""
+    """Return the number behind a constant of one element, None for an absent input.
+
+    Args:
+        value: A Relax value, or None.
+        what: What it is for the operator, for the message.
+
+    Raises:
+        ValueError: The model computes the value, or it has more than one element.
+    """
     array = array_of(value, what)
     return None if array is None else array.item()
 
 
 def text_of(value: Any, default: str) -> str:
-    """A text attribute, which onnx gives as bytes."""
+    """Return a text attribute, which onnx gives as bytes.
+
+    Args:
+        value: The attribute, or None when it is absent.
+        default: What an absent one stands for.
+    """
     return default if value is None else value.decode() if isinstance(value, bytes) else str(value)

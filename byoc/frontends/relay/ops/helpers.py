@@ -54,12 +54,26 @@ def rank(value: Any) -> int:
 
 
 def unless(given: Any, default: Any) -> Any:
-    """`given`, or the default where it is None or empty."""
+    """Return an attribute, or a default where it is None or empty.
+
+    Args:
+        given: The attribute.
+        default: What stands in for None, "" and [].
+    """
     return default if given is None or given == "" or given == [] else given
 
 
 def integers(value: Any, count: int, what: str) -> list[int]:
-    """A list of `count` ints, from one or several."""
+    """Return a list of `count` ints, made from one number or several.
+
+    Args:
+        value: An int, or a list of `count` or one.
+        count: How many are needed.
+        what: What they are, for the message.
+
+    Raises:
+        ValueError: There are neither one nor `count`.
+    """
     found = [value] * count if isinstance(value, int) else [int(v) for v in value]
     if len(found) == 1:
         found *= count
@@ -69,7 +83,15 @@ def integers(value: Any, count: int, what: str) -> list[int]:
 
 
 def list_of(value: Any, what: str) -> list[Any]:
-    """A shape or list: an attribute, or a constant tensor."""
+    """Return a shape or list as a list of numbers, from an attribute or a constant tensor.
+
+    Args:
+        value: A constant tensor, a number, a text, or a list of ints and Nones.
+        what: What it is, for the message.
+
+    Raises:
+        ValueError: The model computes the value.
+    """
     if is_const(value):
         return [int(v) for v in array_of(value, what).reshape(-1)]
     if isinstance(value, (int, str)):
@@ -80,14 +102,28 @@ def list_of(value: Any, what: str) -> list[Any]:
 
 
 def letters(layout: Any, expected: str, what: str) -> list[int]:
-    """Where each letter of `expected` stands in a layout: ``NHWC`` for ``NCHW`` is 0, 3, 1, 2."""
+    """Return where each letter of a layout stands in another: ``NHWC`` for ``NCHW`` is 0, 3, 1, 2.
+
+    Args:
+        layout: The layout that the operator has.
+        expected: The letters of the wanted layout, in its order.
+        what: The attribute, for the message.
+
+    Raises:
+        ValueError: The layout is no permutation of `expected`.
+    """
     if sorted(str(layout)) != sorted(expected):
         raise ValueError(f"{what} {layout!r}; byoc reads permutations of {expected}")
     return [str(layout).index(letter) for letter in expected]
 
 
 def transpose(value: Any, axes: Sequence[int]) -> Any:
-    """The value with permuted dimensions; constants at once."""
+    """Return a value with permuted dimensions; constants are permuted at once.
+
+    Args:
+        value: A Relax tensor.
+        axes: The old axis of each dimension of the result.
+    """
     order = list(axes)
     if order == list(range(len(order))):
         return value

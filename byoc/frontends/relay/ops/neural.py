@@ -52,9 +52,22 @@ def _out_dtype(data: Any, out_dtype: Any) -> str | None:
 
 def conv_weight(c: RelayContext, weight: Any, layout: str, expected: str, channels: Any,
                 kernel_size: Any, groups: int, depth: Any) -> Any:  # fmt: skip
-    """The weight of a convolution as OI…, checked against what the call says of it.
+    """Return the weight of a convolution in Relax's order, checked against its call.
 
     Relay shapes the weight of a depthwise convolution [channels, multiplier, …].
+
+    Args:
+        c: The call.
+        weight: The weight.
+        layout: The order of its dimensions now (``"HWIO"``).
+        expected: The order wanted (``"OIHW"``).
+        channels: How many output channels the call names, or None.
+        kernel_size: The spatial sizes it names, or None.
+        groups: How many groups of channels there are.
+        depth: How many input channels there are; not an int when that is not known.
+
+    Raises:
+        ValueError: The weight does not have the shape that the call says.
     """
     weight = kernel_weight(c, weight, layout, expected, kernel_size)
     shape = dims(weight)
@@ -159,7 +172,15 @@ def _conv_transpose(count: int) -> Converter:
 
 
 def dense_weight(weight: Any, units: Any) -> Any:
-    """nn.dense keeps [units, inputs]; Relax multiplies by [inputs, units]."""
+    """Return the weight of `nn.dense`, [units, inputs], as Relax multiplies by it: [inputs, units].
+
+    Args:
+        weight: The weight.
+        units: How many units the call names, or None.
+
+    Raises:
+        ValueError: The weight does not have that shape.
+    """
     if rank(weight) != 2 or (units is not None and int(units) != dims(weight)[0]):
         raise ValueError(f"units={units} and a weight of shape {dims(weight)}")
     return transpose(weight, [1, 0])

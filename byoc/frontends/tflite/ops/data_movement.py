@@ -186,7 +186,15 @@ def pad(c: TfliteContext) -> Any:
 
 
 def scalar(c: TfliteContext, i: int) -> Any:
-    """The number in input i, which must be a constant of one; a real one where quantised."""
+    """Return the number that an input holds, as a real one where it is quantised.
+
+    Args:
+        c: The operator.
+        i: Number of the input, which must be a constant of one element.
+
+    Raises:
+        InexpressibleError: It is computed by the model, or holds more.
+    """
     array, found = c.array(i), c.tensor(i).quantisation
     if array.size != 1:
         raise InexpressibleError(f"its input {i} holds {array.size} numbers, expected one")

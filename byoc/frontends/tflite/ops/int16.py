@@ -36,7 +36,12 @@ op = relax.op
 
 
 def either(exact: Exact, real: Converter) -> Converter:
-    """`exact` for int16 activations where it can, `real` for all else."""
+    """Make a converter that is exact for int16 activations where it can be, and real for all else.
+
+    Args:
+        exact: Converts with integer arithmetic; None as a result means it cannot.
+        real: Converts everything else.
+    """
 
     def convert(c: TfliteContext) -> Any:
         found = exact(c) if is_int16(c.tensor(0)) and is_int16(c.out()) else None

@@ -100,16 +100,29 @@ def shifted(c: TfliteContext, value: Any, bits: Any) -> Any:
 
 
 def multiplied(c: TfliteContext, value: Any, real: Any) -> Any:
-    """int64 · real, rounded once, halves up."""
+    """Multiply int64 values by a real factor, rounding once, halves up.
+
+    Args:
+        c: The operator.
+        value: int64.
+        real: A positive factor, one for all values or one for each channel.
+    """
     q, exponent = factor(real)
     wide = c.emit(op.multiply(value, const(q)))
     return shifted(c, wide, np.clip(_WHOLE - exponent, 1, 62))
 
 
 def high_multiplied(c: TfliteContext, value: Any, real: float, count: int = 1) -> Any:
-    """int64 · real / count, rounded twice: after q, halves up; after 2^e, halves away from zero.
+    """Multiply int64 values by real / count, rounded twice: after q, halves up; after 2^e, halves
+    away from zero.
 
     q is divided by count, and first takes the bits that this frees.
+
+    Args:
+        c: The operator.
+        value: int64.
+        real: A positive factor; q and e are those of `factor`.
+        count: How many values an average is over; 1 for none.
     """
     q, exponent = factor(real)
     free = min(count.bit_length() - 1, 32, _WHOLE + int(exponent))
@@ -126,7 +139,15 @@ def high_multiplied(c: TfliteContext, value: Any, real: float, count: int = 1) -
 
 
 def bounds(tensor: TfliteTensor, activation: int) -> tuple[int, int] | None:
-    """Least and most stored value of a result behind a fused activation; None: not known."""
+    """Return the least and most stored value of a result behind a fused activation.
+
+    Args:
+        tensor: The result, which is quantised with one scale.
+        activation: Number of the activation in the file; 0 is none.
+
+    Returns:
+        Both bounds, in steps of int16, or None when the activation is not known.
+    """
     assert tensor.quantisation is not None
     scale = np.float32(tensor.quantisation.scale[0])
 
@@ -145,7 +166,13 @@ def bounds(tensor: TfliteTensor, activation: int) -> tuple[int, int] | None:
 
 
 def stored(c: TfliteContext, value: Any, limits: tuple[int, int] = (LEAST, MOST)) -> Any:
-    """The result as int16, within limits."""
+    """Return a result as int16, clipped to limits.
+
+    Args:
+        c: The operator.
+        value: Whole numbers, of an integer or float dtype.
+        limits: Least and most stored value.
+    """
     return op.astype(c.emit(op.clip(value, *limits)), "int16")
 
 

@@ -28,7 +28,17 @@ op = relax.op
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Zeros before and after a dimension for ceil(size / stride) windows; the odd one behind."""
+    """Return the zeros before and after a dimension that make ceil(size / stride) windows.
+
+    Args:
+        size: Size of the dimension.
+        kernel: Size of the window.
+        stride: Distance of windows.
+        dilation: Distance of the window's elements.
+
+    Returns:
+        Zeros before and after; the odd one is behind.
+    """
     extent = (kernel - 1) * dilation + 1
     total = max(0, (-(-size // stride) - 1) * stride + extent - size)
     return total // 2, total - total // 2

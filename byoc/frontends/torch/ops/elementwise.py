@@ -120,7 +120,14 @@ def expm1(c: TorchContext, /, self: Any) -> Any:
 
 
 def clipped(c: TorchContext, x: Any, low: Any, high: Any) -> Any:
-    """The values between two bounds, each a number, a tensor or None for no bound."""
+    """Return the values of a tensor between two bounds.
+
+    Args:
+        c: The operator.
+        x: The tensor; it becomes one of the operator's dtype.
+        low: Least value, a number or a tensor; None for no bound.
+        high: Largest value, likewise.
+    """
     x = c.cast(x, c.dtype)
     numbers = all(v is None or isinstance(v, (int, float)) for v in (low, high))
     if numbers and "float" in c.dtype and None not in (low, high) and low <= high:

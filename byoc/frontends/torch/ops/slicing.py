@@ -19,7 +19,16 @@ R = relax.op
 
 
 def sliced(c: TorchContext, x: Any, axis: int, begin: Any, end: Any, step: int = 1) -> Any:
-    """From begin up to end along an axis."""
+    """Take every `step`-th element from begin up to end along an axis.
+
+    Args:
+        c: The operator.
+        x: The tensor.
+        axis: The axis.
+        begin: First position, included.
+        end: Last position, not included.
+        step: Distance of the elements taken.
+    """
     return R.strided_slice(x, [axis], [begin], [end], [step])
 
 
