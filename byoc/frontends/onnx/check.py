@@ -90,11 +90,7 @@ def _given(graph: onnx.GraphProto, where: str) -> dict[str, str]:
 
 
 def check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Return the model, brought to opset 7 when it is older.
-
-    Args:
-        model: The model.
-        where: Its name, as messages begin.
+    """The model, brought to opset 7 when older.
 
     Raises:
         ModelError: The installed onnx does not know the opset, or cannot bring it there.
