@@ -154,7 +154,14 @@ class RequestQueue:
         self._waiting: deque[concurrent.futures.Future[None]] = deque()  # who waits for a permit
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="byoc:done", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise ExecutionError(
+                f"cannot start the thread that completes requests: {error}; this process has as "
+                f"many threads as it may: raise the limit (ulimit -u, pids.max of its control "
+                f"group) or use fewer threads"
+            ) from None
 
     # -- permits --------------------------------------------------------------------------------
 
