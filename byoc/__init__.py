@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from byoc.support import moved_modules
+from byoc.support import moved_modules, openmp
 from byoc.support.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
@@ -92,3 +92,4 @@ __getattr__, __dir__ = lazy_exports(
 )
 
 moved_modules.install()
+openmp.spin_briefly()

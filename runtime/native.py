@@ -97,7 +97,8 @@ def num_threads() -> int:
     """Return the number of threads used by parallel work on the CPU.
 
     It is what `set_num_threads` said, else BYOC_NUM_THREADS, else OMP_NUM_THREADS, else the number
-    of cores this process may run on.
+    of cores this process may run on, but no more than the CPU quota of its control group (of a
+    container), rounded up.
 
     Raises:
         ValueError: The environment variable holds no number from 1 to 1024.

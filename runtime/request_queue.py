@@ -6,7 +6,8 @@ requests; this side limits how many are in flight and completes their futures::
     submit ─▶ permit free? ─▶ processors … ─▶ done ─▶ thread "byoc:done" ─▶ future, permit free
               (else wait)                             (looks after deadlines, too)
 
-The thread belongs to a session, starts with its first request and ends with the session.
+The thread belongs to a session, starts with its first request and ends with the session. It runs
+the callbacks of its futures, so nothing that a callback raises may end it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import itertools
+import logging
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from byoc.errors import ArtifactError, ExecutionError, InputError
@@ -27,10 +31,37 @@ from byoc.errors import ArtifactError, ExecutionError, InputError
 __all__ = ["DeadlineError", "Done", "Future", "QueueFullError", "RequestQueue"]
 
 _FOREVER = 1e9  # seconds
+_LOG = logging.getLogger("byoc.runtime")
 _ERRORS: Mapping[str, type[Exception]] = {
     "byoc.ExecutionError": ExecutionError,
     "byoc.ArtifactError": ArtifactError,
 }
+
+
+_completing = threading.local()  # has `here` on the threads that complete futures
+
+
+@contextmanager
+def _nothing_escapes() -> Iterator[None]:
+    """Log whatever the body raises: others wait for the thread that runs it."""
+    try:
+        yield
+    except BaseException:
+        with suppress(BaseException):  # the handlers of a log are the user's code, too
+            _LOG.exception("a request could not be completed as it should")
+
+
+def _call_back(callback: Callable[[Any], object], future: Any) -> None:
+    """Run a callback; on the completing thread it ends neither the thread nor later callbacks."""
+    try:
+        callback(future)
+    except Exception:
+        raise  # `concurrent.futures` logs these
+    except BaseException:
+        if not hasattr(_completing, "here"):
+            raise  # in a thread of the user's, who may well want to end it
+        with _nothing_escapes():
+            _LOG.exception("a callback of %r raised an exception that ends threads", future)
 
 
 class DeadlineError(ExecutionError):
@@ -58,10 +89,20 @@ class Future(concurrent.futures.Future[Any]):
         Returns:
             True unless the request is done.
         """
-        if not super().cancel():
-            return False
-        self._stop()
-        return True
+        try:
+            return super().cancel()
+        finally:  # callbacks run in there, and may raise
+            if self.cancelled():
+                self._stop()
+
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Call ``fn(future)`` once the future is done, as `concurrent.futures.Future` does.
+
+        It runs on the thread that completes the session's futures, or at once where the future is
+        done. Whatever it raises on that thread is logged; it holds up neither other callbacks nor
+        other requests.
+        """
+        super().add_done_callback(partial(_call_back, fn))
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.wrap_future(self).__await__()
@@ -87,6 +128,7 @@ class _Pending:
     kept: tuple[Any, ...]  # the arrays that are read and written meanwhile
     due: float | None
     seconds: float | None
+    claimed: bool = False  # its future was completed, or found cancelled
 
 
 class RequestQueue:
@@ -112,7 +154,14 @@ class RequestQueue:
         self._waiting: deque[concurrent.futures.Future[None]] = deque()  # who waits for a permit
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="byoc:done", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise ExecutionError(
+                f"cannot start the thread that completes requests: {error}; this process has as "
+                f"many threads as it may: raise the limit (ulimit -u, pids.max of its control "
+                f"group) or use fewer threads"
+            ) from None
 
     # -- permits --------------------------------------------------------------------------------
 
@@ -221,35 +270,45 @@ class RequestQueue:
     # -- the thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
+        _completing.here = True
         while True:
             with self._lock:
                 if self._closed and not self._pending:
                     return
                 due = min((p.due for p in self._pending.values() if p.due), default=None)
             patience = _FOREVER if due is None else max(0.0, due - time.monotonic())
-            for ticket, kind, message, trace, results in self._take(patience):
-                self._done(ticket, str(kind), str(message), trace, tuple(results))
+            for item in self._take(patience):
+                with _nothing_escapes():
+                    self._done(item[0], item)
             if due is not None:
                 self._expire(time.monotonic())
 
-    def _done(self, ticket: int, kind: str, message: str, trace: Any, results: Any) -> None:
+    @staticmethod
+    def _claim(pending: _Pending) -> bool:
+        """Return whether the future is still to be completed; from then on it cannot be cancelled.
+
+        Asking and taking is one step, for another thread may cancel at any moment.
+        """
+        if pending.claimed:
+            return False
+        pending.claimed = True
+        return pending.future.set_running_or_notify_cancel()
+
+    def _done(self, ticket: int, item: Sequence[Any]) -> None:
         with self._lock:
             pending = self._pending.pop(ticket)
         self.release()
-        future = pending.future
-        if future.done() and not future.cancelled():
-            return  # its deadline came first
-        if not future.set_running_or_notify_cancel():
-            return
-        if kind:
-            future.set_exception(_ERRORS.get(kind, ExecutionError)(message))
-            return
+        if not self._claim(pending):
+            return  # cancelled, or its deadline came first
         try:
-            value = pending.finish(Done(results, trace))
+            _, kind, message, trace, results = item
+            if kind:
+                raise _ERRORS.get(str(kind), ExecutionError)(str(message))
+            value = pending.finish(Done(tuple(results), trace))
         except BaseException as error:
-            future.set_exception(error)
+            pending.future.set_exception(error)
         else:
-            future.set_result(value)
+            pending.future.set_result(value)
 
     def _expire(self, now: float) -> None:
         with self._lock:
@@ -257,12 +316,12 @@ class RequestQueue:
             for _, pending in late:
                 pending.due = None
         for ticket, pending in late:
-            self._cancel(ticket)
-            if not pending.future.cancelled():
-                pending.future.set_running_or_notify_cancel()
-                pending.future.set_exception(
-                    DeadlineError(
-                        f"the request was not done within {pending.seconds} s; tasks that had not "
-                        f"begun were left out"
+            with _nothing_escapes():
+                self._cancel(ticket)
+                if not pending.future.cancelled() and self._claim(pending):
+                    pending.future.set_exception(
+                        DeadlineError(
+                            f"the request was not done within {pending.seconds} s; tasks that had "
+                            f"not begun were left out"
+                        )
                     )
-                )

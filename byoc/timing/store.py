@@ -17,7 +17,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import inf, isfinite
@@ -35,6 +35,7 @@ SCHEMA = 1
 _APPLICATION = 0x42594F43  # "BYOC", in SQLite's ``application_id``
 _NAME = "measurements.sqlite"
 _PATIENCE = 5.0  # seconds to wait for another process before a commit is put off
+_MOST = 2**53  # runs: whole numbers that JSON and SQLite both carry
 _LAST_PATIENCE = 20.0  # the same, when the store is closed
 
 _CREATE = """
@@ -112,10 +113,72 @@ class StoredTiming:
         return (*head, seconds, t.noise, t.runs, t.error, self.created)
 
 
-def _entry(row: tuple[Any, ...]) -> StoredTiming:
-    key, kind, place, machine, what, seconds, noise, runs, error, created = row
-    timed = Timed(inf if seconds is None else float(seconds), float(noise), int(runs), str(error))
-    return StoredTiming(key, kind, place, machine, what, timed, float(created))
+def _entry(values: Sequence[Any]) -> StoredTiming:
+    """Check the columns of a row, or the fields of a line, whoever wrote them.
+
+    Raises:
+        ValueError: One of them is not what it must be; the message names it.
+    """
+    key, kind, place, machine, what, seconds, noise, runs, error, created = values
+    texts = {"key": key, "kind": kind, "place": place, "machine": machine, "what": what}
+    for name, text in (texts | {"error": error}).items():
+        if not isinstance(text, str):
+            raise ValueError(f"{name} must be text, found {_shown(text)}")
+        text.encode()  # a lone surrogate is no text either: UnicodeEncodeError is a ValueError
+    timed = Timed(
+        inf if seconds is None or seconds == inf else _number("seconds", seconds),
+        _number("noise", noise),
+        int(_number("runs", runs)),
+        error,
+    )
+    if timed.runs > _MOST:
+        raise ValueError(f"runs must be at most {_MOST}, found {_shown(runs)}")
+    return StoredTiming(key, kind, place, machine, what, timed, _number("created", created))
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(OverflowError):  # a whole number beyond every float
+            if isfinite(value) and value >= 0:
+                return float(value)
+    raise ValueError(f"{name} must be a finite number from 0, found {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """Return a short picture of a value that may be anything."""
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "a number of very many digits"
+    return f"{value!r:.60}"
+
+
+def _line(line: str) -> StoredTiming | None:
+    """Read a line of a pending file; None for one of another layout.
+
+    Raises:
+        ValueError: It is no such line.
+    """
+    try:
+        fields = json.loads(line)
+        if fields["schema"] != SCHEMA:
+            return None
+        timed = fields["timed"]
+        head = [fields[name] for name in ("key", "kind", "place", "machine", "what")]
+        tail = [timed[name] for name in ("seconds", "noise", "runs", "error")]
+        return _entry([*head, *tail, fields["created"]])
+    except KeyError as error:
+        raise ValueError(f"{error} is missing") from None
+    except (TypeError, IndexError) as error:
+        raise ValueError(f"no JSON object of the right form: {error}") from None
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+
+
+def _text(data: bytes) -> str | bytes:
+    """Return a text of the file; bytes that are no text stay bytes, for `_entry` to refuse."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 class Store:
@@ -138,6 +201,7 @@ class Store:
         self._said: set[str] = set()
         self._mine: dict[str, StoredTiming] = {}  # all that this run has put
         self._unsaved: dict[str, StoredTiming] = {}
+        self._unsound: set[str] = set()  # of mine, what no file takes
         self._connection: sqlite3.Connection | None = None
         self._inode = -1
         self._open()
@@ -152,7 +216,8 @@ class Store:
             return mine.timed
         row = self._try(lambda c: c.execute(f"SELECT key, {_COLUMNS} FROM timing WHERE key = ?",
                                             (key,)).fetchone())  # fmt: skip
-        return None if row is None else _entry(row).timed
+        entry = None if row is None else self._sound(row)
+        return None if entry is None else entry.timed
 
     def put(
         self, key: str, timed: Timed, *, kind: str, place: str, machine: str, what: str
@@ -169,7 +234,15 @@ class Store:
 
         """
         entry = StoredTiming(key, kind, place, machine, what, timed, time.time())
-        self._mine[key] = self._unsaved[key] = entry
+        self._mine[key] = entry
+        try:
+            _entry(entry.row())
+        except ValueError as error:
+            self._note(f"a measurement is kept in memory only ({error})")
+            self._unsound.add(key)
+            return
+        self._unsound.discard(key)
+        self._unsaved[key] = entry
         if self._connection is not None and self._moved():
             self._reopen()
         self._flush()
@@ -179,7 +252,15 @@ class Store:
         rows = self._try(
             lambda c: c.execute(f"SELECT key, {_COLUMNS} FROM timing ORDER BY created").fetchall()
         )
-        yield from map(_entry, rows or ())
+        yield from filter(None, map(self._sound, rows or ()))
+
+    def _sound(self, row: Sequence[Any]) -> StoredTiming | None:
+        """The entry of a row; None for a row that makes no sense, which is as good as not there."""
+        try:
+            return _entry(row)
+        except ValueError as error:
+            self._note(f"{self.path}: a row is left out ({error})")
+            return None
 
     def remove(self, keys: list[str]) -> int:
         """Forget the rows of some keys and return how many there were."""
@@ -241,6 +322,7 @@ class Store:
     def _connect(self, patience: float = _PATIENCE) -> None:
         connection = sqlite3.connect(self.path, timeout=patience, isolation_level="IMMEDIATE")
         self._connection = connection
+        connection.text_factory = _text
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables and version != SCHEMA:
@@ -256,6 +338,11 @@ class Store:
         damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if damage != "ok":
             raise sqlite3.DatabaseError(damage)
+        kinds = connection.execute(
+            "SELECT type FROM sqlite_master WHERE name = 'timing'"
+        ).fetchall()
+        if kinds != [("table",)]:  # a view may compute for ever
+            raise sqlite3.DatabaseError("timing is no table")
         connection.execute(f"SELECT key, {_COLUMNS} FROM timing LIMIT 1").fetchall()
         self._inode = self.path.stat().st_ino
 
@@ -285,13 +372,16 @@ class Store:
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
             return
-        self._unsaved = dict(self._mine)
+        self._save_again()
 
     def _reopen(self) -> None:
         """The file was replaced under us: what this run has measured goes into the new one too."""
         self._disconnect()
-        self._unsaved = dict(self._mine)
+        self._save_again()
         self._open()
+
+    def _save_again(self) -> None:
+        self._unsaved = {k: e for k, e in self._mine.items() if k not in self._unsound}
 
     def _moved(self) -> bool:
         try:
@@ -376,17 +466,29 @@ class Store:
             return
         for path in sorted(self.folder.glob("pending-*.jsonl")):
             try:
-                for line in path.read_text(encoding="utf-8").splitlines():
-                    fields = json.loads(line)
-                    if fields.pop("schema") == SCHEMA:
-                        entry = StoredTiming(**{**fields, "timed": Timed(**fields["timed"])})
-                        self._unsaved.setdefault(entry.key, entry)
-            except (OSError, ValueError, TypeError, KeyError) as error:
+                if not path.is_file():
+                    raise OSError("it is no file")  # a pipe would be waited for
+                lines = path.read_text(encoding="utf-8").splitlines()
+            except (OSError, ValueError) as error:
                 self._note(f"{path} cannot be read ({error}): left as it is")
                 continue
+            sound, whole = [], True
+            for number, line in enumerate(lines, 1):
+                try:
+                    entry = _line(line)
+                except ValueError as error:
+                    self._note(f"{path} cannot be read (line {number}: {error}): left as it is")
+                    whole = False
+                else:
+                    sound += [] if entry is None else [entry]
+            for entry in sound:
+                # Lines of a file that stays come again and again: they replace nothing.
+                if whole or self.get(entry.key) is None:
+                    self._unsaved.setdefault(entry.key, entry)
             self._flush()
-            if not self._unsaved:
-                path.unlink(missing_ok=True)
+            if whole and not self._unsaved:
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def _note(self, line: str) -> None:
         if line not in self._said:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
+import logging
 import os
+import random
+import sys
 import threading
 import time
 
@@ -18,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from runtime_programs import elementwise
 
 from byoc.errors import ExecutionError, InputError
-from byoc.runtime import DeadlineError, Program, QueueFullError, Session
+from byoc.runtime import DeadlineError, Future, Program, QueueFullError, Session
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
 
 X = np.ones((2, 3), "float32")
@@ -147,6 +151,84 @@ def test_a_callback_may_submit(make):
     assert (second.result(30).result(30) == 3).all()
 
 
+class Unlucky(logging.Handler):
+    """A log whose handler ends threads, too."""
+
+    def emit(self, record):
+        raise SystemExit(4)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()],
+    ids=repr,
+)
+def test_nothing_a_callback_raises_ends_the_thread(error, caplog):
+    gate, ran = Gate(), []
+    session = Session(elementwise("o['gate'](x[0])", gate=gate))
+
+    def fail(future):
+        ran.append(future)
+        raise error
+
+    future = session.submit(X)
+    for callback in (fail, ran.append, fail):
+        future.add_done_callback(callback)
+    gate.open.set()
+    assert (future.result(30) == 2).all()
+    assert (session.submit(X).result(30) == 2).all()
+    assert session._queue._thread.is_alive() and ran == [future] * 3
+    with pytest.raises(type(error)):
+        future.add_done_callback(fail)  # on our own thread it is ours to meet
+    assert type(error).__name__ in caplog.text
+
+
+def test_nor_does_a_log_that_fails():
+    handler, log = Unlucky(), logging.getLogger("byoc.runtime")
+    log.addHandler(handler)
+    try:
+        gate = Gate()
+        session = Session(elementwise("o['gate'](x[0])", gate=gate))
+        future = session.submit(X)
+        future.add_done_callback(lambda f: sys.exit())
+        gate.open.set()
+        future.result(30)
+        assert (session.submit(X).result(30) == 2).all()
+    finally:
+        log.removeHandler(handler)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cancel_at_every_moment(make, monkeypatch, seed):
+    """Cancelled right before it is completed or expires, where another thread may come between."""
+    chance, claim = random.Random(seed), Future.set_running_or_notify_cancel
+
+    def unlucky(future):
+        if chance.random() < 0.5:
+            future.cancel()
+        return claim(future)
+
+    def leave(future):
+        if chance.random() < 0.3:
+            raise chance.choice([SystemExit, KeyboardInterrupt, ValueError])
+
+    monkeypatch.setattr(Future, "set_running_or_notify_cancel", unlucky)
+    session = Session(make("(__import__('time').sleep(0.002), x[0] + 1)[1]"), max_in_flight=16)
+    futures = []
+    for _ in range(60):
+        future = session.submit(X, deadline=chance.choice([None, 1e-4, 2e-3, 5e-3, 30]), timeout=30)
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):  # it may be done by now
+            future.add_done_callback(leave)
+        futures.append(future)
+    assert not concurrent.futures.wait(futures, 30).not_done
+    for future in futures:
+        error = None if future.cancelled() else future.exception()
+        assert error is None or isinstance(error, DeadlineError)
+    monkeypatch.undo()
+    assert (session.submit(X).result(30) == 2).all()
+    assert session._queue.in_flight == 0 and session._queue._taken == 0
+
+
 def test_cancelled_before_it_begins():
     gate = Gate()
     session = Session(elementwise("o['gate'](x[0])", gate=gate), max_in_flight=4)
@@ -267,6 +349,10 @@ class InFlight(RuleBasedStateMachine):
             self.futures.append((value, self.session.submit(x, deadline=deadline, timeout=0)))
         except QueueFullError:
             assert self.session._queue.in_flight == 3
+            refused = concurrent.futures.Future()  # what is drawn later depends on no timing
+            refused.cancel()
+            refused.set_running_or_notify_cancel()
+            self.futures.append((value, refused))
 
     @rule(data=st.data())
     def cancel(self, data):

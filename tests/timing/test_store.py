@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -203,3 +205,127 @@ def test_lines_written_aside_that_make_no_sense_are_left(tmp_path):
         assert not list(store.entries())
     assert "pending-1-1.jsonl cannot be read" in said[0]
     assert (tmp_path / "pending-1-1.jsonl").exists()
+
+
+# Values as others may have left them: of every type, at the edges, and some that are right.
+ODD = [
+    None,
+    "abc",
+    "",
+    b"\x00\xff",
+    -5,
+    0,
+    3,
+    1e300,
+    math.inf,
+    -math.inf,
+    math.nan,
+    10**30,
+    True,
+    [1],
+    {},
+]
+ODD += ["\ud800", "1e-3", 2**63 - 1]
+
+
+def drawn(column, chance):
+    """SQL for the value of a column."""
+    odd = ["'abc'", "x'00ff'", "-5", "1e300", "9e999", "-9e999", "CAST(x'ff80' AS TEXT)", "''", "7"]
+    return f"UPDATE timing SET {column} = {chance.choice(odd)} WHERE key = 'k1'"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_bad_row_is_left_out_and_said(tmp_path, seed):
+    chance = random.Random(seed)
+    with Store(tmp_path) as store:
+        for k in range(4):
+            put(store, f"k{k}")
+    connection = sqlite3.connect(tmp_path / "measurements.sqlite")
+    with connection:
+        for column in chance.sample(["kind", "place", "what", "seconds", "noise", "runs", "error",
+                                     "created"], chance.randint(1, 3)):  # fmt: skip
+            connection.execute(drawn(column, chance))
+    connection.close()
+    said = []
+    with Store(tmp_path, said.append) as store:
+        entries = {e.key: e for e in store.entries()}
+        assert {"k0", "k2", "k3"} <= set(entries)
+        assert (store.get("k1") is None) == ("k1" not in entries) == bool(said)
+        if said:
+            assert len(set(said)) == 1 and "a row is left out" in said[0]
+        put(store, "k1", 7.0)
+        assert store.get("k1").seconds == 7.0
+    with Store(tmp_path) as store:  # what was measured again took the bad row's place
+        assert len(list(store.entries())) == 4
+    assert not list(tmp_path.glob("*.aside"))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_bad_line_costs_neither_the_store_nor_the_lines_beside_it(tmp_path, seed):
+    chance = random.Random(seed)
+    with Store(tmp_path) as store:
+        put(store, "kept")
+
+    def line(key, odd):
+        timed = {"seconds": 1.0, "noise": 0.0, "runs": 1, "error": ""}
+        fields = {"key": key, **ROW, "timed": timed, "created": 1.0, "schema": SCHEMA}
+        if odd:
+            target = chance.choice([fields, timed])
+            name = chance.choice(sorted(target))
+            if chance.random() < 0.2:
+                del target[name]
+            else:
+                target[name] = chance.choice(ODD[:2] + ODD[4:] if name != "seconds" else ODD[1:2])
+        return json.dumps(fields, default=str)
+
+    junk = ["[" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000, "", "null", "[]", "7", '"x"', "{"]
+    lines = [line("good", False), *(line(f"odd {i}", True) for i in range(3)), chance.choice(junk)]
+    chance.shuffle(lines)
+    pending = tmp_path / "pending-1-1.jsonl"
+    pending.write_text("\n".join(lines) + "\n")
+    said = []
+    for _ in range(2):
+        with Store(tmp_path, said.append) as store:
+            assert {"kept", "good"} <= {e.key for e in store.entries()}
+    assert pending.exists() and any("cannot be read (line " in text for text in said)
+    assert not list(tmp_path.glob("*.aside"))
+
+
+def test_pending_names_that_are_no_files_are_left(tmp_path):
+    os.mkfifo(tmp_path / "pending-1-1.jsonl")
+    (tmp_path / "pending-2-2.jsonl").mkdir()
+    (tmp_path / "pending-3-3.jsonl").write_bytes(b"\xff\xfe")
+    said = []
+    with Store(tmp_path, said.append) as store:
+        put(store, "a")
+        assert [e.key for e in store.entries()] == ["a"]
+    assert len(said) == 3 and len(list(tmp_path.glob("pending-*"))) == 3
+
+
+@pytest.mark.parametrize("odd", [Timed(1.0, math.nan), Timed(-1.0), Timed(1.0, 0.0, 1, "\ud800")])
+def test_a_measurement_that_makes_no_sense_stays_in_memory(tmp_path, odd):
+    said = []
+    with Store(tmp_path, said.append) as store:
+        store.put("odd", odd, **ROW)
+        put(store, "good")
+        assert store.get("odd") is not None
+    assert "kept in memory only" in said[0]
+    with Store(tmp_path) as store:
+        assert [e.key for e in store.entries()] == ["good"]
+
+
+def test_a_view_is_no_table(tmp_path):
+    with Store(tmp_path) as store:
+        put(store, "a")
+    connection = sqlite3.connect(tmp_path / "measurements.sqlite")
+    connection.executescript(
+        "DROP TABLE timing; CREATE VIEW timing AS WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL "
+        "SELECT n + 1 FROM r) SELECT 'k' || n AS key, 'a' AS kind, 'a' AS place, "
+        "'a' AS machine, 'a' AS what, "
+        "1.0 AS seconds, 0.0 AS noise, 1 AS runs, '' AS error, 1.0 AS created FROM r"
+    )
+    connection.close()
+    said = []
+    with Store(tmp_path, said.append) as store:
+        assert store.get("zz") is None
+    assert "timing is no table" in said[0]

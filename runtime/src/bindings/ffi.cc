@@ -11,6 +11,7 @@
 
 #include "bindings/requests_ffi.h"
 #include "byoc/vendor.h"
+#include "core/cpu_limit.h"
 #include "core/errors.h"
 #include "core/lazy.h"
 #include "core/mapping.h"
@@ -159,6 +160,9 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.shutdown", Processor::Shutdown)
       .def("byoc.runtime.install_thread_pool", thread_pool::Install)
       .def("byoc.runtime.num_threads", thread_pool::NumThreads)
+      .def("byoc.runtime.cpu_quota", [](String root) { return CpuQuota(std::string(root)); })
+      .def("byoc.runtime.usable_processors",
+           [](String root) { return UsableProcessors(std::string(root)); })
       .def("byoc.runtime.set_num_threads", thread_pool::SetNumThreads)
       .def("byoc.runtime.plan_version", [] { return kPlanVersion; })
       .def("byoc.runtime.vendor_api_version", [] { return kVendorApiVersion; });

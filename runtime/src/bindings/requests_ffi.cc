@@ -77,7 +77,13 @@ Map<String, Function> OpenRequestQueue(std::shared_ptr<Executor> executor,
       std::lock_guard<std::mutex> lock(queue->mutex);
       queue->requests[ticket] = request;
     }
-    Executor::Start(executor, std::move(request));
+    try {
+      Executor::Start(executor, std::move(request));
+    } catch (...) {  // it has not begun, and never ends
+      std::lock_guard<std::mutex> lock(queue->mutex);
+      queue->requests.erase(ticket);
+      throw;
+    }
   };
   const auto cancel = [queue](int64_t ticket) {
     std::lock_guard<std::mutex> lock(queue->mutex);

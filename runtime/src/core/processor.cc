@@ -13,9 +13,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
+#include "core/errors.h"
 #include "core/job_queue.h"
 #include "core/owner_lock.h"
 #include "core/shutdown.h"
@@ -112,10 +114,14 @@ void Processor::Submit(Job* job, SubmissionQueue* queue) {
 
 bool Processor::TrySubmit(Job* job, SubmissionQueue* queue) {
   if (shutdown::HasBegun(std::memory_order_relaxed)) return false;
+  EnsureThread();
+  state_.load(std::memory_order_acquire)->jobs.Push(job, queue);
+  return true;
+}
+
+void Processor::EnsureThread() {
   State* state = state_.load(std::memory_order_acquire);
   if (!state->started.load(std::memory_order_acquire)) StartThread(state);
-  state->jobs.Push(job, queue);
-  return true;
 }
 
 void Processor::StartThread(State* state) {
@@ -127,9 +133,12 @@ void Processor::StartThread(State* state) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
     std::thread([this, state] { Loop(state); }).detach();
-  } catch (...) {
+  } catch (const std::system_error& error) {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
+    ThrowExecutionError("cannot start the thread of processor '" + name_ +
+                        "': " + error.code().message() +
+                        "; this process has as many threads as it may: raise the limit (ulimit -u, "
+                        "pids.max of its control group) or use fewer threads");
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   state->started.store(true, std::memory_order_release);

@@ -56,16 +56,24 @@ class Processor {
   /// a thread that runs a job.
   static void BlockIfShuttingDown();
 
+  /// Starts the thread unless it runs; from then on `Submit` and `TrySubmit` need no new one. Any
+  /// thread.
+  ///
+  /// Throws byoc.ExecutionError when the system gives this process no more threads. Who submits
+  /// several jobs that depend on each other calls this for all of their processors first.
+  void EnsureThread();
+
   /// Appends a job. Any thread.
   ///
-  /// Throws RuntimeError in the thread that called `Shutdown`.
+  /// Throws RuntimeError in the thread that called `Shutdown`, and what `EnsureThread` throws; the
+  /// job has not been appended then.
   ///
   /// \param job not owned; must live until it has run.
   /// \param queue the session's queue at this processor; null: the common one.
   void Submit(Job* job, SubmissionQueue* queue = nullptr);
 
   /// Does the same, and returns false instead of an error once `Shutdown` was called; blocks
-  /// nobody.
+  /// nobody. Throws nothing after `EnsureThread`.
   bool TrySubmit(Job* job, SubmissionQueue* queue = nullptr);
 
   /// Waits for `event`. Any thread.

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "core/cpu_limit.h"
 #include "core/event.h"
 #include "core/workspace.h"
 
@@ -46,11 +47,7 @@ int FromEnvironment(const char* name) {
 int Default() {
   if (int count = FromEnvironment("BYOC_NUM_THREADS")) return count;
   if (int count = FromEnvironment("OMP_NUM_THREADS")) return count;
-  cpu_set_t cores;
-  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) {
-    return std::min(kMaxThreads, std::max(1, CPU_COUNT(&cores)));
-  }
-  return std::min(kMaxThreads, omp_get_num_procs());
+  return std::min(kMaxThreads, UsableProcessors(""));
 }
 
 std::atomic<int> requested{0};

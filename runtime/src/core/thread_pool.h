@@ -32,8 +32,8 @@ int ParallelBarrier(int task_id, GroupEnv* env);
 void Install();
 
 /// Returns the number of threads used by parallel work: what `SetNumThreads` said, else
-/// BYOC_NUM_THREADS, else OMP_NUM_THREADS, else the cores this process may run on. Throws
-/// ValueError on a bad value.
+/// BYOC_NUM_THREADS, else OMP_NUM_THREADS, else the cores this process may run on, but no more than
+/// the CPU quota of its control group (see cpu_limit.h). Throws ValueError on a bad value.
 int NumThreads();
 
 /// Sets the number of threads for work that starts after this. Any thread.

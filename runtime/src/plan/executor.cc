@@ -95,6 +95,7 @@ void Executor::Run(void* const* inputs, void* const* outputs, bool anywhere) {
     }
     return;
   }
+  for (Processor* lane : lanes_) lane->EnsureThread();  // once a lane runs there is no way back
   std::unique_ptr<Context> context = Acquire();
   Bind(context.get(), inputs, outputs);
   Event done;
@@ -122,6 +123,7 @@ void Executor::Start(std::shared_ptr<Executor> executor, std::shared_ptr<Request
     in_flight.release();
     return;
   }
+  for (Processor* lane : self->lanes_) lane->EnsureThread();  // as above
   in_flight->context = self->Acquire();
   Context* context = in_flight->context.get();
   context->request = in_flight->request.get();
