@@ -22,13 +22,13 @@ from byoc.frontends.onnx.check import (
     check_inputs,
     check_names,
     check_operators,
-    check_opset,
     check_size,
     check_text,
     sort_nodes,
     unknown_nodes,
 )
 from byoc.frontends.onnx.functions import check_functions
+from byoc.frontends.onnx.legacy import check_opset
 from byoc.frontends.onnx.nodes import all_nodes, operator_of
 from byoc.frontends.onnx.weights import Weights
 from byoc.frontends.onnx.wire import MAX_NODES, BadWireError, TooManyNodesError, split
