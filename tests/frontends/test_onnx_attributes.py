@@ -119,3 +119,105 @@ def test_a_broadcast_over_unknown_dimensions_is_refused(tools):
     model = tools.model([squeeze, node], inputs, {"y": ("f4", None)}, opset=6)
     with pytest.raises(ModelError, match="'sum' .*dimensions its operands have is not known"):
         import_model(model)
+
+
+def resizes():
+    """Resize 10 and Upsample 7 and 9 of one to three axes."""
+    scales = (0.1, 0.4, 0.5, 0.6, 0.75, 1.0, 1.5, 2.0, 2.6, 3.0)
+    for axes, mode, *factors in product((1, 2, 3), ("nearest", "linear"), scales, scales):
+        if mode == "nearest" or axes == 2:
+            yield mode, [1.0, 1.0, *factors, 1.0][: axes + 2]
+
+
+@pytest.mark.parametrize("kind, opset", [("Resize", 10), ("Upsample", 9), ("Upsample", 7)])
+def test_resizes_of_old_opsets(tools, kind, opset):
+    nodes, inputs, weights = [], {}, {}
+    for index, (mode, scales) in enumerate(sample(resizes(), 24)):
+        if kind == "Upsample" and min(scales) < 1:
+            continue  # neither onnx nor ONNX Runtime takes these
+        dims = [1, 2, 10, 8, 6][: len(scales)]
+        if 0 in [int(d * f) for d, f in zip(dims, scales, strict=True)]:
+            continue
+        inputs[f"x{index}"] = ("f4", dims)
+        names, attrs = [f"x{index}"], {"mode": mode}
+        if opset < 9:
+            attrs["scales"] = scales
+        else:
+            weights[f"s{index}"] = np.array(scales, "f4")
+            names.append(f"s{index}")
+        nodes.append(helper.make_node(kind, names, [f"y{index}"], **attrs))
+    check(tools, nodes, inputs, weights, opset)
+
+
+@pytest.mark.parametrize("opset", [10, 16, 20])
+def test_regions_of_interest(tools, opset):
+    modes = ("half_pixel", "output_half_pixel") if opset >= 16 else (None,)
+    weights = {
+        "boxes": np.array([[0, 0, 3, 3], [1, 2, 4, 9], [5, 1, 9, 3], [2, 2, 2.5, 2.5]], "f4"),
+        "images": np.array([0, 1, 1, 0]),
+    }
+    cases = product((*modes, None), (0.25, 0.5, 1.0, 2.0), (0, 1, 2), (1, 3), (2,))
+    nodes = []
+    for index, (mode, scale, ratio, height, width) in enumerate(sample(cases, 16)):
+        attrs = {"spatial_scale": scale, "sampling_ratio": ratio, "output_height": height,
+                 "output_width": width}  # fmt: skip
+        if mode is not None:
+            attrs["coordinate_transformation_mode"] = mode
+        names = ["x", "boxes", "images"]
+        nodes.append(helper.make_node("RoiAlign", names, [f"y{index}"], **attrs))
+    check(tools, nodes, {"x": ("f4", [2, 3, 8, 9])}, weights, opset)
+
+
+@pytest.mark.parametrize("opset", [6, 11, 13])
+def test_bounds_that_cross(tools, opset):
+    """The upper bound is the last word."""
+    bounds = [None, -0.5, 0.0, 0.5]
+    nodes, weights = [], {} if opset < 11 else {f"b{b}": np.float32(b) for b in bounds if b}
+    expected = []
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype("f4")
+    weights |= {"b0.0": np.float32(0)} if opset >= 11 else {}
+    for index, (low, high) in enumerate(product(bounds, bounds)):
+        given = {k: v for k, v in (("min", low), ("max", high)) if v is not None}
+        names = ["" if b is None else f"b{b}" for b in (low, high)]
+        node = (
+            helper.make_node("Clip", ["x"], [f"y{index}"], **given)
+            if opset < 11
+            else helper.make_node("Clip", ["x", *names], [f"y{index}"])
+        )
+        nodes.append(node)
+        low, high = -np.inf if low is None else low, np.inf if high is None else high
+        expected.append(np.minimum(np.maximum(x, np.float32(low)), np.float32(high)))
+    outputs = {n.output[0]: ("f4", [3, 4]) for n in nodes}
+    mod = import_model(tools.model(nodes, {"x": ("f4", [3, 4])}, outputs, weights, opset)).mod
+    tools.close(tools.run(mod, x), expected, 0)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "i8"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_powers_of_whole_numbers(tools, dtype, stored):
+    """Exact where float64 rounds; against numpy."""
+    values = [-3, -2, -1, 0, 1, 2, 3, 7, 11, 300001]
+    exponents = [0, 1, 2, 3, 5, 13, 31]
+    base = np.array([values], dtype)
+    each = [np.array([[e]], dtype) for e in exponents]
+    nodes = [helper.make_node("Pow", ["b", f"e{i}"], [f"y{i}"]) for i in range(len(each))]
+    expected = [base**e for e in each]
+    outputs = {f"y{i}": (dtype, list(e.shape)) for i, e in enumerate(expected)}
+    inputs = {"b": (dtype, list(base.shape))}
+    given = {f"e{i}": e for i, e in enumerate(each)}
+    if not stored:
+        inputs |= {n: (dtype, list(e.shape)) for n, e in given.items()}
+    model = tools.model(nodes, inputs, outputs, given if stored else {}, 15)
+    imported = import_model(model)
+    arrays = {"b": base} | given
+    found = tools.run(imported.mod, *(arrays[n] for n in imported.inputs))
+    tools.close(found, expected, 0)
+
+
+def test_pads_with_large_whole_numbers(tools):
+    large = 2**53 + 1
+    weights = {"p": np.array([1, 2]), "v": np.array(large)}
+    node = helper.make_node("Pad", ["x", "p", "v"], ["y"])
+    model = tools.model([node], {"x": ("i8", [2])}, {"y": ("i8", [5])}, weights)
+    (found,) = tools.run(import_model(model).mod, np.array([1, -large]))
+    assert found.tolist() == [large, 1, -large, large, large]
