@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from onnx import helper, shape_inference
+from onnx import AttributeProto, TensorProto, helper, numpy_helper, shape_inference
 
 from byoc.errors import ModelError
 from byoc.frontends import import_model
@@ -221,3 +221,101 @@ def test_pads_with_large_whole_numbers(tools):
     model = tools.model([node], {"x": ("i8", [2])}, {"y": ("i8", [5])}, weights)
     (found,) = tools.run(import_model(model).mod, np.array([1, -large]))
     assert found.tolist() == [large, 1, -large, large, large]
+
+
+PARTS = {"INT4": (-8, 8), "UINT4": (0, 16), "FLOAT4E2M1": (-2, 3)}
+
+
+def parts(rng, kind, shape, name):
+    numbers = rng.integers(*PARTS[kind], shape)
+    return helper.make_tensor(name, getattr(TensorProto, kind), shape, numbers.reshape(-1)), numbers
+
+
+@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.parametrize("raw", [False, True])
+def test_weights_of_parts_of_bytes(tools, kind, raw):
+    """Per tensor, per axis and by blocks, also such that do not come out even; against numpy."""
+    rng = np.random.default_rng(0)
+    opset, nodes, tensors, weights, expected = 23, [], [], {}, []
+    for index, (axis, size, zero) in enumerate(
+        product((None, 0, 1, -1), (0, 2, 3), (False, kind != "FLOAT4E2M1"))
+    ):
+        if axis is None and size:
+            continue
+        tensor, numbers = parts(rng, kind, (4, 5), f"w{index}")
+        at = () if axis is None else (-(-(4, 5)[axis] // (size or 1)),)
+        if axis is not None and size:
+            at = (at[0], 5) if axis == 0 else (4, at[0])
+        scale = (rng.random(at) + 0.5).astype("f4")
+        weights[f"s{index}"], names = scale, [f"w{index}", f"s{index}"]
+        shift = np.zeros(at)
+        if zero:
+            low, shift = parts(rng, kind, at, f"z{index}")
+            tensors.append(low)
+            names.append(f"z{index}")
+        tensors.append(tensor)
+        attrs = {} if axis is None else {"axis": axis}
+        if size:
+            attrs["block_size"] = size
+
+        def wide(a, axis=axis, size=size):
+            if size:
+                return a.repeat(size, axis)[:4, :5]
+            return a if axis is None else a.reshape((-1, 1) if axis == 0 else (1, -1))
+
+        expected.append(((numbers - wide(shift)) * wide(scale)).astype("f4"))
+        nodes.append(helper.make_node("DequantizeLinear", names, [f"d{index}"], **attrs))
+        nodes.append(helper.make_node("Mul", [f"d{index}", "one"], [f"y{index}"]))
+    outputs = {f"y{n.output[0][1:]}": ("f4", [4, 5]) for n in nodes[::2]}
+    model = tools.model(nodes, {"one": ("f4", [1])}, outputs, weights, opset)
+    for tensor in tensors:
+        if raw:
+            tensor = numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name)
+        model.graph.initializer.append(tensor)
+    found = tools.run(import_model(model).mod, np.ones(1, "f4"))
+    tools.close(found, expected)
+
+
+def test_other_readers_of_parts_of_bytes_are_named(tools):
+    tensor, _ = parts(np.random.default_rng(0), "INT4", (2,), "z")
+    node = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"], "narrow", axis=0)
+    model = tools.model([node], {"x": ("f4", [2])}, {"y": ("i1", [2])}, {"s": np.ones(2, "f4")}, 21)
+    model.graph.initializer.append(tensor)
+    with pytest.raises(ModelError, match=r"'narrow' \(QuantizeLinear\) reads .*int4.* as int8"):
+        import_model(model)
+
+
+def test_defaults_of_functions_attributes(tools):
+    """A call may leave them out, also one in another function or in a branch."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+
+    def refer(node):
+        attribute = AttributeProto(name="alpha", ref_attr_name="alpha", type=AttributeProto.FLOAT)
+        node.attribute.append(attribute)
+        return node
+
+    leaky = helper.make_function(
+        "own", "Slope", ["a"], ["b"],
+        [refer(helper.make_node("LeakyRelu", ["a"], ["b"]))],
+        opsets, attribute_protos=[helper.make_attribute("alpha", 0.5)],
+    )  # fmt: skip
+    outer = helper.make_function(
+        "own", "Twice", ["a"], ["c"],
+        [helper.make_node("Slope", ["a"], ["b"], domain="own"),
+         refer(helper.make_node("Slope", ["b"], ["c"], domain="own"))],
+        opsets, attribute_protos=[helper.make_attribute("alpha", 0.25)],
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Slope", ["x"], ["p"], domain="own"),
+        helper.make_node("Slope", ["x"], ["q"], domain="own", alpha=0.125),
+        helper.make_node("Twice", ["x"], ["r"], domain="own"),
+        helper.make_node("Twice", ["x"], ["s"], domain="own", alpha=2.0),
+    ]
+    model = tools.model(
+        nodes, {"x": ("f4", [2])}, {n: ("f4", [2]) for n in "pqrs"}, domains={"own": 1},
+        functions=[leaky, outer],
+    )  # fmt: skip
+    before = model.SerializeToString()
+    found = tools.run(import_model(model).mod, np.array([-8, 1], "f4"))
+    assert [f.tolist() for f in found] == [[-4, 1], [-1, 1], [-1, 1], [-8, 1]]
+    assert model.SerializeToString() == before
