@@ -7,14 +7,17 @@ takes a fixed sample and compiles it as one model of independent nodes.
 from __future__ import annotations
 
 import random
+import re
 from itertools import product
 
 import numpy as np
 import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper, shape_inference
 
+import byoc
 from byoc.errors import ModelError
 from byoc.frontends import import_model
+from byoc.frontends.context import sentence
 
 REDUCTIONS = (
     "L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare",
@@ -319,3 +322,60 @@ def test_defaults_of_functions_attributes(tools):
     found = tools.run(import_model(model).mod, np.array([-8, 1], "f4"))
     assert [f.tolist() for f in found] == [[-4, 1], [-1, 1], [-1, 1], [-8, 1]]
     assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize(
+    "kind, opset, inputs, names, operand",
+    [
+        ("Reshape", 20, {"x": ("f4", [2, 3]), "s": ("i8", [2])}, ["x", "s"], "shape"),
+        ("OneHot", 20, {"x": ("i8", [2]), "d": ("i8", []), "v": ("f4", [2])}, ["x", "d", "v"],
+         "depth"),
+        ("Resize", 20, {"x": ("f4", [1, 1, 2, 3]), "s": ("f4", [4])}, ["x", "", "s"], "scales"),
+        ("Pad", 20, {"x": ("f4", [2]), "p": ("i8", [2])}, ["x", "p"], "pads"),
+        ("ReduceL2", 20, {"x": ("f4", [2]), "a": ("i8", [1])}, ["x", "a"], "axes"),
+        ("AffineGrid", 20, {"t": ("f4", [1, 2, 3]), "s": ("i8", [4])}, ["t", "s"], "size"),
+        ("Tile", 20, {"x": ("f4", [2]), "r": ("i8", [1])}, ["x", "r"], "repeats"),
+    ],
+)  # fmt: skip
+def test_an_operand_that_must_be_known_is_named(tools, kind, opset, inputs, names, operand):
+    node = helper.make_node(kind, names, ["y"], "here")
+    model = tools.model([node], inputs, {"y": ("f4", None)}, opset=opset)
+    with pytest.raises(ModelError, match=f"'here' .*{operand} is computed by the model; .*vendor"):
+        byoc.compile(model, vendors=[])
+
+
+@pytest.mark.parametrize("kind", ["Add", "Mul", "Max", "Less", "Where", "Pow"])
+@pytest.mark.parametrize("dims", [("n", "m"), (None, None), (None, 3)])
+def test_a_broadcast_known_only_at_run_time(tools, kind, dims):
+    """Named where TVM has no kernel for it; an engine that runs ONNX does it right."""
+    names = ["c", "a", "b"] if kind == "Where" else ["a", "b"]
+    kinds = {"a": "f4", "b": "f4", "c": "?"}
+    shapes = {"a": [dims[0]], "b": [dims[1]], "c": [dims[1]]}
+    inputs = {n: (kinds[n], shapes[n]) for n in names}
+    out = "?" if kind == "Less" else "f4"
+    node = helper.make_node(kind, names, ["y"], "here")
+    model = tools.model([node], inputs, {"y": (out, [None])})
+    with pytest.raises(ModelError, match="'here' .* known only at run time; give .*'onnxruntime'"):
+        byoc.compile(model, vendors=[])
+    pytest.importorskip("onnxruntime")
+    run = byoc.compile(model, vendors=["onnxruntime"])
+    rng = np.random.default_rng(0)
+    for a, b in ((3, 3), (1, 3)):
+        sizes = {"a": a, "b": b, "c": b}
+        feeds = {n: (rng.random(sizes[n]) + 0.5).astype(kinds[n]) for n in names}
+        found = run.run(feeds)["y"]
+        tools.close([found], tools.reference(model, feeds))
+
+
+@pytest.mark.parametrize(
+    "error, text",
+    [
+        (AttributeError("'Var' object has no attribute 'value'"), "computed by the model"),
+        (AttributeError("'Type' object has no attribute 'dtype'"), "not what the operator takes"),
+        (AssertionError(), "not what the operator takes"),
+        (ValueError('ir.Op(span=None, ty=ir.Type(span=None), name="relax.sqrt", arguments=(), '
+                    "support_level=10) requires floats"), "^sqrt requires floats"),
+    ],
+)  # fmt: skip
+def test_errors_speak_of_operands(error, text):
+    assert re.search(text, sentence(error))
