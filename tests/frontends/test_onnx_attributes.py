@@ -379,3 +379,18 @@ def test_a_broadcast_known_only_at_run_time(tools, kind, dims):
 )  # fmt: skip
 def test_errors_speak_of_operands(error, text):
     assert re.search(text, sentence(error))
+
+
+@pytest.mark.parametrize("opset", [11, 18])
+def test_norms_of_windows(tools, opset):
+    cases = product(
+        (1, 2, 3), ([2, 3], [3, 3]), ([1, 1], [2, 2], [3, 1]), ([0, 0, 0, 0], [1, 0, 0, 1]),
+        (0, 1), ([1, 1], [2, 1]),
+    )  # fmt: skip
+    nodes = []
+    for index, (p, kernel, strides, pads, ceil, dilations) in enumerate(sample(cases, 16)):
+        attrs = {"p": p, "kernel_shape": kernel, "strides": strides, "pads": pads}
+        if opset >= 18:
+            attrs |= {"ceil_mode": ceil, "dilations": dilations}
+        nodes.append(helper.make_node("LpPool", ["x"], [f"y{index}"], **attrs))
+    check(tools, nodes, {"x": ("f4", [1, 2, 7, 8])}, {}, opset)
