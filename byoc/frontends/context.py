@@ -14,6 +14,7 @@ Each format extends `BaseContext` in its own `context.py`. Tables map an operato
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -70,7 +71,22 @@ class BaseContext:
 
 
 def sentence(error: Exception) -> str:
-    """What an exception says, in one line of at most 400 characters: TVM's begin with a trace."""
+    """What an exception says, in one line of at most 400 characters: TVM's begin with a trace.
+
+    TVM prints its operators with all their fields, and errors of Python speak of classes; both are
+    put into the words of somebody who wrote a model.
+    """
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    text = lines[-1] if lines else type(error).__name__
+    text = _OPERATOR.sub(r"\1", lines[-1]) if lines else ""
+    if isinstance(error, AttributeError) and _NO_VALUE.search(text):
+        text = "one of its operands is computed by the model; byoc needs it as a constant"
+    elif isinstance(error, (AttributeError, IndexError, TypeError, AssertionError)):
+        text = f"its operands or attributes are not what the operator takes ({text or 'no reason'})"
+    text = text or type(error).__name__
     return text if len(text) < 400 else text[:400] + "…"
+
+
+_OPERATOR = re.compile(r"ir\.Op\(span=.*?name=\"(?:relax\.)?([\w.]+)\".*?support_level=\d+\)")
+_NO_VALUE = re.compile(
+    r"'(?:Var|DataflowVar|Call|TupleGetItem)' object has no attribute '(?:value|data)'"
+)

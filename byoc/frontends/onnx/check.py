@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import onnx
-import onnx.version_converter
 from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
@@ -20,7 +19,6 @@ __all__ = [
     "check_inputs",
     "check_names",
     "check_operators",
-    "check_opset",
     "check_size",
     "check_text",
     "sort_nodes",
@@ -33,9 +31,6 @@ _PARTS = {
     if name.lower().startswith(("int2", "int4", "uint2", "uint4", "float4", "float6"))
 }
 """Element types of less than a byte."""
-
-OLDEST_OPSET = 7
-"""Before opset 7, arithmetic broadcast by attributes; no exporter of the last years writes it."""
 
 
 def check_size(graph: onnx.GraphProto, where: str) -> None:
@@ -87,57 +82,6 @@ def _given(graph: onnx.GraphProto, where: str) -> dict[str, str]:
                 raise ModelError(f"{where}: the {kind} {name!r} is there twice")
             given[name] = kind
     return given
-
-
-def check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """The model, brought to opset 7 when older.
-
-    Raises:
-        ModelError: The installed onnx does not know the opset, or cannot bring it there.
-    """
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    newest = onnx.defs.onnx_opset_version()
-    if version > newest:
-        raise ModelError(
-            f"{where} has opset {version}; the installed onnx {onnx.__version__} knows up to "
-            f"{newest}. Install a newer onnx, or export the model for an older opset"
-        )
-    if 0 < version < OLDEST_OPSET:
-        model = _slopes_of_channels(model)
-        try:
-            return onnx.version_converter.convert_version(model, OLDEST_OPSET)
-        except Exception as error:
-            raise ModelError(
-                f"{where} has opset {version}, byoc reads {OLDEST_OPSET} and later, and "
-                f"onnx.version_converter cannot bring it there: {error}"
-            ) from None
-    return model
-
-
-def _slopes_of_channels(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Before opset 7 a vector of PRelu slopes was the channels'; onnx's converter forgets it."""
-    slopes = {n.input[1]: n.input[0] for n in model.graph.node if n.op_type == "PRelu"}
-    if not slopes:
-        return model
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    inferred = onnx.shape_inference.infer_shapes(copy).graph
-    ranks = {
-        info.name: len(info.type.tensor_type.shape.dim)
-        for info in (*inferred.value_info, *inferred.input)
-    }
-    for tensor in copy.graph.initializer:
-        rank = ranks.get(slopes.get(tensor.name, ""), 0)
-        if len(tensor.dims) == 1 and tensor.dims[0] > 1 and rank > 2:
-            tensor.dims.extend([1] * (rank - 2))
-    inputs = {i.name: i for i in copy.graph.input}
-    for tensor in copy.graph.initializer:
-        if tensor.name in slopes and tensor.name in inputs:  # IR 3 lists weights as inputs, too
-            copy.graph.input.remove(inputs[tensor.name])
-            copy.graph.input.append(
-                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            )
-    return copy
 
 
 def unknown_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -22,14 +22,15 @@ from byoc.frontends.onnx.check import (
     check_inputs,
     check_names,
     check_operators,
-    check_opset,
     check_size,
     check_text,
     sort_nodes,
     unknown_nodes,
 )
-from byoc.frontends.onnx.functions import check_functions
+from byoc.frontends.onnx.functions import check_functions, spell_defaults
+from byoc.frontends.onnx.legacy import check_opset
 from byoc.frontends.onnx.nodes import all_nodes, operator_of
+from byoc.frontends.onnx.parts import widen_parts
 from byoc.frontends.onnx.weights import Weights
 from byoc.frontends.onnx.wire import MAX_NODES, BadWireError, TooManyNodesError, split
 from byoc.runtime.io.mapped_memory import map_file
@@ -101,6 +102,7 @@ def open_model(source: Path | onnx.ModelProto) -> OpenedModel:
     operators = Counter(map(operator_of, all_nodes(proto.graph)))
     proto = check_opset(proto, where)
     proto = _inline(proto, where)
+    widen_parts(proto, weights)
     _strings_as_nodes(proto.graph)
     check_operators(proto.graph, where)
     sort_nodes(proto.graph, where)
@@ -179,7 +181,7 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """
     try:
         if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+            model = onnx.inliner.inline_local_functions(spell_defaults(model))
     except Exception as error:
         raise ModelError(f"{where}: its functions cannot be inlined: {error}") from None
     tried: set[tuple[str, str]] = set()

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 import onnx
 
 from byoc.errors import ModelError
-from byoc.frontends.onnx.nodes import all_nodes, domain_of
+from byoc.frontends.onnx.nodes import all_nodes, domain_of, inner_graphs
 from byoc.frontends.onnx.wire import MAX_NODES
 
-__all__ = ["check_functions"]
+__all__ = ["check_functions", "spell_defaults"]
 
 _Key = tuple[str, str, str]
 
@@ -52,6 +52,39 @@ def check_functions(model: onnx.ModelProto, where: str) -> None:
         )
 
 
+def spell_defaults(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with every default of its functions' attributes on the calls that leave it out.
+
+    `onnx.inliner` knows of no defaults: a reference to an attribute that a call lacks is dropped.
+
+    Returns:
+        A copy; the model itself where no function has defaults.
+    """
+    if not any(f.attribute_proto for f in model.functions):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    defaults = {
+        (str(f.domain), str(f.name), str(f.overload)): list(f.attribute_proto)
+        for f in copy.functions
+    }
+    holders = (copy.graph, *copy.functions)
+    for node in (node for holder in holders for node in _every(holder.node)):
+        given = {a.name for a in node.attribute}
+        for attribute in defaults.get((domain_of(node), node.op_type, node.overload), ()):
+            if attribute.name not in given:
+                node.attribute.append(attribute)
+    return copy
+
+
+def _every(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes, and those of their inner graphs."""
+    for node in nodes:
+        yield node
+        for inner in inner_graphs(node):
+            yield from all_nodes(inner)
+
+
 def _measure(key: _Key, calls: dict[_Key, list[_Key]], sizes: dict[_Key, int], where: str) -> None:
     """Note the size of a function and of those it calls; without recursion, chains may be long."""
     path: dict[_Key, Iterator[_Key]] = {key: iter(calls[key])}
@@ -72,13 +105,8 @@ def _measure(key: _Key, calls: dict[_Key, list[_Key]], sizes: dict[_Key, int], w
 
 def _keys(nodes: Iterable[onnx.NodeProto]) -> Iterator[_Key]:
     """What each node calls, inner graphs included."""
-    for node in nodes:
+    for node in _every(nodes):
         yield (domain_of(node), str(node.op_type), str(node.overload))
-        for attribute in node.attribute:
-            graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else []
-            for graph in (*graphs, *attribute.graphs):
-                for inner in all_nodes(graph):
-                    yield (domain_of(inner), str(inner.op_type), str(inner.overload))
 
 
 def _title(key: _Key) -> str:

@@ -20,7 +20,13 @@ from onnx import numpy_helper
 from byoc.errors import ModelError
 from byoc.frontends.onnx.nodes import captured, domain_of
 
-__all__ = ["MAX_ELEMENTS", "deciding_inputs", "with_constants"]
+__all__ = [
+    "MAX_ELEMENTS",
+    "deciding_inputs",
+    "deciding_operands",
+    "operand_name",
+    "with_constants",
+]
 
 MAX_ELEMENTS = 256
 """What decides shapes is small: a larger input is data."""
@@ -80,6 +86,20 @@ def deciding_inputs(model: onnx.ModelProto, only_exact: bool = False) -> tuple[s
             stack.extend((*node.input, *captured(node)))
     seen -= {t.name for t in model.graph.initializer}  # known already
     return tuple(i.name for i in model.graph.input if i.name in seen and _is_small(i))
+
+
+def deciding_operands(node: onnx.NodeProto) -> tuple[int, ...]:
+    """The operands of a node that its converter must know, by number."""
+    return () if domain_of(node) else _OPERANDS.get(node.op_type, ())
+
+
+def operand_name(node: onnx.NodeProto, index: int) -> str:
+    """How ONNX calls an operand of a node."""
+    try:
+        inputs = onnx.defs.get_schema(node.op_type, domain=domain_of(node)).inputs
+    except onnx.defs.SchemaError:
+        return f"operand {index}"
+    return str(inputs[index].name) if index < len(inputs) else f"operand {index}"
 
 
 def with_constants(

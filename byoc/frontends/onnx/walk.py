@@ -31,6 +31,7 @@ from tvm.ir import GenericConst
 from byoc.errors import ByocError, ModelError
 from byoc.frontends.bindings import packed
 from byoc.frontends.context import InexpressibleError, sentence
+from byoc.frontends.helpers import is_int
 from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.onnx.context import NodeInputs, OnnxContext, RefusedError
@@ -42,6 +43,7 @@ from byoc.frontends.onnx.opaque import Boxed, OpaqueNodes, Pending, boxed_input
 from byoc.frontends.onnx.operators import known_operator, opaque_operator
 from byoc.frontends.onnx.ops.table import OPERATORS
 from byoc.frontends.onnx.scope import Scope
+from byoc.frontends.onnx.specialise import deciding_operands, operand_name
 from byoc.frontends.onnx.stock import convert_stock
 from byoc.frontends.onnx.values import Values
 from byoc.frontends.onnx.weights import Weights
@@ -85,6 +87,15 @@ def import_onnx(source: Path | onnx.ModelProto) -> Model:
         versions=opened.versions,
         operators=opened.operators,
     )
+
+
+_BROADCASTS = {
+    "add", "bitwise_and", "bitwise_or", "bitwise_xor", "divide", "equal", "floor_divide",
+    "floor_mod", "greater", "greater_equal", "left_shift", "less", "less_equal", "logical_and",
+    "logical_or", "logical_xor", "maximum", "minimum", "mod", "multiply", "not_equal", "power",
+    "right_shift", "subtract", "where",
+}  # fmt: skip
+"""Ops of Relax that repeat the elements of one operand along an axis of another."""
 
 
 @dataclass
@@ -183,7 +194,9 @@ class _Walk:
         except RefusedError as error:
             raise ModelError(f"{what} is refused: {error}") from None
         except Exception as error:
-            reason = sentence(error) if isinstance(error, ByocError) else str(c.failure(error))
+            reason = sentence(error)
+            if not isinstance(error, ByocError):
+                reason = str(c.failure(_computed_operand(node, given, error) or error))
             if not opaque_operator(node):
                 raise ModelError(reason) from error
             return self._whole(node, given, scope, wanted, reason)
@@ -201,6 +214,7 @@ class _Walk:
         kind = value.ty
         if not isinstance(kind, relax.TensorType) or isinstance(kind.shape, relax.ShapeExpr):
             return value
+        self._check_broadcast(value)
         declared = self.opaque.declared_type(name)
         if declared is None or str(declared.dtype) != str(kind.dtype):
             if kind.ndim < 0:
@@ -209,6 +223,25 @@ class _Walk:
             dims = [tirx.Var(f"{stem}_d{i}", "int64") for i in range(kind.ndim)]
             declared = relax.TensorType(dims, str(kind.dtype))
         return self.values.builder.match_cast(self.values.builder.emit(value, name), declared, name)
+
+    def _check_broadcast(self, value: Any) -> None:
+        """Raise InexpressibleError for operands that may fit, or be repeated, only at run time.
+
+        TVM gives the result no shape then, and has no kernel for it.
+        """
+        if isinstance(value, relax.Var):
+            value = self.values.builder.lookup_binding(value)
+        name = getattr(getattr(value, "op", None), "name", "").removeprefix("relax.")
+        if name not in _BROADCASTS:
+            return
+        shapes: list[Any] = [getattr(a.ty, "shape", None) for a in value.args]
+        if all(isinstance(s, relax.ShapeExpr) for s in shapes):
+            texts = [f"[{', '.join(str(int(d) if is_int(d) else d) for d in s.values)}]"
+                     for s in shapes]  # fmt: skip
+            raise InexpressibleError(
+                f"whether its operands of shapes {' and '.join(texts)} are equal or one is "
+                f"repeated is known only at run time; give equal dimensions one name, or sizes"
+            )
 
     def _whole(
         self,
@@ -413,6 +446,24 @@ class _Walk:
 
     def _opset(self, node: onnx.NodeProto) -> int:
         return self.opsets.get(domain_of(node), 1)
+
+
+def _computed_operand(
+    node: onnx.NodeProto, given: NodeInputs, error: Exception
+) -> Exception | None:
+    """Why a converter cannot read the node, in our words: an operand that it must know is computed.
+
+    None where the converter says itself what is wrong.
+    """
+    if isinstance(error, InexpressibleError) or "computed by the model" in str(error):
+        return None
+    for index in deciding_operands(node):
+        value = given[index]
+        if isinstance(value, relax.Expr) and not isinstance(value, (GenericConst, relax.ShapeExpr)):
+            return InexpressibleError(
+                f"{operand_name(node, index)} is computed by the model; byoc needs it as a constant"
+            )
+    return None
 
 
 def _with_data(weights: Weights, tensor: onnx.TensorProto) -> onnx.TensorProto:

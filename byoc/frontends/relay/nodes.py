@@ -37,7 +37,9 @@ from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["WORDS", "Nodes"]
 
-_NUMBER = re.compile(r"(inf|nan|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)([iuf]\d*)?")
+_NUMBER = re.compile(
+    r"(inf|nan|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)([iuf]\d*)?(?:\s*/\*\s*ty=(\w+).*)?", re.S
+)
 _INFIX = {
     "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "<": "less", "<=": "less_equal",
     ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal",
@@ -73,15 +75,18 @@ def _attrs(pairs: list[_Attr]) -> dict[str, Any]:
 
 
 def _number(text: str, at: At, negative: bool = False) -> Any:
-    """A literal as a numpy scalar: 1 (int32), 1f, 2i64, 1e-5f16; Python's float for `1.5`."""
+    """A literal as a numpy scalar: 1 (int32), 1f, 2i64, 1e-5f16, 1.5 (float64).
+
+    A comment with its type decides where there is no suffix: ``1 /* ty=int64 */``.
+    """
     found = _NUMBER.fullmatch(text)
     assert found is not None, "the lexer's NUMBER"
-    digits, suffix = found[1], found[2] or ""
+    digits, suffix, comment = found[1], found[2] or "", known_dtype(found[3])
     name = {"i": "int", "u": "uint", "f": "float"}.get(suffix[:1], "")
     dtype = f"{name}{suffix[1:] or 32}" if suffix else ""
     whole = digits.isdecimal()
     if not dtype:
-        dtype = "int32" if whole else "float64"
+        dtype = comment or ("int32" if whole else "float64")
     if known_dtype(dtype) is None:
         raise PlaceError(at, f"{text!r} is of no dtype that byoc has")
     kind = numpy_dtype(dtype)
@@ -92,7 +97,7 @@ def _number(text: str, at: At, negative: bool = False) -> Any:
             raise PlaceError(at, f"{digits[:20]}… does not fit {dtype}")
         value = -int(digits) if negative else int(digits)
         limits = np.iinfo(kind)
-        if not suffix and not limits.min <= value <= limits.max:
+        if not suffix and not comment and not limits.min <= value <= limits.max:
             kind = np.dtype(np.int64)
             limits = np.iinfo(kind)
         if not limits.min <= value <= limits.max:

@@ -34,7 +34,8 @@ _TOKENS = {
     "RBRACE": "'}'", "LSQB": "'['", "RSQB": "']'", "COMMA": "','", "SEMICOLON": "';'",
     "COLON": "':'", "EQUAL": "'='", "PROJECT": "'.0'", "QMARK": "'?'", "DEF": "'def'",
     "FN": "'fn'", "LET": "'let'", "IF": "'if'", "ELSE": "'else'", "$END": "the end of the file",
-    "COMPARE": "a comparison", "SIGN": "'+' or '-'", "SCALE": "'*' or '/'",
+    "COMPARE": "a comparison", "EQUALS": "a comparison", "SIGN": "'+' or '-'",
+    "SCALE": "'*' or '/'",
 }  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def _unexpected(program: str, error: Any) -> PlaceError:
         at, found = At(len(lines), len(lines[-1]) + 1), "the end of the program"
     else:
         at, found = At(token.line, token.column), repr(str(token)[:40])
-    expected = sorted(_TOKENS.get(name, name) for name in error.expected)
+    expected = sorted({_TOKENS.get(name, name) for name in error.expected})
     text = f"expected {' or '.join(expected)}, found {found}"
     previous = str(getattr(error.state, "value_stack", [""])[-1:])
     for word, reason in WORDS.items():

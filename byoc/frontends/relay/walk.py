@@ -146,6 +146,8 @@ class _Walk(RelaxWriter):
     open_ifs: list[int] = field(default_factory=list)
     globals: dict[str, _Closure] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    seen: dict[int, Variables] = field(default_factory=dict)
+    """Scopes that functions see, by identity."""
     level: int = 0
     inlined: int = 0
 
@@ -203,15 +205,30 @@ class _Walk(RelaxWriter):
 
     def _block(self, block: LetBlock, scope: Variables, label: str) -> Any:
         for binding in block.bindings:
-            self._binding(binding, scope)
+            scope = self._binding(binding, scope)
         return self._expr(block.result, scope, label)
 
-    def _binding(self, binding: LetBinding, scope: Variables) -> None:
+    def _binding(self, binding: LetBinding, scope: Variables) -> Variables:
+        """The scope of what follows; another one where a function still sees the older value."""
+        if not isinstance(binding.value, Function):
+            value = self._expr(binding.value, scope, binding.label)
+        if binding.name in scope and id(scope) in self.seen:
+            scope = ChainMap({}, *(scope.maps if isinstance(scope, ChainMap) else [scope]))
         if isinstance(binding.value, Function):
             # Visible in its own body: that is how Relay writes loops.
-            scope[binding.name] = _Closure(binding.value, scope, binding.label[1:])
-        else:
-            scope[binding.name] = self._expr(binding.value, scope, binding.label)
+            value = self._closure(binding.value, scope, binding.label[1:])
+        scope[binding.name] = value
+        return scope
+
+    def _closure(self, function: Function, scope: Variables, name: str) -> _Closure:
+        """A function that sees a scope, and the scopes around it, from now on."""
+        parts = [scope]
+        while parts:
+            part = parts.pop()
+            self.seen[id(part)] = part
+            if isinstance(part, ChainMap):
+                parts.extend(m for m in part.maps if id(m) not in self.seen)
+        return _Closure(function, scope, name)
 
     def _call_closure(self, closure: _Closure, args: list[Any], at: At, label: str) -> Any:
         function = closure.function
@@ -298,7 +315,7 @@ class _Walk(RelaxWriter):
         if isinstance(expr, Project):
             return self._project(expr, scope)
         if isinstance(expr, Function):
-            return _Closure(expr, scope, label[1:])
+            return self._closure(expr, scope, label[1:])
         if isinstance(expr, Global):
             if expr.name not in self.globals:
                 raise PlaceError(

@@ -190,7 +190,8 @@ GROUPS = {
     "images": (BLOCKS, {
         'image.resize1d(%x, size=[9], method="linear")': linear(T, 9),
         'image.resize3d(%v, size=[4, 4, 6], method="linear")': linear(V, 6),
-        "nn.upsampling3d(%v, scale_d=2f, scale_h=1f, scale_w=1f)": V.repeat(2, 2),
+        "nn.upsampling3d(%v, scale_d=2f, scale_h=1f, scale_w=1f, "
+        'coordinate_transformation_mode="asymmetric")': V.repeat(2, 2),
         "dyn.image.resize2d(expand_dims(%x, axis=2), full(6, shape=[2], dtype=\"int32\"), "
         'method="nearest_neighbor", coordinate_transformation_mode="asymmetric")':
             T[:, :, None].repeat(6, 2),

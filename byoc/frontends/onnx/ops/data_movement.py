@@ -11,13 +11,17 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
-from byoc.frontends.helpers import axes_of, const, dtype_of, is_int
+from byoc.frontends.helpers import axes_of, const, dtype_of, is_int, scalar_like
 from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.normalise.values import same_dims
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, number_of, text_of
 
 __all__ = ["DATA_MOVEMENT"]
+
+
+_EXACT = 1 << 53
+"""Whole numbers up to here are floats, too."""
 
 
 def pad(c: OnnxContext) -> Any:
@@ -43,7 +47,11 @@ def pad(c: OnnxContext) -> Any:
         data, width = _crop(data, width)
     if not any(width):
         return data
-    return relax.op.nn.pad(data, width, names[mode], value)
+    if not isinstance(value, int) or abs(value) <= _EXACT or mode != "constant":
+        return relax.op.nn.pad(data, width, names[mode], value)
+    shift = scalar_like(value, data)  # the op takes a float: pads 0, moved to the value
+    padded = relax.op.nn.pad(c.emit(relax.op.subtract(data, shift)), width, "constant", 0)
+    return relax.op.add(padded, shift)
 
 
 def _crop(data: Any, width: list[int]) -> tuple[Any, list[int]]:

@@ -13,6 +13,7 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import dtype_of, scalar_like
+from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import number_of
 
@@ -31,6 +32,7 @@ def clip(c: OnnxContext) -> Any:
             if number is None or math.isnan(number):
                 number = default
             bounds.append(number)
+        bounds[0] = min(bounds)  # the upper bound is the last word, also when it is the lower one
         if bounds[0] == -math.inf and bounds[1] == math.inf:
             return data
         if not integer:
@@ -137,16 +139,60 @@ def fast_gelu(c: OnnxContext) -> Any:
 
 
 def power(c: OnnxContext) -> Any:
-    """Pow 7 to 15; whole numbers to a power go through float64, as TVM has no such power."""
-    if isinstance(c[0], GenericConst) or not isinstance(c[0].ty, relax.TensorType):
+    """Pow 7 to 15; whole numbers to whole powers by squaring, which no rounding touches."""
+    base, exponent = c[0], c[1]
+    constant = isinstance(base, GenericConst) and isinstance(exponent, GenericConst)
+    if constant or not all(isinstance(v.ty, relax.TensorType) for v in (base, exponent)):
         return c.stock("Pow")
-    dtype = str(c[0].ty.dtype)
-    wide = dtype if np.dtype(dtype).kind == "f" else "float64"
-    base, exponent = (
-        v if str(v.ty.dtype) == wide else relax.op.astype(v, wide) for v in (c[0], c[1])
+    dtype = dtype_of(base)
+    if np.dtype(dtype).kind in "iu":
+        if np.dtype(dtype_of(exponent)).kind in "iu":
+            return _whole_power(c, base, exponent)
+        return relax.op.astype(
+            relax.op.power(relax.op.astype(base, "float64"), relax.op.astype(exponent, "float64")),
+            dtype,
+        )
+    if dtype_of(exponent) != dtype:
+        exponent = relax.op.astype(exponent, dtype)
+    return relax.op.power(base, exponent)
+
+
+def _whole_power(c: OnnxContext, base: Any, exponent: Any) -> Any:
+    """b^e of integers, modulo their width: the product of b^(2^i) over the bits i of e.
+
+    Bits beyond the sixth only say that b^e is beyond every width, unless b is 0, 1 or -1, for
+    which the parity of e is enough. 1 / b^e is 0, unless b is 1 or -1.
+    """
+    op = relax.op
+    one, zero = scalar_like(1, base), scalar_like(0, base)
+    if isinstance(exponent, GenericConst) and to_numpy(exponent.value).size == 1:
+        count = int(to_numpy(exponent.value).item())
+        if 0 <= count < 64:
+            result = None
+            for bit in range(count.bit_length()):
+                if count >> bit & 1:
+                    result = base if result is None else c.emit(op.multiply(result, base))
+                if count >> bit > 1:
+                    base = c.emit(op.multiply(base, base))
+            result = op.full_like(base, one) if result is None else result
+            shape = exponent.ty.shape.values
+            return op.reshape(result, [*shape]) if len(shape) > base.ty.ndim else result
+    if dtype_of(exponent) != "int64":
+        exponent = c.emit(op.astype(exponent, "int64"))
+    far, odd = relax.const(63, "int64"), op.bitwise_and(exponent, relax.const(1, "int64"))
+    small = op.where(op.greater(exponent, far), op.add(relax.const(62, "int64"), odd), exponent)
+    small = c.emit(op.where(op.less(exponent, relax.const(0, "int64")), odd, small))
+    result, square = one, base
+    for bit in range(6):
+        taken = op.bitwise_and(small, relax.const(1 << bit, "int64"))
+        taken = op.not_equal(taken, relax.const(0, "int64"))
+        result = c.emit(op.multiply(result, op.where(taken, square, one)))
+        square = c.emit(op.multiply(square, square))
+    below = op.logical_and(
+        op.less(exponent, relax.const(0, "int64")),
+        op.greater(op.multiply(base, base), one),
     )
-    result = relax.op.power(base, exponent)
-    return result if wide == dtype else relax.op.astype(result, dtype)
+    return op.where(below, zero, result)
 
 
 ELEMENTWISE: Mapping[tuple[str, str], Converter] = {

@@ -1,8 +1,8 @@
-"""Converters of element-wise, window and reduction operators that TVM lacks or gets wrong."""
+"""Converters of element-wise, cumulative and choosing operators that TVM lacks or gets wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -138,44 +138,16 @@ def cumulative(name: str) -> Converter:
     return convert
 
 
-def extreme_of_truths(name: str) -> Converter:
-    """ReduceMax and ReduceMin 20 of booleans: in int8."""
-
-    def convert(c: OnnxContext) -> Any:
-        if dtype_of(c[0]) != "bool":
-            return c.stock(name)
-        if any(_same(d, 0) for d in c[0].ty.shape.values):
-            raise ValueError("it reduces nothing to a truth value")
-        wide = [c.typed(op.astype(c[0], "int8")), *c.inputs[1:]]
-        result = c.typed(c.reading(wide).stock(name))
-        return op.greater(result, relax.const(0, "int8"))
-
-    return convert
-
-
 def of_something(name: str, why: str) -> Converter:
-    """ArgMax, ArgMin 1 to 13, ReduceMean 1 to 18: TVM's, unless it is known to reduce nothing."""
+    """ArgMax, ArgMin 1 to 13: TVM's, unless it is known to look through nothing."""
 
     def convert(c: OnnxContext) -> Any:
         shape = getattr(c[0].ty, "shape", None)
-        if shape is not None:
-            dims = list(shape.values)
-            if name == "ReduceMean":
-                given = c.attrs.get("axes") if c[1] is None else _known(c[1])
-                every = not c.attrs.get("noop_with_empty_axes", 0)
-                axes = list(given) if given is not None and len(given) else range(len(dims) * every)
-            else:
-                axes = [c.attrs.get("axis", 0)]
-            if any(_same(dims[a], 0) for a in axes):
-                raise RefusedError(why)
+        if shape is not None and _same(shape.values[c.attrs.get("axis", 0)], 0):
+            raise RefusedError(why)
         return c.stock(name)
 
     return convert
-
-
-def _known(axes: Any) -> Sequence[int]:
-    """Axes that are a constant; none of others, which no one may look at yet."""
-    return [int(a) for a in to_numpy(axes.value).ravel()] if isinstance(axes, GenericConst) else []
 
 
 def space_to_depth(c: OnnxContext) -> Any:
@@ -245,11 +217,6 @@ NUMERIC: Mapping[tuple[str, str], Converter] = {
     ("", "Mod"): mod,
     ("", "NonMaxSuppression"): refuse("how many boxes it keeps is known only at run time"),
     ("", "PRelu"): prelu,
-    ("", "ReduceMax"): extreme_of_truths("ReduceMax"),
-    ("", "ReduceMin"): extreme_of_truths("ReduceMin"),
-    ("", "ReduceMean"): of_something(
-        "ReduceMean", "it takes the mean of no elements, which ONNX leaves undefined"
-    ),
     ("", "SpaceToDepth"): space_to_depth,
     ("", "TopK"): top_k,
 }

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const
 from byoc.frontends.normalise.tensors import to_numpy
-from byoc.frontends.onnx.context import OnnxContext
+from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.windows import conv
 
 __all__ = ["QUANTISED"]
@@ -107,8 +108,43 @@ def conv_integer(c: OnnxContext) -> Any:
     return conv(c.reading([data, weight], opset=11, outputs=1))
 
 
+def dequantize_linear(c: OnnxContext) -> Any:
+    """DequantizeLinear 10 to 25; of blocks along an axis (21) as (x - zero) · scale, with a scale
+    for every element; so are floats of 8 bits, of which TVM's op takes none.
+    """
+    data, scale, zero = c[0], c[1], c[2]
+    size = int(c.attrs.get("block_size", 0))
+    if not size and "float" not in str(data.ty.dtype):
+        return c.stock("DequantizeLinear")
+    axis = c.axis(1) if size or scale.ty.ndim else 0
+    if size:
+        length, count = (int(v.ty.shape.values[axis]) for v in (data, scale))
+        if -(-length // size) != count:
+            raise RefusedError(f"blocks of {size} of {length} elements, and {count} scales")
+    dtype = str(scale.ty.dtype)
+    if c.attrs.get("output_dtype"):
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(c.attrs["output_dtype"]))
+
+    def spread(value: Any) -> Any:
+        if not size:
+            behind = data.ty.ndim - axis - 1
+            return c.typed(op.reshape(value, [-1, *[1] * behind])) if value.ty.ndim else value
+        wide = c.typed(op.repeat(value, size, axis))
+        if size * count == length:
+            return wide
+        return c.typed(op.strided_slice(wide, [axis], [0], [length]))
+
+    numbers = c.typed(op.astype(data, "float32"))
+    if zero is not None:
+        numbers = op.subtract(numbers, spread(c.typed(op.astype(zero, "float32"))))
+    factors = c.typed(op.astype(scale, "float32"))
+    result = c.typed(op.multiply(c.typed(numbers), spread(factors)))
+    return result if dtype == "float32" else op.astype(result, dtype)
+
+
 QUANTISED: Mapping[tuple[str, str], Converter] = {
     ("", "ConvInteger"): conv_integer,
+    ("", "DequantizeLinear"): dequantize_linear,
     ("", "MatMulInteger"): matmul_integer,
     ("", "QLinearConv"): qlinear_conv,
     ("", "QLinearMatMul"): qlinear_matmul,

@@ -85,7 +85,10 @@ def resize_by_axis(c: OnnxContext) -> Any:
             continue
         if mode == "nearest":
             rounding = text_of(c.attrs.get("nearest_mode"), "round_prefer_floor")
-            indices = _nearest(places, rounding if c.opset >= 11 else "floor", axis.size)
+            if c.opset < 11:  # in float32, as engines do: the place may be a whole number
+                rounding = "ceil" if axis.scale < 1 else "floor"
+                places = np.arange(axis.wanted, dtype=np.float32) / np.float32(axis.scale)
+            indices = _nearest(places, rounding, axis.size)
             result = op.take(result, const(indices, np.int64), axis.axis, mode="clip")
         elif axis.size * axis.wanted > _LARGE:
             raise ValueError(f"axis {axis.axis} from {axis.size} to {axis.wanted} elements")

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
-from byoc.frontends.helpers import is_int
+from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
 from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.onnx.context import Attributes, OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
@@ -20,39 +21,35 @@ __all__ = ["SAMPLING"]
 
 
 def upsample(c: OnnxContext) -> Any:
-    """Upsample 7 (attribute), 9 (input): Resize with asymmetric coordinates."""
-    data = c[0]
-    scales = c.attrs.get("scales") if c.opset < 9 else array_of(c[1], "scales").tolist()
+    """Upsample 7 (attribute), 9 (input): Resize as opset 10 has it."""
+    if c.opset < 9:
+        scales = c.attrs.get("scales")
+        if scales is None:
+            raise ValueError("its attribute 'scales' is missing")
+        c = c.reading([c[0], const(scales, np.float32)])
+    return _resize_10(c)
+
+
+def _resize_10(c: OnnxContext) -> Any:
+    """Resize 10, Upsample 7, 9: always asymmetric. The nearest element is the one before the place,
+    where an axis shrinks the one behind it.
+    """
+    data, scales = c[0], array_of(c[1], "scales")
     mode = text_of(c.attrs.get("mode"), "nearest")
-    rank = data.ty.ndim
-    if scales is None or len(scales) != rank or rank not in (3, 4, 5):
-        raise ValueError(f"scales {scales} of {rank} dimensions are not supported")
-    if any(s != 1 for s in scales[:2]):
-        raise ValueError(f"scales {scales} resize batch or channels")
-    if mode not in ("nearest", "linear"):
-        raise ValueError(f"mode {mode!r} is not nearest or linear")
-    sizes = [int(int(d) * s) for d, s in zip(data.ty.shape.values, scales, strict=True)][2:]
-    layout, resize = {
-        3: ("NCW", relax.op.image.resize1d if hasattr(relax.op.image, "resize1d") else None),
-        4: ("NCHW", relax.op.image.resize2d),
-        5: ("NCDHW", relax.op.image.resize3d if hasattr(relax.op.image, "resize3d") else None),
-    }[rank]
-    if resize is None:
-        raise ValueError(f"TVM does not resize {rank - 2} dimensions")
-    return resize(
-        data,
-        tuple(sizes),
-        layout=layout,
-        method="nearest_neighbor" if mode == "nearest" else "linear",
-        coordinate_transformation_mode="asymmetric",
-        rounding_method="floor",
-    )
+    attrs = {"mode": mode.encode(), "coordinate_transformation_mode": b"asymmetric",
+             "nearest_mode": b"floor"}  # fmt: skip
+    newer = c.reading([data, None, c[1]], attrs, 13)
+    grows = mode != "nearest" or bool((scales >= 1).all())
+    if grows and _served_by_tvm(data, c[1], None, attrs, "asymmetric"):
+        return newer.stock("Resize")
+    return resize_by_axis(c.reading([data, c[1]], attrs, 10))
 
 
 def resize(c: OnnxContext) -> Any:
     """Resize 10 to 19: TVM's kernels where they do as ONNX says, else matrices (`resizing.py`)."""
-    scales = c[1] if c.opset < 11 else c[2]
-    sizes = c[3] if c.opset >= 11 else None
+    if c.opset < 11:
+        return _resize_10(c)
+    scales, sizes = c[2], c[3]
     mode = text_of(c.attrs.get("coordinate_transformation_mode"), "half_pixel")
     between = mode == "align_corners" and text_of(c.attrs.get("mode"), "nearest") != "nearest"
     if between and scales is not None and not isinstance(scales, GenericConst):
@@ -73,8 +70,8 @@ def _served_by_tvm(data: Any, scales: Any, sizes: Any, attrs: Attributes, mode: 
     if not isinstance(data.ty, relax.TensorType) or data.ty.shape is None:
         return True
     dims = list(data.ty.shape.values)
-    if len(dims) not in (3, 4, 5):
-        return False
+    if len(dims) not in (3, 4, 5) or (len(dims) == 3 and is_int(dims[2])):
+        return False  # of one axis TVM has no op that patterns see
     if isinstance(scales, GenericConst) and to_numpy(scales.value).size:
         factors = to_numpy(scales.value).tolist()
         if len(factors) != len(dims) or not all(map(math.isfinite, factors)):
@@ -97,11 +94,39 @@ def _served_by_tvm(data: Any, scales: Any, sizes: Any, attrs: Attributes, mode: 
 
 
 def roi_align(c: OnnxContext) -> Any:
-    """RoiAlign 10, 16, 22 of averages; TVM takes maxima before it interpolates."""
+    """RoiAlign 10, 16, 22 of averages; TVM takes maxima before it interpolates.
+
+    With half_pixel, from 16 on, a box lies half an element further up and left, counted in elements
+    of the data: 0.5 / spatial_scale in the box's own units.
+    """
     mode = text_of(c.attrs.get("mode"), "avg")
     if mode != "avg":
         raise ValueError(f"mode {mode!r} is not supported, only avg")
-    return c.stock("RoiAlign")
+    default = "half_pixel" if c.opset >= 16 else "output_half_pixel"
+    places = text_of(c.attrs.get("coordinate_transformation_mode"), default)
+    if places not in ("half_pixel", "output_half_pixel"):
+        raise ValueError(f"coordinate_transformation_mode {places!r} is not known")
+    data, boxes, images = c[0], c[1], c[2]
+    scale = float(c.attrs.get("spatial_scale", 1.0))
+    if places == "half_pixel":
+        boxes = c.emit(relax.op.subtract(boxes, scalar_like(0.5 / scale, boxes)))
+    count = data.ty.shape.values[0]
+    if is_int(count):  # what lies beyond the images is looked up, and found to be no image
+        known = const(np.arange(int(count)), dtype_of(boxes))
+        images = relax.op.take(known, images, 0, mode="wrap")
+    else:
+        images = relax.op.astype(images, dtype_of(boxes))
+    images = c.emit(relax.op.expand_dims(c.emit(images), 1))
+    return relax.op.vision.roi_align(
+        data,
+        c.emit(relax.op.concat([images, boxes], 1)),
+        pooled_size=(c.attrs.get("output_height", 1), c.attrs.get("output_width", 1)),
+        spatial_scale=scale,
+        sample_ratio=c.attrs.get("sampling_ratio", 0),
+        aligned=places == "half_pixel",
+        layout="NCHW",
+        mode="avg",
+    )
 
 
 SAMPLING: Mapping[tuple[str, str], Converter] = {

@@ -14,6 +14,7 @@ from byoc.frontends.onnx.ops.numeric import NUMERIC
 from byoc.frontends.onnx.ops.products import PRODUCTS
 from byoc.frontends.onnx.ops.quantised import QUANTISED
 from byoc.frontends.onnx.ops.recurrent import RECURRENT
+from byoc.frontends.onnx.ops.reductions import REDUCTIONS
 from byoc.frontends.onnx.ops.sampling import SAMPLING
 from byoc.frontends.onnx.ops.spectral import SPECTRAL
 from byoc.frontends.onnx.ops.split import SPLIT
@@ -32,6 +33,7 @@ OPERATORS: Mapping[tuple[str, str], Converter] = {
     **PRODUCTS,
     **QUANTISED,
     **RECURRENT,
+    **REDUCTIONS,
     **SAMPLING,
     **SPECTRAL,
     **WINDOWS,

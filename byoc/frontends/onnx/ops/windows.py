@@ -105,10 +105,34 @@ def _pool(name: str) -> Converter:
     return convert
 
 
+def lp_pool(c: OnnxContext) -> Any:
+    """LpPool 1 to 22: TVM's, whose sums are means times the window; so a window that goes beyond
+    the end (`ceil_mode`) gets zeros there.
+    """
+    kernel = list(c.attrs["kernel_shape"])
+    rank = len(kernel)
+    _explicit_pads(c, kernel)
+    if c.attrs.pop("ceil_mode", 0):
+        sizes = list(c[0].ty.shape)[2:]
+        if not all(map(is_int, sizes)):
+            raise ValueError("ceil_mode over symbolic dimensions is not supported")
+        pads = list(c.attrs.get("pads") or [0] * (2 * rank))
+        for i in range(rank):
+            stride, dilation = ((c.attrs.get(n) or [1] * rank)[i] for n in ("strides", "dilations"))
+            span, begin = (kernel[i] - 1) * dilation + 1, int(sizes[i]) + pads[i]
+            steps = -(-(begin + pads[rank + i] - span) // stride)
+            if steps * stride >= begin:  # such a window would begin behind the data
+                steps -= 1
+            pads[rank + i] = max(pads[rank + i], steps * stride + span - begin)
+        c.attrs["pads"] = tuple(pads)
+    return c.stock("LpPool")
+
+
 WINDOWS: Mapping[tuple[str, str], Converter] = {
     ("", "AveragePool"): _pool("AveragePool"),
     ("", "Conv"): conv,
     ("", "ConvTranspose"): conv_transpose,
+    ("", "LpPool"): lp_pool,
     ("", "MaxPool"): _pool("MaxPool"),
 }
 """(domain, operator) → converter."""

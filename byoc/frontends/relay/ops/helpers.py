@@ -8,8 +8,9 @@ from typing import Any
 
 from tvm import relax, tirx
 
-from byoc.frontends.helpers import array_of, const, is_const
+from byoc.frontends.helpers import array_of, const, dtype_of, is_const
 from byoc.frontends.normalise.tensors import to_numpy, transposed
+from byoc.frontends.relay.context import RelayContext
 
 __all__ = [
     "MAX_ELEMENTS",
@@ -19,10 +20,12 @@ __all__ = [
     "letters",
     "limited",
     "list_of",
+    "narrow",
     "rank",
     "static_dims",
     "transpose",
     "unless",
+    "wide",
 ]
 
 MAX_ELEMENTS = 1 << 44
@@ -135,6 +138,17 @@ def transpose(value: Any, axes: Sequence[int]) -> Any:
 def inverse(axes: Sequence[int]) -> list[int]:
     """The permutation that undoes one."""
     return [list(axes).index(i) for i in range(len(axes))]
+
+
+def wide(c: RelayContext, value: Any) -> Any:
+    """Whole numbers as float64, for an average; `narrow` cuts it, as Relay's division does."""
+    return value if "float" in dtype_of(value) else c.emit(relax.op.astype(value, "float64"))
+
+
+def narrow(c: RelayContext, value: Any, like: Any) -> Any:
+    """A value in the dtype of `like`."""
+    value, dtype = c.typed(value), dtype_of(like)
+    return value if dtype_of(value) == dtype else relax.op.astype(value, dtype)
 
 
 def limited(shape: Sequence[int]) -> tuple[int, ...]:

@@ -127,7 +127,7 @@ def dynamic_upsampling(c: RelayContext, data: Any, scale_h: Any, scale_w: Any, *
 
 def upsampling3d(c: RelayContext, data: Any, *, scale_d: float = 1.0, scale_h: float = 1.0,
                  scale_w: float = 1.0, layout: str = "NCDHW", method: str = "nearest_neighbor",
-                 coordinate_transformation_mode: str = "asymmetric") -> Any:  # fmt: skip
+                 coordinate_transformation_mode: str = "half_pixel") -> Any:  # fmt: skip
     """nn.upsampling3d."""
     shape = static_dims(data)
     sizes = [shape[i] for i in letters(layout, "NCDHW", "layout")[2:]]

@@ -20,10 +20,12 @@ from byoc.frontends.relay.ops.helpers import (
     integers,
     inverse,
     letters,
+    narrow,
     rank,
     static_dims,
     transpose,
     unless,
+    wide,
 )
 from byoc.frontends.relay.syntax import known_dtype
 
@@ -213,10 +215,22 @@ def batch_matmul(
     *,
     out_dtype: Any = None,
     transpose_a: Any = False,
-    transpose_b: Any = True,
+    transpose_b: Any = None,
 ) -> Any:
-    """nn.batch_matmul."""
+    """nn.batch_matmul. TVM 0.8 and later print `transpose_b` where it is true; TVM 0.7 had no such
+    attribute, and its second factor was always transposed. Shapes tell which was meant; where both
+    fit, it is as in 0.8.
+    """
+    if transpose_b is None:
+        length = dims(a)[-2 if transpose_a else -1]
+        rows, columns = dims(b)[-2:]
+        transpose_b = _differ(length, rows) and not _differ(length, columns)
     return matmul(c, a, b, out_dtype=out_dtype, transpose_a=transpose_a, transpose_b=transpose_b)
+
+
+def _differ(a: Any, b: Any) -> bool:
+    """True for two dimensions that cannot be equal."""
+    return isinstance(a, int) and isinstance(b, int) and a != b
 
 
 # -- pooling
@@ -233,7 +247,7 @@ def _pool(kind: str, count: int) -> Converter:
         data = c.typed(transpose(data, letters(layout, first, "layout")))
         given = {"count_include_pad": bool(count_include_pad)} if kind == "avg" else {}
         result = function(
-            data,
+            data if kind == "max" else wide(c, data),
             integers(pool_size, count, "pool_size"),
             integers(strides, count, "strides"),
             _pads(padding, count),
@@ -241,6 +255,7 @@ def _pool(kind: str, count: int) -> Converter:
             ceil_mode=bool(ceil_mode),
             **given,
         )
+        result = narrow(c, result, data)
         return transpose(c.typed(result), letters(first, unless(out_layout, layout), "layout"))
 
     return convert
@@ -254,7 +269,10 @@ def _global_pool(kind: str, count: int) -> Converter:
         where = letters(layout, first, "layout")
         if rank(data) != len(first):
             raise ValueError(f"it takes {len(first)} dimensions, found {rank(data)}")
-        return function(data, sorted(where[2:]), keepdims=True)
+        over = sorted(where[2:])
+        if kind == "max":
+            return function(data, over, keepdims=True)
+        return narrow(c, function(wide(c, data), over, keepdims=True), data)
 
     return convert
 
@@ -268,15 +286,16 @@ def _adaptive(kind: str, count: int) -> Converter:
         data = c.typed(transpose(data, order))
         sizes = dims(data)[2:]
         wanted = sizes if not output_size else integers(output_size, count, "output_size")
+        numbers = data if kind == "max" else wide(c, data)
         if wanted == [1] * count:
             result = (op.mean if kind == "avg" else op.max)(
-                data, list(range(2, 2 + count)), keepdims=True
+                numbers, list(range(2, 2 + count)), keepdims=True
             )
         elif kind == "avg":
-            result = getattr(op.nn, f"adaptive_avg_pool{count}d")(data, tuple(wanted))
+            result = getattr(op.nn, f"adaptive_avg_pool{count}d")(numbers, tuple(wanted))
         else:
             result = _even_max_pool(data, wanted, count)
-        return transpose(c.typed(result), inverse(order))
+        return transpose(c.typed(narrow(c, result, data)), inverse(order))
 
     return convert
 
@@ -375,7 +394,7 @@ def l2_normalize(c: RelayContext, data: Any, *, eps: float, axis: Any = None) ->
 
 
 def lrn(c: RelayContext, data: Any, *, size: int = 5, axis: int = 1, bias: float = 2.0,
-        alpha: float = 1e-5, beta: float = 0.75) -> Any:  # fmt: skip
+        alpha: float = 1e-4, beta: float = 0.75) -> Any:  # fmt: skip
     """nn.lrn over channels, in the spelling that patterns know."""
     if axis != 1 or rank(data) != 4:
         raise ValueError(f"axis {axis} of {rank(data)} dimensions; byoc reads axis 1 of 4")

@@ -11,7 +11,7 @@ from tvm import relax
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import axes_of, dtype_of, is_const, scalar_like
 from byoc.frontends.relay.context import RelayContext
-from byoc.frontends.relay.ops.helpers import dims, rank
+from byoc.frontends.relay.ops.helpers import dims, narrow, rank, wide
 from byoc.frontends.relay.syntax import known_dtype
 
 __all__ = ["REDUCTIONS"]
@@ -38,6 +38,14 @@ def _reduction(function: Any) -> Converter:
         return function(data, axes, bool(keepdims)) if axes else data
 
     return convert
+
+
+def mean(
+    c: RelayContext, data: Any, *, axis: Any = None, keepdims: Any = False, exclude: Any = False
+) -> Any:
+    """mean; of whole numbers, what a division of whole numbers leaves."""
+    axes = _axes(data, axis, exclude)
+    return narrow(c, op.mean(wide(c, data), axes, bool(keepdims)), data) if axes else data
 
 
 def _logical(function: Any) -> Converter:
@@ -161,7 +169,7 @@ REDUCTIONS: Mapping[str, Converter] = {
     "cumsum": _scan(op.cumsum),
     "dyn.topk": topk,
     "max": _reduction(op.max),
-    "mean": _reduction(op.mean),
+    "mean": mean,
     "min": _reduction(op.min),
     "prod": _reduction(op.prod),
     "sort": sort,
