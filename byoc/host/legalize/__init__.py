@@ -8,4 +8,5 @@ __all__ = [
     "rules",
     "sort_keys",
     "type_promotion",
+    "wide_sums",
 ]
