@@ -6,8 +6,9 @@ error where an element is not legal; so what follows needs no guard of its own::
     y = take(x, i)      ──▶     j = checked(i)     error unless -n <= i < n; i + n for i < 0
                                 y = take(x, j)
 
-The copy is one pass over the operand, in parallel where it is long. Constant operands are looked at
-when the model is compiled, and only those with an illegal element are checked again when it runs.
+The copy is one pass over the operand at the speed of memory, in parallel where it is long. Constant
+operands are looked at when the model is compiled; only those with an illegal element are checked
+again when it runs.
 """
 
 from __future__ import annotations
@@ -199,30 +200,31 @@ def _checking(
         count = extent_of(rows)
         chunk = tirx.const(max(1, _CHUNK // width), "int64")
 
-        def check(row: Any) -> None:
+        def check(first: Any, number: Any) -> None:
+            # No branch for each element, so that LLVM makes vectors of the loop.
+            bad = script.buffer_proxy(script.alloc_buffer([width], "int32", scope="local"))
+            for k in range(width):
+                bad[k] = tirx.const(0, "int32")
+            with script.serial(0, number) as row:
+                for k, text in enumerate(texts):
+                    place = (first + row) * width + k
+                    if text is None:
+                        target[place] = source[place]
+                        continue
+                    known = extent_of(sizes[k])
+                    size = sizes[k].astype("int64") if known is None else tirx.const(known, "int64")
+                    legal, target[place] = one(source[place], size)
+                    bad[k] = bad[k] | tirx.Not(legal).astype("int32")
             for k, text in enumerate(texts):
-                place = row * width + k
-                if text is None:
-                    target[place] = source[place]
-                    continue
-                size = sizes[k]
-                known = extent_of(size)
-                wide = size.astype("int64") if known is None else tirx.const(known, "int64")
-                legal, copied = one(source[place], wide)
-                with script.Assert(legal, text):
-                    target[place] = copied
+                if text is not None:
+                    with script.Assert(bad[k] == 0, text):
+                        script.evaluate(0)
 
         with IRBuilder() as ib:
-            if count is not None and count <= _CHUNK:
-                with script.serial(0, rows) as row:
-                    check(row)
-            else:
-                tasks = tirx.floordiv(rows + chunk - 1, chunk)
-                with (
-                    script.parallel(0, tasks) as task,
-                    script.serial(0, tirx.min(chunk, rows - task * chunk)) as i,
-                ):
-                    check(task * chunk + i)
+            short = count is not None and count <= _CHUNK
+            tasks = 1 if short else tirx.floordiv(rows + chunk - 1, chunk)
+            with (script.serial if short else script.parallel)(0, tasks) as task:
+                check(task * chunk, rows if short else tirx.min(chunk, rows - task * chunk))
             return ib.get()
 
     def compute(x: te.Tensor, sizes: list[Any]) -> te.Tensor:
