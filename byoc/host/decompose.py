@@ -27,19 +27,21 @@ import tvm
 from tvm import relax, te, tirx
 
 from byoc.host.legalize.sort_keys import SORTS, sorted_as
+from byoc.host.legalize.wide_sums import WIDE_SUMS, summed_wide
 
 __all__ = ["decompose"]
 
 _ATTENTION = ("relax.nn.attention", "relax.nn.attention_bias")
 _NORMS = ("relax.nn.group_norm", "relax.nn.instance_norm", "relax.nn.layer_norm")
-_OPS = (*_ATTENTION, *_NORMS, *SORTS, "relax.nn.softmax")
+_OPS = (*_ATTENTION, *_NORMS, *SORTS, *WIDE_SUMS, "relax.nn.softmax")
 
 
 def decompose(mod: tvm.IRModule) -> tvm.IRModule:
     """Replace ops that have no good kernel by several that have one, wherever they stand.
 
     Attention becomes products and a softmax, norms become those of rows, shares of float16 stay
-    float32, and what TVM does not sort is sorted as another type (`byoc.host.legalize.sort_keys`).
+    float32, sums of float16 and bfloat16 are taken in float32 (`byoc.host.legalize.wide_sums`), and
+    what TVM does not sort is sorted as another type (`byoc.host.legalize.sort_keys`).
     """
     mutator = _Decompose(mod)
     found = False
@@ -87,7 +89,10 @@ class _Decompose(relax.PyExprMutator):  # type: ignore[misc]
         if getattr(call.op, "name", "") in _NORMS:
             return self._norm(call)
         if getattr(call.op, "name", "") == "relax.matmul":
-            return self._product_of_shares(call)
+            shared = self._product_of_shares(call)
+            return summed_wide(call, self.emit) if shared is call else shared
+        if getattr(call.op, "name", "") in WIDE_SUMS:
+            return summed_wide(call, self.emit)
         if getattr(call.op, "name", "") in SORTS:
             return sorted_as(call, self.emit)
         if getattr(call.op, "name", "") not in _ATTENTION or call.attrs.window_size is not None:

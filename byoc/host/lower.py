@@ -5,6 +5,7 @@
     main: ops, segment calls                 PartitionResult.mod
       │ externalize   segment calls → call_dps_packed
       │ decompose     attention → products and a softmax
+      │ guard         indices and whole divisors → checked copies of them
       │ legalize      ops → call_tir of PrimFuncs; reshapes stay views
       │ fuse          neighbouring PrimFuncs → one
       │ schedule      loops → parallel, vectorised
@@ -24,6 +25,7 @@ from tvm.relax import transform
 
 from byoc.errors import ByocError, CompileError
 from byoc.host.decompose import decompose
+from byoc.host.legalize.guard import guard
 from byoc.host.legalize.rules import legalize
 from byoc.host.names import restore, tag
 from byoc.host.segments import externalize_segments, is_segment
@@ -120,7 +122,7 @@ def lower_module(
 def _lower_module(
     mod: tvm.IRModule, machine: Machine, pack: bool
 ) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
-    mod = decompose(externalize_segments(mod))
+    mod = guard(decompose(externalize_segments(mod)))
     with machine.target:
         mod = relax.backend.DispatchSortScan()(mod)
     mod = legalize(mod, machine, pack=pack)

@@ -1,3 +1,12 @@
 """Relax ops as kernels, where TVM's own legalisation is missing, wrong or slow."""
 
-__all__ = ["hyperbolic", "minmax_reductions", "rules", "sort_keys", "type_promotion"]
+__all__ = [
+    "checks",
+    "guard",
+    "hyperbolic",
+    "minmax_reductions",
+    "rules",
+    "sort_keys",
+    "type_promotion",
+    "wide_sums",
+]

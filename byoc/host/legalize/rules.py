@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import tvm
-from tvm import relax, topi
+from tvm import relax
 from tvm.relax import transform
 
 from byoc.host.emit import (
@@ -81,18 +81,6 @@ def _or_stock(op: str, emit: Legalizer) -> Legalizer:
     return legalizer
 
 
-def _take(builder: Any, call: Any) -> Any:
-    """Look-ups never read outside their table: a bad index gives NaN (integers: the nearest row).
-
-    The default mode of relax.take, "fast", reads wherever the index points.
-    """
-    table, indices = call.args
-    mode = str(call.attrs.mode)
-    if mode == "fast":
-        mode = "nan" if "float" in str(table.ty.dtype) else "clip"
-    return builder.call_te(topi.take, table, indices, call.attrs.axis, mode=mode)
-
-
 def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.IRModule:
     """Replace every op by a call of a PrimFunc, except `relax.reshape`, which stays a view.
 
@@ -107,5 +95,5 @@ def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.I
     own: dict[str, Legalizer] = {**PROMOTED, **MINMAX_REDUCTIONS}
     own.update((op, partial(emit, machine=machine)) for op, emit in emitters.items())
     stocked = {op: _or_stock(op, emit) for op, emit in own.items()}
-    table = {**_VIEWS, **HYPERBOLIC, **stocked, "relax.take": _take}
+    table = {**_VIEWS, **HYPERBOLIC, **stocked}
     return transform.LegalizeOps(table, skip_ops=["relax.reshape"])(mod)

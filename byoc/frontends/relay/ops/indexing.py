@@ -9,7 +9,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, scalar_like
+from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, is_int, scalar_like
 from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import limited, list_of, rank, static_dims, transpose, unless
 from byoc.frontends.relay.syntax import known_dtype
@@ -78,6 +78,10 @@ def take(c: RelayContext, data: Any, indices: Any, *, batch_dims: int = 0, axis:
     if axis is None:
         data, axis = c.typed(op.reshape(data, [-1])), 0
     (axis,) = axes_of(axis, rank(data))
+    length = data.ty.shape.values[axis]
+    if mode == "wrap" and is_int(length):  # round and round, not only negative ones from the end
+        size = const(int(length), dtype_of(indices))
+        return op.take(data, c.typed(op.floor_mod(indices, size)), axis)
     return op.take(data, indices, axis, mode)
 
 
