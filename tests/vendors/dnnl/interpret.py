@@ -283,7 +283,8 @@ def attention(a, args, shapes):
         q, k, v = (np.swapaxes(t, 1, 2) for t in (q, k, v))
     scores = q @ np.swapaxes(k, -1, -2) * a["scale"]
     if len(args) > 3:
-        scores = scores + args[3]
+        hidden = a.get("hidden")
+        scores = scores + args[3] if hidden is None else np.where(args[3] != 0, hidden, scores)
     if a["causal"]:
         s, t = scores.shape[-2:]
         scores = np.where(np.tri(s, t, t - s, dtype=bool), scores, -np.inf)

@@ -76,7 +76,7 @@ void ApplyEltwise(Builder& b, const std::string& alg, float alpha, float beta, c
   b.steps.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, alg + " " + Describe(x.desc));
 }
 
-void BuildEltwise(Builder& b, const Op& op) {
+size_t BuildEltwise(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
   ExpectShape(b.values.Shape(result), b.values.Shape(value));
@@ -95,8 +95,7 @@ void BuildEltwise(Builder& b, const Op& op) {
     Tensor y = in_place ? x : b.buffers.Result(result, x.desc);
     ApplyUnary(b, unary, x, y, alg);
     b.buffers.Set(result, y);
-    ApplyPostOps(b, op, 0);
-    return;
+    return 0;
   }
   using PrimitiveDesc = dnnl::eltwise_forward::primitive_desc;
   Fused<PrimitiveDesc> best = FuseBest<PrimitiveDesc>(
@@ -109,7 +108,7 @@ void BuildEltwise(Builder& b, const Op& op) {
   best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args, alg + best.fusion.detail() + " " + Describe(x.desc));
   b.buffers.Set(result, y);
-  ApplyPostOps(b, op, best.fusion.count());
+  return best.fusion.count();
 }
 
 }  // namespace byoc::onednn
