@@ -108,7 +108,7 @@ def _eltwise(attrs, x):
     wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
         result = {
-            "relu": lambda v: np.where(v > 0, v, a * v),
+            "relu": lambda v: np.where(v > 0, v, a * v) if a else np.maximum(v, 0),
             "clip": lambda v: np.clip(v, a, b),
             "gelu_erf": lambda v: 0.5 * v * (1 + _erf(v / math.sqrt(2))),
             "gelu_tanh": lambda v: (

@@ -1,8 +1,9 @@
 // Binary ops with numpy broadcasting.
 //
 // oneDNN's primitive takes a full left operand and a right one that broadcasts, in blocked layouts
-// too. What it would hand to its reference code (odd broadcasts, int64, pow) runs in a loop nest
-// of ours; blocked layouts become nests by splitting channels into blocks and lanes.
+// too. What it would hand to its reference code (odd broadcasts, int64, pow), and max and min, in
+// which it loses NaN, run in a loop nest of ours; blocked layouts become nests by splitting
+// channels into blocks and lanes.
 #include "../kernels/binary.h"
 
 #include <algorithm>
@@ -121,7 +122,7 @@ bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse
     alg = *swapped;
   }
   std::optional<dnnl::algorithm> known = ToOneDnn(alg);
-  if (!known) return false;
+  if (!known || alg == BinaryAlg::kMax || alg == BinaryAlg::kMin) return false;  // NaN is lost
   Desc layout = CommonLayout(b, {a, c}, y);
   bool full = b.values.Shape(c) == shape;
   const Desc* want = full ? &layout : nullptr;
