@@ -96,7 +96,7 @@ def test_roots(case):
         (R.sum, {"add": 2}),
         (R.max, {"maximum": 2}),
         (R.min, {"minimum": 2}),
-        (R.mean, {"add": 2, "multiply": 1}),
+        (R.mean, {"add": 2, "divide": 1}),
     ],
 )
 def test_sum_of_a_stack_is_a_chain(case, reduce, expected):
@@ -153,11 +153,19 @@ def test_a_dense_layer_on_flat_rows_keeps_its_rows(case, rng):
 # -- arithmetic, BatchNorm, padding
 
 
-def test_constants_come_second_and_join(case, rng):
+def test_constants_come_second_and_join_behind_weights_only(case, rng):
     c, d = rng.standard_normal((2, 4))
-    case.check([f32(3, 4)], lambda x: R.add(const(c), R.add(const(d), x)), {"add": 1})
+    w = rng.standard_normal((4, 4))
+    product = {"matmul": 1, "add": 1}
+    for product_of, wanted in (
+        (lambda x: x, {"add": 2}),
+        (lambda x: R.matmul(x, const(w)), product),
+    ):
+        case.check(
+            [f32(3, 4)], lambda x, f=product_of: R.add(const(c), R.add(const(d), f(x))), wanted
+        )
     case.check(
-        [f32(3, 4)], lambda x: R.multiply(const(c), R.multiply(x, const(d))), {"multiply": 1}
+        [f32(3, 4)], lambda x: R.multiply(const(c), R.multiply(x, const(d))), {"multiply": 2}
     )
     case.check([f32(3, 4)], lambda x: R.subtract(x, const(c)), {"add": 1})
     mod = case.build([f32(3, 4)], lambda x: R.add(const(c), x))

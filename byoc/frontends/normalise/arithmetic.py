@@ -2,10 +2,14 @@
 
 c + x, c · x              → x + c, x · c
 x - c                     → x + (-c)
-(x + c) + d, (x · c) · d  → x + (c + d), x · (c · d)
-(x + c) · d               → x · d + c · d        where x · d has somewhere to go
+(y + c) + d               → y + (c + d)          y = conv(x) or matmul(x), constant weights
+(y + c) · d               → y · d + c · d        likewise; y · d goes into the weights
 conv(x) + c[C, 1, 1]      → conv(x) + c[1, C, 1, 1]
 matmul(x) + c[1, 1, C]    → matmul(x) + c[C]
+
+Floats are no real numbers: ``x + 1.5·2²³ - 1.5·2²³`` rounds x, ``x · 300 · 300`` overflows in
+float16. So constants are joined only behind a sum whose own rounding is open, the one inside a
+convolution or matrix product, and only while they are small enough to be biases (`fits_bias`).
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from byoc.frontends.normalise.graph import Const, Graph, GraphNode, Value
 from byoc.frontends.normalise.match import is_op, tensors
 from byoc.segment import Array
 
-__all__ = ["CONVOLUTIONS", "RULES", "combine"]
+__all__ = ["CONVOLUTIONS", "RULES", "combine", "fits_bias"]
 
 CONVOLUTIONS = (
     "nn.conv1d", "nn.conv2d", "nn.conv3d",
@@ -46,6 +50,28 @@ def combine(function: Callable[..., Any], a: Array, b: Array) -> Array:
     return np.asarray(wide).astype(a.dtype)
 
 
+def fits_bias(*constants: Array) -> bool:
+    """True when adding the constants costs at most half the digits of values around one.
+
+    A larger one rounds what it is added to, and is there to do so (`x + 1.5·2²³` rounds to whole
+    numbers).
+
+    Args:
+        constants: Floats; each is compared with ``1 / sqrt(eps)`` of its type, 2896 for float32.
+    """
+    return all(
+        bool((np.abs(c.astype(np.float64)) <= float(np.finfo(c.dtype).eps) ** -0.5).all())
+        for c in constants
+    )
+
+
+def _weighted(value: Any) -> bool:
+    """True for a convolution or matrix product with constant weights, its factor included."""
+    while is_op(value, "multiply") and isinstance(tensors(value)[1], Const):
+        value = tensors(value)[0]
+    return is_op(value, "matmul", *CONVOLUTIONS) and isinstance(tensors(value)[1], Const)
+
+
 def _constant_last(graph: Graph, node: GraphNode) -> Value | None:
     a, b = tensors(node)
     if not isinstance(a, Const) or isinstance(b, Const):
@@ -64,38 +90,35 @@ def _subtract(graph: Graph, node: GraphNode) -> Value | None:
 
 
 def _again(graph: Graph, node: GraphNode) -> Value | None:
-    """(x ∘ c) ∘ d → x ∘ (c ∘ d)."""
-    inner, d = tensors(node)
-    if not isinstance(d, Const) or not is_op(inner, node.op) or not _alone(inner):
-        return None
-    x, c = tensors(inner)
-    if not isinstance(c, Const) or isinstance(x, Const) or np.dtype(node.dtype).kind != "f":
-        return None
-    if x.ndim < max(c.ndim, d.ndim) or max(c.size, d.size) > _SMALL:
-        return None
-    joined = combine(np.add if node.op == "add" else np.multiply, c.array, d.array)
-    if joined.size > _SMALL:
-        return None
-    op = getattr(relax.op, node.op)
-    return graph.emit(op(x.expr, graph.constant(joined).expr))
-
-
-def _distribute(graph: Graph, node: GraphNode) -> Value | None:
-    """(x + c) · d → x · d + c · d, where x · d joins another factor or goes into weights."""
+    """(y + c) + d → y + (c + d) behind weights."""
     inner, d = tensors(node)
     if not isinstance(d, Const) or not is_op(inner, "add") or not _alone(inner):
         return None
     x, c = tensors(inner)
-    if not isinstance(c, Const) or np.dtype(node.dtype).kind != "f" or not isinstance(x, GraphNode):
+    if not isinstance(c, Const) or not _weighted(x) or not _is_float(node.dtype):
+        return None
+    if x.ndim < max(c.ndim, d.ndim) or max(c.size, d.size) > _SMALL:
+        return None
+    joined = combine(np.add, c.array, d.array)
+    if joined.size > _SMALL or not fits_bias(c.array, d.array):
+        return None
+    return graph.emit(relax.op.add(x.expr, graph.constant(joined).expr))
+
+
+def _distribute(graph: Graph, node: GraphNode) -> Value | None:
+    """(y + c) · d → y · d + c · d, where y · d goes into weights."""
+    inner, d = tensors(node)
+    if not isinstance(d, Const) or not is_op(inner, "add") or not _alone(inner):
+        return None
+    x, c = tensors(inner)
+    if not isinstance(c, Const) or not _weighted(x) or not _is_float(node.dtype):
         return None
     if x.graph.only_user(x) is None or max(c.size, d.size) > _SMALL:
         return None
-    factor = is_op(x, "multiply") and isinstance(tensors(x)[1], Const)
-    weighted = is_op(x, "matmul", *CONVOLUTIONS) and isinstance(tensors(x)[1], Const)
-    if not (factor or weighted) or x.ndim < max(c.ndim, d.ndim):
+    if x.ndim < max(c.ndim, d.ndim):
         return None
     shift = combine(np.multiply, c.array, d.array)
-    if shift.size > _SMALL:
+    if shift.size > _SMALL or not fits_bias(c.array, shift):
         return None
     scaled = graph.emit(relax.op.multiply(x.expr, d.expr), x.name)
     return graph.emit(relax.op.add(scaled.expr, graph.constant(shift).expr), inner.name)
@@ -115,13 +138,17 @@ def _bias_form(graph: Graph, node: GraphNode) -> Value | None:
     return graph.emit(relax.op.add(x.expr, graph.constant(c.array.reshape(wanted)).expr))
 
 
+def _is_float(dtype: str) -> bool:
+    return np.dtype(dtype).kind == "f"
+
+
 def _alone(node: GraphNode) -> bool:
     return node.graph.only_user(node) is not None
 
 
 RULES: Rules = {
     "add": [_constant_last, _bias_form, _again],
-    "multiply": [_constant_last, _again, _distribute],
+    "multiply": [_constant_last, _distribute],
     "maximum": [_constant_last],
     "minimum": [_constant_last],
     "subtract": [_subtract],

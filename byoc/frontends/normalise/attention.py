@@ -9,6 +9,14 @@
 The scale may sit on the scores, on Q, on K, or be split over both (ViT); the mask may be added
 (BERT) or select (GPT-2), a lower triangle becomes `causal_mask`. All is left as it is where the
 op would need more transposes than it removes. Source: Vaswani et al. 2017.
+
+A mask that selects becomes one that is added where that gives the same numbers:
+
+    where(keep, score, low)  =  score + (0 or -1e30)        low ≤ -1e9
+
+-1e30 takes in every score, so a row that is hidden whole stays uniform; and beside a score that is
+kept nothing as low as -1e9 has weight. With a number like -1e4, which scores do reach, the choice
+stays.
 """
 
 from __future__ import annotations
@@ -28,7 +36,8 @@ from byoc.frontends.normalise.values import same_dims
 __all__ = ["RULES"]
 
 _HEADS = (0, 2, 1, 3)  # [B,S,H,D] ↔ [B,H,S,D]
-_MASKED = -1e4  # a term this low leaves no weight after softmax
+_MASKED = -1e9  # a term this low leaves no weight after softmax, whatever the scores are
+_REPLACES = -1e30  # added to a score it gives itself
 
 
 @dataclass
@@ -106,7 +115,8 @@ def graph_user(node: GraphNode) -> GraphNode | None:
 
 
 def _additive(graph: Graph, condition: Any, low: float, keep: bool) -> Value:
-    """0 where the mask keeps, `low` where it hides."""
+    """0 where the mask keeps, what replaces a score where it hides."""
+    low = min(low, _REPLACES)
     kept, hidden = relax.const(0.0, "float32"), relax.const(low, "float32")
     if isinstance(condition, Const):
         shown = condition.array if keep else ~condition.array

@@ -4,7 +4,8 @@
     conv(x, W) · s              → conv(x, W · s)  s over the output channels
     matmul(x, W) · s            → matmul(x, W · s)
 
-Computed in float64 and rounded once. A factor that finds no weights stays an op.
+Computed in float64 and rounded once. A factor that finds no weights, or would make one of them
+infinite, stays an op.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def _into_weights(graph: Graph, node: GraphNode) -> Value | None:
     shape = [1] * weight.ndim
     shape[along] = -1
     # float64 one slice at a time: a copy of a large weight in float64 would triple its memory
-    _scale(scaled, weight.array, factor.astype(np.float64).reshape(shape))
+    if not _scale(scaled, weight.array, factor.astype(np.float64).reshape(shape)):
+        return None
     call = Call(x.call.op, [data.expr, graph.constant(scaled).expr], x.attrs, x.call.ty_args)
     return graph.emit(call, x.name)
 
@@ -81,7 +83,8 @@ def _per_channel(s: Const, ndim: int, channel: int) -> Array | None:
     return s.array.reshape(-1)
 
 
-def _scale(out: Array, weight: Array, factor: Array) -> None:
+def _scale(out: Array, weight: Array, factor: Array) -> bool:
+    """False when a product overflows the type of the weights."""
     axis = 0 if weight.shape[0] > 1 else weight.ndim - 1
     step = max(1, (1 << 20) * weight.shape[axis] // max(weight.size, 1))
     for begin in range(0, weight.shape[axis], step):
@@ -89,7 +92,11 @@ def _scale(out: Array, weight: Array, factor: Array) -> None:
         part[axis] = slice(begin, begin + step)
         index = tuple(part)
         by = factor[index] if factor.shape[axis] > 1 else factor
-        np.multiply(weight[index], by, out=out[index], casting="same_kind")
+        with np.errstate(all="ignore"):
+            np.multiply(weight[index], by, out=out[index], casting="same_kind")
+        if not np.isfinite(out[index]).all():
+            return False
+    return True
 
 
 RULES: Rules = {"get": [_batch_norm], "multiply": [_into_weights]}

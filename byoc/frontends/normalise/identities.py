@@ -164,7 +164,7 @@ def _stacked(graph: Graph, node: GraphNode) -> Value | None:
     join = {"max": relax.op.maximum, "min": relax.op.minimum}.get(node.op, relax.op.add)
     total = reduce(join, values)
     if node.op == "mean":
-        total = relax.op.multiply(total, relax.const(1 / len(values), node.dtype))
+        total = relax.op.divide(total, relax.const(len(values), node.dtype))
     return graph.emit(total)
 
 

@@ -108,7 +108,7 @@ def _eltwise(attrs, x):
     wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
         result = {
-            "relu": lambda v: np.where(v > 0, v, a * v),
+            "relu": lambda v: np.where(v > 0, v, a * v) if a else np.maximum(v, 0),
             "clip": lambda v: np.clip(v, a, b),
             "gelu_erf": lambda v: 0.5 * v * (1 + _erf(v / math.sqrt(2))),
             "gelu_tanh": lambda v: (
@@ -283,7 +283,8 @@ def attention(a, args, shapes):
         q, k, v = (np.swapaxes(t, 1, 2) for t in (q, k, v))
     scores = q @ np.swapaxes(k, -1, -2) * a["scale"]
     if len(args) > 3:
-        scores = scores + args[3]
+        hidden = a.get("hidden")
+        scores = scores + args[3] if hidden is None else np.where(args[3] != 0, hidden, scores)
     if a["causal"]:
         s, t = scores.shape[-2:]
         scores = np.where(np.tri(s, t, t - s, dtype=bool), scores, -np.inf)

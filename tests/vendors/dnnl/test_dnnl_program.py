@@ -182,7 +182,7 @@ ATTENTIONS = {
     "keep_nothing": (
         lambda x: _attention(x, keep=relax.const(CAUSAL & CAUSAL[..., ::-1, :]), number=-1e4),
         [X3],
-        {"inputs": 4},
+        {"inputs": 4, "hidden": -1e4},
     ),
     "no_heads": (
         lambda q, k, v: _softmax_product(
@@ -352,7 +352,7 @@ def test_masks_that_overflow_are_not_merged():
 
     _, artifact = compiled(build, (5,))
     json.loads(artifact.blob, parse_constant=lambda text: pytest.fail(f"{text} in the program"))
-    assert ops(artifact) == ["eltwise linear"]
+    assert ops(artifact) == ["eltwise linear linear"]
 
 
 @pytest.mark.parametrize(
@@ -361,11 +361,12 @@ def test_masks_that_overflow_are_not_merged():
         ((), 255, "binary"),
         ((1, 1), 255, "binary"),
         ((), 256, "eltwise"),
-        ((5,), 255, "eltwise"),
+        ((5,), 255, "binary"),
+        ((5,), 0.125, "eltwise"),
     ],
 )
-def test_a_single_number_is_divided_not_multiplied_by_a_reciprocal(shape, by, kind):
-    """The scale of DynamicQuantizeLinear: its last bit decides which way ties are rounded."""
+def test_values_are_divided_not_multiplied_by_a_rounded_reciprocal(shape, by, kind):
+    """The last bit of a quotient decides which way ties are rounded, floor and casts go."""
     _, artifact = compiled(lambda x: R.divide(x, scalar(by)), shape)
     assert ops(artifact) == [kind]
 

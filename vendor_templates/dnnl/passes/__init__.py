@@ -19,7 +19,11 @@ from byoc.vendor_templates.dnnl.passes.quantised import (
     store_integers,
     take_integers,
 )
-from byoc.vendor_templates.dnnl.passes.simplify import fold_constants, simplify
+from byoc.vendor_templates.dnnl.passes.simplify import (
+    fold_constants,
+    restore_divisions,
+    simplify,
+)
 from byoc.vendor_templates.dnnl.passes.weights import fold_into_weights
 
 __all__ = ["ALWAYS", "PASSES"]
@@ -33,6 +37,7 @@ PASSES: tuple[Callable[[DnnlGraph], None], ...] = (
     simplify,
     recognise_idioms,
     simplify,
+    restore_divisions,
     take_integers,
     fold_dequantized,
     fold_constants,
@@ -40,6 +45,7 @@ PASSES: tuple[Callable[[DnnlGraph], None], ...] = (
     fuse_post_ops,
     store_integers,
     simplify,
+    restore_divisions,
 )
 
 ALWAYS: tuple[Callable[[DnnlGraph], None], ...] = (fold_dequantized,)

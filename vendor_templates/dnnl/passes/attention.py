@@ -8,10 +8,14 @@
 
 Scales may also sit on q or k, masks may be additions or a `where` with a very negative number,
 and exporters that flatten [B, H, S, D] to [B*H, S, D] put reshapes between.
+
+A `where` becomes an addition where that gives the same numbers: its number is so low that it takes
+in every score. With one that scores may reach (-1e4) the op chooses, too (attribute `hidden`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +28,11 @@ from byoc.vendor_templates.dnnl.passes.simplify import broadcast_shape
 
 __all__ = ["fuse_attention"]
 
-_MASKED = -1e4
-"""Numbers from here down mean "masked": after softmax their weight is 0 in float32."""
+_MASKED = -1e9
+"""Numbers from here down leave no weight after softmax, whatever the scores are."""
+
+_CHOSEN = -1e4
+"""Numbers from here down are taken for a mask when a `where` chooses them."""
 
 _REPLACES = -1e30
 """Added to a score it gives itself, as if it had replaced the score: also where all are masked."""
@@ -51,6 +58,7 @@ class _Scores:
     masks: list[_Mask] = field(default_factory=list)
     causal: bool = False
     heads: tuple[Dim, Dim] | None = None  # B and H, where the scores are [B, H, S, T]
+    hidden: float | None = None  # takes the place of a score where the one mask is not 0
 
 
 def fuse_attention(graph: DnnlGraph) -> None:
@@ -82,7 +90,10 @@ def _fuse(graph: DnnlGraph, op: DnnlOp) -> None:
     (q, q_scale), (k, k_scale) = _unscaled(graph, q), _unscaled(graph, k)
     masks = [_wide_mask(graph, mask, heads) for mask in scores.masks]
     mask = _one_mask(graph, masks, (*heads, *shape[-2:]))
-    _emit(graph, op, [q, k, v], heads, mask, scores.scale * q_scale * k_scale, scores.causal)
+    attrs: dict[str, Any] = {"scale": scores.scale * q_scale * k_scale, "causal": scores.causal}
+    if scores.hidden is not None:
+        attrs["hidden"] = scores.hidden
+    _emit(graph, op, [q, k, v], heads, mask, attrs)
 
 
 def _through_reshape(graph: DnnlGraph, value: int) -> int:
@@ -99,6 +110,7 @@ def _through_reshape(graph: DnnlGraph, value: int) -> int:
 def _scores(graph: DnnlGraph, value: int, shape: tuple[Dim, ...]) -> _Scores | None:
     """Walk up from the softmax to the product ``q @ transpose(k)``, collecting scale and masks."""
     scale, masks, causal = 1.0, list[_Mask](), False
+    hidden: float | None = None
     heads: tuple[Dim, Dim] | None = None
     while True:
         if graph.rank(value) == 4:
@@ -109,16 +121,18 @@ def _scores(graph: DnnlGraph, value: int, shape: tuple[Dim, ...]) -> _Scores | N
         if op.kind == "matmul":
             if op.attrs["transpose_a"] or not op.attrs["transpose_b"] or len(op.inputs) != 2:
                 return None
-            return _Scores(op, scale, masks, causal, heads)
+            return _Scores(op, scale, masks, causal, heads, hidden)
         if op.kind == "reshape":
             inner = _through_reshape(graph, value)
             if inner == value:
                 return None
             value = inner
         elif op.kind == "eltwise" and op.attrs["alg"] == "linear":
+            if hidden is not None and op.attrs["beta"] != 0:
+                return None
             scale *= op.attrs["alpha"]  # softmax does not see the shift
             value = op.inputs[0]
-        elif op.kind == "binary" and op.attrs["alg"] == "add":
+        elif op.kind == "binary" and op.attrs["alg"] == "add" and hidden is None:
             found = next((v for v in op.inputs if _leads_to_product(graph, v)), None)
             if found is None or graph.shape(found) != graph.shape(op.out):
                 return None
@@ -128,11 +142,13 @@ def _scores(graph: DnnlGraph, value: int, shape: tuple[Dim, ...]) -> _Scores | N
             else:
                 masks.append(_Mask(mask, graph.rank(op.out), scale))
             value = found
-        elif op.kind == "where":
+        elif op.kind == "where" and hidden is None:
             step = _where(graph, op, shape)
             if step is None:
                 return None
-            value, extra, lower = step
+            value, extra, lower, hidden = step
+            if hidden is not None and (scale != 1 or masks or causal):
+                return None
             causal = causal or lower
             masks += [_Mask(mask, graph.rank(op.out), scale) for mask in extra]
         else:
@@ -155,30 +171,31 @@ def _leads_to_product(graph: DnnlGraph, value: int, depth: int = 6) -> bool:
 
 def _where(
     graph: DnnlGraph, op: DnnlOp, shape: tuple[Dim, ...]
-) -> tuple[int, list[int], bool] | None:
-    """``where(keep, scores, very negative)`` or its mirror image: scores, masks, causal?"""
+) -> tuple[int, list[int], bool, float | None] | None:
+    """``where(keep, scores, very negative)`` or its mirror image: scores, masks, causal?, hidden"""
     condition, yes, no = op.inputs
     for scores, fill, kept in ((yes, no, True), (no, yes, False)):
         array = graph.constants.get(fill)
         if array is None or array.size == 0 or graph.shape(scores) != graph.shape(op.out):
             continue
         number = float(array.flat[0])
-        if number > _MASKED or not (array == array.flat[0]).all():
+        if number > _CHOSEN or not (array == array.flat[0]).all():
             continue
-        number = min(number, _REPLACES)
+        hidden = number if number > _MASKED else None
+        number = 1.0 if hidden is not None else min(number, _REPLACES)
         known = graph.constants.get(condition)
         if known is not None:
             keep = known if kept else ~known
             mask = np.where(keep, 0, number).astype(np.float32)
             if _is_causal(mask, shape):
-                return scores, [], True
-            return scores, [graph.constant(mask)], False
+                return scores, [], True, None
+            return scores, [graph.constant(mask)], False, hidden
         rank = graph.rank(condition)
         zero = graph.constant(np.zeros((1,) * rank, np.float32))
         filled = graph.constant(np.full((1,) * rank, number, np.float32))
         sides = [zero, filled] if kept else [filled, zero]
         mask_value = graph.emit("where", [condition, *sides], graph.shape(condition))
-        return scores, [mask_value], False
+        return scores, [mask_value], False, hidden
     return None
 
 
@@ -269,13 +286,11 @@ def _emit(
     values: list[int],
     heads: tuple[Dim, Dim],
     mask: int | None,
-    scale: float,
-    causal: bool,
+    attrs: Mapping[str, Any],
 ) -> None:
     """The op, in [B, S, H, D] when q, k and v come from there, and its way back to `op`'s shape."""
     q, k, v = (_wide(graph, value, heads) for value in values)
     extra = [] if mask is None else [mask]
-    attrs: dict[str, Any] = {"scale": scale, "causal": causal}
     inner = [_heads_moved(graph, value) for value in (q, k, v)]
     b, h, s, _ = graph.shape(q)
     e = graph.shape(v)[3]

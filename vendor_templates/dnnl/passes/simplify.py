@@ -14,11 +14,9 @@ import numpy as np
 from byoc.segment import Array, Dim
 from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 from byoc.vendor_templates.dnnl.ops.rule import Rewrite
-from byoc.vendor_templates.dnnl.ops.spelling import eltwise, peel_linear
+from byoc.vendor_templates.dnnl.ops.spelling import eltwise
 
-__all__ = ["broadcast_shape", "fold_constants", "simplify"]
-
-_LARGEST = float(np.finfo(np.float32).max)
+__all__ = ["broadcast_shape", "fold_constants", "restore_divisions", "simplify"]
 
 
 def simplify(graph: DnnlGraph) -> None:
@@ -151,11 +149,12 @@ def _by_number(graph: DnnlGraph, op: DnnlOp, x: int, alg: str, c: float) -> bool
         case "mul":
             return eltwise(graph, op, x, "linear", c)
         case "div" if c != 0 and math.isfinite(1 / c):
-            # A single number, the scale of DynamicQuantizeLinear say, is divided: its rounding
-            # decides all that is quantised by it, and a reciprocal saves no time on it.
-            exact = abs(math.frexp(c)[0]) == 0.5
-            one = all(d == 1 for d in graph.shape(op.out))
-            return (exact or not one) and eltwise(graph, op, x, "linear", 1 / c)
+            # A reciprocal is another rounding, which a floor or a cast behind it may show: idioms
+            # see a factor, and what is left of it is divided after all (`restore_divisions`).
+            eltwise(graph, op, x, "linear", 1 / c)
+            if abs(math.frexp(c)[0]) != 0.5:
+                op.attrs["divisor"] = c
+            return True
         case "max" if c == 0:
             return eltwise(graph, op, x, "relu")
         case "pow" if c == 2:
@@ -202,18 +201,36 @@ def _limit(graph: DnnlGraph, op: DnnlOp) -> tuple[int, float | None]:
 
 
 def _linear(graph: DnnlGraph, op: DnnlOp) -> bool:
-    """1 * x + 0 = x; a * (c * x + d) + b = (a * c) * x + (a * d + b)"""
+    """1 * x + 0 = x; 1 * (c * x) + b = c * x + b; -(c * x + d) = -c * x - d
+
+    Other chains would change what overflows and what is rounded (x + 1.5 * 2**23 - 1.5 * 2**23).
+    """
     if op.attrs["alg"] != "linear" or op.post:
         return False
     alpha, beta = op.attrs["alpha"], op.attrs["beta"]
     if alpha == 1 and beta == 0:
         graph.replace(op.out, op.inputs[0])
         return True
-    x, a, b = peel_linear(graph, op.inputs[0])
-    a, b = a * alpha, b * alpha + beta
-    if x == op.inputs[0] or max(abs(a), abs(b)) > _LARGEST:
+    inner = graph.made_by(op.inputs[0], "eltwise")
+    if inner is None or inner.attrs["alg"] != "linear" or inner.post or _divides(inner, op):
         return False
-    return eltwise(graph, op, x, "linear", a, b)
+    a, b = inner.attrs["alpha"], inner.attrs["beta"]
+    sign = beta == 0 and abs(alpha) == 1
+    if sign or (b == 0 and (alpha == 1 or abs(a) == 1)):
+        return eltwise(graph, op, inner.inputs[0], "linear", a * alpha, b * alpha + beta)
+    return False
+
+
+def _divides(*ops: DnnlOp) -> bool:
+    return any("divisor" in op.attrs for op in ops)
+
+
+def restore_divisions(graph: DnnlGraph) -> None:
+    """What is still a factor 1 / c that is no float becomes the division it was."""
+    for op in graph.walk():
+        if op.kind == "eltwise" and "divisor" in op.attrs:
+            number = np.full((1,) * graph.rank(op.out), op.attrs["divisor"], np.float32)
+            graph.morph(op, "binary", [op.inputs[0], graph.constant(number)], {"alg": "div"})
 
 
 def _root(graph: DnnlGraph, op: DnnlOp) -> bool:

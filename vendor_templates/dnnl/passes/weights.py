@@ -16,6 +16,9 @@ from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
 
 __all__ = ["fold_into_weights"]
 
+_LARGEST_BIAS = float(np.finfo(np.float32).eps) ** -0.5
+"""Adding more costs over half the digits of values around one: such a number is there to round."""
+
 _KINDS = ("convolution", "deconvolution", "matmul", "qconvolution", "qmatmul")
 
 
@@ -90,14 +93,16 @@ def _absorb_binary(graph: DnnlGraph, op: DnnlOp) -> None:
         if vector is None:
             continue
         if alg in ("add", "sub"):
-            _shift(graph, op, anchor, vector if alg == "add" else -vector)
+            if (np.abs(vector) <= _LARGEST_BIAS).all():
+                _shift(graph, op, anchor, vector if alg == "add" else -vector)
             return
         if graph.constants.get(anchor.inputs[1]) is not None and not anchor.kind.startswith("q"):
             if alg == "mul":
                 _scale(graph, op, anchor, vector, None)
                 return
             if (vector != 0).all():
-                _scale(graph, op, anchor, 1 / vector, None)
+                with np.errstate(all="ignore"):
+                    _scale(graph, op, anchor, 1 / vector, None)
                 return
 
 
@@ -163,6 +168,8 @@ def _scale(
     else:
         factor = vector.reshape(-1, 1) if anchor.attrs["transpose_b"] else vector
         scaled = weight * factor
+    if not np.isfinite(scaled).all():
+        return
     total = None if bias is None else bias * vector
     if shift is not None:
         total = shift if total is None else total + shift

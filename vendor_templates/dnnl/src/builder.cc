@@ -1,6 +1,7 @@
 #include "builder.h"
 
 #include "error.h"
+#include "ops/checks.h"
 #include "ops/post_ops.h"
 #include "ops/table.h"
 
@@ -11,8 +12,10 @@ void BuildOp(Builder& b, const Op& op) {
   bool empty = true;  // nothing to compute: results without elements
   for (int value : op.outputs) empty = empty && Volume(b.values.Shape(value)) == 0;
   if (!empty) {
-    op.kind->build(b, op);
-    if (!op.kind->Has(kFusesPostOps)) ApplyPostOps(b, op, 0);
+    size_t taken = op.kind->build(b, op);
+    Expect(taken <= (op.kind->Has(kFusesPostOps) ? op.post.size() : 0), "took ", taken,
+           " post-ops of ", op.post.size());
+    ApplyPostOps(b, op, taken);
     return;
   }
   for (int value : op.outputs) {

@@ -194,6 +194,15 @@ void UnaryRow(Unary alg, const float* x, float* y, int64_t n) {
   }
 }
 
+void Clamp(const float* x, float* y, int64_t n, float a, float b, float low, float high) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    float v = a * x[i] + b;
+    v = v < low ? low : v;
+    y[i] = v > high ? high : v;
+  }
+}
+
 template <int kLanes>  // 0: `lanes` says how many
 void AffineLanes(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* center,
                  const float* scale, const float* shift, int64_t pixels, int64_t lanes, float low) {
@@ -277,6 +286,29 @@ void Moments(const float* x, int64_t stride, int64_t pixels, int64_t lanes, cons
   }
 }
 
+/// The larger one; NaN if either is.
+inline float Max(float a, float b) { return a > b || a != a ? a : b; }
+inline float Min(float a, float b) { return a < b || a != a ? a : b; }
+
+/// Fold a row by max or min. Lanes side by side instead of a reduction clause, whose last step
+/// would lose NaN.
+template <float (*kJoin)(float, float)>
+float FoldRow(const float* x, int64_t n, float start) {
+  constexpr int64_t kLanes = 32;
+  float lanes[kLanes], a = start;
+  int64_t whole = n / kLanes * kLanes;
+  if (whole > 0) {
+    std::memcpy(lanes, x, sizeof(lanes));
+    for (int64_t i = kLanes; i < whole; i += kLanes) {
+#pragma omp simd
+      for (int64_t l = 0; l < kLanes; ++l) lanes[l] = kJoin(lanes[l], x[i + l]);
+    }
+    for (float lane : lanes) a = kJoin(a, lane);
+  }
+  for (int64_t i = whole; i < n; ++i) a = kJoin(a, x[i]);
+  return a;
+}
+
 float ReduceRow(Reduce alg, const float* x, int64_t n, float start) {
   float a = start;
   switch (alg) {
@@ -285,12 +317,10 @@ float ReduceRow(Reduce alg, const float* x, int64_t n, float start) {
       for (int64_t i = 0; i < n; ++i) a += x[i];
       break;
     case Reduce::kMax:
-#pragma omp simd reduction(max : a)
-      for (int64_t i = 0; i < n; ++i) a = x[i] > a ? x[i] : a;
+      a = FoldRow<Max>(x, n, a);
       break;
     case Reduce::kMin:
-#pragma omp simd reduction(min : a)
-      for (int64_t i = 0; i < n; ++i) a = x[i] < a ? x[i] : a;
+      a = FoldRow<Min>(x, n, a);
       break;
     case Reduce::kProd:
 #pragma omp simd reduction(* : a)
@@ -312,11 +342,11 @@ void ReduceInto(Reduce alg, float* a, const float* x, int64_t n) {
       break;
     case Reduce::kMax:
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) a[i] = x[i] > a[i] ? x[i] : a[i];
+      for (int64_t i = 0; i < n; ++i) a[i] = Max(a[i], x[i]);
       break;
     case Reduce::kMin:
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) a[i] = x[i] < a[i] ? x[i] : a[i];
+      for (int64_t i = 0; i < n; ++i) a[i] = Min(a[i], x[i]);
       break;
     case Reduce::kProd:
 #pragma omp simd
@@ -413,6 +443,7 @@ const RowKernels kRows = {
     LayerNorm,
     RmsNorm,
     UnaryRow,
+    Clamp,
     Affine,
     Moments,
     ReduceRow,

@@ -36,6 +36,8 @@ struct RowKernels {
 
   /// y[i] = alg(x[i]).
   void (*unary)(Unary alg, const float* x, float* y, int64_t n);
+  /// y[i] = a * x[i] + b, limited to [low, high]; NaN stays.
+  void (*clamp)(const float* x, float* y, int64_t n, float a, float b, float low, float high);
 
   /// y = (x - center) * scale + shift per lane, then max(y, 0) when `relu`.
   void (*affine)(const float* x, int64_t x_stride, float* y, int64_t y_stride, const float* center,

@@ -30,6 +30,8 @@ struct Sizes {
   int64_t batch, heads, queries, keys, depth, width;  // depth: of q and k, width: of v and y
   float scale;
   bool causal;
+  bool chooses;  // the mask does not add: where it is not 0, `hidden` takes the score's place
+  float hidden;
   Matrix q, k, v, y;
   int64_t mask[4];  // strides over [B, H, S, T]
 };
@@ -52,7 +54,12 @@ void AttentionTile(const Sizes& s, const float* q, const float* k, const float* 
       std::fill(row + count, row + seen, 0.f);
     }
     if (count == 0) continue;
-    if (mask != nullptr) Rows().add_mask(row, mask + i * s.mask[2], s.mask[3], count);
+    if (mask != nullptr && s.chooses) {
+      const float* hides = mask + i * s.mask[2];
+      for (int64_t t = 0; t < count; ++t) row[t] = hides[t * s.mask[3]] != 0.f ? s.hidden : row[t];
+    } else if (mask != nullptr) {
+      Rows().add_mask(row, mask + i * s.mask[2], s.mask[3], count);
+    }
     Rows().softmax(row, row, count, /*log=*/false);
   }
   if (seen > 0) {
@@ -124,7 +131,7 @@ Tensor AttentionResult(Builder& b, int y, const Axes& axes) {
 
 }  // namespace
 
-void BuildAttention(Builder& b, const Op& op) {
+size_t BuildAttention(Builder& b, const Op& op) {
   ExpectFloat(b, op.inputs);
   ExpectFloat(b, op.outputs);
   std::string layout = op.attrs.Has("layout") ? op.attrs.String("layout") : "bhsd";
@@ -144,6 +151,8 @@ void BuildAttention(Builder& b, const Op& op) {
   s.width = vs[axes.column];
   s.scale = op.attrs.Float("scale");
   s.causal = op.attrs.Has("causal") && op.attrs.Bool("causal");
+  s.chooses = op.attrs.Has("hidden");
+  s.hidden = s.chooses ? op.attrs.Float("hidden") : 0.f;
   auto shape_of = [&](int64_t rows, int64_t columns) {
     Dims shape(4);
     shape[axes.batch] = s.batch;
@@ -187,6 +196,7 @@ void BuildAttention(Builder& b, const Op& op) {
       [s, has_mask, scores](void* const* pointers) { RunAttention(s, has_mask, scores, pointers); },
       ToString(qs));
   b.buffers.Set(y, result);
+  return 0;
 }
 
 }  // namespace byoc::onednn

@@ -1,8 +1,9 @@
 // Binary ops with numpy broadcasting.
 //
 // oneDNN's primitive takes a full left operand and a right one that broadcasts, in blocked layouts
-// too. What it would hand to its reference code (odd broadcasts, int64, pow) runs in a loop nest
-// of ours; blocked layouts become nests by splitting channels into blocks and lanes.
+// too. What it would hand to its reference code (odd broadcasts, int64, pow), and max and min, in
+// which it loses NaN, run in a loop nest of ours; blocked layouts become nests by splitting
+// channels into blocks and lanes.
 #include "../kernels/binary.h"
 
 #include <algorithm>
@@ -121,7 +122,7 @@ bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse
     alg = *swapped;
   }
   std::optional<dnnl::algorithm> known = ToOneDnn(alg);
-  if (!known) return false;
+  if (!known || alg == BinaryAlg::kMax || alg == BinaryAlg::kMin) return false;  // NaN is lost
   Desc layout = CommonLayout(b, {a, c}, y);
   bool full = b.values.Shape(c) == shape;
   const Desc* want = full ? &layout : nullptr;
@@ -187,14 +188,14 @@ size_t ApplyBinary(Builder& b, const std::string& name, int a, int c, int y, con
   return 0;
 }
 
-void BuildBinary(Builder& b, const Op& op) {
-  if (std::optional<size_t> taken = TryScaleShift(b, op)) return ApplyPostOps(b, op, *taken);
+size_t BuildBinary(Builder& b, const Op& op) {
+  if (std::optional<size_t> taken = TryScaleShift(b, op)) return *taken;
   size_t fused =
       ApplyBinary(b, op.attrs.String("alg"), op.inputs[0], op.inputs[1], op.outputs[0], &op);
-  ApplyPostOps(b, op, fused);
+  return fused;
 }
 
-void BuildWhere(Builder& b, const Op& op) {
+size_t BuildWhere(Builder& b, const Op& op) {
   int c = op.inputs[0], x = op.inputs[1], z = op.inputs[2], y = op.outputs[0];
   Expect(b.values.Type(c) == DType::kBool, "the condition is ", ToString(b.values.Type(c)),
          ", expected bool");
@@ -210,19 +211,24 @@ void BuildWhere(Builder& b, const Op& op) {
               WhereKernel(StridedNest<4>(b.values.Shape(y), {condition, left, right, target}),
                           SizeOf(b.values.Type(y))));
   b.buffers.Set(y, target);
+  return 0;
 }
 
-void BuildCast(Builder& b, const Op& op) {
+size_t BuildCast(Builder& b, const Op& op) {
   int x = op.inputs[0], y = op.outputs[0];
   ExpectShape(b.values.Shape(y), b.values.Shape(x));
   Tensor from = b.buffers.Strided(x);
-  if (b.values.Type(x) == b.values.Type(y)) return b.buffers.Set(y, from);
+  if (b.values.Type(x) == b.values.Type(y)) {
+    b.buffers.Set(y, from);
+    return 0;
+  }
   Tensor target = b.buffers.Result(y, PlainDesc(b.values.Shape(y), b.values.Type(y)));
   b.steps.Add("byoc:cast", {from, target},
               CastKernel(StridedNest<2>(b.values.Shape(y), {from, target}), b.values.Type(x),
                          b.values.Type(y)),
               std::string(ToString(b.values.Type(x))) + " -> " + ToString(b.values.Type(y)));
   b.buffers.Set(y, target);
+  return 0;
 }
 
 }  // namespace byoc::onednn

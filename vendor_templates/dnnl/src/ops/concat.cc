@@ -99,7 +99,7 @@ bool CutWindows(const Builder& b, const Op& op, int64_t axis, const Tensor& host
 
 }  // namespace
 
-void BuildConcat(Builder& b, const Op& op) {
+size_t BuildConcat(Builder& b, const Op& op) {
   int y = op.outputs[0];
   int64_t axis = op.attrs.Int("axis");
   const Dims& shape = b.values.Shape(y);
@@ -124,7 +124,10 @@ void BuildConcat(Builder& b, const Op& op) {
     host = b.buffers.Fresh(PlainDesc(shape, b.values.Type(y)), b.values.Type(y));
     CutWindows(b, op, axis, host, &windows);
   }
-  if (CopyRows(b, op, axis, host)) return b.buffers.Set(y, host);
+  if (CopyRows(b, op, axis, host)) {
+    b.buffers.Set(y, host);
+    return 0;
+  }
   for (size_t i = 0; i < op.inputs.size(); ++i) {
     if (Volume(b.values.Shape(op.inputs[i])) == 0) continue;
     const Tensor &lies = b.buffers.Get(op.inputs[i]), &window = windows[i];
@@ -133,6 +136,7 @@ void BuildConcat(Builder& b, const Op& op) {
     if (!there) b.steps.Copy(lies, window);
   }
   b.buffers.Set(y, host);
+  return 0;
 }
 
 }  // namespace byoc::onednn

@@ -81,9 +81,10 @@ std::optional<Tensor> Dense(Builder& b, const Tensor& grouped) {
   return dense;
 }
 
-/// Add the step: bind operands to the layouts chosen, place the result.
+/// Add the step, and say how many post-ops it takes: bind operands to the layouts chosen, place the
+/// result.
 template <typename PrimitiveDesc, typename Make>
-void Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
+size_t Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
   int x = op.inputs[0], y = op.outputs[0];
   Desc any = AnyDesc(b.values.Shape(y), DType::kFloat32);
   Fused<PrimitiveDesc> best = FuseBest<PrimitiveDesc>(
@@ -111,7 +112,7 @@ void Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
   b.steps.Add(pd, args,
               Describe(pd.src_desc()) + " -> " + Describe(pd.dst_desc()) + best.fusion.detail());
   b.buffers.Set(y, *dst);
-  ApplyPostOps(b, op, best.fusion.count());
+  return best.fusion.count();
 }
 
 Desc BiasDesc(const Builder& b, const Op& op, int64_t channels) {
@@ -123,7 +124,7 @@ Desc BiasDesc(const Builder& b, const Op& op, int64_t channels) {
 
 }  // namespace
 
-void BuildConvolution(Builder& b, const Op& op) {
+size_t BuildConvolution(Builder& b, const Op& op) {
   CheckOperands(b, op);
   Geometry g = ReadGeometry(b, op);
   Tensor weight = Grouped(b, op.inputs[1], g.groups);
@@ -146,10 +147,10 @@ void BuildConvolution(Builder& b, const Op& op) {
       }
     }
   }
-  Emit<PrimitiveDesc>(b, op, weight, make);
+  return Emit<PrimitiveDesc>(b, op, weight, make);
 }
 
-void BuildDeconvolution(Builder& b, const Op& op) {
+size_t BuildDeconvolution(Builder& b, const Op& op) {
   CheckOperands(b, op);
   Geometry g = ReadGeometry(b, op);
   // Output padding extends the result at its end: to oneDNN that is less padding there.
@@ -170,7 +171,7 @@ void BuildDeconvolution(Builder& b, const Op& op) {
   Desc weights = AnyDesc(weight.desc.get_dims(), DType::kFloat32);
   Desc bias = BiasDesc(b, op, y[1]);
   using PrimitiveDesc = dnnl::deconvolution_forward::primitive_desc;
-  Emit<PrimitiveDesc>(b, op, weight, [&](const Desc& dst, const dnnl::primitive_attr& attr) {
+  return Emit<PrimitiveDesc>(b, op, weight, [&](const Desc& dst, const dnnl::primitive_attr& attr) {
     return PrimitiveDesc(Engine(), dnnl::prop_kind::forward_inference,
                          dnnl::algorithm::deconvolution_direct, src, weights, bias, dst, g.strides,
                          g.dilations, g.begin, g.end, attr, /*allow_empty=*/true);

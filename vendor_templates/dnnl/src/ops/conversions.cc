@@ -100,16 +100,19 @@ void BuildConversion(Builder& b, const Op& op, bool from_bytes, bool to_bytes) {
 
 }  // namespace
 
-void BuildQuantize(Builder& b, const Op& op) {
+size_t BuildQuantize(Builder& b, const Op& op) {
   BuildConversion(b, op, /*from_bytes=*/false, /*to_bytes=*/true);
+  return 0;
 }
 
-void BuildDequantize(Builder& b, const Op& op) {
+size_t BuildDequantize(Builder& b, const Op& op) {
   BuildConversion(b, op, /*from_bytes=*/true, /*to_bytes=*/false);
+  return 0;
 }
 
-void BuildRequantize(Builder& b, const Op& op) {
+size_t BuildRequantize(Builder& b, const Op& op) {
   BuildConversion(b, op, /*from_bytes=*/true, /*to_bytes=*/true);
+  return 0;
 }
 
 }  // namespace byoc::onednn

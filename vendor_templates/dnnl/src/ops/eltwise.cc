@@ -1,9 +1,13 @@
-// Unary element-wise functions: oneDNN's, or one of our rows where it has none.
+// Unary element-wise functions: oneDNN's, or one of our rows where it has none, or where its kernel
+// would turn NaN into a number: ReLU, clip and hard sigmoid are limits of a line.
 //
 // Both run in place where the operand dies here. Ours take a tensor without gaps as one long row,
 // the padding of blocked layouts included if the function keeps zero zero; else they walk the rows
 // of its strides.
 #include <omp.h>
+
+#include <functional>
+#include <limits>
 
 #include "../kernels/loops.h"
 #include "../kernels/simd.h"
@@ -14,10 +18,43 @@
 namespace byoc::onednn {
 namespace {
 
-/// Functions that keep zero zero may run over the padding of blocked layouts.
-bool KeepsZero(Unary alg) {
-  return alg == Unary::kErf || alg == Unary::kFloor || alg == Unary::kCeil || alg == Unary::kSin;
+/// A function of ours for rows.
+struct RowFunction {
+  std::function<void(const float* x, float* y, int64_t n)> run;
+  bool keeps_zero;  ///< so that it may run over the padding of blocked layouts
+};
+
+RowFunction UnaryFunction(Unary alg) {
+  bool keeps_zero =
+      alg == Unary::kErf || alg == Unary::kFloor || alg == Unary::kCeil || alg == Unary::kSin;
+  return {[alg](const float* x, float* y, int64_t n) { Rows().unary(alg, x, y, n); }, keeps_zero};
 }
+
+/// a * x + b, limited: how ReLU, clip and hard sigmoid are computed; nothing for other functions.
+std::optional<RowFunction> LimitedLine(const std::string& alg, float alpha, float beta) {
+  float a = 1.f, b = 0.f, low = 0.f, high = std::numeric_limits<float>::infinity();
+  if (alg == "clip") {
+    low = alpha;
+    high = beta;
+  } else if (alg == "hardsigmoid") {
+    a = alpha;
+    b = beta;
+    high = 1.f;
+  } else if (alg != "relu" || alpha != 0.f) {
+    return std::nullopt;
+  }
+  return RowFunction{
+      [=](const float* x, float* y, int64_t n) { Rows().clamp(x, y, n, a, b, low, high); },
+      std::min(std::max(b, low), high) == 0.f};
+}
+
+/// The function of ours for an alg, if it is not left to oneDNN.
+std::optional<RowFunction> OwnFunction(const std::string& alg, float alpha, float beta) {
+  if (!FindEltwise(alg, alpha, beta)) return UnaryFunction(FindUnary(alg));
+  return LimitedLine(alg, alpha, beta);
+}
+
+bool IsPadded(const Desc& desc) { return desc.get_dims() != desc.get_padded_dims(); }
 
 /// All elements, padding included, when they lie without gaps; else nothing.
 std::optional<int64_t> DenseCount(const Desc& desc) {
@@ -26,33 +63,32 @@ std::optional<int64_t> DenseCount(const Desc& desc) {
 }
 
 /// Run our kernel over whole memory, or row by row through the strides.
-void ApplyUnary(Builder& b, Unary alg, const Tensor& x, const Tensor& y, const std::string& name) {
+void ApplyRows(Builder& b, const RowFunction& f, const Tensor& x, const Tensor& y,
+               const std::string& name) {
   std::optional<int64_t> count = DenseCount(x.desc);
-  bool padded = x.desc.get_dims() != x.desc.get_padded_dims();
-  if (count && SameLayout(x.desc, y.desc) && (!padded || KeepsZero(alg))) {
-    b.steps.Add("byoc:" + name, {x, y}, [alg, n = *count](void* const* operands) {
+  if (count && SameLayout(x.desc, y.desc) && (!IsPadded(x.desc) || f.keeps_zero)) {
+    b.steps.Add("byoc:" + name, {x, y}, [run = f.run, n = *count](void* const* operands) {
       const float* from = static_cast<const float*>(operands[0]);
       float* to = static_cast<float*>(operands[1]);
       ParallelFor((n + 1023) / 1024, 4096, [&](int64_t begin, int64_t end) {
         int64_t first = begin * 1024, last = std::min(end * 1024, n);
-        Rows().unary(alg, from + first, to + first, last - first);
+        run(from + first, to + first, last - first);
       });
     });
     return;
   }
   Expect(IsStrided(x.desc) && IsStrided(y.desc), "layout ", Describe(x.desc), " is not supported");
   LoopNest<2> nest = Collapse<2>(x.desc.get_dims(), {x.desc.get_strides(), y.desc.get_strides()});
-  b.steps.Add("byoc:" + name, {x, y}, [alg, nest](void* const* operands) {
+  b.steps.Add("byoc:" + name, {x, y}, [run = f.run, nest](void* const* operands) {
     const float* from = static_cast<const float*>(operands[0]);
     float* to = static_cast<float*>(operands[1]);
     ForEachPart(nest, [&](const std::array<int64_t, 2>& at, int64_t n) {
       if (nest.RowStride(0) == 1 && nest.RowStride(1) == 1) {
-        Rows().unary(alg, from + at[0], to + at[1], n);
+        run(from + at[0], to + at[1], n);
         return;
       }
       for (int64_t i = 0; i < n; ++i) {
-        Rows().unary(alg, from + at[0] + i * nest.RowStride(0), to + at[1] + i * nest.RowStride(1),
-                     1);
+        run(from + at[0] + i * nest.RowStride(0), to + at[1] + i * nest.RowStride(1), 1);
       }
     });
   });
@@ -70,13 +106,16 @@ dnnl::eltwise_forward::primitive_desc MakeEltwise(const Eltwise& alg, const Desc
 void ApplyEltwise(Builder& b, const std::string& alg, float alpha, float beta, const Tensor& x,
                   const Tensor& y) {
   std::optional<Eltwise> eltwise = FindEltwise(alg, alpha, beta);
-  if (!eltwise) return ApplyUnary(b, FindUnary(alg), x, y, alg);
+  std::optional<RowFunction> own = OwnFunction(alg, alpha, beta);
+  if (own && (!eltwise || !IsPadded(x.desc) || own->keeps_zero)) {
+    return ApplyRows(b, *own, x, y, alg);
+  }
   auto pd = MakeEltwise(*eltwise, x.desc, y.desc, BaseAttr());
   Expect(static_cast<bool>(pd), "oneDNN has no eltwise '", alg, "' for layout ", Describe(x.desc));
   b.steps.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, alg + " " + Describe(x.desc));
 }
 
-void BuildEltwise(Builder& b, const Op& op) {
+size_t BuildEltwise(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
   ExpectShape(b.values.Shape(result), b.values.Shape(value));
@@ -87,16 +126,13 @@ void BuildEltwise(Builder& b, const Op& op) {
   Tensor x = b.buffers.Get(value);
   if (!DenseCount(x.desc)) x = b.buffers.Plain(value);
   std::optional<Eltwise> eltwise = FindEltwise(alg, alpha, beta);
-  if (!eltwise) {
-    Unary unary = FindUnary(alg);
-    if (x.desc.get_dims() != x.desc.get_padded_dims() && !KeepsZero(unary))
-      x = b.buffers.Plain(value);
+  if (std::optional<RowFunction> own = OwnFunction(alg, alpha, beta)) {
+    if (IsPadded(x.desc) && !own->keeps_zero) x = b.buffers.Plain(value);
     bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);
     Tensor y = in_place ? x : b.buffers.Result(result, x.desc);
-    ApplyUnary(b, unary, x, y, alg);
+    ApplyRows(b, *own, x, y, alg);
     b.buffers.Set(result, y);
-    ApplyPostOps(b, op, 0);
-    return;
+    return 0;
   }
   using PrimitiveDesc = dnnl::eltwise_forward::primitive_desc;
   Fused<PrimitiveDesc> best = FuseBest<PrimitiveDesc>(
@@ -109,7 +145,7 @@ void BuildEltwise(Builder& b, const Op& op) {
   best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args, alg + best.fusion.detail() + " " + Describe(x.desc));
   b.buffers.Set(result, y);
-  ApplyPostOps(b, op, best.fusion.count());
+  return best.fusion.count();
 }
 
 }  // namespace byoc::onednn

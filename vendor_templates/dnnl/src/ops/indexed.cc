@@ -39,7 +39,7 @@ std::vector<int32_t> PadTable(const std::string& mode, int64_t size, int64_t beg
 
 }  // namespace
 
-void BuildPad(Builder& b, const Op& op) {
+size_t BuildPad(Builder& b, const Op& op) {
   int value = op.inputs[0], result = op.outputs[0];
   const Dims& shape = b.values.Shape(value);
   Dims begin = op.attrs.Ints("pads_begin", b.values.bindings()),
@@ -106,9 +106,10 @@ void BuildPad(Builder& b, const Op& op) {
   b.steps.Add("byoc:pad", {x, y}, PickKernel(tables, x_strides, PlainStrides(y_shape), bits),
               Describe(layout));
   b.buffers.Set(result, y);
+  return 0;
 }
 
-void BuildBroadcast(Builder& b, const Op& op) {
+size_t BuildBroadcast(Builder& b, const Op& op) {
   int value = op.inputs[0], result = op.outputs[0];
   const Dims &from = b.values.Shape(value), &shape = b.values.Shape(result);
   Expect(b.values.Type(value) == b.values.Type(result), "a broadcast keeps the dtype");
@@ -121,9 +122,10 @@ void BuildBroadcast(Builder& b, const Op& op) {
   b.steps.Add("byoc:broadcast", {x, y},
               StridedCopy(shape, strides, PlainStrides(shape), SizeOf(b.values.Type(value))));
   b.buffers.Set(result, y);
+  return 0;
 }
 
-void BuildResize(Builder& b, const Op& op) {
+size_t BuildResize(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
   const Dims &from = b.values.Shape(value), &to = b.values.Shape(result);
@@ -150,9 +152,10 @@ void BuildResize(Builder& b, const Op& op) {
   b.steps.Add("byoc:resize", {x, y}, ResizeKernel(mode, *view, *ViewSpatial(y.desc)),
               op.attrs.String("alg") + " " + Describe(*layout));
   b.buffers.Set(result, y);
+  return 0;
 }
 
-void BuildGather(Builder& b, const Op& op) {
+size_t BuildGather(Builder& b, const Op& op) {
   int value = op.inputs[0], indices = op.inputs[1], result = op.outputs[0];
   const Dims& shape = b.values.Shape(value);
   int64_t axis = op.attrs.Int("axis");
@@ -174,6 +177,7 @@ void BuildGather(Builder& b, const Op& op) {
               Gather(outer, shape[axis], inner, Volume(b.values.Shape(indices)),
                      index_type == DType::kInt64, SizeOf(b.values.Type(value))));
   b.buffers.Set(result, y);
+  return 0;
 }
 
 }  // namespace byoc::onednn

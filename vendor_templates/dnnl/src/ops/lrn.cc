@@ -45,7 +45,7 @@ void LrnRow(const Lrn& p, const float* x, float* y, int64_t channel, int64_t cha
 
 }  // namespace
 
-void BuildLrn(Builder& b, const Op& op) {
+size_t BuildLrn(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
   const Dims& shape = b.values.Shape(value);
@@ -64,7 +64,7 @@ void BuildLrn(Builder& b, const Op& op) {
       Tensor y = b.buffers.Result(result, x.desc);
       b.steps.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, Describe(x.desc));
       b.buffers.Set(result, y);
-      return;
+      return 0;
     }
   }
   x = b.buffers.Plain(value);
@@ -81,6 +81,7 @@ void BuildLrn(Builder& b, const Op& op) {
     });
   });
   b.buffers.Set(result, y);
+  return 0;
 }
 
 }  // namespace byoc::onednn

@@ -121,7 +121,7 @@ std::optional<Desc> LayoutForTranspose(const Builder& b, int y) {
 
 }  // namespace
 
-void BuildMatmul(Builder& b, const Op& op) {
+size_t BuildMatmul(Builder& b, const Op& op) {
   ExpectFloat(b, op.inputs);
   ExpectFloat(b, op.outputs);
   int y = op.outputs[0];
@@ -193,7 +193,7 @@ void BuildMatmul(Builder& b, const Op& op) {
                   best.fusion.detail());
   b.buffers.Set(y, *Reshaped(*target, b.values.Shape(y)));
   if (odd_bias) ApplyBinary(b, "add", y, op.inputs[2], y, nullptr);
-  ApplyPostOps(b, op, best.fusion.count());
+  return best.fusion.count();
 }
 
 }  // namespace byoc::onednn

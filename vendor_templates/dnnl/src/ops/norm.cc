@@ -79,7 +79,7 @@ void BuildRowNorm(Builder& b, const Op& op, bool rms) {
 
 }  // namespace
 
-void BuildSoftmax(Builder& b, const Op& op) {
+size_t BuildSoftmax(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
   const Dims& shape = b.values.Shape(value);
@@ -115,13 +115,20 @@ void BuildSoftmax(Builder& b, const Op& op) {
     });
   });
   b.buffers.Set(result, y);
+  return 0;
 }
 
-void BuildLayerNorm(Builder& b, const Op& op) { BuildRowNorm(b, op, /*rms=*/false); }
+size_t BuildLayerNorm(Builder& b, const Op& op) {
+  BuildRowNorm(b, op, /*rms=*/false);
+  return 0;
+}
 
-void BuildRmsNorm(Builder& b, const Op& op) { BuildRowNorm(b, op, /*rms=*/true); }
+size_t BuildRmsNorm(Builder& b, const Op& op) {
+  BuildRowNorm(b, op, /*rms=*/true);
+  return 0;
+}
 
-void BuildGroupNorm(Builder& b, const Op& op) {
+size_t BuildGroupNorm(Builder& b, const Op& op) {
   ExpectFloat(b, op.inputs);
   ExpectFloat(b, op.outputs);
   int value = op.inputs[0], result = op.outputs[0];
@@ -158,6 +165,7 @@ void BuildGroupNorm(Builder& b, const Op& op) {
       },
       Describe(x.desc));
   b.buffers.Set(result, y);
+  return 0;
 }
 
 }  // namespace byoc::onednn

@@ -28,8 +28,9 @@ struct PoolWindow {
   Dims kernel, strides, dilations, begin, end;
 };
 
-/// Pool `x`, seen under its own shape, into `y` of shape `result`.
-void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, const Dims& result) {
+/// Pool `x`, seen under its own shape, into `y` of shape `result`; how many post-ops it takes.
+size_t Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w,
+            const Dims& result) {
   int y = op.outputs[0];
   Tensor x = PoolSource(b, op.inputs[0]);
   std::optional<Desc> dst = WithShape(x.desc, result);
@@ -56,12 +57,12 @@ void Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w, co
   best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args, Describe(x.desc) + best.fusion.detail());
   b.buffers.Set(y, *target);
-  ApplyPostOps(b, op, best.fusion.count());
+  return best.fusion.count();
 }
 
 }  // namespace
 
-void BuildPooling(Builder& b, const Op& op) {
+size_t BuildPooling(Builder& b, const Op& op) {
   DType dtype = b.values.Type(op.inputs[0]);
   bool bytes = dtype == DType::kInt8 || dtype == DType::kUInt8;
   if (bytes && op.attrs.String("alg") == "max" && op.post.empty()) {
@@ -81,10 +82,10 @@ void BuildPooling(Builder& b, const Op& op) {
   }
   for (int64_t& dilation : w.dilations) dilation -= 1;
   Expect(b.values.Rank(op.outputs[0]) == rank, "input and output must have the same rank");
-  Pool(b, op, PoolAlgorithm(op.attrs.String("alg")), w, b.values.Shape(op.outputs[0]));
+  return Pool(b, op, PoolAlgorithm(op.attrs.String("alg")), w, b.values.Shape(op.outputs[0]));
 }
 
-void BuildGlobalPooling(Builder& b, const Op& op) {
+size_t BuildGlobalPooling(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   const Dims& x = b.values.Shape(op.inputs[0]);
   Expect(x.size() >= 3 && x.size() <= 5, "expected 1 to 3 spatial dimensions");
@@ -95,7 +96,7 @@ void BuildGlobalPooling(Builder& b, const Op& op) {
   result[0] = x[0];
   result[1] = x[1];
   ExpectShape(b.values.Shape(op.outputs[0]), result);
-  Pool(b, op, PoolAlgorithm(op.attrs.String("alg")), w, result);
+  return Pool(b, op, PoolAlgorithm(op.attrs.String("alg")), w, result);
 }
 
 }  // namespace byoc::onednn

@@ -77,6 +77,7 @@ Fusion::Fusion(Builder& b, const Op& op, size_t count, const Dims& shape, bool a
 bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Dims& shape,
                           bool allow_sum, dnnl::post_ops* ops, int position) {
   std::optional<dnnl::algorithm> alg = ToOneDnn(FindBinary(post.alg));
+  if (post.alg == "max" || post.alg == "min") return false;  // oneDNN's lose NaN
   if (!alg || b.values.Type(post.value) != DType::kFloat32) return false;
   int result = op.outputs[0];
   const Dims& value_shape = b.values.Shape(post.value);

@@ -96,7 +96,7 @@ struct Fused {
 /// The best primitive for an op: fuse as many post-ops as leave it on fast code.
 ///
 /// Tries all post-ops first, then one less, and so on down to none. The rest become steps of their
-/// own (`ApplyPostOps`).
+/// own (`ApplyPostOps`, by the builder).
 ///
 /// \param shape The destination's, as the primitive sees it.
 /// \param make (attr) → primitive descriptor, empty when oneDNN refuses.
@@ -120,7 +120,8 @@ Fused<PrimitiveDesc> FuseBest(Builder& b, const Op& op, const Dims& shape, const
   return std::move(*best);
 }
 
-/// Apply the op's post-ops from `first` on to its output, as steps, in place if possible.
+/// Apply the op's post-ops from `first` on to its output, as steps, in place if possible: the
+/// builder does so with what a build function leaves.
 void ApplyPostOps(Builder& b, const Op& op, size_t first);
 
 /// Add one eltwise step from `x` to `y`, which has the same layout and may be the same memory.

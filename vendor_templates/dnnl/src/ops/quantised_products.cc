@@ -90,7 +90,7 @@ void CheckProduct(const Builder& b, const Op& op, int64_t channels) {
 
 }  // namespace
 
-void BuildQConvolution(Builder& b, const Op& op) {
+size_t BuildQConvolution(Builder& b, const Op& op) {
   int x = op.inputs[0], y = op.outputs[0], rank = b.values.Rank(x);
   Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
   Expect(b.values.Rank(op.inputs[1]) == rank && b.values.Rank(y) == rank,
@@ -111,9 +111,10 @@ void BuildQConvolution(Builder& b, const Op& op) {
   EmitProduct<PrimitiveDesc>(b, op, b.buffers.Get(x), weight, b.values.Shape(y),
                              g.groups > 1 ? 3 : 1, AnyDesc(b.values.Shape(y), b.values.Type(y)),
                              make);
+  return op.post.size();
 }
 
-void BuildQMatmul(Builder& b, const Op& op) {
+size_t BuildQMatmul(Builder& b, const Op& op) {
   int value = op.inputs[0], y = op.outputs[0];
   Dims shape = b.values.Shape(value), weights = b.values.Shape(op.inputs[1]);
   Expect(shape.size() >= 2 && weights.size() == 2 && shape.back() == weights[0],
@@ -148,6 +149,7 @@ void BuildQMatmul(Builder& b, const Op& op) {
   };
   EmitProduct<PrimitiveDesc>(b, op, x, weight, product, 1 << (rank - 1),
                              PlainDesc(product, b.values.Type(y)), make);
+  return op.post.size();
 }
 
 }  // namespace byoc::onednn

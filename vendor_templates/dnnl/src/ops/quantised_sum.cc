@@ -5,7 +5,7 @@
 
 namespace byoc::onednn {
 
-void BuildQAdd(Builder& b, const Op& op) {
+size_t BuildQAdd(Builder& b, const Op& op) {
   int left = op.inputs[0], right = op.inputs[1], y = op.outputs[0];
   ExpectBytes(b, {left, right, y});
   ExpectShape(b.values.Shape(y), b.values.Shape(left));
@@ -37,6 +37,7 @@ void BuildQAdd(Builder& b, const Op& op) {
   post_ops.AddArgs(b, pd, &args);
   b.steps.Add(pd, args, Describe(layout) + post_ops.detail());
   b.buffers.Set(y, target);
+  return op.post.size();
 }
 
 }  // namespace byoc::onednn

@@ -117,7 +117,7 @@ void ReduceByPooling(Builder& b, const Op& op) {
 
 }  // namespace
 
-void BuildReduction(Builder& b, const Op& op) {
+size_t BuildReduction(Builder& b, const Op& op) {
   ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
   const Dims& shape = b.values.Shape(value);
@@ -136,7 +136,10 @@ void BuildReduction(Builder& b, const Op& op) {
   Expect(b.values.Shape(result) == kept || b.values.Shape(result) == kept_ones, "output has shape ",
          ToString(b.values.Shape(result)), ", expected ", ToString(kept), " or ",
          ToString(kept_ones));
-  if (PoolsInstead(b, op, reduced)) return ReduceByPooling(b, op);
+  if (PoolsInstead(b, op, reduced)) {
+    ReduceByPooling(b, op);
+    return 0;
+  }
 
   // Loops of the same sort joined: at most kept, reduced, kept is done in place.
   std::vector<std::pair<bool, int64_t>> loops;
@@ -182,6 +185,7 @@ void BuildReduction(Builder& b, const Op& op) {
                n, inner);
   });
   b.buffers.Set(result, y);
+  return 0;
 }
 
 }  // namespace byoc::onednn

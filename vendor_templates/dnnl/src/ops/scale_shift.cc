@@ -1,5 +1,5 @@
-// y = (x - m) * a + c per channel, then perhaps relu: batch normalisation, and chains of binary
-// ops with constants (what is left of a batch normalisation that no convolution could take in).
+// y = (x - m) * a + c per channel, then perhaps relu: batch normalisation, and a product and a sum
+// with constants (what is left of a batch normalisation that no convolution could take in).
 //
 // One pass over memory, in the layout x has; x may be a window of a concat's result.
 #include "scale_shift.h"
@@ -19,6 +19,7 @@ namespace {
 struct Factors {
   explicit Factors(int64_t channels) : m(channels, 0.f), a(channels, 1.f), c(channels, 0.f) {}
   std::vector<float> m, a, c;
+  bool scaled = false, shifted = false;
 };
 
 bool IsRelu(const PostOp& post) {
@@ -78,18 +79,16 @@ std::optional<std::vector<float>> PerChannel(const Builder& b, int value, const 
   return std::vector<float>(data, data + shape[1]);
 }
 
-/// Append one op with a constant; false when it is none of these.
+/// Append one op with a constant; false when it is none of these, or the chain has its like.
+///
+/// A factor, then a shift, is all a chain has: joined factors or shifts would overflow and round
+/// where the ops one by one do not.
 bool Append(const std::string& alg, const std::vector<float>& constant, Factors* f) {
+  bool factor = alg == "mul", shift = alg == "add" || alg == "sub";
+  if (f->shifted || (factor && f->scaled) || !(factor || shift)) return false;
+  (factor ? f->scaled : f->shifted) = true;
   for (size_t i = 0; i < f->a.size(); ++i) {
-    float k = constant[i];
-    if (alg == "mul" || alg == "div") {
-      f->a[i] = alg == "mul" ? f->a[i] * k : f->a[i] / k;
-      f->c[i] = alg == "mul" ? f->c[i] * k : f->c[i] / k;
-    } else if (alg == "add" || alg == "sub") {
-      f->c[i] += alg == "add" ? k : -k;
-    } else {
-      return false;
-    }
+    (factor ? f->a[i] : f->c[i]) = alg == "sub" ? -constant[i] : constant[i];
   }
   return true;
 }
@@ -128,7 +127,7 @@ std::optional<size_t> TryScaleShift(Builder& b, const Op& op) {
   return taken + (relu ? 1 : 0);
 }
 
-void BuildBatchNorm(Builder& b, const Op& op) {
+size_t BuildBatchNorm(Builder& b, const Op& op) {
   ExpectFloat(b, op.inputs);
   ExpectFloat(b, op.outputs);
   int value = op.inputs[0], result = op.outputs[0];
@@ -176,7 +175,7 @@ void BuildBatchNorm(Builder& b, const Op& op) {
     });
     Emit(b, value, result, x, table, relu, "batch_norm");
   }
-  ApplyPostOps(b, op, relu ? 1 : 0);
+  return relu ? 1 : 0;
 }
 
 }  // namespace byoc::onednn

@@ -3,13 +3,14 @@
 ///
 ///   reader    checks kind and number of operands          FindOpKind, inputs, outputs
 ///   builder   calls the function that makes the steps     build
-///   post-ops  asks who applies them                       kFusesPostOps
+///   post-ops  asks who may take them in                   kFusesPostOps
 ///   buffers   asks what an op does with memory            the other traits
 ///
 /// So a new op is a line in table.def and a file in ops/: no list of kinds is repeated elsewhere.
 #ifndef BYOC_DNNL_OPS_TABLE_H_
 #define BYOC_DNNL_OPS_TABLE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,12 +24,14 @@ struct Op;
 ///
 /// Throws ProgramError where shapes, dtypes or attributes do not fit or oneDNN refuses; the caller
 /// puts the op's name and shapes in front of the message.
-using BuildFunction = void (*)(Builder& b, const Op& op);
+///
+/// \return How many of the op's post-ops the steps apply, from the first on. The builder applies
+/// the rest, for every kind: a build function neither does so nor can forget it.
+using BuildFunction = size_t (*)(Builder& b, const Op& op);
 
 /// What the rest of the library may assume of a kind, beyond that it can be built.
 enum OpTrait : uint32_t {
-  /// The build function applies the op's post-ops itself; for other kinds they become steps after
-  /// it.
+  /// The build function may take post-ops into its own steps; others take none.
   kFusesPostOps = 1u << 0,
   /// The result is faster in a layout of the op's own choice: others adapt to it in a concat.
   kLeadsLayout = 1u << 1,
@@ -68,7 +71,7 @@ const OpKind* FindOpKind(std::string_view name);
 std::string LegalKinds();
 
 #define OP(kind, least_inputs, most_inputs, least_outputs, most_outputs, build, traits) \
-  void build(Builder& b, const Op& op);
+  size_t build(Builder& b, const Op& op);
 #include "table.def"
 #undef OP
 

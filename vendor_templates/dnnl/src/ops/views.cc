@@ -66,7 +66,7 @@ std::optional<Tensor> Joined(Builder& b, const Tensor& x, const Dims& shape) {
 
 }  // namespace
 
-void BuildReshape(Builder& b, const Op& op) {
+size_t BuildReshape(Builder& b, const Op& op) {
   int x = op.inputs[0], y = op.outputs[0];
   Expect(Volume(b.values.Shape(x)) == Volume(b.values.Shape(y)), ToString(b.values.Shape(x)),
          " and ", ToString(b.values.Shape(y)), " have different numbers of elements");
@@ -74,15 +74,18 @@ void BuildReshape(Builder& b, const Op& op) {
   const Tensor& lies = b.buffers.Get(x);
   if (IsStrided(lies.desc) && !IsPlain(lies.desc)) {
     // A transposed or sliced view may still be split or joined without a copy.
-    if (std::optional<Tensor> view = Reshaped(lies, b.values.Shape(y)))
-      return b.buffers.Set(y, *view);
-    if (std::optional<Tensor> joined = Joined(b, lies, b.values.Shape(y)))
-      return b.buffers.Set(y, *joined);
+    std::optional<Tensor> view = Reshaped(lies, b.values.Shape(y));
+    if (!view) view = Joined(b, lies, b.values.Shape(y));
+    if (view) {
+      b.buffers.Set(y, *view);
+      return 0;
+    }
   }
   b.buffers.Set(y, *Reshaped(b.buffers.Plain(x), b.values.Shape(y)));
+  return 0;
 }
 
-void BuildTranspose(Builder& b, const Op& op) {
+size_t BuildTranspose(Builder& b, const Op& op) {
   int value = op.inputs[0], y = op.outputs[0];
   Dims axes = op.attrs.Ints("axes", b.values.bindings());
   const Dims& shape = b.values.Shape(value);
@@ -101,9 +104,10 @@ void BuildTranspose(Builder& b, const Op& op) {
   Tensor x = b.buffers.Get(value);
   if (!shape.empty()) x.desc = x.desc.permute_axes(target);
   b.buffers.Set(y, x);
+  return 0;
 }
 
-void BuildSlice(Builder& b, const Op& op) {
+size_t BuildSlice(Builder& b, const Op& op) {
   int value = op.inputs[0], y = op.outputs[0];
   const Dims& shape = b.values.Shape(value);
   Dims begin = op.attrs.Ints("begin", b.values.bindings()),
@@ -121,8 +125,14 @@ void BuildSlice(Builder& b, const Op& op) {
     dense = dense && (steps[d] == 1 || result[d] == 1);
   }
   ExpectShape(b.values.Shape(y), result);
-  if (shape.empty()) return b.buffers.Set(y, b.buffers.Get(value));
-  if (dense) return b.buffers.Set(y, WindowOf(b, value, begin, result));
+  if (shape.empty()) {
+    b.buffers.Set(y, b.buffers.Get(value));
+    return 0;
+  }
+  if (dense) {
+    b.buffers.Set(y, WindowOf(b, value, begin, result));
+    return 0;
+  }
   Tensor x = b.buffers.Strided(value);
   Dims strides = x.desc.get_strides();
   int64_t first = x.Begin();
@@ -131,16 +141,20 @@ void BuildSlice(Builder& b, const Op& op) {
     strides[d] *= steps[d];
   }
   Desc view(result, x.desc.get_data_type(), strides, /*allow_empty=*/true);
-  if (!IsEmpty(view)) return b.buffers.Set(y, {view, x.dtype, x.buffer, first});
+  if (!IsEmpty(view)) {
+    b.buffers.Set(y, {view, x.dtype, x.buffer, first});
+    return 0;
+  }
   // Loops that interleave in memory have no descriptor; the copy needs none.
   Tensor from{x.desc, x.dtype, x.buffer, first - x.desc.get_submemory_offset() * SizeOf(x.dtype)};
   Tensor to = b.buffers.Result(y, PlainDesc(result, x.dtype));
   b.steps.Add("byoc:slice", {from, to},
               StridedCopy(result, strides, PlainStrides(result), SizeOf(x.dtype)));
   b.buffers.Set(y, to);
+  return 0;
 }
 
-void BuildSplit(Builder& b, const Op& op) {
+size_t BuildSplit(Builder& b, const Op& op) {
   int value = op.inputs[0];
   int64_t axis = op.attrs.Int("axis");
   const Dims& shape = b.values.Shape(value);
@@ -162,6 +176,7 @@ void BuildSplit(Builder& b, const Op& op) {
     begin[axis] += part[axis];
   }
   Expect(begin[axis] == shape[axis], "the parts cover ", begin[axis], " of ", shape[axis]);
+  return 0;
 }
 
 }  // namespace byoc::onednn
