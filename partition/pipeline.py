@@ -63,8 +63,8 @@ def partition_module(
 
     Example:
         >>> result = partition_module(mod, [vendor], min_segment_ops=1)
-        >>> [op.place for op in result.report.ops]
-        ['dnnl', 'dnnl', 'host']
+        >>> {op.place for op in result.report.ops}
+        {'dnnl'}
 
     Args:
         mod: Relax in A-normal form with types, as every frontend delivers; not changed. Functions

@@ -43,8 +43,16 @@ def import_model(
             changed); a `Model` is returned as it is.
         params: Parameters of a Relay file, as `read_relay` takes them.
 
+    Returns:
+        The model in normal form (docs/architecture.md): an `IRModule` and the names of its ports.
+
     Raises:
         ModelError: The model cannot be read, or holds something unsupported.
+
+    Example:
+        >>> source = import_model(model)
+        >>> len(source.inputs), len(source.outputs)
+        (1, 1)
     """
     chosen = next((f for f in FRONTENDS if f.accepts(model)), None)
     if params is not None and not (chosen and chosen.takes_params):

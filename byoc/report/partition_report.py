@@ -30,6 +30,9 @@ class PartitionReport(ReportRecords):
         Raises:
             OptionError: There is no such kind.
 
+        Example:
+            >>> [row["vendor"] for row in exe.report.rows("segments")]
+            ['dnnl']
         """
         from byoc.report.render.rows import rows
 
@@ -47,6 +50,9 @@ class PartitionReport(ReportRecords):
         Raises:
             OptionError: No op is called so; the message has the nearest names.
 
+        Example:
+            >>> "dnnl" in exe.report.why("#0")
+            True
         """
         from byoc.report.render.why import why
 

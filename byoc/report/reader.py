@@ -24,6 +24,10 @@ def report_from_json(text: str) -> PartitionReport:
     Args:
         text: The JSON.
 
+    Example:
+        >>> report_from_json(exe.report.to_json()) == exe.report
+        True
+
     Raises:
         ArtifactError: The text is no report, of a schema version that is not read, or damaged (the
             first wrong field is named).

@@ -1,3 +1,6 @@
-"""Equipment for tests and research: vendors without hardware, faults on demand, models."""
+"""Equipment for tests and research: vendors without hardware, faults on demand, models.
 
-__all__ = ["fake_vendors", "fault_injection", "grammar", "zoo"]
+`zoo` (models) and `grammar` (random ONNX graphs) are in a checkout only; wheels leave them out.
+"""
+
+__all__ = ["fake_vendors", "fault_injection"]

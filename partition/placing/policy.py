@@ -41,8 +41,10 @@ class Rule:
     several, as a tuple: one must fit.
 
     Example:
-        >>> Rule("exclude", "acme", op="nn.softmax")
-        >>> Rule("prefer", "npu", module="encoder.layer.*.attention", dtype="int8")
+        >>> softmax = Rule("exclude", "acme", op="nn.softmax")
+        >>> attention = Rule("prefer", "acme", module="encoder.layer.*.attention", dtype="int8")
+        >>> attention.action, attention.place
+        ('prefer', 'acme')
 
     Attributes:
         action: "prefer", "exclude" or "force".
@@ -136,7 +138,10 @@ class Policy:
     """What a user demands of a placement: rules for single ops, and limits of the whole.
 
     Example:
-        >>> Policy(rules=(Rule("exclude", "acme", op="nn.softmax"),), max_segments=4)
+        >>> policy = Policy(rules=(Rule("exclude", "dnnl", op="nn.relu"),), max_segments=4)
+        >>> report = byoc.partition_model(model, vendors=["dnnl"], policy=policy).report
+        >>> {op.place for op in report.ops if op.op == "nn.relu"}
+        {'host'}
 
     Attributes:
         rules: read from top to bottom; the last one that matches an op wins.

@@ -81,7 +81,10 @@ class Costs:
     """Where the cost model's figures come from (``partition_module(costs=…)``).
 
     Example:
-        >>> Costs(rates={"dnnl": Rates(flops=256e9), "host": Rates(flops=12e9)})
+        >>> costs = Costs(rates={"dnnl": Rates(flops=256e9), "host": Rates(flops=12e9)})
+        >>> parts = byoc.partition_model(model, ["dnnl"], placement="model", costs=costs)
+        >>> parts.report.placement
+        'model'
 
     Attributes:
         rates: backend ("host" or a vendor) → rates that replace its own.

@@ -25,7 +25,9 @@ class Strategy:
 
     Example:
         >>> first = Strategy("first", lambda problem: problem.legal[:1])
-        >>> partition_module(mod, vendors, placement=first)
+        >>> report = partition_module(mod, [vendor], placement=first, min_segment_ops=1).report
+        >>> report.placement, len(report.segments)
+        ('first', 1)
 
     Attributes:
         name: shown in reports.

@@ -43,7 +43,14 @@ _DROPPED = {
 
 
 def check_opset(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """The model, brought to opset 7 when older.
+    """Bring a model of an older opset to opset 7.
+
+    Args:
+        model: The model.
+        where: Its name, as messages begin.
+
+    Returns:
+        The model itself, or a converted copy where it was older.
 
     Raises:
         ModelError: The installed onnx does not know the opset, or cannot bring it there.
