@@ -18,6 +18,7 @@ from relaxed import as_segment, random_inputs, relax_module
 from tvm import relax
 from tvm.relax import op as R
 
+from byoc.frontends.normalise.graph import Const
 from byoc.vendor_templates.dnnl import DnnlOptions
 from byoc.vendor_templates.dnnl.compile import compile_segment
 
@@ -55,8 +56,10 @@ class _Loosened(relax.PyExprMutator):
         super().__init__()
         self.places, self.seen, self.added = places, 0, []
 
-    def visit_constant_(self, constant):
-        array = constant.data.numpy()
+    def visit_generic_const_(self, constant):
+        if not isinstance(constant.ty, relax.TensorType):
+            return constant
+        array = Const(constant).array
         if array.dtype != np.float32 or array.size == 1:
             return constant
         place, self.seen = self.seen, self.seen + 1
