@@ -23,8 +23,8 @@ __all__ = ["SPINS", "spin_briefly"]
 SPINS = "50000"
 """Rounds to spin, about half a millisecond: a sixth of libgomp's default.
 
-Measured on two quiet cores against libgomp's 300 000 rounds: 50 000 keep the speed of small networks
-(1.01), 10 000 are within noise of that (0.99 to 1.02), 1 000 cost 6 %.
+Measured on two quiet cores against libgomp's 300 000 rounds: 50 000 keep the speed of small
+networks (1.01), 10 000 are within noise of that (0.99 to 1.02), 1 000 cost 6 %.
 """
 
 _CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
