@@ -26,6 +26,7 @@ import numpy as np
 import tvm
 from tvm import relax, te, tirx
 
+from byoc.host.legalize.op_rewriter import OpRewriter, rewrite_ops
 from byoc.host.legalize.sort_keys import SORTS, sorted_as
 from byoc.host.legalize.wide_sums import WIDE_SUMS, summed_wide
 
@@ -43,47 +44,11 @@ def decompose(mod: tvm.IRModule) -> tvm.IRModule:
     float32, sums of float16 and bfloat16 are taken in float32 (`byoc.host.legalize.wide_sums`), and
     what TVM does not sort is sorted as another type (`byoc.host.legalize.sort_keys`).
     """
-    mutator = _Decompose(mod)
-    found = False
-    for gv, func in mod.functions_items():
-        if isinstance(func, relax.Function) and _has_any(func):
-            found = True
-            mutator.builder_.update_func(gv, mutator.visit_expr(func))
-    return mutator.builder_.finalize() if found else mod
-
-
-def _has_any(func: relax.Function) -> bool:
-    found = False
-
-    def visit(expr: Any) -> None:
-        nonlocal found
-        if isinstance(expr, tvm.ir.Call):
-            found = found or getattr(expr.op, "name", "") in _OPS
-
-    relax.analysis.post_order_visit(func, visit)
-    return found
+    return rewrite_ops(mod, _Decompose, _OPS)
 
 
 @relax.expr_functor.mutator
-class _Decompose(relax.PyExprMutator):  # type: ignore[misc]
-    def __init__(self, mod: tvm.IRModule) -> None:
-        super().__init__(mod)
-        self.name = ""
-
-    def visit_var_binding_(self, binding: Any) -> None:
-        self.name = binding.var.name
-        super().visit_var_binding_(binding)
-
-    def emit(self, expr: Any) -> Any:
-        """A variable of the expression, under the name of the op that it is a part of."""
-        value = self.builder_.normalize(expr)
-        kind = (
-            relax.DataflowVar if self.builder_.current_block_is_dataflow() else relax.Var
-        )  # not the builder's own emit, which would number the names
-        variable = kind(self.name, value.ty)
-        self.builder_.emit_normalized(relax.VarBinding(variable, value))
-        return variable
-
+class _Decompose(OpRewriter):
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
         if getattr(call.op, "name", "") in _NORMS:

@@ -5,6 +5,7 @@ __all__ = [
     "guard",
     "hyperbolic",
     "minmax_reductions",
+    "op_rewriter",
     "rules",
     "sort_keys",
     "type_promotion",

@@ -25,51 +25,18 @@ from tvm import relax, te, tirx, topi
 from tvm.ir import GenericConst
 
 from byoc.host.legalize.checks import Axis, checked_divisor, checked_index, is_whole
+from byoc.host.legalize.op_rewriter import OpRewriter, rewrite_ops
 
 __all__ = ["guard"]
 
 
 def guard(mod: tvm.IRModule) -> tvm.IRModule:
     """Check the indices and whole divisors of every op that does not do so itself."""
-    mutator = _Guard(mod)
-    found = False
-    for gv, func in mod.functions_items():
-        if isinstance(func, relax.Function) and _has_any(func):
-            found = True
-            mutator.builder_.update_func(gv, mutator.visit_expr(func))
-    return mutator.builder_.finalize() if found else mod
-
-
-def _has_any(func: relax.Function) -> bool:
-    found = False
-
-    def visit(expr: Any) -> None:
-        nonlocal found
-        if isinstance(expr, tvm.ir.Call):
-            found = found or getattr(expr.op, "name", "") in _RULES
-
-    relax.analysis.post_order_visit(func, visit)
-    return found
+    return rewrite_ops(mod, _Guard, _RULES)
 
 
 @relax.expr_functor.mutator
-class _Guard(relax.PyExprMutator):  # type: ignore[misc]
-    def __init__(self, mod: tvm.IRModule) -> None:
-        super().__init__(mod)
-        self.name = ""
-
-    def visit_var_binding_(self, binding: Any) -> None:
-        self.name = binding.var.name
-        super().visit_var_binding_(binding)
-
-    def emit(self, expr: Any) -> Any:
-        """A variable of the expression, under the name of the op that it is a part of."""
-        value = self.builder_.normalize(expr)
-        inside = self.builder_.current_block_is_dataflow()
-        variable = (relax.DataflowVar if inside else relax.Var)(self.name, value.ty)
-        self.builder_.emit_normalized(relax.VarBinding(variable, value))
-        return variable
-
+class _Guard(OpRewriter):
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
         rule = _RULES.get(getattr(call.op, "name", ""))
