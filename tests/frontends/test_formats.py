@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from layout_rules import Checkout, circles
 
 from byoc.frontends import FRONTENDS, Frontend
 
@@ -85,21 +86,4 @@ print([m for m in ("torch", "tflite", "lark", "onnx") if m in sys.modules])
 
 def test_no_modules_import_each_other_in_a_circle():
     """Also not within functions, nor for typing."""
-    names = {}
-    for path in FOLDER.rglob("*.py"):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        names[".".join(p for p in parts if p != "__init__")] = path
-    edges = {name: set(_imported(path, names)) - {name} for name, path in names.items()}
-    while edges:
-        leaves = {name for name, needs in edges.items() if not needs & set(edges)}
-        assert leaves, f"a circle among {sorted(edges)}"
-        edges = {name: needs for name, needs in edges.items() if name not in leaves}
-
-
-def _imported(path, names):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            inside = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (n if n in names else node.module for n in inside)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+    assert [found for found in circles(Checkout(ROOT)) if "byoc.frontends" in found] == []
