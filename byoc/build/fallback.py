@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from byoc.segment import Artifact
 
-__all__ = ["Fallbacks", "make_fallbacks"]
+__all__ = ["Fallbacks", "make_fallbacks", "note_refusal", "segment_functions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,24 +71,50 @@ def make_fallbacks(
     if not names:
         return Fallbacks({}, kernels)
     pool = _Pool(dict(kernels.functions_items()))
-    functions = {
-        str(func.attrs["global_symbol"]): func
-        for _, func in mod.functions_items()
-        if getattr(func, "attrs", None) is not None and "Codegen" in func.attrs
-    }
+    functions = segment_functions(mod)
     known = {id(c): c for a in artifacts for c in a.constants}
     plans: dict[str, Twin] = {}
     for name in names:
         try:
             plans[name] = _fallback(name, functions[name], pool, list(known.values()))
         except CompileError as error:
-            if refused is None:
-                raise CompileError(
-                    f"segment {name!r} can have no host twin: {error}; compile with heal=False to "
-                    f"do without"
-                ) from error
-            refused[name] = str(error)
+            note_refusal(name, error, refused)
     return Fallbacks(plans, tvm.IRModule(pool.functions))
+
+
+def segment_functions(mod: tvm.IRModule) -> dict[str, Any]:
+    """Find the functions of a partitioned module's segments.
+
+    Args:
+        mod: The partitioned module.
+
+    Returns:
+        Segment name → its Relax function.
+    """
+    return {
+        str(func.attrs["global_symbol"]): func
+        for _, func in mod.functions_items()
+        if getattr(func, "attrs", None) is not None and "Codegen" in func.attrs
+    }
+
+
+def note_refusal(name: str, error: CompileError, refused: dict[str, str] | None) -> None:
+    """Tell that the host cannot stand in for a segment: in `refused`, or by an error.
+
+    Args:
+        name: The segment.
+        error: Why the host cannot run it.
+        refused: Takes up the segment, with the reason; None where that is an error.
+
+    Raises:
+        CompileError: There is no `refused`.
+    """
+    if refused is None:
+        raise CompileError(
+            f"segment {name!r} can have no host twin: {error}; compile with heal=False to "
+            f"do without"
+        ) from error
+    refused[name] = str(error)
 
 
 def _fallback(name: str, func: Any, pool: _Pool, known: list[Any]) -> Twin:

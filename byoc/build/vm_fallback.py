@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import tvm
 from tvm import relax
 
+from byoc.build.fallback import note_refusal, segment_functions
 from byoc.errors import CompileError
 from byoc.ir.arrays import same_array, to_numpy
 from byoc.runtime.program import VmTwin
@@ -49,11 +50,7 @@ def with_vm_fallbacks(
     """
     from byoc import host
 
-    functions = {
-        str(func.attrs["global_symbol"]): func
-        for func in mod.functions.values()
-        if getattr(func, "attrs", None) is not None and "Codegen" in func.attrs
-    }
+    functions = segment_functions(mod)
     known = [constant for artifact in artifacts for constant in artifact.constants]
     added: dict[Any, Any] = {}
     fallbacks: dict[str, VmTwin] = {}
@@ -63,12 +60,7 @@ def with_vm_fallbacks(
         try:
             host.check_vm(tvm.IRModule({entry: function}))
         except CompileError as error:
-            if refused is None:
-                raise CompileError(
-                    f"segment {name!r} can have no host twin: {error}; compile with heal=False to "
-                    f"do without"
-                ) from error
-            refused[name] = str(error)
+            note_refusal(name, error, refused)
             continue
         added[tvm.ir.GlobalVar(entry)] = function
         fields = getattr(function.ret_ty, "fields", None)
