@@ -8,7 +8,7 @@ import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
 
-from byoc.frontends.normalise.tensors import from_numpy, to_numpy
+from byoc.ir.arrays import from_numpy, to_numpy
 from byoc.segment import Array
 
 __all__ = [

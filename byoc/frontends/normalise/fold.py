@@ -17,8 +17,9 @@ from tvm.ir import Call, GenericConst, Op
 
 from byoc.frontends.normalise.engine import Rules
 from byoc.frontends.normalise.graph import Arg, Const, Graph, GraphNode, Value
-from byoc.frontends.normalise.tensors import to_numpy, transposed
+from byoc.frontends.normalise.tensors import transposed
 from byoc.frontends.normalise.values import Leaf, plain
+from byoc.ir.arrays import to_numpy
 from byoc.segment import Array
 from byoc.support.memory import aligned_empty
 

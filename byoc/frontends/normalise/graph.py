@@ -26,8 +26,9 @@ import tvm
 from tvm import relax
 from tvm.ir import Call, GenericConst
 
-from byoc.frontends.normalise.tensors import from_numpy, to_numpy
-from byoc.frontends.normalise.values import Array, Dims, Leaf, dims_of, plain
+from byoc.frontends.normalise.values import Dims, Leaf, dims_of, plain
+from byoc.ir.arrays import from_numpy, to_numpy
+from byoc.segment import Array
 
 __all__ = [
     "Arg",

@@ -6,15 +6,12 @@ module must start on a 64-byte boundary; numpy promises 16.
 
 from __future__ import annotations
 
-from byoc.ir.arrays import from_numpy, to_numpy
 from byoc.runtime.io.mapped_memory import drop_pages
 from byoc.segment import Array
 from byoc.support.memory import aligned_empty
 
 __all__ = [
     "copy_tiles",
-    "from_numpy",
-    "to_numpy",
     "transposed",
 ]
 

@@ -9,8 +9,7 @@ import tvm
 import tvm_ffi
 from tvm import relax
 
-__all__ = ["Array", "Dims", "Leaf", "dims_of", "plain", "same_dims"]
-from byoc.segment import Array
+__all__ = ["Dims", "Leaf", "dims_of", "plain", "same_dims"]
 
 Dims: TypeAlias = "tuple[Any, ...]"
 

@@ -19,7 +19,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.helpers import axes_of, const, is_int
-from byoc.frontends.normalise.tensors import to_numpy
+from byoc.ir.arrays import to_numpy
 
 __all__ = ["MAX_NODES", "unroll_loop", "unroll_scan"]
 

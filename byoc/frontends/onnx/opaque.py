@@ -27,9 +27,9 @@ from tvm import relax, tirx
 from tvm.ir import GenericConst
 
 from byoc.errors import ModelError
-from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.onnx.nodes import domains, name_of, operator_of, title_of
 from byoc.frontends.symbols import Symbols
+from byoc.ir.arrays import to_numpy
 from byoc.kit.foreign_op import opaque_call
 from byoc.support.dtypes import numpy_dtype
 

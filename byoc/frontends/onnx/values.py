@@ -20,10 +20,10 @@ from tvm.ir import GenericConst
 from byoc.errors import ModelError
 from byoc.frontends.bindings import Bindings
 from byoc.frontends.normalise.fold import fold_expression
-from byoc.frontends.normalise.tensors import from_numpy
 from byoc.frontends.onnx.nodes import name_of
 from byoc.frontends.onnx.opaque import Boxed, Pending
 from byoc.frontends.onnx.operators import SEQUENCES, TAKES_NUMBERS, TAKES_SHAPES
+from byoc.ir.arrays import from_numpy
 
 __all__ = ["Values"]
 

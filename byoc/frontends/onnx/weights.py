@@ -18,8 +18,8 @@ import onnx
 from onnx import numpy_helper
 
 from byoc.errors import ModelError
-from byoc.frontends.normalise.tensors import copy_tiles, from_numpy
-from byoc.ir.arrays import is_readable
+from byoc.frontends.normalise.tensors import copy_tiles
+from byoc.ir.arrays import from_numpy, is_readable
 from byoc.runtime.io.mapped_memory import drop_pages, map_file
 from byoc.segment import Array
 from byoc.support.memory import aligned_empty

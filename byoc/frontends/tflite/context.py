@@ -21,8 +21,8 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.context import BaseContext, InexpressibleError
 from byoc.frontends.helpers import const
-from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.tflite.schema import File, Quantisation, Subgraph, TfliteOperator, TfliteTensor
+from byoc.ir.arrays import to_numpy
 from byoc.segment import Array
 
 __all__ = ["TfliteContext", "dequantize", "is_quantised", "quantize"]

@@ -23,12 +23,12 @@ from byoc.frontends.helpers import const
 from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.tflite.context import TfliteContext, is_quantised, quantize
 from byoc.frontends.tflite.file import open_model
 from byoc.frontends.tflite.layout import to_channels_first
 from byoc.frontends.tflite.ops.table import OPERATORS, REFUSED
 from byoc.frontends.tflite.schema import File, Subgraph, TfliteOperator, TfliteTensor
+from byoc.ir.arrays import to_numpy
 
 __all__ = ["import_tflite"]
 

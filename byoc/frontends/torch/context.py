@@ -17,8 +17,8 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import BaseContext, sentence
 from byoc.frontends.helpers import const
 from byoc.frontends.normalise.fold import fold_expression
-from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.torch.sizes import Sizes
+from byoc.ir.arrays import to_numpy
 from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["TorchContext", "dtype_name", "is_tensor"]

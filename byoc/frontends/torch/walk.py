@@ -24,10 +24,10 @@ from tvm import relax
 from byoc.errors import ModelError
 from byoc.frontends.bindings import Bindings, packed
 from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.normalise.tensors import from_numpy
 from byoc.frontends.torch.context import TorchContext, dtype_name, is_tensor
 from byoc.frontends.torch.ops.table import OPERATORS
 from byoc.frontends.torch.sizes import Sizes
+from byoc.ir.arrays import from_numpy
 
 __all__ = ["Opened", "constant_of", "own_decompositions", "read_graph"]
 

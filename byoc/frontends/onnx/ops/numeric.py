@@ -12,9 +12,9 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import axes_of, const, dtype_of, is_int, scalar_like
-from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import number_of, text_of
+from byoc.ir.arrays import to_numpy
 
 __all__ = ["NUMERIC"]
 

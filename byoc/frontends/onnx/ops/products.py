@@ -10,9 +10,10 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, scalar_like
-from byoc.frontends.normalise.tensors import to_numpy, transposed
+from byoc.frontends.normalise.tensors import transposed
 from byoc.frontends.onnx.context import OnnxContext
 from byoc.frontends.onnx.ops.helpers import text_of
+from byoc.ir.arrays import to_numpy
 
 __all__ = ["PRODUCTS"]
 

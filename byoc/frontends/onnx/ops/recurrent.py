@@ -40,9 +40,9 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, dtype_of, scalar_like
-from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.onnx.context import OnnxContext
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
+from byoc.ir.arrays import to_numpy
 
 __all__ = ["MAX_STEPS", "RECURRENT"]
 

@@ -12,10 +12,10 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
-from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.onnx.context import Attributes, OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
 from byoc.frontends.onnx.ops.resizing import resize_by_axis
+from byoc.ir.arrays import to_numpy
 
 __all__ = ["SAMPLING"]
 

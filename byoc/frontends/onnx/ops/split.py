@@ -12,9 +12,9 @@ from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, dtype_of, is_int
-from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
+from byoc.ir.arrays import to_numpy
 
 __all__ = ["SPLIT"]
 

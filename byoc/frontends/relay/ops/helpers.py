@@ -9,8 +9,9 @@ from typing import Any
 from tvm import relax, tirx
 
 from byoc.frontends.helpers import array_of, const, dtype_of, is_const
-from byoc.frontends.normalise.tensors import to_numpy, transposed
+from byoc.frontends.normalise.tensors import transposed
 from byoc.frontends.relay.context import RelayContext
+from byoc.ir.arrays import to_numpy
 
 __all__ = [
     "MAX_ELEMENTS",

@@ -12,8 +12,8 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
-from byoc.frontends.normalise.tensors import to_numpy
 from byoc.frontends.torch.context import TorchContext
+from byoc.ir.arrays import to_numpy
 
 __all__ = ["ATTENTION"]
 
