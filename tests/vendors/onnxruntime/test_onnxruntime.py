@@ -1,12 +1,11 @@
-"""The `onnxruntime` vendor on whole models, from several threads; what it refuses; its options.
+"""The `onnxruntime` vendor on whole models; what it refuses; its options.
 
-Its ops are checked one by one in tests/interchange, opaque nodes and values in tests/frontends.
+Its ops are checked one by one in tests/kit, opaque nodes and values in tests/frontends.
 """
 
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -76,28 +75,6 @@ def test_the_artifact_holds_onnx_models_that_check():
         onnx.checker.check_model(onnx.load_from_string(models[at : at + step["bytes"]]))
         at += step["bytes"]
     assert at == len(models) and header["boxed"] == []
-
-
-def test_threads_share_one_executable():
-    model = build("mlp")
-    exe = byoc.compile(model, ["onnxruntime"])
-    inputs = [random_inputs(model, seed) for seed in range(8)]
-    expected = [exe.run(x) for x in inputs]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(exe.run, inputs * 4))
-    for result, right in zip(found, expected * 4, strict=True):
-        for key in right:
-            np.testing.assert_array_equal(result[key], right[key])
-
-
-def test_an_artifact_runs_again(tmp_path):
-    model = build("mlp")
-    exe = byoc.compile(model, {"onnxruntime": {"threads": 1}})
-    exe.save(tmp_path / "m.byoc")
-    inputs = random_inputs(model, 0)
-    again = byoc.load(tmp_path / "m.byoc").run(inputs)
-    for key, value in exe.run(inputs).items():
-        np.testing.assert_array_equal(again[key], value)
 
 
 def test_symbolic_sizes():

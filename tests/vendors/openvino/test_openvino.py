@@ -1,13 +1,10 @@
-"""The `openvino` vendor on whole models, from several threads, and what it refuses.
+"""The `openvino` vendor on whole models, and what it refuses.
 
-Its ops are checked one by one in tests/interchange.
+Its ops are checked one by one in tests/kit.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
 import pytest
 from tvm import relax
 
@@ -28,28 +25,6 @@ def test_whole_models_agree_with_onnx_runtime(name, reference):
         inputs = random_inputs(model, seed)
         for key, expected in reference(model, inputs).items():
             assert difference(exe.run(inputs)[key], expected).relative <= 1e-4
-
-
-def test_threads_share_one_executable():
-    model = build("mlp")
-    exe = byoc.compile(model, ["openvino"])
-    inputs = [random_inputs(model, seed) for seed in range(8)]
-    expected = [exe.run(x) for x in inputs]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(exe.run, inputs * 4))
-    for result, right in zip(found, expected * 4, strict=True):
-        for key in right:
-            np.testing.assert_array_equal(result[key], right[key])
-
-
-def test_an_artifact_runs_again(tmp_path):
-    model = build("mlp")
-    exe = byoc.compile(model, ["openvino"])
-    exe.save(tmp_path / "m.byoc")
-    inputs = random_inputs(model, 0)
-    again = byoc.load(tmp_path / "m.byoc").run(inputs)
-    for key, value in exe.run(inputs).items():
-        np.testing.assert_array_equal(again[key], value)
 
 
 def test_refusals_say_why():
