@@ -21,27 +21,35 @@ __all__ = ["MOVED", "install"]
 
 MOVED = {
     "byoc.background": "byoc.build.readiness",
+    "byoc.building": "byoc.build.program",
     "byoc.diff": "byoc.placement.lock_diff",
     "byoc.discovery": "byoc.plugins.discovery",
     "byoc.faulty": "byoc.testing.fault_injection",
     "byoc.interchange": "byoc.kit.onnx_export",
+    "byoc.lean": "byoc.support.block_torch_import",
     "byoc.lock": "byoc.placement.lock",
+    "byoc.measure.store": "byoc.timing.store",
     "byoc.onnx_backend": "byoc.integrations.onnx_backend",
     "byoc.opaque": "byoc.kit.foreign_op",
+    "byoc.partition.identity": "byoc.partition.snapshot.identity",
     "byoc.partition.place": "byoc.partition.placing",
     "byoc.partition.policy": "byoc.partition.placing.policy",
     "byoc.partition.report": "byoc.report.records",
     "byoc.patterns": "byoc.kit.patterns",
     "byoc.policy_file": "byoc.placement.policy_file",
+    "byoc.runtime.archive": "byoc.runtime.io.archive",
     "byoc.runtime.boxes": "byoc.runtime.value_handles",
     "byoc.runtime.checking": "byoc.runtime.io.checking",
+    "byoc.runtime.manifest": "byoc.runtime.io.manifest",
     "byoc.runtime.profile": "byoc.report.profile",
+    "byoc.runtime.requests": "byoc.runtime.request_queue",
+    "byoc.runtime.saving": "byoc.runtime.io.saving",
     "byoc.stock": "byoc.integrations.stock",
     "byoc.synthetic": "byoc.testing.fake_vendors",
     "byoc.torch_backend": "byoc.integrations.torch_compile",
     "byoc.vendor_templates.npu.config": "byoc.vendor_templates.npu.machine.config",
 }
-"""Old name → new name, of the modules that the documentation has named. Remove them with 1.0."""
+"""Old name → new name, of modules that docs or scripts have named. Remove them with 1.0."""
 
 
 class _Redirect:
