@@ -36,7 +36,9 @@ MAX_FILE = 1 << 32
 
 _HEAD = 8192
 
-_TEXT = re.compile(r"\s*(?:(?://[^\n]*|/\*.*?\*/)\s*)*(?:#\[version|def\s+@|fn\s*\()", re.S)
+_TEXT = re.compile(
+    r"\s*(?:(?://[^\n]*|/\*.*?\*/)\s*)*(?:#\[version|v0\.0\.4\b|def\s+@|fn\s*\()", re.S
+)
 _JSON = re.compile(r"\s*\{.{0,4000}?\"(?:type_key|nodes|root)\"\s*:", re.S)
 
 

@@ -13,13 +13,9 @@ from typing import Any
 
 from byoc.errors import ModelError
 from byoc.frontends.relay.graph import read_metadata
-from byoc.frontends.relay.nodes import WORDS, Nodes
-from byoc.frontends.relay.syntax import (
-    At,
-    Function,
-    Module,
-    PlaceError,
-)
+from byoc.frontends.relay.nodes import Nodes
+from byoc.frontends.relay.source import declared_name, ready
+from byoc.frontends.relay.syntax import At, Function, Module, PlaceError
 
 __all__ = ["parse_text"]
 
@@ -34,13 +30,15 @@ _TOKENS = {
     "RBRACE": "'}'", "LSQB": "'['", "RSQB": "']'", "COMMA": "','", "SEMICOLON": "';'",
     "COLON": "':'", "EQUAL": "'='", "PROJECT": "'.0'", "QMARK": "'?'", "DEF": "'def'",
     "FN": "'fn'", "LET": "'let'", "IF": "'if'", "ELSE": "'else'", "$END": "the end of the file",
-    "COMPARE": "a comparison", "EQUALS": "a comparison", "SIGN": "'+' or '-'",
-    "SCALE": "'*' or '/'",
+    "TYPE": "'type'", "EXTERN": "'extern'", "MATCH": "'match'", "FREE_VAR": "'free_var'",
+    "POINTER": "an address", "COMPARE": "a comparison", "EQUALS": "a comparison",
+    "SIGN": "'+' or '-'", "SCALE": "'*' or '/'",
 }  # fmt: skip
 
 
 def parse_text(text: str, where: str) -> Module:
-    """The module that a text in Relay's format 0.0.5 holds; a lone function is its `main`.
+    """The module that a text in Relay's format 0.0.5 holds; a lone function or expression is its
+    `main`.
 
     Args:
         text: The text.
@@ -53,7 +51,7 @@ def parse_text(text: str, where: str) -> Module:
         section = _METADATA.search(text)
         program = text if section is None else text[: section.start()]
         _check_head(program)
-        functions = _functions(_parse(program))
+        functions = _functions(_parse(ready(program)))
         if section is None:
             return Module(functions, where)
         first = text.count("\n", 0, section.end())
@@ -117,13 +115,9 @@ def _unexpected(program: str, error: Any) -> PlaceError:
         lines = program.rstrip().split("\n")
         at, found = At(len(lines), len(lines[-1]) + 1), "the end of the program"
     else:
-        at, found = At(token.line, token.column), repr(str(token)[:40])
+        at, found = At(token.line, token.column), repr(declared_name(str(token))[:40])
     expected = sorted({_TOKENS.get(name, name) for name in error.expected})
     text = f"expected {' or '.join(expected)}, found {found}"
-    previous = str(getattr(error.state, "value_stack", [""])[-1:])
-    for word, reason in WORDS.items():
-        if str(token) == word or f"'{word}'" in previous:
-            text = reason
     return PlaceError(at, text)
 
 

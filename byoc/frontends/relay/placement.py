@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.relay.syntax import At
+from byoc.frontends.relay.syntax import At, Function
 
 if TYPE_CHECKING:
     from byoc.partition.placing.policy import Rule
 
-__all__ = ["Force", "placement_rules"]
+__all__ = ["Force", "placement_rules", "vendor_of"]
 
 
 @dataclass(frozen=True)
@@ -42,3 +42,12 @@ def placement_rules(forced: Sequence[Force], graph: Graph, where: str) -> tuple[
         if names:
             rules.append(Rule("force", force.vendor, name=names, where=f"{where}:{force.at}"))
     return tuple(rules)
+
+
+def vendor_of(function: Function) -> str:
+    """The vendor that a function was made for: its Compiler, or the head of its Composite."""
+    compiler = function.attrs.get("Compiler")
+    if isinstance(compiler, str) and compiler not in ("", "default"):
+        return compiler
+    composite = function.attrs.get("Composite")
+    return composite.partition(".")[0] if isinstance(composite, str) else ""

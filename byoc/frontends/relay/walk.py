@@ -29,10 +29,12 @@ from byoc.frontends.helpers import const, is_const, scalar_like
 from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.relay.file import RelayModel
+from byoc.frontends.relay.metadata import attribute, meta_array, with_attributes
 from byoc.frontends.relay.ops.qnn import QnnAccumulator, Rounded
 from byoc.frontends.relay.ops.table import OPERATORS, convert
 from byoc.frontends.relay.parameters import match_params
-from byoc.frontends.relay.placement import Force, placement_rules
+from byoc.frontends.relay.placement import Force, placement_rules, vendor_of
+from byoc.frontends.relay.scopes import graph_bindings
 from byoc.frontends.relay.syntax import (
     Absent,
     At,
@@ -68,6 +70,8 @@ _LEVELS = 120
 
 _INLINED = 50_000
 """Operators that inlining may add to those that are written in the file."""
+
+_WITHOUT_PLACE = ("ref", "ref_read", "ref_write")
 
 _RECURSIONS = 60
 """Calls of a function within itself; more is a loop, not a repetition."""
@@ -148,6 +152,10 @@ class _Walk(RelaxWriter):
     counts: Counter[str] = field(default_factory=Counter)
     seen: dict[int, Variables] = field(default_factory=dict)
     """Scopes that functions see, by identity."""
+    graph_bindings: dict[int, Mapping[str, LetBinding]] = field(default_factory=dict)
+    """Function, by identity → its graph bindings."""
+    evaluated: list[int] = field(default_factory=list)
+    """Bindings whose value is being evaluated, by identity: none may read itself."""
     level: int = 0
     inlined: int = 0
 
@@ -157,12 +165,14 @@ class _Walk(RelaxWriter):
 
     def run(self, arrays: Mapping[str, Array]) -> RelayGraph:
         """Evaluate `main`. arrays: parameters of `main` that are known, by name."""
-        main = self.module.functions.get("main")
+        functions = self.module.functions
+        main = functions.get("main")
+        if main is None and len(functions) == 1:
+            (main,) = functions.values()
         if main is None:
             raise PlaceError(
                 At(1, 1),
-                f"there is no function @main, only "
-                f"{', '.join(f'@{name}' for name in self.module.functions)}",
+                f"there is no function @main, only {', '.join(f'@{name}' for name in functions)}",
             )
         values: Variables = {}
         inputs: list[tuple[str, Any]] = []
@@ -211,7 +221,7 @@ class _Walk(RelaxWriter):
     def _binding(self, binding: LetBinding, scope: Variables) -> Variables:
         """The scope of what follows; another one where a function still sees the older value."""
         if not isinstance(binding.value, Function):
-            value = self._expr(binding.value, scope, binding.label)
+            value = self._bound_value(binding, scope)
         if binding.name in scope and id(scope) in self.seen:
             scope = ChainMap({}, *(scope.maps if isinstance(scope, ChainMap) else [scope]))
         if isinstance(binding.value, Function):
@@ -251,7 +261,7 @@ class _Walk(RelaxWriter):
         for param, value in zip(function.params, args, strict=True):
             self._check_argument(param, value, at)
             scope[param.name] = value
-        vendor = _vendor_of(function)
+        vendor = vendor_of(function)
         outermost = bool(vendor) and not self.vendor
         if outermost:
             self.vendor.append(len(self.placed))
@@ -301,15 +311,11 @@ class _Walk(RelaxWriter):
         if isinstance(expr, Call):
             return self._call(expr, scope, label)
         if isinstance(expr, Local):
-            if expr.name not in scope:
-                raise PlaceError(
-                    expr.at, f"{expr.name} is read, and nothing before binds it in this scope"
-                )
-            return scope[expr.name]
+            return self._local(expr, scope)
         if isinstance(expr, Constant):
             return const(expr.array)
         if isinstance(expr, Meta):
-            return const(self._meta_array(expr))
+            return const(meta_array(self.module, expr))
         if isinstance(expr, Tuple):
             return tuple(self._expr(f, scope, "") for f in expr.fields)
         if isinstance(expr, Project):
@@ -333,6 +339,34 @@ class _Walk(RelaxWriter):
         assert isinstance(expr, Absent)
         raise PlaceError(expr.at, expr.reason)
 
+    def _local(self, expr: Local, scope: Variables) -> Any:
+        if expr.name in scope:
+            name, dot, index = expr.name.rpartition(".")
+            if dot and index.isdecimal() and isinstance(scope.get(name), tuple):
+                raise PlaceError(
+                    expr.at,
+                    f"{expr.name} can be meant in two ways: the variable of that name, or field "
+                    f"{index} of {name}; rename one of them",
+                )
+            return scope[expr.name]
+        function = self.active[-1]
+        if id(function) not in self.graph_bindings:
+            self.graph_bindings[id(function)] = graph_bindings(function)
+        shared = self.graph_bindings[id(function)].get(expr.name)
+        if shared is None or shared.at >= expr.at or id(shared) in self.evaluated:
+            raise PlaceError(
+                expr.at, f"{expr.name} is read, and nothing before binds it in this scope"
+            )
+        scope[expr.name] = value = self._bound_value(shared, scope)
+        return value
+
+    def _bound_value(self, binding: LetBinding, scope: Variables) -> Any:
+        self.evaluated.append(id(binding))
+        try:
+            return self._expr(binding.value, scope, binding.label)
+        finally:
+            self.evaluated.pop()
+
     def _project(self, expr: Project, scope: Variables) -> Any:
         value = self._expr(expr.value, scope, "")
         if not isinstance(value, tuple):
@@ -343,12 +377,11 @@ class _Walk(RelaxWriter):
 
     def _call(self, expr: Call, scope: Variables, label: str) -> Any:
         callee = self._expr(expr.callee, scope, "")
+        if expr.args and isinstance(callee, OperatorName):
+            expr = with_attributes(self.module, expr)
         args = [self._expr(a, scope, "") for a in expr.args]
         if isinstance(callee, _Closure):
-            if expr.attrs:
-                raise PlaceError(
-                    expr.at, f"a function takes no attributes: {', '.join(expr.attrs)}"
-                )
+            # Attributes of a function's call are notes of TVM's passes: no result depends on them.
             return self._call_closure(callee, args, expr.at, label)
         if not isinstance(callee, OperatorName):
             raise PlaceError(expr.at, "a call of what is no function")
@@ -361,6 +394,8 @@ class _Walk(RelaxWriter):
                 raise PlaceError(
                     expr.at, f"inlining functions adds more than {_INLINED} operators here"
                 )
+        if name in _WITHOUT_PLACE:
+            raise PlaceError(expr.at, f"{name}: references have no place in Relax")
         if name not in OPERATORS:
             raise PlaceError(
                 expr.at, f"{name}: byoc does not read this operator; {choices(name, OPERATORS)}"
@@ -372,7 +407,11 @@ class _Walk(RelaxWriter):
                 if isinstance(part, (_Closure, OperatorName)):
                     raise PlaceError(expr.at, f"{name}: an argument is a function, no tensor")
         args = [self.settled(a, source, expr.at) if isinstance(a, tuple) else a for a in args]
-        attrs = {key: self._attribute(value, expr.at) for key, value in expr.attrs.items()}
+        attrs = {
+            key: attribute(self.module, value)
+            for key, value in expr.attrs.items()
+            if not key.endswith("virtual_device")  # notes of TVM's planning of devices
+        }
         c = self.context(name, expr.at)
         try:
             found = convert(c, name, args, attrs)
@@ -381,36 +420,6 @@ class _Walk(RelaxWriter):
             raise
         except Exception as error:
             raise c.failure(error) from error
-
-    # -- attributes and constants
-
-    def _meta_entry(self, meta: Meta) -> Any:
-        table = self.module.metadata
-        if table is None:
-            raise PlaceError(
-                meta.at, f"meta[{meta.key}][{meta.index}], and the file has no "
-                f"#[metadata] section; print the module with show_meta_data=True, or save it by "
-                f"tvm.ir.save_json"
-            )  # fmt: skip
-        entries = table.get(meta.key, [])
-        if meta.index >= len(entries):
-            raise PlaceError(
-                meta.at, f"meta[{meta.key}][{meta.index}], and the section has {len(entries)} such"
-            )
-        return entries[meta.index]
-
-    def _meta_array(self, meta: Meta) -> Array:
-        entry = self._meta_entry(meta)
-        if not isinstance(entry, np.ndarray):
-            raise PlaceError(meta.at, f"meta[{meta.key}][{meta.index}] is no constant")
-        return entry
-
-    def _attribute(self, value: Any, at: At) -> Any:
-        if isinstance(value, Meta):
-            return self._meta_entry(value)
-        if isinstance(value, list):
-            return [self._attribute(v, at) for v in value]
-        return value
 
     # -- branches
 
@@ -448,12 +457,3 @@ class _Walk(RelaxWriter):
         except Exception as error:
             raise PlaceError(expr.at, f"if: {sentence(error)}") from error
         return self.unpacked(whole, shapes[0], name, expr.at)
-
-
-def _vendor_of(function: Function) -> str:
-    """The vendor that a function was made for: its Compiler, or the head of its Composite."""
-    compiler = function.attrs.get("Compiler")
-    if isinstance(compiler, str) and compiler not in ("", "default"):
-        return compiler
-    composite = function.attrs.get("Composite")
-    return composite.partition(".")[0] if isinstance(composite, str) else ""

@@ -148,7 +148,8 @@ REFUSED = {
     "bound twice": (main("%0 = exp(%x);\n%0 = exp(%x);\n%0"), "4:1: %0 is bound twice"),
     "parameter twice": ("def @main(%x: float32, %x: float32) { %x }", "2:24: two parameters"),
     "function twice": (main("%x") + main("%x"), "5:5: @main is defined twice"),
-    "no main": ("def @f(%x: float32) { %x }", "1:1: there is no function @main, only @f"),
+    "no main": ("def @f(%x: float32) { %x }\ndef @g(%x: float32) { %x }",
+                "1:1: there is no function @main, only @f, @g"),
     "nothing": ("", "1:1: expected `def @main"),
     "unknown function": (main("@g(%x)"), "3:1: @g is no Relay function"),
     "argument count": (main("nn.relu(%x, %x)"), "3:1: nn.relu: it takes 1 arguments, found 2"),
@@ -165,7 +166,18 @@ REFUSED = {
     "call of a tensor": (main("%x(%x)"), "3:1: a call of what is no function"),
     "function as result": (main("fn (%a) { %a }"), "no tensor"),
     "match": (main("match (%x) { Nil => %x }"), "algebraic data types"),
-    "adt": ("type List[A] { Nil }\n" + main("%x"), "algebraic data types"),
+    "adt": ("type List[A] { Nil }\n" + main("Nil"), "no tensor"),
+    "field or name": (
+        main("let %t = (%x, %x);\nadd(%t.1, %x)", "%x: Tensor[(2), float32], %t.1: float32"),
+        "4:5: %t.1 can be meant in two ways"),
+    "read before its branch": (
+        main("%1 = add(%0, %x);\nif (less(sum(%x), 0f)) { %0 = exp(%x); %0 } else { %1 }"),
+        "3:10: %0 is read"),
+    "reference": (main("%0 = ref(%x);\nref_read(%0)"), "references have no place"),
+    "layout of other letters": (
+        main('layout_transform(%x, src_layout="NC", dst_layout="NH")'), "NH"),
+    "blocks that do not fit": (
+        main('layout_transform(%x, src_layout="NC", dst_layout="NC2c")'), "C of 3 is not made of"),
     "loop": (
         "def @loop(%a) { if (less(sum(%a), 9f)) { @loop(add(%a, 1f)) } else { %a } }\n"
         + main("@loop(%x)"), "calls itself while data decides"),

@@ -143,6 +143,11 @@ def fixed_point_multiply(c: RelayContext, data: Any, *, multiplier: int, shift: 
     return op.astype(moved, dtype_of(data))
 
 
+def _elsewhere(c: RelayContext, data: Any, **where: Any) -> Any:
+    """What TVM's planning of devices leaves behind: the value itself, byoc places anew."""
+    return data
+
+
 def _same(c: RelayContext, data: Any) -> Any:
     return data
 
@@ -166,17 +171,21 @@ ELEMENTWISE: Mapping[str, Converter] = {
     **{name: _binary(getattr(op, name), commutes=name in ("add", "multiply")) for name in _BINARY},
     "annotation.cast_hint": lambda c, data, *, dtype="": data,
     "annotation.checkpoint": _same,
+    "annotation.compiler_begin": _elsewhere,
+    "annotation.compiler_end": _elsewhere,
     "annotation.stop_fusion": _same,
     "atan2": lambda c, lhs, rhs: op.atan2(lhs, rhs),
     "cast": cast,
     "cast_like": cast_like,
     "clip": clip,
     "copy": _same,
+    "device_copy": _elsewhere,
     "fast_erf": _unary(op.erf),
     "fast_exp": _unary(op.exp),
     "fast_tanh": _unary(op.tanh),
     "fixed_point_multiply": fixed_point_multiply,
     "isinf": isinf,
+    "on_device": _elsewhere,
     "log10": lambda c, data: op.multiply(op.log(data), scalar_like(1 / np.log(10), data)),
     "log2": lambda c, data: op.multiply(op.log(data), scalar_like(1 / np.log(2), data)),
     "mod": trunc_mod,

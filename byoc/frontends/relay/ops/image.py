@@ -16,9 +16,9 @@ from byoc.frontends.relay.ops.helpers import (
     letters,
     rank,
     static_dims,
-    transpose,
     unless,
 )
+from byoc.frontends.relay.ops.layouts import relayout
 from byoc.frontends.relay.syntax import known_dtype
 
 __all__ = ["IMAGE"]
@@ -52,7 +52,7 @@ def resize2d(c: RelayContext, data: Any, given: Any = None, *, size: Any = None,
     way, mode = _method(method), str(coordinate_transformation_mode)
     if roi and any(float(r) for r in roi):
         raise ValueError(f"a region of interest, roi={roi}, is not read")
-    data = c.typed(transpose(data, letters(layout, "NCHW", "layout")))
+    data = c.typed(relayout(c, data, layout, "NCHW", "layout"))
     result = op.image.resize2d(
         data,
         tuple(integers(size, 2, "size")),
@@ -65,15 +65,15 @@ def resize2d(c: RelayContext, data: Any, given: Any = None, *, size: Any = None,
         extrapolation_value=float(extrapolation_value),
         out_dtype=known_dtype(unless(out_dtype, None)) or dtype_of(data),
     )
-    return transpose(c.typed(result), letters("NCHW", layout, "layout"))
+    return relayout(c, c.typed(result), "NCHW", layout, "layout")
 
 
 def resize1d(c: RelayContext, data: Any, *, layout: str = "NCW", size: Any, **attrs: Any) -> Any:
     """image.resize1d: an image of one row."""
-    data = c.typed(transpose(data, letters(layout, "NCW", "layout")))
+    data = c.typed(relayout(c, data, layout, "NCW", "layout"))
     row = c.typed(op.expand_dims(data, 2))
     wide = resize2d(c, row, size=[1, *integers(size, 1, "size")], **attrs)
-    return transpose(c.typed(op.squeeze(c.typed(wide), [2])), letters("NCW", layout, "layout"))
+    return relayout(c, c.typed(op.squeeze(c.typed(wide), [2])), "NCW", layout, "layout")
 
 
 def resize3d(c: RelayContext, data: Any, *, size: Any, roi: Any = None, layout: str = "NCDHW",
@@ -82,7 +82,7 @@ def resize3d(c: RelayContext, data: Any, *, size: Any, roi: Any = None, layout: 
              extrapolation_value: float = 0.0, out_dtype: Any = None) -> Any:  # fmt: skip
     """image.resize3d."""
     way, mode = _method(method), str(coordinate_transformation_mode)
-    data = c.typed(transpose(data, letters(layout, "NCDHW", "layout")))
+    data = c.typed(relayout(c, data, layout, "NCDHW", "layout"))
     result = op.image.resize3d(
         data,
         tuple(integers(size, 3, "size")),
@@ -95,7 +95,7 @@ def resize3d(c: RelayContext, data: Any, *, size: Any, roi: Any = None, layout: 
         extrapolation_value=float(extrapolation_value),
         out_dtype=known_dtype(unless(out_dtype, None)) or dtype_of(data),
     )
-    return transpose(c.typed(result), letters("NCDHW", layout, "layout"))
+    return relayout(c, c.typed(result), "NCDHW", layout, "layout")
 
 
 def _scaled(size: Any, scale: float) -> int:

@@ -18,7 +18,6 @@ from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import (
     dims,
     integers,
-    inverse,
     letters,
     narrow,
     rank,
@@ -27,6 +26,7 @@ from byoc.frontends.relay.ops.helpers import (
     unless,
     wide,
 )
+from byoc.frontends.relay.ops.layouts import relayout
 from byoc.frontends.relay.syntax import known_dtype
 
 __all__ = ["NEURAL", "conv_weight", "dense_weight"]
@@ -88,9 +88,9 @@ def kernel_weight(
 ) -> Any:
     """A weight in the layout `expected`, its spatial size checked."""
     count = len(expected) - 2
-    if rank(weight) != count + 2:
+    if str(layout).isalpha() and rank(weight) != count + 2:
         raise ValueError(f"its weight has {rank(weight)} dimensions, not {count + 2}")
-    weight = c.typed(transpose(weight, letters(layout, expected, "kernel_layout")))
+    weight = c.typed(relayout(c, weight, layout, expected, "kernel_layout"))
     shape = dims(weight)
     if kernel_size is not None and integers(kernel_size, count, "kernel_size") != shape[2:]:
         raise ValueError(f"kernel_size {kernel_size} and a weight of shape {shape}")
@@ -107,8 +107,7 @@ def _conv(count: int) -> Converter:
                 dilation: Any = 1, groups: int = 1, channels: Any = None, kernel_size: Any = None,
                 data_layout: str = first, kernel_layout: str = kernel, out_layout: str = "",
                 out_dtype: Any = None) -> Any:  # fmt: skip
-        order = letters(data_layout, first, "data_layout")
-        data = c.typed(transpose(data, order))
+        data = c.typed(relayout(c, data, data_layout, first, "data_layout"))
         depth = dims(data)[1]
         weight = conv_weight(
             c, weight, kernel_layout, kernel, channels, kernel_size, int(groups), depth
@@ -122,8 +121,8 @@ def _conv(count: int) -> Converter:
             groups=int(groups),
             out_dtype=_out_dtype(data, out_dtype),
         )
-        back = letters(first, unless(out_layout, data_layout), "out_layout")
-        return transpose(c.typed(result), back)
+        back = unless(out_layout, data_layout)
+        return relayout(c, c.typed(result), first, back, "out_layout")
 
     return convert
 
@@ -140,7 +139,7 @@ def _conv_transpose(count: int) -> Converter:
                 output_padding: Any = 0, dilation: Any = 1, groups: int = 1,
                 data_layout: str = first, kernel_layout: str = kernel, out_layout: str = "",
                 out_dtype: Any = None) -> Any:  # fmt: skip
-        data = c.typed(transpose(data, letters(data_layout, first, "data_layout")))
+        data = c.typed(relayout(c, data, data_layout, first, "data_layout"))
         if kernel_layout == f"OI{space}":
             # TVM 0.8 and before wrote OIHW and meant IOHW.
             o, i = dims(weight)[:2]
@@ -164,8 +163,8 @@ def _conv_transpose(count: int) -> Converter:
             groups=int(groups),
             out_dtype=_out_dtype(data, out_dtype),
         )
-        back = letters(first, unless(out_layout, data_layout), "out_layout")
-        return transpose(c.typed(result), back)
+        back = unless(out_layout, data_layout)
+        return relayout(c, c.typed(result), first, back, "out_layout")
 
     return convert
 
@@ -194,6 +193,13 @@ def dense(
     """nn.dense."""
     weight = c.typed(dense_weight(weight, units))
     return op.matmul(data, weight, _out_dtype(data, out_dtype))
+
+
+def dense_pack(c: RelayContext, data: Any, weight: Any, *, weight_layout: str = "NC",
+               units: Any = None, out_dtype: Any = None) -> Any:  # fmt: skip
+    """nn.contrib_dense_pack: a dense layer whose weight lies in blocks."""
+    weight = c.typed(relayout(c, weight, weight_layout, "NC", "weight_layout"))
+    return dense(c, data, weight, units=units, out_dtype=out_dtype)
 
 
 def _flip(value: Any, flag: Any) -> Any:
@@ -244,7 +250,7 @@ def _pool(kind: str, count: int) -> Converter:
     def convert(c: RelayContext, data: Any, *, pool_size: Any, strides: Any = 1, dilation: Any = 1,
                 padding: Any = 0, layout: str = first, out_layout: str = "",
                 ceil_mode: Any = False, count_include_pad: Any = False) -> Any:  # fmt: skip
-        data = c.typed(transpose(data, letters(layout, first, "layout")))
+        data = c.typed(relayout(c, data, layout, first, "layout"))
         given = {"count_include_pad": bool(count_include_pad)} if kind == "avg" else {}
         result = function(
             data if kind == "max" else wide(c, data),
@@ -256,7 +262,7 @@ def _pool(kind: str, count: int) -> Converter:
             **given,
         )
         result = narrow(c, result, data)
-        return transpose(c.typed(result), letters(first, unless(out_layout, layout), "layout"))
+        return relayout(c, c.typed(result), first, unless(out_layout, layout), "layout")
 
     return convert
 
@@ -266,13 +272,19 @@ def _global_pool(kind: str, count: int) -> Converter:
     function = op.mean if kind == "avg" else op.max
 
     def convert(c: RelayContext, data: Any, *, layout: str = first, out_layout: str = "") -> Any:
-        where = letters(layout, first, "layout")
+        over, back = list(range(2, len(first))), unless(out_layout, layout)
+        turned = back != layout or not str(layout).isalpha()
+        if turned:
+            data = c.typed(relayout(c, data, layout, first, "layout"))
+        else:  # the kept dimensions of size 1 stand where they stood
+            over = sorted(letters(layout, first, "layout")[2:])
         if rank(data) != len(first):
             raise ValueError(f"it takes {len(first)} dimensions, found {rank(data)}")
-        over = sorted(where[2:])
         if kind == "max":
-            return function(data, over, keepdims=True)
-        return narrow(c, function(wide(c, data), over, keepdims=True), data)
+            result = function(data, over, keepdims=True)
+        else:
+            result = narrow(c, function(wide(c, data), over, keepdims=True), data)
+        return relayout(c, c.typed(result), first, back, "layout") if turned else result
 
     return convert
 
@@ -282,8 +294,7 @@ def _adaptive(kind: str, count: int) -> Converter:
 
     def convert(c: RelayContext, data: Any, *, output_size: Any = None, layout: str = first,
                 out_layout: str = "") -> Any:  # fmt: skip
-        order = letters(layout, first, "layout")
-        data = c.typed(transpose(data, order))
+        data = c.typed(relayout(c, data, layout, first, "layout"))
         sizes = dims(data)[2:]
         wanted = sizes if not output_size else integers(output_size, count, "output_size")
         numbers = data if kind == "max" else wide(c, data)
@@ -295,7 +306,8 @@ def _adaptive(kind: str, count: int) -> Converter:
             result = getattr(op.nn, f"adaptive_avg_pool{count}d")(numbers, tuple(wanted))
         else:
             result = _even_max_pool(data, wanted, count)
-        return transpose(c.typed(narrow(c, result, data)), inverse(order))
+        back = unless(out_layout, layout)
+        return relayout(c, c.typed(narrow(c, result, data)), first, back, "layout")
 
     return convert
 
@@ -430,6 +442,9 @@ NEURAL: Mapping[str, Converter] = {
     "dyn.nn.pad": dynamic_pad,
     "nn.batch_matmul": batch_matmul,
     "nn.batch_norm": batch_norm,
+    "nn.contrib_conv2d_NCHWc": _conv(2),
+    "nn.contrib_dense_pack": dense_pack,
+    "nn.contrib_depthwise_conv2d_NCHWc": _conv(2),
     "nn.dense": dense,
     "nn.dilate": dilate,
     "nn.group_norm": group_norm,

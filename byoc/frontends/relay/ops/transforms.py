@@ -13,6 +13,7 @@ from byoc.frontends.context import Converter
 from byoc.frontends.helpers import array_of, axes_of, const, dtype_of, is_const
 from byoc.frontends.relay.context import RelayContext
 from byoc.frontends.relay.ops.helpers import dims, limited, list_of, rank, static_dims, transpose
+from byoc.frontends.relay.ops.layouts import relayout
 from byoc.frontends.relay.syntax import known_dtype
 from byoc.support.dtypes import numpy_dtype
 
@@ -133,8 +134,10 @@ def split(c: RelayContext, data: Any, *, indices_or_sections: Any, axis: int = 0
             raise ValueError(f"{indices_or_sections} parts of a dimension of {length}")
         if length % indices_or_sections:
             raise ValueError(f"a dimension of {length} has no {indices_or_sections} equal parts")
-        return op.split(data, indices_or_sections, axis)
-    return op.split(data, list_of(indices_or_sections, "indices_or_sections"), axis)
+        # One part is a tuple of one, which op.split would give as a tensor.
+        return (data,) if indices_or_sections == 1 else op.split(data, indices_or_sections, axis)
+    at = list_of(indices_or_sections, "indices_or_sections")
+    return op.split(data, at, axis) if at else (data,)
 
 
 def broadcast_to(c: RelayContext, data: Any, to: Any = None, *, shape: Any = None,
@@ -221,10 +224,8 @@ def ndarray_size(c: RelayContext, data: Any, *, dtype: str = "int32") -> Any:
 
 
 def layout_transform(c: RelayContext, data: Any, *, src_layout: str, dst_layout: str) -> Any:
-    """layout_transform between permutations of one set of letters."""
-    if sorted(src_layout) != sorted(dst_layout) or not src_layout.isalpha():
-        raise ValueError(f"from {src_layout!r} to {dst_layout!r}; byoc reads permutations")
-    return transpose_(c, data, axes=[src_layout.index(letter) for letter in dst_layout])
+    """layout_transform, blocks included."""
+    return relayout(c, data, src_layout, dst_layout, f"from {src_layout!r} to {dst_layout!r}")
 
 
 def meshgrid(c: RelayContext, data: Any, *, indexing: str = "ij") -> Any:
