@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from byoc.errors import ArtifactError
-from byoc.runtime.native import as_tensor, from_tensor, function, with_address
+from byoc.runtime.native import as_tensor, from_tensor, function, watch_files, with_address
 from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.program import Program, VmProgram
 from byoc.runtime.request_queue import Done
@@ -124,6 +124,7 @@ class VmExecutor:
             raise ArtifactError(f"model {program.name!r} runs on the VM but has no host library")
         self._dtypes = tuple(numpy_dtype(p.type.dtype) for p in program.outputs)
         self._constants = [as_tensor(array) for array in program.constants]
+        self._check_files = watch_files(program.constants) or (lambda: None)
         owners = _owners(program)
         names = [name for name in owners if name in segments]
         made = function("VmExecutor")(host, segments, names, owners, body.entry)
@@ -140,6 +141,7 @@ class VmExecutor:
         Returns:
             The outputs in order; those of `given` where it holds an array.
         """
+        self._check_files()
         results = self._results(self._run(*map(_aligned_tensor, arrays), *self._constants))
         for i, array in enumerate(given or ()):
             if array is not None:
@@ -149,10 +151,12 @@ class VmExecutor:
 
     def prepare(self, arrays: Sequence[Array]) -> Prepared:
         """Return a request on dense inputs in order."""
+        self._check_files()
         args = (*map(_aligned_tensor, arrays), *self._constants)
         return Prepared(args, (arrays, args), lambda done: self._results(done.results))
 
     def _results(self, tensors: Sequence[Any]) -> list[Array]:
+        self._check_files()
         if len(tensors) != len(self._dtypes):
             raise ArtifactError(
                 f"model {self._name!r}: the VM returned {len(tensors)} tensors, "

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import atexit
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,6 +32,8 @@ __all__ = [
     "function",
     "num_threads",
     "set_num_threads",
+    "usable_processors",
+    "watch_files",
     "with_address",
 ]
 
@@ -91,6 +93,30 @@ def function(name: str) -> Callable[..., Any]:
     _load()
     found: Callable[..., Any] = tvm_ffi.get_global_func(f"byoc.runtime.{name}")
     return found
+
+
+def watch_files(arrays: Iterable[Array]) -> Callable[[], None] | None:
+    """Return a check that the files which arrays are mapped from have not been written to.
+
+    Args:
+        arrays: Arrays, of which some may lie in mapped files.
+
+    Returns:
+        A function that raises ExecutionError once such a file has changed; None when there is none.
+    """
+    check: Callable[[], None] | None = function("Watch")(
+        [array.__array_interface__["data"][0] for array in arrays]
+    )
+    return check
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may use, at least 1.
+
+    Those that the calling thread may run on, but no more than the CPU quota of the process's
+    control group (of a container), rounded up.
+    """
+    return int(function("usable_processors")(""))
 
 
 def num_threads() -> int:

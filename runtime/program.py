@@ -12,7 +12,7 @@ Both call the same two kinds of function: host kernels (`host`) and segments (`a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -255,6 +255,14 @@ class Program:
     def is_static(self) -> bool:
         """Whether the body is a plan."""
         return isinstance(self.body, Plan)
+
+    def arrays(self) -> Iterator[Array]:
+        """Give all constants: those of the body, of segments and of fallbacks."""
+        yield from self.constants
+        for artifact in self.artifacts:
+            yield from artifact.constants
+        for fallback in self.twins.values():
+            yield from fallback.constants
 
     @property
     def output_counts(self) -> dict[str, int]:

@@ -24,7 +24,7 @@ from byoc.runtime.executors import make_executor
 from byoc.runtime.fallback import Fault, FaultLog
 from byoc.runtime.host_library import share_host
 from byoc.runtime.memory import Memory, account
-from byoc.runtime.native import from_tensor, num_threads
+from byoc.runtime.native import from_tensor, num_threads, watch_files
 from byoc.runtime.plan import Plan
 from byoc.runtime.ports import Inputs
 from byoc.runtime.program import Program
@@ -84,6 +84,9 @@ class Session:
         segments = self._binder.all()
         anywhere = program.is_static and self._binder.all_native
         self._executor = make_executor(program, host, segments, anywhere=anywhere)
+        check = watch_files(program.arrays())
+        if check is not None:  # what has just been packed is what was verified
+            check()
 
     @property
     def log(self) -> FaultLog:

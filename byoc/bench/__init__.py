@@ -6,7 +6,7 @@ Importing this imports numpy; engines are imported when opened.
 from byoc.bench.compare import Comparison, compare
 from byoc.bench.difference import Difference, difference
 from byoc.bench.engines import ENGINES, REFERENCE, Engine, byoc_engine, open_engine
-from byoc.bench.timing import BenchResult, Timing, busy_share, cpu_count, measure
+from byoc.bench.timing import BenchResult, Timing, busy_share, measure
 from byoc.timing.inputs import onnx_inputs, random_inputs, trivial
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "busy_share",
     "byoc_engine",
     "compare",
-    "cpu_count",
     "difference",
     "measure",
     "onnx_inputs",

@@ -9,7 +9,6 @@ on what disturbed them. Engines take turns in blocks (`byoc.timing.interleaved`)
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from byoc.bench.engines import Engine
+from byoc.runtime.native import usable_processors
 from byoc.segment import Array
 from byoc.timing.interleaved import interleaved, timed_block
 
@@ -166,12 +166,4 @@ def measure(
                 f"{timing.engine} was unsteady: 10 % of its calls took under "
                 f"{timing.percentile(10):.3g} ms, 10 % over {timing.percentile(90):.3g} ms"
             )
-    return BenchResult(model, threads or cpu_count(), timings, tuple(remarks))
-
-
-def cpu_count() -> int:
-    """Return how many CPUs this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
+    return BenchResult(model, threads or usable_processors(), timings, tuple(remarks))

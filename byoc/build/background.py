@@ -27,6 +27,7 @@ from byoc.build.progress import BuildProgress
 from byoc.build.readiness import OPEN_STATES, Background, Readiness, SegmentState, State
 from byoc.build.segments import compile_segment
 from byoc.errors import ByocError
+from byoc.runtime.native import usable_processors
 from byoc.segment import Artifact, Segment
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Builds:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._pid = os.getpid()
-        workers = options.workers or min(4, len(os.sched_getaffinity(0)))
+        workers = options.workers or min(4, usable_processors())
         for number in range(min(workers, len(self._queue))):
             # Not daemons: those would be torn down inside the vendor's code when Python ends.
             threading.Thread(target=self._work, name=f"byoc:build-{number}").start()

@@ -27,6 +27,7 @@ from byoc.cli import (
     vendors,
 )
 from byoc.cli import compile as compile_
+from byoc.cli.common import harmless_output, say
 from byoc.cli.plugin_commands import CommandGroup
 from byoc.errors import ByocError
 from byoc.support.block_torch_import import leave_torch_out
@@ -84,11 +85,12 @@ def main() -> None:
     """
     leave_torch_out()
     try:
-        app()
+        with harmless_output():
+            app()
     except ByocError as error:
         if os.environ.get("BYOC_TRACEBACK", "") not in ("", "0"):
             raise
-        print(f"byoc: {type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}")
         sys.exit(1)
     except BrokenPipeError:  # the reader of stdout has gone, as in `byoc … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

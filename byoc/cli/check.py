@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+import functools
+import json as json_text
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from byoc.cli.common import Json, TrustedKey, print_json, progress
+from byoc.cli.common import Json, TrustedKey, print_json, progress, show
+
+if TYPE_CHECKING:
+    from byoc.plugins.discovery import VendorInfo
 
 __all__ = ["check"]
+
+_ASK = """
+import dataclasses, json, sys
+from byoc.plugins.discovery import vendors
+print(json.dumps([dataclasses.asdict(vendor) for vendor in vendors(only=sys.argv[1:])]))
+"""
+_PATIENCE = 120.0  # seconds
+
+
+@functools.cache
+def _ask_apart(name: str) -> VendorInfo | None:
+    """What is installed of a vendor; it loads its libraries elsewhere, and may end there."""
+    import subprocess
+    import sys
+
+    from byoc.plugins.discovery import VendorInfo
+
+    problem = "asking it whether it can be used"
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", _ASK, name], capture_output=True, text=True, timeout=_PATIENCE
+        )
+        infos = [VendorInfo(**info) for info in json_text.loads(answer.stdout.splitlines()[-1])]
+        return infos[0] if infos else None
+    except subprocess.TimeoutExpired:
+        problem += f" took more than {_PATIENCE:g} s"
+    except (ValueError, TypeError, IndexError):
+        problem += f" ended the process with status {answer.returncode}"
+    return VendorInfo(name, "", False, problem, "", "cpu")
 
 
 def check(
@@ -23,21 +57,20 @@ def check(
     """Tell whether a compiled model runs on this machine: everything that is wrong, not the first.
 
     Every byte is compared with its hash; versions, CPU and vendors with what the file needs. No
-    code of the file or of a vendor is loaded. Exit status 1 when it does not run here.
+    code of the file is loaded, and no vendor's library: each vendor that the file names is asked in
+    a process of its own whether it can be used. Exit status 1 when it does not run here.
     """
-    from byoc.plugins.discovery import vendors
     from byoc.runtime.io.checking import check_file
 
-    known = {vendor.name: vendor for vendor in vendors()}
     with progress(f"checking {model}"):
-        findings = check_file(model, known.get, require_signature=require_signature)
+        findings = check_file(model, _ask_apart, require_signature=require_signature)
     runs = all(finding.level != "problem" for finding in findings)
     if json:
         print_json({"runs": runs, "findings": [asdict(finding) for finding in findings]})
     else:
         width = max(len(finding.subject) for finding in findings)
         for finding in findings:
-            print(f"{finding.level:<8} {finding.subject:<{width}}  {finding.text}")
-        print(f"{model} {'runs here' if runs else 'does not run here'}")
+            show(f"{finding.level:<8} {finding.subject:<{width}}  {finding.text}")
+        show(f"{model} {'runs here' if runs else 'does not run here'}")
     if not runs:
         raise typer.Exit(1)

@@ -8,17 +8,19 @@ the same name and help everywhere.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from byoc.errors import OptionError, choices
+from byoc.support.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,6 +46,7 @@ __all__ = [
     "TrustedKey",
     "Vendors",
     "compile_options",
+    "harmless_output",
     "isolated",
     "names",
     "parse_dims",
@@ -53,6 +56,7 @@ __all__ = [
     "progress",
     "say",
     "set_threads",
+    "show",
     "warn",
 ]
 
@@ -175,6 +179,9 @@ LockedFile = Annotated[
         show_default=False,
     ),
 ]
+
+_LAYOUT = "\n\t"
+_COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
 
 _LIMITS = {"min_segment_ops": int, "min_segment_flops": (int, float)}
 
@@ -336,8 +343,45 @@ def warn(report: PartitionReport) -> None:
 
 
 def say(text: str) -> None:
-    """Print a remark on stderr."""
-    print(f"byoc: {text}", file=sys.stderr)
+    """Print a remark on stderr; control characters of names in it are spelled out."""
+    print(f"byoc: {printable(text, keep=_LAYOUT)}", file=sys.stderr)
+
+
+def show(*lines: str) -> None:
+    """Print lines on stdout; control characters of names in them are spelled out."""
+    print("\n".join(map(printable, lines)))
+
+
+class _Harmless:
+    """A text stream that spells out control characters, but for line breaks and colours."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        pieces = _COLOUR.split(text)  # colours are every other piece
+        colours = self._stream.isatty()
+        self._stream.write(
+            "".join(
+                piece if number % 2 and colours else printable(piece, keep=_LAYOUT)
+                for number, piece in enumerate(pieces)
+            )
+        )
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def harmless_output() -> Iterator[None]:
+    """Let nothing that is printed on stdout control a terminal: names come out of files."""
+    before = sys.stdout
+    sys.stdout = cast("IO[str]", _Harmless(before))
+    try:
+        yield
+    finally:
+        sys.stdout = before
 
 
 @contextmanager

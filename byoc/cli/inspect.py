@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from byoc.cli.common import Json, print_json, progress
+from byoc.cli.common import Json, print_json, progress, show
 
 if TYPE_CHECKING:
     from byoc.frontends.summary import Summary
@@ -58,7 +58,7 @@ def _inspect_source(path: Path, json: bool) -> None:
     if json:
         print_json(summary.to_dict())
     else:
-        print("\n".join(_summary_lines(path, summary)))
+        show(*_summary_lines(path, summary))
 
 
 def _summary_lines(path: Path, s: Summary) -> list[str]:
@@ -94,7 +94,7 @@ def _inspect_artifact(model: Path, json: bool) -> None:
         print_json({**_document(manifest), "signed_by": key})
     else:
         signed = f"by ed25519 key {key} (not checked: see byoc check)" if key else "no"
-        print("\n".join([*_lines(model, manifest), f"signed        {signed}"]))
+        show(*_lines(model, manifest), f"signed        {signed}")
 
 
 def _document(manifest: Manifest) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _lines(path: Path, m: Manifest) -> list[str]:
             f"segment       {segment.name} ({segment.vendor}), {len(segment.constants)} "
             f"constants{twin}{notes}"
         )
-    width = max(len(member.name) for member in m.members)
+    width = max((len(member.name) for member in m.members), default=0)
     for member in m.members:
         more = f" and {len(member.sha256) - 1} more chunks" if len(member.sha256) > 1 else ""
         lines.append(

@@ -15,6 +15,7 @@ import tvm
 
 from byoc.errors import CompileError
 from byoc.host.scratch import Noting
+from byoc.runtime.native import usable_processors
 from byoc.runtime.program import Target
 from byoc.tir.target import Machine, host_machine
 
@@ -91,7 +92,7 @@ def build(kernels: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
         CompileError: LLVM refuses.
 
     """
-    machine = host_machine(threads)
+    machine = host_machine(threads or usable_processors())
     named = {
         gv.name_hint: func.with_attr("global_symbol", gv.name_hint)
         for gv, func in kernels.functions_items()

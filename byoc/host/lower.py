@@ -29,6 +29,7 @@ from byoc.host.legalize.guard import guard
 from byoc.host.legalize.rules import legalize
 from byoc.host.names import restore, tag
 from byoc.host.segments import externalize_segments, is_segment
+from byoc.runtime.native import usable_processors
 from byoc.tir.schedule import schedule_kernels
 from byoc.tir.target import Machine, host_machine
 
@@ -82,7 +83,9 @@ def lower(mod: tvm.IRModule, *, threads: int | None = None, pack: bool = True) -
             "lower() takes a module with static shapes, without control flow, and with one host "
             "function `main`; use build_vm() for this one (needs_vm() tells which)"
         )
-    lowered, notes, sources = lower_module(mod, host_machine(threads), pack=pack)
+    lowered, notes, sources = lower_module(
+        mod, host_machine(threads or usable_processors()), pack=pack
+    )
     main = lowered["main"]
     _check_lowered(main)
     kernels = {gv: f for gv, f in lowered.functions_items() if isinstance(f, tirx.PrimFunc)}

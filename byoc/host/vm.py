@@ -16,6 +16,7 @@ from tvm.relax import transform
 from byoc.errors import CompileError
 from byoc.host.library import HostLibrary, library_of
 from byoc.host.lower import lower_module
+from byoc.runtime.native import usable_processors
 from byoc.tir.target import host_machine
 
 __all__ = ["build_vm", "check_vm"]
@@ -32,7 +33,7 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
         CompileError: TVM cannot compile it.
 
     """
-    machine = host_machine(threads)
+    machine = host_machine(threads or usable_processors())
     lowered, _, _ = lower_module(mod, machine)
     # Planned by TVM 0.27, functions with branches were seen to crash when they allocate a tensor
     # in storage planned across an `If`; without a plan every tensor has storage of its own.
@@ -66,7 +67,7 @@ def check_vm(mod: tvm.IRModule) -> None:
         CompileError: TVM cannot lower something in it.
 
     """
-    lower_module(mod, host_machine())
+    lower_module(mod, host_machine(usable_processors()))
 
 
 def _has_branches(mod: tvm.IRModule) -> bool:

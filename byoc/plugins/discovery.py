@@ -10,7 +10,7 @@ cache is Python's own module table. ``BYOC_BLOCK_VENDORS=a,b`` hides vendors fro
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -133,8 +133,11 @@ def _unusable(vendor: Vendor) -> str | None:
         return f"status() of the vendor failed: {type(error).__name__}: {error}"
 
 
-def vendors() -> tuple[VendorInfo, ...]:
+def vendors(only: Collection[str] | None = None) -> tuple[VendorInfo, ...]:
     """List every vendor that is installed: usable, or the reason why not.
+
+    Args:
+        only: names of the vendors to ask; None: all.
 
     Returns:
         One entry per vendor, sorted by name; a broken vendor is an entry with a reason.
@@ -146,6 +149,8 @@ def vendors() -> tuple[VendorInfo, ...]:
     blocked = _blocked()
     infos = []
     for name, entry in sorted(_entries().items()):
+        if only is not None and name not in only:
+            continue
         version, processor = "", ""
         try:
             vendor = _load(entry)

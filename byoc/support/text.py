@@ -1,13 +1,35 @@
-"""Figures as people read them.
+"""Figures as people read them, and names that harm no terminal.
 
-In: numbers of things, bytes, shares, seconds. Out: three digits and a unit.
+In: numbers of things, bytes, shares, seconds. Out: three digits and a unit. In: text of files. Out:
+the same text, its control characters spelled out.
 """
 
 from __future__ import annotations
 
-__all__ = ["change", "count", "percent", "seconds", "size"]
+import re
 
+__all__ = ["change", "count", "percent", "printable", "seconds", "size"]
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MINUS = "\N{MINUS SIGN}"
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Spell out what would move a terminal's cursor, colour it, or turn the direction of text.
+
+    Args:
+        text: Perhaps a name out of a file that somebody else has written.
+        keep: Control characters that are left as they are ("\n").
+
+    Returns:
+        The text; of an escape character are left the four characters ``\x1b``.
+    """
+
+    def spell(found: re.Match[str]) -> str:
+        character = found.group()
+        return character if character in keep else ascii(character)[1:-1]
+
+    return _CONTROL.sub(spell, text)
 
 
 def _scaled(value: float, base: float, units: tuple[str, ...]) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from byoc.runtime.native import usable_processors
 from byoc.segment import Array, Node, Segment, TensorType
 from byoc.vendor import Match
 
@@ -139,8 +139,4 @@ def machine_name() -> str:
         model = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         pass
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        count = os.cpu_count() or 1
-    return f"{model} x{count}"
+    return f"{model} x{usable_processors()}"

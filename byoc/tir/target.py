@@ -8,7 +8,6 @@ generates code for a generic SSE machine.)
 from __future__ import annotations
 
 import functools
-import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -75,13 +74,13 @@ def _cpu() -> tuple[Any, tuple[str, ...], int]:
     return target, tuple(sorted(present)), bits
 
 
-def host_machine(threads: int | None = None) -> Machine:
+def host_machine(threads: int = 1) -> Machine:
     """Return the CPU this process runs on.
 
     Args:
-        threads: Threads that kernels are made for; default the CPUs this process may use.
+        threads: Threads that kernels are made for.
 
     """
     target, features, bits = _cpu()
     registers = 32 if bits == 512 or "neon" in features else 16
-    return Machine(target, features, bits, registers, threads or len(os.sched_getaffinity(0)))
+    return Machine(target, features, bits, registers, threads)

@@ -125,7 +125,8 @@ def check_file(
     (manifest,) = found
     size = sum(member.size for member in manifest.members)
     text = f"{len(manifest.members)} members, {size:,} bytes, every sha256 matches"
-    look("members", text, artifact.verify)
+    if look("members", text, artifact.verify):
+        findings.extend(_missing(manifest))
     signature = artifact.signature
     if trusted is not None:
         key = trusted
@@ -138,6 +139,24 @@ def check_file(
     for name, entry in manifest.vendors.items():
         findings.append(_vendor(name, entry.version, find_vendor(name)))
     return tuple(findings)
+
+
+def _missing(manifest: Manifest) -> list[Finding]:
+    """Members that running needs and that the file, whole as it is, does not have."""
+    needed = []
+    programs = [("", manifest), *((f"shapes/{i}/", s) for i, s in enumerate(manifest.shapes))]
+    for folder, program in programs:
+        needed.append(f"{folder}{'plan' if program.body == 'plan' else 'vm'}.json")
+        needed += [f"{folder}host.so"] if program.has_host else []
+        needed += [f"{folder}segments/{segment.name}.bin" for segment in program.segments]
+        needed += [f"{folder}twins/{name}.json" for name in program.twins]
+    needed += [f"extras/{name}" for name in manifest.extras]
+    there = {member.name for member in manifest.members}
+    return [
+        Finding("members", "problem", f"member {name!r} is missing")
+        for name in needed
+        if name not in there
+    ]
 
 
 def _vendor(name: str, version: str, installed: InstalledVendor | None) -> Finding:

@@ -16,9 +16,10 @@ from weakref import WeakValueDictionary
 
 import pydantic
 
-from byoc.errors import ArtifactError
+from byoc.errors import ArtifactError, ExecutionError
 from byoc.runtime.io.artifact_file import ArtifactFile, open_artifact, read_public_key
 from byoc.runtime.io.manifest import Manifest, ShapeEntry, VendorEntry
+from byoc.runtime.native import function, watch_files
 from byoc.runtime.plan import Plan, decode_plan
 from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmProgram, VmTwin
 from byoc.segment import Array, Artifact
@@ -29,6 +30,8 @@ __all__ = ["load_program"]
 Resolver = Callable[[str], NativeRuntime | PythonRuntime]
 
 _T = TypeVar("_T")
+
+_THE_PLAN = "the plan"  # who refers to arrays, in messages
 
 
 def load_program(
@@ -72,7 +75,11 @@ def _load(artifact: ArtifactFile, resolve_vendor: Resolver, trusted: bytes | Non
     artifact.verify()
     digest = artifact.digest  # of every other member's sha256, too
     known = _loaded.get(digest)
-    if known is not None and {n: u.runtime for n, u in known.vendors.items()} == runtimes:
+    if (
+        known is not None
+        and {n: u.runtime for n, u in known.vendors.items()} == runtimes
+        and _is_sound(known, trusted is not None)
+    ):
         return known
     read = artifact.take
     arrays = [artifact.array(n, entry.dtype) for n, entry in enumerate(manifest.arrays)]
@@ -88,11 +95,12 @@ def _load(artifact: ArtifactFile, resolve_vendor: Resolver, trusted: bytes | Non
     }
 
     def program(entry: Manifest | ShapeEntry, folder: str) -> Program:
+        body, twins = _bodies(entry, folder, read, pick)
         return Program(
             name=manifest.name,
             inputs=entry.inputs,
             outputs=entry.outputs,
-            body=_body(entry, folder, read),
+            body=body,
             host=read(f"{folder}host.so") if entry.has_host else None,
             artifacts=tuple(
                 Artifact(
@@ -105,18 +113,10 @@ def _load(artifact: ArtifactFile, resolve_vendor: Resolver, trusted: bytes | Non
                 for s in entry.segments
             ),
             vendors=vendors,
-            constants=pick(entry.constants, "the plan"),
+            constants=pick(entry.constants, _THE_PLAN),
             segment_outputs={s.name: s.outputs for s in entry.segments if s.outputs is not None},
             target=entry.target,
-            twins={
-                name: _twin(
-                    entry,
-                    f"{folder}twins/{name}.json",
-                    read,
-                    pick(numbers, f"the twin of segment {name!r}"),
-                )
-                for name, numbers in entry.twins.items()
-            },
+            twins=twins,
             healing=entry.healing,
             isolation=manifest.isolation,
             refused=entry.refused,
@@ -135,6 +135,18 @@ def _load(artifact: ArtifactFile, resolve_vendor: Resolver, trusted: bytes | Non
     return loaded
 
 
+def _is_sound(program: Program, signed: bool) -> bool:
+    """Whether a program's weights are those that were verified; of a signed file, for ever."""
+    check = watch_files(program.arrays())
+    if check is None or signed:
+        return check is None
+    try:
+        check()
+    except ExecutionError:
+        return False
+    return True
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -142,31 +154,43 @@ def _number(text: str) -> float:
         raise ArtifactError(f"manifest.json: {text!r:.40} is no number to pad with") from None
 
 
-def _body(
-    entry: Manifest | ShapeEntry, folder: str, read: Callable[[str], bytes]
-) -> Plan | VmProgram:
-    if entry.body == "plan":
-        return _plan(f"{folder}plan.json", read)
-    return _decode(VM_BODY.validate_json, "vm.json", read)
-
-
-def _twin(
+def _bodies(
     entry: Manifest | ShapeEntry,
-    member: str,
+    folder: str,
     read: Callable[[str], bytes],
-    constants: tuple[Array, ...],
-) -> Twin | VmTwin:
-    if entry.body == "plan":
-        return Twin(_plan(member, read), constants)
-    return VmTwin(*_decode(VM_TWIN.validate_json, member, read), constants)
+    pick: Callable[[tuple[int, ...], str], tuple[Array, ...]],
+) -> tuple[Plan | VmProgram, dict[str, Twin | VmTwin]]:
+    """How a program runs, and its fallbacks; plans as they lie in the file are checked in C++."""
+    member = f"{folder}{'plan' if entry.body == 'plan' else 'vm'}.json"
+    text = read(member)
+    texts = {
+        name: (
+            f"{folder}twins/{name}.json",
+            read(f"{folder}twins/{name}.json"),
+            pick(numbers, f"the twin of segment {name!r}"),
+        )
+        for name, numbers in entry.twins.items()
+    }
+    if entry.body == "vm":
+        vm_twins: dict[str, Twin | VmTwin] = {
+            name: VmTwin(*_decode(VM_TWIN.validate_json, file, twin), constants)
+            for name, (file, twin, constants) in texts.items()
+        }
+        return _decode(VM_BODY.validate_json, member, text), vm_twins
+
+    def sizes(arrays: tuple[Array, ...]) -> list[int]:
+        return [array.nbytes for array in arrays]
+
+    constants = pick(entry.constants, _THE_PLAN)
+    fallbacks = {name: [twin, sizes(arrays)] for name, (_, twin, arrays) in texts.items()}
+    function("check_plan")(text, sizes(constants), fallbacks)
+    return _decode(decode_plan, member, text), {
+        name: Twin(_decode(decode_plan, file, twin), arrays)
+        for name, (file, twin, arrays) in texts.items()
+    }
 
 
-def _plan(member: str, read: Callable[[str], bytes]) -> Plan:
-    return _decode(decode_plan, member, read)
-
-
-def _decode(decode: Callable[[bytes], _T], member: str, read: Callable[[str], bytes]) -> _T:
-    data = read(member)
+def _decode(decode: Callable[[bytes], _T], member: str, data: bytes) -> _T:
     try:
         return decode(data)
     except pydantic.ValidationError as error:

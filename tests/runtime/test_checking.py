@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import random
 import resource
@@ -18,6 +19,7 @@ import pytest
 
 from byoc.errors import ArtifactError
 from byoc.runtime import Program, Session, Target, load_program, save_program
+from byoc.runtime.io import archive
 from byoc.runtime.io.checking import check_file, inspect_file
 
 
@@ -87,6 +89,7 @@ def test_nothing_of_the_file_or_of_a_vendor_is_loaded(file):
     code = """
 import sys
 from pathlib import Path
+from byoc.runtime.io import archive
 from byoc.runtime.io.checking import check_file, inspect_file
 from byoc.runtime.native import function
 function("newest_format")
@@ -226,3 +229,24 @@ def test_disk_full(make, resolver, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert path.read_bytes() == old and [p.name for p in tmp_path.iterdir()] == ["m.byoc"]
+
+
+@pytest.mark.parametrize("name", ["plan.json", "host.so", "segments/numpy_0.bin"])
+def test_a_member_that_the_file_does_not_have(file, tmp_path, name):
+    """All hashes are in order; loading would say so, and so does checking."""
+    with zipfile.ZipFile(file) as old:
+        data = {n: old.read(n) for n in old.namelist() if n not in (archive.MANIFEST, name)}
+        document = json.loads(old.read(archive.MANIFEST))
+
+    def encode(members):
+        document["members"] = [
+            {"name": m.name, "size": m.size, "crc32": f"{m.crc32:08x}", "sha256": list(m.sha256)}
+            for m in members
+        ]
+        return json.dumps(document).encode()
+
+    path = tmp_path / "less.byoc"
+    with path.open("wb") as out:
+        archive.write_archive(out, [(n, len(d), [d]) for n, d in data.items()], encode)
+    found = [f.text for f in check_file(path, lambda name: None) if f.level == "problem"]
+    assert f"member {name!r} is missing" in found

@@ -221,13 +221,14 @@ ffi::Tensor NewCopy(const Member& member) {
   }
 }
 
-Members ReadData(const ArchiveFile& file, const std::vector<Placed>& placed, int threads) {
+Members ReadData(const ArchiveFile& file, const std::vector<Placed>& placed, bool copy_weights,
+                 int threads) {
   Members members;
   std::vector<Chunk> chunks;
   for (const Placed& p : placed) {
     const Member& member = *p.member;
     char* copy = nullptr;
-    if (member.name == kWeightsMember) {
+    if (member.name == kWeightsMember && !copy_weights && member.size > kCopiedWeights) {
       members.weights = {p.data_at(), member.size};
     } else {
       const ffi::Tensor kept = members.copies[member.name] = NewCopy(member);
@@ -337,7 +338,7 @@ std::optional<Signature> ReadSignature(const ArchiveFile& file) {
 }
 
 Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
-                    const std::vector<Member>& members, int threads) {
+                    const std::vector<Member>& members, bool copy_weights, int threads) {
   std::set<std::string> names{kManifest};
   for (const Member& m : members) {
     if (!names.insert(m.name).second) ThrowArtifactError("the manifest lists a member twice");
@@ -372,7 +373,15 @@ Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
     ThrowArtifactError("the zip directory at the end of the file is damaged");
   }
   std::vector<Placed> others(layout.placed.begin() + 1, layout.placed.end());
-  return ReadData(file, others, threads);
+  return ReadData(file, others, copy_weights, threads);
+}
+
+bool HasDigests(const Member& member, const char* data) {
+  for (size_t i = 0; i < member.sha256.size(); ++i) {
+    const uint64_t at = i * kChunk;
+    if (Sha256Hex(data + at, std::min(kChunk, member.size - at)) != member.sha256[i]) return false;
+  }
+  return true;
 }
 
 }  // namespace byoc

@@ -31,6 +31,10 @@ namespace byoc {
 /*! \brief The member whose arrays are mapped; it starts at a page of every supported system. */
 inline constexpr const char* kWeightsMember = "weights.bin";
 
+/*! \brief Bytes of `kWeightsMember` up to which it is copied: mapping saves little then, and
+ * looking whether the file has changed would cost more than a call of so small a model should. */
+inline constexpr uint64_t kCopiedWeights = uint64_t{2} << 20;
+
 /*! \brief One file of the archive, as the manifest describes it. */
 struct Member {
   /*! \brief Plain: letters, digits, `_ . -` and folders. */
@@ -110,11 +114,12 @@ std::optional<Signature> ReadSignature(const ArchiveFile& file);
 struct Members {
   /*!
    * \brief By name, a private copy (uint8, one dimension) of the very bytes that were hashed, so
-   * that nobody who can write to the file can exchange them. All members but `kWeightsMember`.
+   * that nobody who can write to the file can exchange them. `kWeightsMember` is among them where
+   * it was asked for, or is small.
    */
   std::map<std::string, tvm::ffi::Tensor> copies;
-  /*! \brief Where `kWeightsMember` begins in the file, and its bytes; nothing where it is missing.
-   */
+  /*! \brief Where `kWeightsMember` begins in the file, and its bytes; nothing where it is missing
+   * or was copied. */
   std::optional<std::pair<uint64_t, uint64_t>> weights;
 };
 
@@ -123,11 +128,15 @@ struct Members {
  * \param file The archive.
  * \param manifest What `ReadManifest` gave.
  * \param members The members that it lists.
+ * \param copy_weights Copy `kWeightsMember`, however large it is.
  * \param threads How many threads share the hashing.
  * \throws byoc.ArtifactError naming the first member that is damaged.
  */
 Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
-                    const std::vector<Member>& members, int threads = 2);
+                    const std::vector<Member>& members, bool copy_weights, int threads = 2);
+
+/*! \brief Whether a member's bytes, wherever they are, have the hashes of the manifest. */
+bool HasDigests(const Member& member, const char* data);
 
 }  // namespace byoc
 

@@ -1,5 +1,6 @@
 #include "artifact/artifact_file.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -19,13 +20,15 @@ ArtifactFile::ArtifactFile(const std::string& path) : file_(path) { Open(); }
 ArtifactFile::ArtifactFile(int fd) : file_(fd) { Open(); }
 
 void ArtifactFile::Open() {
+  stamp_ = FileWatch::StampOf(file_.fd());
   text_ = ReadManifest(file_);
   digest_ = Sha256Hex(text_.data(), text_.size());
   signature_ = ReadSignature(file_);
 }
 
-void ArtifactFile::CheckSignature(const PublicKey& trusted) const {
+void ArtifactFile::CheckSignature(const PublicKey& trusted) {
   byoc::CheckSignature(text_, signature_, trusted);
+  trusted_ = true;
 }
 
 const Manifest& ArtifactFile::manifest() {
@@ -34,15 +37,26 @@ const Manifest& ArtifactFile::manifest() {
 }
 
 void ArtifactFile::Verify() {
-  Members members = ReadMembers(file_, text_, manifest().members);
+  Members members = ReadMembers(file_, text_, manifest().members, trusted_);
   for (auto& [name, bytes] : members.copies) members_[name] = std::move(bytes);
+  const auto copied = members_.find(kWeightsMember);
+  if (copied != members_.end()) {
+    weights_ = std::move(copied->second);
+    members_.erase(copied);
+    return;
+  }
   if (!members.weights) {
     ThrowArtifactError(std::string("member '") + kWeightsMember + "' is missing");
   }
   const auto [offset, size] = *members.weights;
-  weights_ = size == 0
-                 ? NewTensor(ffi::Shape({0}), DLDataType{kDLUInt, 8, 1})
-                 : MapFile(file_.fd(), static_cast<int64_t>(offset), static_cast<int64_t>(size));
+  const auto& all = manifest().members;
+  const auto is_weights = [](const Member& m) { return m.name == kWeightsMember; };
+  const Member member = *std::find_if(all.begin(), all.end(), is_weights);
+  auto address = std::make_shared<const char*>(nullptr);
+  watch_ = std::make_shared<FileWatch>(file_.fd(), stamp_,
+                                       [member, address] { return HasDigests(member, *address); });
+  weights_ = MapFile(file_.fd(), static_cast<int64_t>(offset), static_cast<int64_t>(size), watch_);
+  *address = static_cast<const char*>(weights_->data_ptr());
 }
 
 ffi::Tensor ArtifactFile::Take(const std::string& name) {

@@ -8,8 +8,9 @@
  * \endcode
  *
  * From cheap and harmless to costly, and nothing of the file is used before its hash was right.
- * Members are handed out as the very bytes that were hashed; the weights alone stay in the file,
- * which is mapped: whoever can write to it in place can change them later, but never code.
+ * Members are handed out as the very bytes that were hashed. Large weights alone stay in the file,
+ * which is mapped and watched: who writes to it in place later is noticed (`FileWatch`). Not so the
+ * weights of a file whose signature was checked: they are copied, too.
  */
 #ifndef BYOC_RUNTIME_ARTIFACT_FILE_H_
 #define BYOC_RUNTIME_ARTIFACT_FILE_H_
@@ -18,12 +19,14 @@
 
 #include <cstddef>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "artifact/archive.h"
 #include "artifact/manifest.h"
 #include "artifact/signature.h"
+#include "core/mapping.h"
 
 namespace byoc {
 
@@ -46,13 +49,14 @@ class ArtifactFile {
   const std::optional<Signature>& signature() const { return signature_; }
 
   /*! \brief Throws unless the file was signed with the key that `trusted` belongs to. */
-  void CheckSignature(const PublicKey& trusted) const;
+  void CheckSignature(const PublicKey& trusted);
 
   /*! \brief The manifest, read when first asked for; throws when this byoc does not know its
    * format. */
   const Manifest& manifest();
 
-  /*! \brief Check every byte of the file, keep the members and map the weights. */
+  /*! \brief Check every byte of the file, keep the members and map the weights, or keep them too.
+   */
   void Verify();
 
   /*!
@@ -69,15 +73,21 @@ class ArtifactFile {
    */
   tvm::ffi::Tensor Array(size_t number);
 
+  /*! \brief The watch of the mapped weights; null where they were copied. */
+  const std::shared_ptr<FileWatch>& watch() const { return watch_; }
+
  private:
   void Open();
 
   const ArchiveFile file_;
   std::string text_, digest_;
+  FileWatch::Stamp stamp_{};
   std::optional<Signature> signature_;
+  bool trusted_ = false;  // by its signature
   std::optional<Manifest> manifest_;
   std::map<std::string, std::optional<tvm::ffi::Tensor>> members_;  // nothing: given away
   std::optional<tvm::ffi::Tensor> weights_;
+  std::shared_ptr<FileWatch> watch_;
 };
 
 /*! \brief The bytes of a member as a string. */

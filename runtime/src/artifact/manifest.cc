@@ -23,6 +23,11 @@ std::vector<ManifestPort> ReadPorts(const JsonView& json) {
     for (const JsonView& dim : item["type"]["shape"].Items()) {
       port.shape.push_back(dim.IsString() ? -1 : dim.Int(0, kMaxBytes));
     }
+    const std::optional<JsonView> value = item.Find("value");
+    if (value && !value->String().empty() && (port.dtype != "int64" || !port.shape.empty())) {
+      item["type"].Fail("the handle of a " + Printable(value->String()) +
+                        " is one int64, found another type");
+    }
     ports.push_back(std::move(port));
   }
   return ports;

@@ -28,7 +28,7 @@ Bytes BytesOf(const Bytes32& data) {
   return Bytes(reinterpret_cast<const char*>(data.data()), data.size());
 }
 
-void CheckSignedBy(const ArtifactFile& file, const Bytes& key) {
+void CheckSignedBy(ArtifactFile& file, const Bytes& key) {
   PublicKey trusted{};
   std::copy_n(key.data(), std::min(key.size(), trusted.size()),
               reinterpret_cast<char*>(trusted.data()));

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bindings/requests_ffi.h"
 #include "byoc/vendor.h"
@@ -22,6 +23,7 @@
 #include "guard/swappable_function.h"
 #include "plan/assemble.h"
 #include "plan/executor.h"
+#include "plan/flow.h"
 #include "plan/plan.h"
 #include "plan/segment_module.h"
 
@@ -53,8 +55,39 @@ Map<String, Function> MakeExecutor(const Bytes& plan_json, const Optional<Module
 
 /*! \brief A fallback, execute(inputs..., outputs...), from a plan that calls host kernels only. */
 Function MakePlanFallback(Bytes plan_json, Optional<Module> host, Array<Tensor> constants) {
-  return Lazy(
-      [=] { return RunFunction(NewExecutor(Text(plan_json), host, {}, {}, constants), host); });
+  return Lazy([=] {
+    return FallbackFunction(NewExecutor(Text(plan_json), host, {}, {}, constants), host);
+  });
+}
+
+/*!
+ * \brief Check a plan, and that the fallbacks of its segments fit it.
+ *
+ * constant_bytes: of each constant of the plan. fallbacks: segment -> [plan, constant_bytes].
+ */
+void CheckPlan(const Bytes& plan_json, const Array<int64_t>& constant_bytes,
+               const Map<String, Array<Any>>& fallbacks) {
+  const auto sizes = [](const Array<int64_t>& bytes) {
+    return std::vector<int64_t>(bytes.begin(), bytes.end());
+  };
+  const Plan plan = ParsePlan(Text(plan_json), sizes(constant_bytes));
+  for (const auto& [segment, parts] : fallbacks) {
+    const std::string name(segment);
+    CheckFallback(
+        plan, name,
+        ParseFallback(name, Text(parts[0].cast<Bytes>()), sizes(parts[1].cast<Array<int64_t>>())));
+  }
+}
+
+/*! \brief check() of the files that arrays at these addresses lie in; null when none is watched. */
+Optional<Function> MakeWatch(const Array<int64_t>& addresses) {
+  std::vector<const void*> arrays;
+  for (int64_t address : addresses) arrays.push_back(reinterpret_cast<const void*>(address));
+  const std::vector<std::shared_ptr<FileWatch>> watches = WatchesOf(arrays);
+  if (watches.empty()) return std::nullopt;
+  return Function::FromTyped([watches] {
+    for (const auto& watch : watches) watch->Check();
+  });
 }
 
 /*!
@@ -143,12 +176,15 @@ void CallOn(PackedArgs args, Any* result) {
 TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
       .def("byoc.runtime.Executor", MakeExecutor)
+      .def("byoc.runtime.check_plan", CheckPlan)
+      .def("byoc.runtime.Watch", MakeWatch)
       .def("byoc.runtime.Guard", MakeGuard)
       .def("byoc.runtime.PlanFallback", MakePlanFallback)
       .def("byoc.runtime.Allocator", MakeAllocator)
       .def("byoc.runtime.SwappableFunction", MakeSwappableFunction)
       .def("byoc.runtime.Tensor", MakeTensor)
-      .def("byoc.runtime.MapFile", MapFile)
+      .def("byoc.runtime.MapFile",
+           [](int64_t fd, int64_t offset, int64_t size) { return MapFile(fd, offset, size); })
       .def("byoc.runtime.release_pages", DropPages)
       .def("byoc.runtime.copy", Copy)
       .def("byoc.runtime.exchange", Exchange)

@@ -1,6 +1,8 @@
 #include "core/mapping.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "core/errors.h"
 
@@ -19,11 +22,23 @@ namespace ffi = tvm::ffi;
 
 namespace {
 
-/// Begin → end of every live mapping. Dropping pages of anonymous memory would erase it, so an
+struct Region {
+  uintptr_t end;
+  std::shared_ptr<FileWatch> watch;  // null: nobody watches
+};
+
+/// Begin → region of every live mapping. Dropping pages of anonymous memory would erase it, so an
 /// address is looked up here, and a mapping leaves the table before its addresses are free.
 struct Table {
   std::mutex mutex;
-  std::map<uintptr_t, uintptr_t> regions;
+  std::map<uintptr_t, Region> regions;
+
+  /// The region of an address, or null; the mutex is held.
+  const Region* Find(uintptr_t address) const {
+    const auto region = regions.upper_bound(address);
+    if (region == regions.begin() || address >= std::prev(region)->second.end) return nullptr;
+    return &std::prev(region)->second;
+  }
 };
 
 Table& Mappings() {
@@ -37,15 +52,65 @@ struct Mapping {
   void AllocData(DLTensor* t) { t->data = data; }
   void FreeData(DLTensor*) {
     Table& table = Mappings();
+    std::shared_ptr<FileWatch> last;  // goes after the lock
     std::lock_guard<std::mutex> lock(table.mutex);
-    table.regions.erase(reinterpret_cast<uintptr_t>(data));
+    const auto region = table.regions.find(reinterpret_cast<uintptr_t>(data));
+    last = std::move(region->second.watch);
+    table.regions.erase(region);
     munmap(data, size);
   }
 };
 
 }  // namespace
 
+struct FileWatch::State {
+  int fd;
+  std::mutex mutex;
+  Stamp stamp;
+  std::function<bool()> verify;
+  bool changed = false;
+};
+
+FileWatch::Stamp FileWatch::StampOf(int fd) {
+  struct stat status;
+  if (fstat(fd, &status) != 0) return {-1, 0, 0};
+  return {static_cast<int64_t>(status.st_size), static_cast<int64_t>(status.st_mtim.tv_sec),
+          static_cast<int64_t>(status.st_mtim.tv_nsec)};
+}
+
+FileWatch::FileWatch(int fd, Stamp stamp, std::function<bool()> verify)
+    : state_(new State{fcntl(fd, F_DUPFD_CLOEXEC, 0), {}, stamp, std::move(verify)}) {}
+
+FileWatch::~FileWatch() {
+  if (state_->fd >= 0) close(state_->fd);
+}
+
+bool FileWatch::Same() {
+  const Stamp found = StampOf(state_->fd);
+  std::lock_guard<std::mutex> lock(state_->mutex);
+  if (state_->changed) return false;
+  if (found == state_->stamp) return true;
+  if (found.size == state_->stamp.size && state_->verify()) {  // touched, or written with the same
+    state_->stamp = found;
+    return true;
+  }
+  state_->changed = true;
+  return false;
+}
+
+void FileWatch::Check() {
+  if (Same()) return;
+  ThrowExecutionError(
+      "the model's file was written to while it is in use, so that its weights are no longer those "
+      "that were verified; load the model again, and replace model files by renaming a new one "
+      "over the old (mv, or byoc's save), never in place (cp)");
+}
+
 ffi::Tensor MapFile(int64_t fd, int64_t offset, int64_t size) {
+  return MapFile(fd, offset, size, nullptr);
+}
+
+ffi::Tensor MapFile(int64_t fd, int64_t offset, int64_t size, std::shared_ptr<FileWatch> watch) {
   Table& table = Mappings();
   std::lock_guard<std::mutex> lock(table.mutex);
   void* data = mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_SHARED, static_cast<int>(fd),
@@ -54,7 +119,7 @@ ffi::Tensor MapFile(int64_t fd, int64_t offset, int64_t size) {
     ThrowArtifactError("cannot map " + std::to_string(size) + " bytes: " + std::strerror(errno));
   }
   const auto begin = reinterpret_cast<uintptr_t>(data);
-  table.regions[begin] = begin + static_cast<uintptr_t>(size);
+  table.regions[begin] = {begin + static_cast<uintptr_t>(size), std::move(watch)};
   return ffi::Tensor::FromNDAlloc(Mapping{data, static_cast<size_t>(size)}, ffi::Shape({size}),
                                   DLDataType{kDLUInt, 8, 1}, DLDevice{kDLCPU, 0});
 }
@@ -66,23 +131,33 @@ void DropPages(int64_t address, int64_t size) {
   const uintptr_t end = begin + static_cast<uintptr_t>(size);
   Table& table = Mappings();
   std::lock_guard<std::mutex> lock(table.mutex);
-  auto region = table.regions.upper_bound(begin);
-  if (region == table.regions.begin()) return;
-  region = std::prev(region);
-  if (end > region->second) return;
+  const Region* region = table.Find(begin);
+  if (region == nullptr || end > region->end) return;
   // Rounded outwards: a neighbour's page is read again, small arrays would otherwise stay for ever.
   const uintptr_t first = begin / page * page;
   const uintptr_t last =
-      std::min((end + page - 1) / page * page, (region->second + page - 1) / page * page);
+      std::min((end + page - 1) / page * page, (region->end + page - 1) / page * page);
   madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 bool IsMapped(int64_t address) {
-  const auto at = static_cast<uintptr_t>(address);
   Table& table = Mappings();
   std::lock_guard<std::mutex> lock(table.mutex);
-  const auto region = table.regions.upper_bound(at);
-  return region != table.regions.begin() && at < std::prev(region)->second;
+  return table.Find(static_cast<uintptr_t>(address)) != nullptr;
+}
+
+std::vector<std::shared_ptr<FileWatch>> WatchesOf(const std::vector<const void*>& arrays) {
+  std::vector<std::shared_ptr<FileWatch>> watches;
+  Table& table = Mappings();
+  std::lock_guard<std::mutex> lock(table.mutex);
+  for (const void* array : arrays) {
+    const Region* region = table.Find(reinterpret_cast<uintptr_t>(array));
+    if (region == nullptr || region->watch == nullptr) continue;
+    if (std::find(watches.begin(), watches.end(), region->watch) == watches.end()) {
+      watches.push_back(region->watch);
+    }
+  }
+  return watches;
 }
 
 }  // namespace byoc

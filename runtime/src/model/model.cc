@@ -11,12 +11,12 @@
 #include "artifact/signature.h"
 #include "core/buffer.h"
 #include "core/errors.h"
-#include "core/json_view.h"
 #include "core/text.h"
 #include "core/thread_pool.h"
 #include "guard/guard.h"
 #include "plan/assemble.h"
 #include "plan/binding.h"
+#include "plan/flow.h"
 #include "plan/plan.h"
 
 namespace byoc {
@@ -39,8 +39,12 @@ void CheckPorts(const char* kind, const std::vector<PlanPort>& ports, const Plan
   }
 }
 
-size_t OutputsOf(const std::string& plan, const std::string& segment) {
-  return JsonView::Parse(plan, "twin of '" + segment + "'")["outputs"].Items().size();
+std::vector<int64_t> SizesOf(const ffi::Array<ffi::Tensor>& arrays) {
+  std::vector<int64_t> sizes;
+  for (const ffi::Tensor& array : arrays) {
+    sizes.push_back(static_cast<int64_t>(ffi::GetDataSize(*array.GetDLTensorPtr())));
+  }
+  return sizes;
 }
 
 std::string Message(const std::string& what, const ffi::Error& error) {
@@ -87,9 +91,14 @@ std::shared_ptr<const Model> Model::Load(const std::string& path, const Options&
     Registry& registry = Models();
     // Held while a model loads: the next session of the same file waits for it and shares it.
     std::lock_guard<std::mutex> lock(registry.mutex);
-    if (std::shared_ptr<const Model> known = registry.models[key].lock()) return known;
+    const std::shared_ptr<const Model> known = registry.models[key].lock();
+    // Of a file whose signature counts nothing may be mapped.
+    const bool fits = known != nullptr && (!trusted || known->watch_ == nullptr);
+    if (fits && known->Unchanged()) return known;
     std::shared_ptr<Model> model(new Model(manifest));
     model->Read(&file, folders);
+    model->watch_ = file.watch();
+    if (!model->Unchanged()) ThrowArtifactError("the file was written to while it was loaded");
     for (auto it = registry.models.begin(); it != registry.models.end();) {
       it = it->second.expired() ? registry.models.erase(it) : std::next(it);
     }
@@ -105,9 +114,14 @@ void Model::Read(ArtifactFile* file, const std::vector<std::string>& folders) {
   for (size_t i = 0; i < manifest_.arrays.size(); ++i) arrays_.push_back(file->Array(i));
   plan_ = ToString(file->Take("plan.json"));
   constants_ = Pick(manifest_.constants, "the plan");
+  const Plan plan = ParsePlan(plan_, SizesOf(constants_));
   for (const auto& [name, numbers] : manifest_.twins) {
-    twins_[name] = {ToString(file->Take("twins/" + name + ".json")),
-                    Pick(numbers, "the twin of segment " + Quoted(name))};
+    Twin twin{ToString(file->Take("twins/" + name + ".json")),
+              Pick(numbers, "the twin of segment " + Quoted(name)), 0};
+    const Plan fallback = ParseFallback(name, twin.plan, SizesOf(twin.constants));
+    CheckFallback(plan, name, fallback);
+    twin.outputs = fallback.outputs.size();
+    twins_[name] = std::move(twin);
   }
   if (manifest_.has_host) {
     const ffi::Tensor host = file->Take("host.so");
@@ -185,7 +199,7 @@ ffi::Function Model::Healed(const std::string& segment, size_t outputs,
   const Twin& twin = twins_.at(segment);
   const std::string vendor = *vendors_.Get(segment);
   const auto make_twin = [plan = twin.plan, constants = twin.constants, host = host_] {
-    return RunFunction(NewExecutor(plan, host, {}, {}, constants), host);
+    return FallbackFunction(NewExecutor(plan, host, {}, {}, constants), host);
   };
   const auto missing = missing_.find(segment);
   if (missing != missing_.end()) {
@@ -210,14 +224,12 @@ ffi::Function Model::Healed(const std::string& segment, size_t outputs,
 
 std::shared_ptr<Executor> Model::NewSession(bool heal, const OnFault& on_fault) const {
   ffi::Map<ffi::String, ffi::Function> segments = segments_;
-  std::map<std::string, size_t> outputs_of_twins;
   for (const auto& [name, twin] : twins_) {
     if (!heal) break;
     if (vendors_.count(name) == 0) {
       ThrowArtifactError("there is a host twin of '" + name + "', but no segment");
     }
-    outputs_of_twins[name] = OutputsOf(twin.plan, name);
-    segments.Set(name, Healed(name, outputs_of_twins[name], on_fault));
+    segments.Set(name, Healed(name, twin.outputs, on_fault));
   }
   for (const auto& [name, what] : missing_) {
     if (segments.count(name) != 0) continue;
@@ -225,13 +237,6 @@ std::shared_ptr<Executor> Model::NewSession(bool heal, const OnFault& on_fault) 
                      "' was not built, and there is no host twin to run instead: " + what.second);
   }
   auto executor = NewExecutor(plan_, host_, segments, vendors_, constants_);
-  for (const PlanTask& task : executor->plan().tasks) {
-    const auto twin = outputs_of_twins.find(task.function);
-    if (task.kind != TaskKind::kSegment || twin == outputs_of_twins.end()) continue;
-    if (task.outputs == twin->second) continue;
-    ThrowArtifactError("segment '" + task.function + "' has " + std::to_string(task.outputs) +
-                       " outputs, its host twin " + std::to_string(twin->second));
-  }
   CheckPorts("input", executor->plan().inputs, executor->plan(), manifest_.inputs);
   CheckPorts("output", executor->plan().outputs, executor->plan(), manifest_.outputs);
   return executor;

@@ -76,6 +76,8 @@ class Model {
 
  private:
   explicit Model(Manifest manifest) : manifest_(std::move(manifest)) {}
+  /*! \brief Whether what is mapped of the file is what was verified. */
+  bool Unchanged() const { return watch_ == nullptr || watch_->Same(); }
   /*! \brief Take everything out of a verified file. */
   void Read(ArtifactFile* file, const std::vector<std::string>& folders);
   /*! \brief Arrays by number; `what` asks, for messages. */
@@ -90,6 +92,7 @@ class Model {
   struct Twin {
     std::string plan;
     tvm::ffi::Array<tvm::ffi::Tensor> constants;
+    size_t outputs = 0;
   };
 
   const Manifest manifest_;
@@ -102,6 +105,7 @@ class Model {
   tvm::ffi::Map<tvm::ffi::String, tvm::ffi::String> vendors_;
   std::map<std::string, std::pair<std::string, std::string>> missing_;  // segment -> kind, why
   ModelMemory memory_;
+  std::shared_ptr<FileWatch> watch_;  // null: nothing of the file is mapped
 };
 
 }  // namespace byoc

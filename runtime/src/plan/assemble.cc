@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/errors.h"
+#include "plan/flow.h"
 #include "plan/plan.h"
 
 namespace byoc {
@@ -95,6 +96,27 @@ Function RunFunction(std::shared_ptr<Executor> executor, const Optional<Module>&
     std::vector<void*> pointers = Pointers(args, 0);
     void* const* outputs = pointers.data() + executor->plan().inputs.size();
     executor->Run(pointers.data(), outputs, anywhere);
+  });
+}
+
+Function FallbackFunction(std::shared_ptr<Executor> executor, const Optional<Module>& host) {
+  std::vector<std::string> types;
+  for (const auto* ports : {&executor->plan().inputs, &executor->plan().outputs}) {
+    for (const PlanPort& port : *ports) {
+      const PlanTensor& t = executor->plan().tensors[port.tensor];
+      types.push_back(TypeText(t.dtype, t.shape.data(), t.shape.size()));
+    }
+  }
+  return Function::FromPacked([run = RunFunction(std::move(executor), host),
+                               types = std::move(types)](PackedArgs args, Any* result) {
+    for (size_t i = 0; i < types.size() && i < static_cast<size_t>(args.size()); ++i) {
+      const DLTensor* t = args[static_cast<int>(i)].cast<DLTensor*>();
+      const std::string found = TypeText(t->dtype, t->shape, static_cast<size_t>(t->ndim));
+      if (found == types[i]) continue;
+      ThrowExecutionError("the host twin takes " + types[i] + " as argument " + std::to_string(i) +
+                          ", found " + found);
+    }
+    run.CallPacked(args, result);
   });
 }
 

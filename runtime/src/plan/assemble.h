@@ -38,6 +38,11 @@ tvm::ffi::Function RunFunction(std::shared_ptr<Executor> executor,
                                const tvm::ffi::Optional<tvm::ffi::Module>& host,
                                bool anywhere = false);
 
+/// Returns a fallback, execute(inputs..., outputs...), of tensors whose types it compares with
+/// those of its plan; the function holds `host`.
+tvm::ffi::Function FallbackFunction(std::shared_ptr<Executor> executor,
+                                    const tvm::ffi::Optional<tvm::ffi::Module>& host);
+
 /// Returns the addresses of tensors, or addresses themselves, from argument `first` on.
 std::vector<void*> Pointers(tvm::ffi::PackedArgs args, int first);
 

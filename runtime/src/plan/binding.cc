@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "core/checked.h"
@@ -49,11 +50,24 @@ Binding BindSegment(const std::string& processor, const ffi::Function& init, con
     const ffi::Array<ffi::Tensor> given(lent.begin(), lent.end());
     binding.execute = Checked(init(blob, given, options).cast<ffi::Function>());
   });
+  std::vector<const void*> still_read;
   for (size_t i = 0; i < lent.size(); ++i) {
-    if (lent[i].use_count() > 1) binding.in_use.push_back(i);
+    if (lent[i].use_count() > 1) {
+      binding.in_use.push_back(i);
+      still_read.push_back(lent[i].data_ptr());
+    }
     // Most constants were packed into a layout of the vendor's own: their pages may go.
     const DLTensor& t = *lent[i].GetDLTensorPtr();
     DropPages(reinterpret_cast<int64_t>(t.data), static_cast<int64_t>(ffi::GetDataSize(t)));
+  }
+  for (std::shared_ptr<FileWatch>& watch : WatchesOf(still_read)) {
+    binding.execute =
+        ffi::Function::FromPacked([execute = std::move(binding.execute), watch = std::move(watch)](
+                                      ffi::PackedArgs args, ffi::Any* result) {
+          watch->Check();
+          execute.CallPacked(args, result);
+          watch->Check();
+        });
   }
   return binding;
 }

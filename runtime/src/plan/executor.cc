@@ -2,6 +2,8 @@
 
 #include <cstring>
 #include <exception>
+#include <new>
+#include <string>
 #include <utility>
 
 #include "core/errors.h"
@@ -35,6 +37,7 @@ void Executor::RunSteps(Context* context) const {
 }
 
 void Executor::Bind(Context* context, void* const* inputs, void* const* outputs) const {
+  CheckFiles();
   alignas(kAlignment) static char nothing[kAlignment];  // where empty tensors point
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const Port& port = inputs_[i];
@@ -71,6 +74,7 @@ void Executor::Bind(Context* context, void* const* inputs, void* const* outputs)
 }
 
 void Executor::CopyBack(Context* context, void* const* outputs) const {
+  CheckFiles();
   for (size_t i = 0; i < outputs_.size(); ++i) {
     if (outputs_[i].nbytes != 0 && context->bound_outputs[i] != outputs[i]) {
       std::memcpy(outputs[i], context->bound_outputs[i], outputs_[i].nbytes);
@@ -176,7 +180,12 @@ std::unique_ptr<Executor::Context> Executor::Acquire() {
       return std::unique_ptr<Context>(context);
     }
   }
-  return std::make_unique<Context>(*this);
+  try {
+    return std::make_unique<Context>(*this);
+  } catch (const std::bad_alloc&) {
+    ThrowExecutionError("there is no memory for the " + std::to_string(plan_.arena_bytes) +
+                        " bytes that a call needs for what lies between its tasks");
+  }
 }
 
 void Executor::Release(std::unique_ptr<Context> context) {

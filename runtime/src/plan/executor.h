@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/mapping.h"
 #include "core/processor.h"
 #include "plan/plan.h"
 
@@ -128,13 +129,17 @@ class Executor {
   void Bind(Context* context, void* const* inputs, void* const* outputs) const;
   void CopyBack(Context* context, void* const* outputs) const;
   [[noreturn]] void ThrowFailure(size_t task) const;
+  void CheckFiles() const {
+    for (const auto& watch : watches_) watch->Check();
+  }
   std::unique_ptr<Context> Acquire();
   void Release(std::unique_ptr<Context> context);
 
   const Plan plan_;
   const std::vector<Callee> callees_;
   const tvm::ffi::Array<tvm::ffi::Tensor> constants_;
-  std::vector<Buffer> realigned_;  // constants that had to be copied
+  std::vector<std::shared_ptr<FileWatch>> watches_;  // of the files that constants lie in
+  std::vector<Buffer> realigned_;                    // constants that had to be copied
   std::vector<DLTensor> tensors_;  // pointers of constants are final, all others are null
   std::vector<Patch> arena_patches_;
   std::vector<Port> inputs_;

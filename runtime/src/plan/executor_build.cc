@@ -108,6 +108,9 @@ void Executor::BindConstants() {
     }
   }
   std::vector<char*> data;
+  std::vector<const void*> begins;
+  for (const tvm::ffi::Tensor& constant : constants_) begins.push_back(constant.data_ptr());
+  watches_ = WatchesOf(begins);
   for (size_t i = 0; i < constants_.size(); ++i) {
     const DLTensor& t = *constants_[i].GetDLTensorPtr();
     char* pointer = static_cast<char*>(t.data) + t.byte_offset;

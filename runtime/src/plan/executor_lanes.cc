@@ -67,7 +67,11 @@ void Executor::FinishLanes(Context* context) const {
   }
   InFlightRequest* in_flight = context->in_flight;
   std::exception_ptr error = std::exchange(context->error, nullptr);
-  if (error == nullptr && !context->Stopped()) CopyBack(context, in_flight->outputs());
+  try {
+    if (error == nullptr && !context->Stopped()) CopyBack(context, in_flight->outputs());
+  } catch (...) {
+    error = std::current_exception();
+  }
   in_flight->Finish(std::move(error));
 }
 

@@ -9,6 +9,7 @@
 #include "core/buffer.h"
 #include "core/errors.h"
 #include "core/json_view.h"
+#include "plan/flow.h"
 
 namespace byoc {
 namespace {
@@ -114,11 +115,6 @@ PlanTask ReadTask(const JsonView& json, size_t id, const std::vector<PlanTensor>
   return task;
 }
 
-bool Overlap(const PlanTensor& a, const PlanTensor& b) {
-  return a.space == b.space && a.index == b.index && a.offset < b.offset + b.nbytes &&
-         b.offset < a.offset + a.nbytes;
-}
-
 /// Every window inside its memory space.
 void CheckWindows(const Plan& plan, const std::vector<int64_t>& constant_bytes) {
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
@@ -155,9 +151,8 @@ void CheckWindows(const Plan& plan, const std::vector<int64_t>& constant_bytes) 
   }
 }
 
-/// Tasks write where writing is allowed, aligned for who writes, and every output once.
+/// Tasks write where writing is allowed, aligned for who writes.
 void CheckTasks(const Plan& plan) {
-  std::vector<bool> written(plan.outputs.size(), false);
   for (size_t id = 0; id < plan.tasks.size(); ++id) {
     const PlanTask& task = plan.tasks[id];
     const size_t inputs = task.args.size() - task.outputs;
@@ -178,17 +173,16 @@ void CheckTasks(const Plan& plan) {
           ThrowArtifactError(where + ": overlaps argument " + std::to_string(b));
         }
       }
-      if (t.space == MemorySpace::kOutput) written[t.index] = true;
-    }
-  }
-  for (size_t i = 0; i < written.size(); ++i) {
-    if (!written[i] && plan.tensors[plan.outputs[i].tensor].nbytes > 0) {
-      ThrowArtifactError("plan: no task writes output '" + plan.outputs[i].name + "'");
     }
   }
 }
 
 }  // namespace
+
+bool Overlap(const PlanTensor& a, const PlanTensor& b) {
+  return a.space == b.space && a.index == b.index && a.offset < b.offset + b.nbytes &&
+         b.offset < a.offset + a.nbytes;
+}
 
 std::string Describe(const Plan& plan, size_t id) {
   static const char* const kKinds[] = {"host kernel", "segment", "copy"};
@@ -225,6 +219,7 @@ Plan ParsePlan(const std::string& text, const std::vector<int64_t>& constant_byt
   if (auto scratch = json.Find("scratch_bytes")) plan.scratch_bytes = scratch->Int(0, kMaxBytes);
   CheckWindows(plan, constant_bytes);
   CheckTasks(plan);
+  CheckFlow(plan);
   return plan;
 }
 

@@ -62,11 +62,15 @@ struct Plan {
   int64_t scratch_bytes = 0;  // what host kernels ask for meanwhile, as far as known
 };
 
+/// Returns whether two windows share bytes.
+bool Overlap(const PlanTensor& a, const PlanTensor& b);
+
 /// Returns a task as messages name it: "host kernel 'fused_add' (task 3, from 'layer1/add')".
 std::string Describe(const Plan& plan, size_t task);
 
-/// Parses and validates a plan: afterwards every index is in range and every window lies inside its
-/// memory space (arena, ports, `constant_bytes`). Throws byoc.ArtifactError naming what is wrong.
+/// Parses and validates a plan: afterwards every index is in range, every window lies inside its
+/// memory space (arena, ports, `constant_bytes`), and its memory holds what its tasks expect
+/// (`CheckFlow`). Throws byoc.ArtifactError naming what is wrong.
 Plan ParsePlan(const std::string& json, const std::vector<int64_t>& constant_bytes);
 
 }  // namespace byoc

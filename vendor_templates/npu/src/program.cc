@@ -25,7 +25,23 @@ constexpr size_t kMaxRank = 8;
   throw std::runtime_error("npu program: " + what);
 }
 
+/*! \brief The JSON parser recurses: brackets alone must not reach the end of the stack. */
+void CheckNesting(std::string_view text) {
+  constexpr int kMaxNesting = 16;
+  int depth = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') quoted = !quoted;
+    if (quoted && c == '\\') ++i;
+    if (quoted) continue;
+    if (c == ']' || c == '}') --depth;
+    if ((c == '[' || c == '{') && ++depth > kMaxNesting) Fail("the header is nested too deeply");
+  }
+}
+
 json::Object ParseObject(std::string_view text) {
+  CheckNesting(text);
   ffi::String error;
   json::Value value = json::Parse(ffi::String(text.data(), text.size()), &error);
   if (error.size() != 0) Fail("the header is no JSON: " + std::string(error));
