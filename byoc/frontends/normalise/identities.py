@@ -86,7 +86,7 @@ def _range(value: Any) -> tuple[Value, float, float] | None:
     if is_op(value, "maximum", "minimum"):
         for x, bound in (tensors(value), tensors(value)[::-1]):
             limit = number(bound)
-            if limit is not None and _same_type(x, value):
+            if limit is not None and not math.isnan(limit) and _same_type(x, value):
                 limits = (limit, math.inf) if value.op == "maximum" else (-math.inf, limit)
                 return x, *limits
     return None

@@ -1,10 +1,13 @@
 """Relax ops as kernels, where TVM's own legalisation is missing, wrong or slow."""
 
 __all__ = [
+    "arg_reductions",
     "checks",
     "guard",
     "hyperbolic",
+    "max_pools",
     "minmax_reductions",
+    "not_numbers",
     "op_rewriter",
     "rules",
     "sort_keys",

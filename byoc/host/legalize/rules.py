@@ -21,8 +21,11 @@ from byoc.host.emit import (
     emit_softmax,
     emit_transposed_conv,
 )
+from byoc.host.legalize.arg_reductions import ARG_REDUCTIONS
 from byoc.host.legalize.hyperbolic import HYPERBOLIC
+from byoc.host.legalize.max_pools import MAX_POOLS
 from byoc.host.legalize.minmax_reductions import MINMAX_REDUCTIONS
+from byoc.host.legalize.not_numbers import NOT_NUMBERS
 from byoc.host.legalize.type_promotion import PROMOTED
 from byoc.tir.target import Machine
 
@@ -92,7 +95,13 @@ def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.I
     """
     weighted = {op: partial(emit, pack=pack) for op, emit in _WEIGHTED.items()}
     emitters: dict[str, Callable[..., Any]] = {**_EMITTERS, **weighted}
-    own: dict[str, Legalizer] = {**PROMOTED, **MINMAX_REDUCTIONS}
+    own: dict[str, Legalizer] = {
+        **PROMOTED,
+        **MINMAX_REDUCTIONS,
+        **ARG_REDUCTIONS,
+        **MAX_POOLS,
+        **NOT_NUMBERS,
+    }
     own.update((op, partial(emit, machine=machine)) for op, emit in emitters.items())
     stocked = {op: _or_stock(op, emit) for op, emit in own.items()}
     table = {**_VIEWS, **HYPERBOLIC, **stocked}

@@ -21,6 +21,17 @@ __all__ = ["layer_norm", "rms_norm", "softmax"]
 _Read = Callable[..., Any]
 
 
+def _larger(a: Any, b: Any) -> Any:
+    """The larger of two, whichever of a number and NaN: softmax is NaN by its sum anyway."""
+    return tirx.Select(a > b, a, b)
+
+
+_LARGEST = te.comm_reducer(
+    lambda a, b: _larger(a, b),  # it looks at the arguments of a Python function
+    te.min_value,
+)
+
+
 class _Rows:
     """Reductions over rows of `length`, one value for each index of `outer`."""
 
@@ -100,7 +111,7 @@ def softmax(x: te.Tensor, *, lanes: int, log: bool) -> te.Tensor:
 
     """
     rows, read = _rows(x, lanes)
-    top = rows.fold("top", read, te.max, tirx.max)
+    top = rows.fold("top", read, _LARGEST, _larger)
     power = rows.map("power", lambda *i: tirx.exp(read(*i) - top(*i[:-1])), "float32")
     total = rows.sum("total", power)
     if log:

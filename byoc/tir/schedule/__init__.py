@@ -14,6 +14,7 @@ import tvm
 from tvm import tirx
 
 from byoc.tir.fast_math import vectorizable
+from byoc.tir.nan_safe import nan_safe
 from byoc.tir.schedule.conv import conv
 from byoc.tir.schedule.empty import start_before_empty_loops
 from byoc.tir.schedule.injective import injective
@@ -81,7 +82,8 @@ def schedule_kernels(mod: tvm.IRModule, machine: Machine) -> tuple[tvm.IRModule,
     notes: dict[str, str] = {}
     for gv, func in mod.functions_items():
         if isinstance(func, tirx.PrimFunc):
-            func, notes[gv.name_hint] = schedule(func, machine)
+            scheduled, notes[gv.name_hint] = schedule(func, machine)
+            func = nan_safe(scheduled)
             _LOG.debug("%s: %s", gv.name_hint, notes[gv.name_hint])
         functions[gv] = func
     return tvm.IRModule(functions, attrs=mod.attrs), notes

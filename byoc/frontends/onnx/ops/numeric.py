@@ -59,14 +59,14 @@ def mod(c: OnnxContext) -> Any:
         wrong = op.logical_xor(op.less(a, zero), op.less(b, zero))
         wrong = op.logical_and(wrong, op.not_equal(rest, zero))
         return op.where(wrong, op.subtract(rest, b), rest)
+    if fmod:  # C's, exact
+        return op.mod(a, b)
     zero = scalar_like(0, a)
-    top, below = (op.abs(a), op.abs(b)) if fmod else (a, b)
-    rest = op.subtract(top, op.multiply(op.floor(op.divide(top, below)), below))
-    whole = op.logical_and(op.isinf(below), op.isfinite(top))
-    differ = op.logical_xor(op.less(top, zero), op.less(below, zero))
-    same = op.logical_or(op.equal(top, zero), op.logical_not(differ))
-    rest = op.where(whole, op.where(same, op.add(top, op.multiply(zero, top)), below), rest)
-    return op.where(op.less(a, zero), op.negative(rest), rest) if fmod else rest
+    rest = op.subtract(a, op.multiply(op.floor(op.divide(a, b)), b))
+    whole = op.logical_and(op.isinf(b), op.isfinite(a))
+    differ = op.logical_xor(op.less(a, zero), op.less(b, zero))
+    same = op.logical_or(op.equal(a, zero), op.logical_not(differ))
+    return op.where(whole, op.where(same, op.add(a, op.multiply(zero, a)), b), rest)
 
 
 def mish(c: OnnxContext) -> Any:
@@ -124,16 +124,28 @@ def lp_normalization(c: OnnxContext) -> Any:
 
 
 def cumulative(name: str) -> Converter:
-    """CumSum 11, 14; CumProd 26."""
+    """CumSum 11, 14; CumProd 26. An axis that the model computes picks one result of all axes'."""
+    function = op.cumsum if name == "CumSum" else op.cumprod
 
     def convert(c: OnnxContext) -> Any:
         data = c[0]
-        (axis,) = axes_of([int(number_of(c[1], "axis") or 0)], data.ty.ndim)
         exclusive, reverse = bool(c.attrs.get("exclusive", 0)), bool(c.attrs.get("reverse", 0))
-        function = op.cumsum if name == "CumSum" else op.cumprod
-        turned = op.flip(data, axis) if reverse else data
-        result = function(turned, axis, dtype_of(data), exclusive)
-        return op.flip(result, axis) if reverse else result
+
+        def along(axis: int) -> Any:
+            turned = c.emit(op.flip(data, axis)) if reverse else data
+            result = c.emit(function(turned, axis, dtype_of(data), exclusive))
+            return c.emit(op.flip(result, axis)) if reverse else result
+
+        if c[1] is None or isinstance(c[1], GenericConst):
+            (axis,) = axes_of([int(number_of(c[1], "axis") or 0)], data.ty.ndim)
+            return along(axis)
+        places = const(np.arange(data.ty.ndim), np.int64)  # the lookup refuses what is no axis
+        chosen = c.emit(op.take(places, c.emit(op.reshape(c[1], [1])), 0, mode="wrap"))
+        result = along(0)
+        for axis in range(1, data.ty.ndim):
+            here = c.emit(op.equal(chosen, const(np.array([axis]), np.int64)))
+            result = c.emit(op.where(here, along(axis), result))
+        return result
 
     return convert
 

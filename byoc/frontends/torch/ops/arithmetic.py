@@ -92,8 +92,14 @@ def _remainder_of_trunc(c: TorchContext, a: Any, b: Any) -> Any:
 
 
 def remainder(c: TorchContext, /, self: Any, other: Any) -> Any:
+    """Of floats the exact remainder of C, and once more the divisor where the signs differ."""
     a, b = c.cast(self, c.dtype), c.cast(other, c.dtype)
-    return R.floor_mod(a, b)
+    if "int" in c.dtype:
+        return R.floor_mod(a, b)
+    zero, rest = c.const(0, c.dtype), c.emit(_remainder_of_trunc(c, a, b))
+    apart = c.emit(R.logical_xor(R.less(rest, zero), R.less(b, zero)))
+    apart = c.emit(R.logical_and(apart, R.not_equal(rest, zero)))
+    return R.where(apart, c.emit(R.add(rest, b)), rest)
 
 
 def fmod(c: TorchContext, /, self: Any, other: Any) -> Any:
