@@ -64,7 +64,9 @@ def identity(c: OnnxContext) -> Any:
 
 
 def dropout(c: OnnxContext) -> Any:
-    """Dropout 7, 10, 12, 13, 22 at inference: the identity; the mask is all true."""
+    """Dropout 7, 10, 12, 13, 22 at inference: the identity. The mask is all true, before
+    12 all false in ONNX Runtime: what was dropped, not what was kept.
+    """
     given = [v for v in (c[1], c[2]) if v is not None]
     constant = all(isinstance(v, GenericConst) for v in given)
     if c[2] is not None and not constant:
@@ -77,7 +79,7 @@ def dropout(c: OnnxContext) -> Any:
         )
     if c.outputs < 2:
         return c[0]
-    mask = relax.op.full_like(c[0], relax.const(True, "bool"), "bool")
+    mask = relax.op.full_like(c[0], relax.const(c.opset >= 12, "bool"), "bool")
     return [c[0], mask if c.opset >= 10 else relax.op.astype(mask, str(c[0].ty.dtype))]
 
 

@@ -43,10 +43,7 @@ def is_inf(c: OnnxContext) -> Any:
 
 
 def mod(c: OnnxContext) -> Any:
-    """Mod 10, 13: the sign of the divisor, or (fmod) of the dividend.
-
-    A finite number over an infinite one is itself, or of the other sign the divisor.
-    """
+    """Mod 10, 13: the sign of the divisor, or (fmod) of the dividend."""
     a, b = c[0], c[1]
     if not _only_tensors(a, b) or all(isinstance(v, GenericConst) for v in (a, b)):
         return c.stock("Mod")
@@ -59,14 +56,12 @@ def mod(c: OnnxContext) -> Any:
         wrong = op.logical_xor(op.less(a, zero), op.less(b, zero))
         wrong = op.logical_and(wrong, op.not_equal(rest, zero))
         return op.where(wrong, op.subtract(rest, b), rest)
+    rest = c.emit(op.mod(a, b))  # C's fmod, which is exact: no a - floor(a / b) · b is
+    if fmod:
+        return rest
     zero = scalar_like(0, a)
-    top, below = (op.abs(a), op.abs(b)) if fmod else (a, b)
-    rest = op.subtract(top, op.multiply(op.floor(op.divide(top, below)), below))
-    whole = op.logical_and(op.isinf(below), op.isfinite(top))
-    differ = op.logical_xor(op.less(top, zero), op.less(below, zero))
-    same = op.logical_or(op.equal(top, zero), op.logical_not(differ))
-    rest = op.where(whole, op.where(same, op.add(top, op.multiply(zero, top)), below), rest)
-    return op.where(op.less(a, zero), op.negative(rest), rest) if fmod else rest
+    differ = op.logical_xor(op.less(rest, zero), op.less(b, zero))
+    return op.where(op.logical_and(op.not_equal(rest, zero), differ), op.add(rest, b), rest)
 
 
 def mish(c: OnnxContext) -> Any:
