@@ -224,6 +224,16 @@ def on_axis(rng: Rng, schema: Any, opset: int) -> Draw:
     return Draw([x], attrs)
 
 
+def shrink(rng: Rng, schema: Any, opset: int) -> Draw:
+    """Unsigned numbers stay above 0: what a negative float is as such a number nobody says."""
+    kind = dtype_for(rng, schema)
+    x = array(rng, dims(rng), kind)
+    attrs = {"bias": maybe(rng, (0.0, 0.5, 1.0, -1.5)), "lambd": maybe(rng, (0.25, 1.0, -0.5))}
+    if np.dtype(kind).kind == "u":
+        x, attrs = x + np.asarray(2, kind), {"bias": maybe(rng, (0.5, 1.0)), "lambd": None}
+    return Draw([x], attrs)
+
+
 def windows(rng: Rng, schema: Any, opset: int, rank: int | None = None) -> tuple[Any, ...]:
     """(sizes, attributes of a window)."""
     rank = int(rng.integers(1, 4)) if rank is None else rank
@@ -614,6 +624,12 @@ def split(rng: Rng, schema: Any, opset: int) -> Draw:
     return Draw([x, *given], attrs, frozenset([1]), outputs=len(parts))
 
 
+def unique(rng: Rng, schema: Any, opset: int) -> Draw:
+    shape = dims(rng, int(rng.integers(1, 4)))
+    attrs = {"sorted": maybe(rng, (1,)), "axis": maybe(rng, range(-len(shape), len(shape)))}
+    return Draw([array(rng, shape, dtype_for(rng, schema))], attrs, outputs=1)
+
+
 def squeeze(rng: Rng, schema: Any, opset: int) -> Draw:
     shape = dims(rng, int(rng.integers(1, 5)))
     axes = [int(a) for a in rng.permutation(len(shape))[: int(rng.integers(1, len(shape) + 1))]]
@@ -1002,9 +1018,11 @@ RECIPES: Mapping[str, Recipe] = {
     "ReduceMean": reduction, "ReduceMin": reduction, "ReduceProd": reduction,
     "ReduceSum": reduction, "ReduceSumSquare": reduction, "Reshape": reshape, "Resize": resize,
     "RoiAlign": roi_align, "Scatter": scatter, "ScatterElements": scatter,
-    "ScatterND": scatter_nd, "Shape": shape_of, "Slice": slices, "Softmax": on_axis,
+    "ScatterND": scatter_nd, "Shape": shape_of, "Shrink": shrink, "Slice": slices,
+    "Softmax": on_axis,
     "SpaceToDepth": depth, "Split": split, "Sqrt": positive, "Squeeze": squeeze, "Tile": tile,
-    "TopK": top_k, "Transpose": transpose, "Trilu": trilu, "Unsqueeze": squeeze,
+    "TopK": top_k, "Transpose": transpose, "Trilu": trilu, "Unique": unique,
+    "Unsqueeze": squeeze,
     "Upsample": resize, "Where": where, "Xor": logical,
 }  # fmt: skip
 """Operator → its recipe; the others have the generic one."""

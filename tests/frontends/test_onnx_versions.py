@@ -25,9 +25,14 @@ def test_a_slice_is_equal_or_refused(opset, number):
     assert sum(end[0] == "equal" for _, end in ends) > len(ends) / 2
 
 
-@pytest.mark.parametrize("name, opset", [("Resize", 11), ("Resize", 19), ("Dropout", 10)])
+@pytest.mark.parametrize(
+    "name, opset",
+    [("Resize", 11), ("Resize", 19), ("Dropout", 10), ("Slice", 13), ("TopK", 10), ("Shrink", 9)],
+)
 def test_operators_that_went_wrong(name, opset):
-    """Places counted as ONNX Runtime counts them; an empty operand is an absent one."""
+    """Places counted as ONNX Runtime counts them; an empty operand is an absent one; slices that
+    end before they begin; k as an input of TopK 10.
+    """
     ends = list(end_of_each(list(cases_of(name, opset, range(12))), []))
     assert [(c.title, end) for c, end in ends if end[0] in ("wrong", "error")] == []
     assert len(ends) >= 8

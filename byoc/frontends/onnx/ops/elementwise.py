@@ -135,6 +135,21 @@ def selu(c: OnnxContext) -> Any:
     return relax.op.multiply(gamma, curve)
 
 
+def shrink(c: OnnxContext) -> Any:
+    """Shrink 9: x + bias below -lambd, else x - bias above lambd, else 0; whole numbers in floats,
+    cut at the end.
+    """
+    data, dtype, bound = c[0], dtype_of(c[0]), c.attrs.get("lambd", 0.5)
+    if np.dtype(dtype).kind in "iu":
+        data = c.emit(relax.op.astype(data, "float32"))
+    bias, zero = scalar_like(c.attrs.get("bias", 0.0), data), scalar_like(0, data)
+    below = relax.op.less(data, scalar_like(-bound, data))
+    above = relax.op.greater(data, scalar_like(bound, data))
+    result = c.emit(relax.op.where(above, relax.op.subtract(data, bias), zero))
+    result = c.emit(relax.op.where(below, relax.op.add(data, bias), result))
+    return result if dtype_of(data) == dtype else relax.op.astype(result, dtype)
+
+
 def fast_gelu(c: OnnxContext) -> Any:
     """com.microsoft FastGelu 1: gelu_tanh(x + bias)."""
     return relax.op.nn.gelu_tanh(c[0] if c[1] is None else relax.op.add(c[0], c[1]))
@@ -209,6 +224,7 @@ ELEMENTWISE: Mapping[tuple[str, str], Converter] = {
     ("", "Min"): _chain(relax.op.minimum),
     ("", "Pow"): power,
     ("", "Selu"): selu,
+    ("", "Shrink"): shrink,
     ("", "Sum"): _chain(relax.op.add),
     ("", "Swish"): swish,
     ("", "ThresholdedRelu"): thresholded_relu,

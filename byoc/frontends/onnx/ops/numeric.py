@@ -167,7 +167,8 @@ def eye_like(c: OnnxContext) -> Any:
 
 
 def top_k(c: OnnxContext) -> Any:
-    """TopK 1, 10, 11, 24: TVM's, for a k that is not too large."""
+    """TopK 1 (attribute), 10, 11, 24 (input): TVM's, for a k that is not too large."""
+    inputs = c.inputs if c.opset >= 10 else [c[0], const([c.attrs["k"]], np.int64)]
     k = c.attrs.get("k") if c.opset < 10 else number_of(c[1], "k")
     axis = c.axis(-1)
     shape = c[0].ty.shape
@@ -175,7 +176,7 @@ def top_k(c: OnnxContext) -> Any:
         length = int(shape[axis])
         if not 0 <= int(k) <= length:
             raise RefusedError(f"it takes the {int(k)} largest of {length} elements")
-    return c.stock("TopK")
+    return c.reading(inputs, opset=11).stock("TopK")
 
 
 def max_unpool(c: OnnxContext) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from ml_dtypes import finfo
 from tvm import relax
 
 from byoc.frontends.context import Converter
@@ -134,14 +135,14 @@ def _log_sum(c: OnnxContext, data: Any, axes: _Axes, keep: bool) -> Any:
 
 
 def _log_sum_exp(c: OnnxContext, data: Any, axes: _Axes, keep: bool) -> Any:
-    """log Σ eˣ = m + log Σ e^(x - m) with the largest x as m, so that nothing overflows; with 0
-    where that is infinite: e^(-∞ + ∞) is no number.
+    """log Σ eˣ = m + log Σ e^(x - m) with the largest x as m, so that nothing overflows.
+
+    Of infinities, m is the largest finite number: the difference of two infinities is no number.
     """
     if axes is not None and not axes:
         return data
-    largest = c.typed(op.max(data, axes, True))
-    bounded = op.isfinite(largest)
-    largest = c.typed(op.where(bounded, largest, op.zeros_like(largest)))
+    end = float(finfo(dtype_of(data)).max)
+    largest = op.clip(c.typed(op.max(data, axes, True)), -end, end)
     total = op.sum(op.exp(op.subtract(data, largest)), axes, True)
     result = op.add(op.log(total), largest)
     return result if keep else op.squeeze(result, axes)
