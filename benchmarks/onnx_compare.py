@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 
 from byoc.testing.grammar import Case
+
+if TYPE_CHECKING:
+    from benchmarks.onnx_reload import Reloader
 
 __all__ = ["BAD", "difference", "reference", "try_case", "try_sets"]
 
@@ -98,11 +103,12 @@ def try_case(case: Case, vendors: Sequence[Any]) -> tuple[str, str]:
 
 
 def try_sets(
-    case: Case, sets: Mapping[str, Sequence[Any]]
+    case: Case, sets: Mapping[str, Sequence[Any]], reloader: Reloader | None = None
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     """How a graph ends with each set of vendors, as `try_case`.
 
-    Two sets that take the same ops make the same program, which is built and run once.
+    Two sets that take the same ops make the same program, which is built and run once. With a
+    reloader each is saved, too, and has to give the same bits in a process without TVM.
     """
     from tvm_ffi import structural_equal
 
@@ -129,8 +135,35 @@ def try_sets(
             yield name, ("error", f"{type(error).__name__}: {error}")
         else:
             end = ("skip", "") if expected is None else _compare(case, found, expected)
+            if reloader is not None and end[0] not in BAD:
+                end = _reload(case, program, found, reloader) or end
             made.append((parts, end))
             yield name, end
+
+
+def _reload(
+    case: Case, program: Any, found: Sequence[Mapping[str, Any]], reloader: Reloader
+) -> tuple[str, str] | None:
+    """How the saved program differs from the live one; None when it does not."""
+    from byoc.errors import ByocError
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.byoc"
+        try:
+            program.save(path)
+        except ByocError as error:
+            return "refused", f"save: {type(error).__name__}: {error}"
+        except Exception as error:
+            return "error", f"save: {type(error).__name__}: {error}"
+        kind, again = reloader.run(path, (case.inputs, *case.more))
+    if kind != "ok" or isinstance(again, str):
+        return kind, f"reloaded: {again}"
+    for live, saved in zip(found, again, strict=True):
+        for name in live:
+            a, b = np.asarray(live[name]), np.asarray(saved[name])
+            if a.dtype != b.dtype or a.shape != b.shape or a.tobytes() != b.tobytes():
+                return "wrong", f"reloaded: output {name!r} has other bits"
+    return None
 
 
 def _compare(

@@ -4,6 +4,12 @@
     python benchmarks/random_onnx.py --graphs 2000 --jobs 2             by two processes
     python benchmarks/random_onnx.py --graphs 2000 --vendors host       everything on the host
     python benchmarks/random_onnx.py --first 1234 --graphs 1 --keep /tmp   one graph, model kept
+    python benchmarks/random_onnx.py --hard --reload --log ends.jsonl   harder graphs, saved, too
+
+--hard: weights as inputs of the run, NaN, infinities, ends of integers, batches of 1 and 0, deep
+chains (`byoc/testing/grammar/hard.py`). --reload: every program is saved, too, and run by a process
+without TVM. --log: a line for each graph; graphs that have one are not run again. A graph that does
+not end well is printed as text, with the command that runs it alone.
 
 Graphs run in a worker process, which is replaced when one crashes it or hangs. A graph is imported
 once and then compiled and run for each set of vendors; there it ends as one of
@@ -30,13 +36,18 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import onnx
 
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks.onnx_compare import BAD, try_sets
-from byoc.testing.grammar import make_case
+from benchmarks.onnx_reload import Reloader
+from byoc.testing.grammar import Case, make_case
+from byoc.testing.grammar.hard import make_hard_case
 
 __all__ = ["SETS"]
 
@@ -75,24 +86,31 @@ def _vendors(names: Sequence[str]) -> dict[str, list[Any]]:
     return {s: [] if s == "host" else [known[v] for v in s.split(",")] for s in names}
 
 
-def _work(names: Sequence[str], keep: Path | None) -> None:
+def _case(seed: int, hard: bool) -> Case:
+    return make_hard_case(seed) if hard else make_case(seed)
+
+
+def _work(names: Sequence[str], keep: Path | None, hard: bool, reload: bool) -> None:
     import os
 
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sets = _vendors(names)
+    reloader = Reloader() if reload else None
     for line in sys.stdin:
         seed, wanted = json.loads(line)
-        case = make_case(seed)
+        case = _case(seed, hard)
         if keep:  # written first: it may crash
             path = keep / f"random_{seed}.onnx"
             path.write_bytes(case.model.SerializeToString())
         good = True
-        for name, (outcome, why) in try_sets(case, {n: sets[n] for n in wanted}):
+        for name, (outcome, why) in try_sets(case, {n: sets[n] for n in wanted}, reloader):
             good = good and outcome not in BAD
             print(json.dumps([name, outcome, why[:600]]), file=out)
         if keep and good:
             path.unlink()
+    if reloader is not None:
+        reloader.end()
 
 
 class _Worker:
@@ -166,6 +184,14 @@ def _reason(why: str) -> str:
     return (f"{operator[1]}: " if operator else "") + re.sub(r"\d+", "#", text)[:100]
 
 
+def _logged(path: Path | None) -> dict[int, list[End]]:
+    """What a log says: seed → its ends."""
+    if path is None or not path.exists():
+        return {}
+    lines = map(json.loads, path.read_text().splitlines())
+    return {seed: [tuple(end) for end in ends] for seed, ends in lines}
+
+
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -177,27 +203,45 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="worker processes")
     parser.add_argument("--keep", type=Path, help="folder for the models that do not end well")
     parser.add_argument("--json", type=Path, help="file to write the result to")
+    parser.add_argument("--hard", action="store_true", help="harder graphs")
+    parser.add_argument("--reload", action="store_true", help="run saved programs, too")
+    parser.add_argument("--log", type=Path, help="file of results so far; it is added to")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     sets = tuple(args.vendors)
     if args.work:
-        _work(sets, args.keep)
+        _work(sets, args.keep, args.hard, args.reload)
         return
+    options = [o for o in ("--hard", "--reload") if getattr(args, o[2:])]
     command = [sys.executable, __file__, "--work", "--vendors", *sets]
     command += ["--keep", str(args.keep)] if args.keep else []
+    command += options
     began = time.monotonic()
     counts: dict[str, Counter[str]] = {name: Counter() for name in sets}
     refusals: dict[str, dict[str, list[int]]] = {name: {} for name in sets}
     operators: Counter[str] = Counter()
     seeds = range(args.first, args.first + args.graphs)
-    for done, (seed, ends) in enumerate(_all_ends(command, seeds, sets, args.jobs), 1):
-        operators.update({n.op_type for n in make_case(seed).model.graph.node})
+    known = _logged(args.log)
+    rest = [s for s in seeds if s not in known]
+    earlier = ((s, known[s]) for s in seeds if s in known)
+    ended = chain(earlier, _all_ends(command, rest, sets, args.jobs))
+    for done, (seed, ends) in enumerate(ended, 1):
+        graph = _case(seed, args.hard).model.graph
+        operators.update({n.op_type for n in graph.node})
+        if args.log and seed not in known:
+            with args.log.open("a") as log:
+                print(json.dumps([seed, ends]), file=log)
         for name, outcome, why in ends:
             counts[name][outcome] += 1
             if outcome == "refused":
                 refusals[name].setdefault(_reason(why), []).append(seed)
             if outcome in BAD:
                 print(f"{seed}: {name}: {outcome}: {why}", flush=True)
+        bad = [name for name, outcome, _ in ends if outcome in BAD]
+        if bad:
+            again = [f"--first {seed} --graphs 1", *options, "--vendors", *bad]
+            print(f"again: python benchmarks/random_onnx.py {' '.join(again)}")
+            print(onnx.printer.to_text(graph), flush=True)
         if done % 100 == 0:
             seconds = time.monotonic() - began
             print(f"{done} graphs, {seconds:.0f} s: {counts}", file=sys.stderr, flush=True)

@@ -18,8 +18,10 @@ from onnx.reference import ReferenceEvaluator
 
 from benchmarks import onnx_compare, random_onnx
 from benchmarks.onnx_compare import difference, reference, try_case, try_sets
+from benchmarks.onnx_reload import Reloader
 from benchmarks.random_onnx import SETS
 from byoc.testing.grammar import Case, make_case
+from byoc.testing.grammar.hard import make_hard_case
 
 TABLE = Path(__file__).parents[2] / "benchmarks" / "random_onnx.py"
 GRAPHS = Path(__file__).parent / "random_graphs"
@@ -185,6 +187,28 @@ def test_graphs_are_legal_and_cover_what_models_hold():
     assert opsets == set(range(13, 25))
     assert min(symbolic, scalar, empty, given_weights) >= 10
     assert ran >= 16  # ONNX Runtime lacks a few kernels of float16 and float64
+
+
+def test_hard_graphs_name_their_hardness_and_are_legal():
+    found = set()
+    for seed in range(40):
+        case, again = make_hard_case(seed), make_hard_case(seed)
+        assert case.model == again.model
+        assert {i.name for i in case.model.graph.input} >= set(case.inputs)
+        found |= {"parameters", "numbers", "ends", "deep"} & set(case.rules)
+        if "parameters" in case.rules and len(case.inputs) > len(make_case(seed).inputs):
+            found.add("freed")
+    assert found == {"parameters", "numbers", "ends", "deep", "freed"}
+
+
+@pytest.mark.parametrize("seed", [1000, 1001])
+def test_a_hard_graph_is_equal_live_and_reloaded_without_tvm(seed):
+    reloader = Reloader()
+    try:
+        ends = dict(try_sets(make_hard_case(seed), {"host": []}, reloader))
+    finally:
+        reloader.end()
+    assert ends["host"][0] in ("equal", "refused", "skip"), ends
 
 
 def test_symbolic_graphs_run_at_two_sizes():

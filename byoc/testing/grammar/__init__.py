@@ -44,8 +44,13 @@ RULES: tuple[Callable[[GraphBuilder], None], ...] = (
 )  # fmt: skip
 
 
-def make_case(seed: int) -> Case:
-    """The graph of a seed: opset 13 to 24, one to a dozen inputs, three to twelve rules."""
+def make_case(seed: int, count: int | None = None) -> Case:
+    """The graph of a seed: opset 13 to 24, one to a dozen inputs, three to twelve rules.
+
+    Args:
+        seed: It names the graph.
+        count: How many rules, instead.
+    """
     rng = np.random.default_rng(seed)
     b = GraphBuilder(rng, int(rng.integers(OPSETS[0], OPSETS[1] + 1)))
     dynamic = b.chance(_SYMBOLIC)
@@ -54,7 +59,8 @@ def make_case(seed: int) -> Case:
     else:
         b.new_input([b.dim() for _ in range(b.dim(0, 4))], b.pick((*FLOATS, *ANY)))
     rules, names = DYNAMIC if dynamic else RULES, []
-    for _ in range(b.dim(3, 12)):
+    drawn = b.dim(3, 12)
+    for _ in range(count or drawn):
         rule = b.pick(rules)
         names.append(rule.__name__)
         rule(b)

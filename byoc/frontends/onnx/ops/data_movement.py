@@ -24,6 +24,10 @@ _EXACT = 1 << 53
 """Whole numbers up to here are floats, too."""
 
 
+_TO_THE_END = ((1 << 31) - 1, (1 << 63) - 1)
+"""Ends of slices that stand for none, as ONNX Runtime reads them: backwards, too."""
+
+
 def pad(c: OnnxContext) -> Any:
     """Pad 2 (attributes), 11, 13 (inputs), 18 (axes), 19 (wrap)."""
     data = c[0]
@@ -150,12 +154,44 @@ def _without(dims: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
 
 
 def slice_(c: OnnxContext) -> Any:
-    """Slice 1 (attributes); 10, 11, 13 (inputs) are TVM's."""
+    """Slice 1 (attributes); 10, 11, 13 (inputs). Over dimensions that are known, places count as in
+    Python: beyond the ends they are the ends, and what ends before it begins is empty. TVM counts
+    a negative number of elements there; the rest is its.
+    """
     if c.opset < 10:
         names = ("starts", "ends", "axes")
         given = [None if c.attrs.get(n) is None else const(c.attrs[n], np.int64) for n in names]
         c = c.reading([c[0], *given])
-    return c.reading(c.inputs, {}, 13).stock("Slice")
+    known = _known_slice(c)
+    return c.reading(c.inputs, {}, 13).stock("Slice") if known is None else known
+
+
+def _known_slice(c: OnnxContext) -> Any:
+    """The slice where all numbers of it are known, else None."""
+    data, given = c[0], c.inputs[1:5]
+    if isinstance(data, GenericConst) or not isinstance(data.ty, relax.TensorType):
+        return None
+    if data.ty.shape is None or any(not (v is None or isinstance(v, GenericConst)) for v in given):
+        return None
+    given = [*given, *[None] * (4 - len(given))]
+    numbers: list[Any] = [None if v is None else array_of(v, "bounds").tolist() for v in given]
+    starts, ends, axes, steps = numbers
+    axes = axes_of(axes if axes is not None else range(len(starts)), data.ty.ndim)
+    sizes = [data.ty.shape.values[a] for a in axes]
+    if not all(map(is_int, sizes)):
+        return None
+    steps = steps or [1] * len(axes)
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise RefusedError(f"its bounds are {starts} to {ends} by {steps}, of axes {axes}")
+    begin, end = [], []
+    for at, size in enumerate(map(int, sizes)):
+        stop = None if ends[at] in _TO_THE_END else ends[at]
+        first, last, step = slice(starts[at], stop, steps[at]).indices(size)
+        if not len(range(first, last, step)):
+            first, last, steps[at] = 0, 0, 1
+        begin.append(first)
+        end.append(last if last >= 0 else -size - 1)  # -1 is before the first, not the last
+    return relax.op.strided_slice(data, axes, begin, end, steps)
 
 
 def expand(c: OnnxContext) -> Any:

@@ -64,7 +64,9 @@ def identity(c: OnnxContext) -> Any:
 
 
 def dropout(c: OnnxContext) -> Any:
-    """Dropout 7, 10, 12, 13, 22 at inference: the identity; the mask is all true."""
+    """Dropout 7, 10, 12, 13, 22 at inference: the identity. The mask is all true, before
+    12 all false in ONNX Runtime: what was dropped, not what was kept.
+    """
     given = [v for v in (c[1], c[2]) if v is not None]
     constant = all(isinstance(v, GenericConst) for v in given)
     if c[2] is not None and not constant:
@@ -77,7 +79,7 @@ def dropout(c: OnnxContext) -> Any:
         )
     if c.outputs < 2:
         return c[0]
-    mask = relax.op.full_like(c[0], relax.const(True, "bool"), "bool")
+    mask = relax.op.full_like(c[0], relax.const(c.opset >= 12, "bool"), "bool")
     return [c[0], mask if c.opset >= 10 else relax.op.astype(mask, str(c[0].ty.dtype))]
 
 
@@ -131,6 +133,21 @@ def selu(c: OnnxContext) -> Any:
     gamma = scalar_like(c.attrs.get("gamma", 1.0507009873554805), c[0])
     curve = elu(c.reading(c.inputs, {"alpha": c.attrs.get("alpha", 1.6732632423543772)}))
     return relax.op.multiply(gamma, curve)
+
+
+def shrink(c: OnnxContext) -> Any:
+    """Shrink 9: x + bias below -lambd, else x - bias above lambd, else 0; whole numbers in floats,
+    cut at the end.
+    """
+    data, dtype, bound = c[0], dtype_of(c[0]), c.attrs.get("lambd", 0.5)
+    if np.dtype(dtype).kind in "iu":
+        data = c.emit(relax.op.astype(data, "float32"))
+    bias, zero = scalar_like(c.attrs.get("bias", 0.0), data), scalar_like(0, data)
+    below = relax.op.less(data, scalar_like(-bound, data))
+    above = relax.op.greater(data, scalar_like(bound, data))
+    result = c.emit(relax.op.where(above, relax.op.subtract(data, bias), zero))
+    result = c.emit(relax.op.where(below, relax.op.add(data, bias), result))
+    return result if dtype_of(data) == dtype else relax.op.astype(result, dtype)
 
 
 def fast_gelu(c: OnnxContext) -> Any:
@@ -207,6 +224,7 @@ ELEMENTWISE: Mapping[tuple[str, str], Converter] = {
     ("", "Min"): _chain(relax.op.minimum),
     ("", "Pow"): power,
     ("", "Selu"): selu,
+    ("", "Shrink"): shrink,
     ("", "Sum"): _chain(relax.op.add),
     ("", "Swish"): swish,
     ("", "ThresholdedRelu"): thresholded_relu,

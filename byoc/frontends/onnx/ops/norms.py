@@ -9,7 +9,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.helpers import const, is_int, scalar_like
+from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
 from byoc.frontends.onnx.context import OnnxContext
 
 __all__ = ["NORMS"]
@@ -68,9 +68,37 @@ def rms_norm(c: OnnxContext) -> Any:
     return relax.op.multiply(relax.op.multiply(c[0], inverse), c[1])
 
 
+def lrn(c: OnnxContext) -> Any:
+    """LRN 1, 13: x / (bias + alpha · mean of x² over the channels around) ^ beta, as TVM spells it.
+
+    An even number of channels reaches one further up. Squares of halves are taken in float32.
+    """
+    data, op = c[0], relax.op
+    size, rank = int(c.attrs["size"]), data.ty.ndim
+    if rank not in (3, 4):
+        raise ValueError(f"of {rank} dimensions; 3 and 4 are supported")
+    dtype = dtype_of(data)
+    wide = c.emit(op.astype(data, "float32")) if dtype in ("float16", "bfloat16") else data
+    below = (size - 1) // 2
+    pads = [[below, *[0] * (rank - 2)], [size - 1 - below, *[0] * (rank - 2)]]
+    pool = op.nn.avg_pool2d if rank == 3 else op.nn.avg_pool3d
+    squares = c.emit(op.expand_dims(c.emit(op.multiply(wide, wide)), 1))
+    window = (size, *[1] * (rank - 2))
+    mean = pool(squares, window, padding=[*pads[0], *pads[1]], count_include_pad=True)
+    mean = c.emit(op.squeeze(c.emit(mean), 1))
+    alpha, beta, bias = (
+        scalar_like(c.attrs.get(n, d), wide)
+        for n, d in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
+    )
+    scale = c.emit(op.add(c.emit(op.multiply(mean, alpha)), bias))
+    result = op.divide(wide, c.emit(op.power(scale, beta)))
+    return result if wide is data else op.astype(c.emit(result), dtype)
+
+
 NORMS: Mapping[tuple[str, str], Converter] = {
     ("", "BatchNormalization"): batch_norm,
     ("", "InstanceNormalization"): instance_norm,
+    ("", "LRN"): lrn,
     ("", "LayerNormalization"): layer_norm,
     ("", "RMSNormalization"): rms_norm,
 }

@@ -43,10 +43,7 @@ def is_inf(c: OnnxContext) -> Any:
 
 
 def mod(c: OnnxContext) -> Any:
-    """Mod 10, 13: the sign of the divisor, or (fmod) of the dividend.
-
-    A finite number over an infinite one is itself, or of the other sign the divisor.
-    """
+    """Mod 10, 13: the sign of the divisor, or (fmod) of the dividend."""
     a, b = c[0], c[1]
     if not _only_tensors(a, b) or all(isinstance(v, GenericConst) for v in (a, b)):
         return c.stock("Mod")
@@ -59,14 +56,12 @@ def mod(c: OnnxContext) -> Any:
         wrong = op.logical_xor(op.less(a, zero), op.less(b, zero))
         wrong = op.logical_and(wrong, op.not_equal(rest, zero))
         return op.where(wrong, op.subtract(rest, b), rest)
-    if fmod:  # C's, exact
-        return op.mod(a, b)
+    rest = c.emit(op.mod(a, b))  # C's fmod, which is exact: no a - floor(a / b) · b is
+    if fmod:
+        return rest
     zero = scalar_like(0, a)
-    rest = op.subtract(a, op.multiply(op.floor(op.divide(a, b)), b))
-    whole = op.logical_and(op.isinf(b), op.isfinite(a))
-    differ = op.logical_xor(op.less(a, zero), op.less(b, zero))
-    same = op.logical_or(op.equal(a, zero), op.logical_not(differ))
-    return op.where(whole, op.where(same, op.add(a, op.multiply(zero, a)), b), rest)
+    differ = op.logical_xor(op.less(rest, zero), op.less(b, zero))
+    return op.where(op.logical_and(op.not_equal(rest, zero), differ), op.add(rest, b), rest)
 
 
 def mish(c: OnnxContext) -> Any:
@@ -184,7 +179,8 @@ def eye_like(c: OnnxContext) -> Any:
 
 
 def top_k(c: OnnxContext) -> Any:
-    """TopK 1, 10, 11, 24: TVM's, for a k that is not too large."""
+    """TopK 1 (attribute), 10, 11, 24 (input): TVM's, for a k that is not too large."""
+    inputs = c.inputs if c.opset >= 10 else [c[0], const([c.attrs["k"]], np.int64)]
     k = c.attrs.get("k") if c.opset < 10 else number_of(c[1], "k")
     axis = c.axis(-1)
     shape = c[0].ty.shape
@@ -192,7 +188,7 @@ def top_k(c: OnnxContext) -> Any:
         length = int(shape[axis])
         if not 0 <= int(k) <= length:
             raise RefusedError(f"it takes the {int(k)} largest of {length} elements")
-    return c.stock("TopK")
+    return c.reading(inputs, opset=11).stock("TopK")
 
 
 def max_unpool(c: OnnxContext) -> Any:

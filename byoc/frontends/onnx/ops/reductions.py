@@ -32,6 +32,8 @@ _Axes = Sequence[int] | None
 _Reduction = Callable[[OnnxContext, Any, _Axes, bool], Any]
 """(context, data, axes, keepdims) → the whole reduction, what is before and after included."""
 
+_HALVES = {"float16": "float32", "bfloat16": "float32"}
+
 _NO_MEAN = "it takes the mean of no elements, which ONNX leaves undefined"
 
 
@@ -93,16 +95,27 @@ def _mean(c: OnnxContext, data: Any, axes: _Axes, keep: bool) -> Any:
     return op.where(op.less(total, zero), up, op.floor_divide(total, by))
 
 
-def _through_floats(reduce: _Reduction) -> _Reduction:
-    """Roots and logarithms of whole numbers are taken in float64 and cut."""
+def _through(wide: Mapping[str, str], reduce: _Reduction) -> _Reduction:
+    """The reduction of a dtype's elements in another one, before and after included; then cut."""
 
     def convert(c: OnnxContext, data: Any, axes: _Axes, keep: bool) -> Any:
-        if _is_float(data):
+        dtype = dtype_of(data)
+        to = wide.get(dtype, dtype if _is_float(data) else wide.get("int", dtype))
+        if to == dtype:
             return reduce(c, data, axes, keep)
-        wide = c.typed(op.astype(data, "float64"))
-        return op.astype(c.typed(reduce(c, wide, axes, keep)), dtype_of(data))
+        return op.astype(c.typed(reduce(c, c.typed(op.astype(data, to)), axes, keep)), dtype)
 
     return convert
+
+
+def _in_floats(reduce: _Reduction) -> _Reduction:
+    """Roots and logarithms of whole numbers in float64; halves in float32, as `_of_halves`."""
+    return _through({**_HALVES, "int": "float64"}, reduce)
+
+
+def _of_halves(reduce: _Reduction) -> _Reduction:
+    """Squares and sums of halves in float32: 256² is beyond float16, its root is not."""
+    return _through(_HALVES, reduce)
 
 
 def _l1(c: OnnxContext, data: Any, axes: _Axes, keep: bool) -> Any:
@@ -145,15 +158,15 @@ def _is_float(data: Any) -> bool:
 
 _ALL: Mapping[str, _Reduction] = {
     "ReduceL1": _l1,
-    "ReduceL2": _through_floats(_l2),
-    "ReduceLogSum": _through_floats(_log_sum),
-    "ReduceLogSumExp": _through_floats(_log_sum_exp),
+    "ReduceL2": _in_floats(_l2),
+    "ReduceLogSum": _in_floats(_log_sum),
+    "ReduceLogSumExp": _in_floats(_log_sum_exp),
     "ReduceMax": _extreme(op.max),
     "ReduceMean": _mean,
     "ReduceMin": _extreme(op.min),
     "ReduceProd": _plain(op.prod),
     "ReduceSum": _plain(op.sum),
-    "ReduceSumSquare": _sum_square,
+    "ReduceSumSquare": _of_halves(_sum_square),
 }
 
 REDUCTIONS: Mapping[tuple[str, str], Converter] = {

@@ -45,25 +45,29 @@ class _Axis:
     roi: tuple[float, float]
 
     def places(self, mode: str) -> Array:
-        """Where each output element lies in the input."""
-        to = np.arange(self.wanted, dtype=np.float64)
-        width = self.scale * self.size
+        """Where each output element lies in the input, in float32 as ONNX Runtime counts: the
+        nearest element of a place that is a whole number depends on it.
+        """
+        f32 = np.float32
+        to, scale = np.arange(self.wanted, dtype=f32), f32(self.scale)
+        half = (to + f32(0.5)) / scale - f32(0.5)
         if mode == "align_corners":
-            return to * 0 if width == 1 else to * (self.size - 1) / (width - 1)
+            return to * 0 if self.wanted == 1 else to * f32(self.size - 1) / f32(self.wanted - 1)
         if mode == "asymmetric":
-            return to / self.scale
+            return to / scale
         if mode == "tf_crop_and_resize":
-            begin, end = self.roi
-            span = (end - begin) * (self.size - 1)
-            steps = to * 0 + span / 2 if width == 1 else to * span / (width - 1)
-            return begin * (self.size - 1) + steps
-        half = (to + 0.5) / self.scale - 0.5
+            begin, end = map(f32, self.roi)
+            last = f32(self.size - 1)
+            if self.wanted == 1:
+                return to + f32(0.5) * (begin + end) * last
+            return begin * last + to * (end - begin) * last / f32(self.wanted - 1)
         if mode == "half_pixel":
             return half
         if mode == "pytorch_half_pixel":
-            return half if width > 1 else to * 0
+            return half if self.wanted > 1 else to * 0
         if mode == "half_pixel_symmetric":
-            return half + self.size / 2 * (1 - self.wanted / width)
+            short = f32(1) - f32(self.wanted) / (scale * f32(self.size))
+            return f32(self.size / 2) * short + half
         raise ValueError(f"coordinate_transformation_mode {mode!r} is not known")
 
 
@@ -74,7 +78,7 @@ def resize_by_axis(c: OnnxContext) -> Any:
     if c.opset < 11:
         coordinates = "asymmetric"
     mode = text_of(c.attrs.get("mode"), "nearest")
-    axes = _axes(c)
+    axes = [a for a in _axes(c) if a.scale != 1]  # what keeps its scale stays, whatever the roi is
     if mode != "nearest" and "float" not in dtype_of(data):
         raise ValueError(f"mode {mode!r} of {dtype_of(data)} is not supported")
     result = data
@@ -85,9 +89,8 @@ def resize_by_axis(c: OnnxContext) -> Any:
             continue
         if mode == "nearest":
             rounding = text_of(c.attrs.get("nearest_mode"), "round_prefer_floor")
-            if c.opset < 11:  # in float32, as engines do: the place may be a whole number
+            if c.opset < 11:
                 rounding = "ceil" if axis.scale < 1 else "floor"
-                places = np.arange(axis.wanted, dtype=np.float32) / np.float32(axis.scale)
             indices = _nearest(places, rounding, axis.size)
             result = op.take(result, const(indices, np.int64), axis.axis, mode="clip")
         elif axis.size * axis.wanted > _LARGE:

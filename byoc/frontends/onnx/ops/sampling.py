@@ -50,6 +50,9 @@ def resize(c: OnnxContext) -> Any:
     if c.opset < 11:
         return _resize_10(c)
     scales, sizes = c[2], c[3]
+    if isinstance(scales, GenericConst) and not to_numpy(scales.value).size:
+        scales = None  # until opset 13 an operand that is left out is an empty one
+        c = c.reading([c[0], c[1], None, sizes])
     mode = text_of(c.attrs.get("coordinate_transformation_mode"), "half_pixel")
     between = mode == "align_corners" and text_of(c.attrs.get("mode"), "nearest") != "nearest"
     if between and scales is not None and not isinstance(scales, GenericConst):
@@ -63,7 +66,7 @@ def _served_by_tvm(data: Any, scales: Any, sizes: Any, attrs: Attributes, mode: 
     """TVM divides sizes where ONNX takes the scale it was given: both agree when the scale leads
     to whole sizes.
     """
-    if attrs.get("antialias", 0) or mode == "half_pixel_symmetric":
+    if attrs.get("antialias", 0) or mode in ("half_pixel_symmetric", "tf_crop_and_resize"):
         return False
     if "axes" in attrs or text_of(attrs.get("keep_aspect_ratio_policy"), "stretch") != "stretch":
         return False
