@@ -21,6 +21,7 @@ from byoc.host.emit import (
     emit_softmax,
     emit_transposed_conv,
 )
+from byoc.host.legalize.broadcast import BROADCASTS
 from byoc.host.legalize.hyperbolic import HYPERBOLIC
 from byoc.host.legalize.minmax_reductions import MINMAX_REDUCTIONS
 from byoc.host.legalize.type_promotion import PROMOTED
@@ -92,7 +93,7 @@ def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.I
     """
     weighted = {op: partial(emit, pack=pack) for op, emit in _WEIGHTED.items()}
     emitters: dict[str, Callable[..., Any]] = {**_EMITTERS, **weighted}
-    own: dict[str, Legalizer] = {**PROMOTED, **MINMAX_REDUCTIONS}
+    own: dict[str, Legalizer] = {**BROADCASTS, **PROMOTED, **MINMAX_REDUCTIONS}
     own.update((op, partial(emit, machine=machine)) for op, emit in emitters.items())
     stocked = {op: _or_stock(op, emit) for op, emit in own.items()}
     table = {**_VIEWS, **HYPERBOLIC, **stocked}

@@ -1,0 +1,1 @@
+"""Shapes that must fit are checked when the model runs: `builder` asks, `rules` know the ops."""
