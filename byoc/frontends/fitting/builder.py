@@ -23,7 +23,21 @@ __all__ = ["FittingBuilder"]
 
 
 class FittingBuilder(relax.BlockBuilder):  # type: ignore[misc]
-    """Relax's block builder, with checks of shapes."""
+    """Relax's block builder, with checks of shapes.
+
+    Attributes:
+        computed: Variables that stand for numbers which the model computes, not (yet) for lengths.
+    """
+
+    def __init__(self, mod: tvm.IRModule | None = None) -> None:
+        super().__init__(mod)
+        self.computed: set[Any] = set()
+
+    def match_cast(self, value: Any, ty: Any, name_hint: str = "") -> Any:
+        """Bind a value of a type that is checked when the model runs."""
+        if isinstance(ty, relax.ShapeType):
+            self.computed.update(d for d in ty.values or () if isinstance(d, tirx.Var))
+        return super().match_cast(value, ty, name_hint)
 
     def emit(self, expr: Any, name_hint: str = "") -> Any:
         """Bind an expression to a variable, once it is checked."""
@@ -75,9 +89,8 @@ class FittingBuilder(relax.BlockBuilder):  # type: ignore[misc]
         for ty in shapes:
             shape = getattr(ty, "shape", None)
             for dim in shape.values if isinstance(shape, relax.ShapeExpr) else ():
-                if is_known(dim) or isinstance(dim, tirx.Var):
-                    continue
-                if not proved_true(dim >= 0):
+                length = isinstance(dim, tirx.Var) and dim not in self.computed
+                if not is_known(dim) and not length and not proved_true(self, dim >= 0):
                     conditions.append(dim >= 0)
         if not conditions:
             return call
@@ -85,6 +98,8 @@ class FittingBuilder(relax.BlockBuilder):  # type: ignore[misc]
             if isinstance(getattr(arg, "ty", None), relax.TensorType) and dims_of(arg) is not None:
                 for condition in conditions:
                     arg = hold(self, arg, condition)
+                # From here on they are lengths.
+                self.computed.difference_update(c.a for c in conditions)
                 args = [*call.args[:at], arg, *call.args[at + 1 :]]
                 return super().normalize(_with_args(call, args))
         return call

@@ -55,11 +55,17 @@ def proved_equal(a: Any, b: Any) -> bool:
     return bool(tvm.sym.Analyzer().can_prove_equal(a, b))
 
 
-def proved_true(condition: Any) -> bool:
-    """Whether a condition holds for all lengths that its variables can have."""
+def proved_true(builder: Any, condition: Any) -> bool:
+    """Whether a condition holds for all lengths that its variables can have.
+
+    Args:
+        builder: The block builder; its `computed` variables are no lengths, but any number.
+        condition: An expression of symbolic dimensions.
+    """
     analyzer = tvm.sym.Analyzer()
     for variable in tirx.analysis.undefined_vars(condition):
-        analyzer.bind(variable, tvm.ir.Range(0, _FAR))
+        if variable not in builder.computed:
+            analyzer.bind(variable, tvm.ir.Range(0, _FAR))
     return bool(analyzer.can_prove(condition))
 
 
@@ -105,7 +111,7 @@ def hold(builder: Any, x: Any, condition: Any) -> Any:
         x: A typed tensor of known dimensions.
         condition: An expression of symbolic dimensions.
     """
-    if isinstance(condition, (bool, int, tirx.IntImm)) or proved_true(condition):
+    if isinstance(condition, (bool, int, tirx.IntImm)) or proved_true(builder, condition):
         return x
     dims = dims_of(x) or []
     if not dims:
@@ -148,8 +154,18 @@ def broadcast_operand(builder: Any, x: Any, wanted: Sequence[Any]) -> Any:
             if is_known(dim) and int(dim) != 1 and not is_known(want):
                 legal[axis] = want  # a number against a variable
             continue
-        legal[axis] = select(dim == 1, 1, want)
+        if not _is_open(dim, want):
+            legal[axis] = select(dim == 1, 1, want)
     return fit(builder, x, legal)
+
+
+def _is_open(dim: Any, want: Any) -> bool:
+    """Whether a dimension is 1 or another one, by what it says."""
+    return isinstance(dim, tirx.Select) and (
+        is_known(dim.true_value)
+        and int(dim.true_value) == 1
+        and proved_equal(dim.false_value, want)
+    )
 
 
 def repeat(builder: Any, x: Any, wanted: Sequence[Any]) -> Any:

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from tvm import relax
+from tvm import relax, tirx
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
+from byoc.frontends.fitting.dims import broadcast_dim, hold, proved_equal
 from byoc.frontends.helpers import axes_of, const, dtype_of, is_int, scalar_like
 from byoc.frontends.normalise.values import same_dims
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
-from byoc.frontends.onnx.ops.helpers import array_of, number_of, text_of
+from byoc.frontends.onnx.ops.helpers import array_of, integers_of, number_of, text_of
 from byoc.ir.arrays import to_numpy
 
 __all__ = ["DATA_MOVEMENT"]
@@ -44,6 +45,9 @@ def pad(c: OnnxContext) -> Any:
     if mode not in names:
         raise ValueError(f"mode {mode!r} is not one of {', '.join(names)}")
     if min(width, default=0) < 0:
+        for dim, before, after in zip(data.ty.shape.values, width[::2], width[1::2], strict=True):
+            if not is_int(dim):
+                data = hold(c.builder, data, dim + min(before, 0) + min(after, 0) >= 0)
         data, width = _crop(data, width)
     if not any(width):
         return data
@@ -149,40 +153,23 @@ def _without(dims: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
     return dims[:axis] + dims[axis + 1 :]
 
 
-def slice_(c: OnnxContext) -> Any:
-    """Slice 1 (attributes); 10, 11, 13 (inputs) are TVM's."""
-    if c.opset < 10:
-        names = ("starts", "ends", "axes")
-        given = [None if c.attrs.get(n) is None else const(c.attrs[n], np.int64) for n in names]
-        c = c.reading([c[0], *given])
-    return c.reading(c.inputs, {}, 13).stock("Slice")
-
-
 def expand(c: OnnxContext) -> Any:
-    """Expand 8, 13 to a constant shape: both are broadcast, a 1 in the shape keeps a dimension."""
+    """Expand 8, 13: both shapes are broadcast, a 1 in the wanted one keeps a dimension."""
     data = c[0]
-    if not isinstance(c[1], GenericConst) or data.ty.shape is None:
-        if isinstance(c[1].ty, relax.TensorType) and data.ty.shape is not None:
-            c = c.reading([data, _at_least(c, c[1], data)])
+    if data.ty.shape is None:
         return c.stock("Expand")
-    have, want = list(data.ty.shape.values), array_of(c[1], "shape").tolist()
+    have, want = list(data.ty.shape.values), integers_of(c, c[1], "shape")
     rank = max(len(have), len(want))
     have, want = [1] * (rank - len(have)) + have, [1] * (rank - len(want)) + want
-    return relax.op.broadcast_to(
-        data, [h if w == 1 else w for h, w in zip(have, want, strict=True)]
-    )
-
-
-def _at_least(c: OnnxContext, shape: Any, data: Any) -> Any:
-    """A shape computed by the model, raised to the dimensions of `data`, aligned at the end."""
-    length, rank = shape.ty.shape, data.ty.ndim
-    if length is None or not is_int(length[0]):
-        raise ValueError("the number of dimensions of its result is not known")
-    count = int(length[0])
-    have = relax.ShapeExpr([1] * max(0, count - rank) + list(data.ty.shape.values))
-    if count < rank:
-        shape = relax.op.concat([const(np.ones(rank - count, np.int64)), shape], 0)
-    return c.emit(relax.op.maximum(shape, relax.op.shape_to_tensor(have)))
+    dims = []
+    for h, w in zip(have, want, strict=True):
+        if is_int(h) and is_int(w):
+            dims.append(h if int(w) == 1 else w)
+            continue
+        dims.append(broadcast_dim([h, w]))
+        if not is_int(w) and not (is_int(h) and int(h) == 1) and not proved_equal(h, w):
+            data = hold(c.builder, data, tirx.any(h == 1, w == 1, w == h))
+    return relax.op.broadcast_to(data, dims)
 
 
 def tile(c: OnnxContext) -> Any:
@@ -242,7 +229,6 @@ DATA_MOVEMENT: Mapping[tuple[str, str], Converter] = {
     ("", "Reshape"): reshape,
     ("", "Scatter"): scatter_elements,
     ("", "ScatterElements"): scatter_elements,
-    ("", "Slice"): slice_,
     ("", "Tile"): tile,
 }
 """(domain, operator) → converter."""

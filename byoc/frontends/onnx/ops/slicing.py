@@ -1,0 +1,109 @@
+"""Slice, Squeeze and Split, whose bounds and lengths may be known only at run time.
+
+In: dimensions and bounds, each a number or an expression. Out: bounds brought into the axis as ONNX
+says, by expressions where need be::
+
+    x[n][start:end]    begin = min(max(start < 0 ? start + n : start, 0), n)
+                       end   = max(begin, min(end < 0 ? end + n : end, n))
+                       y[end - begin],  y[i] = x[begin + i]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tvm import relax, tirx
+
+from byoc.frontends.context import Converter
+from byoc.frontends.fitting.dims import fit
+from byoc.frontends.helpers import array_of, axes_of, const, is_int
+from byoc.frontends.onnx.context import OnnxContext, RefusedError
+from byoc.frontends.onnx.ops.helpers import integers_of
+
+__all__ = ["SLICING"]
+
+_FAR = 1 << 40
+"""No dimension is longer; sums of it and lengths do not overflow."""
+
+
+def slice_(c: OnnxContext) -> Any:
+    """Slice 1 (attributes); 10, 11, 13 (inputs). Of known sizes and bounds it is TVM's."""
+    if c.opset < 10:
+        names = ("starts", "ends", "axes")
+        given = [None if c.attrs.get(n) is None else const(c.attrs[n], np.int64) for n in names]
+        c = c.reading([c[0], *given])
+    shape = getattr(c[0].ty, "shape", None)
+    if not isinstance(c[0].ty, relax.TensorType) or not isinstance(shape, relax.ShapeExpr):
+        return c.reading(c.inputs, {}, 13).stock("Slice")
+    starts, ends = integers_of(c, c[1], "starts"), integers_of(c, c[2], "ends")
+    axes = list(range(len(starts))) if c[3] is None else array_of(c[3], "axes").tolist()
+    steps = [1] * len(starts) if c[4] is None else integers_of(c, c[4], "steps")
+    axes = axes_of(axes, len(shape.values))
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        raise RefusedError(f"it has {len(starts)} starts, {len(ends)} ends, {len(steps)} steps")
+    if any(is_int(step) and int(step) == 0 for step in steps):
+        raise RefusedError("one of its steps is 0")
+    lengths = [shape.values[axis] for axis in axes]
+    if not all(map(is_int, steps)):
+        return c.reading(c.inputs, {}, 13).stock("Slice")
+    if all(map(is_int, (*starts, *ends, *lengths))):
+        return c.reading(c.inputs, {}, 13).stock("Slice")
+    return _cut(c, axes, starts, ends, [int(step) for step in steps])
+
+
+def _cut(c: OnnxContext, axes: list[int], starts: Any, ends: Any, steps: list[int]) -> Any:
+    """Forward slices; what runs backward is cut, turned round and thinned out."""
+    lengths = [c[0].ty.shape.values[axis] for axis in axes]
+    bounds = [_bounds(*each) for each in zip(lengths, starts, ends, steps, strict=True)]
+    begins, last = ([b[i] for b in bounds] for i in (0, 1))
+    ahead = [max(step, 1) for step in steps]
+    data = c.typed(relax.op.strided_slice(c[0], axes, begins, last, ahead, assume_inbound=True))
+    for axis, step in zip(axes, steps, strict=True):
+        if step < 0:
+            data = c.emit(relax.op.flip(c.emit(data), axis))
+        if step < -1:
+            length = data.ty.shape.values[axis]
+            data = relax.op.strided_slice(data, [axis], [0], [length], [-step], assume_inbound=True)
+            data = c.typed(data)
+    return data
+
+
+def _bounds(length: Any, start: Any, end: Any, step: int) -> tuple[Any, Any]:
+    """The part that a slice reads of: inside the axis, its end not before its beginning."""
+    length = tirx.const(int(length), "int64") if is_int(length) else length
+    start, end = _from_front(start, length), _from_front(end, length)
+    if step > 0:
+        begin = tirx.min(tirx.max(start, 0), length)
+        return begin, tirx.max(tirx.min(end, length), begin)
+    after = tirx.min(tirx.max(start, 0), length - 1) + 1
+    return tirx.min(tirx.min(tirx.max(end, -1), length - 1) + 1, after), after
+
+
+def _from_front(place: Any, length: Any) -> Any:
+    if is_int(place):
+        place = max(-_FAR, min(int(place), _FAR))
+        return length + place if place < 0 else tirx.const(place, "int64")
+    return tirx.Select(place < 0, place + length, place)
+
+
+def squeeze(c: OnnxContext) -> Any:
+    """Squeeze 1, 11 (attribute), 13 to 25 (input); a symbolic axis is held to be 1."""
+    data = c[0]
+    axes = c.attrs.get("axes") if c.opset < 13 else c[1]
+    shape = getattr(data.ty, "shape", None)
+    constant = axes is not None and (c.opset < 13 or not isinstance(axes, relax.Var))
+    if isinstance(data.ty, relax.TensorType) and isinstance(shape, relax.ShapeExpr) and constant:
+        given = list(axes) if c.opset < 13 else integers_of(c, axes, "axes")
+        numbers = axes_of(given, len(shape.values))
+        if not all(is_int(shape.values[a]) for a in numbers):
+            return relax.op.squeeze(fit(c.builder, data, dict.fromkeys(numbers, 1)), numbers)
+    return c.stock("Squeeze")
+
+
+SLICING: Mapping[tuple[str, str], Converter] = {
+    ("", "Slice"): slice_,
+    ("", "Squeeze"): squeeze,
+}
+"""(domain, operator) → converter."""
