@@ -3,7 +3,7 @@
     python benchmarks/host_fence.py --graphs 2000            graphs of `byoc.testing.grammar`
     python benchmarks/host_fence.py --first 1234 --graphs 1  one of them
 
-The kernels are those that ship, LLVM's vectors and schedules included; a sanitizer would see others.
+The kernels are those that ship, with LLVM's vectors and schedules; a sanitizer would see others.
 Every tensor has a mapping of its own::
 
     no access │ tensor ............ gap < 64 bytes │ no access        at the end of its pages
@@ -73,7 +73,7 @@ def _numpy_dtype(dtype: str) -> Any:
     return getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype
 
 
-class _Overwritten(Exception):
+class _OverwrittenError(Exception):
     """Something was written around a tensor."""
 
 
@@ -134,7 +134,7 @@ class Kernels:
                 else:
                     env[binding.var] = value(bound)
         if not all(fence.untouched() for fence in fences):
-            raise _Overwritten
+            raise _OverwrittenError
         result = value(main.body.body)
         return [np.array(r) for r in (result if isinstance(result, tuple) else (result,))]
 
@@ -168,7 +168,7 @@ def outcome(seed: int) -> tuple[str, str]:
                 except RuntimeError as error:
                     if "outside" not in str(error) and "division" not in str(error):
                         return "differs", str(error)[:200]
-    except _Overwritten:
+    except _OverwrittenError:
         return "overwritten", "something was written around a tensor"
     return "clean", ""
 

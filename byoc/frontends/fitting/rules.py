@@ -244,8 +244,8 @@ def _attention(builder: Any, args: list[Any], _: Any) -> list[Any]:
     if rest and dims_of(rest[0]) is not None and len(dims_of(rest[0]) or []) == 4:
         bias = dims_of(rest[0]) or []
         want = {0: q[0], 1: q[2], 2: q[1], 3: k[1]}
-        rest[0] = fit(builder, rest[0], {a: w for a, w in want.items()
-                                         if not (is_known(bias[a]) and int(bias[a]) == 1)})  # fmt: skip
+        open_axes = {a: w for a, w in want.items() if not is_known(bias[a]) or int(bias[a]) != 1}
+        rest[0] = fit(builder, rest[0], open_axes)
     return [query, key, value, *rest]
 
 
