@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from tvm import relax, tirx
+from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.fitting.dims import fit
@@ -37,29 +38,47 @@ def slice_(c: OnnxContext) -> Any:
     shape = getattr(c[0].ty, "shape", None)
     if not isinstance(c[0].ty, relax.TensorType) or not isinstance(shape, relax.ShapeExpr):
         return c.reading(c.inputs, {}, 13).stock("Slice")
-    starts, ends = integers_of(c, c[1], "starts"), integers_of(c, c[2], "ends")
-    axes = list(range(len(starts))) if c[3] is None else array_of(c[3], "axes").tolist()
-    steps = [1] * len(starts) if c[4] is None else integers_of(c, c[4], "steps")
+    if c[4] is not None and not isinstance(c[4], GenericConst):
+        return c.reading(c.inputs, {}, 13).stock("Slice")
+    count = _count(c[1])
+    axes = list(range(count)) if c[3] is None else array_of(c[3], "axes").tolist()
     axes = axes_of(axes, len(shape.values))
+    steps = [1] * len(axes) if c[4] is None else array_of(c[4], "steps").tolist()
+    if isinstance(c[1], relax.Var) or isinstance(c[2], relax.Var):
+        if count == len(axes) == len(steps) == _count(c[2]) and 0 not in steps:
+            return _turned(c, axes, steps, *_computed_bounds(c, axes, steps))
+        raise RefusedError(f"it has {count} starts, {len(axes)} axes and the steps {steps}")
+    starts, ends = integers_of(c, c[1], "starts"), integers_of(c, c[2], "ends")
     if not len(starts) == len(ends) == len(axes) == len(steps):
         raise RefusedError(f"it has {len(starts)} starts, {len(ends)} ends, {len(steps)} steps")
     if any(is_int(step) and int(step) == 0 for step in steps):
         raise RefusedError("one of its steps is 0")
     lengths = [shape.values[axis] for axis in axes]
-    if not all(map(is_int, steps)):
-        return c.reading(c.inputs, {}, 13).stock("Slice")
     if all(map(is_int, (*starts, *ends, *lengths))):
         return c.reading(c.inputs, {}, 13).stock("Slice")
     return _cut(c, axes, starts, ends, [int(step) for step in steps])
 
 
+def _count(value: Any) -> int:
+    """How many numbers a vector has, whatever they are."""
+    if isinstance(value, relax.ShapeExpr):
+        return len(value.values)
+    shape = getattr(value.ty, "shape", None)
+    if isinstance(shape, relax.ShapeExpr) and len(shape.values) == 1 and is_int(shape.values[0]):
+        return int(shape.values[0])
+    return 1
+
+
 def _cut(c: OnnxContext, axes: list[int], starts: Any, ends: Any, steps: list[int]) -> Any:
-    """Forward slices; what runs backward is cut, turned round and thinned out."""
     lengths = [c[0].ty.shape.values[axis] for axis in axes]
     bounds = [_bounds(*each) for each in zip(lengths, starts, ends, steps, strict=True)]
-    begins, last = ([b[i] for b in bounds] for i in (0, 1))
+    return _turned(c, axes, steps, [b[0] for b in bounds], [b[1] for b in bounds])
+
+
+def _turned(c: OnnxContext, axes: list[int], steps: list[int], first: Any, last: Any) -> Any:
+    """Forward slices; what runs backward is cut, turned round and thinned out."""
     ahead = [max(step, 1) for step in steps]
-    data = c.typed(relax.op.strided_slice(c[0], axes, begins, last, ahead, assume_inbound=True))
+    data = c.typed(relax.op.strided_slice(c[0], axes, first, last, ahead, assume_inbound=True))
     for axis, step in zip(axes, steps, strict=True):
         if step < 0:
             data = c.emit(relax.op.flip(c.emit(data), axis))
@@ -68,6 +87,34 @@ def _cut(c: OnnxContext, axes: list[int], starts: Any, ends: Any, steps: list[in
             data = relax.op.strided_slice(data, [axis], [0], [length], [-step], assume_inbound=True)
             data = c.typed(data)
     return data
+
+
+def _computed_bounds(c: OnnxContext, axes: list[int], steps: list[int]) -> tuple[Any, Any]:
+    """What `_bounds` gives, by tensors: TVM takes variables of shapes for lengths, 0 or more."""
+    op = relax.op
+    lengths = relax.ShapeExpr([c[0].ty.shape.values[axis] for axis in axes])
+    length = c.emit(op.shape_to_tensor(lengths))
+    up = np.array([int(step > 0) for step in steps], np.int64)
+    least, most = const(up - 1), c.emit(op.subtract(length, const(1 - up)))
+    zero, one = const(np.zeros_like(up)), const(np.ones_like(up))
+    forward = const(up > 0)
+
+    def place(value: Any, what: str, low: Any) -> Any:
+        if not isinstance(value, relax.Var):
+            numbers = integers_of(c, value, what)
+            if all(map(is_int, numbers)):
+                value = const(np.clip(np.array(numbers, np.int64), -_FAR, _FAR))
+            else:
+                value = c.emit(op.shape_to_tensor(relax.ShapeExpr(numbers)))
+        value = c.emit(op.astype(value, "int64"))
+        value = op.where(op.less(value, zero), op.add(value, length), value)
+        return c.emit(op.minimum(op.maximum(value, low), most))
+
+    begin, end = place(c[1], "starts", zero), place(c[2], "ends", least)
+    after = c.emit(op.add(begin, one))
+    first = op.where(forward, begin, op.minimum(op.add(end, one), after))
+    last = op.where(forward, op.maximum(begin, end), after)
+    return integers_of(c, c.emit(first), "first"), integers_of(c, c.emit(last), "last")
 
 
 def _bounds(length: Any, start: Any, end: Any, step: int) -> tuple[Any, Any]:
