@@ -142,7 +142,7 @@ def squeeze(c: OnnxContext) -> Any:
     shape = getattr(data.ty, "shape", None)
     constant = axes is not None and (c.opset < 13 or not isinstance(axes, relax.Var))
     if isinstance(data.ty, relax.TensorType) and isinstance(shape, relax.ShapeExpr) and constant:
-        given = list(axes) if c.opset < 13 else integers_of(c, axes, "axes")
+        given = list(axes or ()) if c.opset < 13 else integers_of(c, axes, "axes")
         numbers = axes_of(given, len(shape.values))
         if not all(is_int(shape.values[a]) for a in numbers):
             return relax.op.squeeze(fit(c.builder, data, dict.fromkeys(numbers, 1)), numbers)
