@@ -134,6 +134,12 @@ def broadcast_dim(dims: Sequence[Any]) -> Any:
     common = rest[0]
     for dim in rest[1:]:
         if not proved_equal(common, dim):
+            if not (isinstance(common, tirx.Var) and isinstance(dim, tirx.Var)):
+                # Selects of selects: TVM's simplifier takes minutes for a few of them.
+                raise ValueError(
+                    f"which of its operands is repeated is known only at run time, and depends on "
+                    f"{common} and {dim}; give equal dimensions one name, or sizes"
+                )
             common = tirx.Select(common == 1, dim, common)
     return common
 
