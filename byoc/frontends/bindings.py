@@ -15,6 +15,7 @@ from typing import Any
 
 from tvm import relax
 
+from byoc.frontends.fitting.builder import FittingBuilder
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.reading import read_function
 
@@ -30,7 +31,7 @@ class Bindings:
         names: Variable → name of the operator of the source that it belongs to.
     """
 
-    builder: Any = field(default_factory=relax.BlockBuilder)
+    builder: Any = field(default_factory=FittingBuilder)
     names: dict[Any, str] = field(default_factory=dict)
 
     def bind(self, expr: Any, name: str) -> Any:

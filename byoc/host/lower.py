@@ -4,6 +4,7 @@
 
     main: ops, segment calls                 PartitionResult.mod
       │ externalize   segment calls → call_dps_packed
+      │ checks        casts of shapes → calls that name what does not fit
       │ decompose     attention → products and a softmax
       │ guard         indices and whole divisors → checked copies of them
       │ legalize      ops → call_tir of PrimFuncs; reshapes stay views
@@ -29,6 +30,7 @@ from byoc.host.legalize.guard import guard
 from byoc.host.legalize.rules import legalize
 from byoc.host.names import restore, tag
 from byoc.host.segments import externalize_segments, is_segment
+from byoc.host.shape_checks import call_shape_checks
 from byoc.runtime.native import usable_processors
 from byoc.tir.schedule import schedule_kernels
 from byoc.tir.target import Machine, host_machine
@@ -125,7 +127,7 @@ def lower_module(
 def _lower_module(
     mod: tvm.IRModule, machine: Machine, pack: bool
 ) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
-    mod = guard(decompose(externalize_segments(mod)))
+    mod = guard(decompose(call_shape_checks(externalize_segments(mod))))
     with machine.target:
         mod = relax.backend.DispatchSortScan()(mod)
     mod = legalize(mod, machine, pack=pack)

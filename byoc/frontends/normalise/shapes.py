@@ -6,6 +6,7 @@
     flatten(x)                                 → reshape(x)
     reshape(matmul(reshape(x, [-1, K]), W) [+ b], [..., N])
                                                → matmul(reshape(x, [..., K]), W) [+ b]
+    match_cast(x, shape of x)                  → x
 
 A single `expand_dims` or `squeeze` stays what it is: it names the axis, which reshape does not.
 """
@@ -105,6 +106,17 @@ def _unflatten(graph: Graph, node: GraphNode) -> Value | None:
     return graph.emit(relax.op.add(graph.emit(product, name).expr, flat.expr), name)
 
 
+def _known_to_fit(graph: Graph, node: GraphNode) -> Value | None:
+    """A cast to what the value is, as once symbolic dimensions have got their sizes."""
+    value = node.args[0]
+    if not isinstance(value, Value) or not same_dims(value.shape, node.shape):
+        return None
+    if value.dtype != node.dtype:
+        return None
+    node.pure = True  # nothing is left to be checked
+    return value
+
+
 def _empty(shape: tuple[Any, ...]) -> bool:
     return any(isinstance(d, int) and d == 0 for d in shape)
 
@@ -118,5 +130,6 @@ RULES: Rules = {
     "reshape": [_merge_reshapes, _unflatten],
     "flatten": [_merge_reshapes, _as_reshape],
     "nn.batch_flatten": [_merge_reshapes, _as_reshape],
+    "match_cast": [_known_to_fit],
     "permute_dims": [_merge_transposes],
 }

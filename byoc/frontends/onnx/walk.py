@@ -31,7 +31,6 @@ from tvm.ir import GenericConst
 from byoc.errors import ByocError, ModelError
 from byoc.frontends.bindings import packed
 from byoc.frontends.context import InexpressibleError, sentence
-from byoc.frontends.helpers import is_int
 from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.onnx.context import NodeInputs, OnnxContext, RefusedError
@@ -87,15 +86,6 @@ def import_onnx(source: Path | onnx.ModelProto) -> Model:
         versions=opened.versions,
         operators=opened.operators,
     )
-
-
-_BROADCASTS = {
-    "add", "bitwise_and", "bitwise_or", "bitwise_xor", "divide", "equal", "floor_divide",
-    "floor_mod", "greater", "greater_equal", "left_shift", "less", "less_equal", "logical_and",
-    "logical_or", "logical_xor", "maximum", "minimum", "mod", "multiply", "not_equal", "power",
-    "right_shift", "subtract", "where",
-}  # fmt: skip
-"""Ops of Relax that repeat the elements of one operand along an axis of another."""
 
 
 @dataclass
@@ -214,7 +204,6 @@ class _Walk:
         kind = value.ty
         if not isinstance(kind, relax.TensorType) or isinstance(kind.shape, relax.ShapeExpr):
             return value
-        self._check_broadcast(value)
         declared = self.opaque.declared_type(name)
         if declared is None or str(declared.dtype) != str(kind.dtype):
             if kind.ndim < 0:
@@ -223,25 +212,6 @@ class _Walk:
             dims = [tirx.Var(f"{stem}_d{i}", "int64") for i in range(kind.ndim)]
             declared = relax.TensorType(dims, str(kind.dtype))
         return self.values.builder.match_cast(self.values.builder.emit(value, name), declared, name)
-
-    def _check_broadcast(self, value: Any) -> None:
-        """Raise InexpressibleError for operands that may fit, or be repeated, only at run time.
-
-        TVM gives the result no shape then, and has no kernel for it.
-        """
-        if isinstance(value, relax.Var):
-            value = self.values.builder.lookup_binding(value)
-        name = getattr(getattr(value, "op", None), "name", "").removeprefix("relax.")
-        if name not in _BROADCASTS:
-            return
-        shapes: list[Any] = [getattr(a.ty, "shape", None) for a in value.args]
-        if all(isinstance(s, relax.ShapeExpr) for s in shapes):
-            texts = [f"[{', '.join(str(int(d) if is_int(d) else d) for d in s.values)}]"
-                     for s in shapes]  # fmt: skip
-            raise InexpressibleError(
-                f"whether its operands of shapes {' and '.join(texts)} are equal or one is "
-                f"repeated is known only at run time; give equal dimensions one name, or sizes"
-            )
 
     def _whole(
         self,

@@ -22,6 +22,7 @@ from byoc.host.emit import (
     emit_transposed_conv,
 )
 from byoc.host.legalize.arg_reductions import ARG_REDUCTIONS
+from byoc.host.legalize.broadcast import BROADCASTS
 from byoc.host.legalize.hyperbolic import HYPERBOLIC
 from byoc.host.legalize.max_pools import MAX_POOLS
 from byoc.host.legalize.minmax_reductions import MINMAX_REDUCTIONS
@@ -96,6 +97,7 @@ def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.I
     weighted = {op: partial(emit, pack=pack) for op, emit in _WEIGHTED.items()}
     emitters: dict[str, Callable[..., Any]] = {**_EMITTERS, **weighted}
     own: dict[str, Legalizer] = {
+        **BROADCASTS,
         **PROMOTED,
         **MINMAX_REDUCTIONS,
         **ARG_REDUCTIONS,

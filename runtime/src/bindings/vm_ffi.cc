@@ -4,6 +4,7 @@
 #include <tvm/ffi/reflection/registry.h>
 
 #include <exception>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "core/lazy.h"
 #include "core/processor.h"
 #include "core/tensors.h"
+#include "core/text.h"
 #include "plan/assemble.h"
 #include "plan/segment_module.h"
 #include "vm/vm_executor.h"
@@ -170,8 +172,44 @@ Function MakeVmFallback(Module executable, String entry, int64_t outputs, Array<
   });
 }
 
+/*! \brief Instead of a dimension that may have any length. */
+constexpr int64_t kAny = std::numeric_limits<int64_t>::min();
+
+std::string Text(ffi::ShapeView dims) {
+  std::string text = "[";
+  for (size_t i = 0; i < dims.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + (dims[i] == kAny ? "any" : std::to_string(dims[i]));
+  }
+  return text + "]";
+}
+
+/*!
+ * \brief Ends a call of the VM whose shapes do not fit each other.
+ *
+ * tensor: what an op reads. expected: its dimensions by what the model takes for granted; of
+ * another length where `needs`, a condition on symbolic dimensions, does not hold. name: of the op.
+ */
+void CheckShape(const Tensor& tensor, const ffi::Shape& expected, const String& name,
+                const String& needs) {
+  const ffi::ShapeView found = tensor.shape();
+  bool fits = found.size() == expected.size();
+  for (size_t i = 0; fits && i < found.size(); ++i) {
+    fits = expected[i] == kAny || expected[i] == found[i];
+  }
+  if (fits) return;
+  const std::string op = "op " + Quoted(std::string(name));
+  if (!needs.empty()) {
+    ThrowExecutionError(op + ": an operand has shape " + Text(found) +
+                        ", with which it has no result; expected shapes with " +
+                        Printable(std::string(needs)));
+  }
+  ThrowExecutionError(op + ": an operand has shape " + Text(found) + ", expected " +
+                      Text(expected) + " to fit its other operands or attributes");
+}
+
 TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
+      .def("byoc.check_shape", CheckShape)
       .def("byoc.runtime.VmExecutor", MakeVmExecutor)
       .def("byoc.runtime.VmFallback", MakeVmFallback);
 }

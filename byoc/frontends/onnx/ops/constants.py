@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import onnx
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, dtype_of
 from byoc.frontends.normalise.fold import MAX_BYTES
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
-from byoc.frontends.onnx.ops.helpers import array_of, number_of
+from byoc.frontends.onnx.ops.helpers import array_of, integers_of, number_of
 
 __all__ = ["CONSTANTS"]
 
@@ -43,9 +43,7 @@ def constant_of_shape(c: OnnxContext) -> Any:
     value = c.attrs.get("value")
     array = np.zeros(1, np.float32) if value is None else onnx.numpy_helper.to_array(value)
     if not isinstance(c[0], GenericConst):
-        shape = c[0]
-        if not isinstance(shape.ty, relax.ShapeType):
-            shape = c.typed(relax.op.tensor_to_shape(shape))
+        shape = relax.ShapeExpr(integers_of(c, c[0], "shape"))
         return relax.op.full(shape, const(array.reshape(())), str(array.dtype))
     dims = [int(d) for d in array_of(c[0], "shape").reshape(-1)]
     if any(d < 0 for d in dims):
@@ -71,7 +69,8 @@ def range_(c: OnnxContext) -> Any:
         return const(start + np.arange(count) * delta, dtype_of(c[0]))
     ends = [_dimension(v) for v in c.inputs]
     if None not in ends and isinstance(ends[2], int) and ends[2] > 0:
-        return relax.op.arange(*ends, dtype="int64")
+        start, limit, delta = ends
+        return relax.op.arange(start, tirx.max(start, limit), delta, dtype="int64")
     return c.stock("Range")
 
 

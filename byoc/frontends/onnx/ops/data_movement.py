@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from tvm import relax
+from tvm import relax, tirx
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
+from byoc.frontends.fitting.dims import broadcast_dim, hold, proved_equal
 from byoc.frontends.helpers import axes_of, const, dtype_of, is_int, scalar_like
 from byoc.frontends.normalise.values import same_dims
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
-from byoc.frontends.onnx.ops.helpers import array_of, number_of, text_of
+from byoc.frontends.onnx.ops.helpers import array_of, integers_of, number_of, text_of
 from byoc.ir.arrays import to_numpy
 
 __all__ = ["DATA_MOVEMENT"]
@@ -24,8 +25,6 @@ _EXACT = 1 << 53
 """Whole numbers up to here are floats, too."""
 
 
-_TO_THE_END = ((1 << 31) - 1, (1 << 63) - 1)
-"""Ends of slices that stand for none, as ONNX Runtime reads them: backwards, too."""
 
 
 def pad(c: OnnxContext) -> Any:
@@ -48,6 +47,9 @@ def pad(c: OnnxContext) -> Any:
     if mode not in names:
         raise ValueError(f"mode {mode!r} is not one of {', '.join(names)}")
     if min(width, default=0) < 0:
+        for dim, before, after in zip(data.ty.shape.values, width[::2], width[1::2], strict=True):
+            if not is_int(dim):
+                data = hold(c.builder, data, dim + min(before, 0) + min(after, 0) >= 0)
         data, width = _crop(data, width)
     if not any(width):
         return data
@@ -153,72 +155,23 @@ def _without(dims: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
     return dims[:axis] + dims[axis + 1 :]
 
 
-def slice_(c: OnnxContext) -> Any:
-    """Slice 1 (attributes); 10, 11, 13 (inputs). Over dimensions that are known, places count as in
-    Python: beyond the ends they are the ends, and what ends before it begins is empty. TVM counts
-    a negative number of elements there; the rest is its.
-    """
-    if c.opset < 10:
-        names = ("starts", "ends", "axes")
-        given = [None if c.attrs.get(n) is None else const(c.attrs[n], np.int64) for n in names]
-        c = c.reading([c[0], *given])
-    known = _known_slice(c)
-    return c.reading(c.inputs, {}, 13).stock("Slice") if known is None else known
-
-
-def _known_slice(c: OnnxContext) -> Any:
-    """The slice where all numbers of it are known, else None."""
-    data, given = c[0], c.inputs[1:5]
-    if isinstance(data, GenericConst) or not isinstance(data.ty, relax.TensorType):
-        return None
-    if data.ty.shape is None or any(not (v is None or isinstance(v, GenericConst)) for v in given):
-        return None
-    given = [*given, *[None] * (4 - len(given))]
-    numbers: list[Any] = [None if v is None else array_of(v, "bounds").tolist() for v in given]
-    starts, ends, axes, steps = numbers
-    axes = axes_of(axes if axes is not None else range(len(starts)), data.ty.ndim)
-    sizes = [data.ty.shape.values[a] for a in axes]
-    if not all(map(is_int, sizes)):
-        return None
-    steps = steps or [1] * len(axes)
-    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
-        raise RefusedError(f"its bounds are {starts} to {ends} by {steps}, of axes {axes}")
-    begin, end = [], []
-    for at, size in enumerate(map(int, sizes)):
-        stop = None if ends[at] in _TO_THE_END else ends[at]
-        first, last, step = slice(starts[at], stop, steps[at]).indices(size)
-        if not len(range(first, last, step)):
-            first, last, steps[at] = 0, 0, 1
-        begin.append(first)
-        end.append(last if last >= 0 else -size - 1)  # -1 is before the first, not the last
-    return relax.op.strided_slice(data, axes, begin, end, steps)
-
-
 def expand(c: OnnxContext) -> Any:
-    """Expand 8, 13 to a constant shape: both are broadcast, a 1 in the shape keeps a dimension."""
+    """Expand 8, 13: both shapes are broadcast, a 1 in the wanted one keeps a dimension."""
     data = c[0]
-    if not isinstance(c[1], GenericConst) or data.ty.shape is None:
-        if isinstance(c[1].ty, relax.TensorType) and data.ty.shape is not None:
-            c = c.reading([data, _at_least(c, c[1], data)])
+    if data.ty.shape is None:
         return c.stock("Expand")
-    have, want = list(data.ty.shape.values), array_of(c[1], "shape").tolist()
+    have, want = list(data.ty.shape.values), integers_of(c, c[1], "shape")
     rank = max(len(have), len(want))
     have, want = [1] * (rank - len(have)) + have, [1] * (rank - len(want)) + want
-    return relax.op.broadcast_to(
-        data, [h if w == 1 else w for h, w in zip(have, want, strict=True)]
-    )
-
-
-def _at_least(c: OnnxContext, shape: Any, data: Any) -> Any:
-    """A shape computed by the model, raised to the dimensions of `data`, aligned at the end."""
-    length, rank = shape.ty.shape, data.ty.ndim
-    if length is None or not is_int(length[0]):
-        raise ValueError("the number of dimensions of its result is not known")
-    count = int(length[0])
-    have = relax.ShapeExpr([1] * max(0, count - rank) + list(data.ty.shape.values))
-    if count < rank:
-        shape = relax.op.concat([const(np.ones(rank - count, np.int64)), shape], 0)
-    return c.emit(relax.op.maximum(shape, relax.op.shape_to_tensor(have)))
+    dims = []
+    for h, w in zip(have, want, strict=True):
+        if is_int(h) and is_int(w):
+            dims.append(h if int(w) == 1 else w)
+            continue
+        dims.append(broadcast_dim([h, w]))
+        if not is_int(w) and not (is_int(h) and int(h) == 1) and not proved_equal(h, w):
+            data = hold(c.builder, data, tirx.any(h == 1, w == 1, w == h))
+    return relax.op.broadcast_to(data, dims)
 
 
 def tile(c: OnnxContext) -> Any:
@@ -278,7 +231,6 @@ DATA_MOVEMENT: Mapping[tuple[str, str], Converter] = {
     ("", "Reshape"): reshape,
     ("", "Scatter"): scatter_elements,
     ("", "ScatterElements"): scatter_elements,
-    ("", "Slice"): slice_,
     ("", "Tile"): tile,
 }
 """(domain, operator) → converter."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from byoc.frontends import helpers
+import tvm
+from tvm import relax, tirx
+from tvm.ir import GenericConst
 
-__all__ = ["array_of", "number_of", "text_of"]
+from byoc.frontends import helpers
+from byoc.frontends.context import BaseContext
+
+__all__ = ["array_of", "integers_of", "number_of", "text_of"]
 
 
 def array_of(value: Any, what: str) -> Any:
@@ -44,3 +49,32 @@ def text_of(value: Any, default: str) -> str:
         default: What an absent one stands for.
     """
     return default if value is None else value.decode() if isinstance(value, bytes) else str(value)
+
+
+def integers_of(c: BaseContext, value: Any, what: str) -> list[Any]:
+    """Return the whole numbers of a vector: ints, dimensions, variables for what is computed.
+
+    Args:
+        c: The operator's context.
+        value: A constant, a shape, a dimension, or a vector of known length that is computed.
+        what: What it is for the operator, for the message.
+
+    Raises:
+        ValueError: Nobody knows how many numbers it has.
+    """
+    if isinstance(value, GenericConst):
+        return [int(v) for v in helpers.array_of(value, what).reshape(-1)]
+    if isinstance(value, relax.ShapeExpr):
+        return [int(d) if helpers.is_int(d) else d for d in value.values]
+    if tvm.ir.is_prim_expr(value):
+        return [value]
+    shape = getattr(value.ty, "shape", None)
+    if not isinstance(shape, relax.ShapeExpr) or len(shape.values) != 1:
+        raise ValueError(f"{what} is computed by the model; byoc needs it as a constant")
+    if not helpers.is_int(shape.values[0]):
+        raise ValueError(f"how many numbers {what} has is known only at run time")
+    if helpers.dtype_of(value) != "int64":
+        value = c.emit(relax.op.astype(value, "int64"))
+    names = [tirx.Var(f"{what}_{i}", "int64") for i in range(int(shape.values[0]))]
+    c.builder.match_cast(c.emit(relax.op.tensor_to_shape(value)), relax.ShapeType(names))
+    return names

@@ -11,6 +11,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
+from byoc.frontends.fitting.dims import fit, hold
 from byoc.frontends.helpers import const, dtype_of, is_int
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
@@ -43,7 +44,9 @@ def split(c: OnnxContext) -> Any:
         each = -(-int(data.ty.shape.values[axis]) // c.outputs)
         sizes = [each] * (c.outputs - 1)
         sizes.append(int(data.ty.shape.values[axis]) - sum(sizes))
+    data = _with_length(c, data, sizes)
     constant = isinstance(data, GenericConst)
+    c = c.reading([data, *c.inputs[1:]])
     if sizes is None or not (constant or 0 in sizes) or data.ty.shape is None:
         return c.stock("Split")
     axis = c.axis(0)
@@ -65,6 +68,22 @@ def split(c: OnnxContext) -> Any:
             parts.append(op.zeros([*dims[:axis], 0, *dims[axis + 1 :]], dtype_of(data)))
         begin += count
     return parts
+
+
+def _with_length(c: OnnxContext, data: Any, sizes: list[int] | None) -> Any:
+    """The data, held to what its parts have together where its length is symbolic."""
+    shape = getattr(data.ty, "shape", None)
+    if not isinstance(data.ty, relax.TensorType) or not isinstance(shape, relax.ShapeExpr):
+        return data
+    axis = c.axis(0)
+    length = shape.values[axis]
+    if is_int(length):
+        return data
+    if sizes is not None:
+        return fit(c.builder, data, {axis: sum(sizes)})
+    if c.opset >= 18:  # the last part may be shorter
+        return data
+    return hold(c.builder, data, length == length // c.outputs * c.outputs)
 
 
 def unsqueeze(c: OnnxContext) -> Any:

@@ -16,6 +16,7 @@ from byoc.frontends.onnx.ops.quantised import QUANTISED
 from byoc.frontends.onnx.ops.recurrent import RECURRENT
 from byoc.frontends.onnx.ops.reductions import REDUCTIONS
 from byoc.frontends.onnx.ops.sampling import SAMPLING
+from byoc.frontends.onnx.ops.slicing import SLICING
 from byoc.frontends.onnx.ops.spectral import SPECTRAL
 from byoc.frontends.onnx.ops.split import SPLIT
 from byoc.frontends.onnx.ops.windows import WINDOWS
@@ -29,6 +30,7 @@ OPERATORS: Mapping[tuple[str, str], Converter] = {
     **DATA_MOVEMENT,
     **NORMS,
     **NUMERIC,
+    **SLICING,
     **SPLIT,
     **PRODUCTS,
     **QUANTISED,
