@@ -7,6 +7,7 @@ __all__ = [
     "minmax_reductions",
     "op_rewriter",
     "rules",
+    "runtime_functions",
     "sort_keys",
     "type_promotion",
     "wide_sums",
