@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import onnx
 from byoc.testing.grammar import Case
 
 __all__ = ["BAD", "difference", "reference", "try_case", "try_sets"]
+
+Reload = Callable[[Any, Sequence[Mapping[str, Any]]], "str | None"]
 
 BAD = ("wrong", "error", "crash", "timeout")
 """Ends that no graph may come to."""
@@ -98,11 +100,17 @@ def try_case(case: Case, vendors: Sequence[Any]) -> tuple[str, str]:
 
 
 def try_sets(
-    case: Case, sets: Mapping[str, Sequence[Any]]
+    case: Case, sets: Mapping[str, Sequence[Any]], reload: Reload | None = None
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     """How a graph ends with each set of vendors, as `try_case`.
 
     Two sets that take the same ops make the same program, which is built and run once.
+
+    Args:
+        case: The graph and its inputs.
+        sets: Name → vendors.
+        reload: Says how a program's file answers otherwise than the program, None when it does
+            not: such a graph is wrong.
     """
     from tvm_ffi import structural_equal
 
@@ -122,13 +130,17 @@ def try_sets(
                 yield name, same[0]
                 continue
             program = byoc.compile(model, vendors)
-            found = [program.run(inputs) for inputs in (case.inputs, *case.more)]
+            runs = (case.inputs, *case.more)
+            found = [program.run(inputs) for inputs in runs]
+            other = reload(program, runs) if reload is not None else None
         except ByocError as error:
             yield name, ("refused", f"{type(error).__name__}: {error}")
         except Exception as error:
             yield name, ("error", f"{type(error).__name__}: {error}")
         else:
             end = ("skip", "") if expected is None else _compare(case, found, expected)
+            if other is not None:
+                end = ("wrong", f"reloaded: {other}")
             made.append((parts, end))
             yield name, end
 

@@ -3,6 +3,7 @@
     python benchmarks/random_onnx.py --graphs 2000                      three sets of vendors
     python benchmarks/random_onnx.py --graphs 2000 --jobs 2             by two processes
     python benchmarks/random_onnx.py --graphs 2000 --vendors host       everything on the host
+    python benchmarks/random_onnx.py --graphs 200 --reload              saved and loaded again, too
     python benchmarks/random_onnx.py --first 1234 --graphs 1 --keep /tmp   one graph, model kept
 
 Graphs run in a worker process, which is replaced when one crashes it or hangs. A graph is imported
@@ -75,12 +76,15 @@ def _vendors(names: Sequence[str]) -> dict[str, list[Any]]:
     return {s: [] if s == "host" else [known[v] for v in s.split(",")] for s in names}
 
 
-def _work(names: Sequence[str], keep: Path | None) -> None:
+def _work(names: Sequence[str], keep: Path | None, reload: bool) -> None:
     import os
+
+    from byoc.testing.reloaded import FreshProcesses
 
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sets = _vendors(names)
+    fresh = FreshProcesses() if reload else None
     for line in sys.stdin:
         seed, wanted = json.loads(line)
         case = make_case(seed)
@@ -88,7 +92,9 @@ def _work(names: Sequence[str], keep: Path | None) -> None:
             path = keep / f"random_{seed}.onnx"
             path.write_bytes(case.model.SerializeToString())
         good = True
-        for name, (outcome, why) in try_sets(case, {n: sets[n] for n in wanted}):
+        for name, (outcome, why) in try_sets(
+            case, {n: sets[n] for n in wanted}, fresh.difference if fresh else None
+        ):
             good = good and outcome not in BAD
             print(json.dumps([name, outcome, why[:600]]), file=out)
         if keep and good:
@@ -177,14 +183,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="worker processes")
     parser.add_argument("--keep", type=Path, help="folder for the models that do not end well")
     parser.add_argument("--json", type=Path, help="file to write the result to")
+    parser.add_argument(
+        "--reload", action="store_true", help="also from the saved file, by processes without TVM"
+    )
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     sets = tuple(args.vendors)
     if args.work:
-        _work(sets, args.keep)
+        _work(sets, args.keep, args.reload)
         return
     command = [sys.executable, __file__, "--work", "--vendors", *sets]
     command += ["--keep", str(args.keep)] if args.keep else []
+    command += ["--reload"] if args.reload else []
     began = time.monotonic()
     counts: dict[str, Counter[str]] = {name: Counter() for name in sets}
     refusals: dict[str, dict[str, list[int]]] = {name: {} for name in sets}
