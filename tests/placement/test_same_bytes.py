@@ -28,7 +28,7 @@ with open(sys.argv[2], "rb") as file:
 """
 
 
-@pytest.mark.parametrize("processes", [3, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("processes", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_quantised_model_has_one_lock_and_one_file(processes, tmp_path):
     save_quantised(tmp_path)
     found = set()
