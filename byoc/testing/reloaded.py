@@ -19,7 +19,6 @@ from typing import Any
 
 from tvm_ffi.libinfo import find_libtvm_ffi
 
-from byoc import Executable
 from byoc.runtime.native import find_library
 from byoc.testing.fresh_process import Packed, packed
 
@@ -67,11 +66,11 @@ class FreshProcesses:
         self._processes.clear()
         self._folder.cleanup()
 
-    def difference(self, exe: Executable, runs: Sequence[Mapping[str, Any]]) -> str | None:
+    def difference(self, exe: Any, runs: Sequence[Mapping[str, Any]]) -> str | None:
         """Save an executable, and say how its file answers otherwise than itself.
 
         Args:
-            exe: The executable.
+            exe: The `byoc.Executable`.
             runs: Inputs by name, for each run.
 
         Returns:
