@@ -3,6 +3,7 @@
     python benchmarks/random_onnx.py --graphs 2000                      three sets of vendors
     python benchmarks/random_onnx.py --graphs 2000 --jobs 2             by two processes
     python benchmarks/random_onnx.py --graphs 2000 --vendors host       everything on the host
+    python benchmarks/random_onnx.py --graphs 200 --reload              saved and loaded again, too
     python benchmarks/random_onnx.py --first 1234 --graphs 1 --keep /tmp   one graph, model kept
     python benchmarks/random_onnx.py --hard --reload --log ends.jsonl   harder graphs, saved, too
 
@@ -44,8 +45,8 @@ import onnx
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+
 from benchmarks.onnx_compare import BAD, try_sets
-from benchmarks.onnx_reload import Reloader
 from byoc.testing.grammar import Case, make_case
 from byoc.testing.grammar.hard import make_hard_case
 
@@ -93,10 +94,12 @@ def _case(seed: int, hard: bool) -> Case:
 def _work(names: Sequence[str], keep: Path | None, hard: bool, reload: bool) -> None:
     import os
 
+    from byoc.testing.reloaded import FreshProcesses
+
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sets = _vendors(names)
-    reloader = Reloader() if reload else None
+    fresh = FreshProcesses() if reload else None
     for line in sys.stdin:
         seed, wanted = json.loads(line)
         case = _case(seed, hard)
@@ -104,13 +107,15 @@ def _work(names: Sequence[str], keep: Path | None, hard: bool, reload: bool) -> 
             path = keep / f"random_{seed}.onnx"
             path.write_bytes(case.model.SerializeToString())
         good = True
-        for name, (outcome, why) in try_sets(case, {n: sets[n] for n in wanted}, reloader):
+        for name, (outcome, why) in try_sets(
+            case, {n: sets[n] for n in wanted}, fresh.difference if fresh else None
+        ):
             good = good and outcome not in BAD
             print(json.dumps([name, outcome, why[:600]]), file=out)
         if keep and good:
             path.unlink()
-    if reloader is not None:
-        reloader.end()
+    if fresh is not None:
+        fresh.close()
 
 
 class _Worker:

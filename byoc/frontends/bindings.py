@@ -65,7 +65,10 @@ class Bindings:
                 self.builder._end_block()  # or TVM warns of it on stderr
                 raise
             self.builder.emit_func_output(result)
-        function = self.builder.get()["main"]
+        # Not by its name: where a node is called "main", TVM calls the function "main1".
+        [function] = [
+            f for f in self.builder.get().functions.values() if isinstance(f, relax.Function)
+        ]
         self._spread(function.body)
         return read_function(function, self.names)
 

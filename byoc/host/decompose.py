@@ -42,7 +42,7 @@ def decompose(mod: tvm.IRModule) -> tvm.IRModule:
 
     Attention becomes products and a softmax, norms become those of rows, shares of float16 stay
     float32, sums of float16 and bfloat16 are taken in float32 (`byoc.host.legalize.wide_sums`), and
-    what TVM does not sort is sorted as another type (`byoc.host.legalize.sort_keys`).
+    bfloat16 is sorted as float32 (`byoc.host.legalize.sort_keys`).
     """
     return rewrite_ops(mod, _Decompose, _OPS)
 

@@ -8,6 +8,7 @@
       │ decompose     attention → products and a softmax
       │ guard         indices and whole divisors → checked copies of them
       │ legalize      ops → call_tir of PrimFuncs; reshapes stay views
+      │               functions of TVM that they call → those of byoc's runtime
       │ fuse          neighbouring PrimFuncs → one
       │ schedule      loops → parallel, vectorised
       ▼
@@ -28,6 +29,7 @@ from byoc.errors import ByocError, CompileError
 from byoc.host.decompose import decompose
 from byoc.host.legalize.guard import guard
 from byoc.host.legalize.rules import legalize
+from byoc.host.legalize.runtime_functions import call_runtime_functions, call_runtime_kernels
 from byoc.host.names import restore, tag
 from byoc.host.segments import externalize_segments, is_segment
 from byoc.host.shape_checks import call_shape_checks
@@ -127,10 +129,11 @@ def lower_module(
 def _lower_module(
     mod: tvm.IRModule, machine: Machine, pack: bool
 ) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
-    mod = guard(decompose(call_shape_checks(externalize_segments(mod))))
+    checked = guard(decompose(call_shape_checks(externalize_segments(mod))))
+    mod = call_runtime_functions(checked)
     with machine.target:
         mod = relax.backend.DispatchSortScan()(mod)
-    mod = legalize(mod, machine, pack=pack)
+    mod = call_runtime_kernels(legalize(mod, machine, pack=pack))
     mod = transform.AnnotateTIROpPattern()(mod)
     mod = transform.FuseOps()(transform.Normalize()(tag(mod)))
     mod, sources = restore(mod)

@@ -203,7 +203,19 @@ class FunctionContext:
             scope: index into `graph.scopes`.
             limits: what the plan of this scope must keep.
             strategy: who will decide; segments of one that weighs costs are formed until stable.
+
+        A match that a pattern has only once a neighbour is taken is found while ops are given out,
+        too late to be legal then. So the order is tried until it finds no more.
         """
+        while True:
+            known = len(self.candidates)
+            problem = self._problem(scope, limits, strategy)
+            problem.greedy()
+            if len(self.candidates) == known:
+                return problem
+
+    def _problem(self, scope: int, limits: PlanLimits, strategy: Strategy) -> Problem:
+        """The problem with the candidates that are known."""
         nodes = self.graph.scopes[scope].nodes
         constraints = self.request.constraints or Constraints(Policy())
         rules = constraints.rules(self.graph, nodes, self.candidates)
@@ -265,8 +277,18 @@ class FunctionContext:
     def _choose(self, scope: int, matches: Matches, used: UsedBudget) -> Sequence[SegmentDraft]:
         """The segments of what the strategy chooses in a scope."""
         request, strategy = self.request, self.request.strategy
-        problem = self.problem(scope, used.left(request.limits), strategy)
-        chosen = trim(problem, _checked(problem, strategy, strategy.place(problem)))
+        while True:
+            problem = self.problem(scope, used.left(request.limits), strategy)
+            known = len(self.candidates)
+            try:
+                choice = list(strategy.place(problem))
+            except OptionError:
+                if len(self.candidates) == known:
+                    raise
+                continue
+            if (strategy.costed and strategy.places is None) or len(self.candidates) == known:
+                break  # else what it met on its way is legal for the next try
+        chosen = trim(problem, _checked(problem, strategy, choice))
         _, segments = problem.settle(chosen, matches)
         used.add(problem, segments)
         if request.constraints is not None:

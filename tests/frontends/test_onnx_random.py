@@ -18,10 +18,10 @@ from onnx.reference import ReferenceEvaluator
 
 from benchmarks import onnx_compare, random_onnx
 from benchmarks.onnx_compare import difference, reference, try_case, try_sets
-from benchmarks.onnx_reload import Reloader
 from benchmarks.random_onnx import SETS
 from byoc.testing.grammar import Case, make_case
 from byoc.testing.grammar.hard import make_hard_case
+from byoc.testing.reloaded import FreshProcesses
 
 TABLE = Path(__file__).parents[2] / "benchmarks" / "random_onnx.py"
 GRAPHS = Path(__file__).parent / "random_graphs"
@@ -203,11 +203,8 @@ def test_hard_graphs_name_their_hardness_and_are_legal():
 
 @pytest.mark.parametrize("seed", [1000, 1001])
 def test_a_hard_graph_is_equal_live_and_reloaded_without_tvm(seed):
-    reloader = Reloader()
-    try:
-        ends = dict(try_sets(make_hard_case(seed), {"host": []}, reloader))
-    finally:
-        reloader.end()
+    with FreshProcesses() as fresh:
+        ends = dict(try_sets(make_hard_case(seed), {"host": []}, fresh.difference))
     assert ends["host"][0] in ("equal", "refused", "skip"), ends
 
 

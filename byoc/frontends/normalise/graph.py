@@ -352,7 +352,7 @@ class Graph:
 
     def order(self) -> list[GraphNode]:
         """Live nodes of this graph, every one after what it reads, close to the source's order."""
-        mine = {n for n in self.nodes if not n.dead}
+        mine = {n for n in self.nodes if not n.dead}  # sets of nodes are in order of addresses
         done: set[GraphNode] = set()
         order: list[GraphNode] = []
 
@@ -371,8 +371,8 @@ class Graph:
                         if isinstance(v, GraphNode) and v in mine and v not in done
                     )
 
-        wanted = self._live(mine)
-        for node in sorted(wanted, key=lambda n: n.key):
+        live = self._live(mine)
+        for node in sorted((n for n in self.nodes if n in live), key=lambda n: n.key):
             visit(node)
         return order
 

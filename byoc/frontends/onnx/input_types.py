@@ -85,6 +85,9 @@ def _expression(node: ast.expr, symbols: Symbols) -> Any:
         return node.value
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         left, right = _expression(node.left, symbols), _expression(node.right, symbols)
+        divides = isinstance(node.op, (ast.FloorDiv, ast.Mod, ast.Div))
+        if divides and isinstance(right, int) and right == 0:
+            raise ZeroDivisionError  # by symbols TVM raises an error of its own
         return _OPERATORS[type(node.op)](left, right)
     raise ValueError(node)
 

@@ -10,6 +10,7 @@ __all__ = [
     "not_numbers",
     "op_rewriter",
     "rules",
+    "runtime_functions",
     "sort_keys",
     "type_promotion",
     "wide_sums",

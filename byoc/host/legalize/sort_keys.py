@@ -1,62 +1,47 @@
-"""Sorts of numbers that TVM does not sort, as numbers of another type in the same order.
+"""Sorts of bfloat16 and of 8-bit floats, as sorts of float32, which holds them exactly.
 
-In: calls of ``relax.sort``, ``argsort`` and ``topk``. Out: the same of a type that TVM sorts::
-
-    uint16 ──▶ int32     uint32 ──▶ int64     bfloat16 ──▶ float32     all exact
-    uint64 ──▶ int64     the highest bit turned over: 0 … 2⁶⁴-1 become -2⁶³ … 2⁶³-1
+In: calls of ``relax.sort``, ``argsort``, ``topk``, ``median``. Out: the same of casts to float32.
+TVM computes with such floats as float32 and stores them as whole numbers: what a function of the
+runtime were told of an array in a kernel would be another dtype than what lies there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tvm
 from tvm import relax
 
-__all__ = ["SORTS", "sorted_as"]
+__all__ = ["SORTS", "is_stored_otherwise", "sorted_as"]
 
-SORTS = ("relax.argsort", "relax.sort", "relax.topk")
+SORTS = ("relax.argsort", "relax.median", "relax.sort", "relax.topk")
 
-_AS: Mapping[str, str] = {
-    "bfloat16": "float32",
-    "int16": "int32",
-    "uint16": "int32",
-    "uint32": "int64",
-    "uint64": "int64",
-}
+
+def is_stored_otherwise(dtype: str) -> bool:
+    """Return whether TVM stores numbers of a dtype as those of another."""
+    return dtype.startswith(("bfloat16", "float8_", "float6_", "float4_"))
 
 
 def sorted_as(call: Any, emit: Callable[[Any], Any]) -> Any:
-    """Return a sort as one that TVM has.
+    """Return a sort as one of a dtype that functions of the runtime are told rightly.
 
     Args:
         call: The sort.
         emit: Binds an expression to a variable.
 
     Returns:
-        The call itself where TVM sorts this dtype, else a sort of keys of another type.
+        The call itself where that is so already, else a sort of float32.
 
     """
     op = relax.op
     x, *rest = call.args
     dtype = str(x.ty.dtype)
-    if dtype not in _AS:
+    if not is_stored_otherwise(dtype):
         return call
-
-    def turned(values: Any) -> Any:
-        return op.bitwise_xor(values, relax.const(np.uint64(1 << 63)))
-
-    def back(values: Any) -> Any:
-        values = op.astype(values, dtype)
-        return turned(emit(values)) if dtype == "uint64" else values
-
-    keys = emit(turned(x)) if dtype == "uint64" else x
-    keys = emit(op.astype(keys, _AS[dtype]))
+    keys = emit(op.astype(x, "float32"))
     made = emit(tvm.ir.Call(call.op, [keys, *rest], call.attrs, call.ty_args))
     if isinstance(made.ty, relax.TupleType):
         values, places = (emit(relax.TupleGetItem(made, i)) for i in range(2))
-        return relax.Tuple([emit(back(values)), places])
-    indices = call.op.name == "relax.argsort" or getattr(call.attrs, "ret_type", "") == "indices"
-    return made if indices else back(made)
+        return relax.Tuple([emit(op.astype(values, dtype)), places])
+    return made if str(made.ty.dtype) != "float32" else op.astype(made, dtype)

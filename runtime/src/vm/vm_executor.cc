@@ -79,7 +79,15 @@ std::unique_ptr<VmExecutor::Vm> VmExecutor::Acquire() {
   // Looked through before the global registry. Into the VM, not the executable: that one may be
   // exported by whoever gave it to us.
   vm->ImportModule(segments_);
-  (*vm->GetFunction("vm_initialization"))(static_cast<int>(kDLCPU), 0, kPooledAllocator);
+  try {
+    (*vm->GetFunction("vm_initialization"))(static_cast<int>(kDLCPU), 0, kPooledAllocator);
+  } catch (const ffi::Error& error) {
+    // Functions are looked up here: one that TVM's Python package or the user registers, or one of
+    // another version of this library.
+    ThrowArtifactError("the VM cannot load the model's bytecode: " + std::string(error.message()) +
+                       "; compile and save the model with this version of byoc, or register the "
+                       "function before the model is loaded");
+  }
   auto entry = vm->GetFunction(entry_);
   if (!entry) ThrowArtifactError("the VM executable has no function '" + entry_ + "'");
   return std::make_unique<Vm>(Vm{std::move(vm), *std::move(entry)});

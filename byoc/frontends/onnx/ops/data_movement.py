@@ -25,8 +25,6 @@ _EXACT = 1 << 53
 """Whole numbers up to here are floats, too."""
 
 
-
-
 def pad(c: OnnxContext) -> Any:
     """Pad 2 (attributes), 11, 13 (inputs), 18 (axes), 19 (wrap)."""
     data = c[0]
