@@ -26,6 +26,7 @@ from torch._dynamo.backends.common import aot_autograd
 
 from byoc.errors import ByocError, ModelError, OptionError, choices
 from byoc.executable import Executable
+from byoc.integrations.torch_checks import keep_checks
 from byoc.integrations.torch_results import WITHOUT_NUMPY, Results
 from byoc.integrations.torch_weights import Change, FrozenWeights, can_be_frozen
 from byoc.plugins.discovery import default_vendors
@@ -86,6 +87,7 @@ def byoc(
                 f"backend 'byoc': {node.name!r} is on {str(value.device)!r}; byoc compiles for the "
                 f"CPU: move the model and its inputs there, or choose another backend"
             )
+    keep_checks(graph)
     compiler = aot_autograd(
         fw_compiler=_training(settings),
         bw_compiler=_by_torch,
