@@ -205,6 +205,8 @@ def _import(value: Any, port: _Port) -> Array:
             f"{port.what} is on DLPack device {tuple(map(int, device))}, expected CPU memory: "
             f"copy it to the CPU first"
         )
+    if hasattr(value, "resolve_neg"):  # torch may note a minus sign that DLPack does not pass on
+        value = value.resolve_neg()
     try:
         return np.from_dlpack(value)
     except (BufferError, RuntimeError, TypeError) as error:

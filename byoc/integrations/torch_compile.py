@@ -6,9 +6,10 @@
                     gradients: torch's own
 
 Weights are constants of the compiled model, so that vendors can prepack them. Each call compares
-them with those compiled in: the same tensors, storage and version counters, which every in-place
-write raises (optimizers, `load_state_dict`). Changed weights are compiled in again; when they keep
-changing, they become inputs. What cannot be compiled is run by torch, with a `FallbackWarning`.
+them with those compiled in (`torch_weights`). Changed weights are compiled in again; when they keep
+changing, or once a change was noticed late, they become inputs. Results have the strides and share
+the memory that torch's own would (`torch_results`). What cannot be compiled is run by torch, with a
+`FallbackWarning`.
 """
 
 from __future__ import annotations
@@ -18,20 +19,19 @@ import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch._dynamo.backends.common import aot_autograd
 
 from byoc.errors import ByocError, ModelError, OptionError, choices
 from byoc.executable import Executable
+from byoc.integrations.torch_checks import keep_checks
+from byoc.integrations.torch_results import WITHOUT_NUMPY, Results
+from byoc.integrations.torch_weights import Change, FrozenWeights, can_be_frozen
 from byoc.plugins.discovery import default_vendors
 
-if TYPE_CHECKING:
-    from byoc.frontends.torch.walk import Opened
-
-__all__ = ["FallbackWarning", "byoc", "executables"]
+__all__ = ["FallbackWarning", "StaleWeightsWarning", "byoc", "executables"]
 
 _UPDATES = 2
 """After so many changes of the same weights they are inputs."""
@@ -87,6 +87,7 @@ def byoc(
                 f"backend 'byoc': {node.name!r} is on {str(value.device)!r}; byoc compiles for the "
                 f"CPU: move the model and its inputs there, or choose another backend"
             )
+    keep_checks(graph)
     compiler = aot_autograd(
         fw_compiler=_training(settings),
         bw_compiler=_by_torch,
@@ -175,22 +176,16 @@ def _weights(module: torch.fx.GraphModule) -> tuple[int, ...]:
     return tuple(i for i in meta.static_input_indices if i not in written and i < count)
 
 
+class StaleWeightsWarning(UserWarning):
+    """Weights were written to past torch's version counters, and calls may have used old ones."""
+
+
 @dataclass
 class _Bound:
     """A compiled graph with weights in it. run: from all arguments to all results."""
 
-    tensors: list[weakref.ref[torch.Tensor]]
-    versions: list[int]
-    addresses: list[int]
+    weights: FrozenWeights
     run: Callable[[list[Any]], list[Any]]
-
-    def same_tensors(self, weights: list[torch.Tensor]) -> bool:
-        return all(r() is w for r, w in zip(self.tensors, weights, strict=True))
-
-    def up_to_date(self, weights: list[torch.Tensor]) -> bool:
-        return [w._version for w in weights] == self.versions and [
-            w.data_ptr() for w in weights
-        ] == self.addresses
 
 
 @dataclass
@@ -210,7 +205,7 @@ class _Graph:
         if free is None:
             weights = [args[i] for i in self.weights]
             for bound in self.bound:
-                if bound.same_tensors(weights) and bound.up_to_date(weights):
+                if bound.weights.are(weights) and not bound.weights.change(weights):
                     return bound.run(args)
             with self.lock:
                 return self._compile_for(args, weights)(args)
@@ -220,21 +215,24 @@ class _Graph:
         self, args: list[Any], weights: list[torch.Tensor]
     ) -> Callable[[list[Any]], list[Any]]:
         for bound in list(self.bound):
-            if bound.same_tensors(weights):
-                if bound.up_to_date(weights):
+            if bound.weights.are(weights):
+                change = bound.weights.change(weights)
+                if not change:
                     return bound.run  # another thread was faster
                 self.bound.remove(bound)
                 self.updates += 1
-        self.bound = [b for b in self.bound if all(r() is not None for r in b.tensors)]
+                if change is Change.LATE:
+                    self.updates = _UPDATES + 1
+                    _warn_of_late(bound.weights)
+        self.bound = [b for b in self.bound if b.weights.alive]
         frozen = bool(weights) and self.updates <= _UPDATES and len(self.bound) < _SETS
-        if not frozen or any(w.is_inference() for w in weights):
+        if not frozen or not all(can_be_frozen(w) for w in weights):
             self.bound = []
             self.free = self._compile(args, ())
             return self.free
-        versions = [w._version for w in weights]
+        remembered = FrozenWeights(weights)
         run = self._compile(args, self.weights)
-        refs = [weakref.ref(w) for w in weights]
-        self.bound.append(_Bound(refs, versions, [w.data_ptr() for w in weights], run))
+        self.bound.append(_Bound(remembered, run))
         return run
 
     def _compile(self, args: list[Any], frozen: Sequence[int]) -> Callable[[list[Any]], list[Any]]:
@@ -245,6 +243,18 @@ class _Graph:
                 raise
             warnings.warn(f"torch runs a graph: {error}", FallbackWarning, stacklevel=2)
             return lambda given: list(self.module.forward(*given))
+
+
+def _warn_of_late(weights: FrozenWeights) -> None:
+    warnings.warn(
+        f"backend 'byoc': weights were written to in a way that torch does not count (through "
+        f"tensor.data, numpy or another process): the last {weights.calls_of_a_pass} calls may "
+        f"have answered from old ones; from now on they are read on every call. After such writes "
+        f"call torch.autograd.graph.increment_version(weight), or compile with "
+        f"options={{'freeze': False}}",
+        StaleWeightsWarning,
+        stacklevel=2,
+    )
 
 
 def _compiled(
@@ -258,8 +268,12 @@ def _compiled(
 
     places = {n.name: i for i, n in enumerate(module.graph.find_nodes(op="placeholder"))}
     names = list(places)
-    sizes = Sizes()
-    opened = read_graph(module, "backend 'byoc'", sizes, {names[i]: args[i] for i in frozen})
+    constants = {names[i]: args[i] for i in frozen}
+    results = Results(module)
+    opened = read_graph(
+        module, "backend 'byoc'", Sizes(), constants, wanted=results.computed, as_stored=True
+    )
+    results.bind(opened.results, places)
     executable: Executable | None = None
     used = [places[n] for n in opened.inputs]
     if any(isinstance(r, int) for r in opened.results):
@@ -268,67 +282,20 @@ def _compiled(
         model: Model = finish(opened.graph, "graph", opened.inputs, outputs, "torch")
         executable = compile_model(model, **settings.compile)
         _executables.add(executable)
-    return _caller(executable, used, _results(opened, places, module))
-
-
-def _results(
-    opened: Opened, places: Mapping[str, int], module: torch.fx.GraphModule
-) -> list[Callable[[list[Any], list[Any]], Any]]:
-    """For every result: how to have it from the arguments and the executable's outputs."""
-    return [_result(r, places, module) for r in opened.results]
-
-
-def _result(
-    result: int | tuple[str, Any], places: Mapping[str, int], module: torch.fx.GraphModule
-) -> Callable[[list[Any], list[Any]], Any]:
-    if isinstance(result, int):
-        return lambda args, outputs: _to_torch(outputs[result])
-    kind, value = result
-    if kind == "input":
-        place = places[value]
-        return lambda args, outputs: args[place]
-    if kind == "value" or not isinstance(value, torch.SymInt):
-        return lambda args, outputs: value
-    expr = value.node.expr
-    sizes = _size_places(module, places)
-
-    def size(args: list[Any], outputs: list[Any]) -> int:
-        known = {s: find(args) for s, find in sizes.items() if s in expr.free_symbols}
-        return int(expr.subs(known))
-
-    return size
-
-
-def _size_places(
-    module: torch.fx.GraphModule, places: Mapping[str, int]
-) -> dict[Any, Callable[[list[Any]], int]]:
-    """Symbol → where in the arguments its value stands."""
-    found: dict[Any, Callable[[list[Any]], int]] = {}
-    for node in module.graph.find_nodes(op="placeholder"):
-        place, fake = places[node.name], node.meta["val"]
-        if isinstance(fake, torch.SymInt) and fake.node.expr.is_Symbol:
-            found.setdefault(fake.node.expr, lambda args, p=place: int(args[p]))  # type: ignore[misc]
-        elif isinstance(fake, torch.Tensor):
-            for axis, size in enumerate(fake.shape):
-                if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
-                    found.setdefault(
-                        size.node.expr,
-                        lambda args, p=place, a=axis: int(args[p].shape[a]),  # type: ignore[misc]
-                    )
-    return found
+    return _caller(executable, used, results)
 
 
 def _caller(
     executable: Executable | None,
     used: Sequence[int],
-    results: Sequence[Callable[[list[Any], list[Any]], Any]],
+    results: Results,
 ) -> Callable[[list[Any]], list[Any]]:
     def run(args: list[Any]) -> list[Any]:
         outputs: list[Any] = []
         if executable is not None:
             found = executable(*[_to_numpy(args[i]) for i in used])
             outputs = list(found) if isinstance(found, tuple) else [found]
-        return [result(args, outputs) for result in results]
+        return results.of(args, outputs)
 
     return run
 
@@ -338,19 +305,6 @@ def _to_numpy(tensor: torch.Tensor) -> Any:
     plain = tensor.detach()
     if plain.is_neg():
         plain = plain.resolve_neg()
-    if plain.dtype in _WITHOUT_NUMPY:
+    if plain.dtype in WITHOUT_NUMPY:
         return plain.contiguous()
     return plain.numpy()
-
-
-_WITHOUT_NUMPY = {torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}
-_BY_NAME = {str(d).removeprefix("torch."): d for d in _WITHOUT_NUMPY}
-
-
-def _to_torch(array: Any) -> torch.Tensor:
-    """The array's memory as a tensor."""
-    dtype = _BY_NAME.get(array.dtype.name)
-    if dtype is None:
-        return torch.from_numpy(array)
-    bits = np.uint16 if array.dtype.itemsize == 2 else np.uint8
-    return torch.from_numpy(array.view(bits)).view(dtype)

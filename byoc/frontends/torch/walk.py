@@ -27,6 +27,7 @@ from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.torch.context import TorchContext, dtype_name, is_tensor
 from byoc.frontends.torch.ops.table import OPERATORS
 from byoc.frontends.torch.sizes import Sizes
+from byoc.frontends.torch.strides import stored_order
 from byoc.ir.arrays import from_numpy
 
 __all__ = ["Opened", "constant_of", "own_decompositions", "read_graph"]
@@ -106,6 +107,7 @@ def read_graph(
     names: Mapping[str, str] | None = None,
     wanted: Iterable[int] | None = None,
     keep_inputs: bool = False,
+    as_stored: bool = False,
 ) -> Opened:
     """A graph of ATen operators as Relax ops.
 
@@ -117,12 +119,15 @@ def read_graph(
         names: Placeholder → name of the input, where it is not the placeholder's own.
         wanted: Which results to give; None for all.
         keep_inputs: True to give inputs that are returned as results like others.
+        as_stored: True to give results with their axes in the order of torch's memory, see
+            `strides.stored_order`.
 
     Raises:
         ModelError: An operator cannot be imported; the message names the node, its operator and the
             line of the model's source.
     """
-    return _Walk(where, sizes).run(module, constants, names or {}, wanted, keep_inputs)
+    walk = _Walk(where, sizes, keep_inputs, as_stored)
+    return walk.run(module, constants, names or {}, wanted)
 
 
 @dataclass
@@ -136,6 +141,8 @@ class _Later:
 class _Walk:
     where: str
     sizes: Sizes
+    keep_inputs: bool
+    as_stored: bool
     bindings: Bindings = field(default_factory=Bindings)
     env: dict[Any, Any] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
@@ -147,7 +154,6 @@ class _Walk:
         constants: Mapping[str, torch.Tensor],
         names: Mapping[str, str],
         wanted: Iterable[int] | None,
-        keep_inputs: bool,
     ) -> Opened:
         nodes = list(module.graph.nodes)
         self._check_known(module)
@@ -169,7 +175,7 @@ class _Walk:
             given = self._nodes(module)
             picked = range(len(given)) if wanted is None else list(wanted)
             tensors: list[Any] = []
-            results.extend(self._result(given[i], tensors, keep_inputs) for i in picked)
+            results.extend(self._result(given[i], tensors) for i in picked)
             if not tensors:
                 raise ModelError(f"{self.where}: it computes no tensor")
             return packed(tensors)
@@ -348,15 +354,20 @@ class _Walk:
 
     # -- results and names
 
-    def _result(self, given: Any, tensors: list[Any], keep_inputs: bool) -> int | tuple[str, Any]:
+    def _result(self, given: Any, tensors: list[Any]) -> int | tuple[str, Any]:
         if not isinstance(given, torch.fx.Node):
             return "value", given
         meta = given.meta.get("val")
         if not isinstance(meta, torch.Tensor):
             return "size", meta
-        if given.op == "placeholder" and not keep_inputs:
+        if given.op == "placeholder" and not self.keep_inputs:
             return "input", given.name
-        tensors.append(self._value(given))
+        value = self._value(given)
+        order = stored_order(meta) if self.as_stored else ()
+        if list(order) != sorted(order):
+            value = self.bindings.builder.emit(relax.op.permute_dims(value, order))
+            self.bindings.names[value] = f"{self._name(given)}.as_stored"
+        tensors.append(value)
         return len(tensors) - 1
 
     def _name(self, node: Any) -> str:

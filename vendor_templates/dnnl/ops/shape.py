@@ -235,7 +235,7 @@ def _check_take(node: Node, tensors: Tensors) -> Reject | None:
     indices = tensors.constant(node.inputs[1])
     if mode not in ("fast", "wrap") and indices is None:
         return Reject(f"{node.op}: mode {mode!r} with indices that are not constant")
-    if indices is not None and not _in_range(node, tensors, indices):
+    if indices is not None and not _in_range(node, tensors, indices, from_end=mode == "wrap"):
         return Reject(f"{node.op}: constant indices reach outside the tensor")
     return first(
         check_dtypes(node, tensors, node.inputs[1:], ("int32", "int64")),
@@ -243,24 +243,29 @@ def _check_take(node: Node, tensors: Tensors) -> Reject | None:
     )
 
 
-def _in_range(node: Node, tensors: Tensors, indices: Array) -> bool:
+def _in_range(node: Node, tensors: Tensors, indices: Array, *, from_end: bool) -> bool:
     shape = tensors.type(node.inputs[0]).shape
     dim = shape[axis_of(int(node.attrs.get("axis") or 0), len(shape))]
     if not isinstance(dim, int):
         return bool((indices >= 0).all())
-    return bool((indices >= -dim).all() and (indices < dim).all())
+    first = -dim if from_end else 0
+    return bool((indices >= first).all() and (indices < dim).all())
 
 
 def _lower_take(graph: DnnlGraph, node: Node) -> None:
     """A gather; one constant index is a slice, which needs no index at run time.
 
     Mode "wrap" is how ONNX's negative indices arrive. The runtime counts them from the end, and
-    refuses at run time what lies outside, where "wrap" would go round again.
+    refuses at run time what lies outside, where "wrap" would go round again. In mode "fast" it
+    refuses negative ones, too.
     """
     (x, indices), out = node.inputs, node.outputs[0]
     axis = axis_of(int(node.attrs.get("axis") or 0), graph.rank(x))
     known = graph.constants.get(indices)
     dim = graph.shape(x)[axis]
+    if known is None and node.attrs.get("mode", "fast") == "fast":
+        graph.emit("gather", [x, indices], out=out, axis=axis, from_end=False)
+        return
     if known is None or (known.size != 1 and not (known < 0).any()):
         graph.emit("gather", [x, indices], out=out, axis=axis)
         return

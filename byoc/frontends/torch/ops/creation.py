@@ -66,8 +66,11 @@ def scalar_tensor(c: TorchContext, /, s: Any, dtype: Any) -> Any:
 def arange(c: TorchContext, /, end: Any, start: Any = 0, step: Any = 1, dtype: Any = None) -> Any:
     numbers = [start, end, step]
     if all(isinstance(n, (int, float)) for n in numbers):
-        kind = np.float64 if "float" in c.dtype else np.int64
-        return c.const(np.arange(*numbers, dtype=kind)[: c.shape[0]], c.dtype)
+        count = c.static(c.shape[0], "the length of a range")
+        if "float" in c.dtype:
+            return c.const(start + step * np.arange(count, dtype=np.float64), c.dtype)
+        # torch cuts start and step to whole numbers
+        return c.const(int(start) + int(step) * np.arange(count, dtype=np.int64), c.dtype)
     whole = c.emit(R.arange(start, end, step, "int64"))
     return c.cast(whole, c.dtype)
 

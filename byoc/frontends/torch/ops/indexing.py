@@ -1,4 +1,9 @@
-"""Look-ups and writes by index."""
+"""Look-ups and writes by index.
+
+What is legal is torch's: indexing (`x[i]`, `index_put`) counts negative indices from the end, all
+else refuses them. A look-up says so by its mode, "wrap" or "fast"; elsewhere an illegal index is
+replaced by one that is outside whatever is indexed, so that every place refuses it.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +13,69 @@ from typing import Any
 
 import numpy as np
 from tvm import relax
+from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.torch.context import TorchContext
 from byoc.frontends.torch.ops.slicing import sliced
+from byoc.ir.arrays import to_numpy
 
 __all__ = ["INDEXING"]
 
 R = relax.op
 
 
+_OUTSIDE = 1 << 32
+"""An index of no tensor; times a size it is none, either."""
+
+
 def _from_front(c: TorchContext, index: Any, size: Any) -> Any:
-    """Indices counted from the end, as int64 from the front."""
+    """Indices counted from the end, as int64 from the front; illegal ones stay illegal."""
     index = c.cast(index, "int64")
+    if _lies_inside(index, 0, size):
+        return index
     below = c.emit(R.less(index, c.const(0, "int64")))
     return c.emit(R.where(below, c.emit(R.add(index, c.cast(size, "int64"))), index))
+
+
+def _legal(c: TorchContext, index: Any, size: Any) -> Any:
+    """Indices from the front; illegal ones are outside, also as a part of a larger index."""
+    if _lies_inside(index, 0, size):
+        return index
+    below = c.emit(R.less(index, c.const(0, "int64")))
+    above = c.emit(R.greater_equal(index, c.cast(size, "int64")))
+    outside = c.const(_OUTSIDE, "int64")
+    return c.emit(R.where(c.emit(R.logical_or(below, above)), outside, index))
+
+
+def _not_negative(c: TorchContext, index: Any) -> Any:
+    """Indices of an operator that does not count from the end, for an op that does."""
+    index = c.cast(index, "int64")
+    if _lies_inside(index, 0, _OUTSIDE):
+        return index
+    below = c.emit(R.less(index, c.const(0, "int64")))
+    return c.emit(R.where(below, c.const(_OUTSIDE, "int64"), index))
+
+
+def _lies_inside(index: Any, first: int, size: Any) -> bool:
+    """True for constant indices that are legal."""
+    if not isinstance(index, GenericConst) or not isinstance(size, int):
+        return False
+    known = to_numpy(index.value)
+    return bool(((known >= first) & (known < size)).all())
 
 
 def embedding(
     c: TorchContext, /, weight: Any, indices: Any, padding_idx: Any, scale_grad_by_freq: bool,
     sparse: bool,
 ) -> Any:  # fmt: skip
-    return R.take(weight, indices, 0, mode="wrap")
+    return R.take(weight, indices, 0, mode="fast")
 
 
 def index_select(c: TorchContext, /, self: Any, dim: int, index: Any) -> Any:
-    return R.take(self, index, dim % self.ty.ndim, mode="wrap")
+    if not self.ty.ndim:
+        return R.reshape(gather(c, self, 0, index, False), ())
+    return R.take(self, index, dim % self.ty.ndim, mode="fast")
 
 
 def index(c: TorchContext, /, self: Any, indices: Any) -> Any:
@@ -56,7 +98,7 @@ def index(c: TorchContext, /, self: Any, indices: Any) -> Any:
     merged = dims[axis : axis + count]
     flat: Any = None
     for size, i in zip(merged, used, strict=True):
-        place = _from_front(c, indices[i], size)
+        place = _legal(c, _from_front(c, indices[i], size), size)
         if flat is not None:
             flat = c.emit(R.multiply(flat, c.cast(size, "int64")))
             place = c.emit(R.add(flat, place))
@@ -85,6 +127,25 @@ def index_put(c: TorchContext, /, self: Any, indices: Any, values: Any, accumula
     columns = [c.emit(R.expand_dims(p, -1)) for p in places]
     where = columns[0] if len(columns) == 1 else c.emit(R.concat(columns, -1))
     return R.scatter_nd(self, where, update, "add" if accumulate else "update")
+
+
+def index_add(c: TorchContext, /, self: Any, dim: int, index: Any, source: Any, alpha: Any) -> Any:
+    if alpha != 1:
+        source = c.emit(R.multiply(source, c.cast(alpha, c.dtype)))
+    return _put_along(c, self, dim, index, source, True)
+
+
+def index_copy(c: TorchContext, /, self: Any, dim: int, index: Any, source: Any) -> Any:
+    return _put_along(c, self, dim, index, source, False)
+
+
+def _put_along(c: TorchContext, x: Any, dim: int, index: Any, source: Any, accumulate: bool) -> Any:
+    """`index_put` in one axis, for operators that refuse negative indices."""
+    index = c.emit(R.reshape(_not_negative(c, index), [-1]))
+    if not x.ty.ndim:
+        x, source = c.emit(R.reshape(x, [1])), c.emit(R.reshape(source, [1]))
+        return R.reshape(c.emit(index_put(c, x, [index], source, accumulate)), ())
+    return index_put(c, x, [None] * (dim % x.ty.ndim) + [index], source, accumulate)
 
 
 def _put_inside(c: TorchContext, x: Any, indices: Any, values: Any, accumulate: bool) -> Any:
@@ -124,7 +185,9 @@ def _broadcast(c: TorchContext, tensors: Sequence[Any]) -> list[Any]:
 
 def gather(c: TorchContext, /, self: Any, dim: int, index: Any, sparse_grad: bool) -> Any:
     if not self.ty.ndim:
-        return self
+        at = c.emit(R.reshape(c.cast(index, "int64"), [-1]))
+        found = c.emit(R.gather_elements(c.emit(R.reshape(self, [1])), at, 0))
+        return R.reshape(found, c.dims(index))
     return R.gather_elements(self, c.cast(index, "int64"), dim % self.ty.ndim)
 
 
@@ -135,7 +198,7 @@ def _scatter(c: TorchContext, x: Any, dim: int, index: Any, src: Any, mode: str)
     for axis, size in enumerate(sizes):  # only the part of `src` that has indices is read
         if c.dims(src)[axis] is not size and not _equal(c.dims(src)[axis], size):
             src = c.emit(sliced(c, src, axis, 0, size))
-    return R.scatter_elements(x, c.cast(index, "int64"), src, dim % x.ty.ndim, mode)
+    return R.scatter_elements(x, _not_negative(c, index), src, dim % x.ty.ndim, mode)
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -161,14 +224,25 @@ def scatter_value(c: TorchContext, /, self: Any, dim: int, index: Any, value: An
     return _scatter(c, self, dim, index, src, "update")
 
 
+def one_hot(c: TorchContext, /, self: Any, num_classes: int) -> Any:
+    """Looking up numbers 0, 1, … gives the indices themselves, checked."""
+    numbers = c.const(np.arange(num_classes, dtype=np.int64), "int64")
+    index = c.emit(R.take(numbers, self, 0, mode="fast"))
+    column = c.emit(R.expand_dims(index, -1))
+    return R.astype(c.emit(R.equal(column, numbers)), "int64")
+
+
 INDEXING: Mapping[str, Converter] = {
     "_unsafe_index.Tensor": index,
     "_unsafe_index_put.default": index_put,
     "embedding.default": embedding,
     "gather.default": gather,
     "index.Tensor": index,
+    "index_add.default": index_add,
+    "index_copy.default": index_copy,
     "index_put.default": index_put,
     "index_select.default": index_select,
+    "one_hot.default": one_hot,
     "scatter.src": scatter,
     "scatter.value": scatter_value,
     "scatter_add.default": scatter,

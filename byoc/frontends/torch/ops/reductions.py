@@ -81,7 +81,8 @@ def any_all(c: TorchContext, /, self: Any, dim: Any = None, keepdim: bool = Fals
     if not self.ty.ndim:
         return c.cast(truth, c.dtype)
     whole = c.emit(function(c.emit(R.astype(truth, "int32")), _axes(dim, self), keepdims=keepdim))
-    return c.cast(c.emit(R.not_equal(whole, c.const(0, "int32"))), c.dtype)
+    # over nothing, max is the least number (any is false) and min the largest (all is true)
+    return c.cast(c.emit(R.greater(whole, c.const(0, "int32"))), c.dtype)
 
 
 def argmax(c: TorchContext, /, self: Any, dim: Any, keepdim: bool) -> Any:

@@ -171,11 +171,12 @@ size_t BuildGather(Builder& b, const Op& op) {
   ExpectShape(b.values.Shape(result), expected);
   int64_t outer = Volume(Dims(shape.begin(), shape.begin() + axis));
   int64_t inner = Volume(Dims(shape.begin() + axis + 1, shape.end()));
+  bool from_end = !op.attrs.Has("from_end") || op.attrs.Bool("from_end");
   Tensor x = b.buffers.Plain(value), i = b.buffers.Plain(indices);
   Tensor y = b.buffers.Result(result, PlainDesc(expected, b.values.Type(value)));
   b.steps.Add("byoc:gather", {x, i, y},
               Gather(outer, shape[axis], inner, Volume(b.values.Shape(indices)),
-                     index_type == DType::kInt64, SizeOf(b.values.Type(value))));
+                     index_type == DType::kInt64, SizeOf(b.values.Type(value)), from_end));
   b.buffers.Set(result, y);
   return 0;
 }

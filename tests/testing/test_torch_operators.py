@@ -1,0 +1,49 @@
+"""A fixed slice of torch's operators and samples; `benchmarks/torch_op_db.py` runs them all."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: scripts/install torch")
+
+from byoc.testing.torch_operators import evaluate, operators, samples  # noqa: E402
+
+NAMES = {
+    "amax", "any", "clamp", "cumsum", "gather", "index_select", "matmul", "remainder", "where",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_samples_are_right_or_refused_by_name(dtype):
+    outcomes = {
+        sample.name: evaluate(sample, [])
+        for op in operators()
+        if op.name in NAMES and not op.variant_test_name
+        for sample in samples(op, getattr(torch, dtype), 1)
+    }
+    assert len(outcomes) >= 8
+    kinds = {outcome.kind for outcome in outcomes.values()}
+    assert kinds <= {"right", "refused", "skipped"}, outcomes
+    right = sum(outcome.kind == "right" for outcome in outcomes.values())
+    assert right > len(outcomes) / 2, outcomes
+
+
+def test_a_wrong_answer_is_told():
+    class Doubled:
+        name, variant_test_name = "doubled", ""
+        calls = 0
+
+        def supported_dtypes(self, device):
+            return {torch.float32}
+
+        def sample_inputs(self, device, dtype, requires_grad):
+            return [SimpleNamespace(input=torch.ones(3), args=(), kwargs={})]
+
+        def op(self, x):
+            return x * (2 if torch.compiler.is_exporting() else 3)
+
+    (sample,) = samples(Doubled(), torch.float32)
+    outcome = evaluate(sample, [])
+    assert outcome.kind == "wrong" and "expected 3" in outcome.detail
