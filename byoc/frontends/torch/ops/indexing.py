@@ -29,11 +29,11 @@ def embedding(
     c: TorchContext, /, weight: Any, indices: Any, padding_idx: Any, scale_grad_by_freq: bool,
     sparse: bool,
 ) -> Any:  # fmt: skip
-    return R.take(weight, indices, 0, mode="wrap")
+    return R.take(weight, indices, 0)  # no index counts from the end here
 
 
 def index_select(c: TorchContext, /, self: Any, dim: int, index: Any) -> Any:
-    return R.take(self, index, dim % self.ty.ndim, mode="wrap")
+    return R.take(self, index, dim % self.ty.ndim)
 
 
 def index(c: TorchContext, /, self: Any, indices: Any) -> Any:

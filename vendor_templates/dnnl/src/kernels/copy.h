@@ -24,13 +24,14 @@ Kernel ConcatRows(std::vector<int64_t> bytes, int64_t rows);
 
 /// y[..., i, ...] = x[..., indices[i], ...] along one axis; operands x, indices, y, all dense.
 ///
-/// Negative indices count from the end, as in ONNX; one out of range is a ProgramError at run time.
+/// An index out of range is a ProgramError at run time.
 ///
 /// \param outer, axis_size, inner The shape of x as three loops.
 /// \param index_is_int64 False: indices are int32.
+/// \param from_end Negative indices count from the end, as in ONNX; else they are out of range.
 /// \param element_size Bytes of an element of x.
 Kernel Gather(int64_t outer, int64_t axis_size, int64_t inner, int64_t index_count,
-              bool index_is_int64, int64_t element_size);
+              bool index_is_int64, bool from_end, int64_t element_size);
 
 }  // namespace byoc::onednn
 
