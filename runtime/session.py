@@ -10,7 +10,6 @@ In: a `Program`. Out: answers to calls, one after the other (`run`) or several i
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
@@ -32,6 +31,7 @@ from byoc.runtime.request_queue import Done, Future, RequestQueue
 from byoc.runtime.trace import make_profile
 from byoc.segment import Array, Artifact
 from byoc.support.dtypes import numpy_dtype
+from byoc.support.fork_lock import ForkLock
 
 __all__ = ["Session"]
 
@@ -71,9 +71,9 @@ class Session:
         log: FaultLog | None = None,
     ) -> None:
         self.program = program
-        self._program_lock = threading.Lock()
+        self._program_lock = ForkLock()
         self._queue: RequestQueue | None = None
-        self._queue_lock = threading.Lock()
+        self._queue_lock = ForkLock()
         self.max_in_flight = _default_in_flight(program) if max_in_flight is None else max_in_flight
         self._ports = Inputs(program.inputs, program.outputs)
         num_threads()  # a bad environment variable is reported here

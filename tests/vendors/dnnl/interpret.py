@@ -417,7 +417,8 @@ def pad(a, args, shapes):
 def gather(a, args, shapes):
     x, indices = args
     size = x.shape[a["axis"]]
-    assert (indices >= -size).all() and (indices < size).all()
+    least = -size if a.get("from_end") else 0
+    assert (indices >= least).all() and (indices < size).all()
     return np.take(x, indices, a["axis"])
 
 

@@ -248,30 +248,27 @@ def _in_range(node: Node, tensors: Tensors, indices: Array, *, from_end: bool) -
     dim = shape[axis_of(int(node.attrs.get("axis") or 0), len(shape))]
     if not isinstance(dim, int):
         return bool((indices >= 0).all())
-    first = -dim if from_end else 0
-    return bool((indices >= first).all() and (indices < dim).all())
+    least = -dim if from_end else 0
+    return bool((indices >= least).all() and (indices < dim).all())
 
 
 def _lower_take(graph: DnnlGraph, node: Node) -> None:
     """A gather; one constant index is a slice, which needs no index at run time.
 
-    Mode "wrap" is how ONNX's negative indices arrive. The runtime counts them from the end, and
-    refuses at run time what lies outside, where "wrap" would go round again. In mode "fast" it
-    refuses negative ones, too.
+    Mode "wrap" is how indices arrive that may count from the end: where negative ones are legal.
+    The runtime refuses what lies outside, where "wrap" would go round again.
     """
     (x, indices), out = node.inputs, node.outputs[0]
     axis = axis_of(int(node.attrs.get("axis") or 0), graph.rank(x))
     known = graph.constants.get(indices)
     dim = graph.shape(x)[axis]
-    if known is None and node.attrs.get("mode", "fast") == "fast":
-        graph.emit("gather", [x, indices], out=out, axis=axis, from_end=False)
-        return
     if known is None or (known.size != 1 and not (known < 0).any()):
-        graph.emit("gather", [x, indices], out=out, axis=axis)
+        from_end = node.attrs.get("mode", "fast") == "wrap"
+        graph.emit("gather", [x, indices], out=out, axis=axis, from_end=from_end)
         return
     if known.size != 1:
         wrapped = graph.constant(np.where(known < 0, known + int(dim), known).astype(known.dtype))
-        graph.emit("gather", [x, wrapped], out=out, axis=axis)
+        graph.emit("gather", [x, wrapped], out=out, axis=axis, from_end=False)
         return
     place = int(known.reshape(()))
     begin: list[Dim] = [0] * graph.rank(x)

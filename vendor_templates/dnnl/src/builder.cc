@@ -35,11 +35,11 @@ std::string ShapesOf(const Values& values, const Op& op) {
 }  // namespace
 
 StepList BuildSteps(const Program& program, const Bindings& bindings, ConstantStore& constants,
-                    int threads) {
+                    int threads, bool keeps_nan) {
   Values values(program, bindings);
   StepWriter steps;
   BufferAssignment buffers(values, steps, constants);
-  Builder builder{values, buffers, steps, threads, program.bf16};
+  Builder builder{values, buffers, steps, threads, program.bf16, keeps_nan};
   for (const Op& op : program.ops) {
     steps.Name(&op);
     try {

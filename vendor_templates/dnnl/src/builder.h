@@ -25,8 +25,9 @@ struct Builder {
   const Values& values;
   BufferAssignment& buffers;
   StepWriter& steps;
-  int threads;  ///< that every step will run on
-  bool bf16;    ///< heavy ops may round their operands to bfloat16
+  int threads;     ///< that every step will run on
+  bool bf16;       ///< heavy ops may round their operands to bfloat16
+  bool keeps_nan;  ///< no function is fused that answers NaN with a number
 };
 
 /// Build all ops of a program.
@@ -34,9 +35,10 @@ struct Builder {
 /// \param bindings A value for each of the program's variables.
 /// \param constants Packs constants into the layouts that primitives want; keeps none of them.
 /// \param threads Size of OpenMP's team now and in every run: oneDNN's primitives depend on it.
+/// \param keeps_nan Fuse no function that answers NaN with a number.
 /// \throw ProgramError naming the op that cannot be built, its source and its shapes.
 StepList BuildSteps(const Program& program, const Bindings& bindings, ConstantStore& constants,
-                    int threads);
+                    int threads, bool keeps_nan = false);
 
 }  // namespace byoc::onednn
 

@@ -171,6 +171,7 @@ Instance::Instance(StepList list) : list_(std::move(list)) {
   for (int i = 0; i < never; ++i) {
     const Step& step = list_.steps[i];
     scratchpad_bytes_ = std::max(scratchpad_bytes_, step.scratchpad);
+    loses_nan_ = loses_nan_ || step.loses_nan;
     step.ForEachSlot([&](int slot) {
       int buffer = list_.slots[slot].buffer;
       Lifetime& life = lifetimes[buffer];
@@ -188,7 +189,9 @@ Instance::Instance(StepList list) : list_(std::move(list)) {
   arena_bytes_ = plan.size;
 }
 
-Instance::~Instance() = default;
+Instance::~Instance() {
+  for (std::atomic<Context*>& place : idle_) delete place.load(std::memory_order_acquire);
+}
 
 size_t Instance::packed_bytes() const {
   std::map<const void*, size_t> owned;
@@ -201,21 +204,24 @@ size_t Instance::packed_bytes() const {
 }
 
 std::unique_ptr<Instance::Context> Instance::TakeContext() const {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!idle_.empty()) {
-      std::unique_ptr<Context> context = std::move(idle_.back());
-      idle_.pop_back();
-      return context;
+  for (std::atomic<Context*>& place : idle_) {
+    if (place.load(std::memory_order_relaxed) == nullptr) continue;
+    if (Context* context = place.exchange(nullptr, std::memory_order_acquire)) {
+      return std::unique_ptr<Context>(context);
     }
   }
   return std::make_unique<Context>(*this);
 }
 
 void Instance::GiveBack(std::unique_ptr<Context> context) const {
-  constexpr size_t kMaxIdle = 4;
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (idle_.size() < kMaxIdle) idle_.push_back(std::move(context));
+  for (std::atomic<Context*>& place : idle_) {
+    Context* empty = nullptr;
+    if (place.compare_exchange_strong(empty, context.get(), std::memory_order_release,
+                                      std::memory_order_relaxed)) {
+      context.release();
+      return;
+    }
+  }
 }
 
 void Instance::Run(void* const* inputs, void* const* outputs) const {

@@ -12,9 +12,10 @@
 #ifndef BYOC_DNNL_INSTANCE_H_
 #define BYOC_DNNL_INSTANCE_H_
 
+#include <array>
+#include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -76,6 +77,7 @@ struct Step {
   dnnl::primitive primitive;
   std::vector<std::pair<int, int>> args;  ///< primitive: (DNNL_ARG_..., slot)
   int64_t scratchpad = 0;                 ///< primitive: bytes
+  bool loses_nan = false;                 ///< primitive: a fused function answers NaN with a number
   Kernel kernel;
   std::vector<int> operands;  ///< kernel: slots
 
@@ -121,6 +123,9 @@ class Instance {
   const std::vector<Step>& steps() const { return list_.steps; }
   const StepList& list() const { return list_; }
 
+  /// Whether a step answers NaN with a number.
+  bool loses_nan() const { return loses_nan_; }
+
   /// Bytes for values between steps, per call.
   int64_t arena_bytes() const { return arena_bytes_; }
 
@@ -139,8 +144,10 @@ class Instance {
   std::vector<int64_t> arena_offsets_;  // per buffer
   int64_t arena_bytes_ = 0;
   int64_t scratchpad_bytes_ = 0;
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Context>> idle_;
+  bool loses_nan_ = false;
+  // Exchanged whole, without a lock: a child forked meanwhile finds none held.
+  static constexpr size_t kMaxIdle = 4;
+  mutable std::array<std::atomic<Context*>, kMaxIdle> idle_{};
 };
 
 }  // namespace byoc::onednn

@@ -8,6 +8,7 @@
 
 #include "builder.h"
 #include "error.h"
+#include "fork_gate.h"
 
 namespace byoc::onednn {
 namespace {
@@ -59,16 +60,20 @@ std::vector<void*> Pointers(const std::vector<TensorRef>& tensors) {
 Model::Model(Program program, std::vector<Constant> constants, int threads,
              ConstantStore::Release release)
     : program_(std::move(program)), constants_(std::move(constants), release), threads_(threads) {
+  ForkGate gate;
   if (program_.IsStatic()) only_ = Build({});
 }
 
-std::shared_ptr<const Instance> Model::Build(const Bindings& bindings) const {
+std::shared_ptr<const CheckedInstance> Model::Build(const Bindings& bindings) const {
   ThreadCount threads(threads_);
-  return std::make_shared<const Instance>(BuildSteps(program_, bindings, constants_, threads_));
+  return std::make_shared<const CheckedInstance>([this, bindings](bool keeps_nan) {
+    return BuildSteps(program_, bindings, constants_, threads_, keeps_nan);
+  });
 }
 
-std::shared_ptr<const Instance> Model::Get(const Bindings& bindings) const {
+std::shared_ptr<const CheckedInstance> Model::Get(const Bindings& bindings) const {
   if (only_) return only_;
+  ForkGate gate;
   std::shared_ptr<Slot> slot;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -123,8 +128,8 @@ void Model::Check(const std::vector<TensorRef>& tensors, const std::vector<int>&
   }
 }
 
-std::shared_ptr<const Instance> Model::Prepare(const std::vector<TensorRef>& inputs,
-                                               const std::vector<TensorRef>& outputs) const {
+std::shared_ptr<const CheckedInstance> Model::Prepare(const std::vector<TensorRef>& inputs,
+                                                      const std::vector<TensorRef>& outputs) const {
   if (inputs.size() != program_.inputs.size()) {
     Fail("expected ", program_.inputs.size(), " inputs, got ", inputs.size());
   }
@@ -135,18 +140,18 @@ std::shared_ptr<const Instance> Model::Prepare(const std::vector<TensorRef>& inp
 }
 
 void Model::Run(const std::vector<TensorRef>& inputs, const std::vector<TensorRef>& outputs) const {
-  std::shared_ptr<const Instance> instance = Prepare(inputs, outputs);
+  std::shared_ptr<const CheckedInstance> instance = Prepare(inputs, outputs);
   ThreadCount threads(threads_);
   instance->Run(Pointers(inputs).data(), Pointers(outputs).data());
 }
 
 std::string Model::Profile(const std::vector<TensorRef>& inputs,
                            const std::vector<TensorRef>& outputs, int repeat) const {
-  std::shared_ptr<const Instance> instance = Prepare(inputs, outputs);
+  std::shared_ptr<const CheckedInstance> instance = Prepare(inputs, outputs);
   ThreadCount threads(threads_);
   std::string text = "[";
   for (const StepTime& time :
-       instance->Profile(Pointers(inputs).data(), Pointers(outputs).data(), repeat)) {
+       instance->fast().Profile(Pointers(inputs).data(), Pointers(outputs).data(), repeat)) {
     text += (text.size() > 1 ? ", " : "") + StepJson(*time.step) +
             ", \"us\": " + std::to_string(time.microseconds) + "}";
   }
@@ -157,22 +162,24 @@ std::string Model::Describe(const Bindings& bindings) const {
   if (static_cast<int>(bindings.size()) != program_.variables.Count()) {
     Fail("expected values of ", program_.variables.Count(), " variables, got ", bindings.size());
   }
-  std::shared_ptr<const Instance> instance = Get(bindings);
+  std::shared_ptr<const CheckedInstance> instance = Get(bindings);
   std::string steps;
   int64_t packed = 0;
-  for (const Step& step : instance->steps()) {
+  for (const Step& step : instance->fast().steps()) {
     steps += (steps.empty() ? "" : ", ") + StepJson(step) + "}";
   }
-  for (const Buffer& buffer : instance->list().buffers) packed += buffer.owner ? buffer.size : 0;
+  for (const Buffer& buffer : instance->fast().list().buffers)
+    packed += buffer.owner ? buffer.size : 0;
   return "{\"threads\": " + std::to_string(threads_) +
-         ", \"arena_bytes\": " + std::to_string(instance->arena_bytes()) +
+         ", \"arena_bytes\": " + std::to_string(instance->fast().arena_bytes()) +
          ", \"packed_bytes\": " + std::to_string(packed) + ", \"steps\": [" + steps + "]}";
 }
 
 std::vector<bool> Model::ConstantsInUse() const {
-  std::vector<bool> used(constants_.constants().size(), only_ == nullptr);
-  if (only_ == nullptr) return used;
-  const StepList& list = only_->list();
+  const bool builds_later = only_ == nullptr || only_->may_build();
+  std::vector<bool> used(constants_.constants().size(), builds_later);
+  if (builds_later) return used;
+  const StepList& list = only_->fast().list();
   for (const Step& step : list.steps) {
     step.ForEachSlot([&](int slot) {
       const Buffer& buffer = list.buffers[list.slots[slot].buffer];

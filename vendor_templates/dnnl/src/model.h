@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "instance.h"
+#include "checked_instance.h"
 #include "program.h"
 #include "storage.h"
 
@@ -55,11 +55,11 @@ class Model {
   std::string Describe(const Bindings& bindings) const;
 
   /// Bytes of packed constants of a static program; 0 while shapes are open.
-  size_t PackedBytes() const { return only_ == nullptr ? 0 : only_->packed_bytes(); }
+  size_t PackedBytes() const { return only_ == nullptr ? 0 : only_->fast().packed_bytes(); }
 
   /// Bytes of each call of a static program; 0 while shapes are open.
   size_t WorkspaceBytes() const {
-    return only_ == nullptr ? 0 : static_cast<size_t>(only_->workspace_bytes());
+    return only_ == nullptr ? 0 : static_cast<size_t>(only_->fast().workspace_bytes());
   }
 
   /// Which constants a static program still reads where the artifact has them.
@@ -69,21 +69,21 @@ class Model {
   struct Slot {
     Bindings bindings;
     std::mutex building;
-    std::shared_ptr<const Instance> instance;
+    std::shared_ptr<const CheckedInstance> instance;
   };
 
-  std::shared_ptr<const Instance> Get(const Bindings& bindings) const;
-  std::shared_ptr<const Instance> Build(const Bindings& bindings) const;
+  std::shared_ptr<const CheckedInstance> Get(const Bindings& bindings) const;
+  std::shared_ptr<const CheckedInstance> Build(const Bindings& bindings) const;
   Bindings Bind(const std::vector<TensorRef>& inputs) const;
   void Check(const std::vector<TensorRef>& tensors, const std::vector<int>& values,
              const Bindings& bindings, const char* what) const;
-  std::shared_ptr<const Instance> Prepare(const std::vector<TensorRef>& inputs,
-                                          const std::vector<TensorRef>& outputs) const;
+  std::shared_ptr<const CheckedInstance> Prepare(const std::vector<TensorRef>& inputs,
+                                                 const std::vector<TensorRef>& outputs) const;
 
   Program program_;
   mutable ConstantStore constants_;
   int threads_;
-  std::shared_ptr<const Instance> only_;  // of a static program
+  std::shared_ptr<const CheckedInstance> only_;  // of a static program
   mutable std::mutex mutex_;
   mutable std::list<std::shared_ptr<Slot>> slots_;  // most recently used first
 };

@@ -4,12 +4,30 @@
 
 #include "error.h"
 #include "kernels/copy.h"
+#include "ops/algorithms.h"
 #include "ops/table.h"
 #include "storage.h"
 
 namespace byoc::onednn {
 
 bool IsReference(const char* impl) { return std::strstr(impl, "ref") != nullptr; }
+
+namespace {
+
+/// Whether a function that a primitive applies to its results answers NaN with a number.
+bool FusesLossyFunction(const dnnl::primitive_desc_base& pd) {
+  const dnnl::post_ops posts = pd.get_primitive_attr().get_post_ops();
+  for (int i = 0; i < posts.len(); ++i) {
+    if (posts.kind(i) != dnnl::primitive::kind::eltwise) continue;
+    dnnl::algorithm alg;
+    float alpha = 0, beta = 0;
+    posts.get_params_eltwise(i, alg, alpha, beta);
+    if (LosesNan(alg, alpha)) return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 std::string NameOf(const Op& op) {
   return op.source.empty() ? op.kind->name : std::string(op.kind->name) + " '" + op.source + "'";
@@ -48,11 +66,13 @@ void StepWriter::Add(const std::string& name, const std::vector<Tensor>& operand
   list_.steps.push_back(std::move(step));
 }
 
-void StepWriter::AddPrimitive(dnnl::primitive primitive, const std::string& impl, size_t scratchpad,
+void StepWriter::AddPrimitive(dnnl::primitive primitive, const dnnl::primitive_desc_base& pd,
                               const std::vector<Arg>& args, const std::string& detail) {
-  Step step = NewStep(impl, detail);
+  Step step = NewStep(pd.impl_info_str(), detail);
   step.primitive = std::move(primitive);
-  step.scratchpad = static_cast<int64_t>(scratchpad);
+  step.scratchpad = static_cast<int64_t>(pd.scratchpad_desc().get_size());
+  // Integers hold no NaN, and those that quantised ops limit are none yet.
+  step.loses_nan = args[0].tensor.dtype == DType::kFloat32 && FusesLossyFunction(pd);
   for (const Arg& arg : args) step.args.push_back({arg.id, Slot(arg.tensor)});
   list_.steps.push_back(std::move(step));
 }

@@ -34,8 +34,7 @@ class StepWriter {
   /// \param detail Layouts and fused post-ops, for introspection.
   template <typename PrimitiveDesc>
   void Add(const PrimitiveDesc& pd, const std::vector<Arg>& args, const std::string& detail = "") {
-    AddPrimitive(dnnl::primitive(pd.get()), pd.impl_info_str(), pd.scratchpad_desc().get_size(),
-                 args, detail);
+    AddPrimitive(dnnl::primitive(pd.get()), pd, args, detail);
   }
 
   /// Add a kernel of ours.
@@ -62,7 +61,7 @@ class StepWriter {
   StepList Take() { return std::move(list_); }
 
  private:
-  void AddPrimitive(dnnl::primitive primitive, const std::string& impl, size_t scratchpad,
+  void AddPrimitive(dnnl::primitive primitive, const dnnl::primitive_desc_base& pd,
                     const std::vector<Arg>& args, const std::string& detail);
   Step NewStep(const std::string& impl, const std::string& detail) const;
   int Slot(const Tensor& tensor);

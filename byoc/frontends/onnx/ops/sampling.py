@@ -116,7 +116,7 @@ def roi_align(c: OnnxContext) -> Any:
     count = data.ty.shape.values[0]
     if is_int(count):  # what lies beyond the images is looked up, and found to be no image
         known = const(np.arange(int(count)), dtype_of(boxes))
-        images = relax.op.take(known, images, 0, mode="wrap")
+        images = relax.op.take(known, images, 0)  # negative ones are none, either
     else:
         images = relax.op.astype(images, dtype_of(boxes))
     images = c.emit(relax.op.expand_dims(c.emit(images), 1))

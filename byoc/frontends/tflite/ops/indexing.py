@@ -26,12 +26,12 @@ def gather(c: TfliteContext) -> Any:
     if o is not None and o.BatchDims():
         raise InexpressibleError(f"batch_dims {o.BatchDims()}")
     axis = c.axis(int(o.Axis()) if o is not None else 0, rank)
-    return op.take(c.real(0), c.raw(1), axis, mode="wrap")
+    return op.take(c.real(0), c.raw(1), axis)
 
 
 def embedding_lookup(c: TfliteContext) -> Any:
     """EMBEDDING_LOOKUP: (rows, table)."""
-    return op.take(c.real(1), c.raw(0), 0, mode="wrap")
+    return op.take(c.real(1), c.raw(0), 0)
 
 
 def gather_nd(c: TfliteContext) -> Any:

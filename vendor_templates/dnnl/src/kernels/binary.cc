@@ -78,11 +78,17 @@ struct Mul {
 };
 template <typename T>
 struct Max {
-  T operator()(T a, T b) const { return a != a || a > b ? a : b; }
+  T operator()(T a, T b) const {
+    T larger = a > b ? a : b;
+    return a != a ? a : larger;
+  }
 };
 template <typename T>
 struct Min {
-  T operator()(T a, T b) const { return a != a || a < b ? a : b; }
+  T operator()(T a, T b) const {
+    T smaller = a < b ? a : b;
+    return a != a ? a : smaller;
+  }
 };
 struct Div {
   float operator()(float a, float b) const { return a / b; }

@@ -54,12 +54,12 @@ void GatherRows(void* const* operands, int64_t outer, int64_t axis_size, int64_t
   const char* x = static_cast<const char*>(operands[0]);
   const Index* indices = static_cast<const Index*>(operands[1]);
   char* y = static_cast<char*>(operands[2]);
-  const int64_t first = from_end ? -axis_size : 0;
+  const int64_t least = from_end ? -axis_size : 0;
   for (int64_t i = 0; i < count; ++i) {
     int64_t index = indices[i];
-    if (index < first || index >= axis_size) {
+    if (index < least || index >= axis_size) {
       Fail("gather: index ", index, " is out of range for an axis of ", axis_size,
-           from_end ? "" : " (negative ones are not counted from the end here)");
+           "; legal: ", least, " to ", axis_size - 1);
     }
   }
   ParallelFor(outer * count, row_bytes / 4, [&](int64_t begin, int64_t end) {
@@ -109,7 +109,7 @@ Kernel ConcatRows(std::vector<int64_t> bytes, int64_t rows) {
 }
 
 Kernel Gather(int64_t outer, int64_t axis_size, int64_t inner, int64_t index_count,
-              bool index_is_int64, int64_t element_size, bool from_end) {
+              bool index_is_int64, bool from_end, int64_t element_size) {
   int64_t row_bytes = inner * element_size;
   return [=](void* const* operands) {
     if (index_is_int64) {

@@ -28,10 +28,10 @@ Kernel ConcatRows(std::vector<int64_t> bytes, int64_t rows);
 ///
 /// \param outer, axis_size, inner The shape of x as three loops.
 /// \param index_is_int64 False: indices are int32.
+/// \param from_end Negative indices count from the end, as in ONNX; else they are out of range.
 /// \param element_size Bytes of an element of x.
-/// \param from_end True: negative indices count from the end, as in ONNX. False: they are out of range.
 Kernel Gather(int64_t outer, int64_t axis_size, int64_t inner, int64_t index_count,
-              bool index_is_int64, int64_t element_size, bool from_end);
+              bool index_is_int64, bool from_end, int64_t element_size);
 
 }  // namespace byoc::onednn
 

@@ -14,7 +14,8 @@ namespace {
 inline float Exp(float x) {
   constexpr float kLog2e = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
   constexpr float kRound = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer
-  float clipped = x > 88.7f ? 88.7f : x;
+  // The lower limit only keeps -inf from an invalid operation, which would look like NaN.
+  float clipped = x > 88.7f ? 88.7f : (x < -87.4f ? -87.4f : x);
   float shifted = clipped * kLog2e + kRound;
   float n = shifted - kRound;
   float r = (clipped - n * kLn2High) - n * kLn2Low;
@@ -32,6 +33,33 @@ inline float Exp(float x) {
   float power;
   std::memcpy(&power, &bits, 4);
   return x < -87.3f ? 0.f : p * power;
+}
+
+/// e^x like `Exp`, also where it is no normal number: infinite, or below the least one.
+inline float FullExp(float x) {
+  constexpr float kLog2e = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
+  constexpr float kRound = 12582912.f;
+  float clipped = x > 89.f ? 89.f : (x < -104.f ? -104.f : x);
+  float shifted = clipped * kLog2e + kRound;
+  float n = shifted - kRound;
+  float r = (clipped - n * kLn2High) - n * kLn2Low;
+  float p = 1.f / 5040;
+  p = p * r + 1.f / 720;
+  p = p * r + 1.f / 120;
+  p = p * r + 1.f / 24;
+  p = p * r + 1.f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.f;
+  p = p * r + 1.f;
+  int32_t bits;
+  std::memcpy(&bits, &shifted, 4);
+  bits -= 0x4B400000;
+  // 2^n as a product: neither factor leaves the normal numbers.
+  int32_t half = bits >> 1, first = (half + 127) << 23, second = (bits - half + 127) << 23;
+  float a, b;
+  std::memcpy(&a, &first, 4);
+  std::memcpy(&b, &second, 4);
+  return x < -104.f ? 0.f : p * a * b;
 }
 
 /// erf(x), absolute error below 2e-7: polynomials fitted to x <= 1 and to log(erfc) above.
@@ -187,6 +215,10 @@ void UnaryRow(Unary alg, const float* x, float* y, int64_t n) {
     case Unary::kCos:
       for (int64_t i = 0; i < n; ++i) y[i] = std::cos(x[i]);
       break;
+    case Unary::kExp:
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) y[i] = FullExp(x[i]);
+      break;
     case Unary::kRsqrt:
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i) y[i] = 1.f / std::sqrt(x[i]);
@@ -287,8 +319,15 @@ void Moments(const float* x, int64_t stride, int64_t pixels, int64_t lanes, cons
 }
 
 /// The larger one; NaN if either is.
-inline float Max(float a, float b) { return a > b || a != a ? a : b; }
-inline float Min(float a, float b) { return a < b || a != a ? a : b; }
+/// Two selections, no `||`: a branch would keep compilers from making vectors of the loop.
+inline float Max(float a, float b) {
+  float larger = a > b ? a : b;
+  return a != a ? a : larger;
+}
+inline float Min(float a, float b) {
+  float smaller = a < b ? a : b;
+  return a != a ? a : smaller;
+}
 
 /// Fold a row by max or min. Lanes side by side instead of a reduction clause, whose last step
 /// would lose NaN.
@@ -357,6 +396,108 @@ void ReduceInto(Reduce alg, float* a, const float* x, int64_t n) {
       for (int64_t i = 0; i < n; ++i) a[i] += x[i] * x[i];
       break;
   }
+}
+
+/// Up to kTaps at once, so that what they share stays in registers.
+template <int kTaps>
+void MaxOf(const float* const* taps, int64_t x_stride, float* y, int64_t y_stride, int64_t n,
+           int64_t lanes, bool accumulate) {
+  const float* from[kTaps];
+  for (int k = 0; k < kTaps; ++k) from[k] = taps[k];
+  if (x_stride == lanes && y_stride == lanes) {
+    lanes *= n;
+    n = 1;
+  }
+  if (lanes == 1) {
+    for (int64_t i = 0; i < n; ++i) {
+      float v = from[0][i * x_stride];
+      for (int k = 1; k < kTaps; ++k) v = Max(v, from[k][i * x_stride]);
+      y[i * y_stride] = accumulate ? Max(y[i * y_stride], v) : v;
+    }
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    float* to = y + i * y_stride;
+    const int64_t at = i * x_stride;
+    if (accumulate) {
+#pragma omp simd
+      for (int64_t l = 0; l < lanes; ++l) {
+        float v = to[l];
+        for (int k = 0; k < kTaps; ++k) v = Max(v, from[k][at + l]);
+        to[l] = v;
+      }
+    } else {
+#pragma omp simd
+      for (int64_t l = 0; l < lanes; ++l) {
+        float v = from[0][at + l];
+        for (int k = 1; k < kTaps; ++k) v = Max(v, from[k][at + l]);
+        to[l] = v;
+      }
+    }
+  }
+}
+
+void MaxTaps(const float* const* taps, int64_t count, int64_t x_stride, float* y, int64_t y_stride,
+             int64_t n, int64_t lanes) {
+  for (int64_t k = 0; k < count; k += 3) {
+    switch (count - k) {
+      case 1:
+        MaxOf<1>(taps + k, x_stride, y, y_stride, n, lanes, k > 0);
+        break;
+      case 2:
+        MaxOf<2>(taps + k, x_stride, y, y_stride, n, lanes, k > 0);
+        break;
+      default:
+        MaxOf<3>(taps + k, x_stride, y, y_stride, n, lanes, k > 0);
+    }
+  }
+}
+
+/// As many lanes as a vector of the widest instruction set has; compilers split it for others.
+template <int kWidth>
+struct Lanes {
+  typedef float Type __attribute__((vector_size(kWidth * sizeof(float))));
+};
+
+/// Max is left to the processor, which loses NaN; a sum of products by 0 tells that it was there.
+template <int kWidth>
+bool MaxWindowsBy(const float* const* rows, int64_t count, const RowWindow& w, float* y,
+                  int64_t y_stride, int64_t n, int64_t lanes) {
+  using V = typename Lanes<kWidth>::Type;
+  const V lowest = V{} - std::numeric_limits<float>::infinity();
+  const int64_t tap = w.dilation * w.stride;
+  V met = {};
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t start = i * w.step - w.begin;
+    int64_t first = 0, last = w.kernel;
+    while (first < last && start + first * w.dilation < 0) ++first;
+    while (last > first && start + (last - 1) * w.dilation >= w.size) --last;
+    const int64_t at = (start + first * w.dilation) * w.stride;
+    for (int64_t l = 0; l < lanes; l += kWidth) {
+      const int64_t lane = l + kWidth > lanes ? lanes - kWidth : l;  // the last may overlap
+      V largest = lowest, products = {};  // a chain of sums of their own for each vector
+      for (int64_t r = 0; r < count; ++r) {
+        const float* from = rows[r] + at + lane;
+        for (int64_t k = first; k < last; ++k, from += tap) {
+          V x;
+          std::memcpy(&x, from, sizeof(x));
+          largest = x > largest ? x : largest;
+          products += x * 0.f;
+        }
+      }
+      met += products;
+      std::memcpy(y + i * y_stride + lane, &largest, sizeof(largest));
+    }
+  }
+  bool any = false;
+  for (int l = 0; l < kWidth; ++l) any = any || met[l] != met[l];
+  return any;
+}
+
+bool MaxWindows(const float* const* rows, int64_t count, const RowWindow& window, float* y,
+                int64_t y_stride, int64_t n, int64_t lanes) {
+  return lanes < 16 ? MaxWindowsBy<8>(rows, count, window, y, y_stride, n, lanes)
+                    : MaxWindowsBy<16>(rows, count, window, y, y_stride, n, lanes);
 }
 
 void Lerp(const float* a, const float* b, float w, float* y, int64_t n) {
@@ -448,6 +589,8 @@ const RowKernels kRows = {
     Moments,
     ReduceRow,
     ReduceInto,
+    MaxTaps,
+    MaxWindows,
     Lerp,
     LerpRow,
     Quantize,

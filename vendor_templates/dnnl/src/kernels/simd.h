@@ -10,11 +10,18 @@
 
 namespace byoc::onednn {
 
-/// Element-wise functions that oneDNN lacks or computes slowly.
-enum class Unary : uint8_t { kErf, kFloor, kCeil, kSin, kCos, kRsqrt };
+/// Element-wise functions that oneDNN lacks, computes slowly, or takes NaN out of.
+enum class Unary : uint8_t { kErf, kFloor, kCeil, kSin, kCos, kRsqrt, kExp };
 
 /// How a reduction folds; kSquares: a sum of squares.
 enum class Reduce : uint8_t { kSum, kMax, kMin, kProd, kSquares };
+
+/// How windows move along rows of `size` pixels, `stride` elements from one to the next.
+struct RowWindow {
+  int64_t size, stride;
+  int64_t kernel, step, dilation;
+  int64_t begin;  ///< pixels of padding before the first
+};
 
 /// The table of inner loops. Pointers may be equal (in place) but not overlap otherwise.
 struct RowKernels {
@@ -50,6 +57,17 @@ struct RowKernels {
   float (*reduce_row)(Reduce alg, const float* x, int64_t n, float start);
   /// Fold a row into an accumulator, element by element.
   void (*reduce_into)(Reduce alg, float* accumulator, const float* x, int64_t n);
+
+  /// y[i * y_stride + l] = max over taps of taps[k][i * x_stride + l], for n groups of lanes; NaN
+  /// stays.
+  void (*max_taps)(const float* const* taps, int64_t count, int64_t x_stride, float* y,
+                   int64_t y_stride, int64_t n, int64_t lanes);
+
+  /// One row of max pooling, straight from the rows under its windows, for 8 or more lanes.
+  ///
+  /// Quick, and wrong where there is NaN or infinity: true when a window has one.
+  bool (*max_windows)(const float* const* rows, int64_t count, const RowWindow& window, float* y,
+                      int64_t y_stride, int64_t n, int64_t lanes);
 
   /// y = a + (b - a) * w.
   void (*lerp)(const float* a, const float* b, float w, float* y, int64_t n);

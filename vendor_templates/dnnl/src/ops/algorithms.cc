@@ -50,6 +50,7 @@ struct UnaryName {
 constexpr UnaryName kUnary[] = {
     {"erf", Unary::kErf},   {"rsqrt", Unary::kRsqrt}, {"floor", Unary::kFloor},
     {"ceil", Unary::kCeil}, {"sin", Unary::kSin},     {"cos", Unary::kCos},
+    {"exp", Unary::kExp},
 };
 
 constexpr const char* kBinary[] = {"add", "sub", "mul", "div", "max", "min", "pow",

@@ -24,6 +24,15 @@ struct Eltwise {
 /// \param alpha, beta The function's parameters as program.md means them; oneDNN's may differ.
 std::optional<Eltwise> FindEltwise(const std::string& alg, float alpha, float beta);
 
+/// Whether oneDNN's kernels of a function answer NaN with a number.
+///
+/// They limit by the processor's max and min, which answer the other operand.
+inline bool LosesNan(dnnl::algorithm alg, float alpha) {
+  return (alg == dnnl::algorithm::eltwise_relu && alpha == 0.f) ||
+         alg == dnnl::algorithm::eltwise_clip || alg == dnnl::algorithm::eltwise_hardsigmoid ||
+         alg == dnnl::algorithm::eltwise_exp;
+}
+
 /// Our kernel for a function that oneDNN does not have.
 ///
 /// \throw ProgramError with the legal names when the name is unknown.

@@ -1,5 +1,5 @@
 // Unary element-wise functions: oneDNN's, or one of our rows where it has none, or where its kernel
-// would turn NaN into a number: ReLU, clip and hard sigmoid are limits of a line.
+// would turn NaN into a number: exp, and ReLU, clip and hard sigmoid, which are limits of a line.
 //
 // Both run in place where the operand dies here. Ours take a tensor without gaps as one long row,
 // the padding of blocked layouts included if the function keeps zero zero; else they walk the rows
@@ -50,7 +50,7 @@ std::optional<RowFunction> LimitedLine(const std::string& alg, float alpha, floa
 
 /// The function of ours for an alg, if it is not left to oneDNN.
 std::optional<RowFunction> OwnFunction(const std::string& alg, float alpha, float beta) {
-  if (!FindEltwise(alg, alpha, beta)) return UnaryFunction(FindUnary(alg));
+  if (alg == "exp" || !FindEltwise(alg, alpha, beta)) return UnaryFunction(FindUnary(alg));
   return LimitedLine(alg, alpha, beta);
 }
 
@@ -106,13 +106,17 @@ dnnl::eltwise_forward::primitive_desc MakeEltwise(const Eltwise& alg, const Desc
 void ApplyEltwise(Builder& b, const std::string& alg, float alpha, float beta, const Tensor& x,
                   const Tensor& y) {
   std::optional<Eltwise> eltwise = FindEltwise(alg, alpha, beta);
-  std::optional<RowFunction> own = OwnFunction(alg, alpha, beta);
-  if (own && (!eltwise || !IsPadded(x.desc) || own->keeps_zero)) {
+  if (std::optional<RowFunction> own = OwnFunction(alg, alpha, beta)) {
     return ApplyRows(b, *own, x, y, alg);
   }
   auto pd = MakeEltwise(*eltwise, x.desc, y.desc, BaseAttr());
   Expect(static_cast<bool>(pd), "oneDNN has no eltwise '", alg, "' for layout ", Describe(x.desc));
   b.steps.Add(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}}, alg + " " + Describe(x.desc));
+}
+
+bool NeedsPlain(const std::string& alg, float alpha, float beta, const Desc& desc) {
+  std::optional<RowFunction> own = OwnFunction(alg, alpha, beta);
+  return !IsDense(desc) || (own && IsPadded(desc) && !own->keeps_zero);
 }
 
 size_t BuildEltwise(Builder& b, const Op& op) {
@@ -124,10 +128,9 @@ size_t BuildEltwise(Builder& b, const Op& op) {
   float beta = op.attrs.Has("beta") ? op.attrs.Float("beta") : 0.f;
 
   Tensor x = b.buffers.Get(value);
-  if (!DenseCount(x.desc)) x = b.buffers.Plain(value);
+  if (NeedsPlain(alg, alpha, beta, x.desc)) x = b.buffers.Plain(value);
   std::optional<Eltwise> eltwise = FindEltwise(alg, alpha, beta);
   if (std::optional<RowFunction> own = OwnFunction(alg, alpha, beta)) {
-    if (IsPadded(x.desc) && !own->keeps_zero) x = b.buffers.Plain(value);
     bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);
     Tensor y = in_place ? x : b.buffers.Result(result, x.desc);
     ApplyRows(b, *own, x, y, alg);

@@ -1,4 +1,6 @@
-// Pooling and global pooling, in whatever layout the input has.
+// Pooling and global pooling, in whatever layout the input has. Maxima of floats are ours: oneDNN's
+// lose NaN, and begin with the least number instead of -inf.
+#include "../kernels/max_pool.h"
 #include "checks.h"
 #include "post_ops.h"
 
@@ -24,20 +26,50 @@ Tensor PoolSource(Builder& b, int value) {
   return family ? x : b.buffers.Plain(value);
 }
 
-struct PoolWindow {
-  Dims kernel, strides, dilations, begin, end;
+struct PaddedWindow : PoolWindow {
+  Dims end;
 };
 
+/// Channels as lanes where they are adjacent in both tensors.
+PoolLayout LayoutOf(const Desc& x, const Desc& y) {
+  PoolLayout layout{x.get_dims()[1], 1, x.get_dims(), y.get_dims(), x.get_strides(),
+                    y.get_strides()};
+  Dims blocks = x.get_inner_blks();
+  if (!blocks.empty()) {
+    layout.lanes = blocks[0];
+    layout.blocks = x.get_padded_dims()[1] / blocks[0];
+  } else if (layout.x_strides[1] == 1 && layout.y_strides[1] == 1) {
+    std::swap(layout.blocks, layout.lanes);
+  }
+  return layout;
+}
+
+void PoolMaxima(Builder& b, const Op& op, const PaddedWindow& w, const Dims& result) {
+  int y = op.outputs[0];
+  Tensor x = PoolSource(b, op.inputs[0]);
+  std::optional<Desc> layout = WithShape(x.desc, result);
+  if (!layout) {
+    x = b.buffers.Plain(op.inputs[0]);
+    layout = PlainDesc(result, DType::kFloat32);
+  }
+  Tensor target = b.buffers.Result(y, *layout);
+  b.steps.Add("byoc:max_pool", {x, target}, MaxPoolKernel(LayoutOf(x.desc, target.desc), w),
+              Describe(x.desc));
+  b.buffers.Set(y, target);
+}
+
 /// Pool `x`, seen under its own shape, into `y` of shape `result`; how many post-ops it takes.
-size_t Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PoolWindow& w,
+size_t Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PaddedWindow& w,
             const Dims& result) {
   int y = op.outputs[0];
   Tensor x = PoolSource(b, op.inputs[0]);
   std::optional<Desc> dst = WithShape(x.desc, result);
   if (!dst) dst = PlainDesc(result, b.values.Type(y));
+  Dims dilations = w.dilations;
+  for (int64_t& dilation : dilations) dilation -= 1;
   auto make = [&](const Desc& d, const dnnl::primitive_attr& attr) {
     return PoolDesc(Engine(), dnnl::prop_kind::forward_inference, alg, x.desc, d, w.strides,
-                    w.kernel, w.dilations, w.begin, w.end, attr, /*allow_empty=*/true);
+                    w.kernel, dilations, w.begin, w.end, attr, /*allow_empty=*/true);
   };
   Fused<PoolDesc> best = FuseBest<PoolDesc>(
       b, op, result, [&](const dnnl::primitive_attr& attr) { return make(*dst, attr); },
@@ -73,16 +105,29 @@ size_t BuildPooling(Builder& b, const Op& op) {
   int rank = b.values.Rank(op.inputs[0]);
   Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
   const Bindings& bindings = b.values.bindings();
-  PoolWindow w{op.attrs.Ints("kernel", bindings), op.attrs.Ints("strides", bindings),
-               op.attrs.Ints("dilations", bindings), op.attrs.Ints("pads_begin", bindings),
-               op.attrs.Ints("pads_end", bindings)};
+  PaddedWindow w{{op.attrs.Ints("kernel", bindings), op.attrs.Ints("strides", bindings),
+                  op.attrs.Ints("dilations", bindings), op.attrs.Ints("pads_begin", bindings)},
+                 op.attrs.Ints("pads_end", bindings)};
   for (const Dims* list : {&w.kernel, &w.strides, &w.dilations, &w.begin, &w.end}) {
     Expect(static_cast<int>(list->size()) == rank - 2, "expected ", rank - 2,
            " kernel, strides, dilations, pads_begin and pads_end each");
   }
-  for (int64_t& dilation : w.dilations) dilation -= 1;
+  const Dims &from = b.values.Shape(op.inputs[0]), &result = b.values.Shape(op.outputs[0]);
   Expect(b.values.Rank(op.outputs[0]) == rank, "input and output must have the same rank");
-  return Pool(b, op, PoolAlgorithm(op.attrs.String("alg")), w, b.values.Shape(op.outputs[0]));
+  dnnl::algorithm alg = PoolAlgorithm(op.attrs.String("alg"));
+  if (bytes || alg != dnnl::algorithm::pooling_max) return Pool(b, op, alg, w, result);
+  Expect(from[0] == result[0] && from[1] == result[1],
+         "input and output must have the same batch and channels");
+  for (int i = 0; i < rank - 2; ++i) {
+    Expect(w.kernel[i] > 0 && w.strides[i] > 0 && w.dilations[i] > 0 && w.begin[i] >= 0 &&
+               w.end[i] >= 0,
+           "kernel, strides and dilations must be positive, pads not negative");
+    int64_t reach = from[i + 2] + w.begin[i] + w.end[i] - (w.kernel[i] - 1) * w.dilations[i] - 1;
+    Expect(reach >= 0 && reach / w.strides[i] + 1 == result[i + 2], "dimension ", i + 2,
+           " of the output is ", result[i + 2], ", which the window does not give");
+  }
+  PoolMaxima(b, op, w, result);
+  return 0;
 }
 
 size_t BuildGlobalPooling(Builder& b, const Op& op) {
@@ -90,13 +135,17 @@ size_t BuildGlobalPooling(Builder& b, const Op& op) {
   const Dims& x = b.values.Shape(op.inputs[0]);
   Expect(x.size() >= 3 && x.size() <= 5, "expected 1 to 3 spatial dimensions");
   size_t spatial = x.size() - 2;
-  PoolWindow w{Dims(x.begin() + 2, x.end()), Dims(spatial, 1), Dims(spatial, 0), Dims(spatial, 0),
-               Dims(spatial, 0)};
+  PaddedWindow w{
+      {Dims(x.begin() + 2, x.end()), Dims(spatial, 1), Dims(spatial, 1), Dims(spatial, 0)},
+      Dims(spatial, 0)};
   Dims result(x.size(), 1);
   result[0] = x[0];
   result[1] = x[1];
   ExpectShape(b.values.Shape(op.outputs[0]), result);
-  return Pool(b, op, PoolAlgorithm(op.attrs.String("alg")), w, result);
+  dnnl::algorithm alg = PoolAlgorithm(op.attrs.String("alg"));
+  if (alg != dnnl::algorithm::pooling_max) return Pool(b, op, alg, w, result);
+  PoolMaxima(b, op, w, result);
+  return 0;
 }
 
 }  // namespace byoc::onednn

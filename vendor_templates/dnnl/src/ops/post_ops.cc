@@ -65,6 +65,7 @@ Fusion::Fusion(Builder& b, const Op& op, size_t count, const Dims& shape, bool a
     if (post.is_binary) {
       possible_ = AppendBinary(b, op, post, shape, allow_sum, &ops, static_cast<int>(i));
     } else if (auto eltwise = FindEltwise(post.alg, post.alpha, post.beta)) {
+      possible_ = !b.keeps_nan || !LosesNan(eltwise->alg, eltwise->alpha);
       ops.append_eltwise(eltwise->alg, eltwise->alpha, eltwise->beta);
       detail_ += "+" + post.alg;
     } else {
@@ -117,11 +118,12 @@ void ApplyPostOps(Builder& b, const Op& op, size_t first) {
       continue;
     }
     Tensor x = b.buffers.Get(y);
-    if (b.buffers.MayUpdate(y)) {
+    const bool brought = NeedsPlain(post.alg, post.alpha, post.beta, x.desc);
+    if (!brought && b.buffers.MayUpdate(y)) {
       ApplyEltwise(b, post.alg, post.alpha, post.beta, x, x);
       continue;
     }
-    if (!IsDense(x.desc)) x = b.buffers.Plain(y);
+    if (brought) x = b.buffers.Plain(y);
     Tensor target = b.buffers.Result(y, x.desc);
     ApplyEltwise(b, post.alg, post.alpha, post.beta, x, target);
     b.buffers.Set(y, target);

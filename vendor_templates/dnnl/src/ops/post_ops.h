@@ -124,6 +124,10 @@ Fused<PrimitiveDesc> FuseBest(Builder& b, const Op& op, const Dims& shape, const
 /// builder does so with what a build function leaves.
 void ApplyPostOps(Builder& b, const Op& op, size_t first);
 
+/// Whether an eltwise step cannot work in a layout: its tensor must be brought into row-major
+/// order.
+bool NeedsPlain(const std::string& alg, float alpha, float beta, const Desc& desc);
+
 /// Add one eltwise step from `x` to `y`, which has the same layout and may be the same memory.
 void ApplyEltwise(Builder& b, const std::string& alg, float alpha, float beta, const Tensor& x,
                   const Tensor& y);
