@@ -136,6 +136,13 @@ def feed(inputs, seed):
     return arrays
 
 
+INEXACT = {
+    "onnxruntime": {"argmax", "argmin"},
+    "openvino": {"argmax", "argmin", "max", "min"},
+}
+"""Ops that lose NaN there."""
+
+
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("group", GROUPS, ids=lambda g: g.__name__)
 def test_every_op_agrees_with_the_host(group, engine):
@@ -145,7 +152,7 @@ def test_every_op_agrees_with_the_host(group, engine):
     there = byoc.compile(mod, [engine], min_segment_ops=1)
     host = byoc.compile(mod, [])
     left = {(record.op, tuple(record.refusals)) for record in there.report.host_ops}
-    assert not left
+    assert {op for op, _ in left} <= INEXACT[engine]
     for seed in range(3):
         arrays = feed(inputs, seed)
         for number, (a, b) in enumerate(zip(there(*arrays), host(*arrays), strict=True)):

@@ -12,6 +12,7 @@ from byoc.errors import CompileError
 from byoc.kit.foreign_op import OP
 from byoc.kit.onnx_export import OPSET, ExportStep, boxed_types, segment_to_onnx, steps_of
 from byoc.segment import Artifact, Segment
+from byoc.vendor_templates.onnxruntime.patterns import SPELLING
 
 __all__ = ["compile_segment"]
 
@@ -34,7 +35,7 @@ def compile_segment(segment: Segment) -> Artifact:
             f"ONNX message (2 GiB); use another vendor for it, or smaller segments"
         )
     steps = steps_of(segment, OPSET)
-    models = [segment_to_onnx(s.segment, s.opset).SerializeToString() for s in steps]
+    models = [segment_to_onnx(s.segment, s.opset, SPELLING).SerializeToString() for s in steps]
     for step, model in zip(steps, models, strict=True):
         _check(step, model)
     boxed = boxed_types(segment)

@@ -1,16 +1,18 @@
 """Run a segment: one compiled model for each segment, one request for each call in flight.
 
-In: the ONNX bytes that `compile_segment` wrote. Out: a function that byoc calls with numpy arrays.
+In: the bytes that `compile_segment` wrote. Out: a function that byoc calls with numpy arrays.
 """
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from byoc.kit.index_checks import IndexCheck, check_index
 from byoc.segment import Array
 
 __all__ = ["init"]
@@ -22,7 +24,7 @@ def init(
     """Compile the model for its device.
 
     Args:
-        blob: The ONNX model.
+        blob: 8 bytes, length of the header; the header, which says what is checked; the ONNX model.
         constants: Unused: the model holds its weights.
         options: `OpenVinoOptions` as a mapping.
 
@@ -39,12 +41,16 @@ def init(
     }
     if options["device"] == "CPU":
         settings["INFERENCE_NUM_THREADS"] = options["threads"] or num_threads()
+    size = int.from_bytes(blob[:8], "little")
+    checks = _Checks(json.loads(blob[8 : 8 + size]))
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(blob), options["device"], settings)
+    compiled = core.compile_model(core.read_model(blob[8 + size :]), options["device"], settings)
     # Not thread-local: the thread state of a native thread lives for one call only.
     idle: deque[Any] = deque()
 
     def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        for check, array, length in checks.before(inputs):
+            check_index(check, array, length)
         try:
             request = idle.pop()
         except IndexError:
@@ -54,11 +60,60 @@ def init(
         for index, array in enumerate(given):
             request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
         request.infer()
+        for check, array, length in checks.after(inputs, request):
+            check_index(check, array, length)
         for index, array in enumerate(outputs):
             np.copyto(array, request.get_output_tensor(index).data.reshape(array.shape))
         idle.append(request)  # one that failed is not used again
 
     return execute
+
+
+class _Checks:
+    """Which indices are looked at before a call, and which after it, and where they are.
+
+    Args:
+        header: Value ids of inputs and outputs, numbers of constant indices, and the checks.
+
+    """
+
+    def __init__(self, header: Mapping[str, Any]) -> None:
+        self._inputs = {value: k for k, value in enumerate(header["inputs"])}
+        self._outputs = {value: k for k, value in reversed([*enumerate(header["outputs"])])}
+        self._constants = {int(k): np.array(v) for k, v in header["constants"].items()}
+        self._before: list[IndexCheck] = []
+        self._after: list[IndexCheck] = []
+        given = {*self._inputs, *self._constants}
+        for fields in header["checks"]:
+            check = IndexCheck(**fields)
+            early = check.index in given and (check.size is not None or check.table in given)
+            (self._before if early else self._after).append(check)
+
+    def before(self, inputs: Sequence[Array]) -> Iterator[tuple[IndexCheck, Array, int]]:
+        """What can be checked by the inputs alone: (check, indices, length of the axis)."""
+        for check in self._before:
+            yield self._resolved(check, inputs, None)
+
+    def after(
+        self, inputs: Sequence[Array], request: Any
+    ) -> Iterator[tuple[IndexCheck, Array, int]]:
+        """What takes results of the request."""
+        for check in self._after:
+            yield self._resolved(check, inputs, request)
+
+    def _resolved(
+        self, check: IndexCheck, inputs: Sequence[Array], request: Any
+    ) -> tuple[IndexCheck, Array, int]:
+        def array(value: int) -> Array:
+            if value in self._inputs:
+                return inputs[self._inputs[value]]
+            if value in self._constants:
+                return self._constants[value]
+            found: Array = request.get_output_tensor(self._outputs[value]).data
+            return found
+
+        size = array(check.table).shape[check.axis] if check.size is None else check.size
+        return check, array(check.index), size
 
 
 def _owned(array: Array) -> Array:

@@ -8,14 +8,16 @@ inline or as external data beside the model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from byoc.errors import CompileError
 from byoc.kit.foreign_op import OP
-from byoc.kit.onnx_export.context import ExportContext, Unsupported
+from byoc.kit.onnx_export.context import Export, ExportContext, Unsupported
 from byoc.kit.onnx_export.foreign import boxed_types, embed, rename_value
 from byoc.kit.onnx_export.ops import EXPORTS
 from byoc.segment import Node, Segment, TensorType
@@ -43,11 +45,12 @@ _ELEMENTS = {"float32": "float", "float64": "double"}
 """Dtypes that ONNX spells in its own way."""
 
 
-def refusal(match: Match) -> str | None:
+def refusal(match: Match, own: Mapping[str, Export] = MappingProxyType({})) -> str | None:
     """Say why a match cannot be written as ONNX.
 
     Args:
         match: What a pattern matched; only types and attributes are looked at, no weights.
+        own: Relax op → how an engine wants it written, instead of the usual way.
 
     Returns:
         One sentence, or None when it can be written.
@@ -61,7 +64,8 @@ def refusal(match: Match) -> str | None:
                 return f"{node.op}: ONNX export does not cover dtype {match.type(value).dtype}"
         scratch = ExportContext(match.type, lambda value: None)
         try:
-            EXPORTS[node.op](scratch, node, [f"v{value}" for value in node.inputs])
+            export = own.get(node.op, EXPORTS[node.op])
+            export(scratch, node, [f"v{value}" for value in node.inputs])
         except Unsupported as reason:
             return f"{node.op}: {reason}"
         except KeyError as missing:
@@ -109,13 +113,16 @@ def _ports(op: str) -> tuple[tuple[tuple[str, frozenset[str]], ...], tuple[str, 
     return inputs, tuple(p.type_str for p in schema.outputs)
 
 
-def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
+def segment_to_onnx(
+    segment: Segment, opset: int = OPSET, own: Mapping[str, Export] = MappingProxyType({})
+) -> onnx.ModelProto:
     """Write a segment as an ONNX model, inputs ``i0, i1, …``, outputs ``o0, o1, …``.
 
     Args:
         segment: The segment.
         opset: Version for the opaque nodes in it (see `byoc.kit.onnx_export.foreign`); all others
             are written as opset 20 has them.
+        own: Relax op → how an engine wants it written, instead of the usual way.
 
     Returns:
         The model, its weights as initialisers.
@@ -131,7 +138,8 @@ def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
     for value in segment.constants:
         names[value] = f"w{value}"
     for node in segment.nodes:
-        made = _export(segment, context, node, [names[value] for value in node.inputs])
+        given = [names[value] for value in node.inputs]
+        made = _export(segment, context, node, given, own.get(node.op, EXPORTS.get(node.op)))
         names.update(zip(node.outputs, made, strict=True))
     outputs = [f"o{k}" for k in range(len(segment.outputs))]
     boxed = boxed_types(segment)
@@ -168,10 +176,11 @@ def segment_to_onnx(segment: Segment, opset: int = OPSET) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=max(ir_version, 4))
 
 
-def _export(segment: Segment, context: ExportContext, node: Node, inputs: list[str]) -> list[str]:
+def _export(
+    segment: Segment, context: ExportContext, node: Node, inputs: list[str], export: Export | None
+) -> list[str]:
     if node.op == OP:
         return embed(context, node, inputs)
-    export = EXPORTS.get(node.op)
     reason = f"{node.op} has no ONNX form"
     if export is not None:
         try:

@@ -9,6 +9,7 @@ from byoc.segment import Node
 
 __all__ = ["EXPORTS"]
 
+_INT32_MAX = 2**31 - 1
 _INT64_MAX = 2**63 - 1
 
 
@@ -62,10 +63,22 @@ def _broadcast(c: ExportContext, node: Node, x: list[str]) -> str:
 
 
 def _take(c: ExportContext, node: Node, x: list[str]) -> str:
-    axis = node.attrs.get("axis")
+    """Gather counts negative indices from the end; where the op does not, they stay illegal."""
+    axis, mode = node.attrs.get("axis"), str(node.attrs.get("mode", "fast"))
     if axis is None:
         raise Unsupported("take without an axis")
-    return c.one("Gather", x[0], x[1], axis=int(axis))
+    kind, index = c.dtype(node.inputs[1]), x[1]
+    if mode == "clip":
+        last = c.type_of(node.inputs[0]).shape[int(axis)]
+        if not isinstance(last, int) or last == 0:
+            raise Unsupported(f"take that clips its indices to an axis of size {last}")
+        index = c.one("Clip", index, c.constant(0, kind), c.constant(last - 1, kind))
+    elif mode == "fast":
+        below = c.one("Less", index, c.constant(0, kind))
+        index = c.one("Where", below, c.constant(_INT32_MAX, kind), index)
+    elif mode != "wrap":
+        raise Unsupported(f"take with mode {mode!r}")
+    return c.one("Gather", x[0], index, axis=int(axis))
 
 
 def _pad(c: ExportContext, node: Node, x: list[str]) -> str:
