@@ -111,8 +111,8 @@ def _in_c(libraries: Sequence[str]) -> Callable[[str, Sequence[Packed]], list[Pa
                 # numpy's memory is aligned to 16 bytes, as the elements of a caller's are at least.
                 given = [np.frombuffer(inputs[p.name.decode()][2], "u1").copy() for p in ins]
                 made = [np.full(p.bytes, 0xA5, "u1") for p in outs]
-                a = (_Buffer * max(1, len(ins)))(*[(x.ctypes.data, x.nbytes) for x in given])
-                b = (_Buffer * max(1, len(outs)))(*[(x.ctypes.data, x.nbytes) for x in made])
+                a = (_Buffer * max(1, len(ins)))(*[_Buffer(x.ctypes.data, x.nbytes) for x in given])
+                b = (_Buffer * max(1, len(outs)))(*[_Buffer(x.ctypes.data, x.nbytes) for x in made])
                 check(c.byoc_run(session, a, len(ins), b, len(outs)))
                 results.append(
                     {

@@ -14,7 +14,7 @@ from typing import Protocol
 from byoc.errors import ArtifactError
 from byoc.runtime.io.archive import Signature
 from byoc.runtime.io.artifact_file import ArtifactFile, open_artifact, read_public_key
-from byoc.runtime.io.manifest import Manifest
+from byoc.runtime.io.manifest import Manifest, ShapeEntry
 from byoc.runtime.native import function
 from byoc.support.files import opened
 
@@ -144,7 +144,8 @@ def check_file(
 def _missing(manifest: Manifest) -> list[Finding]:
     """Members that running needs and that the file, whole as it is, does not have."""
     needed = []
-    programs = [("", manifest), *((f"shapes/{i}/", s) for i, s in enumerate(manifest.shapes))]
+    programs: list[tuple[str, Manifest | ShapeEntry]] = [("", manifest)]
+    programs += [(f"shapes/{i}/", shape) for i, shape in enumerate(manifest.shapes)]
     for folder, program in programs:
         needed.append(f"{folder}{'plan' if program.body == 'plan' else 'vm'}.json")
         needed += [f"{folder}host.so"] if program.has_host else []

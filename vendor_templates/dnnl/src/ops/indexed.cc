@@ -174,11 +174,9 @@ size_t BuildGather(Builder& b, const Op& op) {
   bool from_end = !op.attrs.Has("from_end") || op.attrs.Bool("from_end");
   Tensor x = b.buffers.Plain(value), i = b.buffers.Plain(indices);
   Tensor y = b.buffers.Result(result, PlainDesc(expected, b.values.Type(value)));
-  b.steps.Add(
-      "byoc:gather", {x, i, y},
-      Gather(outer, shape[axis], inner, Volume(b.values.Shape(indices)),
-             index_type == DType::kInt64, from_end,
-             SizeOf(b.values.Type(value))));
+  b.steps.Add("byoc:gather", {x, i, y},
+              Gather(outer, shape[axis], inner, Volume(b.values.Shape(indices)),
+                     index_type == DType::kInt64, from_end, SizeOf(b.values.Type(value))));
   b.buffers.Set(result, y);
   return 0;
 }
