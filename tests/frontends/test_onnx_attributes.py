@@ -346,25 +346,35 @@ def test_an_operand_that_must_be_known_is_named(tools, kind, opset, inputs, name
 
 @pytest.mark.parametrize("kind", ["Add", "Mul", "Max", "Less", "Where", "Pow"])
 @pytest.mark.parametrize("dims", [("n", "m"), (None, None), (None, 3)])
-def test_a_broadcast_known_only_at_run_time(tools, kind, dims):
-    """Named where TVM has no kernel for it; an engine that runs ONNX does it right."""
+@pytest.mark.parametrize("vendors", [[], ["dnnl"], ["onnxruntime"]], ids="+".join)
+def test_a_broadcast_known_only_at_run_time(tools, kind, dims, vendors):
     names = ["c", "a", "b"] if kind == "Where" else ["a", "b"]
     kinds = {"a": "f4", "b": "f4", "c": "?"}
-    shapes = {"a": [dims[0]], "b": [dims[1]], "c": [dims[1]]}
+    named = "m" if dims[1] is None and kind == "Where" else dims[1]  # three of them are too many
+    shapes = {"a": [dims[0]], "b": [named], "c": [named]}
     inputs = {n: (kinds[n], shapes[n]) for n in names}
     out = "?" if kind == "Less" else "f4"
     node = helper.make_node(kind, names, ["y"], "here")
     model = tools.model([node], inputs, {"y": (out, [None])})
-    with pytest.raises(ModelError, match="'here' .* known only at run time; give .*'onnxruntime'"):
-        byoc.compile(model, vendors=[])
-    pytest.importorskip("onnxruntime")
-    run = byoc.compile(model, vendors=["onnxruntime"])
+    run = byoc.compile(model, vendors=vendors)
     rng = np.random.default_rng(0)
-    for a, b in ((3, 3), (1, 3)):
+    for a, b in ((3, 3), (1, 3), *(() if dims[1] == 3 else ((3, 1),))):
         sizes = {"a": a, "b": b, "c": b}
         feeds = {n: (rng.random(sizes[n]) + 0.5).astype(kinds[n]) for n in names}
         found = run.run(feeds)["y"]
         tools.close([found], tools.reference(model, feeds))
+
+
+def test_a_broadcast_of_three_lengths_known_only_at_run_time(tools):
+    """Refused by name where it would take a choice of choices; an engine does it right."""
+    inputs = {"c": ("?", ["k"]), "a": ("f4", ["n"]), "b": ("f4", ["m"])}
+    node = helper.make_node("Where", ["c", "a", "b"], ["y"], "here")
+    model = tools.model([node], inputs, {"y": ("f4", [None])})
+    with pytest.raises(ModelError, match=r"'here' .* known only at run time.*'onnxruntime'"):
+        byoc.compile(model, vendors=[])
+    run = byoc.compile(model, vendors=["onnxruntime"])
+    feeds = {"c": np.array([True, False, True]), "a": np.ones(1, "f4"), "b": np.zeros(3, "f4")}
+    tools.close([run.run(feeds)["y"]], tools.reference(model, feeds))
 
 
 @pytest.mark.parametrize(

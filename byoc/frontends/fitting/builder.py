@@ -78,6 +78,10 @@ class FittingBuilder(relax.BlockBuilder):  # type: ignore[misc]
         if isinstance(arg, relax.Tuple):
             return relax.Tuple([self._typed(f) for f in arg.fields])
         if isinstance(arg, (Call, relax.TupleGetItem)):
+            if getattr(arg.op if isinstance(arg, Call) else None, "name", "") == "relax.shape_of":
+                shape = getattr(getattr(arg.args[0], "ty", None), "shape", None)
+                if isinstance(shape, relax.ShapeExpr):
+                    return shape
             return super().emit(arg)
         return arg
 

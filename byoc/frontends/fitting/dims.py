@@ -134,14 +134,30 @@ def broadcast_dim(dims: Sequence[Any]) -> Any:
     common = rest[0]
     for dim in rest[1:]:
         if not proved_equal(common, dim):
-            if not (isinstance(common, tirx.Var) and isinstance(dim, tirx.Var)):
-                # Selects of selects: TVM's simplifier takes minutes for a few of them.
-                raise ValueError(
-                    f"which of its operands is repeated is known only at run time, and depends on "
-                    f"{common} and {dim}; give equal dimensions one name, or sizes"
-                )
-            common = tirx.Select(common == 1, dim, common)
+            common = _joint(common, dim)
     return common
+
+
+def _joint(a: Any, b: Any) -> Any:
+    """The length of two axes together that nobody knows to be equal.
+
+    Of two variables it is the one that is not 1. An expression (``min(n, 512)``) is taken for the
+    variable that it meets, or for 1: what it is then is checked, and nothing else is repeated.
+    """
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, tirx.Select) and any(
+            proved_equal(part, other) for part in (one.true_value, one.false_value)
+        ):
+            return one  # the other is part of it already
+    if isinstance(a, tirx.Select) or isinstance(b, tirx.Select):
+        # Choices of choices: TVM's simplifier takes minutes for a few of them.
+        raise ValueError(
+            f"which of its operands is repeated is known only at run time, and depends on {a} and "
+            f"{b}; give equal dimensions one name, or sizes"
+        )
+    if isinstance(a, tirx.Var) and isinstance(b, tirx.Var):
+        return tirx.Select(a == 1, b, a)
+    return b if isinstance(b, tirx.Var) else a
 
 
 def broadcast_operand(builder: Any, x: Any, wanted: Sequence[Any]) -> Any:

@@ -30,6 +30,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
       .def("byoc.runtime.bind", Bind)
       .def("byoc.runtime.is_mapped", IsMapped)
+      .def("byoc.runtime.release_pages", ReleasePages)
       .def("byoc.runtime.tell_memory", TellMemory);
 }
 

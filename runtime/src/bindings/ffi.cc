@@ -185,7 +185,6 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.Tensor", MakeTensor)
       .def("byoc.runtime.MapFile",
            [](int64_t fd, int64_t offset, int64_t size) { return MapFile(fd, offset, size); })
-      .def("byoc.runtime.release_pages", DropPages)
       .def("byoc.runtime.copy", Copy)
       .def("byoc.runtime.exchange", Exchange)
       .def("byoc.runtime.PythonSegment", MakePythonSegment)

@@ -19,6 +19,11 @@ thread_local Binding* current = nullptr;  // what is being bound on this thread
 
 }  // namespace
 
+void ReleasePages(int64_t address, int64_t size) {
+  if (current != nullptr) current->released.insert(reinterpret_cast<const void*>(address));
+  DropPages(address, size);
+}
+
 void TellMemory(int64_t packed, int64_t workspace) {
   if (current == nullptr) return;  // called by somebody else than us
   current->packed = static_cast<size_t>(std::max<int64_t>(packed, 0));
@@ -53,7 +58,8 @@ Binding BindSegment(const std::string& processor, const ffi::Function& init, con
   std::vector<const void*> still_read;
   for (size_t i = 0; i < lent.size(); ++i) {
     if (lent[i].use_count() > 1) {
-      binding.in_use.push_back(i);
+      // Kept and released: it may be read once more, but does not lie in memory meanwhile.
+      if (binding.released.count(lent[i].data_ptr()) == 0) binding.in_use.push_back(i);
       still_read.push_back(lent[i].data_ptr());
     }
     // Most constants were packed into a layout of the vendor's own: their pages may go.

@@ -9,6 +9,8 @@
 #include <tvm/ffi/string.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,10 +18,11 @@ namespace byoc {
 
 /// A segment ready to run.
 struct Binding {
-  tvm::ffi::Function execute;  // execute(inputs..., outputs...)
-  size_t packed = 0;           // bytes the vendor holds of its own, as far as it tells
-  size_t workspace = 0;        // bytes of each call, as far as it tells
-  std::vector<size_t> in_use;  // constants it goes on reading where they are
+  tvm::ffi::Function execute;      // execute(inputs..., outputs...)
+  size_t packed = 0;               // bytes the vendor holds of its own, as far as it tells
+  size_t workspace = 0;            // bytes of each call, as far as it tells
+  std::vector<size_t> in_use;      // constants it goes on reading where they are
+  std::set<const void*> released;  // constants that `init` gave the pages back of
 };
 
 /// Calls a vendor's `init(blob, constants, options)` on the thread of a processor: libraries divide
@@ -28,6 +31,9 @@ struct Binding {
 Binding BindSegment(const std::string& processor, const tvm::ffi::Function& init,
                     const tvm::ffi::Bytes& blob, const tvm::ffi::Array<tvm::ffi::Tensor>& constants,
                     const tvm::ffi::String& options);
+
+/// Gives back pages of a mapped constant; what a vendor releases within its `init` is noted.
+void ReleasePages(int64_t address, int64_t size);
 
 /// Notes what a vendor tells, in bytes, from within its `init`: see `SegmentRuntime::Memory`.
 void TellMemory(int64_t packed, int64_t workspace);

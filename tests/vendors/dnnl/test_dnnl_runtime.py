@@ -389,7 +389,7 @@ def test_calls_that_do_not_fit():
 def test_an_index_from_the_end_is_legal_only_where_the_program_says_so():
     w = Writer()
     x, indices = w.input(3, 4), w.input(2, dtype="int64")
-    artifact = w.finish(w.op("gather", [x, indices], [2, 4], axis=0))
+    artifact = w.finish(w.op("gather", [x, indices], [2, 4], axis=0, from_end=False))
     data = np.arange(12, dtype="float32").reshape(3, 4)
     for bad in (-1, 3, 2**40, -(2**62)):
         with pytest.raises(RuntimeError, match=f"gather: index {bad} is out.*legal: 0 to 2"):
