@@ -175,10 +175,14 @@ std::string Model::Describe(const Bindings& bindings) const {
          ", \"packed_bytes\": " + std::to_string(packed) + ", \"steps\": [" + steps + "]}";
 }
 
+std::vector<bool> Model::ConstantsToKeep() const {
+  if (only_ == nullptr || !only_->may_build()) return ConstantsInUse();
+  return std::vector<bool>(constants_.constants().size(), true);
+}
+
 std::vector<bool> Model::ConstantsInUse() const {
-  const bool builds_later = only_ == nullptr || only_->may_build();
-  std::vector<bool> used(constants_.constants().size(), builds_later);
-  if (builds_later) return used;
+  std::vector<bool> used(constants_.constants().size(), only_ == nullptr);
+  if (only_ == nullptr) return used;
   const StepList& list = only_->fast().list();
   for (const Step& step : list.steps) {
     step.ForEachSlot([&](int slot) {

@@ -31,7 +31,7 @@ class Model {
  public:
   /// Builds a static program's instance; one with variables waits for its first call.
   ///
-  /// \param constants Borrowed: their bytes must stay as long as `ConstantsInUse` says.
+  /// \param constants Borrowed: their bytes must stay as long as `ConstantsToKeep` says.
   /// \param threads Size of OpenMP's team for building and for every run.
   /// \param release Told of constants that have been packed and will hardly be read again.
   /// \throw ProgramError naming the op that cannot be built.
@@ -64,6 +64,9 @@ class Model {
 
   /// Which constants a static program still reads where the artifact has them.
   std::vector<bool> ConstantsInUse() const;
+
+  /// Those, and the ones that a form which keeps NaN would be built of, were it needed.
+  std::vector<bool> ConstantsToKeep() const;
 
  private:
   struct Slot {

@@ -61,7 +61,7 @@ std::vector<TensorRef> ToRefs(const ffi::Array<ffi::Tensor>& tensors, const char
   return refs;
 }
 
-/// A model and the constants it still reads.
+/// A model and the constants it still reads, or may.
 struct Loaded {
   std::unique_ptr<Model> model;
   std::vector<ffi::Tensor> kept;
@@ -81,9 +81,9 @@ Loaded Load(std::string_view blob, const ffi::Array<ffi::Tensor>& tensors) {
   Program program = ReadProgram(blob, static_cast<int>(constants.size()));
   loaded.model = std::make_unique<Model>(std::move(program), std::move(constants),
                                          omp_get_max_threads(), &ReleasePages);
-  std::vector<bool> used = loaded.model->ConstantsInUse();
-  for (size_t i = 0; i < used.size(); ++i) {
-    if (used[i]) loaded.kept.push_back(tensors[static_cast<int64_t>(i)]);
+  std::vector<bool> needed = loaded.model->ConstantsToKeep();
+  for (size_t i = 0; i < needed.size(); ++i) {
+    if (needed[i]) loaded.kept.push_back(tensors[static_cast<int64_t>(i)]);
   }
   return loaded;
 }
