@@ -83,6 +83,22 @@ def test_symbolic_dimensions_keep_their_names(tools):
     assert a.ty.shape[0].same_as(b.ty.shape[0])
 
 
+@pytest.mark.parametrize(
+    "first, second, found",
+    [
+        ("seq-len", "N", ["seq-len", "N"]),  # no input has seq or len: a name
+        ("N*2", "M", ["N*2", "M"]),
+        ("N*2", "N", ["N * T.int64(2)", "N"]),  # computed
+        ("len(x)", "ñ", ["len(x)", "ñ"]),
+    ],
+)
+def test_an_expression_of_dimensions_that_no_input_has_is_a_name(tools, first, second, found):
+    inputs = {"a": ("f4", [first]), "b": ("f4", [second])}
+    nodes = [node("Relu", "a", "y"), node("Relu", "b", "z")]
+    model = tools.model(nodes, inputs, {"y": ("f4", None), "z": ("f4", None)})
+    assert [d for (d,) in dims(model)] == found
+
+
 def test_an_input_without_rank_is_refused(tools):
     model = tools.model([node("Relu", "x", "y")], {"x": ("f4", None)}, {"y": ("f4", None)})
     with pytest.raises(ModelError, match="input 'x' has no shape"):

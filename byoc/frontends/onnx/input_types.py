@@ -2,7 +2,8 @@
 
 dim_value 3            → 3
 dim_param "batch"      → the variable batch, one per name in the whole model
-dim_param "2*seq + 1"  → an expression over the variable seq
+dim_param "2*seq + 1"  → an expression over the variable seq, where an input has a dimension seq
+dim_param "seq-len"    → the variable seq-len, where none has seq or len
 nothing, or "?"        → a fresh variable named after the input, "ids_d1"
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import onnx
@@ -19,7 +20,7 @@ from tvm import relax
 from byoc.errors import ModelError
 from byoc.frontends.symbols import Symbols
 
-__all__ = ["tensor_type"]
+__all__ = ["plain_names", "tensor_type"]
 
 _MAX_BYTES = 1 << 46  # 64 TiB: no machine has it; a larger input is a damaged file
 
@@ -32,13 +33,26 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
-def tensor_type(info: onnx.ValueInfoProto, symbols: Symbols, where: str) -> Any:
+def plain_names(inputs: Iterable[onnx.ValueInfoProto]) -> frozenset[str]:
+    """Return the identifiers that are dimensions of a graph's inputs: each is read off one of them.
+
+    Args:
+        inputs: The inputs of the graph.
+    """
+    dims = (dim for info in inputs for dim in info.type.tensor_type.shape.dim)
+    return frozenset(d.dim_param.strip() for d in dims if d.dim_param.strip().isidentifier())
+
+
+def tensor_type(
+    info: onnx.ValueInfoProto, symbols: Symbols, where: str, names: Collection[str]
+) -> Any:
     """The Relax type of a graph input.
 
     Args:
         info: What the model declares.
         symbols: The model's symbolic dimensions; new names are added.
         where: The model, as messages begin.
+        names: Names that expressions of dimensions may hold, see `plain_names`.
 
     Raises:
         ModelError: It is no tensor, has no rank, or is larger than any machine.
@@ -56,7 +70,7 @@ def tensor_type(info: onnx.ValueInfoProto, symbols: Symbols, where: str) -> Any:
             f"{what} has no shape, not even a number of dimensions; give it one "
             f"(onnx.tools.update_model_dims, or when exporting)"
         )
-    dims = [_dim(d, f"{info.name}_d{i}", symbols) for i, d in enumerate(tensor.shape.dim)]
+    dims = [_dim(d, f"{info.name}_d{i}", symbols, names) for i, d in enumerate(tensor.shape.dim)]
     size = 1
     for d in dims:
         size *= max(1, d) if isinstance(d, int) else 1
@@ -65,7 +79,7 @@ def tensor_type(info: onnx.ValueInfoProto, symbols: Symbols, where: str) -> Any:
     return relax.TensorType(dims, dtype)
 
 
-def _dim(dim: Any, fresh: str, symbols: Symbols) -> Any:
+def _dim(dim: Any, fresh: str, symbols: Symbols, names: Collection[str]) -> Any:
     kind = dim.WhichOneof("value")
     if kind == "dim_value" and dim.dim_value >= 0:
         return int(dim.dim_value)
@@ -73,9 +87,16 @@ def _dim(dim: Any, fresh: str, symbols: Symbols) -> Any:
     if text in ("", "?", "-1", "None"):
         return symbols.variable(fresh)
     try:
-        return _expression(ast.parse(text, mode="eval").body, symbols)
+        tree = ast.parse(text, mode="eval").body
+        if not text.isidentifier() and not _names(tree) <= set(names):
+            return symbols.variable(text)  # nobody could compute it
+        return _expression(tree, symbols)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
         return symbols.variable(text)  # a name of its own kind, such as "unk__12:0"
+
+
+def _names(tree: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def _expression(node: ast.expr, symbols: Symbols) -> Any:

@@ -35,7 +35,7 @@ from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.onnx.context import NodeInputs, OnnxContext, RefusedError
 from byoc.frontends.onnx.file import describe, open_model
-from byoc.frontends.onnx.input_types import tensor_type
+from byoc.frontends.onnx.input_types import plain_names, tensor_type
 from byoc.frontends.onnx.loops import MAX_NODES, unroll_loop, unroll_scan
 from byoc.frontends.onnx.nodes import captured, domain_of, last_uses, name_of, read_names
 from byoc.frontends.onnx.opaque import Boxed, OpaqueNodes, Pending, boxed_input
@@ -115,13 +115,15 @@ class _Walk:
         inputs = [i for i in graph.input if i.name not in scope]
         self.inputs = tuple(i.name for i in inputs)
         params = []
+        names = plain_names(inputs)
         for info in inputs:
             boxed = boxed_input(info)
             if boxed:
                 self.ports[info.name] = boxed.kind
                 params.append(boxed.var)
             else:
-                params.append(relax.Var(info.name, tensor_type(info, self.symbols, self.where)))
+                kind = tensor_type(info, self.symbols, self.where, names)
+                params.append(relax.Var(info.name, kind))
             scope.values[info.name] = boxed or params[-1]
 
         def body() -> Any:
