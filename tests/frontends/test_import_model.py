@@ -12,6 +12,7 @@ from onnx import helper
 from tvm import relax
 from tvm.relax import op as R
 
+import byoc
 from byoc.errors import ModelError
 from byoc.frontends import import_model
 from byoc.testing import zoo
@@ -244,3 +245,25 @@ def test_light_models_lose_batch_norms_and_no_ops(tools, name):
     if name == "resnet50":
         wanted = {"nn.conv2d": 53, "add": 70, "nn.relu": 49}
         assert {op: ops[op] for op in wanted} == wanted
+
+
+@pytest.mark.parametrize("vendors", [[], ["dnnl"]], ids=["host", "dnnl"])
+def test_a_chain_longer_than_the_stack_of_python(tools, vendors):
+    """350 dense layers, 1 050 nodes: nothing follows them back from every op."""
+    rng = np.random.default_rng(0)
+    x = rng.random((2, 8)).astype("f4")
+    nodes, weights, last, expected = [], {}, "x", x
+    for i in range(350):
+        weights[f"w{i}"] = np.eye(8, dtype="f4")[rng.permutation(8)]
+        weights[f"b{i}"] = (rng.random(8) * 0.02 - 0.01).astype("f4")
+        expected = np.maximum(expected @ weights[f"w{i}"] + weights[f"b{i}"], 0)
+        nodes += [
+            helper.make_node("MatMul", [last, f"w{i}"], [f"m{i}"]),
+            helper.make_node("Add", [f"m{i}", f"b{i}"], [f"a{i}"]),
+            helper.make_node("Relu", [f"a{i}"], [f"r{i}"]),
+        ]
+        last = f"r{i}"
+    model = tools.model(nodes, {"x": ("f4", [2, 8])}, {last: ("f4", [2, 8])}, weights)
+    exe = byoc.compile(model, vendors=vendors)
+    assert len(exe.report.segments) == len(vendors)
+    tools.close([exe(x)], [expected])

@@ -27,11 +27,13 @@ class FittingBuilder(relax.BlockBuilder):  # type: ignore[misc]
 
     Attributes:
         computed: Variables that stand for numbers which the model computes, not (yet) for lengths.
+        unknown: Variables whose value is known only at run time, see `fold_expression`.
     """
 
     def __init__(self, mod: tvm.IRModule | None = None) -> None:
         super().__init__(mod)
         self.computed: set[Any] = set()
+        self.unknown: set[Any] = set()
 
     def match_cast(self, value: Any, ty: Any, name_hint: str = "") -> Any:
         """Bind a value of a type that is checked when the model runs."""

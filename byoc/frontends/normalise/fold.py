@@ -86,18 +86,27 @@ def fold_node(graph: Graph, node: GraphNode) -> Value | None:
     return graph.constant(result.astype(node.dtype, copy=False))
 
 
-def fold_expression(expr: Any, lookup: Callable[[Any], Any]) -> Array | None:
+def fold_expression(
+    expr: Any, lookup: Callable[[Any], Any], unknown: set[Any] | None = None
+) -> Array | None:
     """The value of an expression whose leaves are all constants, else None.
 
     Args:
         expr: A Relax expression.
         lookup: Variable → the expression bound to it, or None.
+        unknown: Variables that have no such value; found ones are added. One set for all
+            expressions of a model keeps long chains from being followed at every op.
     """
     if isinstance(expr, GenericConst):
         return to_numpy(expr.value) if isinstance(expr.ty, relax.TensorType) else None
     if isinstance(expr, relax.Var):
+        if unknown is not None and expr in unknown:
+            return None
         bound = lookup(expr)
-        return None if bound is None else fold_expression(bound, lookup)
+        value = None if bound is None else fold_expression(bound, lookup, unknown)
+        if value is None and unknown is not None:
+            unknown.add(expr)
+        return value
     if not isinstance(expr, Call) or not isinstance(expr.op, Op):
         return None
     op = expr.op.name.removeprefix("relax.")
@@ -105,19 +114,19 @@ def fold_expression(expr: Any, lookup: Callable[[Any], Any]) -> Array | None:
         return None
     args = []
     for arg in expr.args:
-        value = _fold_argument(arg, lookup)
+        value = _fold_argument(arg, lookup, unknown)
         if value is None:
             return None
         args.append(value)
     return fold(op, expr.attrs, tuple(args))
 
 
-def _fold_argument(arg: Any, lookup: Callable[[Any], Any]) -> Any:
+def _fold_argument(arg: Any, lookup: Callable[[Any], Any], unknown: set[Any] | None) -> Any:
     if isinstance(arg, relax.Tuple):
-        fields = [_fold_argument(f, lookup) for f in arg.fields]
+        fields = [_fold_argument(f, lookup, unknown) for f in arg.fields]
         return None if any(f is None for f in fields) else tuple(fields)
     if isinstance(arg, (GenericConst, relax.Var, Call)):
-        return fold_expression(arg, lookup)
+        return fold_expression(arg, lookup, unknown)
     return plain(Leaf(arg))
 
 

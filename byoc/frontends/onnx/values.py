@@ -48,7 +48,7 @@ class Values(Bindings):
         if isinstance(expr, relax.Tuple):
             return list(expr.fields)
         if isinstance(expr, relax.Expr) and not isinstance(expr, relax.ShapeExpr):
-            folded = fold_expression(expr, self.builder.lookup_binding)
+            folded = fold_expression(expr, self.builder.lookup_binding, self.builder.unknown)
             if folded is not None:
                 return [relax.const(from_numpy(folded))]
             expr = self.builder.normalize(expr)
@@ -74,7 +74,7 @@ class Values(Bindings):
             return value
         if tvm.ir.is_prim_expr(value) or not isinstance(value, relax.Expr):
             return value
-        folded = fold_expression(value, self.builder.lookup_binding)
+        folded = fold_expression(value, self.builder.lookup_binding, self.builder.unknown)
         if folded is not None:
             return relax.const(from_numpy(folded))
         value = self.builder.normalize(value)

@@ -191,7 +191,9 @@ class _Walk:
                 quantize(result, tensor.quantisation, tensor.dtype)
             )
         self._check(result, tensor, what)
-        folded = fold_expression(result, self.bindings.builder.lookup_binding)
+        folded = fold_expression(
+            result, self.bindings.builder.lookup_binding, self.bindings.builder.unknown
+        )
         if folded is not None:
             return folded.astype(tensor.dtype, copy=False)
         if isinstance(result, GenericConst):

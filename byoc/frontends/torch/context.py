@@ -97,7 +97,7 @@ class TorchContext(BaseContext):
         expr = self.typed(expr)
         if isinstance(expr, (relax.Var, GenericConst)):
             return expr
-        folded = fold_expression(expr, self.builder.lookup_binding)
+        folded = fold_expression(expr, self.builder.lookup_binding, self.builder.unknown)
         if folded is not None:
             return const(folded)
         return self.builder.emit(expr)
