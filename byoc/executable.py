@@ -85,6 +85,14 @@ class Executable:
         """Bytes of weights, packed weights, workspace, inputs and outputs; known before a run."""
         return self._runner.memory
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be copied or pickled: compiled code has no second life in memory."""
+        raise ArtifactError(
+            f"model {self.name!r}: an executable holds compiled code and cannot be copied or "
+            f"pickled; save it with save(path) and open it with byoc.load(path). One executable "
+            f"serves any number of threads"
+        )
+
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
         """Run on inputs given in order.
 

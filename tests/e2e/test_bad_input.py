@@ -5,8 +5,10 @@ Each case is an error of the right class whose message says what, where and what
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import byoc
-from byoc.testing.zoo import build
+from byoc.testing.zoo import build, model_path
 
 KINDS = [name for name in byoc.__all__ if name.endswith("Error")]
 
@@ -403,3 +405,10 @@ class TestOutputs:
 
 def test_the_command_is_installed():
     assert shutil.which("byoc") or (Path(sys.executable).parent / "byoc").exists()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_executables_are_not_copied(copied):
+    exe = byoc.compile(model_path("mlp", batch=1, hidden=32, features=8), vendors=[])
+    with pytest.raises(byoc.errors.ArtifactError, match=r"save it with save\(path\)"):
+        copied(exe)

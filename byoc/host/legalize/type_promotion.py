@@ -34,14 +34,30 @@ def _emit(builder: Any, call: Any, *, types: Mapping[str, str]) -> Any:
 _TRIGONOMETRY = {"float16": "float32"}
 _COMPARISONS = {"bool": "int8"}
 _FINITENESS = {"bfloat16": "float32"}
+_UNSIGNED = {"uint8": "int16", "uint16": "int32", "uint32": "int64", "uint64": "int64"}
+
+
+def _emit_abs(builder: Any, call: Any) -> Any:
+    """An unsigned number is its own absolute value."""
+    if str(call.args[0].ty.dtype) not in _UNSIGNED:
+        return None
+    return builder.call_te(topi.identity, call.args[0], primfunc_name_hint="abs")
+
 
 PROMOTED: Mapping[str, Callable[[Any, Any], Any]] = {  # None for other types
-    f"relax.{name}": partial(_emit, types=types)
-    for types, names in (
-        (_TRIGONOMETRY, ("acos", "asin", "atan")),
-        (_COMPARISONS, ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")),
-        (_COMPARISONS, ("maximum", "minimum")),
-        (_FINITENESS, ("isfinite", "isinf", "isnan")),
-    )
-    for name in names
+    "relax.abs": _emit_abs,
+    **{
+        f"relax.{name}": partial(_emit, types=types)
+        for types, names in (
+            (_TRIGONOMETRY, ("acos", "asin", "atan")),
+            (
+                _COMPARISONS,
+                ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
+            ),
+            (_COMPARISONS, ("maximum", "minimum")),
+            (_FINITENESS, ("isfinite", "isinf", "isnan")),
+            (_UNSIGNED, ("negative",)),
+        )
+        for name in names
+    },
 }

@@ -27,3 +27,19 @@ def test_edges():
     for found, expected in zip(exe(*args), model(*args), strict=True):
         assert found.dtype.name == str(expected.dtype).removeprefix("torch.")
         np.testing.assert_array_equal(found, expected.numpy())
+
+
+class Signs(torch.nn.Module):
+    def forward(self, a, x):
+        return -a, a.abs(), torch.rsqrt(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int64])
+@pytest.mark.parametrize("vendors", [[], ["dnnl"]], ids=["host", "dnnl"])
+def test_signs(dtype, vendors):
+    """Unsigned numbers wrap when negated; the root of -inf is no number, that of -0 is -0."""
+    x = torch.tensor([4.0, -torch.inf, -0.0, 0.0, torch.nan, -2.0, torch.inf])
+    model, args = Signs(), (torch.tensor([0, 1, 100, -1]).to(dtype), x)
+    exe = byoc.compile(torch.export.export(model, args), vendors=vendors)
+    for found, expected in zip(exe(*args), model(*args), strict=True):
+        np.testing.assert_array_equal(found, expected.numpy())

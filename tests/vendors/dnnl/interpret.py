@@ -130,6 +130,7 @@ def _eltwise(attrs, x):
             "mish": lambda v: v * np.tanh(np.logaddexp(0, v)),
             "linear": lambda v: a * v + b,
             "pow": lambda v: a * v**b,
+            "rsqrt": lambda v: 1 / np.sqrt(v),
             "erf": _erf,
             "floor": np.floor,
             "ceil": np.ceil,

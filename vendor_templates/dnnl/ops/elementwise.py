@@ -34,7 +34,7 @@ UNARY: Mapping[str, tuple[str, float, float]] = {
     "nn.relu": ("relu", 0, 0),
     "nn.silu": ("swish", 1, 0),
     "round": ("round", 0, 0),
-    "rsqrt": ("pow", 1, -0.5),
+    "rsqrt": ("rsqrt", 0, 0),  # oneDNN's power is +0 of -inf and +inf of -0
     "sigmoid": ("logistic", 0, 0),
     "sin": ("sin", 0, 0),
     "sqrt": ("sqrt", 0, 0),
