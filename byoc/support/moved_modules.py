@@ -11,8 +11,8 @@ import sys
 import warnings
 from importlib import import_module
 from importlib.machinery import ModuleSpec
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in byoc/__init__.py
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
