@@ -40,11 +40,10 @@ _CPU_V1 = Path("/sys/fs/cgroup/cpu")
 _V2 = Path("/sys/fs/cgroup")
 
 _WORKER = """
-import sys, time, onnx
+import os, sys, time, onnx
 from pathlib import Path
 from statistics import median
 from byoc.bench.engines import byoc_engine, open_engine
-from byoc.bench.timing import cpu_count
 from byoc.testing.zoo import random_inputs
 name, path = sys.argv[1], Path(sys.argv[2])
 inputs = random_inputs(onnx.load(path), 1)
@@ -52,7 +51,7 @@ if name == "byoc":
     import byoc
     engine = byoc_engine(byoc.compile(path))
 else:
-    engine = open_engine(name, path, cpu_count())
+    engine = open_engine(name, path, len(os.sched_getaffinity(0)))
 for _ in range(3):
     engine.run(inputs)
 print("ready", flush=True)
