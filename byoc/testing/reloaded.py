@@ -1,6 +1,6 @@
 """Saved is live: an executable against its own file, opened by processes without TVM.
 
-    with FreshProcesses() as fresh:
+    with closing(FreshProcesses()) as fresh:
         fresh.difference(exe, [inputs])       None: bit for bit the same, in Python and through C
 
 Both processes live for many artifacts, so that one costs its saving, loading and running only.
@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tvm_ffi.libinfo import find_libtvm_ffi
@@ -43,17 +42,6 @@ class FreshProcesses:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.refused_by_c = 0
         self.run_by_c = 0
-
-    def __enter__(self) -> FreshProcesses:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the processes and remove what was saved."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import closing
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ BOTH = pytest.mark.parametrize("vendors", [[], ["dnnl"]], ids=["host", "dnnl"])
 
 @pytest.fixture(scope="module")
 def fresh():
-    with FreshProcesses() as processes:
+    with closing(FreshProcesses()) as processes:
         yield processes
 
 

@@ -9,6 +9,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,7 @@ def test_hard_graphs_name_their_hardness_and_are_legal():
 
 @pytest.mark.parametrize("seed", [1000, 1001])
 def test_a_hard_graph_is_equal_live_and_reloaded_without_tvm(seed):
-    with FreshProcesses() as fresh:
+    with closing(FreshProcesses()) as fresh:
         ends = dict(try_sets(make_hard_case(seed), {"host": []}, fresh.difference))
     assert ends["host"][0] in ("equal", "refused", "skip"), ends
 

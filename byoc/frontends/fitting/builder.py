@@ -16,8 +16,9 @@ import tvm
 from tvm import relax, tirx
 from tvm.ir import Call, GenericConst
 
-from byoc.frontends.fitting.dims import dims_of, hold, is_known, proved_true
+from byoc.frontends.fitting.dims import dims_of, hold, proved_true
 from byoc.frontends.fitting.rules import RULES
+from byoc.frontends.helpers import is_int
 
 __all__ = ["FittingBuilder"]
 
@@ -79,13 +80,11 @@ class FittingBuilder(relax.BlockBuilder):  # type: ignore[misc]
             return arg
         if isinstance(arg, relax.Tuple):
             return relax.Tuple([self._typed(f) for f in arg.fields])
-        if isinstance(arg, (Call, relax.TupleGetItem)):
-            if getattr(arg.op if isinstance(arg, Call) else None, "name", "") == "relax.shape_of":
-                shape = getattr(getattr(arg.args[0], "ty", None), "shape", None)
-                if isinstance(shape, relax.ShapeExpr):
-                    return shape
-            return super().emit(arg)
-        return arg
+        if isinstance(arg, Call) and getattr(arg.op, "name", "") == "relax.shape_of":
+            dims = dims_of(arg.args[0])
+            if dims is not None:
+                return relax.ShapeExpr(dims)
+        return super().emit(arg) if isinstance(arg, (Call, relax.TupleGetItem)) else arg
 
     def _with_room(self, call: Any) -> Any:
         """The call, with a check that its result has no dimension below 0."""
@@ -96,7 +95,7 @@ class FittingBuilder(relax.BlockBuilder):  # type: ignore[misc]
             shape = getattr(ty, "shape", None)
             for dim in shape.values if isinstance(shape, relax.ShapeExpr) else ():
                 length = isinstance(dim, tirx.Var) and dim not in self.computed
-                if not is_known(dim) and not length and not proved_true(self, dim >= 0):
+                if not is_int(dim) and not length and not proved_true(self, dim >= 0):
                     conditions.append(dim >= 0)
         if not conditions:
             return call
@@ -117,18 +116,18 @@ def _is_typed(expr: Any) -> bool:
 
 def _is_symbolic(arg: Any) -> bool:
     if isinstance(arg, relax.ShapeExpr):
-        return not all(map(is_known, arg.values))
+        return not all(map(is_int, arg.values))
     if isinstance(arg, relax.Tuple):
         return any(map(_is_symbolic, arg.fields))
     ty = getattr(arg, "ty", None)
-    return _symbolic_type(ty) or (tvm.ir.is_prim_expr(arg) and not is_known(arg))
+    return _symbolic_type(ty) or (tvm.ir.is_prim_expr(arg) and not is_int(arg))
 
 
 def _symbolic_type(ty: Any) -> bool:
     if isinstance(ty, relax.TupleType):
         return any(map(_symbolic_type, ty.fields))
     shape = getattr(ty, "shape", None)
-    return isinstance(shape, relax.ShapeExpr) and not all(map(is_known, shape.values))
+    return isinstance(shape, relax.ShapeExpr) and not all(map(is_int, shape.values))
 
 
 def _with_args(call: Any, args: list[Any]) -> Any:

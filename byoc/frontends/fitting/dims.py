@@ -17,18 +17,19 @@ from typing import Any
 import tvm
 from tvm import relax, tirx
 
+from byoc.frontends.helpers import is_int
+
 __all__ = [
     "broadcast_dim",
     "broadcast_operand",
     "dims_of",
     "fit",
     "hold",
-    "is_known",
+    "number",
     "product",
     "proved_equal",
     "proved_true",
     "repeat",
-    "select",
 ]
 
 _FAR = 1 << 40
@@ -41,16 +42,11 @@ def dims_of(expr: Any) -> list[Any] | None:
     return list(shape.values) if isinstance(shape, relax.ShapeExpr) else None
 
 
-def is_known(dim: Any) -> bool:
-    """Whether a dimension is a number."""
-    return isinstance(dim, (int, tirx.IntImm))
-
-
 def proved_equal(a: Any, b: Any) -> bool:
     """Whether two dimensions are equal for all values of their variables."""
-    if is_known(a) and is_known(b):
+    if is_int(a) and is_int(b):
         return int(a) == int(b)
-    if not is_known(a) and not is_known(b) and a.same_as(b):
+    if not is_int(a) and not is_int(b) and a.same_as(b):
         return True
     return bool(tvm.sym.Analyzer().can_prove_equal(a, b))
 
@@ -74,13 +70,6 @@ def product(dims: Sequence[Any]) -> Any:
     return reduce(lambda a, b: a * b, dims, tirx.const(1, "int64"))
 
 
-def select(condition: Any, yes: Any, no: Any) -> Any:
-    """One of two dimensions, whichever the condition says."""
-    if isinstance(condition, (bool, int, tirx.IntImm)):
-        return yes if bool(int(condition)) else no
-    return tirx.Select(condition, _number(yes), _number(no))
-
-
 def fit(builder: Any, x: Any, wanted: Mapping[int, Any]) -> Any:
     """A tensor whose axes are known to have some lengths.
 
@@ -95,9 +84,9 @@ def fit(builder: Any, x: Any, wanted: Mapping[int, Any]) -> Any:
     dims = list(dims_of(x) or ())
     new = list(dims)
     for axis, want in wanted.items():
-        both = is_known(dims[axis]) and is_known(want)
+        both = is_int(dims[axis]) and is_int(want)
         if not both and not proved_equal(dims[axis], want):
-            new[axis] = _number(want)
+            new[axis] = number(want)
     if all(a is b for a, b in zip(dims, new, strict=True)):
         return x
     return builder.match_cast(x, relax.TensorType(new, str(x.ty.dtype)))
@@ -125,10 +114,10 @@ def hold(builder: Any, x: Any, condition: Any) -> Any:
 
 def broadcast_dim(dims: Sequence[Any]) -> Any:
     """The length that axes of several operands have together: the one that is not 1."""
-    rest = [d for d in dims if not (is_known(d) and int(d) == 1)]
+    rest = [d for d in dims if not (is_int(d) and int(d) == 1)]
     if not rest:
         return tirx.const(1, "int64")
-    numbers = [d for d in rest if is_known(d)]
+    numbers = [d for d in rest if is_int(d)]
     if numbers:
         return numbers[0]
     common = rest[0]
@@ -172,21 +161,19 @@ def broadcast_operand(builder: Any, x: Any, wanted: Sequence[Any]) -> Any:
     lead = len(wanted) - len(dims)
     legal = {}
     for axis, (dim, want) in enumerate(zip(dims, wanted[lead:], strict=True)):
-        if is_known(dim) or proved_equal(dim, want):
-            if is_known(dim) and int(dim) != 1 and not is_known(want):
+        if is_int(dim) or proved_equal(dim, want):
+            if is_int(dim) and int(dim) != 1 and not is_int(want):
                 legal[axis] = want  # a number against a variable
             continue
         if not _is_open(dim, want):
-            legal[axis] = select(dim == 1, 1, want)
+            legal[axis] = tirx.Select(dim == 1, tirx.const(1, "int64"), number(want))
     return fit(builder, x, legal)
 
 
 def _is_open(dim: Any, want: Any) -> bool:
     """Whether a dimension is 1 or another one, by what it says."""
     return isinstance(dim, tirx.Select) and (
-        is_known(dim.true_value)
-        and int(dim.true_value) == 1
-        and proved_equal(dim.false_value, want)
+        is_int(dim.true_value) and int(dim.true_value) == 1 and proved_equal(dim.false_value, want)
     )
 
 
@@ -196,8 +183,9 @@ def repeat(builder: Any, x: Any, wanted: Sequence[Any]) -> Any:
     if len(dims) == len(wanted) and all(map(proved_equal, dims, wanted)):
         return x
     x = broadcast_operand(builder, x, wanted)
-    return builder.emit(relax.op.broadcast_to(x, relax.ShapeExpr([_number(d) for d in wanted])))
+    return builder.emit(relax.op.broadcast_to(x, relax.ShapeExpr([number(d) for d in wanted])))
 
 
-def _number(dim: Any) -> Any:
+def number(dim: Any) -> Any:
+    """A dimension as an expression of TVM."""
     return tirx.const(dim, "int64") if isinstance(dim, int) else dim

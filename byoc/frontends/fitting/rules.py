@@ -7,6 +7,7 @@ ones where nothing is left open, else what comes out of a check (`byoc.frontends
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 from tvm import relax, tirx
@@ -17,11 +18,12 @@ from byoc.frontends.fitting.dims import (
     dims_of,
     fit,
     hold,
-    is_known,
+    number,
     product,
     proved_equal,
     repeat,
 )
+from byoc.frontends.helpers import is_int
 
 __all__ = ["RULES", "Rule"]
 
@@ -49,13 +51,13 @@ def _open(builder: Any, arg: Any, common: list[Any]) -> Any:
     """An operand, repeated where only the run can tell whether it must be."""
     dims = dims_of(arg) or []
     pairs = zip(dims, common[len(common) - len(dims) :], strict=True)
-    if all((is_known(d) and int(d) == 1) or proved_equal(d, c) for d, c in pairs):
+    if all((is_int(d) and int(d) == 1) or proved_equal(d, c) for d, c in pairs):
         return arg
-    if all(is_known(d) and is_known(c) for d, c in zip(dims, common[-len(dims) :], strict=True)):
+    if all(is_int(d) and is_int(c) for d, c in zip(dims, common[-len(dims) :], strict=True)):
         return arg  # TVM refuses it
     lead = len(common) - len(dims)
     wanted = [
-        d if is_known(d) and int(d) == 1 else c for d, c in zip(dims, common[lead:], strict=True)
+        d if is_int(d) and int(d) == 1 else c for d, c in zip(dims, common[lead:], strict=True)
     ]
     return repeat(builder, arg, wanted)
 
@@ -78,7 +80,7 @@ def _matmul(builder: Any, args: list[Any], _: Any) -> list[Any]:
     if not left or not right:
         return args
     inner = max(0, len(right) - 2)
-    if is_known(right[inner]):
+    if is_int(right[inner]):
         a = fit(builder, a, {len(left) - 1: right[inner]})
     else:
         b = fit(builder, b, {inner: left[-1]})
@@ -98,7 +100,7 @@ def _alike(builder: Any, fields: list[Any], free: int | None) -> list[Any]:
     for axis in range(len(shapes[0] or ())):
         if axis != free:
             dims = [s[axis] for s in shapes if s is not None]
-            wanted[axis] = next((d for d in dims if is_known(d)), dims[0])
+            wanted[axis] = next((d for d in dims if is_int(d)), dims[0])
     return [fit(builder, f, wanted) for f in fields]
 
 
@@ -124,21 +126,21 @@ def _stack(builder: Any, args: list[Any], _: Any) -> list[Any]:
 
 
 def _conv(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
-    return _channels(builder, args, attrs, "I", int(attrs.groups))
+    return _channels(builder, args, attrs, int(attrs.groups))
 
 
 def _transposed_conv(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
-    return _channels(builder, args, attrs, "I", 1)
+    return _channels(builder, args, attrs, 1)
 
 
-def _channels(builder: Any, args: list[Any], attrs: Any, letter: str, groups: int) -> list[Any]:
+def _channels(builder: Any, args: list[Any], attrs: Any, groups: int) -> list[Any]:
     data, weight, *rest = args
     layout, kernel = str(attrs.data_layout), str(attrs.kernel_layout)
     have, want = dims_of(data), dims_of(weight)
     if have is None or want is None or len(layout) != len(have) or len(kernel) != len(want):
         return args
-    channels, inner = layout.index("C"), kernel.index(letter)
-    if is_known(want[inner]):
+    channels, inner = layout.index("C"), kernel.index("I")
+    if is_int(want[inner]):
         data = fit(builder, data, {channels: int(want[inner]) * groups})
     elif groups == 1:
         weight = fit(builder, weight, {inner: have[channels]})
@@ -152,19 +154,13 @@ def _reshape(builder: Any, args: list[Any], _: Any) -> list[Any]:
     dims = dims_of(x)
     if dims is None or not isinstance(shape, relax.ShapeExpr):
         return args
-    new = list(shape.values)
     call = builder.normalize_unchecked(relax.op.reshape(x, shape))
-    new = dims_of(call) or new
+    new = dims_of(call) or list(shape.values)
     if proved_equal(product(dims), product(new)):
         return args
-    moving = [i for i, d in enumerate(dims) if not is_known(d)]
-    if len(moving) == 1 and all(map(is_known, new)):
-        rest = 1
-        for dim in dims:
-            rest *= int(dim) if is_known(dim) else 1
-        total = 1
-        for dim in new:
-            total *= int(dim)
+    moving = [i for i, d in enumerate(dims) if not is_int(d)]
+    if len(moving) == 1 and all(map(is_int, new)):
+        rest, total = prod(int(d) for d in dims if is_int(d)), prod(map(int, new))
         if rest and total % rest == 0 and total >= 0:
             return [fit(builder, x, {moving[0]: total // rest}), shape]
     return [hold(builder, x, product(dims) == product(new)), shape]
@@ -190,7 +186,7 @@ def _per_channel(axis: Callable[[Any, int], list[int]]) -> Rule:
             at = axis(attrs, len(dims))
             if have is None or len(have) != len(at):
                 continue
-            data = fit(builder, data, {a: d for a, d in zip(at, have, strict=True) if is_known(d)})
+            data = fit(builder, data, {a: d for a, d in zip(at, have, strict=True) if is_int(d)})
             now = dims_of(data) or dims
             rest[position] = fit(builder, parameter, {i: now[a] for i, a in enumerate(at)})
         return [data, *rest]
@@ -205,8 +201,8 @@ def _gather_elements(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
         return args
     axis = int(attrs.axis) % len(have)
     for i, (there, here) in enumerate(zip(have, want, strict=True)):
-        if i != axis and not (is_known(there) and is_known(here)):
-            indices = hold(builder, indices, _expr(here) <= there)
+        if i != axis and not (is_int(there) and is_int(here)):
+            indices = hold(builder, indices, number(here) <= there)
     if rest:
         rest = [fit(builder, rest[0], dict(enumerate(want))), *rest[1:]]
     return [data, indices, *rest]
@@ -215,7 +211,7 @@ def _gather_elements(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
 def _scatter_nd(builder: Any, args: list[Any], _: Any) -> list[Any]:
     data, indices, updates = args
     have, at, new = map(dims_of, args)
-    if have is None or not at or new is None or not is_known(at[-1]):
+    if have is None or not at or new is None or not is_int(at[-1]):
         return args
     wanted = [*at[:-1], *have[int(at[-1]) :]]
     if len(wanted) != len(new):
@@ -244,7 +240,7 @@ def _attention(builder: Any, args: list[Any], _: Any) -> list[Any]:
     if rest and dims_of(rest[0]) is not None and len(dims_of(rest[0]) or []) == 4:
         bias = dims_of(rest[0]) or []
         want = {0: q[0], 1: q[2], 2: q[1], 3: k[1]}
-        open_axes = {a: w for a, w in want.items() if not is_known(bias[a]) or int(bias[a]) != 1}
+        open_axes = {a: w for a, w in want.items() if not is_int(bias[a]) or int(bias[a]) != 1}
         rest[0] = fit(builder, rest[0], open_axes)
     return [query, key, value, *rest]
 
@@ -253,7 +249,7 @@ def _topk(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
     dims = dims_of(args[0])
     if dims is None or int(attrs.k) < 0:
         return args
-    return [hold(builder, args[0], _expr(dims[int(attrs.axis) % len(dims)]) >= int(attrs.k))]
+    return [hold(builder, args[0], number(dims[int(attrs.axis) % len(dims)]) >= int(attrs.k))]
 
 
 def _pad(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
@@ -262,12 +258,11 @@ def _pad(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
     if dims is None or str(attrs.pad_mode) == "constant":
         return args
     width = [int(w) for w in attrs.pad_width]
-    least = {"reflect": 1, "replicate": 0, "circular": 0}.get(str(attrs.pad_mode), 0)
     for dim, before, after in zip(dims, width[::2], width[1::2], strict=True):
         most = max(before, after)
-        if not is_known(dim) and most > 0:
-            data = hold(builder, data, dim >= (1 if str(attrs.pad_mode) == "replicate"
-                                               else most + least))  # fmt: skip
+        if not is_int(dim) and most > 0:
+            least = {"reflect": most + 1, "replicate": 1}.get(str(attrs.pad_mode), most)
+            data = hold(builder, data, dim >= least)
     return [data, *rest]
 
 
@@ -282,7 +277,7 @@ def _einsum(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
         if dims is None or len(dims) != len(term):
             return args
         for letter, dim in zip(term, dims, strict=True):
-            if letter not in lengths or (is_known(dim) and not is_known(lengths[letter])):
+            if letter not in lengths or (is_int(dim) and not is_int(lengths[letter])):
                 lengths[letter] = dim
     made = [
         fit(builder, field, {i: lengths[letter] for i, letter in enumerate(term)})
@@ -298,7 +293,7 @@ def _split(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
     if dims is None or isinstance(places, (int, tirx.IntImm)) or not len(places):
         return args
     length = dims[int(attrs.axis) % len(dims)]
-    return args if is_known(length) else [hold(builder, args[0], length >= int(places[-1]))]
+    return args if is_int(length) else [hold(builder, args[0], length >= int(places[-1]))]
 
 
 def _same_batch(builder: Any, args: list[Any], _: Any) -> list[Any]:
@@ -307,10 +302,6 @@ def _same_batch(builder: Any, args: list[Any], _: Any) -> list[Any]:
     if not have or not dims_of(grid):
         return args
     return [data, fit(builder, grid, {0: have[0]}), *rest]
-
-
-def _expr(dim: Any) -> Any:
-    return tirx.const(dim, "int64") if isinstance(dim, int) else dim
 
 
 RULES: Mapping[str, Rule] = {

@@ -17,7 +17,6 @@ __all__ = [
     "MAX_ELEMENTS",
     "dims",
     "integers",
-    "inverse",
     "letters",
     "limited",
     "list_of",
@@ -134,11 +133,6 @@ def transpose(value: Any, axes: Sequence[int]) -> Any:
     if is_const(value):
         return const(transposed(to_numpy(value.value), tuple(order)))
     return relax.op.permute_dims(value, order)
-
-
-def inverse(axes: Sequence[int]) -> list[int]:
-    """The permutation that undoes one."""
-    return [list(axes).index(i) for i in range(len(axes))]
 
 
 def wide(c: RelayContext, value: Any) -> Any:
