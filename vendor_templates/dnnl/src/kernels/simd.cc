@@ -10,12 +10,15 @@
 namespace byoc::onednn::BYOC_ISA {
 namespace {
 
-/// e^x to a relative error of 2e-7; exact 0 below -87.3.
-inline float Exp(float x) {
+/// e^x of a clipped x as 2^n · fraction.
+struct Exponential {
+  float fraction;
+  uint32_t n;  // of a negative number, too, as unsigned numbers wrap
+};
+
+inline Exponential Exponentiate(float clipped) {
   constexpr float kLog2e = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
   constexpr float kRound = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer
-  // The lower limit only keeps -inf from an invalid operation, which would look like NaN.
-  float clipped = x > 88.7f ? 88.7f : (x < -87.4f ? -87.4f : x);
   float shifted = clipped * kLog2e + kRound;
   float n = shifted - kRound;
   float r = (clipped - n * kLn2High) - n * kLn2Low;
@@ -29,37 +32,29 @@ inline float Exp(float x) {
   p = p * r + 1.f;
   uint32_t bits;
   std::memcpy(&bits, &shifted, 4);
-  bits = (bits - 0x4B400000u + 127u) << 23;  // 2^n
+  return {p, bits - 0x4B400000u};
+}
+
+/// e^x to a relative error of 2e-7; exact 0 below -87.3.
+inline float Exp(float x) {
+  // The lower limit only keeps -inf from an invalid operation, which would look like NaN.
+  Exponential e = Exponentiate(x > 88.7f ? 88.7f : (x < -87.4f ? -87.4f : x));
+  uint32_t bits = (e.n + 127u) << 23;  // 2^n
   float power;
   std::memcpy(&power, &bits, 4);
-  return x < -87.3f ? 0.f : p * power;
+  return x < -87.3f ? 0.f : e.fraction * power;
 }
 
 /// e^x like `Exp`, also where it is no normal number: infinite, or below the least one.
 inline float FullExp(float x) {
-  constexpr float kLog2e = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
-  constexpr float kRound = 12582912.f;
-  float clipped = x > 89.f ? 89.f : (x < -104.f ? -104.f : x);
-  float shifted = clipped * kLog2e + kRound;
-  float n = shifted - kRound;
-  float r = (clipped - n * kLn2High) - n * kLn2Low;
-  float p = 1.f / 5040;
-  p = p * r + 1.f / 720;
-  p = p * r + 1.f / 120;
-  p = p * r + 1.f / 24;
-  p = p * r + 1.f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.f;
-  p = p * r + 1.f;
-  int32_t bits;
-  std::memcpy(&bits, &shifted, 4);
-  bits -= 0x4B400000;
+  Exponential e = Exponentiate(x > 89.f ? 89.f : (x < -104.f ? -104.f : x));
   // 2^n as a product: neither factor leaves the normal numbers.
-  int32_t half = bits >> 1, first = (half + 127) << 23, second = (bits - half + 127) << 23;
+  int32_t n = static_cast<int32_t>(e.n);
+  int32_t half = n >> 1, first = (half + 127) << 23, second = (n - half + 127) << 23;
   float a, b;
   std::memcpy(&a, &first, 4);
   std::memcpy(&b, &second, 4);
-  return x < -104.f ? 0.f : p * a * b;
+  return x < -104.f ? 0.f : e.fraction * a * b;
 }
 
 /// erf(x), absolute error below 2e-7: polynomials fitted to x <= 1 and to log(erfc) above.
