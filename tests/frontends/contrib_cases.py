@@ -57,6 +57,15 @@ class Piece:
         if dtype:
             self.types[self.outputs[-1]] = dtype
 
+    def rename(self, suffix: str) -> None:
+        """Give every name a suffix, so that two nodes of one operator stand in one model."""
+        self.inputs = [n and n + suffix for n in self.inputs]
+        self.outputs = [n and n + suffix for n in self.outputs]
+        for names in (self.feeds, self.weights, self.types):
+            renamed = {n + suffix: value for n, value in names.items()}
+            names.clear()
+            names.update(renamed)
+
     def defined(self, array: np.ndarray) -> np.ndarray:
         """A result with 0 in the places of a cache that nobody fills."""
         if self.filled is None or array.ndim != 4:

@@ -19,6 +19,7 @@ from tvm.ir import GenericConst
 
 from byoc.errors import ModelError
 from byoc.frontends.bindings import Bindings
+from byoc.frontends.helpers import uncast
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.onnx.nodes import name_of
 from byoc.frontends.onnx.opaque import Boxed, Pending
@@ -104,8 +105,10 @@ class Values(Bindings):
                 return value
             if op in TAKES_NUMBERS:
                 return value
-            vector = self.builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([value])))
-            return self.builder.emit(relax.op.reshape(vector, ()))
+            dim, dtype = uncast(value), str(value.ty.dtype)
+            vector = self.builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([dim])))
+            scalar = self.builder.emit(relax.op.reshape(vector, ()))
+            return scalar if dtype == "int64" else self.builder.emit(relax.op.astype(scalar, dtype))
         return value
 
 
