@@ -37,6 +37,68 @@ def test_every_operator_gives_the_numbers_of_onnx_runtime(tools, seed):
             np.testing.assert_allclose(got, want, atol=1e-5 * scale, rtol=0, err_msg=name)
 
 
+def test_a_quantised_network_is_one_segment_of_integers(tools):
+    """Convolutions, a pool of integers, a sum, a mean, a product: as the quantiser writes them."""
+    rng = np.random.default_rng(3)
+    weights = {"s": np.float32(0.05), "z": np.uint8(120), "s2": np.float32(0.2)}
+    nodes = [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"])]
+
+    def add(op, inputs, output, domain="com.microsoft", **attributes):
+        nodes.append(helper.make_node(op, inputs.split(), [output], domain=domain, **attributes))
+
+    def stored(name, *shape):
+        weights[name] = rng.integers(-127, 128, shape).astype("i1")
+        weights[f"{name}s"] = rng.uniform(0.001, 0.01, shape[0]).astype("f4")
+        weights[f"{name}z"] = np.zeros(shape[0], "i1")
+        return f"{name} {name}s {name}z"
+
+    conv = {"domain": "", "pads": [1, 1, 1, 1]}
+    add("QLinearConv", f"q s z {stored('w0', 8, 3, 3, 3)} s z", "c0", **conv)
+    add("MaxPool", "c0", "p", "", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    add("QLinearConv", f"p s z {stored('w1', 8, 8, 3, 3)} s2 z", "c1", **conv)
+    add("QLinearAdd", "p s z c1 s2 z s z", "a")
+    add("QLinearGlobalAveragePool", "a s z s z", "g")
+    add("Flatten", "g", "f", "")
+    add("QGemm", f"f s z {stored('w2', 10, 8)} s z", "y0", transB=1)
+    nodes[-1].input.insert(6, "")  # no bias
+    add("DequantizeLinear", "y0 s z", "y", "")
+    model = tools.model(
+        nodes,
+        {"x": ("f4", [1, 3, 16, 16])},
+        {"y": ("f4", [1, 10])},
+        weights,
+        domains={"com.microsoft": 1},
+    )
+    executable = byoc.compile(model, vendors=["dnnl"])
+    assert len(executable.report.segments) == 1
+    assert executable.report.coverage.ops == 1
+    for seed in range(3):
+        feeds = tools.feeds(model, seed, {})
+        [want] = tools.reference(model, feeds, optimised=False)
+        steps = np.abs(executable.run(feeds)["y"] - want) / weights["s"]
+        assert steps.max() < 1.01 and (steps > 0.5).mean() < 0.2
+
+
+def test_tables_of_integers_are_looked_up_in_the_segment(tools):
+    """An embedding that the quantiser left as bytes: Gather, then DequantizeLinear."""
+    weights = {
+        "table": np.random.default_rng(0).integers(0, 256, (50, 16)).astype("u1"),
+        "s": np.float32(0.1),
+        "z": np.uint8(120),
+        "gamma": np.ones(16, "f4"),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["x"]),
+        helper.make_node("LayerNormalization", ["x", "gamma"], ["y"]),
+    ]
+    model = tools.model(nodes, {"ids": ("i8", [2, 5])}, {"y": ("f4", [2, 5, 16])}, weights)
+    executable = byoc.compile(model, vendors=["dnnl"])
+    assert executable.report.coverage.ops == 1
+    feeds = {"ids": np.array([[0, 1, 2, 3, 49], [-1, -50, 7, 7, 8]])}
+    tools.close([executable.run(feeds)["y"]], tools.reference(model, feeds))
+
+
 def test_decoders_attention_over_symbolic_lengths(tools):
     """A cache and a total length that are symbols, as exporters of decoders write them."""
     shape = ["batch", 2, "past", 8]
