@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from contrib_cases import PIECES, Piece, joined
@@ -10,6 +12,7 @@ from onnx import helper
 import byoc
 from byoc.errors import ModelError
 from byoc.frontends import import_model
+from byoc.frontends.onnx.ops.table import OPERATORS
 
 SEEDS = (0, 1, 2)
 
@@ -244,3 +247,12 @@ def test_weights_that_the_model_computes_are_named():
     piece.feeds[piece.inputs[1]] = piece.weights.pop(piece.inputs[1])
     with pytest.raises(ModelError, match="its weight is computed by the model"):
         byoc.compile(joined([piece]), vendors=[])
+
+
+def test_the_page_names_every_operator():
+    page = (Path(__file__).parents[2] / "docs" / "frontends.md").read_text()
+    ours = [op for domain, op in OPERATORS if domain == "com.microsoft"]
+    assert [op for op in ours if f"`{op}`" not in page] == []
+    generated = {name.split(",")[0] for name in PIECES}
+    other = {"MatMulInteger16", "QuantizeLinear", "DequantizeLinear"}
+    assert set(ours) - generated == other, "an operator without random nodes"
