@@ -57,6 +57,11 @@ class Piece:
         if dtype:
             self.types[self.outputs[-1]] = dtype
 
+    def with_attributes(self, **attributes: object) -> Piece:
+        """The piece itself, with other attributes."""
+        self.attributes.update(attributes)
+        return self
+
     def rename(self, suffix: str) -> None:
         """Give every name a suffix, so that two nodes of one operator stand in one model."""
         self.inputs = [n and n + suffix for n in self.inputs]
@@ -517,6 +522,7 @@ def _grouped(rng):
     piece.attributes = {"num_heads": heads, "kv_num_heads": shared}
     piece.attributes["do_rotary"] = int(rng.integers(0, 2))
     piece.attributes["rotary_interleaved"] = int(rng.integers(0, 2))
+    piece.attributes["smooth_softmax"] = int(rng.choice([-1, 0]))
     if rng.random() < 0.3:
         piece.attributes["local_window_size"] = 3
     if rng.random() < 0.3:

@@ -216,6 +216,10 @@ BAD = {
     "other sizes than the weight": (_nbits(K=64), "its weight holds 256 numbers"),
     "heads that do not divide": (_heads(num_heads=3), "16 elements for 3 heads"),
     "no heads": (_heads(), "'num_heads' is missing"),
+    "a value that nobody reads": (
+        PIECES["GroupQueryAttention"](np.random.default_rng(0)).with_attributes(smooth_softmax=1),
+        "'smooth_softmax' is 1, supported is -1 or 0",
+    ),
     "an unknown attribute": (_heads(num_heads=4, chunk=8), "'chunk' is not supported"),
 }
 

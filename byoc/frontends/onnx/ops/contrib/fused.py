@@ -16,7 +16,7 @@ from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.contrib.signature import taking
 from byoc.frontends.onnx.ops.helpers import text_of
-from byoc.frontends.onnx.ops.norms import statistics
+from byoc.frontends.onnx.ops.norms import NORMS, statistics
 from byoc.frontends.onnx.ops.products import gemm
 from byoc.frontends.onnx.ops.windows import conv
 
@@ -50,7 +50,7 @@ def rms_norm(c: OnnxContext) -> Any:
     """SimplifiedLayerNormalization 1: RMSNormalization and, when read, the inverse root."""
     axes = list(range(c.axis(-1) - c[0].ty.ndim, 0))
     epsilon = c.attrs.get("epsilon", 1e-5)
-    result = op.nn.rms_norm(c[0], c[1], axes, epsilon)
+    result = NORMS["", "RMSNormalization"](c)
     return [result, _inverse_root(c, c[0], axes, epsilon)][: c.outputs]
 
 

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tvm
 from tvm import relax, tirx
 
 from byoc.frontends.context import Converter
 from byoc.frontends.fitting.dims import hold, proved_equal
-from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
+from byoc.frontends.helpers import array_of, const, dtype_of, is_const, is_int, scalar_like
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.contrib.attention import attended, heads_together, hidden_number
 from byoc.frontends.onnx.ops.contrib.rotary import angles_at, rotated
@@ -38,7 +37,7 @@ def grouped_query_attention(c: OnnxContext) -> Any:
         raise RefusedError(f"{heads} heads of queries share {shared} of keys")
     q, k, v = _projections(c, heads, shared)
     length = q.ty.shape.values[1]
-    total = _total(c, length)
+    total = _total(c)
     past = _past(c, length, total)
     if c.attrs.get("do_rotary", 0):
         q, k = _rotated(c, q, k, past)
@@ -91,23 +90,17 @@ def _projections(c: OnnxContext, heads: int, shared: int) -> list[Any]:
     return found
 
 
-def _total(c: OnnxContext, length: Any) -> Any:
+def _total(c: OnnxContext) -> Any:
     """total_sequence_length as a dimension."""
     value = c[6]
-    if isinstance(value, relax.Expr) and getattr(value.ty, "ndim", None) == 0:
-        value = c.typed(op.reshape(value, [1]))
-    numbers = integers_of(c, _folded(c, value), "total_sequence_length")
+    if is_const(value):
+        value = const(array_of(value, "total_sequence_length").reshape(-1))
+    elif getattr(value.ty, "ndim", None) == 0:
+        value = c.emit(op.reshape(value, [1]))
+    numbers = integers_of(c, value, "total_sequence_length")
     if len(numbers) != 1:
         raise RefusedError(f"its total_sequence_length has {len(numbers)} elements")
     return numbers[0]
-
-
-def _folded(c: OnnxContext, value: Any) -> Any:
-    """A reshaped constant is a constant."""
-    arguments = getattr(value, "args", ())
-    if arguments and hasattr(arguments[0], "value") and hasattr(arguments[0].value, "numpy"):
-        return const(arguments[0].value.numpy().reshape(-1))
-    return c.emit(value) if isinstance(value, tvm.ir.Call) else value
 
 
 def _past(c: OnnxContext, length: Any, total: Any) -> Any:
@@ -226,7 +219,7 @@ GROUPED_ATTENTION: Mapping[tuple[str, str], Converter] = {
         ("do_rotary", "kv_num_heads", "local_window_size", "num_heads", "rotary_interleaved",
          "scale", "softcap"),
         {"causal": 1, "k_quant_type": "NONE", "kv_cache_bit_width": 0, "qk_output": 0,
-         "sliding_window_cache": 0, "smooth_softmax": 0, "v_quant_type": "NONE"},
+         "sliding_window_cache": 0, "smooth_softmax": (-1, 0), "v_quant_type": "NONE"},
         outputs=3,
     ),
 }  # fmt: skip

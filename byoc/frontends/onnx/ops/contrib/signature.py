@@ -5,7 +5,7 @@ the same version. A converter states those that it reads; a node that uses other
 ONNX Runtime, or refused by name::
 
     "A  B  bias?  !g_idx"     required, required, optional, known but not read here
-    {"K", "N"}, {"bits": 4}   attributes that are read; others may only have the value given
+    {"K", "N"}, {"bits": 4}   attributes that are read; others may only have the values given
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def taking(
         inputs: Names of the inputs in order: "name?" may be absent, "!name" must be, after
             "name..." as many follow as there are.
         attributes: Those that it reads.
-        fixed: Attribute → the one value, its default, that it may have besides.
+        fixed: Attribute → the value, or the values as a tuple, that it may have besides.
         outputs: How many results the converter gives at most.
     """
     names, legal = inputs.split(), fixed or {}
@@ -52,9 +52,11 @@ def taking(
             if name not in legal:
                 raise InexpressibleError(f"its attribute {name!r} is not supported")
             found = value.decode() if isinstance(value, bytes) else value
-            if found != legal[name]:
+            values = legal[name] if isinstance(legal[name], tuple) else (legal[name],)
+            if found not in values:
+                supported = " or ".join(map(repr, values))
                 raise InexpressibleError(
-                    f"its attribute {name!r} is {found!r}, supported is {legal[name]!r}"
+                    f"its attribute {name!r} is {found!r}, supported is {supported}"
                 )
         if c.outputs > outputs:
             raise InexpressibleError(f"it has {c.outputs} outputs, supported are {outputs}")
