@@ -58,12 +58,13 @@ class Values(Bindings):
                 return [relax.TupleGetItem(whole, i) for i in range(len(expr.ty.fields))]
         return [expr]
 
-    def keep(self, value: Any, name: str) -> Any:
+    def keep(self, value: Any, name: str, what: str) -> Any:
         """Return a value in the form later nodes read it: calls become named variables.
 
         Args:
             value: What a converter made.
             name: The name of the node, for the variable.
+            what: Model and node, as errors name them.
 
         Returns:
             A constant, a variable or a shape; other forms, such as None, as they are.
@@ -83,7 +84,7 @@ class Values(Bindings):
         if nothing is not None:
             return nothing
         var = self.bind(value, name)
-        _check_size(var, name)
+        _check_size(var, what)
         return var
 
     def tensor(self, value: Any, op: str) -> Any:
@@ -112,13 +113,13 @@ class Values(Bindings):
         return value
 
 
-def _check_size(var: Any, name: str) -> None:
+def _check_size(var: Any, what: str) -> None:
     shape = getattr(var.ty, "shape", None)
     if isinstance(shape, relax.ShapeExpr):
         dims = [int(d) for d in shape.values if isinstance(d, tirx.IntImm)]
         if prod(dims) > MAX_ELEMENTS or min(dims, default=0) < 0:
             raise ModelError(
-                f"node {name!r} makes a tensor of shape {dims}; no machine holds such a tensor"
+                f"{what} makes a tensor of shape {dims}; no machine holds such a tensor"
             )
 
 
