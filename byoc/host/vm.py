@@ -14,6 +14,7 @@ from tvm import relax
 from tvm.relax import transform
 
 from byoc.errors import CompileError
+from byoc.host.empty_constants import flatten_empty_constants
 from byoc.host.library import HostLibrary, library_of
 from byoc.host.lower import lower_module
 from byoc.runtime.native import usable_processors
@@ -35,6 +36,7 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
     """
     machine = host_machine(threads or usable_processors())
     lowered, _, _ = lower_module(mod, machine)
+    lowered = flatten_empty_constants(lowered)
     # Planned by TVM 0.27, functions with branches were seen to crash when they allocate a tensor
     # in storage planned across an `If`; without a plan every tensor has storage of its own.
     plan = [] if _has_branches(lowered) else [transform.StaticPlanBlockMemory()]
