@@ -18,6 +18,7 @@ from byoc.host.empty_constants import flatten_empty_constants
 from byoc.host.library import HostLibrary, library_of
 from byoc.host.lower import lower_module
 from byoc.runtime.native import usable_processors
+from byoc.support.last_line import last_line
 from byoc.tir.target import host_machine
 
 __all__ = ["build_vm", "check_vm"]
@@ -57,8 +58,7 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
     try:
         executable = relax.build(lowered, target=machine.target, relax_pipeline=pipeline)
     except Exception as error:
-        detail = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise CompileError(f"TVM could not compile the dynamic part: {detail[0][:300]}") from error
+        raise CompileError(f"TVM could not compile the dynamic part: {last_line(error)}") from error
     return library_of(executable, machine)
 
 
