@@ -149,7 +149,8 @@ def set_num_threads(count: int) -> None:
 def call_on(processor: str, work: Callable[..., Any], *args: Any) -> Any:
     """Return ``work(*args)``, called on the thread of a processor.
 
-    Libraries that use OpenMP must all be called on the thread of "cpu".
+    Libraries that compute with the CPU's threads are called on the thread of "cpu": its workers are
+    those of every other model, too.
 
     Args:
         processor: The name of the queue whose thread is used.
