@@ -113,6 +113,8 @@ ffi::Array<ffi::Tensor> VmExecutor::Run(const ffi::Array<ffi::Tensor>& args) {
                               ": " + InPlainWords(error.message()));
         } catch (const std::exception& error) {
           ThrowExecutionError("VM function '" + entry_ + "' failed: " + error.what());
+        } catch (...) {
+          ThrowExecutionError("VM function '" + entry_ + "' failed: unknown C++ exception");
         }
         for (ffi::Tensor& t : tensors)
           results.push_back(Own(std::exchange(t, ffi::Tensor()), args));
