@@ -175,6 +175,11 @@ def test_what_a_python_vendor_keeps_of_a_call_is_noise_under_check(monkeypatch):
     assert not np.array_equal(session(X), X)
 
 
+def test_what_numpy_gives_of_the_place_it_wrote_to_may_be_returned(checked):
+    session = Session(hosted(lambda i, o: np.negative(i[0], out=o[0])))
+    np.testing.assert_array_equal(session(X), -X)
+
+
 def test_a_vendor_whose_results_differ_from_call_to_call(checked):
     numbers = itertools.count()
     session = Session(hosted(lambda i, o: o[0].fill(next(numbers))))
