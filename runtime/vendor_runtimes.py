@@ -186,7 +186,7 @@ def _host(
         for array in inputs:
             array.flags.writeable = False
         places = _Outputs(arrays[len(inputs) :])
-        answer = execute(inputs, places)
+        answer: object = execute(inputs, places)
         # A lambda may give what numpy gives when it is told where to write: that very array.
         if answer is not None and not any(answer is place for place in places):
             raise VendorError(
