@@ -11,21 +11,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from byoc.build.compiler_lock import one_at_a_time
+from byoc.build.foreign_ops import told_of_torch, with_torch
 from byoc.build.readiness import Background
 from byoc.build.segments import HealSpec
+from byoc.errors import FallbackWarning
 from byoc.executable import Executable
 from byoc.placement.constraints import resolve_constraints
-from byoc.plugins.discovery import VendorSpec, resolve
+from byoc.plugins.discovery import Requested, VendorSpec, resolve
 from byoc.recipes import MEASURED, ORDER, CompileOptions, partition, recipe_for
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 from byoc.specialise.options import Specialise
 
 if TYPE_CHECKING:
+    from byoc.frontends import Model
     from byoc.frontends.relay.file import Params
     from byoc.partition import PartitionResult
     from byoc.partition.placing import Costs, Strategy
@@ -91,6 +95,7 @@ def partition_model(
     from byoc.frontends import import_model
 
     source = import_model(model, params)
+    requests = _with_torch(source, requests)
     chosen = [request.vendor for request in requests]
     options = replace(options, constraints=options.constraints.after(source.rules, chosen))
     parts = partition(source, requests, options)
@@ -168,7 +173,7 @@ def compile(
         (1, 10)
     """
     requests = resolve(vendors)
-    chosen = [request.vendor for request in requests]
+    asked = [request.vendor.name for request in requests]
     options = CompileOptions(
         placement=placement,
         constraints=resolve_constraints(policy, costs, min_segment_ops, min_segment_flops),
@@ -176,13 +181,15 @@ def compile(
         budget=budget,
         dims=dims,
         heal=heal,
-        isolation=resolve_isolation(isolate, [vendor.name for vendor in chosen]),
+        isolation=resolve_isolation(isolate, asked),
         background=Background() if background is True else background or None,
         specialise=Specialise() if specialise is True else specialise or None,
     )
     from byoc.frontends import import_model
 
     source = import_model(model, params)
+    requests = _with_torch(source, requests)
+    chosen = [request.vendor for request in requests]
     options = replace(options, constraints=options.constraints.after(source.rules, chosen))
     recipe = recipe_for(options)
     built = recipe(source, requests, options)
@@ -191,3 +198,18 @@ def compile(
 
         lock_placement(lock, source.mod, built.report, chosen)
     return Executable(built.runner, built.report)
+
+
+def _with_torch(source: Model, requests: Sequence[Requested]) -> tuple[Requested, ...]:
+    """The vendors, and the one that runs operators of PyTorch where the model holds some: said."""
+    found = with_torch(source.mod, requests)
+    for request in found[len(requests) :]:
+        warnings.warn(
+            f"model {source.name!r}: {request.vendor.name} runs what byoc cannot express, between "
+            f"what it compiles: {told_of_torch(source.mod)}. A file saved of it needs "
+            f"{request.vendor.name} and these operators to run; add "
+            f"{request.vendor.name!r} to vendors to say that it is meant",
+            FallbackWarning,
+            stacklevel=4,
+        )
+    return found

@@ -13,6 +13,8 @@
 Each message says what failed, where (model, op, segment, vendor), what was expected
 against what was found, and what to do; where there is a closed set of legal choices it
 lists them (see `choices`). The command line prints these messages without a traceback.
+
+`FallbackWarning` is the one warning that is not about a report: torch runs what byoc cannot.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ __all__ = [
     "ByocError",
     "CompileError",
     "ExecutionError",
+    "FallbackWarning",
     "InputError",
     "LockError",
     "ModelError",
@@ -68,6 +71,10 @@ class InputError(ByocError):
 
 class ExecutionError(ByocError):
     """A task of a plan failed at run time."""
+
+
+class FallbackWarning(UserWarning):
+    """Operators or a graph that byoc cannot compile are run by torch; the message says why."""
 
 
 def choices(found: str, legal: Iterable[str]) -> str:
