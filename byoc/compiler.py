@@ -27,6 +27,8 @@ from byoc.plugins.discovery import Requested, VendorSpec, resolve
 from byoc.recipes import MEASURED, ORDER, CompileOptions, partition, recipe_for
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 from byoc.specialise.options import Specialise
+from byoc.support.arguments import check_path
+from byoc.support.internal_errors import expect_no_foreign
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
@@ -77,6 +79,7 @@ def partition_model(
         VendorError: a vendor is unknown, not usable, or breaks its contract.
         OptionError: an option is not legal, or excludes another one.
         LockError: `locked` does not fit the model.
+        InternalError: byoc itself fails.
 
     Example:
         >>> parts = byoc.partition_model(model, vendors=["dnnl"])
@@ -85,6 +88,8 @@ def partition_model(
         >>> print(parts.report.table())  # doctest: +ELLIPSIS
         segment  ops  composites ...
     """
+    if lock is not None:
+        check_path("lock", lock)
     requests = resolve(vendors)
     options = CompileOptions(
         placement=placement,
@@ -97,12 +102,13 @@ def partition_model(
     source = import_model(model, params)
     requests = _with_torch(source, requests)
     chosen = [request.vendor for request in requests]
-    options = replace(options, constraints=options.constraints.after(source.rules, chosen))
-    parts = partition(source, requests, options)
-    if lock is not None:
-        from byoc.placement.lock import lock_placement
+    with expect_no_foreign(source.name, "partitioning"):
+        options = replace(options, constraints=options.constraints.after(source.rules, chosen))
+        parts = partition(source, requests, options)
+        if lock is not None:
+            from byoc.placement.lock import lock_placement
 
-        lock_placement(lock, source.mod, parts.report, chosen)
+            lock_placement(lock, source.mod, parts.report, chosen)
     return parts
 
 
@@ -165,6 +171,7 @@ def compile(
         OptionError: an option is not legal, or excludes another one.
         LockError: `locked` does not fit the model.
         CompileError: a vendor or the host cannot compile its part.
+        InternalError: byoc itself fails.
 
     Example:
         >>> exe = byoc.compile(model, vendors=["dnnl"])
@@ -172,6 +179,8 @@ def compile(
         >>> y.shape
         (1, 10)
     """
+    if lock is not None:
+        check_path("lock", lock)
     requests = resolve(vendors)
     asked = [request.vendor.name for request in requests]
     options = CompileOptions(
@@ -190,13 +199,14 @@ def compile(
     source = import_model(model, params)
     requests = _with_torch(source, requests)
     chosen = [request.vendor for request in requests]
-    options = replace(options, constraints=options.constraints.after(source.rules, chosen))
-    recipe = recipe_for(options)
-    built = recipe(source, requests, options)
-    if lock is not None:
-        from byoc.placement.lock import lock_placement
+    with expect_no_foreign(source.name, "compiling"):
+        options = replace(options, constraints=options.constraints.after(source.rules, chosen))
+        recipe = recipe_for(options)
+        built = recipe(source, requests, options)
+        if lock is not None:
+            from byoc.placement.lock import lock_placement
 
-        lock_placement(lock, source.mod, built.report, chosen)
+            lock_placement(lock, source.mod, built.report, chosen)
     return Executable(built.runner, built.report)
 
 
