@@ -19,29 +19,47 @@ the process, by name, and no more.
 from __future__ import annotations
 
 import json
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from byoc.kit.foreign_op import TORCH, foreign_call
 
-__all__ = ["FUNCTIONS", "HIGHER_ORDER", "KINDS", "Step", "Steps", "torch_call"]
+__all__ = ["FUNCTIONS", "HIGHER_ORDER", "KINDS", "Step", "Steps", "function", "torch_call"]
 
 KINDS = ("tensor", "bool", "int", "float")
 """What a value that comes from outside is read as; all travel as tensors."""
 
-FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    name: getattr(operator, name)
-    for name in (
-        "add", "and_", "eq", "floordiv", "ge", "getitem", "gt", "le", "lt", "mod", "mul", "ne",
-        "neg", "not_", "or_", "pos", "pow", "sub", "truediv",
-    )
-}  # fmt: skip
-"""Functions of Python's `operator` that graphs of torch call for sizes, as ``python::add``."""
+FUNCTIONS: Mapping[str, str] = {
+    name: module
+    for module, names in {
+        "operator": "add and_ eq floordiv ge getitem gt le lshift lt mod mul ne neg not_ or_ pos "
+        "pow rshift sub truediv",
+        "math": "ceil floor trunc",
+        "torch": "sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum",
+    }.items()
+    for name in names.split()
+}
+"""Functions of numbers that graphs of torch call, as ``python::add``, and their modules."""
 
 HIGHER_ORDER = ("auto_functionalized", "auto_functionalized_v2", "cond", "while_loop")
 """Operators of torch over functions that run without a compiler, as ``higher_order::cond``."""
+
+
+def function(name: str) -> Callable[..., Any]:
+    """One of `FUNCTIONS`.
+
+    Args:
+        name: Its name.
+
+    Raises:
+        ValueError: There is no such function.
+    """
+    if name not in FUNCTIONS:
+        raise ValueError(f"no function of numbers is called {name!r}")
+    found: Callable[..., Any] = getattr(import_module(FUNCTIONS[name]), name)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

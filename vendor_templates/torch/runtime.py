@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from byoc.errors import ExecutionError, VendorError
-from byoc.kit.torch_steps import FUNCTIONS, HIGHER_ORDER, KINDS, Step, Steps
+from byoc.kit.torch_steps import HIGHER_ORDER, KINDS, Step, Steps, function
 from byoc.segment import Array
 
 if TYPE_CHECKING:
@@ -176,9 +176,7 @@ def _constant(kind: str, what: Any) -> Any:
 def _operator(step: Step, op: Mapping[str, Any]) -> Callable[..., Any]:
     space, _, name = step.op.partition("::")
     if space == "python":
-        if name not in FUNCTIONS:
-            raise ValueError(f"no function of sizes is called {name!r}")
-        return FUNCTIONS[name]
+        return function(name)
     if space == "higher_order" and name not in HIGHER_ORDER:
         raise ValueError(f"{step.op} is none of {', '.join(HIGHER_ORDER)}")
     found: Callable[..., Any] = _registered(step.op, f" of node {op['title']}")

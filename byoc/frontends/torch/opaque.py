@@ -31,7 +31,7 @@ from byoc.errors import ModelError
 from byoc.frontends.torch.context import Later, TorchContext, dtype_name, is_tensor
 from byoc.frontends.torch.sizes import Sizes
 from byoc.frontends.torch.strides import stored_order
-from byoc.kit.torch_steps import FUNCTIONS, HIGHER_ORDER, Step, Steps, torch_call
+from byoc.kit.torch_steps import FUNCTIONS, HIGHER_ORDER, Step, Steps, function, torch_call
 
 __all__ = ["MAX_STEPS", "Number", "OpaqueOperators", "Unfinished", "spelled"]
 
@@ -41,7 +41,7 @@ MAX_STEPS = 1000
 _NUMBERS = {torch.SymBool: "bool", torch.SymInt: "int", torch.SymFloat: "float"}
 _DTYPES = {"bool": "bool", "int": "int64", "float": "float64"}
 
-_NAMES = {function: name for name, function in FUNCTIONS.items()}
+_NAMES = {function(name): name for name in FUNCTIONS}
 
 
 @dataclass(frozen=True, eq=False)
