@@ -111,6 +111,7 @@ VENDOR_NAMED = {
     "byoc.frontends.torch": {"torch"},
     "byoc.frontends.torch.exported": {"torch"},
     "byoc.integrations.torch_compile": {"torch"},
+    "byoc.kit.torch_steps": {"torch"},
     "byoc.support.block_torch_import": {"torch"},
 }
 """Modules outside vendors' folders that may hold a vendor's name as a string, and which."""

@@ -42,7 +42,6 @@ _SETS = 64
 _COMPILE = ("vendors", "placement", "policy", "costs", "budget", "dims", "min_segment_ops",
             "min_segment_flops", "heal")  # fmt: skip
 
-
 _executables: weakref.WeakSet[Executable] = weakref.WeakSet()
 
 
@@ -90,7 +89,17 @@ def byoc(
         inference_compiler=lambda module, inputs: _inference(module, settings),
         decompositions=_decompositions(),
     )
-    compiled: Callable[..., Any] = compiler(graph, list(example_inputs))
+    compiled: Callable[..., Any]
+    try:
+        compiled = compiler(graph, list(example_inputs))
+    except ByocError:
+        raise
+    except Exception as error:  # operators that alias or write to their arguments without a rule
+        text = f"backend 'byoc': torch cannot make a graph of pure operators: {error}"
+        if settings.strict:
+            raise ModelError(text) from error
+        warnings.warn(f"torch runs a graph: {text}", FallbackWarning, stacklevel=2)
+        compiled = graph.forward
     return compiled
 
 

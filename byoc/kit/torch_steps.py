@@ -43,7 +43,9 @@ FUNCTIONS: Mapping[str, str] = {
 }
 """Functions of numbers that graphs of torch call, as ``python::add``, and their modules."""
 
-HIGHER_ORDER = ("auto_functionalized", "auto_functionalized_v2", "cond", "while_loop")
+HIGHER_ORDER = (
+    "auto_functionalized", "auto_functionalized_v2", "cond", "map_impl", "scan", "while_loop",
+)  # fmt: skip
 """Operators of torch over functions that run without a compiler, as ``higher_order::cond``."""
 
 

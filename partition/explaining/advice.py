@@ -56,8 +56,8 @@ def told_of_kept(kept: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
     for operators, name, place in kept:
         found.setdefault((operators, place), []).append(name)
     return tuple(
-        f"{operators} runs in {place}, {len(names)} time{'s' * (len(names) != 1)}: "
-        f"{', '.join(names[:_NAMED])}"
+        f"{operators} {'run' if ', ' in operators else 'runs'} in {place}, "
+        f"{len(names)} time{'s' * (len(names) != 1)}: {', '.join(names[:_NAMED])}"
         f"{', …' if len(names) > _NAMED else ''}"
         for (operators, place), names in found.items()
     )

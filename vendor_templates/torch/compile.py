@@ -37,5 +37,8 @@ def compile_segment(segment: Segment) -> Artifact:
         segment.vendor,
         json.dumps(blob).encode(),
         tuple(segment.constants[v] for v in held),
-        notes=tuple(f"{op} runs in torch, {n} time{'s' * (n != 1)}" for op, n in count.items()),
+        notes=tuple(
+            f"{op} {'run' if ', ' in op else 'runs'} in torch, {n} time{'s' * (n != 1)}"
+            for op, n in count.items()
+        ),
     )

@@ -38,11 +38,17 @@ def init(
         A function (inputs, outputs) that writes the outputs; several threads may call it at once.
 
     Raises:
-        VendorError: An operator is not registered in this process.
+        VendorError: PyTorch is not installed, or an operator is not registered in this process.
     """
-    import torch
-
     program = json.loads(blob)
+    try:
+        import torch
+    except ImportError as error:
+        titles = ", ".join(op["title"] for op in program["ops"])
+        raise VendorError(
+            f"{titles} runs in PyTorch, which cannot be imported ({error}); install it with: "
+            f"pip install 'tvm-byoc[torch]'"
+        ) from error
     known: dict[int, Any] = dict(zip(program["constants"], map(_tensor, constants), strict=True))
     ops = [
         (op["title"], op["inputs"], op["outputs"], _function(Steps.from_json(op["steps"]), op))

@@ -33,7 +33,7 @@ from byoc.frontends.torch.sizes import Sizes
 from byoc.frontends.torch.strides import stored_order
 from byoc.kit.torch_steps import FUNCTIONS, HIGHER_ORDER, Step, Steps, function, torch_call
 
-__all__ = ["MAX_STEPS", "Number", "OpaqueOperators", "Unfinished", "spelled"]
+__all__ = ["MAX_STEPS", "InnerValue", "Number", "OpaqueOperators", "spelled"]
 
 MAX_STEPS = 1000
 """Operators of one region; a chain of values that never become tensors ends here."""
@@ -54,7 +54,7 @@ class Number:
 
 
 @dataclass(frozen=True, eq=False)
-class Unfinished:
+class InnerValue:
     """A value that is none for Relax.
 
     Attributes:
@@ -75,11 +75,13 @@ class OpaqueOperators:
     Attributes:
         sizes: The program's symbolic sizes.
         env: Node → what the walk has made of it.
+        params: The graph's inputs, as Relax variables.
         kept: Operators as reports call them → how many of them were kept.
     """
 
     sizes: Sizes
     env: Mapping[Any, Any]
+    params: Mapping[str, Any]
     kept: Counter[str] = field(default_factory=Counter)
     _count: int = 0
     _drawn: set[Any] = field(default_factory=set)
@@ -95,7 +97,7 @@ class OpaqueOperators:
 
         Returns:
             What it makes, shaped like torch's own result: Relax tensors, numbers, `Number`s,
-            `Unfinished`s, None for what nobody reads.
+            `InnerValue`s, None for what nobody reads.
 
         Raises:
             ModelError: The region gets too large.
@@ -104,7 +106,7 @@ class OpaqueOperators:
         node = c.node
         if getattr(getattr(node.target, "_schema", None), "is_mutable", False):
             raise ValueError("it writes to its arguments")
-        before = [self.env[n] for n in node.all_input_nodes if isinstance(self.env[n], Unfinished)]
+        before = [self.env[n] for n in node.all_input_nodes if isinstance(self.env[n], InnerValue)]
         steps = dict(item for pending in before for item in pending.steps.items())
         steps[node] = self._count = self._count + 1
         if len(steps) > MAX_STEPS:
@@ -120,12 +122,12 @@ class OpaqueOperators:
         made: list[Any] = []
         if found.types:
             made = self._call(c, steps, found, name, origin)
-        return _filled(shape, made, lambda why: Unfinished(steps, f"{name!r}, {why}", origin))
+        return _filled(shape, made, lambda why: InnerValue(steps, f"{name!r}, {why}", origin))
 
-    def part(self, node: Any, pending: Unfinished) -> Unfinished:
+    def part(self, node: Any, pending: InnerValue) -> InnerValue:
         """A pending part of a pending result: the node that picks it is a step, too."""
         self._count += 1
-        return Unfinished({**pending.steps, node: self._count}, pending.reason, pending.origin)
+        return InnerValue({**pending.steps, node: self._count}, pending.reason, pending.origin)
 
     def _call(
         self, c: TorchContext, steps: Mapping[Any, int], found: _Results, name: str, origin: str
@@ -139,10 +141,10 @@ class OpaqueOperators:
                     f"that depends on data, which others read, too: they would be drawn twice"
                 )
         self._drawn.update(random)
-        writer = _Writer(c, self.env)
+        writer = _Writer(c, self.env, self.params)
         if random and self._last_draw is not None:
             writer.input(self._last_draw, "tensor")  # draws keep their order
-        program = writer.steps(nodes, found.paths)
+        program = writer.steps(nodes, found)
         ops = ", ".join(dict.fromkeys(map(spelled, filter(_is_operator, nodes))))
         call = torch_call(program, writer.values, found.types, op=ops, node=name, reason=origin)
         var = c.bindings.bind(call, name)
@@ -259,6 +261,7 @@ class _Writer:
 
     c: TorchContext
     env: Mapping[Any, Any]
+    params: Mapping[str, Any]
     values: list[Any] = field(default_factory=list)
     _kinds: list[str] = field(default_factory=list)
     _inputs: dict[Any, dict[str, int]] = field(default_factory=dict)
@@ -273,22 +276,40 @@ class _Writer:
             self._kinds.append(kind)
         return self._inputs[key]
 
-    def steps(self, nodes: Sequence[Any], paths: Sequence[tuple[int, ...]]) -> Steps:
+    def steps(self, nodes: Sequence[Any], found: _Results) -> Steps:
         """The function of some nodes that the walk has come by; it gives parts of the last one."""
         inside = set(nodes)
         for node in nodes:
             for source in node.all_input_nodes:
                 if source not in inside and not isinstance(self.env[source], torch.nn.Module):
                     self._outside(source)
+        self._define_sizes(found.types)
         written = [self._written(n, len(self.values) + i) for i, n in enumerate(nodes)]
         last, results = len(self.values) + len(nodes) - 1, []
-        for path in paths:
+        for path in found.paths:
             at = last
             for index in path:
                 written.append(Step("python::getitem", ({"value": at}, index)))
                 at = len(self.values) + len(written) - 1
             results.append({"value": at})
         return Steps(tuple(self._kinds), tuple(written), results)
+
+    def _define_sizes(self, types: Sequence[Any]) -> None:
+        """Read an input of the graph for each size that no value has as a dimension of its own.
+
+        A segment learns the sizes of its tensors from those that it reads.
+        """
+        read = [value.ty for value in self.values]
+        known = {s for kind in read for s in relax.analysis.definable_tir_vars_in_type(kind)}
+        for size in relax.analysis.tir_vars_in_type(relax.TupleType([*read, *types])):
+            if size in known:
+                continue
+            for param in self.params.values():
+                defines = relax.analysis.definable_tir_vars_in_type(param.ty)
+                if size in defines:
+                    self.input(param, "tensor")
+                    known.update(defines)
+                    break
 
     def _written(self, node: Any, number: int) -> Step:
         step = Step(

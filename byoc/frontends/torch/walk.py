@@ -33,7 +33,7 @@ from byoc.frontends.torch.context import (
     dtype_name,
     is_tensor,
 )
-from byoc.frontends.torch.opaque import Number, OpaqueOperators, Unfinished, spelled
+from byoc.frontends.torch.opaque import InnerValue, Number, OpaqueOperators, spelled
 from byoc.frontends.torch.ops.table import OPERATORS
 from byoc.frontends.torch.sizes import Sizes
 from byoc.frontends.torch.strides import stored_order
@@ -161,11 +161,12 @@ class _Walk:
     bindings: Bindings = field(default_factory=Bindings)
     env: dict[Any, Any] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
-    params: set[Any] = field(default_factory=set)
+    params: dict[str, Any] = field(default_factory=dict)
+    inputs: set[Any] = field(default_factory=set)
     operators: int = 0
 
     def __post_init__(self) -> None:
-        self.opaque = OpaqueOperators(self.sizes, self.env)
+        self.opaque = OpaqueOperators(self.sizes, self.env, self.params)
 
     def run(
         self,
@@ -177,14 +178,13 @@ class _Walk:
         nodes = list(module.graph.nodes)
         if not self.cut:
             self._check_known(module)
-        params: dict[str, Any] = {}
         for node in nodes:
             fake = node.meta.get("val")
             free = node.op == "placeholder" and node.name not in constants
             if free and isinstance(fake, torch.Tensor):
                 name = names.get(node.name, node.name)
-                params[node.name] = self.env[node] = self._parameter(node, name)
-        self.params.update(params.values())
+                self.params[node.name] = self.env[node] = self._parameter(node, name)
+        self.inputs.update(self.params.values())
         for node in nodes:  # sizes that callers pass, once the inputs have defined symbols
             fake = node.meta.get("val")
             if node.op == "placeholder" and not isinstance(fake, torch.Tensor):
@@ -204,8 +204,8 @@ class _Walk:
                 raise ModelError(f"{self.where}: it computes no tensor")
             return packed(tensors)
 
-        graph = self.bindings.main(list(params.values()), body)
-        inputs = tuple(names.get(n, n) for n in params)
+        graph = self.bindings.main(list(self.params.values()), body)
+        inputs = tuple(names.get(n, n) for n in self.params)
         kept = self.opaque.kept
         return Opened(
             graph, inputs, tuple(results), self.operators, sum(kept.values()), tuple(kept)
@@ -280,7 +280,7 @@ class _Walk:
             if node.target is operator.getitem:
                 return self._part(node)
             for source in node.all_input_nodes:
-                if isinstance(self.env.get(source), (Number, Unfinished)):
+                if isinstance(self.env.get(source), (Number, InnerValue)):
                     return self._left_to_torch(c, f"it reads {self.env[source].reason}")
             if not _is_tensor_node(node):
                 number = self._number(node.meta.get("val"))
@@ -331,7 +331,7 @@ class _Walk:
     def _part(self, node: Any) -> Any:
         """One of several results."""
         part = self.env[node.args[0]][node.args[1]]
-        if isinstance(part, Unfinished):
+        if isinstance(part, InnerValue):
             return self.opaque.part(node, part)
         if part is None and node.meta.get("val") is not None:
             raise ValueError(f"result {node.args[1]} of {node.args[0].target} is not computed")
@@ -376,7 +376,7 @@ class _Walk:
     def _value(self, value: Any) -> Any:
         if isinstance(value, torch.fx.Node):
             found = self.env[value]
-            if isinstance(found, (Later, Number, Unfinished)):
+            if isinstance(found, (Later, Number, InnerValue)):
                 raise ValueError(found.reason)
             return found
         if isinstance(value, (list, tuple)):
@@ -392,7 +392,7 @@ class _Walk:
         expected = self.sizes.shape(fake.shape)
         dtype = dtype_name(fake.dtype)
         value = c.emit(value)
-        if isinstance(value, relax.Var) and value not in self.params:
+        if isinstance(value, relax.Var) and value not in self.inputs:
             self.bindings.names.setdefault(value, name)
         if not is_tensor(value):
             raise ValueError(f"TVM makes {value.ty} of it, expected a tensor")
@@ -426,13 +426,14 @@ class _Walk:
             return "number", len(tensors) - 1
         if given.op == "placeholder" and not self.keep_inputs:
             return "input", given.name
-        try:
-            value = self._value(given)
-        except ValueError as error:
+        made = self.env.get(given)
+        if isinstance(made, InnerValue):
             raise ModelError(
-                f"{self.where}: it returns {error}: {given.name!r} ({spelled(given)}, "
-                f"{source_location(given)}); end the model before it, or in a tensor of known shape"
-            ) from None
+                f"{self.where}: it returns {made.reason}: {given.name!r} ({spelled(given)}, "
+                f"{source_location(given)}), which begins where {made.origin}; end the model "
+                f"before it, or in a tensor of known shape"
+            )
+        value = self._value(given)
         order = stored_order(meta) if self.as_stored else ()
         if list(order) != sorted(order):
             value = self.bindings.builder.emit(relax.op.permute_dims(value, order))

@@ -69,6 +69,41 @@ def _(x):
     return torch.empty_like(x)
 
 
+@torch.library.custom_op("cut_test::raises", mutates_args=())
+def raises(x: torch.Tensor) -> torch.Tensor:
+    if x.max() > 100:
+        raise RuntimeError("too large")
+    return x.clone()
+
+
+@raises.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+@torch.library.custom_op("cut_test::configured", mutates_args=())
+def configured(
+    x: torch.Tensor,
+    mode: str,
+    axes: list[int],
+    other: torch.Tensor | None = None,
+    scale: float = 2.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    y = x * scale if mode == "scale" else x
+    return y if other is None else y + other, x.sum(axes)
+
+
+@configured.register_fake
+def _(x, mode, axes, other=None, scale=2.0):
+    return torch.empty_like(x), x.sum(axes)
+
+
+_library = torch.library.Library("cut_test_views", "DEF")
+_library.define("flat(Tensor(a) x) -> Tensor(a)")
+_library.impl("flat", lambda x: x.view(-1), "CPU")
+torch.library.register_fake("cut_test_views::flat")(lambda x: x.new_empty((x.numel(),)))
+
+
 @torch.library.custom_op("cut_test::liar", mutates_args=())
 def liar(x: torch.Tensor) -> torch.Tensor:
     return x[:1].clone()
@@ -90,17 +125,31 @@ def numbered(x):
     return y + n * 0.25
 
 
+def with_arguments(x):
+    y, total = configured(x, "scale", [2, 3], scale=0.5, other=x)
+    return y + total[..., None, None]
+
+
+def step(total, x):
+    return total + x, total * 0.1
+
+
 UNKNOWN = {
     "custom": twice,
     "several results": lambda x: torch.cat(halves(x, 2, 0.5)[::-1], -1),
     "a number": numbered,
     "in place": in_place,
+    "of several arguments": with_arguments,
+    "of computed sizes": lambda x: twice(torch.cat([x, x]))[: x.shape[0]],
+    "of sizes alone": lambda x: x + 0 * torch.rand(x.shape[0], 1, 1, 1),
     "without a converter": torch.special.i0e,
     "complex": lambda x: torch.fft.rfft(x).abs().mean() + x,
     "chosen by a mask": lambda x: x + x[x > 0].sum(),
     "counted": lambda x: x + torch.nonzero(x > 0.5).shape[0] * 0.125,
     "item": lambda x: x * x.max().item() * 0.1,
     "cond": lambda x: torch.cond(x.sum() > 0, lambda a: a + 1, lambda a: a.sin(), (x,)),
+    "map": lambda x: torch._higher_order_ops.map(lambda a: a.cos(), x),
+    "scan": lambda x: torch._higher_order_ops.scan(step, torch.zeros(3, *x.shape[2:]), x)[1],
     "of strides": lambda x: strides(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) * 0.1,
     "infinite argument": lambda x: torch.special.i0e(torch.nan_to_num(x, posinf=float("inf"))),
 }
@@ -154,7 +203,7 @@ def test_every_kind_between_convolutions(kind, tmp_path):
     assert ops["parts.0.conv2d"] == ops["parts.2.conv2d"] == "dnnl"
     kept = [op.name for op in exe.report.ops if op.op == "byoc.torch"]
     assert kept and all(name.startswith("parts.1.") or "." not in name for name in kept)
-    assert any("runs in torch" in warning for warning in exe.report.warnings)
+    assert any(" in torch, " in warning for warning in exe.report.warnings)
     exe.save(tmp_path / "cut.byoc")
     with torch.no_grad():
         close(byoc.load(tmp_path / "cut.byoc")(x), model(x))
@@ -233,6 +282,9 @@ def test_a_file_names_the_operator_that_a_process_lacks(tmp_path):
     code = f"import byoc; byoc.load({str(path)!r})"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
     assert "'cut_test::twice.default'" in said and "not registered in this process" in said
+    code = f"import sys; sys.modules['torch'] = None; {code}"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
+    assert "(cut_test.twice.default) runs in PyTorch, which cannot be" in said, said
 
 
 def test_a_fake_kernel_that_lies_is_a_named_error():
@@ -244,6 +296,28 @@ def test_a_fake_kernel_that_lies_is_a_named_error():
     exe = byoc.compile(exported(Lies(), x), ["torch"])
     with pytest.raises(ExecutionError, match=r"liar.*returned float32\[1, 3\].*float32\[2, 3\]"):
         exe(x)
+
+
+def test_an_operator_that_raises_is_a_named_error_of_the_call():
+    x = torch.randn(1, 3, 4, 4)
+    exe = byoc.compile(exported(Call(raises), x), ["torch"])
+    exe(x)
+    with pytest.raises(ExecutionError, match=r"cut_test\.raises.*RuntimeError: too large"):
+        exe(x + 200)
+    close([exe(x)], [x])
+
+
+def test_torch_compile_leaves_graphs_to_torch_that_have_no_pure_form():
+    def view(x):
+        return torch.ops.cut_test_views.flat(x * 2)
+
+    x = torch.randn(2, 3)
+    torch._dynamo.reset()
+    with torch.no_grad(), pytest.warns(FallbackWarning, match="cut_test_views::flat"):
+        close([torch.compile(view, backend="byoc")(x)], [view(x)])
+    torch._dynamo.reset()
+    with torch.no_grad(), pytest.raises(Exception, match="cut_test_views::flat"):
+        torch.compile(view, backend="byoc", options={"strict": True})(x)
 
 
 def test_results_that_are_no_tensors_of_known_shape_are_refused():
