@@ -165,7 +165,7 @@ def _constant(kind: str, what: Any) -> Any:
         several = isinstance(inner.results, list)
         return lambda *given: tuple(run(given)) if several else run(given)
     if kind == "op":
-        return _registered(what, "")
+        return _registered(what, "", torch._ops.OpOverload)
     if kind == "float":
         return float(what)
     if kind == "complex":
@@ -185,22 +185,24 @@ def _operator(step: Step, op: Mapping[str, Any]) -> Callable[..., Any]:
         return function(name)
     if space == "higher_order" and name not in HIGHER_ORDER:
         raise ValueError(f"{step.op} is none of {', '.join(HIGHER_ORDER)}")
-    found: Callable[..., Any] = _registered(step.op, f" of node {op['title']}")
+    import torch
+
+    kind = torch._ops.HigherOrderOperator if space == "higher_order" else torch._ops.OpOverload
+    found: Callable[..., Any] = _registered(step.op, f" of node {op['title']}", kind)
     return found
 
 
-def _registered(full: str, where: str) -> Any:
-    """An operator that is registered in this process, by its name."""
+def _registered(full: str, where: str, kind: type) -> Any:
+    """An operator that is registered in this process, by its name; nothing else of torch's."""
     import torch
 
     space, _, name = full.partition("::")
-    try:
-        found = getattr(torch.ops, space)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except AttributeError:
+    found = getattr(torch.ops, space, None)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, kind):
         raise VendorError(
             f"the operator {full!r}{where} is not registered in this process: import the package "
             f"that defines it (torch.library) before the model is loaded"
-        ) from None
+        )
     return found

@@ -367,6 +367,14 @@ def test_a_damaged_name_in_a_file_is_refused():
         ops = f'[{{"title":"t","inputs":[],"outputs":[],"steps":{steps}}}]'
         return f'{{"inputs":[],"constants":[],"outputs":[],"ops":{ops}}}'.encode()
 
-    for op in ("python::exec", "higher_order::hints", "nowhere::to.be", "aten::add.none"):
+    for op in (
+        "python::exec",
+        "higher_order::hints",
+        "nowhere::to.be",
+        "aten::add.none",
+        "aten::add",
+        "load_library::__call__",
+        "aten::__init__.__globals__",
+    ):
         with pytest.raises((ValueError, VendorError)):
             init(blob(op), [], {})
