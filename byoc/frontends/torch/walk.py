@@ -430,7 +430,7 @@ class _Walk:
         if isinstance(made, InnerValue):
             raise ModelError(
                 f"{self.where}: it returns {made.reason}: {given.name!r} ({spelled(given)}, "
-                f"{source_location(given)}), which begins where {made.origin}; end the model "
+                f"{source_location(given)}), since {made.origin}; end the model "
                 f"before it, or in a tensor of known shape"
             )
         value = self._value(given)
