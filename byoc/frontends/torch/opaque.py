@@ -33,7 +33,7 @@ from byoc.frontends.torch.sizes import Sizes
 from byoc.frontends.torch.strides import stored_order
 from byoc.kit.torch_steps import FUNCTIONS, HIGHER_ORDER, Step, Steps, function, torch_call
 
-__all__ = ["MAX_STEPS", "InnerValue", "Number", "OpaqueOperators", "spelled"]
+__all__ = ["MAX_STEPS", "InnerValue", "Number", "OpaqueOperators", "read_parts", "spelled"]
 
 MAX_STEPS = 1000
 """Operators of one region; a chain of values that never become tensors ends here."""
@@ -118,7 +118,7 @@ class OpaqueOperators:
             self.kept[spelled(node)] += 1
         origin = before[0].origin if before else reason
         found = _Results(self.sizes, node, not before and node.target not in _NAMES)
-        shape = found.collect(node.meta.get("val"), (), _read_parts(node))
+        shape = found.collect(node.meta.get("val"), (), read_parts(node))
         made: list[Any] = []
         if found.types:
             made = self._call(c, steps, found, name, origin)
@@ -237,7 +237,7 @@ def _filled(shape: Any, made: Sequence[Any], pending: Any) -> Any:
     return pending(shape.reason) if isinstance(shape, _Not) else shape
 
 
-def _read_parts(node: Any) -> set[int] | None:
+def read_parts(node: Any) -> set[int] | None:
     """Which parts of its result are read; None for all."""
     found = set()
     for user in node.users:

@@ -33,7 +33,7 @@ from byoc.frontends.torch.context import (
     dtype_name,
     is_tensor,
 )
-from byoc.frontends.torch.opaque import InnerValue, Number, OpaqueOperators, spelled
+from byoc.frontends.torch.opaque import InnerValue, Number, OpaqueOperators, read_parts, spelled
 from byoc.frontends.torch.ops.table import OPERATORS
 from byoc.frontends.torch.sizes import Sizes
 from byoc.frontends.torch.strides import stored_order
@@ -311,6 +311,10 @@ class _Walk:
         result = OPERATORS[node.target.__name__](c, **self._arguments(node))
         name = self._unique(node)
         if isinstance(result, tuple):
+            read = read_parts(node)
+            for i, (part, fake) in enumerate(zip(result, meta, strict=True)):
+                if part is None and fake is not None and (read is None or i in read):
+                    raise ValueError(f"its result {i} is not computed")
             parts = zip(result, meta, strict=True)
             return tuple(None if r is None else self._checked(c, r, m, name) for r, m in parts)
         if isinstance(meta, (tuple, list)):
@@ -331,11 +335,7 @@ class _Walk:
     def _part(self, node: Any) -> Any:
         """One of several results."""
         part = self.env[node.args[0]][node.args[1]]
-        if isinstance(part, InnerValue):
-            return self.opaque.part(node, part)
-        if part is None and node.meta.get("val") is not None:
-            raise ValueError(f"result {node.args[1]} of {node.args[0].target} is not computed")
-        return part
+        return self.opaque.part(node, part) if isinstance(part, InnerValue) else part
 
     def _number(self, meta: Any) -> Any:
         """A size or a number that torch knows; a reason why not for what depends on data."""

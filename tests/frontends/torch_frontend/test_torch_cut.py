@@ -134,6 +134,10 @@ def step(total, x):
     return total + x, total * 0.1
 
 
+def pooled_where(x):
+    return torch.nn.functional.adaptive_max_pool2d(x, 1, return_indices=True)[1] * 0.1
+
+
 UNKNOWN = {
     "custom": twice,
     "several results": lambda x: torch.cat(halves(x, 2, 0.5)[::-1], -1),
@@ -146,6 +150,7 @@ UNKNOWN = {
     "complex": lambda x: torch.fft.rfft(x).abs().mean() + x,
     "chosen by a mask": lambda x: x + x[x > 0].sum(),
     "counted": lambda x: x + torch.nonzero(x > 0.5).shape[0] * 0.125,
+    "a result that no converter computes": lambda x: x + pooled_where(x),
     "item": lambda x: x * x.max().item() * 0.1,
     "cond": lambda x: torch.cond(x.sum() > 0, lambda a: a + 1, lambda a: a.sin(), (x,)),
     "map": lambda x: torch._higher_order_ops.map(lambda a: a.cos(), x),
