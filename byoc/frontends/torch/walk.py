@@ -51,6 +51,13 @@ _CHECKS = {
 }  # fmt: skip
 
 
+# Their decompositions hold a check that torch sees as an effect; whole, they check by themselves.
+_WHOLE = {
+    "linalg_cholesky.default", "linalg_inv.default", "linalg_ldl_factor.default",
+    "linalg_lu_factor.default", "linalg_solve.default", "linalg_tensorinv.default",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Opened:
     """A torch graph in Relax.
@@ -76,9 +83,10 @@ class Opened:
 
 
 def own_decompositions(table: Any) -> Any:
-    """torch's table of decompositions without the operators that byoc imports whole."""
+    """torch's table of decompositions without the operators that are imported or kept whole."""
     for op in list(table.keys()):
-        if getattr(op, "namespace", "") == "aten" and op.__name__ in OPERATORS:
+        known = getattr(op, "__name__", "")
+        if getattr(op, "namespace", "") == "aten" and (known in OPERATORS or known in _WHOLE):
             del table[op]
     return table
 

@@ -312,6 +312,28 @@ def test_an_operator_that_raises_is_a_named_error_of_the_call():
     close([exe(x)], [x])
 
 
+SOLVERS = {
+    "inv": torch.linalg.inv,
+    "cholesky": torch.linalg.cholesky,
+    "solve": lambda x: torch.linalg.solve(x, x + 1),
+    "lu_factor": lambda x: torch.linalg.lu_factor(x)[0],
+    "ldl_factor": lambda x: torch.linalg.ldl_factor(x)[0],
+    "tensorinv": lambda x: torch.linalg.tensorinv(x, 1),
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_matrices_without_a_solution_raise_as_in_eager(name):
+    x = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]])
+    model = Call(lambda x: SOLVERS[name](x * 2) + 1)
+    exe = byoc.compile(exported(model, x), ["torch"])
+    close([exe(x)], [model(x)])
+    with pytest.raises(RuntimeError):
+        model(x * 0)
+    with pytest.raises(ExecutionError, match=f"aten.linalg_{name}"):
+        exe(x * 0)
+
+
 def test_torch_compile_leaves_graphs_to_torch_that_have_no_pure_form():
     def view(x):
         return torch.ops.cut_test_views.flat(x * 2)
