@@ -171,9 +171,9 @@ def _copies(sample: Sample) -> tuple[torch.Tensor, ...]:
 
 def _arrays(value: Any) -> list[Any]:
     return [
-        _array(leaf)
+        _array(leaf) if isinstance(leaf, torch.Tensor) else np.asarray(leaf)
         for leaf in torch.utils._pytree.tree_leaves(value)
-        if isinstance(leaf, torch.Tensor)
+        if isinstance(leaf, (torch.Tensor, bool, int, float))
     ]
 
 

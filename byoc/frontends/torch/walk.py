@@ -55,6 +55,7 @@ _CHECKS = {
 _WHOLE = {
     "linalg_cholesky.default", "linalg_inv.default", "linalg_ldl_factor.default",
     "linalg_lu_factor.default", "linalg_solve.default", "linalg_tensorinv.default",
+    "linalg_tensorsolve.default",
 }  # fmt: skip
 
 

@@ -318,6 +318,7 @@ SOLVERS = {
     "solve": lambda x: torch.linalg.solve(x, x + 1),
     "lu_factor": lambda x: torch.linalg.lu_factor(x)[0],
     "ldl_factor": lambda x: torch.linalg.ldl_factor(x)[0],
+    "tensorsolve": lambda x: torch.linalg.tensorsolve(x, x[0]),
     "tensorinv": lambda x: torch.linalg.tensorinv(x, 1),
 }
 
@@ -354,6 +355,18 @@ def test_results_that_are_no_tensors_of_known_shape_are_refused():
 
     with pytest.raises(ModelError, match=r"it returns .*nonzero.*end the model before it"):
         byoc.compile(exported(Found(), torch.randn(3)))
+
+
+def test_a_number_that_depends_on_data_is_a_result():
+    class Largest(torch.nn.Module):
+        def forward(self, x):
+            return x * 2, x.max().item(), 3
+
+    x = torch.randn(4)
+    exe = byoc.compile(exported(Largest(), x), ["torch"])
+    doubled, largest = exe(x)
+    assert largest == x.max().item() and largest.shape == ()
+    close([doubled], [x * 2])
 
 
 def test_random_numbers_are_drawn_in_torchs_order():
