@@ -11,16 +11,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from byoc.build.compiler_lock import one_at_a_time
+from byoc.build.foreign_ops import told_of_torch, with_torch
 from byoc.build.readiness import Background
 from byoc.build.segments import HealSpec
+from byoc.errors import FallbackWarning
 from byoc.executable import Executable
 from byoc.placement.constraints import resolve_constraints
-from byoc.plugins.discovery import VendorSpec, resolve
+from byoc.plugins.discovery import Requested, VendorSpec, resolve
 from byoc.recipes import MEASURED, ORDER, CompileOptions, partition, recipe_for
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 from byoc.specialise.options import Specialise
@@ -28,6 +31,7 @@ from byoc.support.arguments import check_path
 from byoc.support.internal_errors import expect_no_foreign
 
 if TYPE_CHECKING:
+    from byoc.frontends import Model
     from byoc.frontends.relay.file import Params
     from byoc.partition import PartitionResult
     from byoc.partition.placing import Costs, Strategy
@@ -96,6 +100,7 @@ def partition_model(
     from byoc.frontends import import_model
 
     source = import_model(model, params)
+    requests = _with_torch(source, requests)
     chosen = [request.vendor for request in requests]
     with expect_no_foreign(source.name, "partitioning"):
         options = replace(options, constraints=options.constraints.after(source.rules, chosen))
@@ -177,7 +182,7 @@ def compile(
     if lock is not None:
         check_path("lock", lock)
     requests = resolve(vendors)
-    chosen = [request.vendor for request in requests]
+    asked = [request.vendor.name for request in requests]
     options = CompileOptions(
         placement=placement,
         constraints=resolve_constraints(policy, costs, min_segment_ops, min_segment_flops),
@@ -185,13 +190,15 @@ def compile(
         budget=budget,
         dims=dims,
         heal=heal,
-        isolation=resolve_isolation(isolate, [vendor.name for vendor in chosen]),
+        isolation=resolve_isolation(isolate, asked),
         background=Background() if background is True else background or None,
         specialise=Specialise() if specialise is True else specialise or None,
     )
     from byoc.frontends import import_model
 
     source = import_model(model, params)
+    requests = _with_torch(source, requests)
+    chosen = [request.vendor for request in requests]
     with expect_no_foreign(source.name, "compiling"):
         options = replace(options, constraints=options.constraints.after(source.rules, chosen))
         recipe = recipe_for(options)
@@ -201,3 +208,18 @@ def compile(
 
             lock_placement(lock, source.mod, built.report, chosen)
     return Executable(built.runner, built.report)
+
+
+def _with_torch(source: Model, requests: Sequence[Requested]) -> tuple[Requested, ...]:
+    """The vendors, and the one that runs operators of PyTorch where the model holds some: said."""
+    found = with_torch(source.mod, requests)
+    for request in found[len(requests) :]:
+        warnings.warn(
+            f"model {source.name!r}: {request.vendor.name} runs what byoc cannot express, between "
+            f"what it compiles: {told_of_torch(source.mod)}. A file saved of it needs "
+            f"{request.vendor.name} and these operators to run; add "
+            f"{request.vendor.name!r} to vendors to say that it is meant",
+            FallbackWarning,
+            stacklevel=4,
+        )
+    return found

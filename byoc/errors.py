@@ -14,6 +14,8 @@
 Each message says what failed, where (model, op, segment, vendor), what was expected
 against what was found, and what to do; where there is a closed set of legal choices it
 lists them (see `choices`). The command line prints these messages without a traceback.
+
+`FallbackWarning` is the one warning that is not about a report: torch runs what byoc cannot.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ __all__ = [
     "ByocError",
     "CompileError",
     "ExecutionError",
+    "FallbackWarning",
     "InputError",
     "InternalError",
     "LockError",
@@ -74,6 +77,10 @@ class ExecutionError(ByocError):
 
 class InternalError(ByocError):
     """Byoc itself failed, by no fault of the model, the options or a vendor: its cause says how."""
+
+
+class FallbackWarning(UserWarning):
+    """Operators or a graph that byoc cannot compile are run by torch; the message says why."""
 
 
 def choices(found: str, legal: Iterable[str]) -> str:

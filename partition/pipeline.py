@@ -20,7 +20,7 @@ import tvm
 
 from byoc.errors import OptionError, choices
 from byoc.ir.decode import Decoder
-from byoc.partition.explaining.advice import advise, warn
+from byoc.partition.explaining.advice import advise, told_of_kept, warn
 from byoc.partition.explaining.recorder import Recorder
 from byoc.partition.grouping.splits import NamedSegment, find_splits
 from byoc.partition.matching.match import VendorPatterns, compile_vendors
@@ -137,6 +137,7 @@ class _Run:
         self.borders: list[BorderRecord] = []
         self.splits: list[SplitRecord] = []
         self.placed: list[PlacedFunction] = []
+        self.kept: list[tuple[str, str, str]] = []
         self.predicted = 0.0
 
     def result(self) -> PartitionResult:
@@ -181,6 +182,7 @@ class _Run:
         records: list[SegmentRecord] = []
         borders = recorder.borders()
         self.ops += recorder.ops()
+        self.kept += recorder.kept_whole()
         for at, o in enumerate(outlined):
             owners = dict.fromkeys([matches.owner[n] for n in o.nodes])
             parts = [matches.composites[c] for c in owners]
@@ -244,4 +246,5 @@ class _Run:
             warnings=warnings,
             splits=tuple(self.splits),
         )
-        return replace(report, advice=advise(report), warnings=warnings + warn(report))
+        warnings = told_of_kept(self.kept) + warnings + warn(report)
+        return replace(report, advice=advise(report), warnings=warnings)

@@ -105,9 +105,16 @@ CPP_LAYERS = (
 """Folders of runtime/src: a file includes its own layer and those before it."""
 
 VENDOR_NAMED = {
-    "byoc.bench.engines": {"onnxruntime", "openvino"},  # engines to compare with, not vendors
+    # engines to compare with, not vendors
+    "byoc.bench.engines": {"onnxruntime", "openvino", "torch"},
     "byoc.cli.bench": {"onnxruntime", "openvino"},
     "byoc.quantize.runner": {"onnxruntime"},
+    # the format of models, or the package
+    "byoc.frontends.torch": {"torch"},
+    "byoc.frontends.torch.exported": {"torch"},
+    "byoc.integrations.torch_compile": {"torch"},
+    "byoc.kit.torch_steps": {"torch"},
+    "byoc.support.block_torch_import": {"torch"},
 }
 """Modules outside vendors' folders that may hold a vendor's name as a string, and which."""
 

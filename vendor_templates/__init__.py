@@ -1,3 +1,3 @@
 """Vendors that ship with byoc. Each folder is a complete vendor and an example to copy."""
 
-__all__ = ["dnnl", "npu", "onnxruntime", "openvino"]
+__all__ = ["dnnl", "npu", "onnxruntime", "openvino", "torch"]

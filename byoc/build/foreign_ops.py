@@ -1,22 +1,67 @@
-"""The check that no foreign op is left on the host, which has no kernel for it.
+"""Foreign ops find a vendor: the host has no kernel for them.
 
-In: a partitioned module. Out: nothing, or an error that names the node, says why Relax cannot
-express it, and which installed vendor can run it. See `byoc.kit.foreign_op` for what such ops are.
+    imported module ──▶ vendors that it needs, unasked: those of its own framework
+    partitioned module ──▶ nothing, or an error that names the node that is left on the host, says
+                           why Relax cannot express it, and which installed vendor can run it
+
+See `byoc.kit.foreign_op` for what such ops are. Operators of PyTorch bring their engine along: who
+has such a model has torch. ONNX nodes do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from byoc.errors import ByocError, ModelError
-from byoc.kit.foreign_op import OP
-from byoc.plugins.discovery import find, install_hint, vendors
+from byoc.errors import ByocError, ModelError, VendorError
+from byoc.kit.foreign_op import FOREIGN, OP, TORCH
+from byoc.plugins.discovery import Requested, find, install_hint, resolve, vendors
 from byoc.vendor import Vendor
 
-__all__ = ["check_placed", "vendors_of_foreign_ops"]
+__all__ = ["check_placed", "told_of_torch", "vendors_of_foreign_ops", "with_torch"]
 
-_RELAX = f"relax.{OP}"
+
+def with_torch(mod: Any, requests: Sequence[Requested]) -> tuple[Requested, ...]:
+    """Add the vendor that runs operators of PyTorch, where a model needs it and nobody asked.
+
+    Args:
+        mod: the imported `tvm.IRModule`.
+        requests: the vendors that were asked for.
+
+    Returns:
+        The vendors, with one more at the end where a foreign op of torch needs it and it can be
+        used here.
+    """
+    requests = tuple(requests)
+    if not any(True for _ in _calls(mod, {TORCH})):
+        return requests
+    if any(_takes(request.vendor, TORCH) for request in requests):
+        return requests
+    for name in vendors_of_foreign_ops(TORCH):
+        try:
+            return (*requests, *resolve([name]))
+        except VendorError:  # `check_placed` tells which ops that leaves alone
+            continue
+    return requests
+
+
+def told_of_torch(mod: Any) -> str:
+    """Say which operators of PyTorch a model keeps: each with its count, a node and the reason.
+
+    Args:
+        mod: the imported `tvm.IRModule`.
+    """
+    count: Counter[str] = Counter()
+    first: dict[str, Any] = {}
+    for call in _calls(mod, {TORCH}):
+        op = str(call.attrs["op"])
+        count[op] += 1
+        first.setdefault(op, call.attrs)
+    return "; ".join(
+        f"{op}, {n} time{'s' * (n != 1)} ({first[op]['node']!r}: {first[op]['reason']})"
+        for op, n in count.items()
+    )
 
 
 def check_placed(mod: Any, where: str, asked: Sequence[Vendor]) -> None:
@@ -30,33 +75,37 @@ def check_placed(mod: Any, where: str, asked: Sequence[Vendor]) -> None:
     Raises:
         ModelError: a foreign op is on the host; the message says which vendor can take it.
     """
-    left = [call for func in _host_functions(mod) for call in _foreign_calls(func.body)]
+    left = list(_calls(mod, FOREIGN))
     if not left:
         return
-    first = left[0].attrs
+    first, kind = left[0].attrs, left[0].op.name.removeprefix("relax.")
     more = f"; {len(left) - 1} more such nodes" if len(left) > 1 else ""
     names = ", ".join(vendor.name for vendor in asked)
     told = f"; the vendors asked for ({names}) do not take it" if asked else ""
     raise ModelError(
         f"model {where!r}: node {first['node']!r} ({first['op']}) cannot be expressed in Relax "
-        f"({first['reason']}) and stays opaque{told}{more}. {_advice(asked)}"
+        f"({first['reason']}) and stays opaque{told}{more}. {_advice(asked, kind)}"
     )
 
 
-def _advice(asked: Sequence[Vendor]) -> str:
+def _advice(asked: Sequence[Vendor], kind: str) -> str:
     """What to do about a foreign op, from what vendors say that they take."""
     for vendor in asked:
-        if _takes_foreign_ops(vendor):
+        if _takes(vendor, kind):
             return f"the report says why the vendor {vendor.name!r} does not take it"
-    for name in vendors_of_foreign_ops():
+    for name in vendors_of_foreign_ops(kind):
         return f"a vendor can run it: add the vendor {name!r} ({install_hint(name)})"
-    return "no installed vendor runs such nodes: install one that reads ONNX (byoc vendors)"
+    reads = "reads ONNX" if kind == OP else "runs operators of PyTorch"
+    return f"no installed vendor runs such nodes: install one that {reads} (byoc vendors)"
 
 
-def vendors_of_foreign_ops() -> Iterator[str]:
+def vendors_of_foreign_ops(kind: str = OP) -> Iterator[str]:
     """Names of the installed vendors that say they take foreign ops, in the order of their names.
 
     A vendor that is blocked or broken is passed over: it is not what was asked about.
+
+    Args:
+        kind: one of `byoc.kit.foreign_op.FOREIGN`.
 
     Yields:
         Names, to be given as ``vendors=``. Vendors that are not usable here are among them.
@@ -66,39 +115,40 @@ def vendors_of_foreign_ops() -> Iterator[str]:
             vendor = find(info.name)
         except ByocError:
             continue
-        if _takes_foreign_ops(vendor):
+        if _takes(vendor, kind):
             yield info.name
 
 
-def _takes_foreign_ops(vendor: Vendor) -> bool:
+def _takes(vendor: Vendor, kind: str) -> bool:
     """Whether one of the vendor's patterns names the foreign op."""
     from byoc.partition.matching.compile_pattern import compile_pattern
 
     try:
         return any(
-            OP in compile_pattern(p.name, p.expr, p.parts, vendor.name).ops
+            kind in compile_pattern(p.name, p.expr, p.parts, vendor.name).ops
             for p in vendor.patterns()
         )
     except Exception:  # a vendor that cannot say what it takes is not recommended
         return False
 
 
-def _host_functions(mod: Any) -> Iterator[Any]:
+def _calls(mod: Any, kinds: Collection[str]) -> Iterator[Any]:
+    """The foreign ops of a module that are in no vendor's segment."""
     from tvm import relax
 
     for func in mod.functions.values():
         if isinstance(func, relax.Function) and "Codegen" not in (func.attrs or ()):
-            yield func
+            yield from _inside(func.body, {f"relax.{kind}" for kind in kinds})
 
 
-def _foreign_calls(body: Any) -> Iterator[Any]:
+def _inside(body: Any, names: Collection[str]) -> Iterator[Any]:
     from tvm import relax
 
     for block in getattr(body, "blocks", ()):
         for binding in block.bindings:
             value = binding.value
             if isinstance(value, relax.If):
-                yield from _foreign_calls(value.true_branch)
-                yield from _foreign_calls(value.false_branch)
-            elif getattr(getattr(value, "op", None), "name", "") == _RELAX:
+                yield from _inside(value.true_branch, names)
+                yield from _inside(value.false_branch, names)
+            elif getattr(getattr(value, "op", None), "name", "") in names:
                 yield value

@@ -27,7 +27,7 @@ from byoc.cli import (
     vendors,
 )
 from byoc.cli import compile as compile_
-from byoc.cli.common import harmless_output, say
+from byoc.cli.common import harmless_output, plain_warnings, say
 from byoc.cli.plugin_commands import CommandGroup
 from byoc.errors import ByocError
 from byoc.support.block_torch_import import leave_torch_out
@@ -85,7 +85,7 @@ def main() -> None:
     """
     leave_torch_out()
     try:
-        with harmless_output():
+        with harmless_output(), plain_warnings():
             app()
     except ByocError as error:
         if os.environ.get("BYOC_TRACEBACK", "") not in ("", "0"):

@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from byoc.errors import OptionError, choices
+from byoc.errors import FallbackWarning, OptionError, choices
 from byoc.support.text import printable
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ __all__ = [
     "names",
     "parse_dims",
     "placement_options",
+    "plain_warnings",
     "print_json",
     "print_table",
     "progress",
@@ -382,6 +384,24 @@ def harmless_output() -> Iterator[None]:
         yield
     finally:
         sys.stdout = before
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print what byoc warns of as a remark on stderr, not as Python does, with a line of source."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, FallbackWarning):
+            say(f"warning: {message}")
+        else:
+            before(message, category, *where, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 @contextmanager

@@ -79,8 +79,9 @@ def _summary_lines(path: Path, s: Summary) -> list[str]:
     if s.opaque:
         from byoc.build.foreign_ops import vendors_of_foreign_ops
 
-        for name in islice(vendors_of_foreign_ops(), 1):
-            lines.append(f"What is opaque runs on a vendor that reads ONNX: --vendors {name}")
+        for kind in dict.fromkeys(opaque.kind for opaque in s.opaque):
+            for name in islice(vendors_of_foreign_ops(kind), 1):
+                lines.append(f"What is opaque ({kind}) runs on a vendor: --vendors {name}")
     return lines
 
 

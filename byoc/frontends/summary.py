@@ -13,7 +13,7 @@ from tvm.ir import Call, GenericConst, Op, is_prim_expr
 
 from byoc.frontends.model import Model
 from byoc.ir.ports import port_types
-from byoc.kit.foreign_op import OP
+from byoc.kit.foreign_op import FOREIGN
 from byoc.support.dtypes import numpy_dtype
 
 __all__ = ["OpaqueOp", "Summary", "summarise"]
@@ -24,14 +24,16 @@ _OVER_SHAPES = {"shape_to_tensor", "tensor_to_shape", "shape_of"}
 
 @dataclass(frozen=True, slots=True)
 class OpaqueOp:
-    """Nodes that Relax cannot express: only a vendor that runs ONNX takes them.
+    """Nodes that Relax cannot express: only a vendor that runs their format takes them.
 
     Attributes:
+        kind: The foreign op that holds them, "byoc.onnx".
         op: Their operators.
         node: Their names.
         reason: Why Relax cannot express them.
     """
 
+    kind: str
     op: str
     node: str
     reason: str
@@ -51,7 +53,7 @@ class Summary:
         ops: The same of the normal form, which vendors see.
         parameters: Elements of all constants, each array once.
         parameter_bytes: Their bytes.
-        opaque: What only a vendor that runs ONNX takes.
+        opaque: What only a vendor that runs the source's format takes.
     """
 
     name: str
@@ -86,8 +88,9 @@ def summarise(model: Model) -> Summary:
                 sizes[expr] = _size(expr)
             continue
         name = expr.op.name.removeprefix("relax.") if isinstance(expr.op, Op) else "call"
-        if name == OP:
-            opaque.append(OpaqueOp(*(str(expr.attrs[key]) for key in ("op", "node", "reason"))))
+        if name in FOREIGN:
+            told = (str(expr.attrs[key]) for key in ("op", "node", "reason"))
+            opaque.append(OpaqueOp(name, *told))
         elif name not in _OVER_SHAPES:
             ops[name] += 1
     return Summary(

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch._dynamo.backends.common import aot_autograd
 
-from byoc.errors import ByocError, ModelError, OptionError, choices
+from byoc.errors import ByocError, FallbackWarning, ModelError, OptionError, choices
 from byoc.executable import Executable
 from byoc.integrations.torch_checks import keep_checks
 from byoc.integrations.torch_results import WITHOUT_NUMPY, Results
@@ -41,11 +41,6 @@ _SETS = 64
 
 _COMPILE = ("vendors", "placement", "policy", "costs", "budget", "dims", "min_segment_ops",
             "min_segment_flops", "heal")  # fmt: skip
-
-
-class FallbackWarning(UserWarning):
-    """A graph that byoc could not compile is run by torch; the message says why."""
-
 
 _executables: weakref.WeakSet[Executable] = weakref.WeakSet()
 
@@ -94,7 +89,17 @@ def byoc(
         inference_compiler=lambda module, inputs: _inference(module, settings),
         decompositions=_decompositions(),
     )
-    compiled: Callable[..., Any] = compiler(graph, list(example_inputs))
+    compiled: Callable[..., Any]
+    try:
+        compiled = compiler(graph, list(example_inputs))
+    except ByocError:
+        raise
+    except Exception as error:  # operators that alias or write to their arguments without a rule
+        text = f"backend 'byoc': torch cannot make a graph of pure operators: {error}"
+        if settings.strict:
+            raise ModelError(text) from error
+        warnings.warn(f"torch runs a graph: {text}", FallbackWarning, stacklevel=2)
+        compiled = graph.forward
     return compiled
 
 
@@ -271,13 +276,24 @@ def _compiled(
     constants = {names[i]: args[i] for i in frozen}
     results = Results(module)
     opened = read_graph(
-        module, "backend 'byoc'", Sizes(), constants, wanted=results.computed, as_stored=True
+        module,
+        "backend 'byoc'",
+        Sizes(),
+        constants,
+        wanted=results.computed,
+        as_stored=True,
+        cut=not settings.strict,
+        training=True,
     )
+    if opened.kept == opened.operators > 0:
+        raise ModelError(
+            f"backend 'byoc': it holds nothing that byoc could compile: {', '.join(opened.unknown)}"
+        )
     results.bind(opened.results, places)
     executable: Executable | None = None
     used = [places[n] for n in opened.inputs]
-    if any(isinstance(r, int) for r in opened.results):
-        count = sum(isinstance(r, int) for r in opened.results)
+    count = sum(isinstance(r, int) or r[0] == "number" for r in opened.results)
+    if count:
         outputs = tuple(f"output_{i}" for i in range(count))
         model: Model = finish(opened.graph, "graph", opened.inputs, outputs, "torch")
         executable = compile_model(model, **settings.compile)

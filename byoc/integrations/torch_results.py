@@ -119,6 +119,8 @@ class Results:
         if isinstance(source, int):
             return self._output(self._given[i].meta["val"], source)
         kind, value = source
+        if kind == "number":
+            return lambda args, outputs: outputs[value].item()
         if kind == "input":
             place = places[value]
             return lambda args, outputs: args[place]

@@ -1,16 +1,19 @@
-"""Opaque ops: ONNX nodes that Relax cannot express, kept whole for a vendor that runs ONNX.
+"""Foreign ops: nodes that Relax cannot express, kept whole for a vendor that runs their format.
 
     LSTM(x, w, r) ──▶ y, y_h          relax.byoc.onnx((x, w, r), op="LSTM", model=…) : (type, type)
+    acme::nms(x) ──▶ y                relax.byoc.torch((x,), op="acme::nms.default", steps=…) : type
 
 One call stands for one node, or for several connected ones whose inner values have no place in
-Relax (sequences, strings, tensors whose shape depends on data). The call is an ordinary pure op:
-`partition` sees its name, its tensors and its attributes, a vendor takes it by a pattern on
-``byoc.onnx``, and what no vendor takes is refused by `byoc.build`, since the host has no kernel.
+Relax (sequences, strings, complex numbers, tensors whose shape depends on data). The call is an
+ordinary pure op: `partition` sees its name, its tensors and its attributes, a vendor takes it by a
+pattern on ``byoc.onnx`` or ``byoc.torch``, and what no vendor takes is refused by `byoc.build`,
+since the host has no kernel.
 
-Attributes (all text): op, the ONNX operators; node, their names; reason, why Relax cannot express
-them; model, a serialised `onnx.ModelProto` in base64 whose graph inputs and outputs are those of
-the call, in order; boxes, the ports that are no tensors ("i0 o1"), see `boxed_ports`. Types are
-declared (`ty_args`), not inferred.
+Attributes (all text): op, the operators; node, their names; reason, why Relax cannot express
+them. Of ONNX nodes: model, a serialised `onnx.ModelProto` in base64 whose graph inputs and outputs
+are those of the call, in order; boxes, the ports that are no tensors ("i0 o1"), see `boxed_ports`.
+Of operators of PyTorch: steps, see `byoc.kit.torch_steps`. Types are declared (`ty_args`), not
+inferred.
 """
 
 from __future__ import annotations
@@ -22,30 +25,68 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OP", "boxed_ports", "model_of", "opaque_call", "register"]
+__all__ = [
+    "FOREIGN",
+    "OP",
+    "TORCH",
+    "boxed_ports",
+    "foreign_call",
+    "model_of",
+    "opaque_call",
+    "register",
+]
 
 OP = "byoc.onnx"
-"""The op's name, as `byoc.Node.op` spells it."""
+"""The name of the op that holds ONNX nodes, as `byoc.Node.op` spells it."""
 
-_RELAX = f"relax.{OP}"
+TORCH = "byoc.torch"
+"""The name of the op that holds operators of PyTorch."""
+
+FOREIGN = frozenset({OP, TORCH})
+"""All of them: what the host cannot run."""
 
 
-def register() -> Any:
-    """Return the op from TVM's registry, adding it at the first call.
+def register(name: str = OP) -> Any:
+    """Return a foreign op from TVM's registry, adding it at the first call.
 
     To be called before a module that holds the op is built or loaded.
+
+    Args:
+        name: One of `FOREIGN`.
     """
     import tvm
     from tvm.ir import Op, register_op_attr
 
-    if _RELAX not in Op.list_op_names():
-        tvm.ir._ffi_api.RegisterOp(_RELAX, "ONNX nodes kept whole.")
-        op = Op.get(_RELAX)
+    full = f"relax.{name}"
+    if full not in Op.list_op_names():
+        tvm.ir._ffi_api.RegisterOp(full, "Nodes kept whole.")
+        op = Op.get(full)
         op.set_num_inputs(1)
         op.add_argument("inputs", "Tuple of tensors", "What the nodes read.")
-        register_op_attr(_RELAX, "FInferType", _declared_type)
-        register_op_attr(_RELAX, "FPurity", True)
-    return Op.get(_RELAX)
+        register_op_attr(full, "FInferType", _declared_type)
+        register_op_attr(full, "FPurity", True)
+    return Op.get(full)
+
+
+def foreign_call(
+    name: str, inputs: Sequence[Any], types: Sequence[Any], attrs: Mapping[str, str]
+) -> Any:
+    """Build the Relax call of a foreign op.
+
+    Args:
+        name: One of `FOREIGN`.
+        inputs: Relax tensors.
+        types: Relax tensor types, one per result.
+        attrs: The op's attributes.
+
+    Returns:
+        The call; its result is a tuple unless there is one.
+    """
+    import tvm
+    from tvm import relax
+
+    fields = tvm.ir.make_node("ir.DictAttrs", **attrs)
+    return tvm.ir.Call(register(name), [relax.Tuple(list(inputs))], fields, list(types))
 
 
 def _declared_type(call: Any, _context: Any) -> Any:
@@ -80,13 +121,9 @@ def opaque_call(
         The call; its result is a tuple unless there is one output.
 
     """
-    import tvm
-    from tvm import relax
-
     text = base64.b64encode(model.SerializeToString(deterministic=True)).decode()
     fields = {"op": op, "node": node, "reason": reason, "model": text, "boxes": " ".join(boxes)}
-    attrs = tvm.ir.make_node("ir.DictAttrs", **fields)
-    return tvm.ir.Call(register(), [relax.Tuple(list(inputs))], attrs, list(types))
+    return foreign_call(OP, inputs, types, fields)
 
 
 def model_of(attrs: Mapping[str, Any]) -> onnx.ModelProto:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 import byoc
+from byoc.kit.foreign_op import TORCH
 from byoc.testing.on_purpose import accident
 
 __all__ = ["Outcome", "Sample", "evaluate", "operators", "samples"]
@@ -57,8 +58,9 @@ class Outcome:
     """What came of one sample.
 
     Attributes:
-        kind: "right", "wrong", "refused" (byoc says so), "raw" (an error by accident), "skipped"
-            (eager or torch's export refuses, or two eager runs differ).
+        kind: "right", "kept" (right, too, but torch runs some of it), "wrong", "refused" (byoc says
+            so), "raw" (an error by accident), "skipped" (eager or torch's export refuses, or two
+            eager runs differ).
         detail: Why.
     """
 
@@ -157,7 +159,10 @@ def evaluate(sample: Sample, vendors: Sequence[str]) -> Outcome:
             return Outcome("raw", f"{why}: {error}") if why else Outcome("refused", str(error))
         given = list(found) if isinstance(found, tuple) else [found]
         difference = _difference([np.asarray(a) for a in given], expected)
-        return Outcome("wrong", difference) if difference else Outcome("right")
+        if difference:
+            return Outcome("wrong", difference)
+        kept = [v.reason for op in exe.report.ops if op.op == TORCH for v in op.verdicts]
+        return Outcome("kept", "; ".join(kept)) if kept else Outcome("right")
 
 
 def _copies(sample: Sample) -> tuple[torch.Tensor, ...]:
@@ -166,9 +171,9 @@ def _copies(sample: Sample) -> tuple[torch.Tensor, ...]:
 
 def _arrays(value: Any) -> list[Any]:
     return [
-        _array(leaf)
+        _array(leaf) if isinstance(leaf, torch.Tensor) else np.asarray(leaf)
         for leaf in torch.utils._pytree.tree_leaves(value)
-        if isinstance(leaf, torch.Tensor)
+        if isinstance(leaf, (torch.Tensor, bool, int, float))
     ]
 
 

@@ -7,18 +7,22 @@ it takes itself and less its borders. Everything is one pass over segments and b
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from byoc.report.partition_report import PartitionReport
 from byoc.report.records import SegmentRecord
 from byoc.support.text import percent, seconds
 
-__all__ = ["LOW_COVERAGE", "advise", "warn"]
+__all__ = ["LOW_COVERAGE", "advise", "told_of_kept", "warn"]
 
 LOW_COVERAGE = 0.5
 """Share of the work that vendors do below which a user is warned."""
 
 _NOTEWORTHY = 0.005
 """Share of the predicted time below which a loss is not worth a word."""
+
+_NAMED = 5
+"""Ops of one kind that a warning names."""
 
 
 def warn(report: PartitionReport) -> tuple[str, ...]:
@@ -37,6 +41,26 @@ def warn(report: PartitionReport) -> tuple[str, ...]:
             f"{worst.ops} op{'s' * (worst.ops != 1)} on the host{more}"
         )
     return tuple(found)
+
+
+def told_of_kept(kept: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
+    """Say which operators of the model's own framework run there, not in what byoc compiles.
+
+    Args:
+        kept: Operators, the name of the op that holds them, and its place.
+
+    Returns:
+        A sentence for each kind: how often, and where in the model the first stand.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for operators, name, place in kept:
+        found.setdefault((operators, place), []).append(name)
+    return tuple(
+        f"{operators} {'run' if ', ' in operators else 'runs'} in {place}, "
+        f"{len(names)} time{'s' * (len(names) != 1)}: {', '.join(names[:_NAMED])}"
+        f"{', …' if len(names) > _NAMED else ''}"
+        for (operators, place), names in found.items()
+    )
 
 
 def advise(report: PartitionReport) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from byoc.kit.foreign_op import FOREIGN, TORCH
 from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.matching.explain import Explainer
 from byoc.partition.outlining.outline import Outlined
@@ -68,7 +69,7 @@ class Recorder:
             self.unit.update(dict.fromkeys(one.nodes, k))
         self.decided = [self._decide(node) for node in range(len(context.graph))]
         self._texts: dict[tuple[str, float, float], str] = {}
-        self._taken: dict[tuple[str, str | None, float], Verdict] = {}
+        self._taken: dict[tuple[str, str | None, float, str], Verdict] = {}
 
     # -- where things are --------------------------------------------------------------------------
 
@@ -120,14 +121,15 @@ class Recorder:
         """What each vendor says of an op; the refusals when the host has it."""
         if self.graph.ops.opaque[node]:
             return (), ()
+        why = self._foreign(node)
         if len(self.vendors) == 1 and at.backend != HOST:
-            return (self._mine(at),), ()
+            return (self._mine(at, why),), ()
         offers = self._offers(node)
         said: list[Verdict] = []
         explained: Mapping[str, Refusal] | None = None
         for vendor in self.vendors:
             if vendor == at.backend:
-                said.append(self._mine(at))
+                said.append(self._mine(at, why))
                 continue
             offer = offers.get(vendor)
             if offer is not None:
@@ -141,11 +143,27 @@ class Recorder:
             return tuple(said), ()
         return tuple(said), tuple([Refusal(v.vendor, v.pattern, v.reason) for v in said])
 
-    def _mine(self, at: _Decided) -> Verdict:
-        key = (at.backend, at.pattern, at.cost)
+    def _foreign(self, node: int) -> str:
+        """Of an op that was kept whole: what it holds, and why; empty for others."""
+        if self.graph.ops.kind[node] not in FOREIGN:
+            return ""
+        attrs = self.graph.attrs(node)
+        return f"{attrs['op']}; {attrs['reason']}"
+
+    def kept_whole(self) -> list[tuple[str, str, str]]:
+        """The operators of torch that vendors run: what they are, the op's name, its place."""
+        return [
+            (str(self.graph.attrs(node)["op"]), self.graph.ops.names[node], at.backend)
+            for node, at in enumerate(self.decided)
+            if self.graph.ops.kind[node] == TORCH and at.backend != HOST
+        ]
+
+    def _mine(self, at: _Decided, why: str) -> Verdict:
+        key = (at.backend, at.pattern, at.cost, why)
         found = self._taken.get(key)
         if found is None:
-            found = self._taken[key] = Verdict(at.backend, _TAKEN, at.pattern or "", "", at.cost)
+            found = Verdict(at.backend, _TAKEN, at.pattern or "", why, at.cost)
+            self._taken[key] = found
         return found
 
     def _offers(self, node: int) -> dict[str, tuple[int, float]]:
@@ -229,7 +247,11 @@ class Recorder:
                 [self.decided[n].cost for n in one.nodes]
             )
         inside = set(one.nodes)
-        on_host = sum([cost_model.host(n, cost_model.fused_with(n) in inside) for n in one.nodes])
+        on_host: float | None = None
+        if not any(self.graph.ops.kind[n] in FOREIGN for n in one.nodes):  # the host could not
+            on_host = sum(
+                [cost_model.host(n, cost_model.fused_with(n) in inside) for n in one.nodes]
+            )
         return SegmentRecord(
             name=one.name,
             vendor=one.vendor,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from byoc.dims import UNKNOWN, names
-from byoc.kit.foreign_op import OP as OPAQUE
+from byoc.kit.foreign_op import FOREIGN
 from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.matching.match import Matches
 from byoc.partition.snapshot.flops import Work
@@ -51,7 +51,7 @@ def prune_scope(
     """
     kept, demanded = [], frozenset(exempt)
     for vendor, nodes in drafts:
-        opaque = any(graph.ops.kind[n] == OPAQUE for n in nodes)  # the host could not run it
+        opaque = any(graph.ops.kind[n] in FOREIGN for n in nodes)  # the host could not run it
         wanted = opaque or not demanded.isdisjoint(nodes)
         small = None if wanted else _too_small(work, nodes, min_ops, min_flops)
         reason = small or _unbound(graph, nodes)

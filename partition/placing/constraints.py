@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from byoc.errors import OptionError, choices
-from byoc.kit.foreign_op import OP as OPAQUE
+from byoc.kit.foreign_op import FOREIGN
 from byoc.partition.grouping.group import SegmentDraft
 from byoc.partition.matching.candidates import Candidates
 from byoc.partition.placing.policy import Decision, Policy
@@ -92,7 +92,7 @@ class Constraints:
                 elif liked and backend not in liked:
                     penalties[node, backend] = _PREFER
         for node in nodes:
-            if graph.ops.kind[node] == OPAQUE:  # the host could not run it
+            if graph.ops.kind[node] in FOREIGN:  # the host could not run it
                 penalties[node, HOST] = _FORCE
         if self.policy.require_full_offload:
             penalties.update({(node, HOST): _FORCE for node in nodes if not graph.ops.opaque[node]})

@@ -21,8 +21,8 @@ import tvm
 
 from byoc.dims import names
 from byoc.ir.decode import Decoder
-from byoc.kit.foreign_op import OP as OPAQUE
-from byoc.kit.foreign_op import model_of
+from byoc.kit.foreign_op import OP as ONNX
+from byoc.kit.foreign_op import TORCH, model_of
 from byoc.partition.snapshot.bindings import flatten
 from byoc.partition.snapshot.functions import functions_of
 from byoc.partition.snapshot.graph import OpGraph
@@ -105,8 +105,10 @@ class _Spelling:
 def _signature(graph: OpGraph, node: int, spell: _Spelling) -> str:
     """All that tells this op from another, but names and weights."""
     attrs = graph.attrs(node)
-    if graph.ops.kind[node] == OPAQUE:
+    if graph.ops.kind[node] == ONNX:
         attrs = {"onnx": _onnx(attrs)}
+    elif graph.ops.kind[node] == TORCH:
+        attrs = {"steps": attrs["steps"]}
     sources = []
     for value in graph.ops.ins[node]:
         before = graph.values.producer[value]

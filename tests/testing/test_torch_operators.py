@@ -30,6 +30,13 @@ def test_samples_are_right_or_refused_by_name(dtype):
     assert right > len(outcomes) / 2, outcomes
 
 
+def test_what_torch_runs_is_told_apart_from_what_byoc_compiles():
+    (op,) = (op for op in operators() if op.name == "special.i0e")
+    (sample,) = samples(op, torch.float32, 1)
+    outcome = evaluate(sample, [])
+    assert outcome.kind == "kept" and "special_i0e" in outcome.detail
+
+
 def test_a_wrong_answer_is_told():
     class Doubled:
         name, variant_test_name = "doubled", ""

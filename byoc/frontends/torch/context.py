@@ -14,14 +14,14 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst
 
-from byoc.frontends.context import BaseContext, sentence
+from byoc.frontends.context import BaseContext, InexpressibleError, sentence
 from byoc.frontends.helpers import const
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.torch.sizes import Sizes
 from byoc.ir.arrays import to_numpy
 from byoc.support.dtypes import numpy_dtype
 
-__all__ = ["TorchContext", "dtype_name", "is_tensor"]
+__all__ = ["Later", "TorchContext", "TrainingError", "dtype_name", "is_tensor"]
 
 _DTYPES = {
     torch.float16: "float16", torch.float32: "float32", torch.float64: "float64",
@@ -30,6 +30,17 @@ _DTYPES = {
     torch.uint8: "uint8", torch.uint16: "uint16", torch.uint32: "uint32", torch.uint64: "uint64",
     torch.float8_e4m3fn: "float8_e4m3fn", torch.float8_e5m2: "float8_e5m2",
 }  # fmt: skip
+
+
+class TrainingError(InexpressibleError):
+    """The operator does what only training wants, such as dropout."""
+
+
+@dataclass(frozen=True)
+class Later:
+    """A value that cannot be had; the reason is told to whoever reads it."""
+
+    reason: str
 
 
 def dtype_name(dtype: Any) -> str:

@@ -26,7 +26,8 @@ __all__ = ["import_exported"]
 def import_exported(program: torch.export.ExportedProgram) -> Model:
     """Read an exported program; it is not changed, its weights are shared where possible.
 
-    None and numbers among the results are left out: they say nothing about a call.
+    None and numbers among the results are left out: they say nothing about a call. Numbers that
+    depend on data are scalars.
 
     Raises:
         ModelError: Something cannot be compiled; the message names the operator and the line, the
@@ -57,7 +58,7 @@ def import_exported(program: torch.export.ExportedProgram) -> Model:
     spelled = list(_leaves(program.call_spec.out_spec, ()))
     outputs = []
     for leaf, result in zip(spelled, opened.results, strict=True):
-        if isinstance(result, int):
+        if isinstance(result, int) or result[0] == "number":
             outputs.append(_output_name(leaf))
         elif result[0] == "size":
             raise ModelError(

@@ -4,6 +4,7 @@ torch has worked out the type of every value (fake tensors), so a converter only
 compute; the walk checks what came of it against what torch says::
 
     node ──converter──▶ Relax expression ──check type──▶ binding, under the module's path
+      └─no converter, or it cannot─▶ opaque call, which torch runs (opaque.py)
 
     encoder.layer.0.attention.query.linear        path of the module, then the operator
 """
@@ -23,8 +24,16 @@ from tvm import relax
 
 from byoc.errors import ModelError
 from byoc.frontends.bindings import Bindings, packed
+from byoc.frontends.context import sentence
 from byoc.frontends.normalise.graph import Graph
-from byoc.frontends.torch.context import TorchContext, dtype_name, is_tensor
+from byoc.frontends.torch.context import (
+    Later,
+    TorchContext,
+    TrainingError,
+    dtype_name,
+    is_tensor,
+)
+from byoc.frontends.torch.opaque import InnerValue, Number, OpaqueOperators, read_parts, spelled
 from byoc.frontends.torch.ops.table import OPERATORS
 from byoc.frontends.torch.sizes import Sizes
 from byoc.frontends.torch.strides import stored_order
@@ -42,6 +51,14 @@ _CHECKS = {
 }  # fmt: skip
 
 
+# Their decompositions hold a check that torch sees as an effect; whole, they check by themselves.
+_WHOLE = {
+    "linalg_cholesky.default", "linalg_inv.default", "linalg_ldl_factor.default",
+    "linalg_lu_factor.default", "linalg_solve.default", "linalg_tensorinv.default",
+    "linalg_tensorsolve.default",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Opened:
     """A torch graph in Relax.
@@ -51,18 +68,26 @@ class Opened:
         inputs: Their names, in order.
         results: What the torch graph returns, in order: the index of one of `graph`'s results, or a
             value that needs no computing: ("value", number or None), ("size", torch.SymInt),
-            ("input", name of a placeholder).
+            ("input", name of a placeholder); or ("number", index) of a result that is a scalar for
+            a number that depends on data.
+        operators: How many operators of torch it holds.
+        kept: How many of them are left to torch.
+        unknown: What they are.
     """
 
     graph: Graph
     inputs: tuple[str, ...]
     results: tuple[int | tuple[str, Any], ...]
+    operators: int = 0
+    kept: int = 0
+    unknown: tuple[str, ...] = ()
 
 
 def own_decompositions(table: Any) -> Any:
-    """torch's table of decompositions without the operators that byoc imports whole."""
+    """torch's table of decompositions without the operators that are imported or kept whole."""
     for op in list(table.keys()):
-        if getattr(op, "namespace", "") == "aten" and op.__name__ in OPERATORS:
+        known = getattr(op, "__name__", "")
+        if getattr(op, "namespace", "") == "aten" and (known in OPERATORS or known in _WHOLE):
             del table[op]
     return table
 
@@ -108,6 +133,8 @@ def read_graph(
     wanted: Iterable[int] | None = None,
     keep_inputs: bool = False,
     as_stored: bool = False,
+    cut: bool = True,
+    training: bool = False,
 ) -> Opened:
     """A graph of ATen operators as Relax ops.
 
@@ -121,20 +148,15 @@ def read_graph(
         keep_inputs: True to give inputs that are returned as results like others.
         as_stored: True to give results with their axes in the order of torch's memory, see
             `strides.stored_order`.
+        cut: True to leave operators that Relax cannot express to torch, False to refuse them.
+        training: True to leave those of training mode (dropout, …) to torch, too.
 
     Raises:
         ModelError: An operator cannot be imported; the message names the node, its operator and the
             line of the model's source.
     """
-    walk = _Walk(where, sizes, keep_inputs, as_stored)
+    walk = _Walk(where, sizes, keep_inputs, as_stored, cut, training)
     return walk.run(module, constants, names or {}, wanted)
-
-
-@dataclass
-class _Later:
-    """A value that cannot be had; the reason is told to whoever reads it."""
-
-    reason: str
 
 
 @dataclass
@@ -143,10 +165,17 @@ class _Walk:
     sizes: Sizes
     keep_inputs: bool
     as_stored: bool
+    cut: bool
+    training: bool
     bindings: Bindings = field(default_factory=Bindings)
     env: dict[Any, Any] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
-    params: set[Any] = field(default_factory=set)
+    params: dict[str, Any] = field(default_factory=dict)
+    inputs: set[Any] = field(default_factory=set)
+    operators: int = 0
+
+    def __post_init__(self) -> None:
+        self.opaque = OpaqueOperators(self.sizes, self.env, self.params)
 
     def run(
         self,
@@ -156,15 +185,19 @@ class _Walk:
         wanted: Iterable[int] | None,
     ) -> Opened:
         nodes = list(module.graph.nodes)
-        self._check_known(module)
-        params: dict[str, Any] = {}
+        if not self.cut:
+            self._check_known(module)
         for node in nodes:
             fake = node.meta.get("val")
             free = node.op == "placeholder" and node.name not in constants
             if free and isinstance(fake, torch.Tensor):
                 name = names.get(node.name, node.name)
-                params[node.name] = self.env[node] = self._parameter(node, name)
-        self.params.update(params.values())
+                self.params[node.name] = self.env[node] = self._parameter(node, name)
+        self.inputs.update(self.params.values())
+        for node in nodes:  # sizes that callers pass, once the inputs have defined symbols
+            fake = node.meta.get("val")
+            if node.op == "placeholder" and not isinstance(fake, torch.Tensor):
+                self.env[node] = self._number(fake)
         results: list[int | tuple[str, Any]] = []
 
         def body() -> Any:
@@ -180,9 +213,12 @@ class _Walk:
                 raise ModelError(f"{self.where}: it computes no tensor")
             return packed(tensors)
 
-        graph = self.bindings.main(list(params.values()), body)
-        inputs = tuple(names.get(n, n) for n in params)
-        return Opened(graph, inputs, tuple(results))
+        graph = self.bindings.main(list(self.params.values()), body)
+        inputs = tuple(names.get(n, n) for n in self.params)
+        kept = self.opaque.kept
+        return Opened(
+            graph, inputs, tuple(results), self.operators, sum(kept.values()), tuple(kept)
+        )
 
     # -- before
 
@@ -246,34 +282,69 @@ class _Walk:
         return str(getattr(node.target, "__name__", "")).split(".")[0] in _CHECKS
 
     def _call(self, node: Any) -> Any:
+        self.operators += isinstance(node.target, torch._ops.OperatorBase)
         what = f"{self.where}: node {self._name(node)!r} ({node.target}, {source_location(node)})"
-        meta = node.meta.get("val")
         c = TorchContext(self.bindings, what, node, self.sizes)
         try:
-            if not _is_tensor_node(node):
-                return self._number(meta)
             if node.target is operator.getitem:
-                source = self._value(node.args[0])
-                part = source[node.args[1]]
-                if part is None:
-                    raise ValueError(f"result {node.args[1]} of {node.args[0].target} is not "
-                                     f"computed")  # fmt: skip
-                return part
+                return self._part(node)
+            for source in node.all_input_nodes:
+                if isinstance(self.env.get(source), (Number, InnerValue)):
+                    return self._left_to_torch(c, f"it reads {self.env[source].reason}")
+            if not _is_tensor_node(node):
+                number = self._number(node.meta.get("val"))
+                if not isinstance(number, Later) or not self.cut:
+                    return number
+                return self._left_to_torch(c, "its result is a number that depends on data")
             if _inlined(node):
                 return self._inline(node)
-            convert = OPERATORS[node.target.__name__]
-            result = convert(c, **self._arguments(node))
-            name = self._unique(node)
-            if isinstance(result, tuple):
-                parts = zip(result, meta, strict=True)
-                return tuple(None if r is None else self._checked(c, r, m, name) for r, m in parts)
-            if isinstance(meta, (tuple, list)):
-                (meta,) = meta
-            return self._checked(c, result, meta, name)
+            if not self._is_known(node):
+                return self._left_to_torch(c, f"byoc has no converter for {spelled(node)}")
         except ModelError:
             raise
         except Exception as error:
             raise c.failure(error) from error
+        try:
+            return self._converted(c)
+        except ModelError:
+            raise
+        except Exception as error:
+            if not self.cut or (isinstance(error, TrainingError) and not self.training):
+                raise c.failure(error) from error
+            reason = f"byoc does not convert this {spelled(node)}: {sentence(error)}"
+        return self._left_to_torch(c, reason)
+
+    def _converted(self, c: TorchContext) -> Any:
+        """What the operator's converter makes of it."""
+        node, meta = c.node, c.node.meta.get("val")
+        result = OPERATORS[node.target.__name__](c, **self._arguments(node))
+        name = self._unique(node)
+        if isinstance(result, tuple):
+            read = read_parts(node)
+            for i, (part, fake) in enumerate(zip(result, meta, strict=True)):
+                if part is None and fake is not None and (read is None or i in read):
+                    raise ValueError(f"its result {i} is not computed")
+            parts = zip(result, meta, strict=True)
+            return tuple(None if r is None else self._checked(c, r, m, name) for r, m in parts)
+        if isinstance(meta, (tuple, list)):
+            (meta,) = meta
+        return self._checked(c, result, meta, name)
+
+    def _left_to_torch(self, c: TorchContext, reason: str) -> Any:
+        """An opaque call of the operator; the reason is why it has to be one."""
+        error: Exception = ValueError(reason)
+        if self.cut:
+            try:
+                where = f"{reason} ({source_location(c.node)})"
+                return self.opaque.add(c, self._unique(c.node), where)
+            except ValueError as problem:
+                error = ValueError(f"{reason}; nor can torch run it in between: {problem}")
+        raise c.failure(error) from error
+
+    def _part(self, node: Any) -> Any:
+        """One of several results."""
+        part = self.env[node.args[0]][node.args[1]]
+        return self.opaque.part(node, part) if isinstance(part, InnerValue) else part
 
     def _number(self, meta: Any) -> Any:
         """A size or a number that torch knows; a reason why not for what depends on data."""
@@ -282,7 +353,7 @@ class _Walk:
         try:
             return self.sizes.size(meta)
         except (ValueError, AttributeError) as error:
-            return _Later(str(error))
+            return Later(str(error))
 
     def _inline(self, node: Any) -> Any:
         """Regions of another mode (no_grad, autocast): their operators, here."""
@@ -313,10 +384,8 @@ class _Walk:
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, torch.fx.Node):
-            if value not in self.env and value.op == "placeholder":
-                self.env[value] = self._number(value.meta.get("val"))
             found = self.env[value]
-            if isinstance(found, _Later):
+            if isinstance(found, (Later, Number, InnerValue)):
                 raise ValueError(found.reason)
             return found
         if isinstance(value, (list, tuple)):
@@ -332,7 +401,7 @@ class _Walk:
         expected = self.sizes.shape(fake.shape)
         dtype = dtype_name(fake.dtype)
         value = c.emit(value)
-        if isinstance(value, relax.Var) and value not in self.params:
+        if isinstance(value, relax.Var) and value not in self.inputs:
             self.bindings.names.setdefault(value, name)
         if not is_tensor(value):
             raise ValueError(f"TVM makes {value.ty} of it, expected a tensor")
@@ -359,9 +428,20 @@ class _Walk:
             return "value", given
         meta = given.meta.get("val")
         if not isinstance(meta, torch.Tensor):
-            return "size", meta
+            number = self.env.get(given)
+            if not isinstance(number, Number):
+                return "size", meta
+            tensors.append(number.tensor)
+            return "number", len(tensors) - 1
         if given.op == "placeholder" and not self.keep_inputs:
             return "input", given.name
+        made = self.env.get(given)
+        if isinstance(made, InnerValue):
+            raise ModelError(
+                f"{self.where}: it returns {made.reason}: {given.name!r} ({spelled(given)}, "
+                f"{source_location(given)}), since {made.origin}; end the model "
+                f"before it, or in a tensor of known shape"
+            )
         value = self._value(given)
         order = stored_order(meta) if self.as_stored else ()
         if list(order) != sorted(order):
@@ -371,7 +451,7 @@ class _Walk:
         return len(tensors) - 1
 
     def _name(self, node: Any) -> str:
-        target = getattr(node.target, "__name__", str(node.target)).split(".")[0].strip("_")
+        target = _spoken(node).split(".")[0].strip("_")
         target = re.sub(r"^native_|_legit\w*$|_for_cpu$|_with_indices$", "", target)
         path = _module_path(node)
         return f"{path}.{target}" if path else target
@@ -387,6 +467,13 @@ def _is_tensor_node(node: Any) -> bool:
     if isinstance(meta, (tuple, list)):
         return any(isinstance(m, torch.Tensor) for m in meta)
     return isinstance(meta, torch.Tensor)
+
+
+def _spoken(node: Any) -> str:
+    """An operator's own name; of a wrapper around one, that of what it wraps."""
+    wrapped = node.args[0] if node.args else None
+    target = wrapped if isinstance(wrapped, torch._ops.OpOverload) else node.target
+    return str(getattr(target, "__name__", target))
 
 
 def _inlined(node: Any) -> bool:

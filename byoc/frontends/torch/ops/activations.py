@@ -9,7 +9,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import TorchContext
+from byoc.frontends.torch.context import TorchContext, TrainingError
 from byoc.frontends.torch.ops.elementwise import clipped, log1p
 
 __all__ = ["ACTIVATIONS"]
@@ -120,7 +120,7 @@ def log_softmax_int(c: TorchContext, /, self: Any, dim: int, dtype: Any) -> Any:
 
 def dropout(c: TorchContext, /, input: Any, p: float, train: Any) -> Any:  # noqa: A002
     if train and p:
-        raise ValueError("dropout in training mode is random; call .eval() on the model")
+        raise TrainingError("dropout in training mode is random; call .eval() on the model")
     if isinstance(c.meta, (tuple, list)):
         return input, R.full(c.dims(input), c.const(True, "bool"), "bool")
     return input

@@ -12,7 +12,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import TorchContext
+from byoc.frontends.torch.context import TorchContext, TrainingError
 from byoc.ir.arrays import to_numpy
 
 __all__ = ["ATTENTION"]
@@ -35,7 +35,7 @@ def attention(
 ) -> Any:
     """softmax(Q · Kᵀ · scale + mask) · V; a row whose mask hides all is 0, as in torch."""
     if dropout_p:
-        raise ValueError("attention with dropout is random; call .eval() on the model")
+        raise TrainingError("attention with dropout is random; call .eval() on the model")
     if enable_gqa:
         heads = c.static(c.dims(query)[-3], "the number of heads")
         key, value = (_repeat_heads(c, t, heads) for t in (key, value))

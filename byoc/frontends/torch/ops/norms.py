@@ -8,7 +8,7 @@ from typing import Any
 from tvm import relax
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import TorchContext
+from byoc.frontends.torch.context import TorchContext, TrainingError
 
 __all__ = ["NORMS"]
 
@@ -37,7 +37,7 @@ def batch_norm(
     cudnn_enabled: bool = False,
 ) -> Any:
     if training or running_mean is None:
-        raise ValueError("batch norm that learns its statistics; call .eval() on the model")
+        raise TrainingError("batch norm that learns its statistics; call .eval() on the model")
     channels, dtype = c.dims(input)[1], str(running_mean.ty.dtype)
     weight = _ones(c, channels, dtype) if weight is None else weight
     bias = _zeros(c, channels, dtype) if bias is None else bias
