@@ -19,40 +19,15 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from byoc.kit.own_ops import FOREIGN, own_call
+
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OP", "boxed_ports", "model_of", "opaque_call", "register"]
+__all__ = ["OP", "boxed_ports", "model_of", "opaque_call"]
 
-OP = "byoc.onnx"
+OP = FOREIGN
 """The op's name, as `byoc.Node.op` spells it."""
-
-_RELAX = f"relax.{OP}"
-
-
-def register() -> Any:
-    """Return the op from TVM's registry, adding it at the first call.
-
-    To be called before a module that holds the op is built or loaded.
-    """
-    import tvm
-    from tvm.ir import Op, register_op_attr
-
-    if _RELAX not in Op.list_op_names():
-        tvm.ir._ffi_api.RegisterOp(_RELAX, "ONNX nodes kept whole.")
-        op = Op.get(_RELAX)
-        op.set_num_inputs(1)
-        op.add_argument("inputs", "Tuple of tensors", "What the nodes read.")
-        register_op_attr(_RELAX, "FInferType", _declared_type)
-        register_op_attr(_RELAX, "FPurity", True)
-    return Op.get(_RELAX)
-
-
-def _declared_type(call: Any, _context: Any) -> Any:
-    import tvm
-
-    types = list(call.ty_args)
-    return types[0] if len(types) == 1 else tvm.ir.TupleType(types)
 
 
 def opaque_call(
@@ -80,13 +55,9 @@ def opaque_call(
         The call; its result is a tuple unless there is one output.
 
     """
-    import tvm
-    from tvm import relax
-
     text = base64.b64encode(model.SerializeToString(deterministic=True)).decode()
     fields = {"op": op, "node": node, "reason": reason, "model": text, "boxes": " ".join(boxes)}
-    attrs = tvm.ir.make_node("ir.DictAttrs", **fields)
-    return tvm.ir.Call(register(), [relax.Tuple(list(inputs))], attrs, list(types))
+    return own_call(OP, inputs, types, fields)
 
 
 def model_of(attrs: Mapping[str, Any]) -> onnx.ModelProto:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from byoc.kit.foreign_op import OP, register
+from byoc.kit.foreign_op import OP
 from byoc.kit.onnx_export import EXPORTABLE, Export, refusal
 from byoc.kit.onnx_export.nan_keeping import highest
 from byoc.kit.patterns import any_call
@@ -87,7 +87,6 @@ def _check(match: Match) -> Reject | None:
 
 def patterns() -> Sequence[Pattern]:
     """Return the pattern of opaque nodes and one for every exportable op (the engine fuses)."""
-    register()
     opaque = Pattern(name="opaque", expr=any_call(OP))
     return [
         opaque,
