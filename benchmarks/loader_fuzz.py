@@ -242,6 +242,7 @@ def _serve() -> None:
 
     import byoc
     from byoc.errors import ByocError
+    from byoc.testing.on_purpose import accident
 
     for line in sys.stdin:
         try:
@@ -256,7 +257,8 @@ def _serve() -> None:
                 loaded.run(inputs)
             answer = "ok"
         except ByocError as error:
-            answer = f"Byoc {type(error).__name__} {error}"
+            why = accident(error)
+            answer = f"{'Byoc' if why is None else why} {type(error).__name__} {error}"
         except Exception as error:
             answer = f"{type(error).__name__} {error}"
         print(answer.replace("\n", " ")[:500], flush=True)

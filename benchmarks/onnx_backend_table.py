@@ -185,7 +185,7 @@ def _suite(engine: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _one(test: Any, holder: Any) -> tuple[str, str]:
-    from byoc.errors import ByocError
+    from byoc.testing.on_purpose import accident
 
     try:
         with warnings.catch_warnings():
@@ -193,15 +193,15 @@ def _one(test: Any, holder: Any) -> tuple[str, str]:
             test(holder)
     except unittest.SkipTest as error:
         return "skip", str(error)
-    except ByocError as error:
-        return "refused", f"{type(error).__name__}: {error}"
     except RoundingError as error:
         return "rounding", str(error)
     except AssertionError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return "wrong", " ".join(lines)[:300]
     except Exception as error:
-        return "error", f"{type(error).__name__}: {error}"[:600]
+        why = accident(error)
+        said = f"{type(error).__name__}: {error}"
+        return ("error", f"{why}: {said}"[:600]) if why else ("refused", said)
     return "pass", ""
 
 

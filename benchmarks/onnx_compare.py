@@ -115,8 +115,8 @@ def try_sets(
     from tvm_ffi import structural_equal
 
     import byoc
-    from byoc.errors import ByocError
     from byoc.frontends import import_model
+    from byoc.testing.on_purpose import accident
 
     expected = reference(case)
     model: Any = None
@@ -133,10 +133,10 @@ def try_sets(
             runs = (case.inputs, *case.more)
             found = [program.run(inputs) for inputs in runs]
             other = reload(program, runs) if reload is not None else None
-        except ByocError as error:
-            yield name, ("refused", f"{type(error).__name__}: {error}")
         except Exception as error:
-            yield name, ("error", f"{type(error).__name__}: {error}")
+            why = accident(error)
+            said = f"{type(error).__name__}: {error}"
+            yield name, ("error", f"{why}: {said}") if why else ("refused", said)
         else:
             end = ("skip", "") if expected is None else _compare(case, found, expected)
             if other is not None:

@@ -253,17 +253,14 @@ def end_of_each(
 ) -> Iterator[tuple[NodeCase, End]]:
     """How each case ends; all are of one opset."""
     import byoc
-    from byoc.errors import ByocError
     from byoc.frontends import import_model
 
     taken = []
     for case in cases:
         try:
             import_model(model_of([case]))
-        except ByocError as error:
-            yield case, ("refused", str(error))
         except Exception as error:
-            yield case, ("error", f"{type(error).__name__}: {error}")
+            yield case, _failed(error)
         else:
             taken.append(case)
     waiting = [taken]
@@ -278,11 +275,17 @@ def end_of_each(
             if len(some) > 1:
                 waiting += [some[: len(some) // 2], some[len(some) // 2 :]]
                 continue
-            kind = "refused" if isinstance(error, ByocError) else "error"
-            yield some[0], (kind, f"{type(error).__name__}: {error}")
+            yield some[0], _failed(error)
             continue
         for case in some:
             yield case, _compared(case, found)
+
+
+def _failed(error: Exception) -> End:
+    from byoc.testing.on_purpose import accident
+
+    why = accident(error)
+    return ("error", f"{why}: {error}") if why else ("refused", str(error))
 
 
 def _compared(case: NodeCase, found: Any) -> End:

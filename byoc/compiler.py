@@ -24,6 +24,8 @@ from byoc.plugins.discovery import VendorSpec, resolve
 from byoc.recipes import MEASURED, ORDER, CompileOptions, partition, recipe_for
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 from byoc.specialise.options import Specialise
+from byoc.support.arguments import check_path
+from byoc.support.internal_errors import expect_no_foreign
 
 if TYPE_CHECKING:
     from byoc.frontends.relay.file import Params
@@ -73,6 +75,7 @@ def partition_model(
         VendorError: a vendor is unknown, not usable, or breaks its contract.
         OptionError: an option is not legal, or excludes another one.
         LockError: `locked` does not fit the model.
+        InternalError: byoc itself fails.
 
     Example:
         >>> parts = byoc.partition_model(model, vendors=["dnnl"])
@@ -81,6 +84,8 @@ def partition_model(
         >>> print(parts.report.table())  # doctest: +ELLIPSIS
         segment  ops  composites ...
     """
+    if lock is not None:
+        check_path("lock", lock)
     requests = resolve(vendors)
     options = CompileOptions(
         placement=placement,
@@ -92,12 +97,13 @@ def partition_model(
 
     source = import_model(model, params)
     chosen = [request.vendor for request in requests]
-    options = replace(options, constraints=options.constraints.after(source.rules, chosen))
-    parts = partition(source, requests, options)
-    if lock is not None:
-        from byoc.placement.lock import lock_placement
+    with expect_no_foreign(source.name, "partitioning"):
+        options = replace(options, constraints=options.constraints.after(source.rules, chosen))
+        parts = partition(source, requests, options)
+        if lock is not None:
+            from byoc.placement.lock import lock_placement
 
-        lock_placement(lock, source.mod, parts.report, chosen)
+            lock_placement(lock, source.mod, parts.report, chosen)
     return parts
 
 
@@ -160,6 +166,7 @@ def compile(
         OptionError: an option is not legal, or excludes another one.
         LockError: `locked` does not fit the model.
         CompileError: a vendor or the host cannot compile its part.
+        InternalError: byoc itself fails.
 
     Example:
         >>> exe = byoc.compile(model, vendors=["dnnl"])
@@ -167,6 +174,8 @@ def compile(
         >>> y.shape
         (1, 10)
     """
+    if lock is not None:
+        check_path("lock", lock)
     requests = resolve(vendors)
     chosen = [request.vendor for request in requests]
     options = CompileOptions(
@@ -183,11 +192,12 @@ def compile(
     from byoc.frontends import import_model
 
     source = import_model(model, params)
-    options = replace(options, constraints=options.constraints.after(source.rules, chosen))
-    recipe = recipe_for(options)
-    built = recipe(source, requests, options)
-    if lock is not None:
-        from byoc.placement.lock import lock_placement
+    with expect_no_foreign(source.name, "compiling"):
+        options = replace(options, constraints=options.constraints.after(source.rules, chosen))
+        recipe = recipe_for(options)
+        built = recipe(source, requests, options)
+        if lock is not None:
+            from byoc.placement.lock import lock_placement
 
-        lock_placement(lock, source.mod, built.report, chosen)
+            lock_placement(lock, source.mod, built.report, chosen)
     return Executable(built.runner, built.report)

@@ -1,4 +1,4 @@
-"""Every error byoc raises on purpose.
+"""Every error that byoc raises.
 
     ByocError                 base class: catch this one
     ├── ModelError            the model file or module cannot be read or is not supported
@@ -8,7 +8,8 @@
     ├── ArtifactError         a .byoc file is damaged, incompatible, or cannot be written
     ├── LockError             a placement lock is damaged, or does not fit the model
     ├── InputError            wrong name, count, shape or dtype given to a session
-    └── ExecutionError        a segment failed at run time
+    ├── ExecutionError        a segment failed at run time
+    └── InternalError         byoc itself failed: a bug of byoc, with what it failed of as its cause
 
 Each message says what failed, where (model, op, segment, vendor), what was expected
 against what was found, and what to do; where there is a closed set of legal choices it
@@ -26,6 +27,7 @@ __all__ = [
     "CompileError",
     "ExecutionError",
     "InputError",
+    "InternalError",
     "LockError",
     "ModelError",
     "OptionError",
@@ -35,7 +37,7 @@ __all__ = [
 
 
 class ByocError(Exception):
-    """Base class of every error byoc raises on purpose."""
+    """Base class of every error that byoc raises."""
 
 
 class ModelError(ByocError):
@@ -68,6 +70,10 @@ class InputError(ByocError):
 
 class ExecutionError(ByocError):
     """A task of a plan failed at run time."""
+
+
+class InternalError(ByocError):
+    """Byoc itself failed, by no fault of the model, the options or a vendor: its cause says how."""
 
 
 def choices(found: str, legal: Iterable[str]) -> str:

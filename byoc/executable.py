@@ -15,12 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byoc.errors import ArtifactError
+from byoc.errors import ArtifactError, InputError
 from byoc.runners import Runner, loaded_runner
 from byoc.runtime import Fault, Future, Healing, Memory, Profile, load_program, save_program
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 from byoc.runtime.program import REPORT_MEMBER, Program
 from byoc.segment import Array, PortType
+from byoc.support.arguments import check_kind, check_number, check_path
+from byoc.support.internal_errors import expect_no_foreign, refuse_foreign
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 if TYPE_CHECKING:
@@ -111,7 +113,11 @@ class Executable:
             >>> exe(x).shape
             (1, 10)
         """
-        results = self._runner.run_positional(inputs)
+        try:
+            results = self._runner.run_positional(inputs)
+        except Exception as error:
+            refuse_foreign(error, self.name, "running")
+            raise
         return results[0] if len(results) == 1 else tuple(results)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
@@ -131,7 +137,11 @@ class Executable:
             >>> exe.run({"input": x})["output"].shape
             (1, 10)
         """
-        return self._runner.run(inputs)
+        try:
+            return self._runner.run(inputs)
+        except Exception as error:
+            refuse_foreign(error, self.name, "running")
+            raise
 
     def submit(
         self, *inputs: Any, deadline: float | None = None, timeout: float | None = None
@@ -159,7 +169,8 @@ class Executable:
             >>> future.result().shape
             (1, 10)
         """
-        return self._runner.submit(*inputs, deadline=deadline, timeout=timeout)
+        with expect_no_foreign(self.name, "running"):
+            return self._runner.submit(*inputs, deadline=deadline, timeout=timeout)
 
     async def acall(self, *inputs: Any, deadline: float | None = None) -> Any:
         """Do what `submit` does for asyncio: wait without blocking the event loop.
@@ -180,7 +191,8 @@ class Executable:
             >>> asyncio.run(exe.acall(x)).shape
             (1, 10)
         """
-        return await self._runner.acall(*inputs, deadline=deadline)
+        with expect_no_foreign(self.name, "running"):
+            return await self._runner.acall(*inputs, deadline=deadline)
 
     def map(
         self, inputs: Iterable[Any], *, deadline: float | None = None
@@ -236,6 +248,8 @@ class Executable:
             >>> bool(exe.wait(60))
             True
         """
+        if timeout is not None:
+            check_number("timeout", timeout, InputError)
         return self._runner.wait(timeout)
 
     @property
@@ -290,7 +304,8 @@ class Executable:
             >>> print(exe.profile(x).table())  # doctest: +ELLIPSIS
             mlp: 1 request(s), ...
         """
-        return self._runner.profile(*inputs, requests=requests, warmup=warmup)
+        with expect_no_foreign(self.name, "running"):
+            return self._runner.profile(*inputs, requests=requests, warmup=warmup)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as one file, whole or not at all; waits for engines being built.
@@ -307,6 +322,7 @@ class Executable:
             >>> byoc.load(folder / "model.byoc")(x).shape
             (1, 10)
         """
+        check_path("path", path)
         ready = self.wait()
         missing = [s for s in ready.segments if s.state != "ready"]
         if missing:
@@ -317,7 +333,8 @@ class Executable:
                 f"{state.vendor!r} {why}; {len(missing)} of {len(ready.segments)} segments run on "
                 f"their host twins. Compile again, without the vendor if it fails again"
             )
-        save_program(self._runner.saved_program(), Path(path))
+        with expect_no_foreign(self.name, "saving"):
+            save_program(self._runner.saved_program(), Path(path))
 
     def __repr__(self) -> str:
         ports = ", ".join(map(str, self.inputs))
@@ -349,7 +366,7 @@ def load(
     Raises:
         ArtifactError: the file is damaged, not signed as required, or not made for this machine.
         VendorError: a vendor of the file is not installed.
-        OptionError: the key is none, or `isolate` names a vendor that there is not.
+        OptionError: `path` is none, the key is none, or `isolate` names a vendor that there is not.
 
     Example:
         >>> exe.save(folder / "model.byoc")
@@ -357,9 +374,15 @@ def load(
         >>> loaded.name
         'mlp'
     """
-    key = None if require_signature is None else Path(require_signature)
-    whole = load_program(Path(path), _find_runtime, require_signature=key)
-    return Executable(loaded_runner(_adapted(whole, heal, isolate)))
+    check_path("path", path)
+    if require_signature is not None:
+        check_path("require_signature", require_signature)
+    if heal is not None:
+        check_kind("heal", heal, (bool, Healing), "True, False or a byoc.runtime.Healing")
+    with expect_no_foreign(str(path), "loading"):
+        key = None if require_signature is None else Path(require_signature)
+        whole = load_program(Path(path), _find_runtime, require_signature=key)
+        return Executable(loaded_runner(_adapted(whole, heal, isolate)))
 
 
 def _adapted(program: Program, heal: bool | Healing | None, isolate: IsolateSpec) -> Program:

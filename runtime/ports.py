@@ -199,7 +199,10 @@ def _import(value: Any, port: _Port) -> Array:
             f"{port.what} is a {type(value).__name__}, expected a numpy array "
             f"or an object with __dlpack__"
         )
-    device = value.__dlpack_device__()
+    try:
+        device = value.__dlpack_device__()
+    except Exception as error:  # the caller's class, of any kind
+        raise InputError(f"{port.what} cannot be read through DLPack: {error}") from error
     if device[0] not in _CPU_DEVICES:
         raise InputError(
             f"{port.what} is on DLPack device {tuple(map(int, device))}, expected CPU memory: "
@@ -209,7 +212,7 @@ def _import(value: Any, port: _Port) -> Array:
         value = value.resolve_neg()
     try:
         return np.from_dlpack(value)
-    except (BufferError, RuntimeError, TypeError) as error:
+    except Exception as error:  # the caller's class, of any kind
         array = _import_exotic(value, port)
         if array is None:
             raise InputError(f"{port.what} cannot be read through DLPack: {error}") from error

@@ -27,8 +27,16 @@ from functools import partial
 from typing import Any
 
 from byoc.errors import ArtifactError, ExecutionError, InputError
+from byoc.support.arguments import check_number
 
-__all__ = ["DeadlineError", "Done", "Future", "QueueFullError", "RequestQueue"]
+__all__ = [
+    "DeadlineError",
+    "Done",
+    "Future",
+    "QueueFullError",
+    "RequestQueue",
+    "check_seconds",
+]
 
 _FOREVER = 1e9  # seconds
 _LOG = logging.getLogger("byoc.runtime")
@@ -70,6 +78,23 @@ class DeadlineError(ExecutionError):
 
 class QueueFullError(ExecutionError):
     """No permit became free in the time given: `max_in_flight` requests are in flight."""
+
+
+def check_seconds(deadline: object, timeout: object = None) -> None:
+    """Refuse times that are none, before a permit is taken.
+
+    Args:
+        deadline: Seconds above 0, or None.
+        timeout: Seconds, or None.
+
+    Raises:
+        InputError: One of them is something else.
+    """
+    for name, value in (("deadline", deadline), ("timeout", timeout)):
+        if value is not None:
+            check_number(name, value, InputError)
+    if isinstance(deadline, (int, float)) and deadline <= 0:
+        raise InputError(f"deadline must be seconds above 0, found {deadline!r}")
 
 
 class Future(concurrent.futures.Future[Any]):
@@ -231,15 +256,10 @@ class RequestQueue:
             args: Arguments of the executor's ``submit``: tensors or addresses, in order.
             kept: Objects that must live until the request ends (the memory behind `args`).
             finish: Makes the future's value of what the executor brings back.
-            deadline: Seconds from now until the future raises `DeadlineError`; None: never.
+            deadline: Seconds above 0 from now until the future raises `DeadlineError`; None: never.
             traced: Record the times of every task.
 
-        Raises:
-            InputError: `deadline` is not above 0. (The permit has been given back.)
         """
-        if deadline is not None and not deadline > 0:
-            self.release()
-            raise InputError(f"deadline must be seconds above 0, found {deadline!r}")
         ticket = next(self._tickets)
         future = Future(lambda: self._cancel(ticket))
         due = None if deadline is None else time.monotonic() + deadline

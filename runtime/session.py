@@ -14,6 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 from byoc.errors import InputError
@@ -27,11 +28,13 @@ from byoc.runtime.native import from_tensor, num_threads, watch_files
 from byoc.runtime.plan import Plan
 from byoc.runtime.ports import Inputs
 from byoc.runtime.program import Program
-from byoc.runtime.request_queue import Done, Future, RequestQueue
+from byoc.runtime.request_queue import Done, Future, RequestQueue, check_seconds
 from byoc.runtime.trace import make_profile
 from byoc.segment import Array, Artifact
+from byoc.support.arguments import check_kind
 from byoc.support.dtypes import numpy_dtype
 from byoc.support.fork_lock import ForkLock
+from byoc.support.internal_errors import expect_no_foreign
 
 __all__ = ["Session"]
 
@@ -155,6 +158,7 @@ class Session:
 
     @max_in_flight.setter
     def max_in_flight(self, limit: int) -> None:
+        check_kind("max_in_flight", limit, Integral, "a whole number", InputError)
         if limit < 1:
             raise InputError(f"max_in_flight must be 1 or more, found {limit}")
         self._max_in_flight = limit
@@ -281,8 +285,10 @@ class Session:
             then: What to make of the outputs, in order, before the future gives them.
 
         Raises:
+            InputError: `deadline` or `timeout` is no time.
             QueueFullError: No request ended within `timeout`.
         """
+        check_seconds(deadline, timeout)
         queue = self._get_queue()
         queue.wait_for_permit(timeout)
         return self._start(queue, arrays, named, deadline, then=then)
@@ -298,6 +304,7 @@ class Session:
         """Await a request on what `check` returned; arguments as `submit_checked` takes them."""
         import asyncio
 
+        check_seconds(deadline)
         queue = self._get_queue()
         permit = queue.permit()
         try:
@@ -323,6 +330,7 @@ class Session:
             deadline: Seconds that each request may take; None: no limit.
             submit: What begins a request, by default this session's `submit`.
         """
+        check_kind("inputs", inputs, Iterable, "an iterable of inputs", InputError)
         submit = submit or self.submit
         waiting: deque[Future] = deque()
         try:
@@ -349,6 +357,8 @@ class Session:
         Raises:
             InputError: An input or a number does not fit.
         """
+        for name, number in (("requests", requests), ("warmup", warmup)):
+            check_kind(name, number, Integral, "a whole number", InputError)
         if requests < 1 or warmup < 0:
             raise InputError(f"profile takes requests >= 1, warmup >= 0: {requests}, {warmup}")
         arrays, named = self.check(inputs)
@@ -395,9 +405,10 @@ class Session:
         def finish(done: Done) -> Any:
             if keep is not None:
                 keep(from_tensor(done.trace, numpy_dtype("int64")))
-            results = self._ports.results(prepared.results(done))
-            if then is not None:
-                results = then(results)
+            with expect_no_foreign(self.program.name, "running"):
+                results = self._ports.results(prepared.results(done))
+                if then is not None:
+                    results = then(results)
             if named:
                 return dict(zip(self._ports.output_names, results, strict=True))
             return results[0] if len(results) == 1 else tuple(results)

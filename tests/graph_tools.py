@@ -67,12 +67,14 @@ class Tools:
         return [r.numpy() for r in result] if not hasattr(result, "numpy") else [result.numpy()]
 
     @staticmethod
-    def reference(model: onnx.ModelProto, feeds):
-        """The model's outputs by ONNX Runtime."""
+    def reference(model: onnx.ModelProto, feeds, optimised=True):
+        """The model's outputs by ONNX Runtime, or by its kernels as they stand in the model."""
         ort = pytest.importorskip("onnxruntime")
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
+        if not optimised:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = ort.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )

@@ -24,6 +24,7 @@ from tvm.ir import GenericConst
 
 from byoc.errors import ModelError
 from byoc.frontends.bindings import Bindings
+from byoc.support.last_line import last_line
 
 __all__ = ["BaseContext", "Converter", "InexpressibleError", "sentence"]
 
@@ -76,8 +77,7 @@ def sentence(error: Exception) -> str:
     TVM prints its operators with all their fields, and errors of Python speak of classes; both are
     put into the words of somebody who wrote a model.
     """
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    text = _OPERATOR.sub(r"\1", lines[-1]) if lines else ""
+    text = _OPERATOR.sub(r"\1", last_line(error, 2000)) if str(error).strip() else ""
     if isinstance(error, AttributeError) and _NO_VALUE.search(text):
         text = "one of its operands is computed by the model; byoc needs it as a constant"
     elif isinstance(error, (AttributeError, IndexError, TypeError, AssertionError)):

@@ -6,7 +6,7 @@ A new format is a folder with a `Frontend` value and one line in `FRONTENDS`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tvm
 
@@ -18,6 +18,7 @@ from byoc.frontends.relax_module import FRONTEND as RELAX
 from byoc.frontends.relay import FRONTEND as RELAY
 from byoc.frontends.tflite import FRONTEND as TFLITE
 from byoc.frontends.torch import FRONTEND as TORCH
+from byoc.support.internal_errors import expect_no_foreign
 
 if TYPE_CHECKING:
     import onnx
@@ -48,6 +49,7 @@ def import_model(
 
     Raises:
         ModelError: The model cannot be read, or holds something unsupported.
+        InternalError: Byoc itself fails.
 
     Example:
         >>> source = import_model(model)
@@ -64,4 +66,10 @@ def import_model(
             f"expected a path, an onnx.ModelProto or a tvm.IRModule as the model, "
             f"found {type(model).__name__}"
         )
-    return chosen.read(model, params)
+    with expect_no_foreign(_short_name(model), "importing"):
+        return chosen.read(model, params)
+
+
+def _short_name(model: Any) -> str:
+    """What a model is called before it is read: its file, or the class of the object."""
+    return str(model) if isinstance(model, (str, Path)) else type(model).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tvm import relax
+from tvm import relax, tirx
 from tvm.ir import GenericConst
 
 from byoc.ir.arrays import from_numpy, to_numpy
@@ -19,6 +19,7 @@ __all__ = [
     "is_const",
     "is_int",
     "scalar_like",
+    "uncast",
 ]
 
 
@@ -91,3 +92,14 @@ def is_int(dim: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def uncast(dim: Any) -> Any:
+    """A number over dimensions without casts around it, which is an int64.
+
+    Args:
+        dim: An expression of TVM.
+    """
+    while isinstance(dim, tirx.Cast):
+        dim = dim.value
+    return dim

@@ -17,6 +17,7 @@ from byoc.errors import CompileError
 from byoc.host.scratch import Noting
 from byoc.runtime.native import usable_processors
 from byoc.runtime.program import Target
+from byoc.support.last_line import last_line
 from byoc.tir.target import Machine, host_machine
 
 __all__ = ["HostLibrary", "build", "library_of"]
@@ -60,15 +61,10 @@ class HostLibrary:
                 self.executable.export_library(str(path))
             except Exception as error:
                 raise CompileError(
-                    f"cannot link the host library: {_last_line(error)}; saving a model needs a "
+                    f"cannot link the host library: {last_line(error)}; saving a model needs a "
                     f"C++ compiler: install g++ or clang++, or name one in the variable CXX"
                 ) from error
             return path.read_bytes()
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip()[:300] if lines else type(error).__name__
 
 
 def library_of(executable: Any, machine: Machine) -> HostLibrary:
@@ -104,6 +100,6 @@ def build(kernels: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
     except Exception as error:
         raise CompileError(
             f"TVM could not compile the {len(named)} host kernels for {machine.cpu}: "
-            f"{_last_line(error)}"
+            f"{last_line(error)}"
         ) from error
     return replace(library_of(executable, machine), scratch=noting.found)

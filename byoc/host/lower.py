@@ -34,6 +34,7 @@ from byoc.host.names import restore, tag
 from byoc.host.segments import externalize_segments, is_segment
 from byoc.host.shape_checks import call_shape_checks
 from byoc.runtime.native import usable_processors
+from byoc.support.last_line import last_line
 from byoc.tir.schedule import schedule_kernels
 from byoc.tir.target import Machine, host_machine
 
@@ -118,11 +119,9 @@ def lower_module(
     except ByocError:
         raise
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        detail = lines[-1][:300] if lines else type(error).__name__
         raise CompileError(
-            f"TVM cannot lower what is left for the host: {detail}; a vendor that takes the op "
-            f"would help"
+            f"TVM cannot lower what is left for the host: {last_line(error)}; a vendor that takes "
+            f"the op would help"
         ) from error
 
 

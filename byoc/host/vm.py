@@ -14,9 +14,11 @@ from tvm import relax
 from tvm.relax import transform
 
 from byoc.errors import CompileError
+from byoc.host.empty_constants import flatten_empty_constants
 from byoc.host.library import HostLibrary, library_of
 from byoc.host.lower import lower_module
 from byoc.runtime.native import usable_processors
+from byoc.support.last_line import last_line
 from byoc.tir.target import host_machine
 
 __all__ = ["build_vm", "check_vm"]
@@ -35,6 +37,7 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
     """
     machine = host_machine(threads or usable_processors())
     lowered, _, _ = lower_module(mod, machine)
+    lowered = flatten_empty_constants(lowered)
     # Planned by TVM 0.27, functions with branches were seen to crash when they allocate a tensor
     # in storage planned across an `If`; without a plan every tensor has storage of its own.
     plan = [] if _has_branches(lowered) else [transform.StaticPlanBlockMemory()]
@@ -55,8 +58,7 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
     try:
         executable = relax.build(lowered, target=machine.target, relax_pipeline=pipeline)
     except Exception as error:
-        detail = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise CompileError(f"TVM could not compile the dynamic part: {detail[0][:300]}") from error
+        raise CompileError(f"TVM could not compile the dynamic part: {last_line(error)}") from error
     return library_of(executable, machine)
 
 

@@ -10,7 +10,7 @@ cache is Python's own module table. ``BYOC_BLOCK_VENDORS=a,b`` hides vendors fro
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -19,6 +19,7 @@ import pydantic
 
 from byoc.errors import OptionError, VendorError, choices
 from byoc.runtime.native import find_library
+from byoc.support.arguments import check_kind
 from byoc.vendor import NativeRuntime, Pattern, Vendor, check_patterns, check_vendor
 
 __all__ = [
@@ -269,6 +270,7 @@ def resolve(spec: VendorSpec) -> tuple[Requested, ...]:
             f"vendors must be a list or a mapping, found the string {spec!r}; "
             f"write vendors=[{spec!r}]"
         )
+    check_kind("vendors", spec, Iterable, "a list or a mapping", VendorError)
     items = spec.items() if isinstance(spec, Mapping) else [(item, {}) for item in spec]
     requests: list[Requested] = []
     for item, options in items:

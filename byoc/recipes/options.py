@@ -15,8 +15,9 @@ from byoc.build.readiness import Background
 from byoc.build.segments import HealSpec
 from byoc.errors import OptionError
 from byoc.placement.constraints import PlacementConstraints
-from byoc.runtime.program import Isolation
+from byoc.runtime.program import Healing, Isolation
 from byoc.specialise.options import Specialise
+from byoc.support.arguments import check_kind, check_path
 
 if TYPE_CHECKING:
     from byoc.partition.placing import Strategy
@@ -48,7 +49,8 @@ class CompileOptions:
         specialise: build plans for single shapes of a symbolic model; None: not.
 
     Raises:
-        OptionError: two options exclude each other; the message says which one to leave out.
+        OptionError: an option is of the wrong kind, or two exclude each other; the message says
+            which one to leave out.
     """
 
     placement: str | Strategy = ORDER
@@ -63,6 +65,12 @@ class CompileOptions:
     specialise: Specialise | None = None
 
     def __post_init__(self) -> None:
+        if self.locked is not None:
+            check_path("locked", self.locked)
+        for name, kind, words in _KINDS:
+            value = getattr(self, name)
+            if value is not None:
+                check_kind(name, value, kind, words)
         for refusal in _REFUSALS:
             if refusal.met(self):
                 raise OptionError(refusal.text.format(options=self))
@@ -71,6 +79,15 @@ class CompileOptions:
     def measured(self) -> bool:
         """Whether plans are built and timed to choose among them."""
         return self.placement == MEASURED and self.locked is None
+
+
+_KINDS = (
+    ("dims", Mapping, "a mapping of symbolic dimensions to sizes"),
+    ("heal", (bool, Healing), "True, False or a byoc.runtime.Healing"),
+    ("background", Background, "True, False or a byoc.build.background.Background"),
+    ("specialise", Specialise, "True, False or a byoc.specialise.Specialise"),
+)
+"""Options, what they are instances of, and the same for people."""
 
 
 class _Refusal(NamedTuple):

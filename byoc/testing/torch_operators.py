@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import byoc
-from byoc.errors import ByocError
+from byoc.testing.on_purpose import accident
 
 __all__ = ["Outcome", "Sample", "evaluate", "operators", "samples"]
 
@@ -57,7 +57,7 @@ class Outcome:
     """What came of one sample.
 
     Attributes:
-        kind: "right", "wrong", "refused" (an error of byoc's), "raw" (another error), "skipped"
+        kind: "right", "wrong", "refused" (byoc says so), "raw" (an error by accident), "skipped"
             (eager or torch's export refuses, or two eager runs differ).
         detail: Why.
     """
@@ -152,10 +152,9 @@ def evaluate(sample: Sample, vendors: Sequence[str]) -> Outcome:
                 program, vendors=list(vendors), min_segment_ops=1, min_segment_flops=0
             )
             found = exe(*_copies(sample))
-        except ByocError as error:
-            return Outcome("refused", str(error))
         except Exception as error:
-            return Outcome("raw", f"{type(error).__name__}: {error}")
+            why = accident(error)
+            return Outcome("raw", f"{why}: {error}") if why else Outcome("refused", str(error))
         given = list(found) if isinstance(found, tuple) else [found]
         difference = _difference([np.asarray(a) for a in given], expected)
         return Outcome("wrong", difference) if difference else Outcome("right")

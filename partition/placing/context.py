@@ -16,7 +16,7 @@ from typing import Any
 
 import tvm
 
-from byoc.errors import OptionError, VendorError
+from byoc.errors import ByocError, OptionError, VendorError
 from byoc.ir.decode import Decoder
 from byoc.partition.grouping.form import form_segments
 from byoc.partition.grouping.group import SegmentDraft
@@ -33,6 +33,7 @@ from byoc.partition.placing.strategy import ORDER, Strategy, resolve_strategy
 from byoc.partition.snapshot.flops import Work
 from byoc.partition.snapshot.functions import functions_of
 from byoc.partition.snapshot.walk import take_snapshot
+from byoc.support.arguments import check_kind, check_number
 from byoc.vendor import Vendor
 
 __all__ = [
@@ -90,7 +91,8 @@ def make_request(
         OptionError: a value is not legal, or a name is not known in this run.
     """
     strategy = resolve_strategy(placement)
-    costs = costs or Costs()
+    costs = Costs() if costs is None else costs
+    check_kind("costs", costs, Costs, "a byoc.partition.placing.Costs")
     costs.check({vendor.name: vendor for vendor in vendors})
     if policy is not None:
         policy.check_places([vendor.name for vendor in vendors])
@@ -103,6 +105,8 @@ def make_request(
         min_segment_ops = 1 if strategy.costed else 2
     if min_segment_flops is None:
         min_segment_flops = 0
+    check_number("min_segment_ops", min_segment_ops)
+    check_number("min_segment_flops", min_segment_flops)
     if min_segment_ops < 0 or min_segment_flops < 0:
         raise OptionError(
             f"min_segment_ops and min_segment_flops must not be negative, found "
@@ -286,6 +290,13 @@ class FunctionContext:
                 if len(self.candidates) == known:
                     raise
                 continue
+            except Exception as error:
+                if isinstance(error, (ByocError, MemoryError)) or _is_ours(strategy):
+                    raise
+                raise OptionError(
+                    f"placement: the strategy {strategy.name!r} failed: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
             if (strategy.costed and strategy.places is None) or len(self.candidates) == known:
                 break  # else what it met on its way is legal for the next try
         chosen = trim(problem, _checked(problem, strategy, choice))
@@ -294,6 +305,10 @@ class FunctionContext:
         if request.constraints is not None:
             request.constraints.check(problem, segments)
         return segments
+
+
+def _is_ours(strategy: Strategy) -> bool:
+    return getattr(strategy.place, "__module__", "").startswith("byoc.")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from byoc.runtime.io.weights import release
 from byoc.runtime.native import as_tensor, dense, function, num_threads
 from byoc.runtime.program import Isolation, Program, VendorUse
 from byoc.segment import Artifact
+from byoc.support.arguments import check_kind
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 __all__ = ["IsolateSpec", "Workers", "find_runtime", "resolve_isolation"]
@@ -56,6 +57,7 @@ def resolve_isolation(spec: IsolateSpec, vendors: Collection[str]) -> Isolation 
             f"isolate must be True, a list of vendors or an Isolation, found the string {spec!r}; "
             f"write isolate=[{spec!r}]"
         )
+    check_kind("isolate", spec, (Isolation, Iterable), "True, a list of vendors or an Isolation")
     isolation = spec if isinstance(spec, Isolation) else Isolation(tuple(spec))
     for name in isolation.vendors or ():
         if name not in vendors:

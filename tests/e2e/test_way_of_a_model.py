@@ -15,6 +15,9 @@ import byoc
 PIPELINE = {"compiler", "recipes"}
 """Rooms that only hand a model on; a stage is what they call."""
 
+TOOLS = {"support"}
+"""Rooms that no model comes into: checks of single arguments, whoever needs one."""
+
 
 def stages(call: Any) -> list[str]:
     """Rooms that the pipeline calls once the model is imported, in order, repeats joined."""
@@ -28,7 +31,7 @@ def stages(call: Any) -> list[str]:
         if not (caller.startswith("byoc.") and callee.startswith("byoc.")):
             return
         room = room_of(callee)
-        if room_of(caller) in PIPELINE and room not in PIPELINE and room is not None:
+        if room_of(caller) in PIPELINE and room not in PIPELINE | TOOLS | {None}:
             found.append(room)
 
     sys.setprofile(note)

@@ -508,7 +508,7 @@ for _name, _make in _BOMBS.items():
 def main() -> None:
     root, names = Path(sys.argv[1]), sys.argv[2:] or list(CASES)
     import byoc
-    from byoc.errors import ByocError
+    from byoc.testing.on_purpose import accident
 
     relu = _model([helper.make_node("Relu", ["x"], ["y"])], outputs=[_port("y", [2, 3])])
     byoc.compile(relu)  # everything is loaded now
@@ -526,10 +526,11 @@ def main() -> None:
         began, error, message = time.process_time(), "", ""
         try:
             byoc.compile(path)
-        except ByocError as refusal:
-            error, message = type(refusal).__name__, str(refusal)
         except BaseException as other:
-            error, message = f"!{type(other).__name__}", str(other)
+            error, message = type(other).__name__, str(other)
+            why = accident(other)
+            if why is not None:
+                error, message = f"!{error}", f"{why}: {message}"
         seconds = time.process_time() - began
         print(json.dumps({"name": name, "error": error, "message": message, "seconds": seconds}),
               flush=True)  # fmt: skip

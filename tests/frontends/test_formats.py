@@ -38,8 +38,9 @@ def test_the_table_is_that_of_the_families_each_operator_once(name):
         pytest.importorskip("torch")
     table = importlib.import_module(f"byoc.frontends.{name}.ops.table").OPERATORS
     families = []
-    for path in sorted((FOLDER / name / "ops").glob("*.py")):
-        module = importlib.import_module(f"byoc.frontends.{name}.ops.{path.stem}")
+    for path in sorted((FOLDER / name / "ops").rglob("*.py")):
+        inside = path.relative_to(FOLDER).with_suffix("").parts
+        module = importlib.import_module(".".join(("byoc.frontends", *inside)))
         families += [
             value
             for key, value in vars(module).items()

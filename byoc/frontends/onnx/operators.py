@@ -19,11 +19,6 @@ __all__ = [
 _ENGINE_DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
 """Domains whose operators ONNX Runtime knows without being told."""
 
-# Operators of the contrib domain for which TVM has converters.
-_CONTRIB = {
-    "Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "Gelu", "MatMulInteger16",
-    "SkipLayerNormalization",
-}  # fmt: skip
 _CONTROL = {"If", "Loop", "Scan"}
 
 TAKES_SHAPES = {
@@ -32,7 +27,9 @@ TAKES_SHAPES = {
 }  # fmt: skip
 """Operators whose converters understand shapes of symbolic dimensions; others get a tensor."""
 
-TAKES_NUMBERS = TAKES_SHAPES | {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "Range"}
+TAKES_NUMBERS = TAKES_SHAPES | {
+    "Add", "Div", "GroupQueryAttention", "Mod", "Mul", "Pow", "Range", "Sub",
+}  # fmt: skip
 
 SEQUENCES = {
     "Optional", "OptionalGetElement", "SequenceConstruct", "SequenceEmpty", "SequenceErase",
@@ -46,8 +43,6 @@ def known_operator(node: onnx.NodeProto) -> bool:
     domain, op = domain_of(node), node.op_type
     if (domain, op) in OPERATORS or (not domain and op in _CONTROL):
         return True
-    if domain == "com.microsoft":
-        return op in _CONTRIB
     return not domain and op in stock_converters() and op != "Attention"
 
 

@@ -19,6 +19,7 @@ from tvm.ir import GenericConst
 
 from byoc.errors import ModelError
 from byoc.frontends.bindings import Bindings
+from byoc.frontends.helpers import uncast
 from byoc.frontends.normalise.fold import fold_expression
 from byoc.frontends.onnx.nodes import name_of
 from byoc.frontends.onnx.opaque import Boxed, Pending
@@ -57,12 +58,13 @@ class Values(Bindings):
                 return [relax.TupleGetItem(whole, i) for i in range(len(expr.ty.fields))]
         return [expr]
 
-    def keep(self, value: Any, name: str) -> Any:
+    def keep(self, value: Any, name: str, what: str) -> Any:
         """Return a value in the form later nodes read it: calls become named variables.
 
         Args:
             value: What a converter made.
             name: The name of the node, for the variable.
+            what: Model and node, as errors name them.
 
         Returns:
             A constant, a variable or a shape; other forms, such as None, as they are.
@@ -82,7 +84,7 @@ class Values(Bindings):
         if nothing is not None:
             return nothing
         var = self.bind(value, name)
-        _check_size(var, name)
+        _check_size(var, what)
         return var
 
     def tensor(self, value: Any, op: str) -> Any:
@@ -104,18 +106,20 @@ class Values(Bindings):
                 return value
             if op in TAKES_NUMBERS:
                 return value
-            vector = self.builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([value])))
-            return self.builder.emit(relax.op.reshape(vector, ()))
+            dim, dtype = uncast(value), str(value.ty.dtype)
+            vector = self.builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([dim])))
+            scalar = self.builder.emit(relax.op.reshape(vector, ()))
+            return scalar if dtype == "int64" else self.builder.emit(relax.op.astype(scalar, dtype))
         return value
 
 
-def _check_size(var: Any, name: str) -> None:
+def _check_size(var: Any, what: str) -> None:
     shape = getattr(var.ty, "shape", None)
     if isinstance(shape, relax.ShapeExpr):
         dims = [int(d) for d in shape.values if isinstance(d, tirx.IntImm)]
         if prod(dims) > MAX_ELEMENTS or min(dims, default=0) < 0:
             raise ModelError(
-                f"node {name!r} makes a tensor of shape {dims}; no machine holds such a tensor"
+                f"{what} makes a tensor of shape {dims}; no machine holds such a tensor"
             )
 
 

@@ -152,7 +152,7 @@ class _Walk:
             outputs = self._outputs(node, inputs, scope, straight is not None, wanted, what)
             for name, value in zip(node.output, outputs, strict=False):
                 if name and value is not None:
-                    scope.values[name] = self.values.keep(value, name_of(node))
+                    scope.values[name] = self.values.keep(value, name_of(node), what)
             for name in node.input:  # a weight that was folded into another is free now
                 if last.get(name) == index:
                     scope.forget(name)

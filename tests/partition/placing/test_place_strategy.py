@@ -158,6 +158,14 @@ def test_a_choice_that_is_none_is_the_authors_fault():
         partition(chosen, wrong)
 
 
+def test_a_strategy_that_fails_is_named():
+    def place(problem):
+        return [problem.no_such_thing]
+
+    with pytest.raises(OptionError, match="the strategy 'odd' failed: AttributeError: .*no_such"):
+        partition([vendor("v", {"add": 1})], Strategy("odd", place))
+
+
 def test_an_unknown_strategy_lists_the_names():
     with pytest.raises(OptionError, match="placement 'modle' is no strategy; did you mean 'model'"):
         partition([], "modle")

@@ -6,7 +6,13 @@ from typing import Any
 
 from byoc.segment import Node
 from byoc.vendor import Reject
-from byoc.vendor_templates.dnnl.checks import Tensors, check_float, check_layout, first
+from byoc.vendor_templates.dnnl.checks import (
+    Tensors,
+    check_dtypes,
+    check_float,
+    check_layout,
+    first,
+)
 from byoc.vendor_templates.dnnl.graph import DnnlGraph
 from byoc.vendor_templates.dnnl.ops.layout import SPATIAL, to_layout, to_standard
 from byoc.vendor_templates.dnnl.ops.rule import OpRule
@@ -20,8 +26,9 @@ def _dims(node: Node) -> int:
 
 def _check_window(node: Node, tensors: Tensors) -> Reject | None:
     letters = "NC" + SPATIAL[_dims(node)]
+    legal = ("float32", "int8", "uint8") if "max" in node.op else ("float32",)
     return first(
-        check_float(node, tensors),
+        check_dtypes(node, tensors, (*node.inputs, *node.outputs), legal),
         check_layout(node, "layout", letters),
         check_layout(node, "out_layout", letters),
         _check_padding(node),
@@ -155,8 +162,8 @@ def _lower_adaptive(graph: DnnlGraph, node: Node) -> None:
 
 RULES = (
     *(
-        OpRule(f"nn.{alg}_pool{d}d", _check_window, _lower_window, "float32; padding < window")
-        for alg in ("max", "avg")
+        OpRule(f"nn.{alg}_pool{d}d", _check_window, _lower_window, f"{dtypes}; padding < window")
+        for alg, dtypes in (("max", "float32, int8, uint8"), ("avg", "float32"))
         for d in (1, 2, 3)
     ),
     *(

@@ -239,7 +239,7 @@ def _check_take(node: Node, tensors: Tensors) -> Reject | None:
         return Reject(f"{node.op}: constant indices reach outside the tensor")
     return first(
         check_dtypes(node, tensors, node.inputs[1:], ("int32", "int64")),
-        check_dtypes(node, tensors, node.inputs[:1], ("float32",)),
+        check_dtypes(node, tensors, node.inputs[:1], ("float32", "int8", "uint8")),
     )
 
 
@@ -321,7 +321,10 @@ RULES = (
     OpRule("strided_slice", _check_slice, _lower_slice, "static bounds, positive strides"),
     OpRule("nn.pad", _check_pad, _lower_pad, "float32; static widths >= 0; not circular"),
     OpRule(
-        "take", _check_take, _lower_take, "float32 data; mode fast or wrap, or constant indices"
+        "take",
+        _check_take,
+        _lower_take,
+        "float32, int8, uint8 data; mode fast or wrap, or constant indices",
     ),
     OpRule("nn.pixel_shuffle", _check_shuffle, _lower_shuffle, "float32, 4 dimensions"),
 )

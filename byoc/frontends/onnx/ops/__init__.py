@@ -3,6 +3,7 @@
 __all__ = [
     "casts",
     "constants",
+    "contrib",
     "data_movement",
     "elementwise",
     "helpers",

@@ -150,11 +150,6 @@ def shrink(c: OnnxContext) -> Any:
     return result if dtype_of(data) == dtype else relax.op.astype(result, dtype)
 
 
-def fast_gelu(c: OnnxContext) -> Any:
-    """com.microsoft FastGelu 1: gelu_tanh(x + bias)."""
-    return relax.op.nn.gelu_tanh(c[0] if c[1] is None else relax.op.add(c[0], c[1]))
-
-
 def power(c: OnnxContext) -> Any:
     """Pow 7 to 15; whole numbers to whole powers by squaring, which no rounding touches."""
     base, exponent = c[0], c[1]
@@ -228,6 +223,5 @@ ELEMENTWISE: Mapping[tuple[str, str], Converter] = {
     ("", "Sum"): _chain(relax.op.add),
     ("", "Swish"): swish,
     ("", "ThresholdedRelu"): thresholded_relu,
-    ("com.microsoft", "FastGelu"): fast_gelu,
 }
 """(domain, operator) → converter."""

@@ -67,7 +67,7 @@ def integers_of(c: BaseContext, value: Any, what: str) -> list[Any]:
     if isinstance(value, relax.ShapeExpr):
         return [int(d) if helpers.is_int(d) else d for d in value.values]
     if tvm.ir.is_prim_expr(value):
-        return [value]
+        return [helpers.uncast(value)]
     shape = getattr(value.ty, "shape", None)
     if not isinstance(shape, relax.ShapeExpr) or len(shape.values) != 1:
         raise ValueError(f"{what} is computed by the model; byoc needs it as a constant")

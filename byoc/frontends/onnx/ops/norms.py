@@ -12,7 +12,7 @@ from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
 from byoc.frontends.onnx.context import OnnxContext
 
-__all__ = ["NORMS"]
+__all__ = ["NORMS", "statistics"]
 
 
 def batch_norm(c: OnnxContext) -> Any:
@@ -51,10 +51,22 @@ def layer_norm(c: OnnxContext) -> Any:
     result = relax.op.nn.layer_norm(data, gamma, beta, axes, epsilon)
     if c.outputs == 1:
         return result
-    average = relax.op.mean(data, axes, keepdims=True)
-    spread = relax.op.variance(data, axes, keepdims=True)
-    inverse = relax.op.rsqrt(relax.op.add(spread, scalar_like(epsilon, data)))
-    return [result, average, inverse]
+    return [result, *statistics(c, data, axes, epsilon)]
+
+
+def statistics(c: OnnxContext, data: Any, axes: list[int], epsilon: float) -> tuple[Any, Any]:
+    """The mean over some axes, which stay, and the inverse of the deviation.
+
+    Args:
+        c: The operator's context.
+        data: The tensor.
+        axes: The axes.
+        epsilon: What is added to the variance.
+    """
+    average = c.typed(relax.op.mean(data, axes, keepdims=True))
+    spread = c.typed(relax.op.variance(data, axes, keepdims=True))
+    inverse = c.typed(relax.op.rsqrt(c.typed(relax.op.add(spread, scalar_like(epsilon, data)))))
+    return average, inverse
 
 
 def rms_norm(c: OnnxContext) -> Any:

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from byoc.frontends.context import Converter
 from byoc.frontends.onnx.ops.casts import CASTS
 from byoc.frontends.onnx.ops.constants import CONSTANTS
+from byoc.frontends.onnx.ops.contrib.attention import ATTENTION
+from byoc.frontends.onnx.ops.contrib.blocks import BLOCKS
+from byoc.frontends.onnx.ops.contrib.fused import FUSED
+from byoc.frontends.onnx.ops.contrib.grouped_attention import GROUPED_ATTENTION
+from byoc.frontends.onnx.ops.contrib.qoperator import QOPERATOR
+from byoc.frontends.onnx.ops.contrib.rotary import ROTARY
 from byoc.frontends.onnx.ops.data_movement import DATA_MOVEMENT
 from byoc.frontends.onnx.ops.elementwise import ELEMENTWISE
 from byoc.frontends.onnx.ops.norms import NORMS
@@ -24,18 +30,24 @@ from byoc.frontends.onnx.ops.windows import WINDOWS
 __all__ = ["OPERATORS"]
 
 OPERATORS: Mapping[tuple[str, str], Converter] = {
+    **ATTENTION,
+    **BLOCKS,
     **CASTS,
     **CONSTANTS,
     **ELEMENTWISE,
     **DATA_MOVEMENT,
+    **FUSED,
+    **GROUPED_ATTENTION,
     **NORMS,
     **NUMERIC,
     **SLICING,
     **SPLIT,
     **PRODUCTS,
+    **QOPERATOR,
     **QUANTISED,
     **RECURRENT,
     **REDUCTIONS,
+    **ROTARY,
     **SAMPLING,
     **SPECTRAL,
     **WINDOWS,
