@@ -12,7 +12,7 @@ and RNN, gates in their order (LSTM i o f c, GRU z r h), but for y, whose direct
     lengths [B] int32, h [D, B, P], c [D, B, H]: 0 where they are left out; lengths: T
     proj [D, P, H], as in torch: Ht is what the equations say, times projᵀ
 
-The equations, with Xt the row of x, σ f g h the activations, P the peepholes::
+The equations, with Xt the row of x, f g h the activations, P the peepholes::
 
     RNN     Ht = f(Xt·Wiᵀ + Ht-1·Riᵀ + Wbi + Rbi)
 
@@ -47,7 +47,7 @@ from typing import Any, Literal, NamedTuple
 
 from byoc.kit.own_ops import RECURRENT, own_call
 
-__all__ = ["GATES", "OPERANDS", "Activation", "Recurrent", "recurrent_call"]
+__all__ = ["GATES", "OPERANDS", "GateFunction", "Recurrent", "recurrent_call"]
 
 GATES: Mapping[str, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 """Kind → how many gates its weights hold."""
@@ -56,7 +56,7 @@ OPERANDS = ("x", "w", "r", "b", "lengths", "h", "c", "p", "proj")
 """What a layer may read, in the order of its tuple; the first three always."""
 
 
-class Activation(NamedTuple):
+class GateFunction(NamedTuple):
     """A function of the ONNX operators, in small letters, and its parameters (0: it has none)."""
 
     name: str
@@ -81,7 +81,7 @@ class Recurrent:
     kind: Literal["lstm", "gru", "rnn"]
     direction: Literal["forward", "reverse", "bidirectional"]
     operands: tuple[str, ...]
-    activations: tuple[Activation, ...]
+    activations: tuple[GateFunction, ...]
     clip: float = 0.0
     linear_before_reset: bool = False
     input_forget: bool = False
@@ -94,7 +94,7 @@ class Recurrent:
     @property
     def usual(self) -> bool:
         """True with activations as the equations have them in textbooks, and nothing clipped."""
-        gate, tanh = Activation("sigmoid"), Activation("tanh")
+        gate, tanh = GateFunction("sigmoid"), GateFunction("tanh")
         textbook = {"lstm": (gate, tanh, tanh), "gru": (gate, tanh), "rnn": (tanh,)}[self.kind]
         return self.activations == textbook * self.directions and not self.clip
 
@@ -124,7 +124,7 @@ class Recurrent:
         activations = []
         for text in str(attrs["activations"]).split():
             name, alpha, beta = text.split(":")
-            activations.append(Activation(name, float(alpha), float(beta)))
+            activations.append(GateFunction(name, float(alpha), float(beta)))
         return cls(
             kind=str(attrs["kind"]),  # type: ignore[arg-type]
             direction=str(attrs["direction"]),  # type: ignore[arg-type]
@@ -185,10 +185,9 @@ def _check(
         found = operands[name].ty.shape.values
         wanted = expected[name]
         if len(found) != len(wanted) or any(map(_differ, found, wanted)):
-            text = ", ".join(map(str, wanted))
             raise ValueError(
-                f"the operand {name!r} of a layer of {layer.direction} {layer.kind} has the shape "
-                f"{[str(d) for d in found]}, expected [{text}]"
+                f"the operand {name!r} of a {layer.direction} {layer.kind} has the shape "
+                f"[{', '.join(map(_text, found))}], expected [{', '.join(map(_text, wanted))}]"
             )
 
 
@@ -198,3 +197,10 @@ def _differ(found: Any, wanted: Any) -> bool:
 
     numbers = [int(d) for d in (found, wanted) if isinstance(d, (int, tirx.IntImm))]
     return len(numbers) == 2 and numbers[0] != numbers[1]
+
+
+def _text(dimension: Any) -> str:
+    from tvm import tirx
+
+    known = isinstance(dimension, (int, tirx.IntImm))
+    return str(int(dimension)) if known else str(dimension)

@@ -19,7 +19,7 @@ from byoc.frontends.context import Converter
 from byoc.frontends.helpers import array_of, dtype_of, is_const
 from byoc.frontends.onnx.context import OnnxContext
 from byoc.frontends.onnx.ops.helpers import text_of
-from byoc.kit.recurrent import OPERANDS, Activation, Recurrent, recurrent_call
+from byoc.kit.recurrent import OPERANDS, GateFunction, Recurrent, recurrent_call
 
 __all__ = ["RECURRENT"]
 
@@ -33,16 +33,16 @@ _DEFAULTS: Mapping[Kind, Sequence[str]] = {
     "lstm": ["Sigmoid", "Tanh", "Tanh"],
 }
 _ALPHA: Mapping[str, float] = {
-    "affine": 1.0,
+    "affine": 0.0,
     "elu": 1.0,
     "hardsigmoid": 0.2,
     "leakyrelu": 0.01,
-    "scaledtanh": 1.0,
-    "thresholdedrelu": 1.0,
+    "scaledtanh": 0.0,
+    "thresholdedrelu": 0.0,
 }
-"""Functions that have a parameter α, and what it is where the node does not say."""
+"""Functions with a parameter alpha, and what it is where a node does not say: ONNX Runtime's."""
 
-_BETA: Mapping[str, float] = {"affine": 0.0, "hardsigmoid": 0.5, "scaledtanh": 1.0}
+_BETA: Mapping[str, float] = {"affine": 0.0, "hardsigmoid": 0.5, "scaledtanh": 0.0}
 _PLAIN = ("relu", "sigmoid", "softplus", "softsign", "tanh")
 _DIRECTIONS = ("forward", "reverse", "bidirectional")
 
@@ -118,14 +118,12 @@ def _layer(c: OnnxContext, kind: Kind, operands: tuple[str, ...]) -> Recurrent:
 
 def _activations(
     c: OnnxContext, defaults: Sequence[str], directions: int
-) -> tuple[Activation, ...]:
+) -> tuple[GateFunction, ...]:
     """The functions of each direction; parameters go to those that have some, in order."""
     given = c.attrs.get("activations") or list(defaults) * directions
     names = [text_of(a, "").lower() for a in given]
     if len(names) != len(defaults) * directions:
-        raise ValueError(
-            f"it has {len(names)} activations, expected {len(defaults) * directions}"
-        )
+        raise ValueError(f"it has {len(names)} activations, expected {len(defaults) * directions}")
     unknown = [n for n in names if n not in _ALPHA and n not in _PLAIN]
     if unknown:
         known = ", ".join(sorted((*_ALPHA, *_PLAIN)))
@@ -133,7 +131,7 @@ def _activations(
     alphas = iter(c.attrs.get("activation_alpha") or ())
     betas = iter(c.attrs.get("activation_beta") or ())
     return tuple(
-        Activation(
+        GateFunction(
             n,
             float(next(alphas, _ALPHA[n])) if n in _ALPHA else 0.0,
             float(next(betas, _BETA[n])) if n in _BETA else 0.0,

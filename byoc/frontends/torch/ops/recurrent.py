@@ -15,7 +15,7 @@ from tvm.ir import GenericConst
 from byoc.frontends.context import Converter
 from byoc.frontends.torch.context import TorchContext
 from byoc.ir.arrays import to_numpy
-from byoc.kit.recurrent import GATES, OPERANDS, Activation, Recurrent, recurrent_call
+from byoc.kit.recurrent import GATES, OPERANDS, GateFunction, Recurrent, recurrent_call
 
 __all__ = ["RECURRENT"]
 
@@ -32,7 +32,7 @@ def _convert(
     functions: Sequence[str],
     c: TorchContext,
     /,
-    input: Any,
+    input: Any,  # noqa: A002
     hx: Any,
     params: Sequence[Any],
     has_biases: bool,
@@ -71,7 +71,7 @@ def _convert(
             kind=kind,
             direction="bidirectional" if bidirectional else "forward",
             operands=tuple(name for name in OPERANDS if name in operands),
-            activations=tuple(map(Activation, functions)) * ways,
+            activations=tuple(map(GateFunction, functions)) * ways,
             linear_before_reset=kind == "gru",
         )
         whole = c.emit(recurrent_call(layer, operands))
@@ -121,7 +121,7 @@ def _reordered(c: TorchContext, kind: Kind, value: Any) -> Any:
 
 
 def _is_zero(c: TorchContext, value: Any) -> bool:
-    """True for a state that is zero when compiling: the one that torch makes where none is given."""
+    """True for a state that is zero when compiling, as torch makes it where none is given."""
     if isinstance(value, GenericConst):
         return not to_numpy(value.value).any()
     made = c.builder.lookup_binding(value) if isinstance(value, relax.Var) else None
