@@ -147,7 +147,7 @@ def recurrent_call(layer: Recurrent, operands: Mapping[str, Any]) -> Any:
         The call; its result is the tuple (y, h), of an LSTM (y, h, c).
 
     Raises:
-        ValueError: The shapes of operands do not fit each other.
+        ValueError: The shapes or dtypes of operands do not fit each other.
     """
     from tvm import relax
 
@@ -182,6 +182,12 @@ def _check(
         "proj": (d, state, hidden),
     }
     for name in layer.operands[1:]:
+        dtype = "int32" if name == "lengths" else str(operands["x"].ty.dtype)
+        if str(operands[name].ty.dtype) != dtype:
+            raise ValueError(
+                f"the operand {name!r} of a {layer.direction} {layer.kind} is "
+                f"{operands[name].ty.dtype}, expected {dtype}"
+            )
         found = operands[name].ty.shape.values
         wanted = expected[name]
         if len(found) != len(wanted) or any(map(_differ, found, wanted)):

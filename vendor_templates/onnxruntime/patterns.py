@@ -99,8 +99,8 @@ def _recurrent(match: Match, node: Node) -> str | None:
         return f"ONNX Runtime has no kernel of {x.dtype} on the CPU"
     if not all(isinstance(size, int) and size > 0 for size in x.shape[:2]):
         return "where there are no steps or rows ONNX Runtime ends the process"
-    if layer.kind == "gru" and "lengths" in layer.operands:
-        return "a GRU's sequence of length 0 ends the process in ONNX Runtime"
+    if layer.kind != "rnn" or not layer.usual:
+        return "ONNX Runtime makes numbers of NaN in its gates, but for an RNN of tanh"
     return None
 
 

@@ -125,6 +125,8 @@ def _is_zero(c: TorchContext, value: Any) -> bool:
     if isinstance(value, GenericConst):
         return not to_numpy(value.value).any()
     made = c.builder.lookup_binding(value) if isinstance(value, relax.Var) else None
+    if made is None:
+        return False
     name = getattr(getattr(made, "op", None), "name", "")
     return name == "relax.zeros" or (name == "relax.full" and _is_zero(c, made.args[1]))
 
