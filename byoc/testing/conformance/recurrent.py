@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -167,18 +167,18 @@ class _Cell:
 
 def _apply(function: GateFunction, x: Array) -> Array:
     name, a, b = function
+    meanings: Mapping[str, Callable[[], Array]] = {
+        "affine": lambda: a * x + b,
+        "elu": lambda: np.where(x < 0, a * np.expm1(np.minimum(x, 0)), x),
+        "hardsigmoid": lambda: np.clip(a * x + b, 0, 1),
+        "leakyrelu": lambda: np.where(x < 0, a * x, x),
+        "relu": lambda: np.maximum(x, 0),
+        "scaledtanh": lambda: a * np.tanh(b * x),
+        "sigmoid": lambda: 1 / (1 + np.exp(-x)),
+        "softplus": lambda: np.logaddexp(0, x),
+        "softsign": lambda: x / (1 + np.abs(x)),
+        "tanh": lambda: np.tanh(x),
+        "thresholdedrelu": lambda: np.where(x <= a, 0, x),
+    }
     with np.errstate(over="ignore"):
-        found = {
-            "affine": lambda: a * x + b,
-            "elu": lambda: np.where(x < 0, a * np.expm1(np.minimum(x, 0)), x),
-            "hardsigmoid": lambda: np.clip(a * x + b, 0, 1),
-            "leakyrelu": lambda: np.where(x < 0, a * x, x),
-            "relu": lambda: np.maximum(x, 0),
-            "scaledtanh": lambda: a * np.tanh(b * x),
-            "sigmoid": lambda: 1 / (1 + np.exp(-x)),
-            "softplus": lambda: np.logaddexp(0, x),
-            "softsign": lambda: x / (1 + np.abs(x)),
-            "tanh": lambda: np.tanh(x),
-            "thresholdedrelu": lambda: np.where(x <= a, 0, x),
-        }[name]()
-    return np.asarray(found)
+        return np.asarray(meanings[name]())

@@ -20,9 +20,9 @@ namespace kernels {
 /// Numbers side by side in a packed weight.
 inline constexpr int64_t kPanel = 16;
 
-/// One layer: T steps, a batch of B, D directions, G gates, H numbers in a gate, P in the state that
-/// is put out (H unless it is projected). Tensors are dense, float32 or float64, all of one dtype;
-/// null where the layer has none.
+/// One layer: T steps, a batch of B, D directions, G gates, H numbers in a gate, P in the state
+/// that is put out (H unless it is projected). Tensors are dense, float32 or float64, all of one
+/// dtype; null where the layer has none.
 struct RecurrentJob {
   RecurrentKind kind;
   bool reverse;  ///< The first direction runs backward; the second always does.
@@ -30,12 +30,12 @@ struct RecurrentJob {
   double clip;                          ///< 0: sums are not clipped.
   std::vector<Activation> activations;  ///< f, g, h of each direction in turn.
 
-  const DLTensor* gates;    ///< [T, B, D·G·H]: x·wᵀ
-  const DLTensor* weight;   ///< [D, G·H, P], or packed [D, G, ceil(H / kPanel), P, kPanel]
-  const DLTensor* bias;     ///< [D, 2·G·H]
-  const DLTensor* lengths;  ///< int32 [B]
-  const DLTensor* h;        ///< [D, B, P]
-  const DLTensor* c;        ///< [D, B, H]
+  const DLTensor* gates;       ///< [T, B, D·G·H]: x·wᵀ
+  const DLTensor* weight;      ///< [D, G·H, P], or packed [D, G, ceil(H / kPanel), P, kPanel]
+  const DLTensor* bias;        ///< [D, 2·G·H]
+  const DLTensor* lengths;     ///< int32 [B]
+  const DLTensor* h;           ///< [D, B, P]
+  const DLTensor* c;           ///< [D, B, H]
   const DLTensor* peepholes;   ///< [D, 3·H]
   const DLTensor* projection;  ///< [D, P, H], or packed [D, 1, ceil(P / kPanel), H, kPanel]
 

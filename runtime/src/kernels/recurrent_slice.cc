@@ -111,7 +111,8 @@ void Apply(const Activation& function, T* x, int64_t n) {
     case Activation::kSigmoid:
       return each([](T v) { return Sigmoid(v); });
     case Activation::kSoftplus:
-      return slowly([](T v) { return v > 0 ? v + std::log1p(std::exp(-v)) : std::log1p(std::exp(v)); });
+      return slowly(
+          [](T v) { return v > 0 ? v + std::log1p(std::exp(-v)) : std::log1p(std::exp(v)); });
     case Activation::kSoftsign:
       return each([](T v) { return v / (T(1) + std::fabs(v)); });
     case Activation::kTanh:

@@ -58,7 +58,7 @@ struct RecurrentSlice {
   const int32_t* lengths;  ///< [rows] or null
   const T* h;              ///< [rows, P] or null
   const T* c;              ///< [rows, H] or null
-  T* y;  ///< [steps, batch, …]
+  T* y;                    ///< [steps, batch, …]
   int64_t y_step, y_row;
   T* last_h;  ///< [rows, P]
   T* last_c;  ///< [rows, H], or null: no LSTM
