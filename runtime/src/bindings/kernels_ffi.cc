@@ -98,16 +98,20 @@ void Recurrent(ffi::PackedArgs args, ffi::Any*) {
       {"h", &job.h},     {"c", &job.c},      {"p", &job.peepholes}, {"proj", &job.projection},
   };
   int next = 7;
+  const auto tensor = [&args, &next]() -> const DLTensor* {
+    if (next >= args.size()) TVM_FFI_THROW(ValueError) << "a recurrent layer lacks tensors";
+    return args[next++].cast<DLTensor*>();
+  };
   for (std::string_view left = operands; !left.empty();) {
     const std::string_view name = left.substr(0, left.find(' '));
     left.remove_prefix(std::min(name.size() + 1, left.size()));
     for (const auto& [known, place] : places) {
-      if (known == name) *place = args[next++].cast<DLTensor*>();
+      if (known == name) *place = tensor();
     }
   }
-  job.y = args[next++].cast<DLTensor*>();
-  job.last_h = args[next++].cast<DLTensor*>();
-  if (next < args.size()) job.last_c = args[next].cast<DLTensor*>();
+  job.y = tensor();
+  job.last_h = tensor();
+  if (job.kind == kernels::RecurrentKind::kLstm) job.last_c = tensor();
   kernels::RunRecurrent(job);
 }
 

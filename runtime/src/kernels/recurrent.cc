@@ -281,6 +281,9 @@ std::vector<Activation> ParseActivations(std::string_view text) {
 }
 
 void RunRecurrent(const RecurrentJob& job) {
+  if (job.gates == nullptr || job.weight == nullptr) {
+    TVM_FFI_THROW(ValueError) << "a recurrent layer lacks its tensor x or r";
+  }
   const DLDataType t = job.gates->dtype;
   for (const DLTensor* known : {job.gates, job.last_h, job.last_c}) {
     if (known != nullptr && known->ndim != 3) {
