@@ -66,9 +66,9 @@ def _vendors(names: Sequence[str]) -> dict[str, list[Any]]:
     """The vendors of each set; their patterns are read once, not once for every graph."""
     from dataclasses import replace
 
+    from byoc.contract_checks import check_patterns
     from byoc.partition.matching import match
     from byoc.plugins.discovery import find
-    from byoc.vendor import check_patterns
 
     known: dict[str, Any] = {}
     read: dict[str, Any] = {}

@@ -6,7 +6,7 @@ imports TVM.
 
 from __future__ import annotations
 
-from byoc.support import moved_modules, openmp
+from byoc.support import moved_modules
 from byoc.support.lazy_exports import lazy_exports
 
 TYPE_CHECKING = (
@@ -96,4 +96,3 @@ __getattr__, __dir__ = lazy_exports(
 )
 
 moved_modules.install()
-openmp.spin_briefly()

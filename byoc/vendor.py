@@ -8,7 +8,7 @@ A vendor is a value. It says what it can take (`patterns`), compiles a segment t
         version="1.0",
         patterns=patterns,            # () -> Sequence[Pattern]; may import tvm.relax.dpl
         compile=compile_segment,      # (Segment, options) -> Artifact
-        runtime=NativeRuntime("byoc_acme"),
+        runtime=NativeRuntime("byoc_acme", package="byoc-acme"),
     )
 
 A package publishes it under the entry-point group ``byoc.vendors``::
@@ -22,7 +22,6 @@ Importing the module that holds the value must be cheap: no TVM, no SDK. `patter
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "RESERVED_NAMES",
     "Match",
     "NativeRuntime",
     "NoOptions",
@@ -45,9 +45,10 @@ __all__ = [
     "Rates",
     "Reject",
     "Vendor",
-    "check_patterns",
-    "check_vendor",
 ]
+
+RESERVED_NAMES = frozenset({"all", "byoc", "cpu", "fallback", "host", "none", "tvm"})
+"""Names that no vendor may have: places, processors and words of the command line."""
 
 API_VERSION = 1
 """Version of this contract. A vendor built for another version is refused with both numbers."""
@@ -59,9 +60,19 @@ class Reject:
 
     Attributes:
         reason: One sentence; users see it in the report.
+
+    Raises:
+        VendorError: The reason is no text, or an empty one. A match is taken by returning None.
     """
 
     reason: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.reason, str) or not self.reason.strip():
+            raise VendorError(
+                f"vendor author: Reject takes one sentence that says why, found {self.reason!r}; "
+                f"return None, not Reject(None), to take the match"
+            )
 
 
 class Match(Protocol):
@@ -155,8 +166,10 @@ class NativeRuntime:
     """A shared library that runs a vendor's compiled segments; ``byoc/vendor.h`` says how.
 
     Attributes:
-        library: The base name: ``lib<library>.so`` is looked for in the package's ``lib`` folder.
-        package: The installed distribution whose files include the library.
+        library: The base name, of letters, digits and ``_.-+``: ``lib<library>.so`` is looked for
+            among the files of the package, then in the folders of ``BYOC_LIBRARY_PATH``.
+        package: The installed distribution whose files include the library: your own. The default
+            is byoc itself, for the vendors that it ships.
     """
 
     library: str
@@ -169,9 +182,10 @@ class PythonRuntime:
 
     Attributes:
         init: (blob, constants, options) -> execute. It is given `Artifact.blob`,
-            `Artifact.constants` and the options as a dict, and prepares one segment. The function
-            it returns, execute: (inputs, outputs) -> None, is given two sequences of numpy arrays
-            and writes the outputs in place. Several threads may call execute at once.
+            `Artifact.constants` and the options as JSON holds them (a dict; paths and enums are
+            strings, tuples are lists), and prepares one segment. The function it returns, execute:
+            (inputs, outputs) -> None, is given two sequences of numpy arrays, writes every element
+            of the outputs in place and returns nothing. Several threads may call it at once.
     """
 
     init: Callable[
@@ -243,8 +257,9 @@ class Vendor:
     The first five attributes are required; each later one has a default.
 
     Attributes:
-        name: A lower-case identifier. Names of segments begin with it ("dnnl_0"), and TVM's own
-            passes call the compiler as `relax.ext.<name>`.
+        name: A lower-case identifier of ASCII letters, digits and ``_``, but none of those that
+            mean something else (`RESERVED_NAMES`, keywords of Python). Names of segments begin
+            with it ("dnnl_0"), and TVM's own passes call the compiler as `relax.ext.<name>`.
         version: The version of the backend. Caches are keyed by it, and the artifact's manifest
             records it.
         patterns: () -> the patterns that the vendor offers.
@@ -280,97 +295,3 @@ class Vendor:
     choose: Callable[[Any, Sequence[Pattern]], Sequence[Pattern]] = _all_patterns
     default: bool = False
     api_version: int = API_VERSION
-
-
-def _arity(function: Callable[..., object], count: int) -> bool:
-    """True when `function` can be called with `count` positional arguments."""
-    try:
-        inspect.signature(function).bind(*range(count))
-    except TypeError:
-        return False
-    except ValueError:  # builtins without a signature: nothing to check
-        return True
-    return True
-
-
-def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
-    """Return `vendor` after checking that it keeps the contract.
-
-    Args:
-        vendor: What a package published as its vendor; any object.
-        origin: Where the value came from, for the error messages.
-
-    Returns:
-        The same object.
-
-    Raises:
-        VendorError: The value is not a `Vendor`, was written for another API version, has a bad
-            name, or has a field of the wrong type, a hook that is not callable or one that takes
-            the wrong number of arguments. The message is written for the vendor's author.
-    """
-    if not isinstance(vendor, Vendor):
-        raise VendorError(
-            f"vendor author: {origin} is a {type(vendor).__name__}, expected a byoc.Vendor value"
-        )
-    who = f"vendor author: {vendor.name!r} ({origin})"
-    if vendor.api_version != API_VERSION:
-        raise VendorError(
-            f"{who} was written for vendor API {vendor.api_version}, this byoc has {API_VERSION}; "
-            f"install a matching release of the vendor package or of byoc"
-        )
-    if not (isinstance(vendor.name, str) and vendor.name.isidentifier() and vendor.name.islower()):
-        raise VendorError(f"{who}: name must be a lower-case identifier, found {vendor.name!r}")
-    hooks = (("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1), ("choose", 2))
-    for hook, count in hooks:
-        function = getattr(vendor, hook)
-        if not callable(function):
-            found = type(function).__name__
-            raise VendorError(f"{who}: hook {hook!r} must be callable, found {found}")
-        if not _arity(function, count):
-            raise VendorError(
-                f"{who}: hook {hook!r} must take {count} positional argument(s), "
-                f"found {inspect.signature(function)}"
-            )
-    if not isinstance(vendor.runtime, (NativeRuntime, PythonRuntime)):
-        raise VendorError(
-            f"{who}: runtime must be a NativeRuntime or PythonRuntime, "
-            f"found {type(vendor.runtime).__name__}"
-        )
-    if not isinstance(vendor.rates, Rates):
-        raise VendorError(f"{who}: rates must be byoc.vendor.Rates, found {vendor.rates!r:.80}")
-    if not (isinstance(vendor.options, type) and issubclass(vendor.options, pydantic.BaseModel)):
-        raise VendorError(f"{who}: options must be a subclass of pydantic.BaseModel")
-    if vendor.options.model_config.get("extra") != "forbid":
-        raise VendorError(
-            f"{who}: options must refuse unknown fields (model_config extra='forbid')"
-        )
-    return vendor
-
-
-def check_patterns(vendor: Vendor) -> tuple[Pattern, ...]:
-    """Return a vendor's patterns in the order in which they are tried, after checking them.
-
-    Args:
-        vendor: A vendor that `check_vendor` accepted.
-
-    Returns:
-        The patterns, highest priority first; the vendor's own order among equal priorities.
-
-    Raises:
-        VendorError: Two patterns have one name, a value is not a `Pattern`, or a pattern's check
-            cannot be called with one match.
-    """
-    who = f"vendor author: {vendor.name!r}"
-    patterns = tuple(vendor.patterns())
-    seen: set[str] = set()
-    for pattern in patterns:
-        if not isinstance(pattern, Pattern):
-            raise VendorError(
-                f"{who}: patterns() must return byoc.Pattern values, found {type(pattern).__name__}"
-            )
-        if pattern.name in seen:
-            raise VendorError(f"{who}: two patterns are named {pattern.name!r}; names are unique")
-        seen.add(pattern.name)
-        if not callable(pattern.check) or not _arity(pattern.check, 1):
-            raise VendorError(f"{who}: check of pattern {pattern.name!r} must take one match")
-    return tuple(sorted(patterns, key=lambda p: -p.priority))

@@ -9,6 +9,7 @@ vendors receive them, and a report. One folder per pass, in this order:
 linearly with the number of ops.
 """
 
+from byoc.partition.explaining.pattern_use import PatternUse, pattern_use
 from byoc.partition.explaining.whatif import what_if
 from byoc.partition.outlining.bridge import segment_from_function
 from byoc.partition.pipeline import partition_module
@@ -37,6 +38,7 @@ __all__ = [
     "OpRecord",
     "PartitionReport",
     "PartitionResult",
+    "PatternUse",
     "PlanRecord",
     "Policy",
     "ReasonCount",
@@ -46,6 +48,7 @@ __all__ = [
     "SplitRecord",
     "Verdict",
     "partition_module",
+    "pattern_use",
     "segment_from_function",
     "what_if",
 ]

@@ -120,7 +120,8 @@ class Binder:
             execute = self.workers.bind(artifact, healed=fallback is not None)
             healing = replace(healing, deadline=None)  # kept by the worker
         else:
-            execute = vendors.bind(artifact, use, outputs, self.bounds.append)
+            ports = program.port_counts(artifact.segment)
+            execute = vendors.bind(artifact, use, ports, self.bounds.append)
         if fallback is None:
             return execute
         return guard(

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import atexit
 import importlib.metadata
+import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import tvm_ffi
@@ -23,6 +26,7 @@ from byoc.segment import Array
 from byoc.support.dtypes import numpy_dtype
 
 __all__ = [
+    "LIBRARY_PATH",
     "as_tensor",
     "call_on",
     "dense",
@@ -37,11 +41,16 @@ __all__ = [
     "with_address",
 ]
 
+LIBRARY_PATH = "BYOC_LIBRARY_PATH"
+"""The environment variable with more folders of vendors' libraries, joined by ``:``."""
+
 _DISTRIBUTION = "tvm-byoc"
 
 
 def find_library(name: str, distribution: str = _DISTRIBUTION) -> Path:
     """Return the path of ``lib<name>.so`` among the files of an installed distribution.
+
+    Else in the folders of an editable install, else in those of ``BYOC_LIBRARY_PATH``.
 
     Args:
         name: Of the library, without ``lib`` and ``.so``.
@@ -65,16 +74,52 @@ def find_library(name: str, distribution: str = _DISTRIBUTION) -> Path:
         for line in (found.read_text("RECORD") or "").splitlines()
         if file in line and PurePosixPath(line.split(",", 1)[0]).name == file
     ]
-    for relative in [*listed, f"byoc/lib/{file}"]:
-        path = Path(str(found.locate_file(relative)))
+    candidates = [Path(str(found.locate_file(f))) for f in (*listed, f"byoc/lib/{file}")]
+    project = _editable(found)
+    if project is not None:
+        candidates += [folder / file for folder in _beside(found, project)]
+    named = os.environ.get(LIBRARY_PATH, "")
+    candidates += [Path(folder) / file for folder in named.split(":") if folder]
+    for path in candidates:
         if path.is_file():
             return path
         searched.append(str(path))
+    if project is not None:
+        advice = (
+            f"{distribution} is installed from {project} (editable) and holds no such file yet: "
+            f"build it into one of these folders, or name its folder in {LIBRARY_PATH}"
+        )
+    else:
+        advice = (
+            f"it is left out when the package was built without the vendor's SDK: install the SDK "
+            f"and build again, reinstall {distribution}, or name its folder in {LIBRARY_PATH}"
+        )
+    if distribution == _DISTRIBUTION:
+        advice += f"; a vendor of another package names it: NativeRuntime({name!r}, package=...)"
     raise VendorError(
         f"library {file} of package {distribution!r} is missing; searched: {', '.join(searched)}; "
-        f"it is left out when the package was built without the vendor's SDK: install the SDK and "
-        f"build again, or reinstall {distribution}"
+        f"{advice}"
     )
+
+
+def _editable(distribution: importlib.metadata.Distribution) -> Path | None:
+    """The folder that a distribution is installed from in place; None for others."""
+    try:
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        url = urlsplit(origin["url"])
+        editable = bool(origin["dir_info"]["editable"]) and url.scheme == "file"
+    except (ValueError, KeyError, TypeError):
+        return None
+    return Path(unquote(url.path)) if editable else None
+
+
+def _beside(distribution: importlib.metadata.Distribution, project: Path) -> list[Path]:
+    """Folders of an editable project where its libraries may lie: its packages, and their lib."""
+    roots = [project, project / "src"]
+    names = (distribution.read_text("top_level.txt") or "").split()
+    names = names or [distribution.metadata["Name"].replace("-", "_")]
+    packages = [root / name for root in roots for name in names if (root / name).is_dir()]
+    return [folder for package in packages for folder in (package / "lib", package)] or [project]
 
 
 @cache
@@ -82,6 +127,7 @@ def _load() -> None:
     tvm_ffi.register_error("byoc.ArtifactError", ArtifactError)
     tvm_ffi.register_error("byoc.ExecutionError", ExecutionError)
     tvm_ffi.register_error("byoc.OptionError", OptionError)
+    tvm_ffi.register_error("byoc.VendorError", VendorError)
     tvm_ffi.load_module(str(find_library("byoc_runtime")))
     # A thread of ours that came back to Python while it is torn down would end the process badly.
     atexit.register(tvm_ffi.get_global_func("byoc.runtime.shutdown"))
@@ -149,7 +195,8 @@ def set_num_threads(count: int) -> None:
 def call_on(processor: str, work: Callable[..., Any], *args: Any) -> Any:
     """Return ``work(*args)``, called on the thread of a processor.
 
-    Libraries that use OpenMP must all be called on the thread of "cpu".
+    Libraries that compute with the CPU's threads are called on the thread of "cpu": its workers are
+    those of every other model, too.
 
     Args:
         processor: The name of the queue whose thread is used.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pydantic
 
@@ -30,6 +30,7 @@ __all__ = [
     "Healing",
     "HostModule",
     "Isolation",
+    "PortCounts",
     "Program",
     "Target",
     "Twin",
@@ -76,13 +77,20 @@ class VmProgram:
     version: int = 1
 
 
+class PortCounts(NamedTuple):
+    """How many inputs and outputs a segment has; None where a program does not say."""
+
+    inputs: int | None
+    outputs: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class VendorUse:
     """A vendor as this program uses it.
 
     Args:
         version: The vendor's version when the program was compiled.
-        options: Its options, checked and complete.
+        options: Its options, checked and complete, as JSON holds them.
         runtime: How its artifacts become functions.
         processor: Name of the processor that its segments run on.
     """
@@ -272,6 +280,13 @@ class Program:
             if task.kind == "segment":
                 counts[task.function] = task.outputs
         return counts
+
+    def port_counts(self, segment: str) -> PortCounts:
+        """Tell how many inputs and outputs a segment has, as far as the program says."""
+        for task in self.body.tasks if isinstance(self.body, Plan) else ():
+            if task.kind == "segment" and task.function == segment:
+                return PortCounts(len(task.args) - task.outputs, task.outputs)
+        return PortCounts(None, self.segment_outputs.get(segment))
 
 
 VM_BODY = pydantic.TypeAdapter(VmProgram)

@@ -7,6 +7,7 @@ is the only place where a vendor's code is loaded into a process.
 from __future__ import annotations
 
 import ctypes
+import re
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -19,8 +20,8 @@ from pydantic_core import to_json
 from byoc.errors import VendorError
 from byoc.runtime.io.weights import release
 from byoc.runtime.native import as_tensor, find_library, from_tensors, function, num_threads
-from byoc.runtime.program import VendorUse
-from byoc.segment import Artifact
+from byoc.runtime.program import PortCounts, VendorUse
+from byoc.segment import Array, Artifact
 from byoc.vendor import API_VERSION, NativeRuntime, PythonRuntime
 
 __all__ = ["Bound", "bind", "load_native"]
@@ -38,24 +39,23 @@ def load_native(vendor: str, runtime: NativeRuntime) -> Any:
         Its function ``init(blob, constants, options)``.
 
     Raises:
-        VendorError: The library is missing, does not load, registers another vendor's functions, or
-            was built for another version of the contract.
+        VendorError: The library is missing, does not load, lacks symbols, registers another
+            vendor's functions, or was built for another version of the contract; or another library
+            has registered the vendor.
     """
     function("num_threads")  # our own library first: it is what the contract belongs to
     path = find_library(runtime.library, runtime.package)
-    try:
-        tvm_ffi.load_module(str(path))
-    except Exception as error:
-        raise VendorError(
-            f"vendor {vendor!r}: {path} does not load: {error}; "
-            f"is the vendor's SDK installed in this environment?"
-        ) from error
+    function("open_vendor")(vendor, str(path))
     names = [f"byoc.vendor.{vendor}.{part}" for part in ("init", "api_version")]
     init, version = (tvm_ffi.get_global_func(name, allow_missing=True) for name in names)
     if init is None or version is None:
+        known = re.findall(
+            r"byoc\.vendor\.(\w+)\.init", " ".join(tvm_ffi.registry.list_global_func_names())
+        )
         raise VendorError(
             f"vendor author: {path} does not register {' and '.join(names)}; "
-            f"use BYOC_REGISTER_VENDOR({vendor}, factory) of byoc/vendor.h"
+            f"use BYOC_REGISTER_VENDOR({vendor}, factory) of byoc/vendor.h. Registered in this "
+            f"process: {', '.join(sorted(known)) or '(none)'}"
         )
     if version() != API_VERSION:
         raise VendorError(
@@ -91,16 +91,19 @@ class Bound:
 _shared: WeakValueDictionary[tuple[object, ...], Bound] = WeakValueDictionary()
 
 
-def _bind_native(artifact: Artifact, use: VendorUse, runtime: NativeRuntime) -> Bound:
+def _bind_native(
+    artifact: Artifact, use: VendorUse, runtime: NativeRuntime, ports: PortCounts
+) -> Bound:
     init = load_native(artifact.vendor, runtime)
     options = to_json(dict(use.options)).decode()
     # Vendors divide their work when they load, so the number of threads matters.
-    key = (id(artifact), use.processor, options, num_threads())
+    key = (id(artifact), use.processor, options, num_threads(), bool(function("checks")()))
     bound = _shared.get(key)
     if bound is None:
         constants = [as_tensor(c) for c in artifact.constants]
         # On the processor's thread: libraries divide their work by what OpenMP says there.
-        told = function("bind")(use.processor, init, artifact.blob, constants, options)
+        counts = [-1 if count is None else count for count in ports]
+        told = function("bind")(use.processor, init, artifact.blob, constants, options, *counts)
         bound = _shared[key] = Bound(artifact, told)
     return bound
 
@@ -108,7 +111,7 @@ def _bind_native(artifact: Artifact, use: VendorUse, runtime: NativeRuntime) -> 
 def bind(
     artifact: Artifact,
     use: VendorUse,
-    outputs: int | None,
+    ports: PortCounts,
     keep: Callable[[Bound], object] | None = None,
 ) -> Any:
     """Load a segment.
@@ -116,7 +119,8 @@ def bind(
     Args:
         artifact: The segment.
         use: How the program uses its vendor.
-        outputs: How many of the arguments are written; a Python-hosted vendor needs to know.
+        ports: How many of the arguments are read and written; a Python-hosted vendor needs to know
+            the latter. What a native vendor tells is compared.
         keep: Receives what a native vendor loaded; it is shared for as long as somebody holds it.
 
     Returns:
@@ -128,13 +132,13 @@ def bind(
     who = f"vendor {_who(artifact)}"
     try:
         if isinstance(use.runtime, NativeRuntime):
-            bound = _bind_native(artifact, use, use.runtime)
+            bound = _bind_native(artifact, use, use.runtime, ports)
             if keep is not None:
                 keep(bound)
             return bound.execute
-        if outputs is None:
+        if ports.outputs is None:
             raise VendorError(f"{who}: the program does not say how many outputs it has")
-        return _host(artifact, use.runtime, use.options, outputs)
+        return _host(artifact, use.runtime, use.options, ports.outputs)
     except VendorError:
         raise
     except Exception as error:
@@ -181,6 +185,24 @@ def _host(
         inputs = arrays[: len(arrays) - outputs]
         for array in inputs:
             array.flags.writeable = False
-        execute(inputs, arrays[len(inputs) :])
+        answer = execute(inputs, _Outputs(arrays[len(inputs) :]))
+        if answer is not None:
+            raise VendorError(
+                f"vendor author: execute of {_who(artifact)} returned a {type(answer).__name__}, "
+                f"which nobody reads: write each result in place, outputs[0][...] = result, and "
+                f"return nothing"
+            )
 
-    return function("PythonSegment")(tvm_ffi.convert(call))
+    return function("PythonSegment")(tvm_ffi.convert(call), outputs)
+
+
+class _Outputs(tuple[Array, ...]):
+    """The arrays that a segment writes; a name for what `outputs[0] = result` would lose."""
+
+    __slots__ = ()
+
+    def __setitem__(self, index: object, value: object) -> None:
+        raise VendorError(
+            f"vendor author: execute assigned to outputs[{index!r}], which binds another array "
+            f"there and writes nothing; write in place: outputs[{index!r}][...] = result"
+        )

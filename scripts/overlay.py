@@ -1,8 +1,8 @@
-"""Put a build of the runtime's library where Python finds it before the installed one.
+"""Put a build of the runtime's libraries where Python finds them before the installed ones.
 
 Usage: ``overlay.py BUILD FOLDER``; then run with FOLDER in front of PYTHONPATH. Libraries are found
 by the record of the distribution (see `byoc.runtime.native.find_library`), so FOLDER gets one, of
-the same version, that lists that library.
+the same version, that lists those libraries.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import sys
 from pathlib import Path
 
 NAME = "tvm-byoc"
-LIBRARY = "libbyoc_runtime.so"
+LIBRARIES = ("libbyoc_runtime.so", "libbyoc_threads.so")
 
 
 def main() -> None:
-    """Copy the library, write the record."""
+    """Copy the libraries, write the record."""
     build, folder = map(Path, sys.argv[1:])
     installed = importlib.metadata.distribution(NAME)
     place = folder / "byoc_overlay"
     place.mkdir(parents=True, exist_ok=True)
-    (library,) = build.rglob(LIBRARY)
-    shutil.copy(library, place / LIBRARY)
+    for name in LIBRARIES:
+        (library,) = build.rglob(name)
+        shutil.copy(library, place / name)
     info = folder / f"{NAME.replace('-', '_')}-{installed.version}.dist-info"
     info.mkdir(exist_ok=True)
     for file in ("METADATA", "entry_points.txt"):
@@ -33,9 +34,9 @@ def main() -> None:
     others = [
         str(Path(str(installed.locate_file(line.split(",", 1)[0]))).resolve())
         for line in (installed.read_text("RECORD") or "").splitlines()
-        if line.split(",", 1)[0].endswith(".so") and LIBRARY not in line
+        if line.split(",", 1)[0].endswith(".so") and not line.split(",", 1)[0].endswith(LIBRARIES)
     ]
-    lines = [f"byoc_overlay/{LIBRARY},,", *(f"{path},," for path in others)]
+    lines = [*(f"byoc_overlay/{name},," for name in LIBRARIES), *(f"{path},," for path in others)]
     (info / "RECORD").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# Before anything loads libgomp: spinning threads on a busy machine cost ten times the work.
+# Before anything starts threads: spinning threads on a busy machine cost ten times the work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import onnx
 import pytest
@@ -18,6 +19,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # For `byoc.testing.zoo`. At the end: the checkout's own byoc/ must not hide the installed one.
 sys.path.append(str(ROOT))
+
+# An example may take as long as a busy machine makes it.
+hypothesis.settings.register_profile("byoc", deadline=None)
+hypothesis.settings.load_profile("byoc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

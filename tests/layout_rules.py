@@ -22,7 +22,7 @@ else:
 
 
 LINKED = ("partition", "runtime", "vendor_templates")
-CONTRACT = ("errors", "dims", "segment", "vendor")
+CONTRACT = ("errors", "dims", "segment", "vendor", "contract_checks")
 LOOSE = {"__init__", "__main__", *CONTRACT, "compiler", "executable"}
 SKELETON = ("__init__.py", "options.py", "patterns.py", "compile.py", "README.md")
 
@@ -122,7 +122,7 @@ def room_of(module: str) -> str | None:
 
 
 def homeless(checkout: Checkout, rooms: Mapping[str, Room]) -> list[str]:
-    """Modules that are in no room, loose files that are none of the eight, rooms without folder."""
+    """Modules that are in no room, loose files that are none of the nine, rooms without folder."""
     found = []
     for module, path in checkout.paths.items():
         room = room_of(module)
@@ -381,7 +381,7 @@ def doubles(checkout: Checkout, folders: Sequence[str]) -> list[str]:
 def _folder(name: str, room: Room) -> str:
     """Where a room is, as documentation shows it."""
     special = {
-        "contract": "`byoc/{errors,dims,segment,vendor}.py`",
+        "contract": "`byoc/{errors,dims,segment,vendor,contract_checks}.py`",
         "partition": "`partition/`",
         "runtime": "`runtime/`",
         "vendors": "`vendor_templates/<name>/`",

@@ -99,7 +99,9 @@ WITHOUT_TVM = (
 )  # fmt: skip
 """Modules that a fresh process imports without TVM."""
 
-CPP_LAYERS = ("core", "kernels", "plan", "artifact", "guard", "worker", "vm", "model", "bindings")
+CPP_LAYERS = (
+    "threads", "core", "kernels", "plan", "artifact", "guard", "worker", "vm", "model", "bindings",
+)  # fmt: skip
 """Folders of runtime/src: a file includes its own layer and those before it."""
 
 VENDOR_NAMED = {

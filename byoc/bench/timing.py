@@ -28,7 +28,7 @@ __all__ = ["BenchResult", "Timing", "busy_share", "measure"]
 
 _BLOCK = 10
 _WARM = 2
-_PAUSE = 0.05  # seconds; longer than libgomp and ONNX Runtime spin
+_PAUSE = 0.05  # seconds; longer than other engines' idle threads spin
 
 
 @dataclass(frozen=True, slots=True)

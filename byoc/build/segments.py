@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from byoc.contract_checks import check_artifact
 from byoc.errors import ByocError, CompileError
 from byoc.plugins.discovery import Requested
 from byoc.runtime.program import Healing, VendorUse
@@ -45,12 +46,7 @@ def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact
             f"({len(segment.nodes)} ops): {type(error).__name__}: {error}; until it is mended, "
             f"compile without {segment.vendor!r}"
         ) from error
-    if not isinstance(artifact, Artifact) or artifact.segment != segment.name:
-        raise CompileError(
-            f"vendor author: compile() of {segment.vendor!r} must return the byoc.Artifact of "
-            f"segment {segment.name!r}, found {artifact!r:.80}"
-        )
-    return artifact
+    return check_artifact(artifact, segment)
 
 
 def compile_segments(
@@ -93,4 +89,5 @@ def vendor_use(request: Requested) -> VendorUse:
         What a `Program` keeps of it.
     """
     vendor = request.vendor
-    return VendorUse(vendor.version, request.options.model_dump(), vendor.runtime, vendor.processor)
+    options = request.options.model_dump(mode="json")  # the same before and after saving
+    return VendorUse(vendor.version, options, vendor.runtime, vendor.processor)

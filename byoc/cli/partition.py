@@ -27,7 +27,7 @@ from byoc.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from byoc.partition import PartitionReport
+    from byoc.partition import PartitionReport, PartitionResult
 
 __all__ = ["partition"]
 
@@ -53,6 +53,12 @@ def partition(
     what_if: Annotated[
         bool,
         typer.Option("--what-if", help="Only tell what vendors would gain by supporting more."),
+    ] = False,
+    patterns: Annotated[
+        bool,
+        typer.Option(
+            "--patterns", help="Only tell what became of each pattern: for authors of vendors."
+        ),
     ] = False,
     lock: LockFile = None,
     locked: LockedFile = None,
@@ -89,12 +95,14 @@ def partition(
     """
     if diff is not None:
         others = (model, vendors, options, params, placement, policy, why, lock, locked, html)
-        if any(value is not None for value in others) or what_if or ops:
+        if any(value is not None for value in others) or what_if or ops or patterns:
             raise typer.BadParameter("--diff compares two locks: only --max-regression and --json")
         _diff(*diff, max_regression, json)
         return
     if max_regression is not None:
         raise typer.BadParameter("--max-regression belongs to --diff OLD NEW")
+    if patterns and (why or what_if):
+        raise typer.BadParameter("--patterns is asked for alone, without --why and --what-if")
     if model is None:
         raise typer.BadParameter("give a MODEL, or two locks: --diff OLD NEW")
     chosen = placement_options(placement, policy, lock=lock, locked=locked)
@@ -116,10 +124,29 @@ def partition(
         if path is not None:
             say(f"wrote {path}")
     warn(report)
-    if why or what_if:
+    if patterns:
+        _patterns(result, json)
+    elif why or what_if:
         _answer(report, why or [], what_if, json)
     else:
         print(report.to_json() if json else report.table(ops=ops))
+
+
+def _patterns(result: PartitionResult, json: bool) -> None:
+    """The answer to --patterns."""
+    from byoc.partition import pattern_use
+
+    uses = pattern_use(result)
+    if json:
+        print_json({"patterns": [asdict(use) for use in uses]})
+        return
+    lines: list[tuple[str, ...]] = [("pattern", "taken", "accepted", "refused", "")]
+    for use in uses:
+        counts = map(str, (use.taken, use.accepted, use.refused))
+        lines.append((f"{use.vendor}.{use.pattern}", *counts, use.text))
+    width = max(len(line[0]) for line in lines)
+    for name, taken, accepted, refused, text in lines:
+        print(f"{name:<{width}}  {taken:>5}  {accepted:>8}  {refused:>7}  {text}".rstrip())
 
 
 def _answer(report: PartitionReport, why: list[str], what_if: bool, json: bool) -> None:

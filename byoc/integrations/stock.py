@@ -23,13 +23,15 @@ from typing import Any
 import numpy as np
 import tvm_ffi
 
-from byoc.plugins.discovery import GROUP, find, validate_options
+from byoc.contract_checks import check_artifact, check_patterns, check_vendor
+from byoc.plugins.discovery import GROUP, find
+from byoc.plugins.vendor_options import validate_options
 from byoc.runtime.native import as_tensor
 from byoc.runtime.native import function as runtime_function
-from byoc.runtime.program import VendorUse
+from byoc.runtime.program import PortCounts, VendorUse
 from byoc.runtime.vendor_runtimes import bind, load_native
 from byoc.segment import Artifact
-from byoc.vendor import NativeRuntime, Pattern, PythonRuntime, Vendor, check_patterns, check_vendor
+from byoc.vendor import NativeRuntime, Pattern, PythonRuntime, Vendor
 
 __all__ = ["autoload", "fusion_patterns", "register"]
 
@@ -73,13 +75,14 @@ def fusion_patterns(vendor: str | Vendor) -> list[Any]:
     """
     from tvm.relax.transform import FusionPattern
 
+    from byoc.partition.matching.match import ask_check
     from byoc.partition.matching.stock_context import match_bindings
 
     value = find(vendor) if isinstance(vendor, str) else check_vendor(vendor)
 
     def check(pattern: Pattern, context: Any) -> bool:
         match = match_bindings(context.matched_bindings, pattern, value.name)
-        return match is not None and pattern.check(match) is None
+        return match is not None and ask_check(value.name, pattern, match) is None
 
     return [
         FusionPattern(
@@ -107,7 +110,7 @@ def _codegen(get: Any, functions: Any, options: Mapping[str, Any], names: Any) -
     for function in functions:
         symbol = str(function.attrs["global_symbol"])
         segment = segment_from_function(function, vendor, symbol)
-        artifact = vendor.compile(segment, checked)
+        artifact = check_artifact(vendor.compile(segment, checked), segment)
         settings = checked.model_dump(mode="json")
         if isinstance(vendor.runtime, PythonRuntime):
             settings = {"outputs": len(segment.outputs), "options": settings}
@@ -150,6 +153,6 @@ def _serve(vendor: Vendor) -> None:
         arrays = tuple(np.from_dlpack(constant) for constant in constants)
         artifact = Artifact("exported", vendor.name, bytes(blob), arrays)
         use = VendorUse(vendor.version, settings["options"], vendor.runtime)
-        return bind(artifact, use, settings["outputs"])
+        return bind(artifact, use, PortCounts(None, settings["outputs"]))
 
     tvm_ffi.register_global_func(f"byoc.vendor.{vendor.name}.init", init, override=True)

@@ -14,6 +14,7 @@ from byoc.measure.queue_hop import time_queue_hop
 from byoc.plugins.discovery import Requested
 from byoc.runtime import num_threads
 from byoc.runtime.plan import Plan, PlanTensor, Port, Task
+from byoc.runtime.program import PortCounts
 from byoc.runtime.vendor_runtimes import bind
 from byoc.segment import Array, Artifact, Segment, TensorType
 from byoc.support.dtypes import numpy_dtype
@@ -228,7 +229,8 @@ class SegmentTimer:
 
     def _probe(self, segment: Segment) -> Probe:
         artifact = self.artifact(segment)
-        execute = bind(artifact, self._uses[segment.vendor], len(segment.outputs))
+        ports = PortCounts(len(segment.inputs), len(segment.outputs))
+        execute = bind(artifact, self._uses[segment.vendor], ports)
         plan, arrays = _lone_task(segment, self._uses[segment.vendor].processor)
         probe = plan_probe(
             plan, None, {segment.name: execute}, {segment.name: segment.vendor}, [], arrays

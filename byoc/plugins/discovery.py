@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-import pydantic
-
+from byoc.contract_checks import check_patterns, check_vendor
 from byoc.errors import OptionError, VendorError, choices
+from byoc.plugins.vendor_options import validate_options
 from byoc.runtime.native import find_library
 from byoc.support.arguments import check_kind
-from byoc.vendor import NativeRuntime, Pattern, Vendor, check_patterns, check_vendor
+from byoc.vendor import NativeRuntime, Pattern, Vendor
 
 __all__ = [
     "BLOCK_VARIABLE",
@@ -32,7 +32,6 @@ __all__ = [
     "find",
     "install_hint",
     "resolve",
-    "validate_options",
     "vendors",
 ]
 
@@ -121,17 +120,31 @@ def _load(entry: EntryPoint) -> Vendor:
     return vendor
 
 
-def _unusable(vendor: Vendor) -> str | None:
-    """Why the vendor cannot be used here, or None."""
+def _unusable(vendor: Vendor, publisher: str | None = None) -> str | None:
+    """Why the vendor cannot be used here, or None. publisher: the package that offers it."""
     if isinstance(vendor.runtime, NativeRuntime):
+        library, package = vendor.runtime.library, vendor.runtime.package
         try:
-            find_library(vendor.runtime.library, vendor.runtime.package)
+            find_library(library, package)
         except VendorError as error:
+            forgotten = publisher is not None and package == NativeRuntime(library).package
+            if forgotten and publisher != package:
+                return (
+                    f"vendor author: NativeRuntime({library!r}) looks in byoc's own package "
+                    f"{package!r}, the vendor comes with {publisher!r}; write "
+                    f"NativeRuntime({library!r}, package={publisher!r})"
+                )
             return str(error)
     try:
-        return vendor.status()
+        reason: object = vendor.status()
     except Exception as error:
         return f"status() of the vendor failed: {type(error).__name__}: {error}"
+    if reason is not None and (not isinstance(reason, str) or not reason.strip()):
+        return (
+            f"vendor author: status() must return None when the vendor is usable, else one "
+            f"sentence that says why not, found {reason!r}"
+        )
+    return reason
 
 
 def vendors(only: Collection[str] | None = None) -> tuple[VendorInfo, ...]:
@@ -156,7 +169,7 @@ def vendors(only: Collection[str] | None = None) -> tuple[VendorInfo, ...]:
         try:
             vendor = _load(entry)
             version, processor = vendor.version, vendor.processor
-            reason = _unusable(vendor)
+            reason = _unusable(vendor, entry.dist.name if entry.dist else None)
         except VendorError as error:
             reason = str(error)
         if name in blocked:
@@ -222,35 +235,6 @@ def install_hint(name: str) -> str:
     return f"pip install '{dist.name}[{name}]'" if name in extras else f"pip install {dist.name}"
 
 
-def validate_options(vendor: Vendor, options: Mapping[str, Any]) -> Any:
-    """Check options by the vendor's model of them.
-
-    Args:
-        vendor: whose options they are.
-        options: name → value.
-
-    Returns:
-        A value of the vendor's options model.
-
-    Raises:
-        OptionError: unknown options or wrong values; the message names them and the legal ones.
-    """
-    try:
-        return vendor.options(**dict(options))
-    except (pydantic.ValidationError, TypeError) as error:
-        legal = list(vendor.options.model_fields)
-        if not isinstance(error, pydantic.ValidationError):
-            raise OptionError(f"options of vendor {vendor.name!r}: {error}") from error
-        problems = []
-        for item in error.errors():
-            field = ".".join(str(part) for part in item["loc"]) or "(all)"
-            if item["type"] == "extra_forbidden":
-                problems.append(f"unknown option {field!r}: {choices(field, legal)}")
-            else:
-                problems.append(f"{field} = {item['input']!r}: {item['msg']}")
-        raise OptionError(f"vendor {vendor.name!r}: {'; '.join(problems)}") from error
-
-
 def resolve(spec: VendorSpec) -> tuple[Requested, ...]:
     """Check what a user asks for. An empty spec is legal: everything goes to the host.
 
@@ -284,7 +268,7 @@ def resolve(spec: VendorSpec) -> tuple[Requested, ...]:
             )
         if any(vendor.name == request.vendor.name for request in requests):
             raise VendorError(f"vendor {vendor.name!r} is requested twice")
-        reason = _unusable(vendor)
+        reason = _unusable(vendor, _publisher(item))
         if reason is not None:
             raise VendorError(f"vendor {vendor.name!r} was requested but is not usable: {reason}")
         if not isinstance(options, Mapping):
@@ -296,10 +280,27 @@ def resolve(spec: VendorSpec) -> tuple[Requested, ...]:
     return tuple(requests)
 
 
+def _publisher(item: str | Vendor) -> str | None:
+    """The package that offers a vendor which was asked for by name."""
+    entry = _entries().get(item) if isinstance(item, str) else None
+    return entry.dist.name if entry is not None and entry.dist else None
+
+
 def _requested(vendor: Vendor, options: Any) -> Requested:
     """The vendor with the patterns that its options leave in force."""
     offered = check_patterns(vendor)
-    chosen = tuple(vendor.choose(options, offered))
+    try:
+        chosen = tuple(vendor.choose(options, offered))
+    except Exception as error:
+        raise VendorError(
+            f"vendor author: choose() of {vendor.name!r} raised {type(error).__name__}: {error}; "
+            f"it returns those of the patterns that apply under these options"
+        ) from error
+    if not {id(pattern) for pattern in chosen} <= {id(pattern) for pattern in offered}:
+        raise VendorError(
+            f"vendor author: choose() of {vendor.name!r} must return some of the patterns that it "
+            f"was given, found {chosen!r:.80}"
+        )
     if len(chosen) < len(offered):
         vendor = replace(vendor, patterns=lambda: chosen)
     return Requested(vendor, options, chosen)

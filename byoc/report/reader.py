@@ -9,6 +9,7 @@ import pydantic
 from byoc.errors import ArtifactError
 from byoc.report.partition_report import PartitionReport
 from byoc.report.render.json import SCHEMA
+from byoc.support.validation import first_problem
 
 __all__ = ["READ_VERSIONS", "report_from_json"]
 
@@ -48,8 +49,7 @@ def report_from_json(text: str) -> PartitionReport:
     try:
         return _RECORDS.validate_json(text, strict=True)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the report"
+        problem = first_problem(error, "the report")
         raise ArtifactError(
-            f"damaged partition report: {where}: {first['msg'].lower()}; make the report again"
+            f"damaged partition report: {problem}; make the report again"
         ) from error

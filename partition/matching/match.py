@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from byoc.contract_checks import check_patterns, check_vendor
 from byoc.errors import VendorError, choices
 from byoc.partition.matching.compile_pattern import compile_pattern
 from byoc.partition.matching.matcher import CompiledPattern, MatchState
@@ -24,7 +25,7 @@ from byoc.partition.snapshot.bindings import ESCAPE
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.records import Refusal
 from byoc.segment import Array, Node, TensorType
-from byoc.vendor import Pattern, Reject, Vendor, check_patterns, check_vendor
+from byoc.vendor import Match, Pattern, Reject, Vendor
 
 __all__ = [
     "Attempt",
@@ -33,6 +34,7 @@ __all__ = [
     "Matches",
     "PatternIndex",
     "VendorPatterns",
+    "ask_check",
     "compile_vendors",
     "first_come_first_served",
     "judge",
@@ -365,21 +367,39 @@ def _ask(
     """The vendor's own verdict."""
     match = GraphMatch(graph, pattern.name, nodes, parts, vendor.name)
     where = f"on {graph.ops.kind[nodes[-1]]} ({graph.ops.names[nodes[-1]]} in {graph.name})"
+    return ask_check(vendor.name, pattern, match, where)
+
+
+def ask_check(vendor: str, pattern: Pattern, match: Match, where: str = "") -> str | None:
+    """Ask a pattern's `check` about a match.
+
+    Args:
+        vendor: name of the vendor, for messages.
+        pattern: the pattern that fits.
+        match: where it fits.
+        where: the same in words ("on add (/down/Add in main)"), for messages.
+
+    Returns:
+        The reason for a refusal, or None when the match is taken.
+
+    Raises:
+        VendorError: the `check` raises, or returns what it must not.
+    """
+    who = f"vendor author: check of pattern {pattern.name!r} of {vendor!r}"
+    where = f" {where}" if where else ""
     try:
         verdict: Any = pattern.check(match)
+    except VendorError as error:  # what Reject says of its reason
+        raise VendorError(f"{who} failed{where}: {error}") from error
     except Exception as error:
         raise VendorError(
-            f"vendor author: check of pattern {pattern.name!r} of {vendor.name!r} raised "
-            f"{type(error).__name__} {where}: {error}; return Reject(reason) to refuse"
+            f"{who} raised {type(error).__name__}{where}: {error}; return Reject(reason) to refuse"
         ) from error
     if verdict is None:
         return None
     if isinstance(verdict, Reject):
         return verdict.reason
-    raise VendorError(
-        f"vendor author: check of pattern {pattern.name!r} of {vendor.name!r} returned "
-        f"{verdict!r} {where}; expected None or Reject(reason)"
-    )
+    raise VendorError(f"{who} returned {verdict!r}{where}; expected None or Reject(reason)")
 
 
 def _leak(graph: OpGraph, nodes: Sequence[int]) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from byoc.contract_checks import check_vendor
 from byoc.errors import VendorError
 from byoc.ir.decode import Decoder
 from byoc.partition.matching.explain import Explainer
@@ -21,7 +22,7 @@ from byoc.partition.snapshot.bindings import flatten
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.partition.snapshot.walk import take_snapshot
 from byoc.segment import Segment
-from byoc.vendor import Vendor, check_vendor
+from byoc.vendor import Vendor
 
 __all__ = ["segment_from_function"]
 

@@ -6,7 +6,8 @@ once and kept: a search asks for the same figures thousands of times.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from byoc.errors import VendorError
 from byoc.partition.matching.match import GraphMatch, MatchedComposite
@@ -187,16 +188,36 @@ class CostModel:
                 if seconds is not None:
                     return seconds
             if estimate is not None:
-                seconds = estimate(match)
+                seconds = self._estimate(estimate, match, composite)
                 if seconds is not None:
-                    if not seconds >= 0:
-                        raise VendorError(
-                            f"vendor author: estimate of {vendor!r} gave {seconds!r} for pattern "
-                            f"{composite.pattern!r} on {self._graph.ops.kind[nodes[-1]]} "
-                            f"({self._graph.ops.names[nodes[-1]]}); expected seconds, 0 or more"
-                        )
                     return seconds
         return self._roofline(self._rates[vendor], nodes)
+
+    def _estimate(
+        self,
+        estimate: Callable[[Match], float | None],
+        match: Match,
+        composite: MatchedComposite,
+    ) -> float | None:
+        """What the vendor itself predicts, checked."""
+        last = composite.nodes[-1]
+        who = f"vendor author: estimate of {composite.vendor!r}"
+        where = (
+            f"for pattern {composite.pattern!r} on {self._graph.ops.kind[last]} "
+            f"({self._graph.ops.names[last]})"
+        )
+        try:
+            seconds: Any = estimate(match)
+        except Exception as error:
+            raise VendorError(
+                f"{who} raised {type(error).__name__} {where}: {error}; return None where "
+                f"nothing is known"
+            ) from error
+        if seconds is None:
+            return None
+        if not isinstance(seconds, (int, float)) or not seconds >= 0:
+            raise VendorError(f"{who} gave {seconds!r} {where}; expected seconds, 0 or more")
+        return float(seconds)
 
     def host(self, node: int, fused: bool) -> float:
         """Seconds of an op on the host.

@@ -4,6 +4,7 @@
 #
 #   byoc::runtime   libbyoc_runtime with the C and C++ API of byoc/session.h; no Python needed
 #   byoc::vendor    headers for a vendor's library (byoc/vendor.h), with libtvm_ffi
+#   byoc::threads   libbyoc_threads: the threads of the CPU (byoc/threads.h), for vendors that compute there
 #
 # Everything is found from where this file lies, so the folder may be moved as a whole:
 #
@@ -23,7 +24,8 @@ mark_as_advanced(byoc_TVM_FFI_LIBRARY byoc_TVM_FFI_INCLUDE)
 set(byoc_INCLUDE_DIR "${_byoc}/include")
 set(byoc_LIBRARY "${_byoc}/lib/libbyoc_runtime.so")
 set(_byoc_missing "")
-foreach(_byoc_file "${byoc_LIBRARY}" "${byoc_INCLUDE_DIR}/byoc/session.h")
+set(byoc_THREADS "${_byoc}/lib/libbyoc_threads.so")
+foreach(_byoc_file "${byoc_LIBRARY}" "${byoc_THREADS}" "${byoc_INCLUDE_DIR}/byoc/session.h")
   if(NOT EXISTS "${_byoc_file}")
     string(APPEND _byoc_missing " ${_byoc_file} is missing.")
   endif()
@@ -38,12 +40,20 @@ if(_byoc_missing)
   return()
 endif()
 
+if(NOT TARGET byoc::threads)
+  add_library(byoc::threads SHARED IMPORTED)
+  set_target_properties(byoc::threads PROPERTIES
+    IMPORTED_LOCATION "${byoc_THREADS}"
+    IMPORTED_SONAME libbyoc_threads.so
+    INTERFACE_INCLUDE_DIRECTORIES "${byoc_INCLUDE_DIR}")
+endif()
+
 if(NOT TARGET byoc::runtime)
   add_library(byoc::runtime SHARED IMPORTED)
   set_target_properties(byoc::runtime PROPERTIES
     IMPORTED_LOCATION "${byoc_LIBRARY}"
     IMPORTED_SONAME libbyoc_runtime.so
-    IMPORTED_LINK_DEPENDENT_LIBRARIES "${byoc_TVM_FFI_LIBRARY}"
+    IMPORTED_LINK_DEPENDENT_LIBRARIES "${byoc_TVM_FFI_LIBRARY};${byoc_THREADS}"
     INTERFACE_INCLUDE_DIRECTORIES "${byoc_INCLUDE_DIR}")
 endif()
 

@@ -23,6 +23,7 @@ from byoc.runtime.native import function, watch_files
 from byoc.runtime.plan import Plan, decode_plan
 from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmProgram, VmTwin
 from byoc.segment import Array, Artifact
+from byoc.support.validation import first_problem
 from byoc.vendor import NativeRuntime, PythonRuntime
 
 __all__ = ["load_program"]
@@ -194,7 +195,7 @@ def _decode(decode: Callable[[bytes], _T], member: str, data: bytes) -> _T:
     try:
         return decode(data)
     except pydantic.ValidationError as error:
-        raise ArtifactError(f"member {member!r}: {' '.join(str(error).split()):.300}") from None
+        raise ArtifactError(f"member {member!r}: {first_problem(error, 'the whole')}") from None
 
 
 def _runtime(name: str, entry: VendorEntry, resolve: Resolver) -> NativeRuntime | PythonRuntime:

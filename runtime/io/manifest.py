@@ -17,6 +17,7 @@ from byoc.runtime.io.archive import Member
 from byoc.runtime.io.weights import ArrayEntry
 from byoc.runtime.program import Healing, Isolation, Target
 from byoc.segment import PortType
+from byoc.support.validation import first_problem
 
 __all__ = [
     "FORMAT_VERSION",
@@ -153,6 +154,8 @@ def decode(data: bytes) -> Manifest:
             member["crc32"] = int(member["crc32"], 16)
         document.get("healing", {}).setdefault("refusals", False)  # not known to older files
         return _ADAPTER.validate_python(document, strict=False)
-    except (pydantic.ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
-        lines = " ".join(str(error).split())
-        raise ArtifactError(f"manifest.json is no manifest: {lines:.300}") from None
+    except pydantic.ValidationError as error:
+        problem = first_problem(error, "the whole")
+        raise ArtifactError(f"manifest.json is no manifest: {problem}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"manifest.json is no manifest: {error!s:.300}") from None

@@ -89,7 +89,7 @@ class _Process:
             described.append(
                 {
                     "name": artifact.segment,
-                    "outputs": program.output_counts.get(artifact.segment),
+                    "ports": program.port_counts(artifact.segment),
                     "blob": blob.nbytes,
                     "constants": [[a.dtype.name, list(a.shape)] for a in arrays],
                 }

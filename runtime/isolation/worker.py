@@ -26,7 +26,7 @@ from byoc.errors import ByocError
 from byoc.runtime import vendor_runtimes as vendors
 from byoc.runtime.isolation.processes import find_runtime
 from byoc.runtime.native import call_on, function, set_num_threads
-from byoc.runtime.program import VendorUse
+from byoc.runtime.program import PortCounts, VendorUse
 from byoc.segment import Array, Artifact
 from byoc.support.dtypes import numpy_dtype
 from byoc.support.memory import round_up
@@ -49,6 +49,7 @@ def main() -> None:
     _limit(header["memory"])
     try:
         set_num_threads(header["threads"])
+        function("install_thread_pool")()  # for kernels of TVM's that a vendor brings
         use = VendorUse(
             header["version"],
             header["options"],
@@ -101,5 +102,5 @@ def _load(
             nbytes = prod(shape) * dtype.itemsize
             constants.append(take(nbytes).view(dtype).reshape(shape))
         artifact = Artifact(entry["name"], vendor, blob, tuple(constants))
-        segments.append(vendors.bind(artifact, use, entry["outputs"]))
+        segments.append(vendors.bind(artifact, use, PortCounts(*entry["ports"])))
     return segments

@@ -175,3 +175,18 @@ def test_wrong_usage_exits_2(cli, words):
     result = cli(*words)
     assert result.status == 2
     assert result.out == ""
+
+
+def test_what_became_of_each_pattern(cli, model):
+    shown = cli("partition", model, "--vendors", "dnnl", "--patterns")
+    assert shown.status == 0
+    header, *lines = shown.out.splitlines()
+    assert header.split() == ["pattern", "taken", "accepted", "refused"]
+    assert all(line.startswith("dnnl.") for line in lines)
+    assert any("fits nowhere: " in line for line in lines)
+    data = cli("partition", model, "--vendors", "dnnl", "--patterns", "--json").json()["patterns"]
+    assert len(data) == len(lines)
+    assert sum(use["taken"] for use in data) > 0
+    refused = cli("partition", model, "--vendors", "dnnl", "--patterns", "--what-if")
+    assert refused.status == 2
+    assert "--patterns is asked for alone" in refused.err

@@ -7,6 +7,7 @@ import dataclasses
 import pydantic
 import pytest
 
+from byoc.contract_checks import check_patterns, check_vendor
 from byoc.errors import OptionError, VendorError
 from byoc.segment import Artifact
 from byoc.vendor import (
@@ -15,8 +16,6 @@ from byoc.vendor import (
     Pattern,
     PythonRuntime,
     Vendor,
-    check_patterns,
-    check_vendor,
 )
 
 

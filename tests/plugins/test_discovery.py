@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import re
+from dataclasses import replace
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +21,7 @@ GOOD = Vendor(
     compile=lambda segment, options: Artifact(segment.name, "good", b""),
     runtime=PythonRuntime(lambda blob, constants, options: lambda inputs, outputs: None),
 )
-LOST = dataclasses.replace(GOOD, name="lost", status=lambda: "liblost.so.3 is not installed")
+LOST = replace(GOOD, name="lost", status=lambda: "liblost.so.3 is not installed")
 NOT_A_VENDOR = {"name": "odd"}
 
 
@@ -27,8 +29,8 @@ def _raise() -> None:
     raise RuntimeError("probe failed")
 
 
-UNBUILT = dataclasses.replace(GOOD, name="unbuilt", runtime=NativeRuntime("byoc_unbuilt"))
-BROKEN_STATUS = dataclasses.replace(GOOD, name="shaky", status=_raise)
+UNBUILT = replace(GOOD, name="unbuilt", runtime=NativeRuntime("byoc_unbuilt"))
+BROKEN_STATUS = replace(GOOD, name="shaky", status=_raise)
 
 
 @pytest.fixture
@@ -58,6 +60,43 @@ def test_every_vendor_is_listed_with_the_reason_it_is_unusable(installed):
     assert "probe failed" in found["shaky"].reason
     assert "libbyoc_unbuilt.so of package 'tvm-byoc' is missing" in found["unbuilt"].reason
     assert "the two names must agree" in found["alias"].reason
+
+
+@pytest.mark.parametrize("answer", [True, False, "", 3])
+def test_a_status_that_is_no_sentence(installed, monkeypatch, answer):
+    monkeypatch.setattr(f"{__name__}.LOST", replace(GOOD, name="lost", status=lambda: answer))
+    message = f"status.. must return None when .* found {answer!r}"
+    with pytest.raises(VendorError, match=message):
+        discovery.resolve(["lost"])
+
+
+def test_the_package_of_a_native_vendor_that_its_author_forgot(monkeypatch):
+    class Published(EntryPoint):
+        dist = SimpleNamespace(name="byoc-unbuilt", version="1.0")
+
+    entry = Published("unbuilt", f"{__name__}:UNBUILT", discovery.GROUP)
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [entry])
+    message = r"write NativeRuntime\('byoc_unbuilt', package='byoc-unbuilt'\)"
+    (info,) = discovery.vendors()
+    assert re.search(message, info.reason)
+    with pytest.raises(VendorError, match=message):
+        discovery.resolve(["unbuilt"])
+
+
+def _no_choice(options, patterns):
+    raise KeyError("level")
+
+
+@pytest.mark.parametrize(
+    ("choose", "message"),
+    [
+        (_no_choice, "choose.. of 'good' raised KeyError: 'level'"),
+        (lambda options, patterns: ["dense"], "must return some of the patterns that it was given"),
+    ],
+)
+def test_a_choice_of_patterns_that_is_none(choose, message):
+    with pytest.raises(VendorError, match=message):
+        discovery.resolve([replace(GOOD, choose=choose)])
 
 
 def test_an_unknown_vendor_lists_the_legal_ones(installed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def test_a_library_that_does_not_load(native, tmp_path, monkeypatch):
     (tmp_path / "libscale.so").write_bytes(b"junk")
     monkeypatch.setattr(runtime_vendors, "find_library", lambda *names: tmp_path / "libscale.so")
     with pytest.raises(VendorError, match=r"libscale\.so does not load"):
-        Session(native("ok"))
+        Session(native("ok", vendor="junk"))
 
 
 def test_libraries_are_looked_for_in_distributions():
@@ -106,6 +107,48 @@ def test_libraries_are_looked_for_in_distributions():
         find_library("byoc_nothing")
     with pytest.raises(VendorError, match="pip install no-such-package"):
         find_library("byoc_nothing", "no-such-package")
+
+
+def _installed(site: Path, project: Path | None = None) -> None:
+    """What pip leaves of a package "far-acme"; in place, if a project's folder is given."""
+    info = site / "far_acme-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: far-acme\nVersion: 1.0\n")
+    (info / "RECORD").write_text("far_acme/__init__.py,,\n")
+    if project is not None:
+        origin = {"url": project.as_uri(), "dir_info": {"editable": True}}
+        (info / "direct_url.json").write_text(json.dumps(origin))
+
+
+@pytest.mark.parametrize("place", ["far_acme/lib", "src/far_acme/lib", "src/far_acme", None])
+def test_a_library_of_a_package_that_is_installed_in_place(tmp_path, monkeypatch, place):
+    project = tmp_path / "my project"
+    _installed(tmp_path / "site", project)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    (project / "src" / "far_acme").mkdir(parents=True)
+    if place is None:
+        message = r"installed from .*my project \(editable\).*build it into one of these folders"
+        with pytest.raises(VendorError, match=message):
+            find_library("byoc_acme", "far-acme")
+        return
+    library = project / place / "libbyoc_acme.so"
+    library.parent.mkdir(parents=True, exist_ok=True)
+    library.touch()
+    assert find_library("byoc_acme", "far-acme") == library
+
+
+def test_a_library_in_a_folder_of_the_users(tmp_path, monkeypatch):
+    _installed(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    with pytest.raises(
+        VendorError, match=r"reinstall far-acme, or name its folder in BYOC_LIBRARY"
+    ):
+        find_library("byoc_acme", "far-acme")
+    (tmp_path / "built").mkdir()
+    library = tmp_path / "built" / "libbyoc_acme.so"
+    library.touch()
+    monkeypatch.setenv("BYOC_LIBRARY_PATH", f"/nowhere:{tmp_path / 'built'}")
+    assert find_library("byoc_acme", "far-acme") == library
 
 
 def test_python_vendors_must_give_a_callable(make):

@@ -9,7 +9,8 @@ import pytest
 
 from byoc.kit.onnx_export import EXPORTABLE
 from byoc.testing.conformance import all_cases, sweep
-from byoc.testing.fake_vendors import synthetic
+from byoc.testing.fake_vendors import init_reference, synthetic
+from byoc.vendor import PythonRuntime
 
 CASES = list(all_cases())
 LEGAL = [case for case in CASES if case.want is not None]
@@ -51,3 +52,25 @@ def test_a_wrong_claim_is_found():
     assert [f.verdict for f in (*honest, *sweep(liar, [other]))] == ["right", "wrong"]
     add = [case for case in LEGAL if case.name == "add float32 pairs"]
     assert [f.verdict for f in sweep(liar, add)] == ["refused"]
+
+
+def test_runtimes_are_proved_while_claims_are_tried():
+    """One that writes at its first call only: a case with one feed would not show it."""
+    (case,) = [case for case in LEGAL if case.name == "nn.relu float32"]
+    honest = synthetic("careless", {"nn.relu": 1e-6})
+
+    def init(blob, constants, options):
+        execute = init_reference(blob, constants, options)
+
+        def careless(inputs, outputs):
+            if not seen:
+                execute(inputs, outputs)
+            seen.append(1)
+
+        seen = []
+        return careless
+
+    careless = dataclasses.replace(honest, runtime=PythonRuntime(init))
+    (found,) = sweep(careless, [case])
+    assert found.verdict == "failed"
+    assert "vendor author: execute left" in found.detail

@@ -5,14 +5,17 @@ claim, with the vendor's reason), failed (an error where there should be numbers
 there should be an error).
 
 Cases are asked for, compiled and run many at once, as one graph of graphs; those of a graph that
-fails are run again one by one, so that each has a verdict of its own.
+fails are run again one by one, so that each has a verdict of its own. Each call is proved as
+``BYOC_CHECK=1`` does, unless the environment says otherwise.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -95,10 +98,24 @@ def sweep(
             each(finding)
 
     remaining = iter(all_cases() if cases is None else cases)
-    while batch := list(islice(remaining, _TOGETHER)):
-        for finding in _batch(batch, vendors):
-            add(finding)
+    with _proved():
+        while batch := list(islice(remaining, _TOGETHER)):
+            for finding in _batch(batch, vendors):
+                add(finding)
     return found
+
+
+@contextmanager
+def _proved() -> Iterator[None]:
+    """Let what is loaded meanwhile be proved at every call."""
+    if "BYOC_CHECK" in os.environ:
+        yield
+        return
+    os.environ["BYOC_CHECK"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["BYOC_CHECK"]
 
 
 def as_json(vendor: str, findings: Sequence[ClaimOutcome]) -> dict[str, Any]:

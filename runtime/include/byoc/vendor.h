@@ -36,8 +36,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <typeinfo>
 #include <utility>
 #include <vector>
+
+#if __has_include(<cxxabi.h>)
+#include <cxxabi.h>
+#endif
 
 namespace byoc {
 
@@ -81,8 +86,11 @@ struct SegmentMemory {
 /// Several threads may call `Execute` of one object at the same time: it is const, and whatever a
 /// call changes belongs to that call (or to a pool the object guards itself).
 ///
-/// Work is done on the processor's one thread, the only OpenMP master of the process: use OpenMP
-/// freely inside, start no threads of your own.
+/// Which thread: `init` and `Execute` run on the processor's thread, one call after the other, but
+/// for calls with a deadline (a thread of their own) and models for "cpu" alone with one thread
+/// (the caller's). The destructor runs on any thread. So keep nothing in thread_local variables.
+/// The CPU's threads are those of byoc/threads.h, all of them on "cpu" and one elsewhere: compute
+/// with them; others, such as OpenMP's, come on top and compete for the cores.
 class SegmentRuntime {
  public:
   virtual ~SegmentRuntime() = default;
@@ -95,9 +103,11 @@ class SegmentRuntime {
 
   /// Computes `outputs` from `inputs`, both in the order of the segment. Any thread, also several.
   ///
-  /// Outputs are allocated by the caller and do not overlap the inputs. Report failure by throwing
-  /// (`TVM_FFI_THROW(ValueError) << ...` or any std::exception); byoc adds segment and vendor
-  /// names.
+  /// Outputs are allocated by the caller and do not overlap the inputs; what they hold before the
+  /// call means nothing, and all of them is written. Inputs are only read: others may read them,
+  /// too. With BYOC_CHECK=1 in the environment byoc proves all that at every call, without it what
+  /// the first call writes. Report failure by throwing (`TVM_FFI_THROW(ValueError) << ...`, or
+  /// anything else); byoc adds segment and vendor names.
   virtual void Execute(TensorSpan inputs, TensorSpan outputs) const = 0;
 
   /// Returns what the segment holds once `init` is done; asked once, before the first call.
@@ -130,6 +140,27 @@ inline void ReleasePages(const void* data, size_t size) {
 }
 
 namespace details {
+
+/// Says what the exception at hand is, whatever was thrown; called in a catch block.
+inline std::string CurrentException() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (const std::string& text) {
+    return text;
+  } catch (const char* text) {
+    return text != nullptr ? text : "a null pointer was thrown";
+  } catch (int code) {
+    return "the int " + std::to_string(code) + " was thrown";
+  } catch (...) {
+#if __has_include(<cxxabi.h>)
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    if (type != nullptr) return std::string("a value of type ") + type->name() + " was thrown";
+#endif
+    return "a value of an unknown type was thrown";
+  }
+}
 
 /// Whether `t` is dense and row-major.
 inline bool IsDense(const DLTensor& t) {
@@ -182,42 +213,60 @@ inline void CallSegment(const SegmentRuntime& segment, const char* vendor,
     segment.Execute(TensorSpan(tensors, inputs), TensorSpan(tensors + inputs, count - inputs));
   } catch (const tvm::ffi::Error&) {
     throw;
-  } catch (const std::exception& error) {  // an SDK's own exception type
-    TVM_FFI_THROW(RuntimeError) << "vendor '" << vendor << "': " << error.what();
+  } catch (...) {  // an SDK's own exception type
+    TVM_FFI_THROW(RuntimeError) << "vendor '" << vendor << "': " << CurrentException();
   }
 }
 
-/// Tells byoc, which has just called `init` on this thread, what the segment holds.
-inline void TellMemory(const SegmentMemory& memory) {
-  static const auto tell = tvm::ffi::Function::GetGlobal("byoc.runtime.tell_memory");
-  if (tell) (*tell)(static_cast<int64_t>(memory.packed), static_cast<int64_t>(memory.workspace));
+/// Tells byoc, which has just called `init` on this thread, what the segment holds and takes.
+inline void TellByoc(const SegmentRuntime& segment) {
+  static const auto memory = tvm::ffi::Function::GetGlobal("byoc.runtime.tell_memory");
+  static const auto ports = tvm::ffi::Function::GetGlobal("byoc.runtime.tell_ports");
+  if (memory) {
+    const SegmentMemory held = segment.Memory();
+    (*memory)(static_cast<int64_t>(held.packed), static_cast<int64_t>(held.workspace));
+  }
+  if (ports) {
+    (*ports)(static_cast<int64_t>(segment.InputCount()),
+             static_cast<int64_t>(segment.OutputCount()));
+  }
 }
 
 /// Registers `init` and `api_version` of a vendor; use BYOC_REGISTER_VENDOR.
 inline void RegisterVendor(const char* name, SegmentFactory factory) {
   using tvm::ffi::Array, tvm::ffi::Bytes, tvm::ffi::Function, tvm::ffi::String, tvm::ffi::Tensor;
   const std::string prefix = std::string("byoc.vendor.") + name;
+  const auto address = reinterpret_cast<int64_t>(factory);  // tells which library this is
+  if (Function::GetGlobal(prefix + ".init")) {
+    // Another library's: an error here would end the process, so byoc is told.
+    Function::SetGlobal("byoc.vendor_twice", Function::FromTyped([name, address] {
+                          return Array<tvm::ffi::Any>{String(name), address};
+                        }),
+                        /*override=*/true);
+    return;
+  }
   auto init = [name, factory](Bytes blob, Array<Tensor> constants, String options) -> Function {
     std::shared_ptr<const SegmentRuntime> segment;
     try {
       segment = factory(SegmentInit{std::string_view(blob.data(), blob.size()), constants,
                                     std::string_view(options.data(), options.size())});
+      if (segment != nullptr) TellByoc(*segment);
     } catch (const tvm::ffi::Error&) {
       throw;
-    } catch (const std::exception& error) {
-      TVM_FFI_THROW(RuntimeError) << "vendor '" << name << "': " << error.what();
+    } catch (...) {
+      TVM_FFI_THROW(RuntimeError) << "vendor '" << name << "': " << CurrentException();
     }
     if (segment == nullptr) {
       TVM_FFI_THROW(RuntimeError) << "vendor '" << name << "': init returned no segment";
     }
-    TellMemory(segment->Memory());
     return Function::FromPacked([name, segment](tvm::ffi::PackedArgs args, tvm::ffi::Any*) {
       CallSegment(*segment, name, args);
     });
   };
   tvm::ffi::reflection::GlobalDef()
       .def((prefix + ".init").c_str(), init)
-      .def((prefix + ".api_version").c_str(), [] { return kVendorApiVersion; });
+      .def((prefix + ".api_version").c_str(), [] { return kVendorApiVersion; })
+      .def((prefix + ".address").c_str(), [address] { return address; });
 }
 
 }  // namespace details
@@ -225,9 +274,10 @@ inline void RegisterVendor(const char* name, SegmentFactory factory) {
 
 /// Makes this library the runtime of vendor `Name` (a bare identifier); once per library.
 ///
-/// \param Name as the vendor is published, without quotes.
+/// \param Name as the vendor is published, without quotes; a macro stands for what it expands to.
 /// \param Factory a `byoc::SegmentFactory`.
-#define BYOC_REGISTER_VENDOR(Name, Factory) \
+#define BYOC_REGISTER_VENDOR(Name, Factory) BYOC_REGISTER_VENDOR_AS(Name, Factory)
+#define BYOC_REGISTER_VENDOR_AS(Name, Factory) \
   TVM_FFI_STATIC_INIT_BLOCK() { ::byoc::details::RegisterVendor(#Name, Factory); }
 
 #endif  // BYOC_VENDOR_H_

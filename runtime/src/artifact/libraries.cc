@@ -40,6 +40,27 @@ std::optional<ffi::Function> Registered(const ManifestVendor& vendor, const char
   return ffi::Function::GetGlobal("byoc.vendor." + vendor.name + "." + part);
 }
 
+/*! \brief The file of the library that an address lies in. */
+std::string FileOf(int64_t address) {
+  Dl_info info;
+  const bool found = dladdr(reinterpret_cast<void*>(address), &info) != 0;
+  return found && info.dli_fname != nullptr ? info.dli_fname : "another library";
+}
+
+bool SameFile(const std::string& a, const std::string& b) {
+  struct stat first, second;
+  return stat(a.c_str(), &first) == 0 && stat(b.c_str(), &second) == 0 &&
+         first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+[[noreturn]] void ThrowTwice(const std::string& vendor, const std::string& first,
+                             const std::string& second) {
+  ThrowVendorError("vendor '" + vendor + "' is in two libraries: " + first +
+                   ", which this process has loaded, and " + second +
+                   "; a process uses one of them: start another, uninstall one of the two, or "
+                   "register one by another name (BYOC_REGISTER_VENDOR)");
+}
+
 /*! \brief An anonymous file that nobody can write to any more; closed when this goes. */
 class SealedFile {
  public:
@@ -131,19 +152,40 @@ void CheckVendor(const ManifestVendor& vendor, const std::vector<std::string>& f
                    "byoc_options.library_path or BYOC_LIBRARY_PATH");
 }
 
+void OpenVendor(const std::string& vendor, const std::string& path) {
+  const std::string prefix = "byoc.vendor." + vendor;
+  if (const auto address = ffi::Function::GetGlobal(prefix + ".address")) {
+    const std::string known = FileOf((*address)().cast<int64_t>());
+    if (SameFile(known, path)) return;
+    ThrowTwice(vendor, known, path);
+  }
+  if (ffi::Function::GetGlobal(prefix + ".init")) return;  // of an older vendor.h, or no library's
+  thread_pool::Install();  // a library, or what it loads, may hold kernels of TVM's
+  ffi::Function::RemoveGlobal("byoc.vendor_twice");
+  // Every symbol now: one that is missing would end the process when it is first called. For good:
+  // the functions that it registers point into it.
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (library == nullptr) {
+    const char* reason = dlerror();
+    ThrowVendorError("vendor '" + vendor + "': " + path +
+                     " does not load: " + (reason != nullptr ? reason : "unknown reason") +
+                     "; is the vendor's SDK on this machine, and all of it linked?");
+  }
+  if (const auto twice = ffi::Function::GetGlobal("byoc.vendor_twice")) {
+    const auto told = (*twice)().cast<ffi::Array<ffi::Any>>();
+    const std::string name = std::string(told[0].cast<ffi::String>());
+    const auto first = ffi::Function::GetGlobal("byoc.vendor." + name + ".address");
+    ThrowTwice(name, first ? FileOf((*first)().cast<int64_t>()) : "another library",
+               FileOf(told[1].cast<int64_t>()));
+  }
+}
+
 ffi::Function LoadVendor(const ManifestVendor& vendor, const std::vector<std::string>& folders) {
   std::string path = "the library in this process";
   if (!Registered(vendor, "init")) {
     CheckVendor(vendor, folders);
     path = *Find(vendor, folders);
-    // By its own name and for good: the functions it registers point into it.
-    void* library = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
-    if (library == nullptr) {
-      const char* reason = dlerror();
-      ThrowVendorError("vendor '" + vendor.name + "': " + path +
-                       " does not load: " + (reason != nullptr ? reason : "unknown reason") +
-                       "; is the vendor's SDK on this machine?");
-    }
+    OpenVendor(vendor.name, path);
   }
   const std::optional<ffi::Function> init = Registered(vendor, "init");
   const std::optional<ffi::Function> version = Registered(vendor, "api_version");

@@ -33,7 +33,14 @@ std::vector<std::string> LibraryFolders(const char* given);
 void CheckVendor(const ManifestVendor& vendor, const std::vector<std::string>& folders);
 
 /*!
- * \brief Load a vendor's library, unless it is there already; it stays.
+ * \brief Load a vendor's library from a path, unless it is there already; it stays.
+ * \throws byoc.VendorError when it does not load, lacks symbols, or registers a vendor that another
+ * library has registered.
+ */
+void OpenVendor(const std::string& vendor, const std::string& path);
+
+/*!
+ * \brief Find and load a vendor's library, unless it is there already.
  * \return The vendor's `init`, see byoc/vendor.h.
  * \throws byoc.VendorError
  */

@@ -25,6 +25,7 @@
 #include "plan/executor.h"
 #include "plan/flow.h"
 #include "plan/plan.h"
+#include "plan/segment_check.h"
 #include "plan/segment_module.h"
 
 namespace byoc {
@@ -148,11 +149,12 @@ Tensor MakeTensor(int64_t data, const ffi::Shape& shape, DLDataType dtype, Any o
 /*!
  * \brief A Python-hosted segment as execute(inputs..., outputs...).
  *
- * `call` receives all arguments as tensors that numpy can take, and their dtypes by name. The
- * tensors borrow the caller's memory: they are valid during the call only.
+ * `call` receives all arguments as tensors that numpy can take, and their dtypes by name; the last
+ * `outputs` are written, which is watched (segment_check.h). The tensors borrow the caller's
+ * memory: they are valid during the call only.
  */
-Function MakePythonSegment(Function call) {
-  return Function::FromPacked([call = std::move(call)](PackedArgs args, Any*) {
+Function MakePythonSegment(Function call, int64_t outputs) {
+  const auto segment = [call = std::move(call)](PackedArgs args, Any*) {
     Array<Tensor> tensors;
     Array<String> dtypes;
     for (int i = 0; i < args.size(); ++i) {
@@ -163,7 +165,8 @@ Function MakePythonSegment(Function call) {
       dtypes.push_back(ffi::DLDataTypeToString(t->dtype));
     }
     call(tensors, dtypes);
-  });
+  };
+  return WatchSegment(Function::FromPacked(segment), static_cast<size_t>(outputs));
 }
 
 /*! \brief function(*args) on the thread of a processor. */

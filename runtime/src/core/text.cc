@@ -58,4 +58,34 @@ std::string Printable(const std::string& text) {
   return out;
 }
 
+std::string InPlainWords(const std::string& message) {
+  std::string text = message;
+  const auto drop = [&text](size_t from, size_t to) { text.erase(from, to - from); };
+  const std::string check = "Check failed: ", is_false = " is false: ", than = " vs. ";
+  while (true) {
+    const size_t from = text.find(check);
+    if (from == std::string::npos) break;
+    const size_t end = text.find(is_false, from);
+    const size_t values = text.rfind('(', text.find(than, from));  // "a == b (1 vs. 2) : …"
+    if (end != std::string::npos) {
+      drop(from, end + is_false.size());
+    } else if (values != std::string::npos && values > from) {
+      drop(from, values);
+    } else {
+      drop(from, from + check.size());
+    }
+  }
+  for (const std::string number : {"T.int32(", "T.int64("}) {
+    for (size_t at = text.find(number); at != std::string::npos; at = text.find(number, at)) {
+      const size_t end = text.find(')', at);
+      if (end != std::string::npos) text.erase(end, 1);
+      drop(at, at + number.size());
+    }
+  }
+  for (size_t at = text.find("R.Tensor("); at != std::string::npos; at = text.find("R.Tensor(")) {
+    drop(at, at + 2);
+  }
+  return text;
+}
+
 }  // namespace byoc

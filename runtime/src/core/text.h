@@ -19,6 +19,11 @@ std::string Printable(const std::string& text);
 /// Returns `Printable` between single quotes.
 inline std::string Quoted(const std::string& text) { return "'" + Printable(text) + "'"; }
 
+/// Returns a message of TVM's in plain words: without the code that found the fault, and sizes as
+/// numbers ("Check failed: (ptr->ndim == ndim) is false: expected 4" → "expected 4", "T.int64(3)" →
+/// "3").
+std::string InPlainWords(const std::string& message);
+
 }  // namespace byoc
 
 #endif  // BYOC_RUNTIME_TEXT_H_

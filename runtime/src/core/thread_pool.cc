@@ -1,6 +1,5 @@
 #include "core/thread_pool.h"
 
-#include <omp.h>
 #include <sched.h>
 #include <tvm/ffi/error.h>
 #include <tvm/ffi/extra/c_env_api.h>
@@ -12,6 +11,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "byoc/threads.h"
 #include "core/cpu_limit.h"
 #include "core/event.h"
 #include "core/workspace.h"
@@ -57,29 +57,37 @@ std::atomic<int> requested{0};
 // An error is raised in the thread that meets it, and carried over to the calling thread: that is
 // where the kernel reports it from.
 int ParallelLaunch(Body body, void* closure, int num_task) {
-  const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
-  const int wanted = num_task == 0 ? threads : std::min(num_task, threads);
+  const int most = threads::InParallel() ? 1 : threads::Max();
+  int count = num_task == 0 ? most : std::min(num_task, most);
+  // Tasks may wait for each other.
+  if (count > 1) count = threads::Reserve(count);
+  struct Launch {
+    Body body;
+    void* closure;
+    GroupEnv env;
+    std::atomic<TVMFFIObjectHandle> first_error{nullptr};
+    std::atomic<bool> failed{false};
+  };
   Meeting meeting;
-  if (wanted <= 1) {
+  if (count <= 1) {
     GroupEnv env{&meeting, 1};
     return body(0, &env, closure);
   }
-  std::atomic<bool> failed{false};
-  std::atomic<TVMFFIObjectHandle> first_error{nullptr};
-#pragma omp parallel num_threads(wanted)
-  {
-    GroupEnv env{&meeting, omp_get_num_threads()};  // may be fewer than wanted
-    if (body(omp_get_thread_num(), &env, closure) != 0) {
-      failed.store(true, std::memory_order_relaxed);
-      TVMFFIObjectHandle error = nullptr, none = nullptr;
-      TVMFFIErrorMoveFromRaised(&error);
-      if (error != nullptr && !first_error.compare_exchange_strong(none, error)) {
-        TVMFFIObjectDecRef(error);
-      }
-    }
-  }
-  if (!failed.load(std::memory_order_relaxed)) return 0;
-  if (TVMFFIObjectHandle error = first_error.load()) {
+  Launch launch{body, closure, {&meeting, count}};
+  threads::Parallel(
+      [](void* data) {
+        auto* launch = static_cast<Launch*>(data);
+        if (launch->body(threads::Id(), &launch->env, launch->closure) == 0) return;
+        launch->failed.store(true, std::memory_order_relaxed);
+        TVMFFIObjectHandle error = nullptr, none = nullptr;
+        TVMFFIErrorMoveFromRaised(&error);
+        if (error != nullptr && !launch->first_error.compare_exchange_strong(none, error)) {
+          TVMFFIObjectDecRef(error);
+        }
+      },
+      &launch, count);
+  if (!launch.failed.load(std::memory_order_relaxed)) return 0;
+  if (TVMFFIObjectHandle error = launch.first_error.load()) {
     TVMFFIErrorSetRaised(error);
     TVMFFIObjectDecRef(error);
   } else {
@@ -142,17 +150,17 @@ void ApplyToThisThread(bool is_cpu) {
   thread_local int applied = 0;
   const int wanted = is_cpu ? NumThreads() : 1;
   if (wanted != applied) {
-    omp_set_num_threads(wanted);
+    threads::SetMax(wanted);
     applied = wanted;
   }
 }
 
-OneThread::OneThread() : before_(omp_get_max_threads()) {
-  if (before_ != 1) omp_set_num_threads(1);
+OneThread::OneThread() : before_(threads::Max()) {
+  if (before_ != 1) threads::SetMax(1);
 }
 
 OneThread::~OneThread() {
-  if (before_ != 1) omp_set_num_threads(before_);
+  if (before_ != 1) threads::SetMax(before_);
 }
 
 }  // namespace thread_pool

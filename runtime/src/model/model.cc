@@ -18,6 +18,7 @@
 #include "plan/binding.h"
 #include "plan/flow.h"
 #include "plan/plan.h"
+#include "plan/segment_check.h"
 
 namespace byoc {
 
@@ -45,6 +46,17 @@ std::vector<int64_t> SizesOf(const ffi::Array<ffi::Tensor>& arrays) {
     sizes.push_back(static_cast<int64_t>(ffi::GetDataSize(*array.GetDLTensorPtr())));
   }
   return sizes;
+}
+
+/*! \brief Inputs and outputs of a segment, as far as the plan calls it. */
+PortCounts PortsOf(const Plan& plan, const std::string& segment) {
+  for (const PlanTask& task : plan.tasks) {
+    if (task.kind == TaskKind::kSegment && task.function == segment) {
+      return {static_cast<int64_t>(task.args.size() - task.outputs),
+              static_cast<int64_t>(task.outputs)};
+    }
+  }
+  return {};
 }
 
 std::string Message(const std::string& what, const ffi::Error& error) {
@@ -87,7 +99,9 @@ std::shared_ptr<const Model> Model::Load(const std::string& path, const Options&
                        "Python");
     }
     file.Verify();
-    const std::string key = file.digest() + " threads " + std::to_string(thread_pool::NumThreads());
+    const std::string key = file.digest() + " threads " +
+                            std::to_string(thread_pool::NumThreads()) +
+                            (ChecksWanted() ? " checked" : "");
     Registry& registry = Models();
     // Held while a model loads: the next session of the same file waits for it and shares it.
     std::lock_guard<std::mutex> lock(registry.mutex);
@@ -143,7 +157,8 @@ void Model::Read(ArtifactFile* file, const std::vector<std::string>& folders) {
       continue;
     }
     try {
-      segments_.Set(segment.name, BindVendor(segment, blob, folders, &in_use));
+      segments_.Set(segment.name,
+                    BindVendor(segment, blob, folders, PortsOf(plan, segment.name), &in_use));
     } catch (const ffi::Error& error) {
       const bool healed = manifest_.refusals && twins_.count(segment.name) != 0;
       if (!healed || std::string(error.kind()) != "byoc.VendorError") throw;
@@ -170,7 +185,8 @@ ffi::Array<ffi::Tensor> Model::Pick(const std::vector<size_t>& numbers,
 }
 
 ffi::Function Model::BindVendor(const ManifestSegment& segment, const ffi::Tensor& blob,
-                                const std::vector<std::string>& folders, std::set<size_t>* in_use) {
+                                const std::vector<std::string>& folders, PortCounts ports,
+                                std::set<size_t>* in_use) {
   const ManifestVendor& vendor = *manifest_.Vendor(segment.vendor);
   const ffi::Function init = LoadVendor(vendor, folders);
   const ffi::Array<ffi::Tensor> constants =
@@ -180,7 +196,7 @@ ffi::Function Model::BindVendor(const ManifestSegment& segment, const ffi::Tenso
     const auto size = static_cast<size_t>(blob.shape()[0]);
     Binding binding = BindSegment(vendor.processor, init,
                                   ffi::Bytes(static_cast<const char*>(blob.data_ptr()), size),
-                                  constants, vendor.options);
+                                  constants, vendor.options, ports);
     memory_.packed += binding.packed;
     memory_.workspace += binding.workspace;
     memory_.code += size;

@@ -31,6 +31,7 @@
 
 #include "artifact/artifact_file.h"
 #include "artifact/manifest.h"
+#include "plan/binding.h"
 #include "plan/executor.h"
 
 namespace byoc {
@@ -85,7 +86,8 @@ class Model {
                                          const std::string& what) const;
 
   tvm::ffi::Function BindVendor(const ManifestSegment& segment, const tvm::ffi::Tensor& blob,
-                                const std::vector<std::string>& folders, std::set<size_t>* in_use);
+                                const std::vector<std::string>& folders, PortCounts ports,
+                                std::set<size_t>* in_use);
   tvm::ffi::Function Healed(const std::string& segment, size_t outputs,
                             const OnFault& on_fault) const;
 

@@ -5,9 +5,11 @@
 #include <memory>
 #include <utility>
 
+#include "byoc/vendor.h"
 #include "core/checked.h"
 #include "core/mapping.h"
 #include "core/processor.h"
+#include "plan/segment_check.h"
 
 namespace byoc {
 
@@ -16,6 +18,17 @@ namespace ffi = tvm::ffi;
 namespace {
 
 thread_local Binding* current = nullptr;  // what is being bound on this thread
+
+void CheckPorts(const PortCounts& told, const PortCounts& wanted) {
+  const auto differ = [](int64_t a, int64_t b) { return a >= 0 && b >= 0 && a != b; };
+  if (!differ(told.inputs, wanted.inputs) && !differ(told.outputs, wanted.outputs)) return;
+  const auto text = [](int64_t count) { return count < 0 ? "?" : std::to_string(count); };
+  TVM_FFI_THROW(ValueError) << "vendor author: InputCount() is " << text(told.inputs)
+                            << " and OutputCount() is " << text(told.outputs)
+                            << ", the segment has " << text(wanted.inputs) << " inputs and "
+                            << text(wanted.outputs)
+                            << " outputs (len(segment.inputs), len(segment.outputs))";
+}
 
 }  // namespace
 
@@ -30,8 +43,13 @@ void TellMemory(int64_t packed, int64_t workspace) {
   current->workspace = static_cast<size_t>(std::max<int64_t>(workspace, 0));
 }
 
+void TellPorts(int64_t inputs, int64_t outputs) {
+  if (current != nullptr) current->ports = PortCounts{inputs, outputs};
+}
+
 Binding BindSegment(const std::string& processor, const ffi::Function& init, const ffi::Bytes& blob,
-                    const ffi::Array<ffi::Tensor>& constants, const ffi::String& options) {
+                    const ffi::Array<ffi::Tensor>& constants, const ffi::String& options,
+                    PortCounts ports) {
   Binding binding;
   // A vendor that goes on using a constant keeps its tensor: one made for this call alone, so that
   // the references tell.
@@ -53,8 +71,19 @@ Binding BindSegment(const std::string& processor, const ffi::Function& init, con
       Binding* before;
     } scope(&binding);
     const ffi::Array<ffi::Tensor> given(lent.begin(), lent.end());
-    binding.execute = Checked(init(blob, given, options).cast<ffi::Function>());
+    try {
+      binding.execute = Checked(init(blob, given, options).cast<ffi::Function>());
+    } catch (const ffi::Error&) {
+      throw;
+    } catch (...) {  // libraries that an older vendor.h was part of let anything out
+      TVM_FFI_THROW(RuntimeError) << details::CurrentException();
+    }
   });
+  CheckPorts(binding.ports, ports);
+  if (ports.outputs < 0) ports.outputs = binding.ports.outputs;
+  if (ports.outputs >= 0) {
+    binding.execute = WatchSegment(std::move(binding.execute), static_cast<size_t>(ports.outputs));
+  }
   std::vector<const void*> still_read;
   for (size_t i = 0; i < lent.size(); ++i) {
     if (lent[i].use_count() > 1) {

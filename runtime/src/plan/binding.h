@@ -16,27 +16,39 @@
 
 namespace byoc {
 
+/// How many of a segment's arguments are read and written; -1: not known.
+struct PortCounts {
+  int64_t inputs = -1;
+  int64_t outputs = -1;
+};
+
 /// A segment ready to run.
 struct Binding {
   tvm::ffi::Function execute;      // execute(inputs..., outputs...)
   size_t packed = 0;               // bytes the vendor holds of its own, as far as it tells
   size_t workspace = 0;            // bytes of each call, as far as it tells
+  PortCounts ports;                // as the vendor tells
   std::vector<size_t> in_use;      // constants it goes on reading where they are
   std::set<const void*> released;  // constants that `init` gave the pages back of
 };
 
 /// Calls a vendor's `init(blob, constants, options)` on the thread of a processor: libraries divide
 /// their work by what OpenMP says there. Pages of constants that are mapped are given back
-/// afterwards.
+/// afterwards. What it executes is watched (segment_check.h).
+///
+/// \param ports of the segment, as far as known. Throws ValueError where the vendor tells others.
 Binding BindSegment(const std::string& processor, const tvm::ffi::Function& init,
                     const tvm::ffi::Bytes& blob, const tvm::ffi::Array<tvm::ffi::Tensor>& constants,
-                    const tvm::ffi::String& options);
+                    const tvm::ffi::String& options, PortCounts ports);
 
 /// Gives back pages of a mapped constant; what a vendor releases within its `init` is noted.
 void ReleasePages(int64_t address, int64_t size);
 
 /// Notes what a vendor tells, in bytes, from within its `init`: see `SegmentRuntime::Memory`.
 void TellMemory(int64_t packed, int64_t workspace);
+
+/// Notes how many inputs and outputs the segment takes, from within its `init`.
+void TellPorts(int64_t inputs, int64_t outputs);
 
 }  // namespace byoc
 

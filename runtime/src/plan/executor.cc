@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/errors.h"
+#include "core/text.h"
 #include "plan/executor_state.h"
 
 namespace byoc {
@@ -165,7 +166,7 @@ void Executor::ThrowFailure(size_t task) const {
     throw;
   } catch (const tvm::ffi::Error& error) {
     ThrowExecutionError(where + " failed: " + std::string(error.kind()) + ": " +
-                        std::string(error.message()));
+                        InPlainWords(error.message()));
   } catch (const std::exception& error) {
     ThrowExecutionError(where + " failed: " + error.what());
   } catch (...) {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "byoc/vendor.h"
 #include "core/buffer.h"
 #include "core/errors.h"
 #include "core/tensors.h"
@@ -96,7 +97,14 @@ class SegmentModuleObj : public ffi::ModuleObj {
     if (std::string(name) != symbol_) return std::nullopt;
     auto self = ffi::GetObjectPtr<SegmentModuleObj>(this);
     return ffi::Function::FromPacked([self](ffi::PackedArgs args, ffi::Any* result) {
-      self->Execute().CallPacked(args, result);
+      try {
+        self->Execute().CallPacked(args, result);
+      } catch (const ffi::Error&) {
+        throw;
+      } catch (...) {  // TVM's own code lets nothing else pass
+        TVM_FFI_THROW(RuntimeError) << "vendor '" << self->vendor_ << "', segment '"
+                                    << self->symbol_ << "': " << details::CurrentException();
+      }
     });
   }
 

@@ -5,6 +5,7 @@
 
 #include "core/errors.h"
 #include "core/tensors.h"
+#include "core/text.h"
 
 namespace byoc {
 
@@ -84,7 +85,7 @@ std::unique_ptr<VmExecutor::Vm> VmExecutor::Acquire() {
   } catch (const ffi::Error& error) {
     // Functions are looked up here: one that TVM's Python package or the user registers, or one of
     // another version of this library.
-    ThrowArtifactError("the VM cannot load the model's bytecode: " + std::string(error.message()) +
+    ThrowArtifactError("the VM cannot load the model's bytecode: " + InPlainWords(error.message()) +
                        "; compile and save the model with this version of byoc, or register the "
                        "function before the model is loaded");
   }
@@ -109,9 +110,11 @@ ffi::Array<ffi::Tensor> VmExecutor::Run(const ffi::Array<ffi::Tensor>& args) {
           // The VM's frames are in disorder now: this one is not used again.
           if (std::string(error.kind()) == "byoc.ExecutionError") throw;  // it names its segment
           ThrowExecutionError("VM function '" + entry_ + "' failed: " + std::string(error.kind()) +
-                              ": " + std::string(error.message()));
+                              ": " + InPlainWords(error.message()));
         } catch (const std::exception& error) {
           ThrowExecutionError("VM function '" + entry_ + "' failed: " + error.what());
+        } catch (...) {
+          ThrowExecutionError("VM function '" + entry_ + "' failed: unknown C++ exception");
         }
         for (ffi::Tensor& t : tensors)
           results.push_back(Own(std::exchange(t, ffi::Tensor()), args));

@@ -230,3 +230,17 @@ def test_what_a_check_sees():
     assert composite.parts["out"] == segment.outputs[0]
     assert composite.parts["x"] == segment.inputs[0]
     assert composite.parts["w"] in segment.constants
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (lambda match: Reject(None), "failed on nn.relu .*return None, not Reject.None., to take"),
+        (lambda match: Reject(" "), "failed on nn.relu .*one sentence that says why"),
+        (lambda match: True, "returned True on nn.relu .*expected None or Reject"),
+        (lambda match: match.attrs, "raised AttributeError on nn.relu"),
+    ],
+)
+def test_a_verdict_that_is_none_names_pattern_vendor_and_op(check, message):
+    with pytest.raises(VendorError, match="check of pattern 'lone' of 'acme' " + message):
+        refusals(module(tanh_of_relu, (2, 2)), toy("acme", chain("lone", "nn.relu", check=check)))

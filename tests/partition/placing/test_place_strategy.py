@@ -1,5 +1,7 @@
 """Strategies, fixed places, policies and limits, as users meet them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from random_modules import build
@@ -280,3 +282,18 @@ def test_a_placed_model_computes_the_same():
     rng = np.random.default_rng(0)
     x, y = (rng.standard_normal((2, 4)).astype("float32") for _ in range(2))
     np.testing.assert_allclose(exe(x, y), evaluate(mod, x, y), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "message"),
+    [
+        (lambda match: {}["speed"], "raised KeyError for pattern .*: 'speed'; return None where"),
+        (lambda match: "fast", "gave 'fast' for pattern .*expected seconds, 0 or more"),
+        (lambda match: -1.0, "gave -1.0 for pattern"),
+        (lambda match: float("nan"), "gave nan for pattern"),
+    ],
+)
+def test_an_estimate_that_cannot_be_read_names_the_vendor(estimate, message):
+    base = vendor("fast", {"tanh": 1})
+    with pytest.raises(VendorError, match="vendor author: estimate of 'fast' " + message):
+        partition([replace(base, estimate=estimate)])

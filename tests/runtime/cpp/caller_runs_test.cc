@@ -1,5 +1,5 @@
 /* Callers that work themselves: `Processor::CallAnywhere`. */
-#include <omp.h>
+#include <byoc/threads.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,20 +33,20 @@ class Width {
 TEST(CallerRunsOnAnIdleProcessor) {
   const Width one(1);
   Processor* processor = Processor::Get("lock");  // never used: it has no thread either
-  const int width = omp_get_max_threads();
+  const int width = threads::Max();
   std::fesetround(FE_UPWARD);
   std::thread::id first, nested;
   Processor* inside = nullptr;
   int inner_width = 0, rounding = 0;
   processor->CallAnywhere([&] {
     first = Here(), inside = Processor::Current();
-    inner_width = omp_get_max_threads(), rounding = std::fegetround();
+    inner_width = threads::Max(), rounding = std::fegetround();
     processor->Call([&] { nested = Here(); });
   });
   CHECK(first == Here() && nested == Here());
   CHECK(inside == processor && Processor::Current() == nullptr);
   CHECK_EQ(inner_width, 1);
-  CHECK_EQ(omp_get_max_threads(), width);
+  CHECK_EQ(threads::Max(), width);
   CHECK_EQ(rounding, FE_TONEAREST);
   CHECK_EQ(std::fegetround(), FE_UPWARD);
   std::fesetround(FE_TONEAREST);

@@ -38,4 +38,17 @@ TEST(JsonThatTwoReadersCouldUnderstandInTwoWays) {
 }
 
 }  // namespace
+TEST(TvmsMessagesInPlainWords) {
+  CHECK_EQ(InPlainWords("Check failed: (p->ndim == ndim) is false: expect 4 but get 3"),
+           std::string("expect 4 but get 3"));
+  CHECK_EQ(InPlainWords("Check failed: shape[i] == reg (2 vs. 3) : R.Tensor((1, 3)) mismatch"),
+           std::string("(2 vs. 3) : Tensor((1, 3)) mismatch"));
+  CHECK_EQ(InPlainWords("f(x: Tensor([T.int64(1), T.int64(32)], float32)), expected 32"),
+           std::string("f(x: Tensor([1, 32], float32)), expected 32"));
+  // Of what is no such message nothing is lost, and no text makes it run for ever.
+  CHECK_EQ(InPlainWords("Check failed: x"), std::string("x"));
+  CHECK_EQ(InPlainWords("T.int64("), std::string(""));
+  CHECK_EQ(InPlainWords("(1 vs. 2) Check failed: y"), std::string("(1 vs. 2) y"));
+}
+
 }  // namespace byoc

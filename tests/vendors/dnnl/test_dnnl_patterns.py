@@ -14,9 +14,9 @@ from relaxed import relax_module
 from tvm import relax
 from tvm.relax import op as R
 
+from byoc.contract_checks import check_patterns, check_vendor
 from byoc.integrations.stock import fusion_patterns
 from byoc.partition import partition_module
-from byoc.vendor import check_patterns, check_vendor
 from byoc.vendor_templates import dnnl
 from byoc.vendor_templates.dnnl import VENDOR
 from byoc.vendor_templates.dnnl.ops import RULES, limits_table

@@ -1,7 +1,7 @@
 #include "checked_instance.h"
 
+#include "byoc/threads.h"
 #include "fork_gate.h"
-#include "team_flags.h"
 
 namespace byoc::onednn {
 
@@ -21,21 +21,16 @@ CheckedInstance::~CheckedInstance() { delete exact_.load(std::memory_order_acqui
 
 void CheckedInstance::Run(void* const* inputs, void* const* outputs) const {
   if (!fast_.loses_nan()) return fast_.Run(inputs, outputs);
-  if (clears_first_.load(std::memory_order_relaxed)) {
-    TakeInvalid();
-  } else {
-    ClearOwnInvalid();
-  }
+  threads::TakeInvalid();  // who called us may have left a mark
   const bool expected = expects_nan_.load(std::memory_order_relaxed);
   if (!expected) {
     fast_.Run(inputs, outputs);
-    if (!TakeInvalid()) return;
+    if (!threads::TakeInvalid()) return;
   }
   const Instance& exact = Exact();
-  TakeInvalid();  // building computes, too
+  threads::TakeInvalid();  // building computes, too
   exact.Run(inputs, outputs);
-  const bool met = TakeInvalid();
-  if (!met && !expected) clears_first_.store(true, std::memory_order_relaxed);
+  const bool met = threads::TakeInvalid();
   expects_nan_.store(met, std::memory_order_relaxed);
 }
 

@@ -5,8 +5,8 @@
 ///                     └──▶ some did: all steps again, without the fused functions that lose it
 ///
 /// ReLU, clip, hard sigmoid and exp fused into a primitive of oneDNN answer NaN with a number, as
-/// the processor's max and min do. Those instructions leave a mark, though, which costs one look
-/// at each thread after a run. So diverged models pay for the second run, healthy ones do not.
+/// the processor's max and min do. Those instructions leave a mark, though, which byoc's threads
+/// collect (threads::TakeInvalid). So diverged models pay for the second run, healthy ones do not.
 #ifndef BYOC_DNNL_CHECKED_INSTANCE_H_
 #define BYOC_DNNL_CHECKED_INSTANCE_H_
 
@@ -48,8 +48,6 @@ class CheckedInstance {
   mutable std::atomic<const Instance*> exact_{nullptr};  // owned; made when it is first needed
   // Whether the last run met NaN: the next one will, and starts with the form that keeps it.
   mutable std::atomic<bool> expects_nan_{false};
-  // Whether a run was repeated in vain: others leave marks in the team's threads.
-  mutable std::atomic<bool> clears_first_{false};
 };
 
 }  // namespace byoc::onednn

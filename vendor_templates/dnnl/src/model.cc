@@ -2,29 +2,35 @@
 // entry; building happens under the entry's own lock, so that callers of other shapes do not wait.
 #include "model.h"
 
-#include <omp.h>
-
 #include <algorithm>
 
 #include "builder.h"
+#include "byoc/threads.h"
 #include "error.h"
 #include "fork_gate.h"
+#include "openmp_calls.h"
 
 namespace byoc::onednn {
 namespace {
 
-/// Gives the calling thread the team size primitives were made for, and takes it back.
+/// Gives the calling thread the number of threads primitives were made for, and takes it back.
 ///
 /// oneDNN fixes the number of threads, and the size of scratchpads with it, when a primitive is
-/// made; OpenMP's setting belongs to a thread. Running with more threads would overrun memory.
+/// made; `threads::Max` belongs to a thread. Running with more threads would overrun memory.
 class ThreadCount {
  public:
-  explicit ThreadCount(int threads) : before_(omp_get_max_threads()) {
-    if (before_ != threads) omp_set_num_threads(threads);
-    changed_ = before_ != threads;
+  explicit ThreadCount(int count) : before_(threads::Max()) {
+    if (before_ != count) threads::SetMax(count);
+    changed_ = before_ != count;
+    // Threads of some primitives wait for each other.
+    if (count > 1 && !threads::InParallel() && threads::Reserve(count) < count) {
+      if (changed_) threads::SetMax(before_);
+      Fail("the system gives no more threads, ", count,
+           " are needed; allow the process more, or set BYOC_NUM_THREADS=1");
+    }
   }
   ~ThreadCount() {
-    if (changed_) omp_set_num_threads(before_);
+    if (changed_) threads::SetMax(before_);
   }
   ThreadCount(const ThreadCount&) = delete;
   ThreadCount& operator=(const ThreadCount&) = delete;
@@ -61,6 +67,7 @@ Model::Model(Program program, std::vector<Constant> constants, int threads,
              ConstantStore::Release release)
     : program_(std::move(program)), constants_(std::move(constants), release), threads_(threads) {
   ForkGate gate;
+  ServeOpenMp();
   if (program_.IsStatic()) only_ = Build({});
 }
 

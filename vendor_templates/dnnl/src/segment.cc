@@ -3,8 +3,8 @@
 //   byoc.vendor.dnnl.init      see byoc/vendor.h
 //   byoc.vendor.dnnl.describe  (blob, constants, variable values) -> JSON of the steps
 //   byoc.vendor.dnnl.profile   (blob, constants, inputs, outputs, repeat) -> JSON with times
+#include <byoc/threads.h>
 #include <byoc/vendor.h>
-#include <omp.h>
 
 #include <optional>
 
@@ -79,8 +79,8 @@ Loaded Load(std::string_view blob, const ffi::Array<ffi::Tensor>& tensors) {
   }
   Loaded loaded;
   Program program = ReadProgram(blob, static_cast<int>(constants.size()));
-  loaded.model = std::make_unique<Model>(std::move(program), std::move(constants),
-                                         omp_get_max_threads(), &ReleasePages);
+  loaded.model = std::make_unique<Model>(std::move(program), std::move(constants), threads::Max(),
+                                         &ReleasePages);
   std::vector<bool> needed = loaded.model->ConstantsToKeep();
   for (size_t i = 0; i < needed.size(); ++i) {
     if (needed[i]) loaded.kept.push_back(tensors[static_cast<int64_t>(i)]);

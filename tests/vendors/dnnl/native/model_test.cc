@@ -1,6 +1,6 @@
 #include "model.h"
 
-#include <omp.h>
+#include <byoc/threads.h>
 
 #include <atomic>
 #include <cmath>
@@ -91,13 +91,13 @@ TEST(ModelServesManyThreads) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
-      omp_set_num_threads(t + 1);  // a setting of the caller's, neither used nor changed
+      threads::SetMax(t + 1);  // a setting of the caller's, neither used nor changed
       for (int i = 0; i < 6; ++i) {
         Array x({1 + (t + i) % 3, 32, 6, 6}, static_cast<uint32_t>(10 * t + i)), y(x.shape);
         model->Run({x.Ref()}, {y.Ref()});
         if (Distance(y.data, ResidualReference(x, w)) > 1e-4f) ++wrong;
       }
-      if (omp_get_max_threads() != t + 1) ++wrong;
+      if (threads::Max() != t + 1) ++wrong;
     });
   }
   for (std::thread& thread : threads) thread.join();

@@ -1,14 +1,14 @@
 /// \file parallel.h
-/// \brief Loops over OpenMP's team, the same one that oneDNN uses.
+/// \brief Loops over byoc's threads, the same ones that oneDNN uses.
 ///
 /// A loop runs on all threads or on one: teams of changing size cost more than they save.
 #ifndef BYOC_DNNL_KERNELS_PARALLEL_H_
 #define BYOC_DNNL_KERNELS_PARALLEL_H_
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstdint>
+
+#include "byoc/threads.h"
 
 namespace byoc::onednn {
 
@@ -19,17 +19,22 @@ inline constexpr int64_t kSerialWork = 8192;
 /// \param work Elements touched per item.
 template <typename Body>
 void ParallelFor(int64_t count, int64_t work, const Body& body) {
-  if (count <= 1 || count * std::max<int64_t>(work, 1) < kSerialWork ||
-      omp_get_max_threads() == 1) {
+  if (count <= 1 || count * std::max<int64_t>(work, 1) < kSerialWork || threads::Max() == 1) {
     if (count > 0) body(int64_t{0}, count);
     return;
   }
-#pragma omp parallel
-  {
-    int64_t threads = omp_get_num_threads(), me = omp_get_thread_num();
-    int64_t begin = count * me / threads, end = count * (me + 1) / threads;
-    if (begin < end) body(begin, end);
-  }
+  struct Loop {
+    const Body& body;
+    int64_t count;
+  } loop{body, count};
+  threads::Parallel(
+      [](void* data) {
+        const auto& [body, count] = *static_cast<const Loop*>(data);
+        const int64_t ids = threads::Count(), me = threads::Id();
+        const int64_t begin = count * me / ids, end = count * (me + 1) / ids;
+        if (begin < end) body(begin, end);
+      },
+      &loop);
 }
 
 }  // namespace byoc::onednn

@@ -9,7 +9,6 @@
 // The score matrix [S, T] never exists as a whole, and q, k, v and y are read and written through
 // their strides: transposes around attention cost nothing. Under a causal mask a tile only looks
 // at the keys it can see.
-#include <omp.h>
 
 #include <algorithm>
 
@@ -78,7 +77,7 @@ void RunAttention(const Sizes& s, bool has_mask, int64_t scores_stride, void* co
   const float* mask = has_mask ? static_cast<const float*>(operands[5]) : nullptr;
   int64_t tiles = (s.queries + kTile - 1) / kTile;
   ParallelFor(s.batch * s.heads * tiles, kSerialWork, [&](int64_t begin, int64_t end) {
-    float* mine = scores + omp_get_thread_num() * scores_stride;
+    float* mine = scores + threads::Id() * scores_stride;
     for (int64_t i = begin; i < end; ++i) {
       int64_t tile = i % tiles, head = i / tiles % s.heads, batch = i / tiles / s.heads;
       auto at = [&](const Matrix& m) { return batch * m.batch + head * m.head; };

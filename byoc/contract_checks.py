@@ -1,0 +1,277 @@
+"""Whether what a vendor's author wrote keeps the contract, told in words for that author.
+
+    a vendor is asked for ──▶ check_vendor     its fields, before any hook runs
+    its patterns are read ──▶ check_patterns
+    it compiled a segment ──▶ check_artifact   before anything is kept of it
+
+What its runtime does is watched in C++ (`runtime/src/plan/segment_check.h`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import keyword
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pydantic
+
+from byoc.errors import CompileError, VendorError
+from byoc.segment import Array, Artifact, Segment
+from byoc.vendor import (
+    API_VERSION,
+    RESERVED_NAMES,
+    NativeRuntime,
+    Pattern,
+    PythonRuntime,
+    Rates,
+    Vendor,
+)
+
+__all__ = ["check_artifact", "check_patterns", "check_vendor"]
+
+_PROCESSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.+-]*")
+_LIBRARY = re.compile(r"[A-Za-z0-9_.+-]+")  # what libraries.cc of the runtime takes, too
+
+
+def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
+    """Return `vendor` after checking that it keeps the contract.
+
+    Args:
+        vendor: What a package published as its vendor; any object.
+        origin: Where the value came from, for the error messages.
+
+    Returns:
+        The same object.
+
+    Raises:
+        VendorError: The value is not a `Vendor`, was written for another API version, has a bad
+            name, or has a field of the wrong type, a hook that is not callable or one that takes
+            the wrong number of arguments. The message is written for the vendor's author.
+    """
+    if not isinstance(vendor, Vendor):
+        raise VendorError(
+            f"vendor author: {origin} is a {type(vendor).__name__}, expected a byoc.Vendor value"
+        )
+    who = f"vendor author: {vendor.name!r} ({origin})"
+    if vendor.api_version != API_VERSION:
+        raise VendorError(
+            f"{who} was written for vendor API {vendor.api_version}, this byoc has {API_VERSION}; "
+            f"install a matching release of the vendor package or of byoc"
+        )
+    _check_words(vendor, who)
+    hooks = (("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1), ("choose", 2))
+    for hook, count in hooks:
+        function = getattr(vendor, hook)
+        if not callable(function):
+            found = type(function).__name__
+            raise VendorError(f"{who}: hook {hook!r} must be callable, found {found}")
+        if not _arity(function, count):
+            raise VendorError(
+                f"{who}: hook {hook!r} must take {count} positional argument(s), "
+                f"found {inspect.signature(function)}"
+            )
+    _check_runtime(vendor.runtime, who)
+    if not isinstance(vendor.rates, Rates):
+        raise VendorError(f"{who}: rates must be byoc.vendor.Rates, found {vendor.rates!r:.80}")
+    if not (isinstance(vendor.options, type) and issubclass(vendor.options, pydantic.BaseModel)):
+        raise VendorError(f"{who}: options must be a subclass of pydantic.BaseModel")
+    if vendor.options.model_config.get("extra") != "forbid":
+        raise VendorError(
+            f"{who}: options must refuse unknown fields (model_config extra='forbid')"
+        )
+    return vendor
+
+
+def check_patterns(vendor: Vendor) -> tuple[Pattern, ...]:
+    """Return a vendor's patterns in the order in which they are tried, after checking them.
+
+    Args:
+        vendor: A vendor that `check_vendor` accepted.
+
+    Returns:
+        The patterns, highest priority first; the vendor's own order among equal priorities.
+
+    Raises:
+        VendorError: `patterns` raises, two patterns have one name, a value is not a `Pattern` or
+            has a field of the wrong type, or a pattern's check cannot be called with one match.
+    """
+    who = f"vendor author: {vendor.name!r}"
+    try:
+        offered: Any = vendor.patterns()
+        patterns = () if isinstance(offered, Pattern) else tuple(offered)
+    except Exception as error:
+        raise VendorError(
+            f"{who}: patterns() raised {type(error).__name__}: {error}{_unknown_op(error)}"
+        ) from error
+    if isinstance(offered, Pattern):
+        raise VendorError(
+            f"{who}: patterns() must return a list of byoc.Pattern values, found one Pattern "
+            f"({offered.name!r}); return [pattern]"
+        )
+    seen: set[str] = set()
+    for pattern in patterns:
+        if not isinstance(pattern, Pattern):
+            raise VendorError(
+                f"{who}: patterns() must return byoc.Pattern values, found {type(pattern).__name__}"
+            )
+        if not isinstance(pattern.name, str) or not pattern.name:
+            raise VendorError(f"{who}: name of a pattern must be a string, found {pattern.name!r}")
+        if not isinstance(pattern.parts, Mapping):
+            raise VendorError(
+                f"{who}: parts of pattern {pattern.name!r} must map names to sub-patterns, "
+                f"found {type(pattern.parts).__name__}"
+            )
+        if not isinstance(pattern.priority, (int, float)) or pattern.priority != pattern.priority:
+            raise VendorError(
+                f"{who}: priority of pattern {pattern.name!r} must be a number, "
+                f"found {pattern.priority!r}"
+            )
+        if pattern.name in seen:
+            raise VendorError(f"{who}: two patterns are named {pattern.name!r}; names are unique")
+        seen.add(pattern.name)
+        if not callable(pattern.check) or not _arity(pattern.check, 1):
+            raise VendorError(f"{who}: check of pattern {pattern.name!r} must take one match")
+    return tuple(sorted(patterns, key=lambda p: -p.priority))
+
+
+def check_artifact(artifact: object, segment: Segment) -> Artifact:
+    """Return what a vendor's compile() gave back, after checking that it keeps the contract.
+
+    Args:
+        artifact: What it returned; any object.
+        segment: What it was given.
+
+    Returns:
+        The artifact, its blob as `bytes`, constants and notes as tuples.
+
+    Raises:
+        CompileError: It is no `Artifact` of this segment and vendor, or a field has a wrong type.
+            The message is written for the vendor's author.
+    """
+    who = f"vendor author: compile() of {segment.vendor!r}, segment {segment.name!r}"
+    if not isinstance(artifact, Artifact) or artifact.segment != segment.name:
+        raise CompileError(
+            f"vendor author: compile() of {segment.vendor!r} must return the byoc.Artifact of "
+            f"segment {segment.name!r}, found {artifact!r:.80}"
+        )
+    if artifact.vendor != segment.vendor:
+        raise CompileError(
+            f"{who}: Artifact.vendor must be segment.vendor, {segment.vendor!r}, "
+            f"found {artifact.vendor!r}"
+        )
+    if not isinstance(artifact.blob, (bytes, bytearray, memoryview)):
+        raise CompileError(
+            f"{who}: Artifact.blob must be bytes, found {type(artifact.blob).__name__}; encode "
+            f"text with .encode(), other values with json.dumps(value).encode()"
+        )
+    if not isinstance(artifact.constants, (tuple, list)):
+        raise CompileError(
+            f"{who}: Artifact.constants must be a tuple of numpy arrays, found "
+            f"{type(artifact.constants).__name__}; write tuple(segment.constants.values())"
+        )
+    for number, array in enumerate(artifact.constants):
+        if not isinstance(array, np.ndarray) or not _can_be_stored(array):
+            kind = type(array).__name__
+            found = f"{kind} of {array.dtype}" if isinstance(array, np.ndarray) else kind
+            raise CompileError(
+                f"{who}: Artifact.constants[{number}] must be a numpy array of numbers, found "
+                f"{found}; put anything else into the blob"
+            )
+    if not isinstance(artifact.notes, (tuple, list)) or not all(
+        isinstance(note, str) for note in artifact.notes
+    ):
+        raise CompileError(
+            f"{who}: Artifact.notes must be a tuple of strings, found {artifact.notes!r:.60}; "
+            f'write notes=("text",)'
+        )
+    blob, constants, notes = artifact.blob, artifact.constants, artifact.notes
+    return Artifact(segment.name, segment.vendor, bytes(blob), tuple(constants), tuple(notes))
+
+
+def _arity(function: Callable[..., object], count: int) -> bool:
+    """True when `function` can be called with `count` positional arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # builtins without a signature: nothing to check
+        return True
+    return True
+
+
+def _check_words(vendor: Vendor, who: str) -> None:
+    """Name, version and processor: they become keys of reports, caches and files."""
+    name, version, processor = vendor.name, vendor.version, vendor.processor
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise VendorError(
+            f"{who}: name must be a lower-case identifier (a-z, 0-9, _), found {name!r}"
+        )
+    if name in RESERVED_NAMES or keyword.iskeyword(name):
+        raise VendorError(
+            f"{who}: name {name!r} is reserved ({', '.join(sorted(RESERVED_NAMES))} and Python's "
+            f"keywords mean something else); take the name of your SDK or chip"
+        )
+    if not isinstance(version, str) or not version.isprintable():
+        raise VendorError(
+            f'{who}: version must be a string such as "1.0", found {version!r}; files hold it'
+        )
+    if not isinstance(processor, str) or not _PROCESSOR.fullmatch(processor):
+        raise VendorError(
+            f"{who}: processor must be the name of a queue (letters, digits, _:.+-), such as "
+            f'"cpu" or "npu", found {processor!r}'
+        )
+
+
+def _check_runtime(runtime: object, who: str) -> None:
+    if isinstance(runtime, PythonRuntime):
+        if not callable(runtime.init) or not _arity(runtime.init, 3):
+            raise VendorError(
+                f"{who}: init of its PythonRuntime must take (blob, constants, options), "
+                f"found {runtime.init!r:.80}"
+            )
+    elif not isinstance(runtime, NativeRuntime):
+        raise VendorError(
+            f"{who}: runtime must be a NativeRuntime or PythonRuntime, "
+            f"found {type(runtime).__name__}"
+        )
+    elif not isinstance(runtime.library, str) or not _LIBRARY.fullmatch(runtime.library):
+        stem = str(runtime.library).rsplit("/", 1)[-1].removeprefix("lib").removesuffix(".so")
+        raise VendorError(
+            f"{who}: NativeRuntime takes the base name of a library, found {runtime.library!r}; "
+            f"write NativeRuntime({stem!r}, package=...) for a file lib{stem}.so, and see "
+            f"BYOC_LIBRARY_PATH for one that no package holds"
+        )
+    elif not isinstance(runtime.package, str) or not runtime.package:
+        raise VendorError(
+            f"{who}: NativeRuntime.package must be the name of the installed package that brings "
+            f"lib{runtime.library}.so, found {runtime.package!r}"
+        )
+
+
+def _unknown_op(error: Exception) -> str:
+    """A hint where TVM does not know the op that a pattern names."""
+    found = re.search(r"Operator (\S+) is not registered", str(error))
+    if found is None:
+        return ""
+    name = found[1]
+    hint = "; ops are named as in Relax, with their prefix: is_op('relax.nn.relu')"
+    try:
+        from tvm.ir import Op
+
+        known = [str(op) for op in Op.list_op_names()]
+    except Exception:  # no TVM here: then it did not say so either
+        return hint
+    wanted = name if name.startswith("relax.") else f"relax.{name}"
+    last = wanted.rsplit(".", 1)[-1]
+    near = [op for op in known if op.startswith("relax.") and op.rsplit(".", 1)[-1] == last]
+    near = near or difflib.get_close_matches(wanted, known, n=1)
+    return f"{hint}; did you mean {sorted(near)[0]!r}?" if near else hint
+
+
+def _can_be_stored(array: Array) -> bool:
+    """Whether it holds numbers: those of numpy, or of ml_dtypes (kind "V", no fields)."""
+    return array.dtype.kind in "biufc" or (array.dtype.kind == "V" and array.dtype.isbuiltin == 2)
