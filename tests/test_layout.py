@@ -29,7 +29,7 @@ ROOMS = {
     "support": Room("what any room may use: files, text, dtypes, memory", CONTRACT),
     "ir": Room("TVM's objects as plain Python values, and back", BASE),
     "report": Room("reports and profiles: their records, and what they are shown as", BASE),
-    "kit": Room("help for vendor authors: patterns, foreign ops, segments as ONNX", BASE),
+    "kit": Room("help for vendor authors: patterns, byoc's own ops, segments as ONNX", BASE),
     "runtime": Room("sessions, plans, `.byoc` files, worker processes", (*BASE, "report")),
     "plugins": Room("vendors that are installed, and requests for them", (*BASE, "runtime")),
     "tir": Room("a toolbox for CPU kernels: target, tensor expressions, schedules", BASE),

@@ -13,12 +13,15 @@ In: a Relax module. Out: the same without these ops::
         layer_norm of rows, each what is normalised together; then · g + b, where those go by
         channel. TOPI's kernels take E[x²] - E[x]² for the variance, which cancels where a row
         hardly varies.
+
+    recurrent layers: a product for all steps, and a call that takes the steps
+        (`byoc.host.legalize.recurrent`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from math import sqrt
 from typing import Any
 
@@ -27,6 +30,7 @@ import tvm
 from tvm import relax, te, tirx
 
 from byoc.host.legalize.op_rewriter import OpRewriter, rewrite_ops
+from byoc.host.legalize.recurrent import RECURRENT, emit_recurrent
 from byoc.host.legalize.sort_keys import SORTS, sorted_as
 from byoc.host.legalize.wide_sums import WIDE_SUMS, summed_wide
 
@@ -34,21 +38,29 @@ __all__ = ["decompose"]
 
 _ATTENTION = ("relax.nn.attention", "relax.nn.attention_bias")
 _NORMS = ("relax.nn.group_norm", "relax.nn.instance_norm", "relax.nn.layer_norm")
-_OPS = (*_ATTENTION, *_NORMS, *SORTS, *WIDE_SUMS, "relax.nn.softmax")
+_OPS = (*_ATTENTION, *_NORMS, *SORTS, *WIDE_SUMS, "relax.nn.softmax", RECURRENT)
 
 
-def decompose(mod: tvm.IRModule) -> tvm.IRModule:
+def decompose(mod: tvm.IRModule, *, pack: bool = True) -> tvm.IRModule:
     """Replace ops that have no good kernel by several that have one, wherever they stand.
 
     Attention becomes products and a softmax, norms become those of rows, shares of float16 stay
     float32, sums of float16 and bfloat16 are taken in float32 (`byoc.host.legalize.wide_sums`), and
     bfloat16 is sorted as float32 (`byoc.host.legalize.sort_keys`).
+
+    Args:
+        mod: The module.
+        pack: Constant weights of recurrent layers are laid out anew.
     """
-    return rewrite_ops(mod, _Decompose, _OPS)
+    return rewrite_ops(mod, partial(_Decompose, pack=pack), _OPS)
 
 
 @relax.expr_functor.mutator
 class _Decompose(OpRewriter):
+    def __init__(self, mod: tvm.IRModule, pack: bool) -> None:
+        super().__init__(mod)
+        self.pack = pack
+
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
         if getattr(call.op, "name", "") in _NORMS:
@@ -60,6 +72,8 @@ class _Decompose(OpRewriter):
             return summed_wide(call, self.emit)
         if getattr(call.op, "name", "") in SORTS:
             return sorted_as(call, self.emit)
+        if getattr(call.op, "name", "") == RECURRENT:
+            return emit_recurrent(self.builder_, call, self.emit, self.pack)
         if getattr(call.op, "name", "") not in _ATTENTION or call.attrs.window_size is not None:
             return call
         return self._attention(call)

@@ -128,7 +128,7 @@ def lower_module(
 def _lower_module(
     mod: tvm.IRModule, machine: Machine, pack: bool
 ) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
-    checked = guard(decompose(call_shape_checks(externalize_segments(mod))))
+    checked = guard(decompose(call_shape_checks(externalize_segments(mod)), pack=pack))
     mod = call_runtime_functions(checked)
     with machine.target:
         mod = relax.backend.DispatchSortScan()(mod)

@@ -22,78 +22,15 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from byoc.kit.own_ops import FOREIGN, ONNX, TORCH, own_call
+
 if TYPE_CHECKING:
     import onnx
 
-__all__ = [
-    "FOREIGN",
-    "OP",
-    "TORCH",
-    "boxed_ports",
-    "foreign_call",
-    "model_of",
-    "opaque_call",
-    "register",
-]
+__all__ = ["FOREIGN", "OP", "TORCH", "boxed_ports", "model_of", "opaque_call"]
 
-OP = "byoc.onnx"
+OP = ONNX
 """The name of the op that holds ONNX nodes, as `byoc.Node.op` spells it."""
-
-TORCH = "byoc.torch"
-"""The name of the op that holds operators of PyTorch."""
-
-FOREIGN = frozenset({OP, TORCH})
-"""All of them: what the host cannot run."""
-
-
-def register(name: str = OP) -> Any:
-    """Return a foreign op from TVM's registry, adding it at the first call.
-
-    To be called before a module that holds the op is built or loaded.
-
-    Args:
-        name: One of `FOREIGN`.
-    """
-    import tvm
-    from tvm.ir import Op, register_op_attr
-
-    full = f"relax.{name}"
-    if full not in Op.list_op_names():
-        tvm.ir._ffi_api.RegisterOp(full, "Nodes kept whole.")
-        op = Op.get(full)
-        op.set_num_inputs(1)
-        op.add_argument("inputs", "Tuple of tensors", "What the nodes read.")
-        register_op_attr(full, "FInferType", _declared_type)
-        register_op_attr(full, "FPurity", True)
-    return Op.get(full)
-
-
-def foreign_call(
-    name: str, inputs: Sequence[Any], types: Sequence[Any], attrs: Mapping[str, str]
-) -> Any:
-    """Build the Relax call of a foreign op.
-
-    Args:
-        name: One of `FOREIGN`.
-        inputs: Relax tensors.
-        types: Relax tensor types, one per result.
-        attrs: The op's attributes.
-
-    Returns:
-        The call; its result is a tuple unless there is one.
-    """
-    import tvm
-    from tvm import relax
-
-    fields = tvm.ir.make_node("ir.DictAttrs", **attrs)
-    return tvm.ir.Call(register(name), [relax.Tuple(list(inputs))], fields, list(types))
-
-
-def _declared_type(call: Any, _context: Any) -> Any:
-    import tvm
-
-    types = list(call.ty_args)
-    return types[0] if len(types) == 1 else tvm.ir.TupleType(types)
 
 
 def opaque_call(
@@ -123,7 +60,7 @@ def opaque_call(
     """
     text = base64.b64encode(model.SerializeToString(deterministic=True)).decode()
     fields = {"op": op, "node": node, "reason": reason, "model": text, "boxes": " ".join(boxes)}
-    return foreign_call(OP, inputs, types, fields)
+    return own_call(OP, inputs, types, fields)
 
 
 def model_of(attrs: Mapping[str, Any]) -> onnx.ModelProto:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from byoc.kit.own_ops import relax_op
+
 if TYPE_CHECKING:
     from tvm.relax.dpl import DFPattern
 
@@ -30,11 +32,10 @@ def any_call(op: str) -> DFPattern:
         AttributeError: TVM has no such op.
 
     """
-    from tvm.ir import Op
     from tvm.relax.dpl import is_op, wildcard
 
+    count = int(relax_op(op).num_inputs)
     name = f"relax.{op}"
-    count = int(Op.get(name).num_inputs)
     if count < 2:
         return is_op(name)(varg_default_wildcard=True)
     return is_op(name)(*(wildcard() for _ in range(count)))

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from byoc.kit.foreign_op import TORCH, foreign_call
+from byoc.kit.own_ops import TORCH, own_call
 
 __all__ = ["FUNCTIONS", "HIGHER_ORDER", "KINDS", "Step", "Steps", "function", "torch_call"]
 
@@ -134,4 +134,4 @@ def torch_call(
     """
     text = json.dumps(steps.to_json(), separators=(",", ":"))
     attrs = {"op": op, "node": node, "reason": reason, "steps": text}
-    return foreign_call(TORCH, inputs, types, attrs)
+    return own_call(TORCH, inputs, types, attrs)

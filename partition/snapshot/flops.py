@@ -50,6 +50,7 @@ _CONVS = frozenset({"nn.conv1d", "nn.conv2d", "nn.conv3d"})
 _TRANSPOSED = frozenset({"nn.conv1d_transpose", "nn.conv2d_transpose", "nn.conv3d_transpose"})
 _POOLS = frozenset(f"nn.{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3))
 _ATTENTION = frozenset({"nn.attention", "nn.attention_bias"})
+_RECURRENT = "byoc.recurrent"
 _USES_ATTRS = _CONVS | _TRANSPOSED | _POOLS
 _USED_ATTRS = ("kernel_layout", "pool_size")
 
@@ -183,6 +184,8 @@ def _special(op: str) -> Callable[[Mapping[str, Attr], Sizes, tuple[int, ...]], 
         return _pool
     if op in _ATTENTION:
         return _attention
+    if op == _RECURRENT:
+        return _recurrent
     return None
 
 
@@ -219,3 +222,8 @@ def _attention(attrs: Mapping[str, Attr], ins: Sizes, out: tuple[int, ...]) -> i
     batch, queries, heads, depth = ins[0]
     keys, width = ins[1][1], ins[2][-1]
     return batch * heads * queries * keys * (2 * depth + 2 * width + 5)
+
+
+def _recurrent(attrs: Mapping[str, Attr], ins: Sizes, out: tuple[int, ...]) -> int:
+    # x [T, B, I], w [D, G·H, I], r [D, G·H, P]: two products for each of T·B rows.
+    return 2 * prod(ins[0][:2]) * (prod(ins[1]) + prod(ins[2]))

@@ -83,25 +83,6 @@ def test_a_result_of_unknown_length_comes_out_as_long_as_it_is(tools):
         byoc.compile(model)
 
 
-def test_recurrent_layers_are_unrolled(tools):
-    rng = np.random.default_rng(0)
-    weights = {
-        "w": rng.standard_normal((2, 20, 3)).astype(np.float32),
-        "r": rng.standard_normal((2, 20, 5)).astype(np.float32),
-        "b": rng.standard_normal((2, 40)).astype(np.float32),
-    }
-    lstm = node("LSTM", "x w r b", "y h c", hidden_size=5, direction="bidirectional")
-    model = tools.model(
-        [lstm],
-        {"x": ("f4", [4, 2, 3])},
-        {"y": ("f4", [4, 2, 2, 5]), "h": ("f4", [2, 2, 5]), "c": ("f4", [2, 2, 5])},
-        weights,
-    )
-    x = rng.standard_normal((4, 2, 3)).astype(np.float32)
-    for found, expected in zip(byoc.compile(model)(x), reference(model, {"x": x}), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-
-
 def test_a_row_of_minus_infinity_has_that_maximum(tools):
     reduce = helper.make_node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=0)
     model = tools.model([reduce], {"x": ("f4", [2, 3])}, {"y": ("f4", [2])}, opset=13)

@@ -11,6 +11,7 @@ from tvm.relax import op
 import byoc
 from byoc.errors import CompileError
 from byoc.kit.onnx_export import EXPORTABLE, segment_to_onnx
+from byoc.kit.recurrent import GateFunction, Recurrent, recurrent_call
 from byoc.segment import Node, Segment, TensorType
 
 pytest.importorskip("onnxruntime")
@@ -122,7 +123,29 @@ def attention():
     return [q, k], [op.nn.attention(q, k, k), op.nn.attention(q, k, k, bias, scale=0.1)]
 
 
-GROUPS = [elementwise, movement, reductions, neural, attention]
+def recurrent():
+    inputs, exprs = [], []
+    for kind, gates in (("lstm", 4), ("gru", 3), ("rnn", 1)):
+        for direction, ways in (("reverse", 1), ("bidirectional", 2)):
+            x, h = var(f"x{len(inputs)}", 5, 2, 3), var(f"h{len(inputs)}", ways, 2, 4)
+            operands = {
+                "x": x, "w": const(ways, gates * 4, 3), "r": const(ways, gates * 4, 4),
+                "b": const(ways, gates * 8), "h": h,
+            }  # fmt: skip
+            functions = {"lstm": "sigmoid tanh tanh", "gru": "sigmoid tanh", "rnn": "tanh"}[kind]
+            layer = Recurrent(
+                kind=kind,
+                direction=direction,
+                operands=tuple(operands),
+                activations=tuple(map(GateFunction, functions.split())) * ways,
+                linear_before_reset=direction == "reverse",
+            )
+            inputs += [x, h]
+            exprs.append(recurrent_call(layer, operands))
+    return inputs, exprs
+
+
+GROUPS = [elementwise, movement, reductions, neural, attention, recurrent]
 
 
 def feed(inputs, seed):
@@ -137,7 +160,7 @@ def feed(inputs, seed):
 
 
 INEXACT = {
-    "onnxruntime": {"argmax", "argmin"},
+    "onnxruntime": {"argmax", "argmin", "byoc.recurrent"},
     "openvino": {"argmax", "argmin", "max", "min"},
 }
 """Ops that lose NaN there."""

@@ -167,3 +167,40 @@ def test_distinct_parts_are_those_of_numpy(dtype, in_order):
 def test_distinct_numbers_alone():
     x = np.array([2, 1, 2, 3], "int32")
     np.testing.assert_array_equal(np.from_dlpack(call("unique", x, 1, 0, 0, 0)), [1, 2, 3])
+
+
+def recurrent(kind="rnn", operands="x r", functions="tanh:0:0", **changes):
+    """A layer of 4 steps, 2 rows and 3 numbers; `changes` are other arrays by name."""
+    arrays = {"x": np.ones((4, 2, 3), "f4"), "r": np.ones((1, 3, 3), "f4")} | changes
+    results = [np.empty((4, 2, 3), "f4"), np.empty((1, 2, 3), "f4")]
+    given = [arrays[name] for name in operands.split()]
+    call("recurrent", kind, "forward", operands, functions, 0.0, 0, 0, *given, *results)
+    return results
+
+
+def test_steps_of_a_recurrent_layer():
+    y, h = recurrent()
+    expected = np.zeros((2, 3), "f4")
+    for step in y:
+        expected = np.tanh(1 + expected.sum(1, keepdims=True) * np.ones(3, "f4"))
+        np.testing.assert_allclose(step, expected, atol=1e-6)
+    np.testing.assert_array_equal(h[0], y[-1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"r": np.ones((1, 3, 2), "f4")}, "tensor r is float32.1, 3, 2., expected"),
+        ({"x": np.ones((4, 3), "f4")}, "have 2 dimensions, expected 3"),
+        ({"x": np.ones((4, 2, 3), "i4")}, "float32 and float64, found int32"),
+        ({"kind": "lstm"}, "lacks tensors"),
+        ({"operands": "x"}, "lacks its tensor x or r"),
+        ({"functions": "sine:0:0"}, "'sine' is no activation"),
+        ({"functions": "tanh:x:0"}, "'x' is no parameter of an activation"),
+        ({"functions": "tanh:0:0 tanh:0:0"}, "has 2 activations, expected 1"),
+        ({"operands": "x r lengths", "lengths": np.array([4, 5], "i4")}, "has the length 5"),
+    ],
+)
+def test_a_recurrent_layer_that_does_not_fit_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        recurrent(**changes)

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from byoc.kit.foreign_op import OP, register
+from byoc.kit.foreign_op import OP
 from byoc.kit.onnx_export import EXPORTABLE, Export, refusal
 from byoc.kit.onnx_export.nan_keeping import highest
+from byoc.kit.own_ops import RECURRENT
 from byoc.kit.patterns import any_call
+from byoc.kit.recurrent import Recurrent
+from byoc.segment import Node
 from byoc.vendor import Match, Pattern, Reject
 
 __all__ = ["SPELLING", "patterns"]
@@ -75,6 +78,10 @@ def _check(match: Match) -> Reject | None:
         inexact = _INEXACT.get(given, {}).get(node.op)
         if inexact is not None:
             return Reject(f"{node.op}: {inexact} ({given})")
+        if node.op == RECURRENT:
+            unsafe = _recurrent(match, node)
+            if unsafe is not None:
+                return Reject(f"{node.op}: {unsafe}")
         if node.op == "divide" and dtype.startswith(("int", "uint")):
             divisor = match.constant(node.inputs[1])
             if divisor is None or np.isin(divisor, _ENDS_THE_PROCESS).any():
@@ -85,9 +92,20 @@ def _check(match: Match) -> Reject | None:
     return None
 
 
+def _recurrent(match: Match, node: Node) -> str | None:
+    """Why ONNX Runtime must not be given a recurrent layer."""
+    layer, x = Recurrent.of_attrs(node.attrs), match.type(node.inputs[0])
+    if x.dtype != "float32":
+        return f"ONNX Runtime has no kernel of {x.dtype} on the CPU"
+    if not all(isinstance(size, int) and size > 0 for size in x.shape[:2]):
+        return "where there are no steps or rows ONNX Runtime ends the process"
+    if layer.kind != "rnn" or not layer.usual:
+        return "ONNX Runtime makes numbers of NaN in its gates, but for an RNN of tanh"
+    return None
+
+
 def patterns() -> Sequence[Pattern]:
     """Return the pattern of opaque nodes and one for every exportable op (the engine fuses)."""
-    register()
     opaque = Pattern(name="opaque", expr=any_call(OP))
     return [
         opaque,

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from byoc.kit.onnx_export import EXPORTABLE, refusal
+from byoc.kit.own_ops import RECURRENT
 from byoc.kit.patterns import any_call
+from byoc.kit.recurrent import Recurrent
 from byoc.segment import Node
 from byoc.vendor import Match, Pattern, Reject
 from byoc.vendor_templates.openvino.spelling import SPELLING
@@ -88,6 +90,8 @@ def _numbers(match: Match, node: Node) -> str | None:
     made = match.type(node.outputs[0]).dtype
     if node.op == "astype":
         return _cast(given[0], made)
+    if node.op == RECURRENT:
+        return _recurrent(match, node)
     if node.op == "take":
         given = given[:1]  # indices are checked when the segment runs, see runtime.py
     if "int64" in given or (made == "int64" and node.op not in ("argmax", "argmin")):
@@ -107,6 +111,18 @@ def _numbers(match: Match, node: Node) -> str | None:
             return (
                 f"nn.pad: OpenVINO holds the padded number in float32, {value:.0f} would be another"
             )
+    return None
+
+
+def _recurrent(match: Match, node: Node) -> str | None:
+    """Why OpenVINO would give other numbers for a recurrent layer, or none."""
+    layer, steps = Recurrent.of_attrs(node.attrs), match.type(node.inputs[0]).shape[0]
+    if not isinstance(steps, int) or steps < 1:
+        return f"{node.op}: of no steps, OpenVINO leaves states unwritten"
+    if "lengths" in layer.operands:
+        return f"{node.op}: OpenVINO has other states after sequences of length 0"
+    if not layer.usual or layer.input_forget or "p" in layer.operands:
+        return f"{node.op}: OpenVINO computes the usual gates only"
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byoc.kit.foreign_op import TORCH, register
+from byoc.kit.own_ops import TORCH
 from byoc.kit.patterns import any_call
 from byoc.vendor import Pattern
 
@@ -13,5 +13,4 @@ __all__ = ["patterns"]
 
 def patterns() -> Sequence[Pattern]:
     """Return the one pattern."""
-    register(TORCH)
     return [Pattern(name="opaque", expr=any_call(TORCH))]

@@ -19,6 +19,7 @@ from byoc.frontends.bindings import distinct
 from byoc.frontends.model import Model, finish
 from byoc.frontends.torch.sizes import Sizes, names_of_symbols
 from byoc.frontends.torch.walk import own_decompositions, read_graph
+from byoc.frontends.torch.whole_layers import whole_layers
 
 __all__ = ["import_exported"]
 
@@ -41,7 +42,8 @@ def import_exported(program: torch.export.ExportedProgram) -> Model:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             table = own_decompositions(torch.export.default_decompositions())
-            simple = program.run_decompositions(table)
+            with whole_layers():
+                simple = program.run_decompositions(table)
     except Exception as error:
         raise ModelError(f"{where}: torch cannot decompose it: {error}") from error
     _check_mutations(simple, where)

@@ -20,6 +20,7 @@ from tvm.ir import StringImm
 
 from byoc.errors import CompileError
 from byoc.host.legalize.op_rewriter import OpRewriter, rewrite_ops
+from byoc.host.legalize.recurrent import KERNEL as RECURRENT_KERNEL
 from byoc.host.legalize.sort_keys import is_stored_otherwise
 
 __all__ = ["call_runtime_functions", "call_runtime_kernels"]
@@ -76,7 +77,7 @@ def call_runtime_kernels(mod: tvm.IRModule) -> tvm.IRModule:
     for gv, func in mod.functions_items():
         if not isinstance(func, tirx.PrimFunc):
             continue
-        called = _called(func)
+        called = _called(func) - {RECURRENT_KERNEL}
         unknown = sorted(called - _KERNELS.keys())
         if unknown:
             raise CompileError(

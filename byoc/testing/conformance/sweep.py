@@ -28,6 +28,7 @@ from byoc.testing.conformance.claim import Claim, Numbers
 from byoc.testing.conformance.elementwise import elementwise_cases
 from byoc.testing.conformance.movement import movement_cases
 from byoc.testing.conformance.neural import neural_cases
+from byoc.testing.conformance.recurrent import recurrent_cases
 from byoc.testing.conformance.reductions import reduction_cases
 from byoc.testing.on_purpose import accident
 from byoc.vendor import Vendor
@@ -66,6 +67,7 @@ def all_cases() -> Iterator[Claim]:
     yield from reduction_cases()
     yield from movement_cases()
     yield from neural_cases()
+    yield from recurrent_cases()
 
 
 def sweep(

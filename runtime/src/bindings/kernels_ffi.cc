@@ -12,10 +12,12 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "core/tensors.h"
 #include "kernels/found.h"
+#include "kernels/recurrent.h"
 #include "kernels/sort.h"
 
 namespace byoc {
@@ -76,6 +78,43 @@ void Unique(ffi::PackedArgs args, ffi::Any* result) {
   }
 }
 
+/// recurrent(kind, direction, operands, activations, clip, linear_before_reset, input_forget, what
+/// `operands` names, with x·w for x and w..., y, h[, c]); see byoc/host/legalize/recurrent.py.
+void Recurrent(ffi::PackedArgs args, ffi::Any*) {
+  const std::string kind = args[0].cast<ffi::String>(), direction = args[1].cast<ffi::String>();
+  const std::string operands = args[2].cast<ffi::String>();
+  const std::string activations = args[3].cast<ffi::String>();
+  kernels::RecurrentJob job{};
+  job.kind = kind == "lstm"  ? kernels::RecurrentKind::kLstm
+             : kind == "gru" ? kernels::RecurrentKind::kGru
+                             : kernels::RecurrentKind::kRnn;
+  job.reverse = direction == "reverse";
+  job.activations = kernels::ParseActivations(activations);
+  job.clip = args[4].cast<double>();
+  job.linear_before_reset = args[5].cast<bool>();
+  job.input_forget = args[6].cast<bool>();
+  const std::pair<std::string_view, const DLTensor**> places[] = {
+      {"x", &job.gates}, {"r", &job.weight}, {"b", &job.bias},      {"lengths", &job.lengths},
+      {"h", &job.h},     {"c", &job.c},      {"p", &job.peepholes}, {"proj", &job.projection},
+  };
+  int next = 7;
+  const auto tensor = [&args, &next]() -> const DLTensor* {
+    if (next >= args.size()) TVM_FFI_THROW(ValueError) << "a recurrent layer lacks tensors";
+    return args[next++].cast<DLTensor*>();
+  };
+  for (std::string_view left = operands; !left.empty();) {
+    const std::string_view name = left.substr(0, left.find(' '));
+    left.remove_prefix(std::min(name.size() + 1, left.size()));
+    for (const auto& [known, place] : places) {
+      if (known == name) *place = tensor();
+    }
+  }
+  job.y = tensor();
+  job.last_h = tensor();
+  if (job.kind == kernels::RecurrentKind::kLstm) job.last_c = tensor();
+  kernels::RunRecurrent(job);
+}
+
 /// shape_to_tensor(shape) -> int64 [rank].
 ffi::Tensor ShapeToTensor(const ffi::Shape& shape) {
   const int64_t rank = static_cast<int64_t>(shape.size());
@@ -91,6 +130,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
                   [](ffi::PackedArgs args, ffi::Any*) { SortWhole(args, /*indices=*/true); })
       .def_packed("byoc.runtime.kernel.argsort_nms", SortValid)
       .def("byoc.runtime.kernel.nonzero", [](DLTensor* x) { return kernels::NonZero(*x); })
+      .def_packed("byoc.runtime.kernel.recurrent", Recurrent)
       .def("byoc.runtime.kernel.shape_to_tensor", ShapeToTensor)
       .def_packed("byoc.runtime.kernel.sort",
                   [](ffi::PackedArgs args, ffi::Any*) { SortWhole(args, /*indices=*/false); })

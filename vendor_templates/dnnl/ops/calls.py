@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from byoc.kit.own_ops import relax_op
+
 if TYPE_CHECKING:
     from tvm.relax.dpl import DFPattern
 
@@ -45,10 +47,9 @@ def any_call(op: str, first: DFPattern | None = None) -> DFPattern:
         op: Name of the op without ``relax.``.
         first: Pattern of the first argument; None for any.
     """
-    from tvm.ir import Op
     from tvm.relax.dpl import is_op, wildcard
 
-    count = len(Op.get(f"relax.{op}").arguments)
+    count = len(relax_op(op).arguments)
     arguments = [wildcard() for _ in range(count)]
     if first is not None:
         return is_op(f"relax.{op}")(first, *arguments[1:])

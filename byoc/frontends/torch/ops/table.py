@@ -15,6 +15,7 @@ from byoc.frontends.torch.ops.logic import LOGIC
 from byoc.frontends.torch.ops.norms import NORMS
 from byoc.frontends.torch.ops.pools import POOLS
 from byoc.frontends.torch.ops.products import PRODUCTS
+from byoc.frontends.torch.ops.recurrent import RECURRENT
 from byoc.frontends.torch.ops.reductions import REDUCTIONS
 from byoc.frontends.torch.ops.resizing import RESIZING
 from byoc.frontends.torch.ops.shapes import SHAPES
@@ -33,6 +34,7 @@ OPERATORS: Mapping[str, Converter] = {
     **NORMS,
     **POOLS,
     **PRODUCTS,
+    **RECURRENT,
     **REDUCTIONS,
     **RESIZING,
     **SHAPES,
