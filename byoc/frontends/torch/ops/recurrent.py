@@ -13,7 +13,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
-from byoc.frontends.torch.context import TorchContext
+from byoc.frontends.torch.context import TorchContext, TrainingError
 from byoc.ir.arrays import to_numpy
 from byoc.kit.recurrent import GATES, OPERANDS, GateFunction, Recurrent, recurrent_call
 
@@ -44,7 +44,7 @@ def _convert(
 ) -> tuple[Any, ...]:
     """(output, h) or (output, h, c), states of all layers one after another."""
     if train and dropout and num_layers > 1:
-        raise ValueError("dropout between its layers is random; call .eval() on the model")
+        raise TrainingError("dropout between its layers is random; call .eval() on the model")
     dtype = str(input.ty.dtype)
     ways = 2 if bidirectional else 1
     states = {
