@@ -72,7 +72,7 @@ def vectorize_elementwise(kernel: Kernel, block: KernelBlock) -> None:
         block: A block whose output elements do not depend on each other.
     """
     sch, loops = kernel.sch, kernel.loops(block)
-    if not loops:
+    if not loops or 0 in block.extents:  # fused, loops that never run would divide by 0
         return
     first = contiguous_from(sch.get(block.rv), len(loops))
     run = sch.fuse(*loops[first:]) if len(loops) - first > 1 else loops[first]

@@ -55,6 +55,8 @@ def _reduce(kernel: Kernel, block: KernelBlock) -> str:
     last_reduced = [v for v, k in zip(variables, block.kinds, strict=True) if k == "R"][-1]
     lanes = kernel.machine.lanes("float32")
     wide = bool(kept) and (kernel.extent(kept[-1]) or lanes) >= 4
+    if 0 in block.extents:  # fused, loops that never run would divide by 0
+        return "empty"
     # Reductions of several values at once (arg-max) carry a value that vectors cannot.
     if len(block.writes) > 1:
         _parallel(kernel, block, kept)
