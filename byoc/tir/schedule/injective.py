@@ -1,7 +1,7 @@
 """Element-wise work: every output element on its own, read patterns may permute or broadcast.
 
-Intermediate blocks are inlined, so that each output is one loop nest (`inlining`). Its trailing loops are
-fused as long as every access stays contiguous over them, then cut into vectors::
+Intermediate blocks are inlined, so that each output is one loop nest (`inlining`). Its trailing
+loops are fused as long as every access stays contiguous over them, then cut into vectors::
 
     for p in parallel(outer):                  the loops that cannot be part of the run
       for i in range(run // 16):               a contiguous run
