@@ -40,6 +40,9 @@ from byoc.tir.target import Machine, host_machine
 
 __all__ = ["Lowered", "lower", "lower_module", "needs_vm"]
 
+_MOST_FUSED = 64
+"""Ops in one kernel. Scheduling takes time by the square of it; TVM's own limit is 256."""
+
 _ALLOWED = frozenset({"relax.call_tir", "relax.call_dps_packed", "relax.reshape"})
 
 
@@ -134,7 +137,8 @@ def _lower_module(
         mod = relax.backend.DispatchSortScan()(mod)
     mod = call_runtime_kernels(legalize(mod, machine, pack=pack))
     mod = transform.AnnotateTIROpPattern()(mod)
-    mod = transform.FuseOps()(transform.Normalize()(tag(mod)))
+    with tvm.transform.PassContext(config={"relax.FuseOps.max_depth": _MOST_FUSED}):
+        mod = transform.FuseOps()(transform.Normalize()(tag(mod)))
     mod, sources = restore(mod)
     mod = transform.FuseTIR()(mod)
     mod = transform.DeadCodeElimination()(mod)

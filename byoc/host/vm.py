@@ -17,6 +17,7 @@ from byoc.errors import CompileError
 from byoc.host.empty_constants import flatten_empty_constants
 from byoc.host.library import HostLibrary, library_of
 from byoc.host.lower import lower_module
+from byoc.host.own_storage import give_own_storage
 from byoc.runtime.native import usable_processors
 from byoc.support.last_line import last_line
 from byoc.tir.target import host_machine
@@ -40,7 +41,8 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
     lowered = flatten_empty_constants(lowered)
     # Planned by TVM 0.27, functions with branches were seen to crash when they allocate a tensor
     # in storage planned across an `If`; without a plan every tensor has storage of its own.
-    plan = [] if _has_branches(lowered) else [transform.StaticPlanBlockMemory()]
+    own = tvm.transform.module_pass(lambda mod, _: give_own_storage(mod), opt_level=0)
+    plan = [] if _has_branches(lowered) else [own, transform.StaticPlanBlockMemory()]
     pipeline = tvm.transform.Sequential(
         [
             transform.ToNonDataflow(),

@@ -30,6 +30,7 @@ __all__ = [
     "proved_equal",
     "proved_true",
     "repeat",
+    "simplified",
 ]
 
 _FAR = 1 << 40
@@ -58,11 +59,25 @@ def proved_true(builder: Any, condition: Any) -> bool:
         builder: The block builder; its `computed` variables are no lengths, but any number.
         condition: An expression of symbolic dimensions.
     """
+    return bool(_analyzer(builder, condition).can_prove(condition))
+
+
+def simplified(builder: Any, dim: Any) -> Any:
+    """A dimension, or a place in one, as short as what is known of lengths makes it.
+
+    Args:
+        builder: The block builder; its `computed` variables are no lengths, but any number.
+        dim: A number, or an expression of symbolic dimensions.
+    """
+    return dim if is_int(dim) else _analyzer(builder, dim).simplify(dim)
+
+
+def _analyzer(builder: Any, expr: Any) -> Any:
     analyzer = tvm.sym.Analyzer()
-    for variable in tirx.analysis.undefined_vars(condition):
+    for variable in tirx.analysis.undefined_vars(expr):
         if variable not in builder.computed:
             analyzer.bind(variable, tvm.ir.Range(0, _FAR))
-    return bool(analyzer.can_prove(condition))
+    return analyzer
 
 
 def product(dims: Sequence[Any]) -> Any:

@@ -24,6 +24,7 @@ from byoc.host.emit import (
 from byoc.host.legalize.arg_reductions import ARG_REDUCTIONS
 from byoc.host.legalize.broadcast import BROADCASTS
 from byoc.host.legalize.hyperbolic import HYPERBOLIC
+from byoc.host.legalize.many_parts import MANY_PARTS
 from byoc.host.legalize.max_pools import MAX_POOLS
 from byoc.host.legalize.minmax_reductions import MINMAX_REDUCTIONS
 from byoc.host.legalize.not_numbers import NOT_NUMBERS
@@ -101,6 +102,7 @@ def legalize(mod: tvm.IRModule, machine: Machine, *, pack: bool = True) -> tvm.I
         **PROMOTED,
         **MINMAX_REDUCTIONS,
         **ARG_REDUCTIONS,
+        **MANY_PARTS,
         **MAX_POOLS,
         **NOT_NUMBERS,
     }

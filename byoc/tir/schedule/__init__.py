@@ -32,6 +32,9 @@ Rule = Callable[[Kernel], str | None]
 
 RULES: tuple[Rule, ...] = (injective, conv, matmul, rows, reduction)
 
+_RULES_WITHOUT_TILES: tuple[Rule, ...] = (injective, reduction)
+"""For kernels with a loop that never runs: there is nothing to cut into tiles."""
+
 UNSCHEDULED = "serial"
 """Note of a kernel that no rule could schedule: it runs as one thread's scalar loops."""
 
@@ -53,7 +56,7 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tuple[tirx.PrimFunc, str]
     if getattr(getattr(func.body, "block", None), "name_hint", "") != "root":
         return func, OPAQUE
     kernel = Kernel(func, machine)
-    for rule in RULES:
+    for rule in _RULES_WITHOUT_TILES if kernel.empty else RULES:
         try:
             note = rule(kernel)  # None: did not match, and left the kernel as it was
         except Exception as error:  # a right kernel with plain loops beats no kernel

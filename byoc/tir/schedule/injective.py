@@ -1,7 +1,7 @@
 """Element-wise work: every output element on its own, read patterns may permute or broadcast.
 
-All intermediate blocks are inlined, so each output is one loop nest. Its trailing loops are
-fused as long as every access stays contiguous over them, then cut into vectors::
+Intermediate blocks are inlined, so that each output is one loop nest (`inlining`). Its trailing
+loops are fused as long as every access stays contiguous over them, then cut into vectors::
 
     for p in parallel(outer):                  the loops that cannot be part of the run
       for i in range(run // 16):               a contiguous run
@@ -16,8 +16,8 @@ from typing import Any
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad, Var
-from tvm.s_tir import ScheduleError
 
+from byoc.tir.schedule.inlining import Inlining
 from byoc.tir.schedule.kernel import Kernel, KernelBlock
 from byoc.tir.schedule.loops import vectorize_loop
 
@@ -25,7 +25,6 @@ __all__ = [
     "accesses_of",
     "contiguous_from",
     "injective",
-    "inline_producers",
     "uses",
     "vectorize_elementwise",
 ]
@@ -37,31 +36,9 @@ def injective(kernel: Kernel) -> str | None:
     """Schedule a kernel without any reduction; None for any other."""
     if not all(block.kinds and set(block.kinds) <= {"S"} for block in kernel.blocks):
         return None
-    for block in inline_producers(kernel, kernel.blocks):
+    for block in Inlining(kernel).producers(kernel.blocks):
         vectorize_elementwise(kernel, block)
     return "injective"
-
-
-def inline_producers(kernel: Kernel, blocks: tuple[KernelBlock, ...]) -> list[KernelBlock]:
-    """Inline every intermediate block that can be inlined into its readers.
-
-    Args:
-        kernel: The kernel that is scheduled.
-        blocks: Its element-wise blocks, in order.
-
-    Returns:
-        The blocks that remain, in order.
-    """
-    remaining = []
-    for block in blocks:
-        if not kernel.is_output(block):
-            try:
-                kernel.sch.compute_inline(block.rv)
-                continue
-            except ScheduleError:  # its reader is no plain consumer: it keeps its own loops
-                pass
-        remaining.append(block)
-    return remaining
 
 
 def vectorize_elementwise(kernel: Kernel, block: KernelBlock) -> None:
@@ -72,7 +49,7 @@ def vectorize_elementwise(kernel: Kernel, block: KernelBlock) -> None:
         block: A block whose output elements do not depend on each other.
     """
     sch, loops = kernel.sch, kernel.loops(block)
-    if not loops:
+    if not loops or 0 in block.extents:  # fused, loops that never run would divide by 0
         return
     first = contiguous_from(sch.get(block.rv), len(loops))
     run = sch.fuse(*loops[first:]) if len(loops) - first > 1 else loops[first]

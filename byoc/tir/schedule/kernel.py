@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import tvm
 import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import Schedule
@@ -23,6 +24,9 @@ _PARALLEL_WORK = 1 << 14
 
 _VECTOR = "byoc.vector"
 
+_FAR = 1 << 40
+"""No dimension is longer."""
+
 
 @dataclass(frozen=True, eq=False)
 class KernelBlock:
@@ -32,7 +36,7 @@ class KernelBlock:
         name: Its name.
         rv: Its handle in the schedule.
         kinds: A letter for each of its loops, in order: "S" spatial, "R" reduction, "O" other.
-        extents: Of its loops, None when symbolic.
+        extents: Of its loops, None when symbolic; 0 too where an expression is 0 for all lengths.
         writes: Buffers.
         reads: Buffers.
         stmt: The block itself.
@@ -86,7 +90,7 @@ class Kernel:
             name=str(stmt.name_hint),
             rv=rv,
             kinds="".join(letters.get(v.iter_type, "O") for v in stmt.iter_vars),
-            extents=tuple(extent_of(v.dom.extent) for v in stmt.iter_vars),
+            extents=tuple(_known_extent(v.dom.extent) for v in stmt.iter_vars),
             writes=tuple(region.source for region in stmt.writes),
             reads=tuple(region.source for region in stmt.reads),
             stmt=stmt,
@@ -95,6 +99,11 @@ class Kernel:
     def is_output(self, block: KernelBlock) -> bool:
         """Return whether the block writes a parameter of the kernel."""
         return any(buffer in self.params for buffer in block.writes)
+
+    @property
+    def empty(self) -> bool:
+        """Whether some loop never runs. Fused with others, it would make TVM divide by 0."""
+        return any(0 in block.extents for block in self.blocks)
 
     def work(self, block: KernelBlock) -> int | None:
         """Return the iterations of the block, None when a loop is symbolic."""
@@ -148,6 +157,16 @@ def _turn(loop: tirx.For) -> tirx.For:
         annotations=rest,
         step=loop.step,
     )
+
+
+def _known_extent(value: Any) -> int | None:
+    extent = extent_of(value)
+    if extent is not None or isinstance(value, tirx.Var):
+        return extent
+    analyzer = tvm.sym.Analyzer()
+    for variable in tirx.analysis.undefined_vars(value):
+        analyzer.bind(variable, tvm.ir.Range(0, _FAR))
+    return 0 if extent_of(analyzer.simplify(value)) == 0 else None
 
 
 def extent_of(value: Any) -> int | None:

@@ -18,7 +18,8 @@ from typing import Any
 from tvm.s_tir import ScheduleError
 
 from byoc.tir.schedule.conv import copy_padded
-from byoc.tir.schedule.injective import accesses_of, inline_producers, uses, vectorize_elementwise
+from byoc.tir.schedule.injective import accesses_of, uses, vectorize_elementwise
+from byoc.tir.schedule.inlining import Inlining
 from byoc.tir.schedule.kernel import Kernel, KernelBlock
 from byoc.tir.schedule.loops import largest_divisor, vectorize_loop
 
@@ -32,8 +33,9 @@ def reduction(kernel: Kernel) -> str | None:
     at = max(i for i, b in enumerate(kernel.blocks) if not b.injective)
     pads = tuple(b for b in kernel.blocks[:at] if b.name.startswith("pad"))
     producers = tuple(b for b in kernel.blocks[:at] if b.injective and b not in pads)
-    loops = inline_producers(kernel, producers)
-    loops += inline_producers(kernel, kernel.blocks[at + 1 :])
+    inlining = Inlining(kernel)
+    loops = inlining.producers(producers)
+    loops += inlining.producers(kernel.blocks[at + 1 :])
     notes = {_reduce(kernel, block) for block in kernel.blocks if not block.injective}
     for block in pads:
         copy_padded(kernel, block)
@@ -55,6 +57,8 @@ def _reduce(kernel: Kernel, block: KernelBlock) -> str:
     last_reduced = [v for v, k in zip(variables, block.kinds, strict=True) if k == "R"][-1]
     lanes = kernel.machine.lanes("float32")
     wide = bool(kept) and (kernel.extent(kept[-1]) or lanes) >= 4
+    if 0 in block.extents:  # fused, loops that never run would divide by 0
+        return "empty"
     # Reductions of several values at once (arg-max) carry a value that vectors cannot.
     if len(block.writes) > 1:
         _parallel(kernel, block, kept)

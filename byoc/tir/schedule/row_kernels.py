@@ -5,6 +5,8 @@ Rows run in parallel; every pass over a row, its epilogue included, runs before 
 
 from __future__ import annotations
 
+from byoc.tir.schedule.injective import vectorize_elementwise
+from byoc.tir.schedule.inlining import Inlining
 from byoc.tir.schedule.kernel import Kernel
 from byoc.tir.schedule.loops import vectorize_loop
 
@@ -20,8 +22,13 @@ def rows(kernel: Kernel) -> str | None:
     at = kernel.blocks.index(marked[0])
     if last.extents != marked[0].extents:
         return None
-    for block in kernel.blocks[at:-1]:
-        sch.compute_inline(block.rv)
+    inlining = Inlining(kernel)
+    at_last = at + inlining.leading(kernel.blocks[at:])
+    for block in inlining.producers(kernel.blocks[at_last + 1 :]):
+        vectorize_elementwise(kernel, block)
+    last = kernel.blocks[at_last]
+    if last.extents != marked[0].extents:
+        raise ValueError(f"the rows end in a block over {last.extents}")
     *outer, along = kernel.loops(last)
     row = sch.fuse(*outer) if len(outer) > 1 else outer[0]
     stages = [b for b in kernel.blocks[:at] if b is not last]

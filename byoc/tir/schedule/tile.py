@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from byoc.tir.schedule.injective import inline_producers, vectorize_elementwise
+from byoc.tir.schedule.injective import vectorize_elementwise
+from byoc.tir.schedule.inlining import Inlining
 from byoc.tir.schedule.kernel import Kernel, KernelBlock
 
 __all__ = ["register_tile", "share_out", "tiled_reduction"]
@@ -18,7 +19,7 @@ def tiled_reduction(
 ) -> tuple[KernelBlock, KernelBlock, tuple[KernelBlock, ...]] | None:
     """Match a kernel whose one reduction is byoc's `name`, followed by element-wise blocks.
 
-    What lies between the reduction and the last of these is inlined.
+    What lies between the reduction and the last of these is inlined, as far as that stays small.
 
     Args:
         kernel: The kernel.
@@ -38,12 +39,12 @@ def tiled_reduction(
     *inner, last = after[: len(same)]
     if last is not same[-1] or any(kernel.is_output(block) for block in inner):
         return None
-    for block in inner:
-        kernel.sch.compute_inline(block.rv)
-    # What broadcasts the result further runs after it, in loops of its own.
-    for block in inline_producers(kernel, after[len(same) :]):
+    inlining = Inlining(kernel)
+    gone = inlining.leading(same)
+    # What broadcasts the result further, or would be too long, runs after it in loops of its own.
+    for block in inlining.producers(after[gone + 1 :]):
         vectorize_elementwise(kernel, block)
-    return heavy[0], last, before
+    return heavy[0], same[gone], before
 
 
 def share_out(kernel: Kernel, acc: KernelBlock, outer: list[Any], tiles: Any) -> None:

@@ -18,7 +18,7 @@ from tvm import relax, tirx
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
-from byoc.frontends.fitting.dims import fit
+from byoc.frontends.fitting.dims import fit, simplified
 from byoc.frontends.helpers import array_of, axes_of, const, is_int
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import integers_of
@@ -80,9 +80,11 @@ def _to_the_end(end: Any, step: int) -> Any:
 def _known(data: Any, axes: list[int], parts: list[list[int]]) -> Any:
     """The slice where all numbers are known. Places count as in Python: beyond the ends they are
     the ends, and what ends before it begins is empty. TVM counts a negative number of elements.
+    But backward from before the first element is from the first: ONNX says so.
     """
     begin, end, steps = [], [], []
     for size, start, stop, step in zip(*parts, strict=True):
+        start = max(start, -size) if step < 0 else start
         first, last, stride = slice(start, stop, step).indices(size)
         if not len(range(first, last, stride)):
             first, last, stride = 0, 0, 1
@@ -95,7 +97,8 @@ def _known(data: Any, axes: list[int], parts: list[list[int]]) -> Any:
 def _cut(c: OnnxContext, axes: list[int], starts: Any, ends: Any, steps: list[int]) -> Any:
     lengths = [c[0].ty.shape.values[axis] for axis in axes]
     bounds = [_bounds(*each) for each in zip(lengths, starts, ends, steps, strict=True)]
-    return _turned(c, axes, steps, [b[0] for b in bounds], [b[1] for b in bounds])
+    first, last = ([simplified(c.builder, b[end]) for b in bounds] for end in (0, 1))
+    return _turned(c, axes, steps, first, last)
 
 
 def _turned(c: OnnxContext, axes: list[int], steps: list[int], first: Any, last: Any) -> Any:
@@ -141,21 +144,33 @@ def _computed_bounds(c: OnnxContext, axes: list[int], steps: list[int]) -> tuple
 
 
 def _bounds(length: Any, start: Any, end: Any, step: int) -> tuple[Any, Any]:
-    """The part that a slice reads of: inside the axis, its end not before its beginning."""
+    """The part that a slice reads of: inside the axis, its end not before its beginning.
+
+    What reaches an end of the axis is that end, not a minimum that nobody can simplify: a flipped
+    axis of n elements has n.
+    """
     length = tirx.const(int(length), "int64") if is_int(length) else length
-    start, end = _from_front(start, length), _from_front(end, length)
+    zero = tirx.const(0, "int64")
     if step > 0:
-        begin = tirx.min(tirx.max(start, 0), length)
-        return begin, tirx.max(tirx.min(end, length), begin)
-    after = tirx.min(tirx.max(start, 0), length - 1) + 1
-    return tirx.min(tirx.min(tirx.max(end, -1), length - 1) + 1, after), after
+        begin, stop = (_inside(place, length, zero, length) for place in (start, end))
+        return begin, stop if stop is length else tirx.max(stop, begin)
+    before, most = zero - 1, length - 1
+    after = tirx.min(_inside(start, length, zero, most), most) + 1  # 0 of an axis of no elements
+    stop = _inside(end, length, before, most)
+    return zero if stop is before else tirx.min(stop + 1, after), after
 
 
-def _from_front(place: Any, length: Any) -> Any:
+def _inside(place: Any, length: Any, low: Any, high: Any) -> Any:
+    """A place counted from the front, and brought between two bounds."""
     if is_int(place):
-        place = max(-_FAR, min(int(place), _FAR))
-        return length + place if place < 0 else tirx.const(place, "int64")
-    return tirx.Select(place < 0, place + length, place)
+        if int(place) in _TO_THE_END or int(place) >= _FAR:
+            return high
+        if int(place) <= -_FAR:
+            return low
+        place = length + int(place) if int(place) < 0 else tirx.const(int(place), "int64")
+    else:
+        place = tirx.Select(place < 0, place + length, place)
+    return tirx.min(tirx.max(place, low), high)
 
 
 def squeeze(c: OnnxContext) -> Any:
