@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from byoc.build.compiler_lock import one_at_a_time
-from byoc.build.foreign_ops import told_of_torch, with_torch
+from byoc.build.foreign_ops import with_torch
 from byoc.build.readiness import Background
 from byoc.build.segments import HealSpec
 from byoc.errors import FallbackWarning
@@ -212,11 +212,16 @@ def compile(
 
 def _with_torch(source: Model, requests: Sequence[Requested]) -> tuple[Requested, ...]:
     """The vendors, and the one that runs operators of PyTorch where the model holds some: said."""
-    found = with_torch(source.mod, requests)
+    from byoc.frontends.foreign_calls import told_of_torch
+
+    told = told_of_torch(source.mod)
+    if not told:
+        return tuple(requests)
+    found = with_torch(requests)
     for request in found[len(requests) :]:
         warnings.warn(
             f"model {source.name!r}: {request.vendor.name} runs what byoc cannot express, between "
-            f"what it compiles: {told_of_torch(source.mod)}. A file saved of it needs "
+            f"what it compiles: {told}. A file saved of it needs "
             f"{request.vendor.name} and these operators to run; add "
             f"{request.vendor.name!r} to vendors to say that it is meant",
             FallbackWarning,

@@ -10,58 +10,36 @@ has such a model has torch. ONNX nodes do not.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from byoc.errors import ByocError, ModelError, VendorError
+from byoc.frontends.foreign_calls import foreign_calls
 from byoc.kit.foreign_op import FOREIGN, OP, TORCH
 from byoc.plugins.discovery import Requested, find, install_hint, resolve, vendors
 from byoc.vendor import Vendor
 
-__all__ = ["check_placed", "told_of_torch", "vendors_of_foreign_ops", "with_torch"]
+__all__ = ["check_placed", "vendors_of_foreign_ops", "with_torch"]
 
 
-def with_torch(mod: Any, requests: Sequence[Requested]) -> tuple[Requested, ...]:
-    """Add the vendor that runs operators of PyTorch, where a model needs it and nobody asked.
+def with_torch(requests: Sequence[Requested]) -> tuple[Requested, ...]:
+    """Add the vendor that runs operators of PyTorch, for a model that needs it, if nobody asked.
 
     Args:
-        mod: the imported `tvm.IRModule`.
         requests: the vendors that were asked for.
 
     Returns:
-        The vendors, with one more at the end where a foreign op of torch needs it and it can be
+        The vendors, with one more at the end unless one of them takes such ops, or none can be
         used here.
     """
-    requests = tuple(requests)
-    if not any(True for _ in _calls(mod, {TORCH})):
-        return requests
     if any(_takes(request.vendor, TORCH) for request in requests):
-        return requests
+        return tuple(requests)
     for name in vendors_of_foreign_ops(TORCH):
         try:
             return (*requests, *resolve([name]))
         except VendorError:  # `check_placed` tells which ops that leaves alone
             continue
-    return requests
-
-
-def told_of_torch(mod: Any) -> str:
-    """Say which operators of PyTorch a model keeps: each with its count, a node and the reason.
-
-    Args:
-        mod: the imported `tvm.IRModule`.
-    """
-    count: Counter[str] = Counter()
-    first: dict[str, Any] = {}
-    for call in _calls(mod, {TORCH}):
-        op = str(call.attrs["op"])
-        count[op] += 1
-        first.setdefault(op, call.attrs)
-    return "; ".join(
-        f"{op}, {n} time{'s' * (n != 1)} ({first[op]['node']!r}: {first[op]['reason']})"
-        for op, n in count.items()
-    )
+    return tuple(requests)
 
 
 def check_placed(mod: Any, where: str, asked: Sequence[Vendor]) -> None:
@@ -75,7 +53,7 @@ def check_placed(mod: Any, where: str, asked: Sequence[Vendor]) -> None:
     Raises:
         ModelError: a foreign op is on the host; the message says which vendor can take it.
     """
-    left = list(_calls(mod, FOREIGN))
+    left = list(foreign_calls(mod, FOREIGN))
     if not left:
         return
     first, kind = left[0].attrs, left[0].op.name.removeprefix("relax.")
@@ -130,25 +108,3 @@ def _takes(vendor: Vendor, kind: str) -> bool:
         )
     except Exception:  # a vendor that cannot say what it takes is not recommended
         return False
-
-
-def _calls(mod: Any, kinds: Collection[str]) -> Iterator[Any]:
-    """The foreign ops of a module that are in no vendor's segment."""
-    from tvm import relax
-
-    for func in mod.functions.values():
-        if isinstance(func, relax.Function) and "Codegen" not in (func.attrs or ()):
-            yield from _inside(func.body, {f"relax.{kind}" for kind in kinds})
-
-
-def _inside(body: Any, names: Collection[str]) -> Iterator[Any]:
-    from tvm import relax
-
-    for block in getattr(body, "blocks", ()):
-        for binding in block.bindings:
-            value = binding.value
-            if isinstance(value, relax.If):
-                yield from _inside(value.true_branch, names)
-                yield from _inside(value.false_branch, names)
-            elif getattr(getattr(value, "op", None), "name", "") in names:
-                yield value

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from byoc.errors import VendorError
+from byoc.errors import ByocError, VendorError
 from byoc.partition.matching.match import GraphMatch, MatchedComposite
 from byoc.partition.placing.rates import HOST_RATES, Costs
 from byoc.partition.snapshot.flops import Work, op_work, type_bytes
@@ -208,6 +208,8 @@ class CostModel:
         )
         try:
             seconds: Any = estimate(match)
+        except ByocError:  # it says what is wrong by itself
+            raise
         except Exception as error:
             raise VendorError(
                 f"{who} raised {type(error).__name__} {where}: {error}; return None where "

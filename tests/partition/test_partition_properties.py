@@ -96,7 +96,7 @@ def test_partitioning_is_deterministic(recipe):
 @SETTINGS
 @given(recipe=recipes())
 def test_a_vendor_of_everything_makes_one_segment_of_what_touches(recipe):
-    every = toy("all", *UNARY, "add", "multiply", "subtract", "maximum", "split", "concat")
+    every = toy("every", *UNARY, "add", "multiply", "subtract", "maximum", "split", "concat")
     result = partition_module(build(recipe), [every], min_segment_ops=1)
     assert not result.report.host_ops
     assert all(not set(s.inputs) & set(s.outputs) for s in result.segments)
