@@ -7,6 +7,7 @@ raises becomes an error at the call's place.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +27,16 @@ class RelayContext(BaseContext):
 
     Attributes:
         at: Where the call stands in the file. `what` is the operator's name.
+        version: Of the TVM that wrote the file, "" where it does not tell.
     """
 
     at: At
+    version: str = ""
+
+    def before(self, minor: int) -> bool:
+        """True where the file tells that it is of a TVM before 0.`minor`."""
+        found = re.match(r"0\.(\d{1,4})(?!\d)", self.version)
+        return found is not None and int(found[1]) < minor
 
     def typed(self, expr: Any) -> Any:
         """The expression with its type; a constant where it can be computed now."""

@@ -37,7 +37,8 @@ MAX_FILE = 1 << 32
 _HEAD = 8192
 
 _TEXT = re.compile(
-    r"\s*(?:(?://[^\n]*|/\*.*?\*/)\s*)*(?:#\[version|v0\.0\.4\b|def\s+@|fn\s*\()", re.S
+    r"\s*(?:(?://[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)\s*)*(?:#\[version|v0\.0\.4\b|free_var\s+%|"
+    r"extern\s+type\b|type\s+\w+\s*(?:\[[\w\s,]*\]\s*)?\{|def\s+@|fn\s*\()"
 )
 _JSON = re.compile(r"\s*\{.{0,4000}?\"(?:type_key|nodes|root)\"\s*:", re.S)
 
@@ -62,6 +63,7 @@ class RelayModel:
 
 def looks_like_relay(head: str) -> bool:
     """True for the first characters of Relay text, or of a node graph of TVM."""
+    head = head.removeprefix("\ufeff")
     return bool(_TEXT.match(head) or _JSON.match(head))
 
 
@@ -106,7 +108,7 @@ def read_relay(
     if isinstance(source, RelayModel):
         return source if params is None else replace(source, params=_arrays(params))
     if isinstance(source, str) and looks_like_relay(source[:_HEAD]):
-        text, where, name = source, "<text>", "relay"
+        text, where, name = source.removeprefix("\ufeff"), "<text>", "relay"
     else:
         path = Path(source)
         text, where, name = _read(path), str(path), path.stem
@@ -119,7 +121,7 @@ def _read(path: Path) -> str:
         size = path.stat().st_size
         if size > MAX_FILE:
             raise ModelError(f"{path} has {size} bytes; byoc reads Relay files up to {MAX_FILE}")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error}") from None
     except UnicodeDecodeError as error:

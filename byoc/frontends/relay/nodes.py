@@ -100,7 +100,10 @@ def _number(text: str, at: At, negative: bool = False) -> Any:
             raise PlaceError(at, f"{value} does not fit {kind}")
         return kind.type(value)
     with np.errstate(over="ignore"):
-        return kind.type(-float(digits) if negative else float(digits))
+        real = kind.type(-float(digits) if negative else float(digits))
+    if np.isinf(real) and digits != "inf":
+        raise PlaceError(at, f"{digits[:40]} does not fit {dtype}")
+    return real
 
 
 class Nodes:
@@ -114,6 +117,8 @@ class Nodes:
     def script(self, parts: list[Any]) -> Function:
         """An expression that stands alone is a function of its free variables."""
         at = parts[0].at
+        if len(parts) == 1 and isinstance(parts[0], Function):
+            return parts[0]
         body = self.block([None, *(p for p in parts if not isinstance(p, Param))], at)
         return self._make_function([*(p for p in parts if isinstance(p, Param)), body], at)
 
@@ -266,6 +271,12 @@ class Nodes:
     def attr_number(self, parts: list[Any]) -> Any:
         token = parts[-1]
         negative = len(parts) == 2 and parts[0] == "-"
+        found = _NUMBER.fullmatch(str(token))
+        assert found is not None, "the lexer's NUMBER"
+        digits, suffix = found[1], found[2] or ""
+        if suffix.startswith("f") or not (suffix or digits.isdecimal()):
+            # TVM keeps these in double precision and prints an f behind them all the same.
+            return -float(digits) if negative else float(digits)
         return _number(str(token), _at(token), negative).item()
 
     def attr_text(self, parts: list[Any]) -> str:

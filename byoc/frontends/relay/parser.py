@@ -23,7 +23,9 @@ MAX_TEXT = 64 << 20
 """Characters of program text; the constants of the metadata section do not count."""
 
 _METADATA = re.compile(r"^[ \t]*#\[metadata\][ \t\r]*$", re.M)
-_VERSION = re.compile(r"#\[version\s*=\s*\"([^\"\n]*)\"\s*\]")
+_VERSION = re.compile(r"#\[version\s*=\s*\"([^\"\n]*)\"\s*\]|^\s*v(0\.0\.4)\b", re.M)
+_FORMATS = {"0.0.4": "0.6", "0.0.5": ""}
+"""Version of the format → the TVM that printed it, where that is one."""
 _TOKENS = {
     "LOCAL": "a variable %x", "GLOBAL": "a function @f", "ID": "a name", "NUMBER": "a number",
     "STRING": "a text", "META": "meta[…][…]", "LPAR": "'('", "RPAR": "')'", "LBRACE": "'{'",
@@ -32,13 +34,13 @@ _TOKENS = {
     "FN": "'fn'", "LET": "'let'", "IF": "'if'", "ELSE": "'else'", "$END": "the end of the file",
     "TYPE": "'type'", "EXTERN": "'extern'", "MATCH": "'match'", "FREE_VAR": "'free_var'",
     "POINTER": "an address", "COMPARE": "a comparison", "EQUALS": "a comparison",
-    "SIGN": "'+' or '-'", "SCALE": "'*' or '/'",
+    "SIGN": "'+' or '-'", "TO": "'=>'", "ARROW": "'->'", "SCALE": "'*' or '/'",
 }  # fmt: skip
 
 
 def parse_text(text: str, where: str) -> Module:
-    """The module that a text in Relay's format 0.0.5 holds; a lone function or expression is its
-    `main`.
+    """The module that a text in Relay's format 0.0.4 or 0.0.5 holds; a lone function or expression
+    is its `main`.
 
     Args:
         text: The text.
@@ -50,24 +52,26 @@ def parse_text(text: str, where: str) -> Module:
     try:
         section = _METADATA.search(text)
         program = text if section is None else text[: section.start()]
-        _check_head(program)
+        version = _check_head(program)
         functions = _functions(_parse(ready(program)))
         if section is None:
-            return Module(functions, where)
+            return Module(functions, where, version=version)
         first = text.count("\n", 0, section.end())
-        metadata, version = read_metadata(text[section.end() :], where, first)
+        metadata, writer = read_metadata(text[section.end() :], where, first)
     except PlaceError as error:
         raise error.at_file(where) from None
-    return Module(functions, where, metadata, version)
+    return Module(functions, where, metadata, writer or version)
 
 
-def _check_head(program: str) -> None:
+def _check_head(program: str) -> str:
+    """The version of TVM that the head tells, "" where it tells none."""
     found = _VERSION.search(program[:4096])
-    if found is not None and found[1] != "0.0.5":
+    version = "0.0.5" if found is None else found[1] or found[2]
+    if found is not None and version not in _FORMATS:
         line = program.count("\n", 0, found.start()) + 1
         at = At(line, found.start() - program.rfind("\n", 0, found.start()))
         raise PlaceError(
-            at, f"Relay text of version {found[1]!r}; byoc reads 0.0.5 (TVM 0.7 to 0.18)"
+            at, f"Relay text of version {version!r}; byoc reads 0.0.5 (TVM 0.7 to 0.18) and 0.0.4"
         )
     if len(program) > MAX_TEXT:
         raise PlaceError(
@@ -75,6 +79,7 @@ def _check_head(program: str) -> None:
             f"{len(program)} characters of program text, byoc reads up to {MAX_TEXT}; constants "
             f"belong into the #[metadata] section or a .params file",
         )
+    return _FORMATS[version]
 
 
 def _functions(items: list[Any]) -> dict[str, Function]:

@@ -19,19 +19,23 @@ from byoc.frontends.relay.syntax import At, PlaceError
 
 __all__ = ["declared_name", "ready"]
 
-_STAND_INS = {".": "\ue000", "/": "\ue001", ":": "\ue002", "-": "\ue003", "@": "\ue004"}
+_STAND_INS = {char: chr(0xE000 + number) for number, char in enumerate("./:-@#[]+~|^&")}
 _TO = str.maketrans(_STAND_INS)
 _FROM = str.maketrans({stand_in: char for char, stand_in in _STAND_INS.items()})
 
-_NAME = r"%([A-Za-z_][\w$./:@\-]*?)"
+_CHARS = r"[\w$./:@#\[\]+~|^&\-]"
+_NAME = rf"%([A-Za-z_]{_CHARS}*?)"
+_DTYPE = r"(?:Tensor\[|(?:float|bfloat|int|uint)\d+\b|bool\b)"
 _TYPE = r"(?:Tensor\[|fn\b|\(|ref\(|meta\[|(?:float|bfloat|int|uint)\d+\b|bool\b|[A-Z]\w*\b|_\b)"
 _DECLARED = re.compile(
-    rf"{_NAME}(?=\s*(?:\{{\s*[a-z_]+\s*=|:\s+{_TYPE}))|\blet\s+{_NAME}(?=\s*(?:=[^=]|:\s))"
+    rf"{_NAME}(?=\s*(?:\{{\s*[a-z_]+\s*=|:\s+{_TYPE}|:{_DTYPE}))"
+    rf"|\blet\s+{_NAME}(?=\s*(?:=[^=]|:\s))|^[ \t]*{_NAME}(?=\s*=[^=])",
+    re.M,
 )
 _PLAIN = re.compile(r"[A-Za-z_][\w$]*(?:(?:::|[./](?=[A-Za-z_]))[\w$]+)*")
 """What the grammar's LOCAL takes for a name anyway."""
 
-_RUN = re.compile(r"%[A-Za-z_][\w$./:@\-]*")
+_RUN = re.compile(rf"%[A-Za-z_]{_CHARS}*")
 _LONGEST = 400
 """Characters of a name that may hold special ones."""
 
@@ -83,7 +87,7 @@ def _without_nested(program: str) -> str:
 
 def _with_names(program: str) -> str:
     """Declared names that are no plain ones, wherever they stand, with stand-ins."""
-    names = {match[1] or match[2] for match in _DECLARED.finditer(program)}
+    names = {match[1] or match[2] or match[3] for match in _DECLARED.finditer(program)}
     special = {n for n in names if len(n) <= _LONGEST and not _PLAIN.fullmatch(n)}
     if not special:
         return program

@@ -309,8 +309,13 @@ _DTYPES = {
     "uint8", "uint16", "uint32", "uint64", "bool",
 }  # fmt: skip
 
+_OTHER_NAMES = {"uint1": "bool", "int": "int32", "uint": "uint32", "float": "float32"}
+"""What TVM takes for the same dtype: without a number of bits, 32 are meant."""
+
 
 def known_dtype(text: Any) -> str | None:
     """The dtype as numpy spells it, None when byoc has none of that name."""
-    text = {"uint1": "bool"}.get(text, text)
-    return text if isinstance(text, str) and text in _DTYPES else None
+    if not isinstance(text, str):
+        return None
+    text = _OTHER_NAMES.get(text, text)
+    return text if text in _DTYPES else None

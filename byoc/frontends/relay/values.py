@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from tvm import relax
@@ -11,7 +12,10 @@ from tvm import relax
 from byoc.frontends.relay.ops.helpers import MAX_ELEMENTS
 from byoc.frontends.relay.syntax import At, PlaceError
 
-__all__ = ["check_shape", "flat", "packed", "structure"]
+__all__ = ["check_shape", "checked_tuple", "flat", "packed", "structure"]
+
+_PARTS = 1 << 16
+"""Values that a tuple may hold, those of its tuples included."""
 
 
 def check_shape(shape: tuple[int | None, ...], at: At) -> None:
@@ -29,6 +33,21 @@ def check_shape(shape: tuple[int | None, ...], at: At) -> None:
         raise PlaceError(at, f"a tensor of {len(shape)} dimensions; byoc takes up to 16")
     if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
         raise PlaceError(at, f"a tensor of shape {list(shape)} is larger than any machine holds")
+
+
+def checked_tuple(value: tuple[Any, ...], at: At) -> tuple[Any, ...]:
+    """Return a tuple as it is; tuples that hold each other twice grow without end.
+
+    Args:
+        value: The tuple, whose own tuples were checked.
+        at: Where it stands in the file.
+
+    Raises:
+        PlaceError: It holds too many tensors.
+    """
+    if next(islice(flat(value), _PARTS, None), None) is not None:
+        raise PlaceError(at, f"a tuple that holds more than {_PARTS} values")
+    return value
 
 
 def flat(value: Any) -> Iterator[Any]:

@@ -56,7 +56,7 @@ from byoc.frontends.relay.syntax import (
     RelayTensorType,
     Tuple,
 )
-from byoc.frontends.relay.values import flat, packed, structure
+from byoc.frontends.relay.values import checked_tuple, flat, packed, structure
 from byoc.frontends.relay.writer import RelaxWriter
 from byoc.segment import Array
 
@@ -136,7 +136,7 @@ def build(model: RelayModel) -> RelayGraph:
     """
     where = model.module.where
     try:
-        return _Walk(module=model.module).run(model.params)
+        return _Walk(module=model.module, version=model.module.version).run(model.params)
     except PlaceError as error:
         raise error.at_file(where) from None
     except RecursionError:
@@ -317,7 +317,7 @@ class _Walk(RelaxWriter):
         if isinstance(expr, Meta):
             return const(meta_array(self.module, expr))
         if isinstance(expr, Tuple):
-            return tuple(self._expr(f, scope, "") for f in expr.fields)
+            return checked_tuple(tuple(self._expr(f, scope, "") for f in expr.fields), expr.at)
         if isinstance(expr, Project):
             return self._project(expr, scope)
         if isinstance(expr, Function):

@@ -32,6 +32,7 @@ class RelaxWriter:
         path: Functions that are being inlined.
         placed: (vendor, where, names of its ops).
         vendor: Which of them is open.
+        version: Of the TVM that wrote the file, "" where it does not tell.
     """
 
     bindings: Bindings = field(default_factory=Bindings)
@@ -39,6 +40,7 @@ class RelaxWriter:
     path: list[str] = field(default_factory=list)
     placed: list[tuple[str, At, list[str]]] = field(default_factory=list)
     vendor: list[int] = field(default_factory=list)
+    version: str = ""
 
     def context(self, what: str, at: At) -> RelayContext:
         """Return what a converter is given for a call.
@@ -47,7 +49,7 @@ class RelaxWriter:
             what: The name of the operator that is called.
             at: Where the call stands in the file.
         """
-        return RelayContext(self.bindings, what, at)
+        return RelayContext(self.bindings, what, at, self.version)
 
     def input(self, name: str, kind: Type, at: At, inputs: list[tuple[str, Any]]) -> Any:
         """Return a parameter of @main as a variable, a tuple as several.

@@ -256,7 +256,7 @@ WITHOUT_NUMBERS = {
 def test_every_operator_is_compared_with_numbers():
     text = "".join(
         Path(__file__).with_name(f"test_relay_{name}.py").read_text(encoding="utf-8")
-        for name in ("operators", "numbers", "printed")
+        for name in ("operators", "numbers", "printed", "defaults")
     )
     missing = {n for n in OPERATORS if not re.search(rf"(?<![\w.]){re.escape(n)}\(", text)}
     assert missing == set(WITHOUT_NUMBERS)

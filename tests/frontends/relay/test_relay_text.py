@@ -186,7 +186,7 @@ REFUSED = {
     "huge shape": (main("%x", "%x: Tensor[(4611686018427387904, 99), float32]"), "larger"),
     "huge number": (main("%x", "%x: Tensor[(99999999999999999999999), float32]"), "does not fit"),
     "huge result": (main("zeros(shape=[1048576, 1048576, 1048576], dtype=\"int8\")"), "larger"),
-    "version": ('#[version = "0.0.4"]\n' + main("%x"), "version '0.0.4'"),
+    "version": ('#[version = "0.0.6"]\n' + main("%x"), "version '0.0.6'"),
     "unfinished": ("def @main(%x: float32) {\n  add(%x, ", "3:10: expected"),
     "stray character": (main("add(%x, $)"), "3:9: unexpected '$'"),
     "open comment": (main("%x /* never closed"), "3:5:"),

@@ -143,6 +143,15 @@ def fixed_point_multiply(c: RelayContext, data: Any, *, multiplier: int, shift: 
     return op.astype(moved, dtype_of(data))
 
 
+def round_(c: RelayContext, data: Any) -> Any:
+    """round: halves away from zero, where Relax rounds them to even."""
+    if np.dtype(dtype_of(data)).kind in "iub":
+        return data
+    whole = c.typed(op.trunc(data))
+    far = op.greater_equal(op.abs(op.subtract(data, whole)), scalar_like(0.5, data))
+    return op.where(far, op.add(whole, op.sign(data)), whole)
+
+
 def _elsewhere(c: RelayContext, data: Any, **where: Any) -> Any:
     """What TVM's planning of devices leaves behind: the value itself, byoc places anew."""
     return data
@@ -155,7 +164,7 @@ def _same(c: RelayContext, data: Any) -> Any:
 _UNARY = (
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "cos",
     "cosh", "erf", "exp", "floor", "isfinite", "isnan", "log", "logical_not", "negative",
-    "ones_like", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
+    "ones_like", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
     "trunc", "zeros_like",
 )  # fmt: skip
 
@@ -198,6 +207,7 @@ ELEMENTWISE: Mapping[str, Converter] = {
     "nn.relu": _unary(op.nn.relu),
     "nn.softmax": softmax,
     "power": power,
+    "round": round_,
     "trunc_divide": trunc_divide,
     "trunc_mod": trunc_mod,
     "where": where,

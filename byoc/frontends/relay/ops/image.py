@@ -35,7 +35,9 @@ def _method(name: Any) -> str:
 
 
 def _rounding(method: str, rounding: Any, mode: str) -> str:
-    """Relay leaves it open: aligned corners round, others take the floor."""
+    """Where it is empty, aligned corners round and others take the floor; a file that leaves the
+    attribute out means its default, "round".
+    """
     if method != "nearest_neighbor":
         return "round"
     return str(unless(rounding, "round" if mode == "align_corners" else "floor"))
@@ -43,7 +45,7 @@ def _rounding(method: str, rounding: Any, mode: str) -> str:
 
 def resize2d(c: RelayContext, data: Any, given: Any = None, *, size: Any = None, roi: Any = None,
              layout: str = "NCHW", method: str = "linear",
-             coordinate_transformation_mode: str = "half_pixel", rounding_method: str = "",
+             coordinate_transformation_mode: str = "half_pixel", rounding_method: str = "round",
              cubic_alpha: float = -0.5, cubic_exclude: int = 0, extrapolation_value: float = 0.0,
              out_dtype: Any = None) -> Any:  # fmt: skip
     """image.resize2d, dyn.image.resize2d with a constant size."""
@@ -68,6 +70,25 @@ def resize2d(c: RelayContext, data: Any, given: Any = None, *, size: Any = None,
     return relayout(c, c.typed(result), "NCHW", layout, "layout")
 
 
+def resize(c: RelayContext, data: Any, *, size: Any, layout: str = "NCHW",
+           method: str = "bilinear", coordinate_transformation_mode: str = "half_pixel",
+           rounding_method: str = "", bicubic_alpha: float = -0.5, bicubic_exclude: int = 0,
+           out_dtype: Any = None) -> Any:  # fmt: skip
+    """image.resize, as TVM 0.7 called it."""
+    return resize2d(
+        c,
+        data,
+        size=size,
+        layout=layout,
+        method=method,
+        coordinate_transformation_mode=coordinate_transformation_mode,
+        rounding_method=rounding_method,
+        cubic_alpha=bicubic_alpha,
+        cubic_exclude=bicubic_exclude,
+        out_dtype=out_dtype,
+    )
+
+
 def resize1d(c: RelayContext, data: Any, *, layout: str = "NCW", size: Any, **attrs: Any) -> Any:
     """image.resize1d: an image of one row."""
     data = c.typed(relayout(c, data, layout, "NCW", "layout"))
@@ -78,7 +99,7 @@ def resize1d(c: RelayContext, data: Any, *, layout: str = "NCW", size: Any, **at
 
 def resize3d(c: RelayContext, data: Any, *, size: Any, roi: Any = None, layout: str = "NCDHW",
              method: str = "linear", coordinate_transformation_mode: str = "half_pixel",
-             rounding_method: str = "", cubic_alpha: float = -0.5, cubic_exclude: int = 0,
+             rounding_method: str = "round", cubic_alpha: float = -0.5, cubic_exclude: int = 0,
              extrapolation_value: float = 0.0, out_dtype: Any = None) -> Any:  # fmt: skip
     """image.resize3d."""
     way, mode = _method(method), str(coordinate_transformation_mode)
@@ -116,6 +137,7 @@ def upsampling(c: RelayContext, data: Any, *, scale_h: float = 1.0, scale_w: flo
         layout=layout,
         method=method,
         coordinate_transformation_mode=mode,
+        rounding_method="",
     )
 
 
@@ -139,6 +161,7 @@ def upsampling3d(c: RelayContext, data: Any, *, scale_d: float = 1.0, scale_h: f
         layout=layout,
         method=method,
         coordinate_transformation_mode=coordinate_transformation_mode,
+        rounding_method="",
     )
 
 
@@ -165,6 +188,7 @@ IMAGE: Mapping[str, Converter] = {
     "dyn.nn.upsampling": dynamic_upsampling,
     "image.affine_grid": affine_grid,
     "image.grid_sample": grid_sample,
+    "image.resize": resize,
     "image.resize1d": resize1d,
     "image.resize2d": resize2d,
     "image.resize3d": resize3d,

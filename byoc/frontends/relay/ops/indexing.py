@@ -72,7 +72,7 @@ def take(c: RelayContext, data: Any, indices: Any, *, batch_dims: int = 0, axis:
          mode: str = "clip") -> Any:  # fmt: skip
     """take."""
     if batch_dims:
-        raise ValueError(f"batch_dims={batch_dims} is not read")
+        return _take_in_batches(c, data, indices, int(batch_dims), axis, mode)
     if mode not in ("clip", "wrap", "fast"):
         raise ValueError(f"mode {mode!r} is not one of clip, wrap, fast")
     if axis is None:
@@ -83,6 +83,35 @@ def take(c: RelayContext, data: Any, indices: Any, *, batch_dims: int = 0, axis:
         size = const(int(length), dtype_of(indices))
         return op.take(data, c.typed(op.floor_mod(indices, size)), axis)
     return op.take(data, indices, axis, mode)
+
+
+def _take_in_batches(
+    c: RelayContext, data: Any, indices: Any, batch_dims: int, axis: Any, mode: str
+) -> Any:
+    """take, for each of the first `batch_dims` dimensions' elements on its own."""
+    (at,) = axes_of(batch_dims if axis is None else axis, rank(data))
+    if at != batch_dims or not 0 < batch_dims < min(rank(data), rank(indices) + 1):
+        raise ValueError(f"batch_dims={batch_dims} is read with axis={batch_dims}, found {axis}")
+    (length,) = static_dims(data)[at : at + 1]
+    if mode == "wrap":
+        indices = op.floor_mod(indices, scalar_like(length, indices))
+    elif mode == "clip":
+        low = c.typed(op.maximum(indices, scalar_like(0, indices)))
+        indices = op.minimum(low, scalar_like(length - 1, low))
+    last = c.typed(op.expand_dims(op.astype(c.typed(indices), "int64"), -1))
+    return op.gather_nd(data, last, batch_dims)
+
+
+def adv_index(c: RelayContext, data: Any) -> Any:
+    """adv_index: one tensor of indices for each of the first dimensions, as numpy reads them."""
+    data, *indices = data
+    if not 0 < len(indices) <= rank(data):
+        raise ValueError(f"{len(indices)} tensors of indices for {rank(data)} dimensions")
+    shape = list(np.broadcast_shapes(*(tuple(static_dims(i)) for i in indices)))
+    parts = [
+        c.typed(op.expand_dims(op.broadcast_to(op.astype(i, "int64"), shape), -1)) for i in indices
+    ]
+    return op.gather_nd(data, c.typed(op.concat(parts, -1)), 0)
 
 
 def gather(c: RelayContext, data: Any, indices: Any, *, axis: int) -> Any:
@@ -144,7 +173,7 @@ def one_hot(
     off: Any,
     count: Any = None,
     *,
-    depth: Any = None,
+    depth: int = 1,
     axis: int = -1,
     dtype: Any = None,
 ) -> Any:
@@ -184,6 +213,7 @@ def unravel_index(c: RelayContext, indices: Any, shape: Any) -> Any:
 
 
 INDEXING: Mapping[str, Converter] = {
+    "adv_index": adv_index,
     "dyn.one_hot": one_hot,
     "dyn.strided_slice": strided_slice,
     "gather": gather,

@@ -33,6 +33,8 @@ __all__ = ["NEURAL", "conv_weight", "dense_weight"]
 
 op = relax.op
 _SPACE = {1: "W", 2: "HW", 3: "DHW"}
+_WINDOWS = 1024
+"""Windows along one dimension that an adaptive pool may have."""
 
 
 def _pads(padding: Any, count: int) -> list[int]:
@@ -144,7 +146,7 @@ def _conv_transpose(count: int) -> Converter:
             # TVM 0.8 and before wrote OIHW and meant IOHW.
             o, i = dims(weight)[:2]
             meant = i * int(groups) == channels and o == dims(data)[1]
-            if meant and o == i:
+            if meant and o == i and not c.before(9):
                 raise ValueError(
                     f"kernel_layout {kernel_layout} of a square weight can be meant in two ways "
                     f"(TVM before 0.9 wrote it for IO{space}); write IO{space}"
@@ -224,10 +226,12 @@ def batch_matmul(
     transpose_b: Any = None,
 ) -> Any:
     """nn.batch_matmul. TVM 0.8 and later print `transpose_b` where it is true; TVM 0.7 had no such
-    attribute, and its second factor was always transposed. Shapes tell which was meant; where both
-    fit, it is as in 0.8.
+    attribute, and its second factor was always transposed. The file's version, or else shapes tell
+    which was meant; where both fit, it is as in 0.8.
     """
-    if transpose_b is None:
+    if transpose_b is None and c.before(8):
+        transpose_b = True
+    elif transpose_b is None:
         length = dims(a)[-2 if transpose_a else -1]
         rows, columns = dims(b)[-2:]
         transpose_b = _differ(length, rows) and not _differ(length, columns)
@@ -251,6 +255,8 @@ def _pool(kind: str, count: int) -> Converter:
                 padding: Any = 0, layout: str = first, out_layout: str = "",
                 ceil_mode: Any = False, count_include_pad: Any = False) -> Any:  # fmt: skip
         data = c.typed(relayout(c, data, layout, first, "layout"))
+        if min(integers(pool_size, count, "pool_size")) < 1:
+            raise ValueError(f"pool_size {pool_size} is no window")
         given = {"count_include_pad": bool(count_include_pad)} if kind == "avg" else {}
         result = function(
             data if kind == "max" else wide(c, data),
@@ -297,6 +303,8 @@ def _adaptive(kind: str, count: int) -> Converter:
         data = c.typed(relayout(c, data, layout, first, "layout"))
         sizes = dims(data)[2:]
         wanted = sizes if not output_size else integers(output_size, count, "output_size")
+        if output_size and not all(0 < w <= _WINDOWS for w in wanted):
+            raise ValueError(f"output_size {wanted}; byoc reads 1 to {_WINDOWS}")
         numbers = data if kind == "max" else wide(c, data)
         if wanted == [1] * count:
             result = (op.mean if kind == "avg" else op.max)(
@@ -305,19 +313,26 @@ def _adaptive(kind: str, count: int) -> Converter:
         elif kind == "avg":
             result = getattr(op.nn, f"adaptive_avg_pool{count}d")(numbers, tuple(wanted))
         else:
-            result = _even_max_pool(data, wanted, count)
+            result = _adaptive_max_pool(c, data, wanted, count)
         back = unless(out_layout, layout)
         return relayout(c, c.typed(narrow(c, result, data)), first, back, "layout")
 
     return convert
 
 
-def _even_max_pool(data: Any, wanted: list[int], count: int) -> Any:
+def _adaptive_max_pool(c: RelayContext, data: Any, wanted: list[int], count: int) -> Any:
+    """Windows of one size where it divides the input, else each window on its own."""
     sizes = static_dims(data)[2:]
-    if any(w < 1 or s % w for s, w in zip(sizes, wanted, strict=True)):
-        raise ValueError(f"output_size {wanted} does not divide {sizes}")
-    steps = [s // w for s, w in zip(sizes, wanted, strict=True)]
-    return getattr(op.nn, f"max_pool{count}d")(data, steps, steps)
+    if not any(s % w for s, w in zip(sizes, wanted, strict=True)):
+        steps = [s // w for s, w in zip(sizes, wanted, strict=True)]
+        return getattr(op.nn, f"max_pool{count}d")(data, steps, steps)
+    for axis, (size, parts) in enumerate(zip(sizes, wanted, strict=True), 2):
+        windows = [(i * size // parts, -(-(i + 1) * size // parts)) for i in range(parts)]
+        data = c.typed(op.concat([
+            c.typed(op.max(c.typed(op.strided_slice(data, [axis], [a], [b])), [axis], True))
+            for a, b in windows
+        ], axis))  # fmt: skip
+    return data
 
 
 # -- padding
@@ -347,10 +362,23 @@ def dynamic_pad(c: RelayContext, data: Any, pad_width: Any, pad_value: Any, *,
 
 
 def mirror_pad(c: RelayContext, data: Any, *, mode: str = "SYMMETRIC", pad_width: Any) -> Any:
-    """nn.mirror_pad."""
-    if mode != "REFLECT":
-        raise ValueError(f"mode {mode!r} is not REFLECT")
-    return pad(c, data, pad_width=pad_width, pad_mode="reflect")
+    """nn.mirror_pad; SYMMETRIC repeats the edge, REFLECT does not."""
+    if mode not in ("SYMMETRIC", "REFLECT"):
+        raise ValueError(f"mode {mode!r} is neither SYMMETRIC nor REFLECT")
+    if mode == "REFLECT":
+        return pad(c, data, pad_width=pad_width, pad_mode="reflect")
+    sizes = static_dims(data)
+    width = [[int(v) for v in pair] for pair in pad_width]
+    if len(width) != len(sizes) or any(
+        len(pair) != 2 or not 0 <= min(pair) <= max(pair) <= size
+        for pair, size in zip(width, sizes, strict=True)
+    ):
+        raise ValueError(f"pad_width {pad_width} does not fit the shape {sizes}")
+    for axis, (pair, size) in enumerate(zip(width, sizes, strict=True)):
+        if any(pair):
+            rows = np.pad(np.arange(size), pair, mode="symmetric")
+            data = c.typed(op.take(data, const(rows, np.int64), axis, "fast"))
+    return data
 
 
 # -- normalisation
@@ -407,11 +435,16 @@ def l2_normalize(c: RelayContext, data: Any, *, eps: float, axis: Any = None) ->
 
 def lrn(c: RelayContext, data: Any, *, size: int = 5, axis: int = 1, bias: float = 2.0,
         alpha: float = 1e-4, beta: float = 0.75) -> Any:  # fmt: skip
-    """nn.lrn over channels, in the spelling that patterns know."""
-    if axis != 1 or rank(data) != 4:
-        raise ValueError(f"axis {axis} of {rank(data)} dimensions; byoc reads axis 1 of 4")
+    """nn.lrn, in the spelling that patterns know."""
+    (axis,) = axes_of(axis, rank(data))
+    if rank(data) != 4:
+        raise ValueError(f"it takes 4 dimensions, found {rank(data)}")
+    if int(size) < 1 or int(size) % 2 == 0:
+        raise ValueError(f"size {size} is no odd number")
     attrs = {"size": int(size), "bias": float(bias), "alpha": float(alpha), "beta": float(beta)}
-    return convert_stock("LRN", c.builder, [data], attrs, 13)
+    order = [axis if a == 1 else 1 if a == axis else a for a in range(4)]
+    turned = c.typed(transpose(data, order))
+    return transpose(c.typed(convert_stock("LRN", c.builder, [turned], attrs, 13)), order)
 
 
 def dilate(c: RelayContext, data: Any, *, strides: Any, dilation_value: float = 0.0) -> Any:

@@ -92,15 +92,22 @@ def _arg(function: Any) -> Converter:
         select_last_index: Any = False,
     ) -> Any:
         axes = _axes(data, axis, exclude)
-        if select_last_index:
-            raise ValueError("select_last_index=True is not read")
-        if len(axes) == rank(data) and rank(data) > 1:
-            if keepdims:
-                raise ValueError("keepdims over all axes is not read")
+        count, kept = rank(data), bool(keepdims)
+        whole = len(axes) == count and count > 1
+        if whole:
             data, axes = c.typed(op.reshape(data, [-1])), [0]
         if len(axes) != 1:
             raise ValueError(f"it takes one axis or all, found {axes}")
-        return op.astype(function(data, axes[0], bool(keepdims)), "int32")
+        if select_last_index:  # the first one of what is turned round
+            length = dims(data)[axes[0]]
+            if not isinstance(length, int):
+                raise ValueError(f"select_last_index needs a known length, found {length}")
+            first = c.typed(function(c.typed(op.flip(data, axes[0])), axes[0], kept and not whole))
+            found = op.subtract(scalar_like(length - 1, first), first)
+        else:
+            found = function(data, axes[0], kept and not whole)
+        found = op.astype(found, "int32")
+        return op.reshape(c.typed(found), [1] * count) if whole and kept else found
 
     return convert
 

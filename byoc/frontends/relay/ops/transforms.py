@@ -20,6 +20,8 @@ from byoc.support.dtypes import numpy_dtype
 __all__ = ["TRANSFORMS"]
 
 op = relax.op
+_PARTS = 1 << 14
+"""Parts that a tensor may be split into."""
 
 
 def reshape_to(have: list[Any], want: list[int], allowzero: bool = False) -> list[Any]:
@@ -65,8 +67,10 @@ def reshape_to(have: list[Any], want: list[int], allowzero: bool = False) -> lis
 
 
 def reshape(c: RelayContext, data: Any, shape: Any = None, *, newshape: Any = None,
-            allowzero: Any = False) -> Any:  # fmt: skip
+            allowzero: Any = False, reverse: Any = False) -> Any:  # fmt: skip
     """reshape, dyn.reshape with a constant shape."""
+    if reverse:
+        return reverse_reshape(c, data, newshape=newshape if shape is None else shape)
     want = list_of(newshape if shape is None else shape, "newshape")
     return op.reshape(data, reshape_to(dims(data), want, bool(allowzero)))
 
@@ -129,13 +133,15 @@ def split(c: RelayContext, data: Any, *, indices_or_sections: Any, axis: int = 0
     """split."""
     (axis,) = axes_of(axis, rank(data))
     length = dims(data)[axis]
+    if indices_or_sections == 1:  # a tuple of one, which op.split would give as a tensor
+        return (data,)
     if isinstance(indices_or_sections, int):
-        if not isinstance(length, int) or not 0 < indices_or_sections <= max(length, 1):
+        most = min(max(length, 1), _PARTS) if isinstance(length, int) else 0
+        if not 0 < indices_or_sections <= most:
             raise ValueError(f"{indices_or_sections} parts of a dimension of {length}")
         if length % indices_or_sections:
             raise ValueError(f"a dimension of {length} has no {indices_or_sections} equal parts")
-        # One part is a tuple of one, which op.split would give as a tensor.
-        return (data,) if indices_or_sections == 1 else op.split(data, indices_or_sections, axis)
+        return op.split(data, indices_or_sections, axis)
     at = list_of(indices_or_sections, "indices_or_sections")
     return op.split(data, at, axis) if at else (data,)
 
@@ -156,9 +162,9 @@ def tile(c: RelayContext, data: Any, given: Any = None, *, reps: Any = None) -> 
     return op.tile(data, list_of(reps if given is None else given, "reps"))
 
 
-def repeat(c: RelayContext, data: Any, *, repeats: int, axis: Any = 0) -> Any:
+def repeat(c: RelayContext, data: Any, *, repeats: int, axis: int) -> Any:
     """repeat."""
-    (axis,) = axes_of(0 if axis is None else axis, rank(data))
+    (axis,) = axes_of(axis, rank(data))
     return op.repeat(data, int(repeats), axis)
 
 
@@ -229,10 +235,16 @@ def layout_transform(c: RelayContext, data: Any, *, src_layout: str, dst_layout:
 
 
 def meshgrid(c: RelayContext, data: Any, *, indexing: str = "ij") -> Any:
-    """meshgrid."""
-    if indexing != "ij":
-        raise ValueError(f"indexing {indexing!r} is not 'ij'")
-    return op.meshgrid(list(data), "ij")
+    """meshgrid; "xy" swaps the first two dimensions of each grid."""
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"indexing {indexing!r} is neither 'ij' nor 'xy'")
+    grids = op.meshgrid(list(data), "ij")
+    if indexing == "ij" or len(data) < 2:
+        return grids
+    whole, order = c.typed(grids), [1, 0, *range(2, len(data))]
+    return tuple(
+        op.permute_dims(c.typed(relax.TupleGetItem(whole, i)), order) for i in range(len(data))
+    )
 
 
 def trilu(c: RelayContext, data: Any, k: Any, *, upper: Any = True) -> Any:
