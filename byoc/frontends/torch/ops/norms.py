@@ -49,6 +49,24 @@ def batch_norm(
     return (result, *[None] * (len(c.meta) - 1)) if several else result
 
 
+def norm_without_statistics(
+    c: TorchContext, /, input: Any, weight: Any, bias: Any, training: bool, momentum: float,  # noqa: A002
+    eps: float,
+) -> Any:  # fmt: skip
+    """Batch norm of one item by its own statistics, as instance norm is spelled."""
+    channels, dtype = c.dims(input)[1], str(input.ty.dtype)
+    groups = c.static(channels, "the number of channels of a norm")
+    if c.dims(input)[0] != 1:
+        raise ValueError("batch norm by the statistics of several items is not imported")
+    if any(user.args[1] in (1, 2) for user in c.node.users):
+        raise ValueError("the statistics of a batch norm, which training needs, are not computed")
+    weight = _ones(c, channels, dtype) if weight is None else weight
+    bias = _zeros(c, channels, dtype) if bias is None else bias
+    axes = list(range(2, input.ty.ndim))
+    result = R.nn.group_norm(input, weight, bias, groups, channel_axis=1, axes=axes, epsilon=eps)
+    return result, None, None
+
+
 def layer_norm(
     c: TorchContext,
     /,
@@ -115,6 +133,7 @@ def native_group_norm(
 
 NORMS: Mapping[str, Converter] = {
     "_native_batch_norm_legit.default": batch_norm,
+    "_native_batch_norm_legit.no_stats": norm_without_statistics,
     "_native_batch_norm_legit_functional.default": batch_norm,
     "_native_batch_norm_legit_no_training.default": batch_norm,
     "batch_norm.default": batch_norm,

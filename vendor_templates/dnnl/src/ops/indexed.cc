@@ -149,7 +149,18 @@ size_t BuildResize(Builder& b, const Op& op) {
     layout = PlainDesc(to, DType::kFloat32);
   }
   Tensor y = b.buffers.Result(result, *layout);
-  b.steps.Add("byoc:resize", {x, y}, ResizeKernel(mode, *view, *ViewSpatial(y.desc)),
+  SpatialView target = *ViewSpatial(y.desc);
+  if (x.desc.get_inner_blks().empty()) {
+    // One pixel looks like channels last in every layout: it is read channel by channel, and
+    // written by the strides that its channels have in the other one.
+    if (view->pixels == 1) {
+      view->lanes = view->pixel_stride = 1;
+      view->blocks = from[1];
+      view->block_stride = x.desc.get_strides()[1];
+    }
+    target.block_stride = y.desc.get_strides()[1];
+  }
+  b.steps.Add("byoc:resize", {x, y}, ResizeKernel(mode, *view, target),
               op.attrs.String("alg") + " " + Describe(*layout));
   b.buffers.Set(result, y);
   return 0;
