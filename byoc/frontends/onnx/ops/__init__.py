@@ -17,5 +17,6 @@ __all__ = [
     "spectral",
     "split",
     "table",
+    "unpooling",
     "windows",
 ]

@@ -25,6 +25,7 @@ from byoc.frontends.onnx.ops.sampling import SAMPLING
 from byoc.frontends.onnx.ops.slicing import SLICING
 from byoc.frontends.onnx.ops.spectral import SPECTRAL
 from byoc.frontends.onnx.ops.split import SPLIT
+from byoc.frontends.onnx.ops.unpooling import UNPOOLING
 from byoc.frontends.onnx.ops.windows import WINDOWS
 
 __all__ = ["OPERATORS"]
@@ -50,6 +51,7 @@ OPERATORS: Mapping[tuple[str, str], Converter] = {
     **ROTARY,
     **SAMPLING,
     **SPECTRAL,
+    **UNPOOLING,
     **WINDOWS,
 }
 """(domain, operator) → converter."""
