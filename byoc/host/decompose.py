@@ -17,6 +17,8 @@ In: a Relax module. Out: the same without these ops::
     recurrent layers: a product for all steps, and a call that takes the steps
         (`byoc.host.legalize.recurrent`).
 
+    suppression(boxes, scores, …): a kernel of loops (`byoc.host.legalize.boxes`).
+
     bitcast(x): a kernel that reads the bits of each element as the other dtype's.
 """
 
@@ -31,6 +33,7 @@ import numpy as np
 import tvm
 from tvm import relax, te, tirx
 
+from byoc.host.legalize.boxes import SUPPRESSION, emit_suppression
 from byoc.host.legalize.op_rewriter import OpRewriter, rewrite_ops
 from byoc.host.legalize.recurrent import RECURRENT, emit_recurrent
 from byoc.host.legalize.sort_keys import SORTS, sorted_as
@@ -41,7 +44,16 @@ __all__ = ["decompose"]
 _BITCAST = "relax.byoc.bitcast"
 _ATTENTION = ("relax.nn.attention", "relax.nn.attention_bias")
 _NORMS = ("relax.nn.group_norm", "relax.nn.instance_norm", "relax.nn.layer_norm")
-_OPS = (*_ATTENTION, *_NORMS, *SORTS, *WIDE_SUMS, "relax.nn.softmax", RECURRENT, _BITCAST)
+_OPS = (
+    *_ATTENTION,
+    *_NORMS,
+    *SORTS,
+    *WIDE_SUMS,
+    "relax.nn.softmax",
+    RECURRENT,
+    SUPPRESSION,
+    _BITCAST,
+)
 
 
 def decompose(mod: tvm.IRModule, *, pack: bool = True) -> tvm.IRModule:
@@ -77,6 +89,8 @@ class _Decompose(OpRewriter):
             return sorted_as(call, self.emit)
         if getattr(call.op, "name", "") == RECURRENT:
             return emit_recurrent(self.builder_, call, self.emit, self.pack)
+        if getattr(call.op, "name", "") == SUPPRESSION:
+            return emit_suppression(self.builder_, call)
         if getattr(call.op, "name", "") == _BITCAST:
             return _bitcast(self.builder_, call)
         if getattr(call.op, "name", "") not in _ATTENTION or call.attrs.window_size is not None:

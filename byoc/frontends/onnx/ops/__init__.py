@@ -1,6 +1,7 @@
 """Our own converters of ONNX operators, by family; they come before TVM's."""
 
 __all__ = [
+    "boxes",
     "casts",
     "constants",
     "contrib",

@@ -191,15 +191,6 @@ def top_k(c: OnnxContext) -> Any:
     return c.reading(inputs, opset=11).stock("TopK")
 
 
-def refuse(why: str) -> Converter:
-    """A converter that says why there is none."""
-
-    def convert(c: OnnxContext) -> Any:
-        raise ValueError(why)
-
-    return convert
-
-
 _NONE_TO_CHOOSE = "it looks for the largest or smallest of no elements: there is none"
 
 NUMERIC: Mapping[tuple[str, str], Converter] = {
@@ -212,7 +203,6 @@ NUMERIC: Mapping[tuple[str, str], Converter] = {
     ("", "LpNormalization"): lp_normalization,
     ("", "Mish"): mish,
     ("", "Mod"): mod,
-    ("", "NonMaxSuppression"): refuse("how many boxes it keeps is known only at run time"),
     ("", "PRelu"): prelu,
     ("", "SpaceToDepth"): space_to_depth,
     ("", "TopK"): top_k,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from byoc.frontends.context import Converter
+from byoc.frontends.onnx.ops.boxes import BOXES
 from byoc.frontends.onnx.ops.casts import CASTS
 from byoc.frontends.onnx.ops.constants import CONSTANTS
 from byoc.frontends.onnx.ops.contrib.attention import ATTENTION
@@ -33,6 +34,7 @@ __all__ = ["OPERATORS"]
 OPERATORS: Mapping[tuple[str, str], Converter] = {
     **ATTENTION,
     **BLOCKS,
+    **BOXES,
     **CASTS,
     **CONSTANTS,
     **ELEMENTWISE,
