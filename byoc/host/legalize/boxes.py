@@ -15,7 +15,7 @@ from typing import Any
 
 from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
-from tvm.script.ir_builder import tirx as T
+from tvm.script.ir_builder import tirx as script
 
 __all__ = ["SUPPRESSION", "emit_suppression"]
 
@@ -53,31 +53,33 @@ def _loops(ins: Any, rows: Any, bounded: bool) -> Any:
     images, classes, count = scores.shape
     most = tirx.floordiv(rows.shape[0], images * classes)
     with IRBuilder() as builder:
-        rows_at = T.buffer_proxy(rows)
-        with T.parallel(0, images * classes) as plane:
-            state = T.buffer_proxy(T.alloc_buffer((2,), "int64", scope="local"))  # kept; overlapped
+        rows_at = script.buffer_proxy(rows)
+        with script.parallel(0, images * classes) as plane:
+            state = script.buffer_proxy(
+                script.alloc_buffer((2,), "int64", scope="local")
+            )  # kept; overlapped
             image, kind = tirx.floordiv(plane, classes), tirx.floormod(plane, classes)
-            with T.serial(0, most) as row:
+            with script.serial(0, most) as row:
                 for column in range(3):
-                    rows_at[plane * most + row, column] = T.int64(-1)
-            state[0] = T.int64(0)
-            with T.serial(0, count) as turn:
+                    rows_at[plane * most + row, column] = script.int64(-1)
+            state[0] = script.int64(0)
+            with script.serial(0, count) as turn:
                 place = order[image, kind, turn]
                 wanted = state[0] < tirx.min(tirx.Cast("int64", most), limit[0])
                 if bounded:
                     wanted = tirx.And(wanted, scores[image, kind, place] > least[0])
-                with T.If(wanted), T.Then():
-                    state[1] = T.int64(0)
-                    with T.serial(0, state[0]) as other:
+                with script.If(wanted), script.Then():
+                    state[1] = script.int64(0)
+                    with script.serial(0, state[0]) as other:
                         share = _overlap(boxes, image, place, rows_at[plane * most + other, 2])
-                        with T.If(share > overlap[0]), T.Then():
-                            state[1] = T.int64(1)
-                    with T.If(state[1] == T.int64(0)), T.Then():
+                        with script.If(share > overlap[0]), script.Then():
+                            state[1] = script.int64(1)
+                    with script.If(state[1] == script.int64(0)), script.Then():
                         row = plane * most + state[0]
                         rows_at[row, 0] = tirx.Cast("int64", image)
                         rows_at[row, 1] = tirx.Cast("int64", kind)
                         rows_at[row, 2] = place
-                        state[0] = state[0] + T.int64(1)
+                        state[0] = state[0] + script.int64(1)
         return builder.get()
 
 
