@@ -7,6 +7,7 @@ __all__ = [
     "contrib",
     "data_movement",
     "elementwise",
+    "features",
     "helpers",
     "norms",
     "numeric",

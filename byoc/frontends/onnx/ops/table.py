@@ -16,6 +16,7 @@ from byoc.frontends.onnx.ops.contrib.qoperator import QOPERATOR
 from byoc.frontends.onnx.ops.contrib.rotary import ROTARY
 from byoc.frontends.onnx.ops.data_movement import DATA_MOVEMENT
 from byoc.frontends.onnx.ops.elementwise import ELEMENTWISE
+from byoc.frontends.onnx.ops.features import FEATURES
 from byoc.frontends.onnx.ops.norms import NORMS
 from byoc.frontends.onnx.ops.numeric import NUMERIC
 from byoc.frontends.onnx.ops.products import PRODUCTS
@@ -39,6 +40,7 @@ OPERATORS: Mapping[tuple[str, str], Converter] = {
     **CONSTANTS,
     **ELEMENTWISE,
     **DATA_MOVEMENT,
+    **FEATURES,
     **FUSED,
     **GROUPED_ATTENTION,
     **NORMS,
