@@ -6,6 +6,7 @@ __all__ = [
     "constants",
     "contrib",
     "data_movement",
+    "deformed",
     "elementwise",
     "features",
     "helpers",

@@ -8,6 +8,7 @@ of each length and number of skipped elements are one `take` of known places::
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,7 +74,7 @@ def _grams(c: OnnxContext, total: int) -> list[tuple[int, int, Any]]:
     ends = [*(int(n) for n in c.attrs["ngram_counts"]), len(pool)]
     low, high = int(c.attrs["min_gram_length"]), int(c.attrs["max_gram_length"])
     grams, first = [], 0
-    for i, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for i, (begin, end) in enumerate(itertools.pairwise(ends)):
         size = i + 1
         if not 0 <= begin <= end <= len(pool) or (end - begin) % size:
             raise RefusedError(f"its {size}-grams are elements {begin} to {end} of {len(pool)}")

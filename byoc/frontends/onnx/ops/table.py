@@ -15,6 +15,7 @@ from byoc.frontends.onnx.ops.contrib.grouped_attention import GROUPED_ATTENTION
 from byoc.frontends.onnx.ops.contrib.qoperator import QOPERATOR
 from byoc.frontends.onnx.ops.contrib.rotary import ROTARY
 from byoc.frontends.onnx.ops.data_movement import DATA_MOVEMENT
+from byoc.frontends.onnx.ops.deformed import DEFORMED
 from byoc.frontends.onnx.ops.elementwise import ELEMENTWISE
 from byoc.frontends.onnx.ops.features import FEATURES
 from byoc.frontends.onnx.ops.norms import NORMS
@@ -40,6 +41,7 @@ OPERATORS: Mapping[tuple[str, str], Converter] = {
     **CONSTANTS,
     **ELEMENTWISE,
     **DATA_MOVEMENT,
+    **DEFORMED,
     **FEATURES,
     **FUSED,
     **GROUPED_ATTENTION,
