@@ -1,12 +1,10 @@
 """Our own converters of ONNX operators, by family; they come before TVM's."""
 
 __all__ = [
-    "boxes",
     "casts",
     "constants",
     "contrib",
     "data_movement",
-    "deformed",
     "elementwise",
     "features",
     "helpers",
@@ -20,6 +18,6 @@ __all__ = [
     "spectral",
     "split",
     "table",
-    "unpooling",
+    "vision",
     "windows",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from byoc.frontends.context import Converter
-from byoc.frontends.onnx.ops.boxes import BOXES
 from byoc.frontends.onnx.ops.casts import CASTS
 from byoc.frontends.onnx.ops.constants import CONSTANTS
 from byoc.frontends.onnx.ops.contrib.attention import ATTENTION
@@ -15,7 +14,6 @@ from byoc.frontends.onnx.ops.contrib.grouped_attention import GROUPED_ATTENTION
 from byoc.frontends.onnx.ops.contrib.qoperator import QOPERATOR
 from byoc.frontends.onnx.ops.contrib.rotary import ROTARY
 from byoc.frontends.onnx.ops.data_movement import DATA_MOVEMENT
-from byoc.frontends.onnx.ops.deformed import DEFORMED
 from byoc.frontends.onnx.ops.elementwise import ELEMENTWISE
 from byoc.frontends.onnx.ops.features import FEATURES
 from byoc.frontends.onnx.ops.norms import NORMS
@@ -28,7 +26,9 @@ from byoc.frontends.onnx.ops.sampling import SAMPLING
 from byoc.frontends.onnx.ops.slicing import SLICING
 from byoc.frontends.onnx.ops.spectral import SPECTRAL
 from byoc.frontends.onnx.ops.split import SPLIT
-from byoc.frontends.onnx.ops.unpooling import UNPOOLING
+from byoc.frontends.onnx.ops.vision.boxes import BOXES
+from byoc.frontends.onnx.ops.vision.deformed import DEFORMED
+from byoc.frontends.onnx.ops.vision.unpooling import UNPOOLING
 from byoc.frontends.onnx.ops.windows import WINDOWS
 
 __all__ = ["OPERATORS"]

@@ -12,7 +12,7 @@ from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, is_int
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import text_of
-from byoc.frontends.onnx.ops.unpooling import pool_places
+from byoc.frontends.onnx.ops.vision.unpooling import pool_places
 from byoc.ir.arrays import to_numpy
 
 __all__ = ["WINDOWS"]
