@@ -239,7 +239,7 @@ def with_address(array: Array) -> Any:
     DLPack carries neither read-only arrays nor all dtypes; those go by address, and the caller
     keeps them alive.
     """
-    if array.flags.writeable and array.dtype.kind in "fiub":
+    if array.flags.writeable and array.dtype.kind in "fiub" and array.dtype.isbuiltin != 2:
         return array
     return array.__array_interface__["data"][0]
 

@@ -16,6 +16,10 @@ In: a Relax module. Out: the same without these ops::
 
     recurrent layers: a product for all steps, and a call that takes the steps
         (`byoc.host.legalize.recurrent`).
+
+    suppression(boxes, scores, …): a kernel of loops (`byoc.host.legalize.boxes`).
+
+    bitcast(x): a kernel that reads the bits of each element as the other dtype's.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ import numpy as np
 import tvm
 from tvm import relax, te, tirx
 
+from byoc.host.legalize.boxes import SUPPRESSION, emit_suppression
 from byoc.host.legalize.op_rewriter import OpRewriter, rewrite_ops
 from byoc.host.legalize.recurrent import RECURRENT, emit_recurrent
 from byoc.host.legalize.sort_keys import SORTS, sorted_as
@@ -36,9 +41,19 @@ from byoc.host.legalize.wide_sums import WIDE_SUMS, summed_wide
 
 __all__ = ["decompose"]
 
+_BITCAST = "relax.byoc.bitcast"
 _ATTENTION = ("relax.nn.attention", "relax.nn.attention_bias")
 _NORMS = ("relax.nn.group_norm", "relax.nn.instance_norm", "relax.nn.layer_norm")
-_OPS = (*_ATTENTION, *_NORMS, *SORTS, *WIDE_SUMS, "relax.nn.softmax", RECURRENT)
+_OPS = (
+    *_ATTENTION,
+    *_NORMS,
+    *SORTS,
+    *WIDE_SUMS,
+    "relax.nn.softmax",
+    RECURRENT,
+    SUPPRESSION,
+    _BITCAST,
+)
 
 
 def decompose(mod: tvm.IRModule, *, pack: bool = True) -> tvm.IRModule:
@@ -74,6 +89,10 @@ class _Decompose(OpRewriter):
             return sorted_as(call, self.emit)
         if getattr(call.op, "name", "") == RECURRENT:
             return emit_recurrent(self.builder_, call, self.emit, self.pack)
+        if getattr(call.op, "name", "") == SUPPRESSION:
+            return emit_suppression(self.builder_, call)
+        if getattr(call.op, "name", "") == _BITCAST:
+            return _bitcast(self.builder_, call)
         if getattr(call.op, "name", "") not in _ATTENTION or call.attrs.window_size is not None:
             return call
         return self._attention(call)
@@ -147,6 +166,15 @@ class _Decompose(OpRewriter):
         if getattr(attrs, "scale", True):
             y = emit(op.multiply(y, scale))
         return op.add(y, shift) if getattr(attrs, "center", True) else y
+
+
+def _bitcast(builder: Any, call: Any) -> Any:
+    x, dtype = call.args[0].fields[0], str(call.ty.dtype)
+
+    def read(data: Any) -> Any:
+        return te.compute(data.shape, lambda *i: tirx.reinterpret(dtype, data(*i)), name="bitcast")
+
+    return builder.call_te(read, x, primfunc_name_hint="bitcast")
 
 
 def _product(dims: Sequence[Any]) -> Any:

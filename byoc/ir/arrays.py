@@ -72,7 +72,8 @@ def from_numpy(array: Array) -> Any:
 
     """
     array = np.asarray(array)
-    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:  # bool, bfloat16, float8
+    own = array.dtype.isbuiltin != 2  # of numpy, which bfloat16 and float8 are not
+    if not own or array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
         return tvm.runtime.tensor(np.ascontiguousarray(array).reshape(array.shape))
     if not is_readable(array):
         copy = aligned_empty(array.shape, array.dtype)

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["FOREIGN", "ONNX", "RECURRENT", "TORCH", "own_call", "relax_op"]
+__all__ = [
+    "BITCAST",
+    "FOREIGN",
+    "ONNX",
+    "RECURRENT",
+    "SUPPRESSION",
+    "TORCH",
+    "own_call",
+    "relax_op",
+]
 
 ONNX = "byoc.onnx"
 """ONNX nodes kept whole (`byoc.kit.foreign_op`), as `byoc.Node.op` spells it."""
@@ -21,13 +30,21 @@ TORCH = "byoc.torch"
 FOREIGN = frozenset({ONNX, TORCH})
 """What the host cannot run."""
 
+BITCAST = "byoc.bitcast"
+"""The bits of numbers as numbers of another dtype of that width, as `byoc.Node.op` spells it."""
+
 RECURRENT = "byoc.recurrent"
 """A layer of LSTM, GRU or RNN (`byoc.kit.recurrent`), as `byoc.Node.op` spells it."""
+
+SUPPRESSION = "byoc.suppression"
+"""Non-maximum suppression: rows of image, class and box, -1 behind, as `byoc.Node.op` spells it."""
 
 _OWN: Mapping[str, str] = {
     ONNX: "ONNX nodes kept whole.",
     TORCH: "Operators of PyTorch kept whole.",
+    BITCAST: "The bits of numbers as numbers of another dtype.",
     RECURRENT: "A layer of LSTM, GRU or RNN.",
+    SUPPRESSION: "Non-maximum suppression, rows of -1 behind.",
 }
 
 

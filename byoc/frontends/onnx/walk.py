@@ -398,8 +398,10 @@ class _Walk:
             )
         value = self.values.tensor(value, "")
         if not isinstance(value.ty, relax.TensorType):
+            sequence = isinstance(value.ty, relax.TupleType)
+            what = f"a sequence of {len(value.ty.fields)}" if sequence else "a shape"
             raise ModelError(
-                f"{self.where}: output {name!r} is no tensor but {value.ty}; "
+                f"{self.where}: output {name!r} is no tensor but {what}; "
                 f"byoc takes models whose outputs are tensors"
             )
         return value

@@ -6,6 +6,7 @@ __all__ = [
     "contrib",
     "data_movement",
     "elementwise",
+    "features",
     "helpers",
     "norms",
     "numeric",
@@ -17,5 +18,6 @@ __all__ = [
     "spectral",
     "split",
     "table",
+    "vision",
     "windows",
 ]

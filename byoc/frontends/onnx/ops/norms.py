@@ -16,15 +16,36 @@ __all__ = ["NORMS", "statistics"]
 
 
 def batch_norm(c: OnnxContext) -> Any:
-    """BatchNormalization 1 to 15 at inference."""
-    if c.attrs.get("training_mode", 0) and c.outputs > 1:
-        raise ValueError("it runs in training mode; export the model for inference")
+    """BatchNormalization 1 to 15; `training_mode` of 14 and 15 takes the batch's statistics."""
     if c.attrs.get("spatial", 1) != 1:
         raise ValueError("spatial=0 is not supported")
+    if c.opset >= 14 and c.attrs.get("training_mode", 0):
+        return _of_the_batch(c)
     if c.outputs > 1 and c.opset >= 14:
         raise ValueError("its running statistics are read; export the model for inference")
     c.attrs.pop("training_mode", None)
     return c.reading(c.inputs, opset=15).stock("BatchNormalization").fields[0]
+
+
+def _of_the_batch(c: OnnxContext) -> Any:
+    """The data by its own mean and variance, and the running ones moved towards these."""
+    data, op, rank = c[0], relax.op, c[0].ty.ndim
+    axes, shape = [a for a in range(rank) if a != 1], [1, -1, *[1] * (rank - 2)]
+    mean = c.emit(op.mean(data, axes, keepdims=True))
+    variance = c.emit(op.variance(data, axes, keepdims=True))
+    epsilon = scalar_like(c.attrs.get("epsilon", 1e-5), data)
+    inverse = c.emit(op.rsqrt(c.emit(op.add(variance, epsilon))))
+    scale, shift = (c.emit(op.reshape(v, shape)) for v in c.inputs[1:3])
+    if dtype_of(scale) != dtype_of(data):
+        scale, shift = (c.emit(op.astype(v, dtype_of(data))) for v in (scale, shift))
+    y = c.emit(op.multiply(c.emit(op.subtract(data, mean)), c.emit(op.multiply(inverse, scale))))
+    results = [op.add(y, shift)]
+    momentum = float(c.attrs.get("momentum", 0.9))
+    for before, now in zip(c.inputs[3:5], (mean, variance), strict=True):
+        flat = c.emit(op.astype(c.emit(op.reshape(now, [-1])), dtype_of(before)))
+        old = c.emit(op.multiply(before, scalar_like(momentum, before)))
+        results.append(op.add(old, c.emit(op.multiply(flat, scalar_like(1 - momentum, before)))))
+    return results[: c.outputs]
 
 
 def instance_norm(c: OnnxContext) -> Any:

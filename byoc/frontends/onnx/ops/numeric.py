@@ -191,25 +191,6 @@ def top_k(c: OnnxContext) -> Any:
     return c.reading(inputs, opset=11).stock("TopK")
 
 
-def max_unpool(c: OnnxContext) -> Any:
-    """MaxUnpool 9 to 22: TVM has no such op, and not every form of it means one thing."""
-    if c[2] is not None:
-        raise RefusedError(
-            "with output_shape, engines read the indices in the shape before it, ONNX in that "
-            "shape; leave output_shape out"
-        )
-    raise ValueError("TVM has no such op")
-
-
-def refuse(why: str) -> Converter:
-    """A converter that says why there is none."""
-
-    def convert(c: OnnxContext) -> Any:
-        raise ValueError(why)
-
-    return convert
-
-
 _NONE_TO_CHOOSE = "it looks for the largest or smallest of no elements: there is none"
 
 NUMERIC: Mapping[tuple[str, str], Converter] = {
@@ -220,10 +201,8 @@ NUMERIC: Mapping[tuple[str, str], Converter] = {
     ("", "EyeLike"): eye_like,
     ("", "IsInf"): is_inf,
     ("", "LpNormalization"): lp_normalization,
-    ("", "MaxUnpool"): max_unpool,
     ("", "Mish"): mish,
     ("", "Mod"): mod,
-    ("", "NonMaxSuppression"): refuse("how many boxes it keeps is known only at run time"),
     ("", "PRelu"): prelu,
     ("", "SpaceToDepth"): space_to_depth,
     ("", "TopK"): top_k,

@@ -15,6 +15,7 @@ from byoc.frontends.onnx.ops.contrib.qoperator import QOPERATOR
 from byoc.frontends.onnx.ops.contrib.rotary import ROTARY
 from byoc.frontends.onnx.ops.data_movement import DATA_MOVEMENT
 from byoc.frontends.onnx.ops.elementwise import ELEMENTWISE
+from byoc.frontends.onnx.ops.features import FEATURES
 from byoc.frontends.onnx.ops.norms import NORMS
 from byoc.frontends.onnx.ops.numeric import NUMERIC
 from byoc.frontends.onnx.ops.products import PRODUCTS
@@ -25,6 +26,9 @@ from byoc.frontends.onnx.ops.sampling import SAMPLING
 from byoc.frontends.onnx.ops.slicing import SLICING
 from byoc.frontends.onnx.ops.spectral import SPECTRAL
 from byoc.frontends.onnx.ops.split import SPLIT
+from byoc.frontends.onnx.ops.vision.boxes import BOXES
+from byoc.frontends.onnx.ops.vision.deformed import DEFORMED
+from byoc.frontends.onnx.ops.vision.unpooling import UNPOOLING
 from byoc.frontends.onnx.ops.windows import WINDOWS
 
 __all__ = ["OPERATORS"]
@@ -32,10 +36,13 @@ __all__ = ["OPERATORS"]
 OPERATORS: Mapping[tuple[str, str], Converter] = {
     **ATTENTION,
     **BLOCKS,
+    **BOXES,
     **CASTS,
     **CONSTANTS,
     **ELEMENTWISE,
     **DATA_MOVEMENT,
+    **DEFORMED,
+    **FEATURES,
     **FUSED,
     **GROUPED_ATTENTION,
     **NORMS,
@@ -50,6 +57,7 @@ OPERATORS: Mapping[tuple[str, str], Converter] = {
     **ROTARY,
     **SAMPLING,
     **SPECTRAL,
+    **UNPOOLING,
     **WINDOWS,
 }
 """(domain, operator) → converter."""

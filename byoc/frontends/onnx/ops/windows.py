@@ -12,6 +12,7 @@ from byoc.frontends.context import Converter
 from byoc.frontends.helpers import const, is_int
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import text_of
+from byoc.frontends.onnx.ops.vision.unpooling import pool_places
 from byoc.ir.arrays import to_numpy
 
 __all__ = ["WINDOWS"]
@@ -95,14 +96,20 @@ def conv_transpose(c: OnnxContext) -> Any:
     return c.reading(c.inputs, opset=11).stock("ConvTranspose")
 
 
-def _pool(name: str) -> Converter:
-    def convert(c: OnnxContext) -> Any:
-        if c.outputs > 1:
-            raise ValueError("its second output, the indices, is not supported")
-        _explicit_pads(c, list(c.attrs["kernel_shape"]))
-        return c.stock(name)
+def average_pool(c: OnnxContext) -> Any:
+    """AveragePool 1 to 22."""
+    _explicit_pads(c, list(c.attrs["kernel_shape"]))
+    return c.stock("AveragePool")
 
-    return convert
+
+def max_pool(c: OnnxContext) -> Any:
+    """MaxPool 1 to 22; where the maxima stand is computed when it is read."""
+    _explicit_pads(c, list(c.attrs["kernel_shape"]))
+    result = c.stock("MaxPool")
+    if c.outputs == 1:
+        return result
+    result = c.emit(result)
+    return [result, pool_places(c, result.ty.shape.values)]
 
 
 def lp_pool(c: OnnxContext) -> Any:
@@ -129,10 +136,10 @@ def lp_pool(c: OnnxContext) -> Any:
 
 
 WINDOWS: Mapping[tuple[str, str], Converter] = {
-    ("", "AveragePool"): _pool("AveragePool"),
+    ("", "AveragePool"): average_pool,
     ("", "Conv"): conv,
     ("", "ConvTranspose"): conv_transpose,
     ("", "LpPool"): lp_pool,
-    ("", "MaxPool"): _pool("MaxPool"),
+    ("", "MaxPool"): max_pool,
 }
 """(domain, operator) → converter."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from tvm import relax
+from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
 from byoc.frontends.helpers import array_of, const, dtype_of
@@ -33,14 +34,27 @@ _WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
 def qlinear_matmul(c: OnnxContext) -> Any:
-    """QLinearMatMul 10, 21 in float32, with one scale per tensor, or one per column of b."""
-    if any(dtype_of(c[i]) != "float32" for i in (1, 4, 6)):
-        raise ValueError("its scales are not float32")
+    """QLinearMatMul 10, 21 in float32, with one scale per tensor, or one per column of b.
+
+    Scales of float16 and bfloat16 (21) are float32 as they are.
+    """
+    inputs = list(c.inputs)
+    for i in (1, 4, 6):
+        if dtype_of(inputs[i]) != "float32":
+            inputs[i] = _widened(c, inputs[i])
+    c = c.reading(inputs)
     if not is_one(c[1]):
         raise ValueError("one scale per row of the first factor is not supported")
     a = dequantized(c, c[0], c[1], c[2], "a")
     b = dequantized(c, c[3], c[4], c[5], "b", c[3].ty.ndim - 1)
     return quantized(c, op.matmul(a, b), c[6], c[7], dtype_of(c[0]), "y")
+
+
+def _widened(c: OnnxContext, scale: Any) -> Any:
+    """A scale as float32."""
+    if isinstance(scale, GenericConst):
+        return const(array_of(scale, "its scale"), np.float32)
+    return c.emit(op.astype(scale, "float32"))
 
 
 def qlinear_conv(c: OnnxContext) -> Any:
