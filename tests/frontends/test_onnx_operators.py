@@ -307,7 +307,6 @@ def test_functions_of_the_model_are_inlined(tools):
 @pytest.mark.parametrize(
     ("made", "reason"),
     [
-        (node("MaxPool", "x", "y i", kernel_shape=[2, 2]), "the indices, is not supported"),
         (node("Pad", "x p", "y"), "pads is computed by the model"),
         (node("Conv", "x x", "y", auto_pad="SAME"), "auto_pad 'SAME' is not NOTSET"),
         (node("Pad", "x q", "y", mode="mirror"), "mode 'mirror' is not one of constant"),
