@@ -292,7 +292,10 @@ def test_split_has_several_outputs():
     x = RNG.standard_normal((2, 9, 5)).astype("float32")
     a, b, c = np.split(x, 3, 1)
     np.testing.assert_allclose(
-        Compiled(module(build, (x.shape, "float32")))(x), a + b * c, rtol=1e-6
+        Compiled(module(build, (x.shape, "float32")))(x),
+        a + b * c,
+        rtol=1e-6,
+        atol=1e-6,  # where the sum cancels, one rounding instead of two shows
     )
 
 

@@ -29,7 +29,8 @@ def test_what_the_user_froze_stays_frozen():
     try:
         frozen = gc.get_freeze_count()
         partition_module(mod, [vendor])
-        assert gc.get_freeze_count() == frozen
+        # Some of them may have died meanwhile, in other threads of the process.
+        assert 0.99 * frozen < gc.get_freeze_count() <= frozen
     finally:
         gc.unfreeze()
     partition_module(mod, [vendor])
