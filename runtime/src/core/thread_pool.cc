@@ -1,6 +1,5 @@
 #include "core/thread_pool.h"
 
-#include <sched.h>
 #include <tvm/ffi/error.h>
 #include <tvm/ffi/extra/c_env_api.h>
 #include <tvm/ffi/function.h>
@@ -8,12 +7,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdint>
 #include <cstdlib>
 
 #include "byoc/threads.h"
 #include "core/cpu_limit.h"
-#include "core/event.h"
 #include "core/workspace.h"
 
 namespace byoc {
@@ -21,12 +18,6 @@ namespace thread_pool {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-
-/// Where the tasks of one launch meet.
-struct Meeting {
-  std::atomic<int> arrived{0};
-  std::atomic<uint32_t> round{0};
-};
 
 /// Positive number in environment variable `name` (OpenMP allows a list), or 0.
 int FromEnvironment(const char* name) {
@@ -68,12 +59,11 @@ int ParallelLaunch(Body body, void* closure, int num_task) {
     std::atomic<TVMFFIObjectHandle> first_error{nullptr};
     std::atomic<bool> failed{false};
   };
-  Meeting meeting;
   if (count <= 1) {
-    GroupEnv env{&meeting, 1};
+    GroupEnv env{nullptr, 1};
     return body(0, &env, closure);
   }
-  Launch launch{body, closure, {&meeting, count}};
+  Launch launch{body, closure, {nullptr, count}};
   threads::Parallel(
       [](void* data) {
         auto* launch = static_cast<Launch*>(data);
@@ -97,20 +87,8 @@ int ParallelLaunch(Body body, void* closure, int num_task) {
 }
 
 int ParallelBarrier(int /*task_id*/, GroupEnv* env) {
-  auto* meeting = static_cast<Meeting*>(env->sync_handle);
-  const uint32_t round = meeting->round.load(std::memory_order_acquire);
-  if (meeting->arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == env->num_task) {
-    meeting->arrived.store(0, std::memory_order_relaxed);
-    meeting->round.store(round + 1, std::memory_order_release);
-    return 0;
-  }
-  for (int spins = 0; meeting->round.load(std::memory_order_acquire) == round; ++spins) {
-    if (spins < 1000) {
-      CpuRelax();
-    } else {
-      sched_yield();
-    }
-  }
+  // A single task is in no region of its own: around it may be another one.
+  if (env->num_task > 1) threads::Barrier();
   return 0;
 }
 
