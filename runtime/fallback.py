@@ -124,7 +124,7 @@ def check_limits(artifact: Artifact, healing: Healing, processor: str) -> None:
     if healing.deadline is not None and processor == "cpu":
         raise OptionError(
             f"segment {artifact.segment!r} of vendor {artifact.vendor!r} runs on processor 'cpu', "
-            f"where calls can have no deadline: all of OpenMP belongs to one thread"
+            f"where calls can have no deadline: all parallel work belongs to one thread"
         )
 
 

@@ -101,7 +101,7 @@ def _bind_native(
     bound = _shared.get(key)
     if bound is None:
         constants = [as_tensor(c) for c in artifact.constants]
-        # On the processor's thread: libraries divide their work by what OpenMP says there.
+        # On the processor's thread: libraries divide their work by the number of threads there.
         counts = [-1 if count is None else count for count in ports]
         told = function("bind")(use.processor, init, artifact.blob, constants, options, *counts)
         bound = _shared[key] = Bound(artifact, told)

@@ -2,15 +2,15 @@
 /// Processors: one thread per name, and the jobs that wait for it.
 ///
 ///   session A ──Submit──▶ [ job  job  job ] ─┐ in turn
-///   session B ──Submit──▶ [ job ]           ─┴────────▶ thread "byoc:cpu"   (the OpenMP master)
+///   session B ──Submit──▶ [ job ]           ─┴────────▶ thread "byoc:cpu"   (and its workers)
 ///   session A ──Submit──▶ [ job ]           ──────────▶ thread "byoc:npu"
 ///
 /// Every session has a `SubmissionQueue` at each processor. Jobs of one queue run in order; queues
 /// take turns, so a session with many requests in flight does not shut out one with few.
 ///
-/// libgomp keeps one team of threads per thread that ever opened a parallel region, and stops
-/// spinning once there are more of them than cores. So everything that uses OpenMP runs on the
-/// thread of "cpu", whoever asked for it.
+/// Every thread that opens parallel regions has workers of its own (byoc/threads.h): with several
+/// such threads there are more workers than cores. So everything that computes in parallel runs on
+/// the thread of "cpu", whoever asked for it.
 ///
 /// With one thread there is no team, and going over to another thread and back only costs time (to
 /// wake a core up, twice). A caller may then take the processor's owner lock and run its work

@@ -1,9 +1,9 @@
 /// \file
-/// One pool for everything: TVM's parallel kernels on the OpenMP threads oneDNN uses.
+/// One pool for everything: TVM's parallel kernels on the threads (byoc/threads.h) oneDNN uses.
 ///
 /// Compiled kernels reach their thread pool through context symbols, pointers that tvm-ffi writes
 /// into a library when it is loaded. `Install` makes them point here, so kernels need no
-/// libtvm_runtime and never start a second pool beside libgomp's.
+/// libtvm_runtime and never start a second pool.
 #ifndef BYOC_RUNTIME_THREAD_POOL_H_
 #define BYOC_RUNTIME_THREAD_POOL_H_
 
@@ -41,10 +41,10 @@ int NumThreads();
 /// \param count 1 to 1024; else ValueError is thrown.
 void SetNumThreads(int count);
 
-/// Gives the calling processor thread its OpenMP width: all threads for "cpu", else one.
+/// Gives the calling processor thread its number of threads: all threads for "cpu", else one.
 void ApplyToThisThread(bool is_cpu);
 
-/// While it lives, the calling thread (any one) has an OpenMP width of one.
+/// While it lives, the calling thread (any one) computes alone.
 class OneThread {
  public:
   OneThread();

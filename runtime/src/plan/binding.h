@@ -33,7 +33,7 @@ struct Binding {
 };
 
 /// Calls a vendor's `init(blob, constants, options)` on the thread of a processor: libraries divide
-/// their work by what OpenMP says there. Pages of constants that are mapped are given back
+/// their work by the number of threads there. Pages of constants that are mapped are given back
 /// afterwards. What it executes is watched (segment_check.h).
 ///
 /// \param ports of the segment, as far as known. Throws ValueError where the vendor tells others.

@@ -20,7 +20,7 @@ namespace byoc {
 /// One loaded executable and idle VMs over it.
 ///
 /// A VM keeps its frames in itself and is not re-entrant, so each call takes one of its own. Calls
-/// run on the thread of processor "cpu" like everything else that uses OpenMP; a second VM is made
+/// run on the thread of processor "cpu" like all that shares its workers; a second VM is made
 /// only when a call starts inside another one (a vendor's callback that runs the model again).
 class VmExecutor {
  public:

@@ -34,7 +34,7 @@ struct Builder {
 ///
 /// \param bindings A value for each of the program's variables.
 /// \param constants Packs constants into the layouts that primitives want; keeps none of them.
-/// \param threads Size of OpenMP's team now and in every run: oneDNN's primitives depend on it.
+/// \param threads How many there are now and in every run: oneDNN's primitives depend on it.
 /// \param keeps_nan Fuse no function that answers NaN with a number.
 /// \throw ProgramError naming the op that cannot be built, its source and its shapes.
 StepList BuildSteps(const Program& program, const Bindings& bindings, ConstantStore& constants,

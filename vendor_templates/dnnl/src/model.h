@@ -32,7 +32,7 @@ class Model {
   /// Builds a static program's instance; one with variables waits for its first call.
   ///
   /// \param constants Borrowed: their bytes must stay as long as `ConstantsToKeep` says.
-  /// \param threads Size of OpenMP's team for building and for every run.
+  /// \param threads How many there are for building and for every run.
   /// \param release Told of constants that have been packed and will hardly be read again.
   /// \throw ProgramError naming the op that cannot be built.
   Model(Program program, std::vector<Constant> constants, int threads,

@@ -2,7 +2,7 @@
 /// \brief Kernels that treat each channel alike, in plain, blocked and channels-last layouts.
 ///
 /// A `SpatialView` says how the tensor lies; numbers per channel come padded to whole blocks, so
-/// that one loop over lanes serves every layout. All run on OpenMP's team.
+/// that one loop over lanes serves every layout. All run on byoc's threads.
 #ifndef BYOC_DNNL_KERNELS_CHANNEL_H_
 #define BYOC_DNNL_KERNELS_CHANNEL_H_
 
