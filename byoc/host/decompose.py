@@ -78,22 +78,23 @@ class _Decompose(OpRewriter):
 
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
-        if getattr(call.op, "name", "") in _NORMS:
+        name = getattr(call.op, "name", "")
+        if name in _NORMS:
             return self._norm(call)
-        if getattr(call.op, "name", "") == "relax.matmul":
+        if name == "relax.matmul":
             shared = self._product_of_shares(call)
             return summed_wide(call, self.emit) if shared is call else shared
-        if getattr(call.op, "name", "") in WIDE_SUMS:
+        if name in WIDE_SUMS:
             return summed_wide(call, self.emit)
-        if getattr(call.op, "name", "") in SORTS:
+        if name in SORTS:
             return sorted_as(call, self.emit)
-        if getattr(call.op, "name", "") == RECURRENT:
+        if name == RECURRENT:
             return emit_recurrent(self.builder_, call, self.emit, self.pack)
-        if getattr(call.op, "name", "") == SUPPRESSION:
+        if name == SUPPRESSION:
             return emit_suppression(self.builder_, call)
-        if getattr(call.op, "name", "") == _BITCAST:
+        if name == _BITCAST:
             return _bitcast(self.builder_, call)
-        if getattr(call.op, "name", "") not in _ATTENTION or call.attrs.window_size is not None:
+        if name not in _ATTENTION or call.attrs.window_size is not None:
             return call
         return self._attention(call)
 
