@@ -28,7 +28,8 @@ namespace threads {
 using Body = void (*)(void* data);
 
 /// Returns how many ids regions of the calling thread have unless they ask for another number: what
-/// `SetMax` said, else OMP_NUM_THREADS, else the number of cores this process may run on.
+/// `SetMax` said, else OMP_NUM_THREADS, else the number of cores this process may use: those it may
+/// run on, no more than the CPU quota of its control group.
 BYOC_THREADS_API int Max();
 
 /// Sets what `Max` returns in the calling thread; at least 1.

@@ -12,7 +12,6 @@
 
 #include "bindings/requests_ffi.h"
 #include "byoc/vendor.h"
-#include "core/cpu_limit.h"
 #include "core/errors.h"
 #include "core/lazy.h"
 #include "core/mapping.h"
@@ -27,6 +26,7 @@
 #include "plan/plan.h"
 #include "plan/segment_check.h"
 #include "plan/segment_module.h"
+#include "threads/cpu_limit.h"
 
 namespace byoc {
 namespace {
@@ -198,9 +198,10 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.shutdown", Processor::Shutdown)
       .def("byoc.runtime.install_thread_pool", thread_pool::Install)
       .def("byoc.runtime.num_threads", thread_pool::NumThreads)
-      .def("byoc.runtime.cpu_quota", [](String root) { return CpuQuota(std::string(root)); })
+      .def("byoc.runtime.cpu_quota",
+           [](String root) { return threads::CpuQuota(std::string(root)); })
       .def("byoc.runtime.usable_processors",
-           [](String root) { return UsableProcessors(std::string(root)); })
+           [](String root) { return threads::UsableProcessors(std::string(root)); })
       .def("byoc.runtime.set_num_threads", thread_pool::SetNumThreads)
       .def("byoc.runtime.plan_version", [] { return kPlanVersion; })
       .def("byoc.runtime.vendor_api_version", [] { return kVendorApiVersion; });

@@ -10,8 +10,8 @@
 #include <cstdlib>
 
 #include "byoc/threads.h"
-#include "core/cpu_limit.h"
 #include "core/workspace.h"
+#include "threads/cpu_limit.h"
 
 namespace byoc {
 namespace thread_pool {
@@ -38,7 +38,7 @@ int FromEnvironment(const char* name) {
 int Default() {
   if (int count = FromEnvironment("BYOC_NUM_THREADS")) return count;
   if (int count = FromEnvironment("OMP_NUM_THREADS")) return count;
-  return std::min(kMaxThreads, UsableProcessors(""));
+  return std::min(kMaxThreads, threads::UsableProcessors(""));
 }
 
 std::atomic<int> requested{0};

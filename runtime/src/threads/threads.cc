@@ -1,7 +1,6 @@
 #include "byoc/threads.h"
 
 #include <pthread.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "threads/cpu_limit.h"
 #include "threads/frames.h"
 #include "threads/team.h"
 
@@ -28,9 +28,7 @@ int DefaultMax() {
       const long value = std::strtol(text, nullptr, 10);
       if (value >= 1 && value <= kMostThreads) return static_cast<int>(value);
     }
-    cpu_set_t usable;
-    if (sched_getaffinity(0, sizeof usable, &usable) != 0) return 1;
-    return std::clamp(CPU_COUNT(&usable), 1, kMostThreads);
+    return std::min(UsableProcessors(""), kMostThreads);
   }();
   return count;
 }

@@ -12,7 +12,10 @@
 
 #include <string>
 
+#include "byoc/threads.h"
+
 namespace byoc {
+namespace threads {
 
 /// Returns the CPU time that the control groups of this process allow, in processors (1.5: three
 /// seconds of CPU time in two); 0 when they set no limit, or cannot be read.
@@ -21,12 +24,13 @@ namespace byoc {
 /// itself and of the groups around it; the smallest counts.
 ///
 /// \param root what stands before /proc and /sys, "" but in tests.
-double CpuQuota(const std::string& root);
+BYOC_THREADS_API double CpuQuota(const std::string& root);
 
 /// Returns the number of processors that parallel work is to use: those in the affinity mask of the
 /// calling thread, but no more than the quota, rounded up. At least 1.
-int UsableProcessors(const std::string& root);
+BYOC_THREADS_API int UsableProcessors(const std::string& root);
 
+}  // namespace threads
 }  // namespace byoc
 
 #endif  // BYOC_RUNTIME_CPU_LIMIT_H_

@@ -1,4 +1,4 @@
-#include "core/cpu_limit.h"
+#include "threads/cpu_limit.h"
 
 #include <sched.h>
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 namespace byoc {
+namespace threads {
 namespace {
 
 constexpr double kUnlimited = std::numeric_limits<double>::infinity();
@@ -102,4 +103,5 @@ int UsableProcessors(const std::string& root) {
   return std::max(1, count);
 }
 
+}  // namespace threads
 }  // namespace byoc
