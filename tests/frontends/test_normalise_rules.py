@@ -135,6 +135,23 @@ def test_transposes_merge(case):
     case.check([f32(2, 3, 4)], twice([1, 2, 0], [1, 2, 0]), {"exp": 1, "permute_dims": 1})
 
 
+def test_a_transpose_comes_before_axes_of_length_1(case):
+    def body(x):
+        return R.exp(R.reshape(R.permute_dims(R.expand_dims(x, [2]), [1, 3, 2, 0]), (3, 8)))
+
+    case.check([f32(2, 3, 4)], body, {"permute_dims": 1, "reshape": 1, "exp": 1})
+
+
+def test_a_product_with_its_batch_axes_in_one_has_them_as_they_were(case):
+    def body(x, y):
+        product = R.matmul(R.reshape(x, (6, 4, 5)), R.reshape(y, (6, 5, 7)))
+        return R.reshape(product, (2, 3, 4, 7))
+
+    case.check([f32(2, 3, 4, 5), f32(2, 3, 5, 7)], body, {"matmul": 1})
+    # split another way: the reshapes stay
+    case.check([f32(3, 2, 4, 5), f32(3, 2, 5, 7)], body, {"matmul": 1, "reshape": 3})
+
+
 def test_a_transpose_of_unit_axes_is_a_reshape(case):
     case.check([f32(2, 1, 4)], lambda x: R.permute_dims(x, [1, 0, 2]), {"reshape": 1})
 

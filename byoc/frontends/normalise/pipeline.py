@@ -1,7 +1,7 @@
 """The passes, in order.
 
-1  rules      identities, folding, shapes, arithmetic, BatchNorm, padding, activations, norms,
-              all from one queue: each makes room for others
+1  rules      identities, folding, Einstein sums, shapes, arithmetic, BatchNorm, padding,
+              activations, norms, all from one queue: each makes room for others
 2  duplicates equal nodes merged; again from 1 until nothing changes
 3  attention  it needs transposes and scales in their final form; then 1 and 2 again
 4  quantised  each reader gets its own dequantize; last, as 2 would undo it
@@ -17,6 +17,7 @@ from byoc.frontends.normalise import (
     arithmetic,
     attention,
     batchnorm,
+    einsum,
     fold,
     identities,
     norms,
@@ -36,6 +37,7 @@ RULES: Rules = merge(
     module.RULES
     for module in (
         fold,
+        einsum,
         activations,
         norms,
         identities,

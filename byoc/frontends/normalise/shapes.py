@@ -6,6 +6,10 @@
     flatten(x)                                 → reshape(x)
     reshape(matmul(reshape(x, [-1, K]), W) [+ b], [..., N])
                                                → matmul(reshape(x, [..., K]), W) [+ b]
+    reshape(matmul(reshape(x, [-1, M, K]), reshape(y, [-1, K, N])), [..., M, N])
+                                               → matmul(x, y)   x [..., M, K], y [..., K, N]
+    transpose(reshape(x))                      → reshape(transpose(x))
+                                                 where the reshape only adds axes of length 1
     match_cast(x, shape of x)                  → x
 
 A single `expand_dims` or `squeeze` stays what it is: it names the axis, which reshape does not.
@@ -106,6 +110,47 @@ def _unflatten(graph: Graph, node: GraphNode) -> Value | None:
     return graph.emit(relax.op.add(graph.emit(product, name).expr, flat.expr), name)
 
 
+def _unbatch(graph: Graph, node: GraphNode) -> Value | None:
+    """A product whose batch axes were made one for it alone has them as they were."""
+    top, shape = node.args[0], node.shape
+    if shape is None or not is_op(top, "matmul") or top.ndim != 3 or not _alone(top):
+        return None
+    sources = []
+    for operand in tensors(top):
+        if not is_op(operand, "reshape") or operand.ndim != 3:
+            return None
+        x: Value = operand.args[0]
+        fits = (
+            x.shape is not None
+            and len(x.shape) == len(shape)
+            and same_dims(x.shape[:-2], shape[:-2])
+            and same_dims(x.shape[-2:], operand.shape[-2:])
+        )
+        if not fits:
+            return None
+        sources.append(x)
+    return graph.emit(
+        relax.op.matmul(*(x.expr for x in sources), out_dtype=top.attrs.out_dtype), top.name
+    )
+
+
+def _transpose_first(graph: Graph, node: GraphNode) -> Value | None:
+    """Axes of length 1 that a reshape adds take no part in a transpose."""
+    widened, shape = node.args[0], node.static_shape
+    if shape is None or not is_op(widened, "reshape", "expand_dims") or _empty(shape):
+        return None
+    x, wide = widened.args[0], widened.static_shape
+    if x.static_shape is None or wide is None or len(wide) <= x.ndim:
+        return None
+    long = [a for a, d in enumerate(x.static_shape) if d != 1]
+    if [x.static_shape[a] for a in long] != [d for d in wide if d != 1]:
+        return None
+    source = dict(zip((a for a, d in enumerate(wide) if d != 1), long, strict=True))
+    axes = [a for a in range(x.ndim) if a not in long]
+    axes += [source[a] for a in permutation(node) if a in source]
+    return graph.emit(_reshape(graph.emit(relax.op.permute_dims(x.expr, axes)).expr, shape))
+
+
 def _known_to_fit(graph: Graph, node: GraphNode) -> Value | None:
     """A cast to what the value is, as once symbolic dimensions have got their sizes."""
     value = node.args[0]
@@ -127,9 +172,9 @@ def _alone(node: GraphNode) -> bool:
 
 RULES: Rules = {
     **{op: [_merge_reshapes] for op in _RESHAPES},
-    "reshape": [_merge_reshapes, _unflatten],
+    "reshape": [_merge_reshapes, _unflatten, _unbatch],
     "flatten": [_merge_reshapes, _as_reshape],
     "nn.batch_flatten": [_merge_reshapes, _as_reshape],
     "match_cast": [_known_to_fit],
-    "permute_dims": [_merge_transposes],
+    "permute_dims": [_merge_transposes, _transpose_first],
 }

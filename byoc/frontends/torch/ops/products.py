@@ -101,6 +101,10 @@ def _weighted(c: TorchContext, x: Any, product: Any, beta: float, alpha: float) 
     return R.add(product, x)
 
 
+def einsum(c: TorchContext, /, equation: str, tensors: Any, path: Any = None) -> Any:
+    return R.einsum(list(tensors), equation.replace(" ", ""))
+
+
 PRODUCTS: Mapping[str, Converter] = {
     "addbmm.default": addbmm,
     "addmm.default": addmm,
@@ -114,6 +118,7 @@ PRODUCTS: Mapping[str, Converter] = {
     "conv_transpose3d.input": convolution,
     "convolution.default": convolution,
     "dot.default": product,
+    "einsum.default": einsum,
     "linear.default": linear,
     "matmul.default": matmul,
     "mm.default": matmul,
