@@ -43,3 +43,32 @@ def test_signs(dtype, vendors):
     exe = byoc.compile(torch.export.export(model, args), vendors=vendors)
     for found, expected in zip(exe(*args), model(*args), strict=True):
         np.testing.assert_array_equal(found, expected.numpy())
+
+
+class Sums(torch.nn.Module):
+    def forward(self, q, k, n):
+        scores = torch.einsum("b q h d, b k h d -> b h q k", q, k).softmax(-1)
+        return (
+            torch.einsum("bhqk,bkhd->bqhd", scores, k),
+            torch.einsum("...qhd,...khd->...hqk", q[:, :1], k),
+            torch.einsum("bqhd,bqhd", q[:1], k),  # a length of 1 that stands for any
+            torch.einsum("bqhd->hb", q),
+            torch.einsum("iij->ij", q[0, :4]),
+            torch.einsum("bqhd,hd,q->bq", q, q[0, 0], q[0, :, 0, 0]),
+            torch.einsum("ij,jk->ik", n, n),  # whole numbers
+        )
+
+
+@pytest.mark.parametrize("vendors", [[], ["dnnl"]], ids=["host", "dnnl"])
+@pytest.mark.parametrize("route", ["export", "compile"])
+def test_einstein_sums(vendors, route):
+    draw = torch.Generator().manual_seed(0)
+    q, k = (torch.randn(2, 4, 4, 5, generator=draw) for _ in range(2))
+    model, args = Sums(), (q, k, torch.arange(9).reshape(3, 3))
+    if route == "export":
+        exe = byoc.compile(torch.export.export(model, args), vendors=vendors)
+        got = [torch.from_numpy(np.asarray(v)) for v in exe(*args)]
+    else:
+        got = torch.compile(model, backend="byoc", options={"vendors": vendors})(*args)
+    for found, expected in zip(got, model(*args), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
