@@ -59,9 +59,9 @@ def _rewrite(graph: Graph, node: GraphNode) -> Value | None:
         if len(set(letters)) != len(letters) or value.shape is None or 0 in _numbers(value):
             return None
         for letter, dim in zip(letters, value.shape, strict=True):
-            if lengths.setdefault(letter, dim) == 1:
+            if _is_one(lengths.setdefault(letter, dim)):
                 lengths[letter] = dim
-            elif dim != 1 and not same_dims((lengths[letter],), (dim,)):
+            elif not _is_one(dim) and not same_dims((lengths[letter],), (dim,)):
                 return None
     if set(result) - set(lengths) or len(set(result)) != len(result):
         return None
@@ -72,7 +72,12 @@ def _rewrite(graph: Graph, node: GraphNode) -> Value | None:
         right, left = operands.pop(second), operands.pop(first)
         needed = set(result).union(*(o.letters for o in operands))
         operands.append(_product(graph, left, right, result, needed, lengths))
-    return _moved(graph, _sum_out(graph, operands[0], set(result)), result)
+    value = _moved(graph, _sum_out(graph, operands[0], set(result)), result)
+    return value if same_dims(value.shape, node.shape) else None
+
+
+def _is_one(dim: Any) -> bool:
+    return isinstance(dim, int) and dim == 1
 
 
 def _values(node: GraphNode) -> list[Value] | None:
@@ -120,8 +125,10 @@ def _without_ones(graph: Graph, operand: _Operand, lengths: dict[str, Any]) -> _
     """The operand without axes of length 1 that stand for any length."""
     spread = [
         i
-        for i, (letter, dim) in enumerate(zip(operand.letters, operand.value.shape, strict=True))
-        if isinstance(dim, int) and dim == 1 and not same_dims((lengths[letter],), (1,))
+        for i, (letter, dim) in enumerate(
+            zip(operand.letters, operand.value.shape or (), strict=True)
+        )
+        if _is_one(dim) and not _is_one(lengths[letter])
     ]
     if not spread:
         return operand
@@ -134,7 +141,9 @@ def _order(operands: list[_Operand], result: str) -> list[tuple[int, int]]:
     count = len(operands)
     if count > 2:
         views = [
-            np.broadcast_to(0, [d if isinstance(d, int) else _SOME_LENGTH for d in o.value.shape])
+            np.broadcast_to(
+                0, [d if isinstance(d, int) else _SOME_LENGTH for d in o.value.shape or ()]
+            )
             for o in operands
         ]
         equation = ",".join(o.letters for o in operands) + "->" + result

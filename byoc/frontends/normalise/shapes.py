@@ -124,6 +124,7 @@ def _unbatch(graph: Graph, node: GraphNode) -> Value | None:
             x.shape is not None
             and len(x.shape) == len(shape)
             and same_dims(x.shape[:-2], shape[:-2])
+            and operand.shape is not None
             and same_dims(x.shape[-2:], operand.shape[-2:])
         )
         if not fits:
