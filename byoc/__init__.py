@@ -31,8 +31,18 @@ if TYPE_CHECKING:
     from byoc.plugins.discovery import VendorInfo, vendors
     from byoc.report.partition_report import PartitionReport
     from byoc.runtime import set_num_threads
-    from byoc.segment import Artifact, Composite, Node, Segment, TensorType
-    from byoc.vendor import Match, NativeRuntime, Pattern, PythonRuntime, Reject, Vendor
+    from byoc.segment import Artifact, Composite, Node, Requires, Segment, TensorType
+    from byoc.vendor import (
+        Equipment,
+        LibraryRuntime,
+        Match,
+        NativeRuntime,
+        Pattern,
+        PythonRuntime,
+        Reject,
+        SegmentContext,
+        Vendor,
+    )
 
 __all__ = [
     "Artifact",
@@ -40,10 +50,12 @@ __all__ = [
     "ByocError",
     "CompileError",
     "Composite",
+    "Equipment",
     "Executable",
     "ExecutionError",
     "InputError",
     "InternalError",
+    "LibraryRuntime",
     "LockError",
     "Match",
     "ModelError",
@@ -56,8 +68,10 @@ __all__ = [
     "Policy",
     "PythonRuntime",
     "Reject",
+    "Requires",
     "Rule",
     "Segment",
+    "SegmentContext",
     "TensorType",
     "Vendor",
     "VendorError",
@@ -90,8 +104,18 @@ __getattr__, __dir__ = lazy_exports(
         "byoc.plugins.discovery": ("VendorInfo", "vendors"),
         "byoc.report.partition_report": ("PartitionReport",),
         "byoc.runtime": ("set_num_threads",),
-        "byoc.segment": ("Artifact", "Composite", "Node", "Segment", "TensorType"),
-        "byoc.vendor": ("Match", "NativeRuntime", "Pattern", "PythonRuntime", "Reject", "Vendor"),
+        "byoc.segment": ("Artifact", "Composite", "Node", "Requires", "Segment", "TensorType"),
+        "byoc.vendor": (
+            "Equipment",
+            "LibraryRuntime",
+            "Match",
+            "NativeRuntime",
+            "Pattern",
+            "PythonRuntime",
+            "Reject",
+            "SegmentContext",
+            "Vendor",
+        ),
     },
 )
 

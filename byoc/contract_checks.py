@@ -14,16 +14,18 @@ import inspect
 import keyword
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pydantic
 
 from byoc.errors import CompileError, VendorError
-from byoc.segment import Array, Artifact, Segment
+from byoc.segment import Array, Artifact, Requires, Segment
 from byoc.vendor import (
     API_VERSION,
     RESERVED_NAMES,
+    LibraryRuntime,
     NativeRuntime,
     Pattern,
     PythonRuntime,
@@ -31,7 +33,7 @@ from byoc.vendor import (
     Vendor,
 )
 
-__all__ = ["check_artifact", "check_patterns", "check_vendor"]
+__all__ = ["check_artifact", "check_patterns", "check_vendor", "takes_context"]
 
 _PROCESSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.+-]*")
 _LIBRARY = re.compile(r"[A-Za-z0-9_.+-]+")  # what libraries.cc of the runtime takes, too
@@ -189,13 +191,55 @@ def check_artifact(artifact: object, segment: Segment) -> Artifact:
             f'write notes=("text",)'
         )
     blob, constants, notes = artifact.blob, artifact.constants, artifact.notes
-    return Artifact(segment.name, segment.vendor, bytes(blob), tuple(constants), tuple(notes))
+    return Artifact(
+        segment.name,
+        segment.vendor,
+        bytes(blob),
+        tuple(constants),
+        tuple(notes),
+        _checked_requires(artifact.requires, who),
+    )
 
 
-def _arity(function: Callable[..., object], count: int) -> bool:
-    """True when `function` can be called with `count` positional arguments."""
+def _checked_requires(requires: object, who: str) -> Requires:
+    """Requirements whose fields can be written into a file."""
+    if not isinstance(requires, Requires):
+        raise CompileError(
+            f"{who}: Artifact.requires must be a byoc.segment.Requires, found {requires!r:.60}"
+        )
+    features = requires.cpu_features
+    words = (requires.machine, requires.device, requires.driver)
+    if not isinstance(features, (tuple, list)) or not all(
+        isinstance(word, str) for word in (*features, *words)
+    ):
+        raise CompileError(
+            f"{who}: Requires takes strings and a tuple of strings, found {requires!r:.120}"
+        )
+    memory = requires.memory
+    if isinstance(memory, bool) or not isinstance(memory, int) or not 0 <= memory < 2**48:
+        raise CompileError(f"{who}: Requires.memory must be bytes, 0 or more, found {memory!r}")
+    return replace(requires, cpu_features=tuple(features))
+
+
+def takes_context(init: Callable[..., object]) -> bool:
+    """Tell whether the init of a `PythonRuntime` asks for a `SegmentContext`.
+
+    Args:
+        init: The function; any object.
+    """
     try:
-        inspect.signature(function).bind(*range(count))
+        found = inspect.signature(init).parameters.get("context")
+    except (TypeError, ValueError):
+        return False
+    return found is not None and found.kind in (found.POSITIONAL_OR_KEYWORD, found.KEYWORD_ONLY)
+
+
+def _arity(
+    function: Callable[..., object], count: int, keywords: Mapping[str, object] | None = None
+) -> bool:
+    """True when `function` can be called with `count` positional arguments, and keywords."""
+    try:
+        inspect.signature(function).bind(*range(count), **(keywords or {}))
     except TypeError:
         return False
     except ValueError:  # builtins without a signature: nothing to check
@@ -228,14 +272,28 @@ def _check_words(vendor: Vendor, who: str) -> None:
 
 def _check_runtime(runtime: object, who: str) -> None:
     if isinstance(runtime, PythonRuntime):
-        if not callable(runtime.init) or not _arity(runtime.init, 3):
+        context = {"context": None} if takes_context(runtime.init) else {}
+        if not callable(runtime.init) or not _arity(runtime.init, 3, context):
             raise VendorError(
-                f"{who}: init of its PythonRuntime must take (blob, constants, options), "
-                f"found {runtime.init!r:.80}"
+                f"{who}: init of its PythonRuntime must take (blob, constants, options), and "
+                f"context if it likes, found {runtime.init!r:.80}"
+            )
+        for hook, count in (("can_load", 2), ("equipment", 0)):
+            function = getattr(runtime, hook)
+            if function is not None and not (callable(function) and _arity(function, count)):
+                raise VendorError(
+                    f"{who}: {hook} of its PythonRuntime must take {count} positional "
+                    f"argument(s), found {function!r:.80}"
+                )
+    elif isinstance(runtime, LibraryRuntime):
+        if not isinstance(runtime.symbol, str) or not runtime.symbol.isidentifier():
+            raise VendorError(
+                f"{who}: LibraryRuntime.symbol must be the name of a C function, "
+                f"found {runtime.symbol!r}"
             )
     elif not isinstance(runtime, NativeRuntime):
         raise VendorError(
-            f"{who}: runtime must be a NativeRuntime or PythonRuntime, "
+            f"{who}: runtime must be a NativeRuntime, PythonRuntime or LibraryRuntime, "
             f"found {type(runtime).__name__}"
         )
     elif not isinstance(runtime.library, str) or not _LIBRARY.fullmatch(runtime.library):

@@ -23,7 +23,7 @@ from byoc.runtime.program import REPORT_MEMBER, Program
 from byoc.segment import Array, PortType
 from byoc.support.arguments import check_kind, check_number, check_path
 from byoc.support.internal_errors import expect_no_foreign, refuse_foreign
-from byoc.vendor import NativeRuntime, PythonRuntime
+from byoc.vendor import Runtime
 
 if TYPE_CHECKING:
     from byoc.build.readiness import Readiness
@@ -400,7 +400,7 @@ def _adapted(program: Program, heal: bool | Healing | None, isolate: IsolateSpec
     return replace(program, **changes, shapes=plans)
 
 
-def _find_runtime(vendor: str) -> NativeRuntime | PythonRuntime:
+def _find_runtime(vendor: str) -> Runtime:
     from byoc.plugins.discovery import find
 
     return find(vendor).runtime

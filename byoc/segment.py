@@ -28,11 +28,14 @@ __all__ = [
     "Array",
     "Artifact",
     "Attr",
+    "Blob",
     "Composite",
     "Dim",
     "Node",
     "PortType",
+    "Requires",
     "Segment",
+    "Signature",
     "TensorType",
 ]
 
@@ -40,6 +43,9 @@ SEGMENT_VERSION = 1
 
 Attr = Any
 """An attribute: None, bool, int, float, str, or a tuple of these (shapes may hold `Dim`)."""
+
+Blob: TypeAlias = bytes | memoryview
+"""A vendor's bytes: those it made, or a view of the model's file, where they are large."""
 
 Array: TypeAlias = npt.NDArray[Any]
 """Any numpy array; said once, for every signature that takes or gives one."""
@@ -74,10 +80,10 @@ class TensorType:
 
 @dataclass(frozen=True, slots=True)
 class PortType:
-    """A named input or output of the model, with its type.
+    """A named input or output of the model or of a segment, with its type.
 
     Attributes:
-        name: The name in the model.
+        name: The name in the model; of an output of a segment, that of the op that makes it.
         type: Shape and dtype; dimensions are symbolic where the model takes several sizes. For an
             input or output that is not a tensor, the type of the handle that stands for it (see
             `runtime/value_handles.py`).
@@ -91,6 +97,19 @@ class PortType:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.value or self.type}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a segment reads and writes.
+
+    Attributes:
+        inputs: Its inputs, in call order.
+        outputs: Its outputs, in call order.
+    """
+
+    inputs: tuple[PortType, ...]
+    outputs: tuple[PortType, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +166,8 @@ class Segment:
         constants: Value id → array. The arrays are the model's own memory, not copies: do not
             write to them.
         version: The version of this record's layout.
+        names: Value id → the name that the model has for it, for the values that are inputs or
+            outputs. They are for messages: a vendor derives nothing from them.
     """
 
     name: str
@@ -158,6 +179,16 @@ class Segment:
     outputs: tuple[int, ...]
     constants: Mapping[int, Array]
     version: int = SEGMENT_VERSION
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def signature(self) -> Signature:
+        """Names and types of the inputs and outputs."""
+
+        def ports(values: tuple[int, ...]) -> tuple[PortType, ...]:
+            return tuple(PortType(self.names.get(v, f"v{v}"), self.values[v]) for v in values)
+
+        return Signature(ports(self.inputs), ports(self.outputs))
 
     @property
     def is_static(self) -> bool:
@@ -193,6 +224,29 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Requires:
+    """What a machine must have to run an artifact.
+
+    It is written into the file. ``byoc check`` and loading compare it with the machine before
+    anything of the segment runs; what is missing is named.
+
+    Attributes:
+        cpu_features: Features of the CPU in LLVM's names ("avx512f", "sse4.2", "neon").
+        machine: The architecture, as ``platform.machine()`` spells it ("x86_64").
+        device: The model of the vendor's device, as `PythonRuntime.equipment` or the library tells.
+        driver: The oldest version of the vendor's driver that will do ("550.54").
+        memory: Bytes of the device's memory, or of the machine's where neither device nor driver
+            is named.
+    """
+
+    cpu_features: tuple[str, ...] = ()
+    machine: str = ""
+    device: str = ""
+    driver: str = ""
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A compiled segment: all that the vendor's runtime needs in order to run it.
 
@@ -205,13 +259,15 @@ class Artifact:
             back the segment's own arrays where possible: byoc stores equal arrays once, and maps
             them from the file instead of copying them.
         notes: Short facts for the report ("53 primitives, 12 fused adds").
+        requires: What a machine must have to run it. Default: nothing.
     """
 
     segment: str
     vendor: str
-    blob: bytes
+    blob: Blob
     constants: tuple[Array, ...] = ()
     notes: tuple[str, ...] = ()
+    requires: Requires = field(default_factory=Requires)
 
     @property
     def nbytes(self) -> int:

@@ -24,19 +24,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import pydantic
 
 from byoc.errors import VendorError
-from byoc.segment import Array, Artifact, Node, Segment, TensorType
+from byoc.segment import Array, Artifact, Node, PortType, Segment, TensorType
 
 if TYPE_CHECKING:
+    import logging
+    from pathlib import Path
+
     from tvm.relax.dpl import DFPattern
 
 __all__ = [
     "API_VERSION",
     "RESERVED_NAMES",
+    "Equipment",
+    "LibraryRuntime",
     "Match",
     "NativeRuntime",
     "NoOptions",
@@ -44,6 +49,8 @@ __all__ = [
     "PythonRuntime",
     "Rates",
     "Reject",
+    "Runtime",
+    "SegmentContext",
     "Vendor",
 ]
 
@@ -177,21 +184,91 @@ class NativeRuntime:
 
 
 @dataclass(frozen=True, slots=True)
+class LibraryRuntime:
+    """For vendors whose blob is a shared object: byoc loads it and calls one function.
+
+    The vendor need not be installed where the model runs. The function takes tensors of tvm-ffi,
+    ``(inputs..., constants..., outputs...)``, dense and aligned to 64 bytes, and writes every
+    element of the outputs: a PrimFunc that ``tvm.compile`` has compiled, or C++ with
+    ``TVM_FFI_DLL_EXPORT_TYPED_FUNC``. Kernels of TVM share byoc's threads.
+
+    Attributes:
+        symbol: The name of the function; the library exports ``__tvm_ffi_<symbol>``.
+    """
+
+    symbol: str = "execute"
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a vendor finds on this machine; compared with `Requires` of an artifact.
+
+    Attributes:
+        devices: The models of its devices, spelled as in `Requires.device`.
+        driver: The version of its driver.
+        memory: Bytes of memory of the largest device.
+    """
+
+    devices: tuple[str, ...] = ()
+    driver: str = ""
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentContext:
+    """What a Python-hosted vendor may know of a segment beside its artifact.
+
+    Attributes:
+        segment: The name of the segment, unique in its model, for messages.
+        version: The version of the vendor that compiled it.
+        processor: The name of the queue that it runs on.
+        threads: How many threads of the CPU it may compute with.
+        inputs: Names and types of the inputs, in order; empty where an old file does not tell.
+        outputs: Likewise of the outputs.
+        log: Where to write what users may want to read: the logger ``byoc.vendor.<name>``.
+        cache_folder: () -> the vendor's own folder for files that make the next start quicker. It
+            is there; other processes use it at the same time. None where none can be written.
+        key: (number of a constant) -> a name of its content. Equal names are equal dtypes, shapes
+            and bytes, in whatever segment, model or process: what was packed of one weight can be
+            shared, by a dict of weak references. It reads all the bytes.
+    """
+
+    segment: str
+    version: str
+    processor: str
+    threads: int
+    inputs: tuple[PortType, ...]
+    outputs: tuple[PortType, ...]
+    log: logging.Logger
+    cache_folder: Callable[[], Path | None]
+    key: Callable[[int], str]
+
+
+@dataclass(frozen=True, slots=True)
 class PythonRuntime:
     """A Python function that runs a vendor's compiled segments, for SDKs with a Python API only.
 
     Attributes:
         init: (blob, constants, options) -> execute. It is given `Artifact.blob`,
             `Artifact.constants` and the options as JSON holds them (a dict; paths and enums are
-            strings, tuples are lists), and prepares one segment. The function it returns, execute:
+            strings, tuples are lists), and prepares one segment. One that has a parameter named
+            ``context`` is given a `SegmentContext` by that name. The function it returns, execute:
             (inputs, outputs) -> None, is given two sequences of numpy arrays, writes every element
-            of the outputs in place and returns nothing. Several threads may call it at once.
+            of the outputs in place and returns nothing. Several threads may call it at once. When
+            execute has a method ``close``, it is called once, after the last call.
+        can_load: (blob, version of the vendor that compiled it) -> None, or one sentence that says
+            why this version cannot run it; asked before `init`. Default: it can.
+        equipment: () -> the vendor's devices and driver on this machine, for artifacts that
+            require some. Default: it does not tell, and such artifacts are refused.
     """
 
-    init: Callable[
-        [bytes, Sequence[Array], Mapping[str, Any]],
-        Callable[[Sequence[Array], Sequence[Array]], None],
-    ]
+    init: Callable[..., Callable[[Sequence[Array], Sequence[Array]], None]]
+    can_load: Callable[[bytes, str], str | None] | None = None
+    equipment: Callable[[], Equipment] | None = None
+
+
+Runtime: TypeAlias = NativeRuntime | PythonRuntime | LibraryRuntime
+"""The three ways in which artifacts become functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +363,7 @@ class Vendor:
     version: str
     patterns: Callable[[], Sequence[Pattern]]
     compile: Callable[[Segment, Any], Artifact]
-    runtime: NativeRuntime | PythonRuntime
+    runtime: Runtime
     status: Callable[[], str | None] = lambda: None
     options: type[pydantic.BaseModel] = NoOptions
     processor: str = "cpu"

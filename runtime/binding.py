@@ -24,11 +24,11 @@ from byoc.runtime.fallback import (
     fallback_function,
     guard,
 )
-from byoc.runtime.isolation.processes import Workers
+from byoc.runtime.isolation.processes import Workers, isolates
 from byoc.runtime.plan import Plan
 from byoc.runtime.program import Program
 from byoc.segment import Artifact
-from byoc.vendor import NativeRuntime, PythonRuntime
+from byoc.vendor import PythonRuntime
 
 __all__ = ["Binder"]
 
@@ -55,7 +55,8 @@ class Binder:
         self.late_functions: dict[str, SwappableFunction] = {}
         self.bounds: list[vendors.Bound] = []
         self._check_names()
-        alone = {*late, *program.refused}
+        self._missing = self._check_requirements()
+        alone = {*late, *program.refused, *self._missing}
         self.workers = Workers(
             program,
             [a for a in program.artifacts if a.segment not in alone and not self._idle(a)],
@@ -75,7 +76,9 @@ class Binder:
             name = artifact.segment
             if self._idle(artifact):
                 continue
-            if name in program.refused:
+            if name in self._missing:
+                segments[name] = self._give_up(artifact, "load", self._missing[name])
+            elif name in program.refused:
                 segments[name] = self._give_up(artifact, "build", program.refused[name])
             elif name in self._late:
                 if not self.workers.isolates(artifact.vendor):
@@ -95,7 +98,7 @@ class Binder:
         """
         uses = {a.vendor: self._program.vendors[a.vendor] for a in self._program.artifacts}
         return all(
-            isinstance(use.runtime, NativeRuntime) and not self.workers.isolates(vendor)
+            not isinstance(use.runtime, PythonRuntime) and not self.workers.isolates(vendor)
             for vendor, use in uses.items()
         )
 
@@ -121,7 +124,8 @@ class Binder:
             healing = replace(healing, deadline=None)  # kept by the worker
         else:
             ports = program.port_counts(artifact.segment)
-            execute = vendors.bind(artifact, use, ports, self.bounds.append)
+            signature = program.signatures.get(artifact.segment)
+            execute = vendors.bind(artifact, use, ports, self.bounds.append, signature)
         if fallback is None:
             return execute
         return guard(
@@ -143,8 +147,7 @@ class Binder:
         try:
             return self.bind(artifact)
         except VendorError as error:
-            healed = artifact.segment in self._program.twins and self._program.healing.refusals
-            if not healed or isinstance(error, OptionError):
+            if not self._may_fall_back(artifact) or isinstance(error, OptionError):
                 raise
             return self._give_up(artifact, "load", str(error))
 
@@ -157,6 +160,26 @@ class Binder:
             )
         self._log.add(Fault(artifact.segment, artifact.vendor, kind, message, 1, True))
         return self._fallback(artifact.segment)
+
+    def _check_requirements(self) -> dict[str, str]:
+        """Segments that this machine lacks something for, before any of them is loaded."""
+        found = {}
+        for artifact in self._program.artifacts:
+            if artifact.segment in self._program.refused:
+                continue
+            runtime = self._program.vendors[artifact.vendor].runtime
+            # One out of process is asked there.
+            missing = vendors.missing_here(
+                artifact, None if isolates(self._program.isolation, artifact.vendor) else runtime
+            )
+            if missing and not self._may_fall_back(artifact):
+                raise VendorError(missing)
+            if missing:
+                found[artifact.segment] = missing
+        return found
+
+    def _may_fall_back(self, artifact: Artifact) -> bool:
+        return artifact.segment in self._program.twins and self._program.healing.refusals
 
     def _idle(self, artifact: Artifact) -> bool:
         """Whether a segment is never called."""

@@ -33,7 +33,7 @@ class Memory:
         workspace: Intermediates of one request: the plan's arena, what host kernels ask for
             meanwhile, and what vendors tell of theirs.
         ports: Inputs and outputs of one request.
-        code: Host library and vendors' blobs.
+        code: Host library, and vendors' blobs of up to 2 MiB (larger ones are given back).
     """
 
     weights: int
@@ -91,5 +91,6 @@ def account(program: Program, bounds: Iterable[Bound]) -> Memory:
         workspace += plan.arena_bytes + plan.scratch_bytes
         ports = sum(plan.tensors[p.tensor].nbytes for p in (*plan.inputs, *plan.outputs))
     code = len(program.host) if isinstance(program.host, bytes) else 0
-    code += sum(len(artifact.blob) for artifact in program.artifacts)
+    # One that is mapped is given back once its vendor has read it.
+    code += sum(len(a.blob) for a in program.artifacts if not isinstance(a.blob, memoryview))
     return Memory(sum(arrays.values()), packed, workspace, ports, code)

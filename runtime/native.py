@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import importlib.metadata
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -34,6 +35,7 @@ __all__ = [
     "from_tensor",
     "from_tensors",
     "function",
+    "is_mapped",
     "num_threads",
     "set_num_threads",
     "usable_processors",
@@ -122,6 +124,11 @@ def _beside(distribution: importlib.metadata.Distribution, project: Path) -> lis
     return [folder for package in packages for folder in (package / "lib", package)] or [project]
 
 
+def _log(vendor: str, segment: str, level: int, text: str) -> None:
+    """Take a line of a native vendor's log."""
+    logging.getLogger(f"byoc.vendor.{vendor}").log(level, "%s: %s", segment, text)
+
+
 @cache
 def _load() -> None:
     tvm_ffi.register_error("byoc.ArtifactError", ArtifactError)
@@ -129,6 +136,7 @@ def _load() -> None:
     tvm_ffi.register_error("byoc.OptionError", OptionError)
     tvm_ffi.register_error("byoc.VendorError", VendorError)
     tvm_ffi.load_module(str(find_library("byoc_runtime")))
+    tvm_ffi.register_global_func("byoc.log", _log, override=True)
     # A thread of ours that came back to Python while it is torn down would end the process badly.
     atexit.register(tvm_ffi.get_global_func("byoc.runtime.shutdown"))
 
@@ -154,6 +162,15 @@ def watch_files(arrays: Iterable[Array]) -> Callable[[], None] | None:
         [array.__array_interface__["data"][0] for array in arrays]
     )
     return check
+
+
+def is_mapped(array: Array) -> bool:
+    """Return whether an array lies in a mapped file.
+
+    Args:
+        array: Any array.
+    """
+    return bool(function("is_mapped")(array.__array_interface__["data"][0]))
 
 
 def usable_processors() -> int:

@@ -20,8 +20,8 @@ import pydantic
 
 from byoc.errors import OptionError
 from byoc.runtime.plan import Plan
-from byoc.segment import Array, Artifact, PortType
-from byoc.vendor import NativeRuntime, PythonRuntime
+from byoc.segment import Array, Artifact, PortType, Signature
+from byoc.vendor import Runtime
 
 __all__ = [
     "REPORT_MEMBER",
@@ -97,7 +97,7 @@ class VendorUse:
 
     version: str
     options: Mapping[str, Any]
-    runtime: NativeRuntime | PythonRuntime
+    runtime: Runtime
     processor: str = "cpu"
 
 
@@ -238,6 +238,7 @@ class Program:
         shapes: Of a VM program: sizes of its symbolic dimensions, and a static program for them.
         buckets: Dimension → sizes that calls may be padded to (see `byoc.specialise.Specialise`).
         fill: Input → what it is padded with.
+        signatures: Segment name → names and types of its inputs and outputs, for its vendor.
     """
 
     name: str
@@ -258,6 +259,7 @@ class Program:
     shapes: tuple[tuple[Mapping[str, int], Program], ...] = ()
     buckets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     fill: Mapping[str, float] = field(default_factory=dict)
+    signatures: Mapping[str, Signature] = field(default_factory=dict)
 
     @property
     def is_static(self) -> bool:

@@ -23,6 +23,7 @@ from byoc.runtime.binding import Binder
 from byoc.runtime.executors import make_executor
 from byoc.runtime.fallback import Fault, FaultLog
 from byoc.runtime.host_library import share_host
+from byoc.runtime.io.weights import blob_arrays
 from byoc.runtime.memory import Memory, account
 from byoc.runtime.native import from_tensor, num_threads, watch_files
 from byoc.runtime.plan import Plan
@@ -87,7 +88,7 @@ class Session:
         segments = self._binder.all()
         anywhere = program.is_static and self._binder.all_native
         self._executor = make_executor(program, host, segments, anywhere=anywhere)
-        check = watch_files(program.arrays())
+        check = watch_files((*program.arrays(), *blob_arrays(program.artifacts)))
         if check is not None:  # what has just been packed is what was verified
             check()
 

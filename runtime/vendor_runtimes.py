@@ -7,24 +7,45 @@ is the only place where a vendor's code is loaded into a process.
 from __future__ import annotations
 
 import ctypes
+import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import tvm_ffi
 from pydantic_core import to_json
 
+from byoc.contract_checks import takes_context
 from byoc.errors import VendorError
-from byoc.runtime.io.weights import release
-from byoc.runtime.native import as_tensor, find_library, from_tensors, function, num_threads
+from byoc.runtime.io.weights import blob_array, release
+from byoc.runtime.native import (
+    as_tensor,
+    call_on,
+    find_library,
+    from_tensors,
+    function,
+    num_threads,
+)
 from byoc.runtime.program import PortCounts, VendorUse
-from byoc.segment import Array, Artifact
-from byoc.vendor import API_VERSION, NativeRuntime, PythonRuntime
+from byoc.segment import Array, Artifact, PortType, Requires, Signature
+from byoc.vendor import (
+    API_VERSION,
+    Equipment,
+    LibraryRuntime,
+    NativeRuntime,
+    PythonRuntime,
+    Runtime,
+    SegmentContext,
+)
 
-__all__ = ["Bound", "bind", "load_native"]
+__all__ = ["Bound", "bind", "load_native", "missing_here", "told_equipment"]
+
+_T = TypeVar("_T")
 
 
 @cache
@@ -92,20 +113,41 @@ _shared: WeakValueDictionary[tuple[object, ...], Bound] = WeakValueDictionary()
 
 
 def _bind_native(
-    artifact: Artifact, use: VendorUse, runtime: NativeRuntime, ports: PortCounts
+    artifact: Artifact,
+    use: VendorUse,
+    runtime: NativeRuntime | LibraryRuntime,
+    ports: PortCounts,
+    signature: Signature,
 ) -> Bound:
-    init = load_native(artifact.vendor, runtime)
+    if isinstance(runtime, NativeRuntime):
+        init = load_native(artifact.vendor, runtime)
+    else:
+        init = function("library_init")(runtime.symbol)
     options = to_json(dict(use.options)).decode()
     # Vendors divide their work when they load, so the number of threads matters.
     key = (id(artifact), use.processor, options, num_threads(), bool(function("checks")()))
     bound = _shared.get(key)
     if bound is None:
-        constants = [as_tensor(c) for c in artifact.constants]
-        # On the processor's thread: libraries divide their work by the number of threads there.
-        counts = [-1 if count is None else count for count in ports]
-        told = function("bind")(use.processor, init, artifact.blob, constants, options, *counts)
-        bound = _shared[key] = Bound(artifact, told)
+        inputs, outputs = (-1 if count is None else count for count in ports)
+        source = {
+            "vendor": artifact.vendor,
+            "version": use.version,
+            "processor": use.processor,
+            "options": options,
+            "name": artifact.segment,
+            "blob": as_tensor(blob_array(artifact.blob)),
+            "constants": [as_tensor(c) for c in artifact.constants],
+            "input_count": inputs,
+            "output_count": outputs,
+            "inputs": [_port(port) for port in signature.inputs],
+            "outputs": [_port(port) for port in signature.outputs],
+        }
+        bound = _shared[key] = Bound(artifact, function("bind")(init, source))
     return bound
+
+
+def _port(port: PortType) -> list[Any]:
+    return [port.name, port.type.dtype, [str(dim) for dim in port.type.shape]]
 
 
 def bind(
@@ -113,6 +155,7 @@ def bind(
     use: VendorUse,
     ports: PortCounts,
     keep: Callable[[Bound], object] | None = None,
+    signature: Signature | None = None,
 ) -> Any:
     """Load a segment.
 
@@ -122,6 +165,7 @@ def bind(
         ports: How many of the arguments are read and written; a Python-hosted vendor needs to know
             the latter. What a native vendor tells is compared.
         keep: Receives what a native vendor loaded; it is shared for as long as somebody holds it.
+        signature: Names and types of the arguments, for the vendor to know.
 
     Returns:
         A tvm-ffi function ``execute(inputs..., outputs...)``.
@@ -130,23 +174,86 @@ def bind(
         VendorError: The vendor cannot load the segment.
     """
     who = f"vendor {_who(artifact)}"
+    signature = signature or Signature((), ())
     try:
-        if isinstance(use.runtime, NativeRuntime):
-            bound = _bind_native(artifact, use, use.runtime, ports)
+        if not isinstance(use.runtime, PythonRuntime):
+            bound = _bind_native(artifact, use, use.runtime, ports, signature)
             if keep is not None:
                 keep(bound)
             return bound.execute
         if ports.outputs is None:
             raise VendorError(f"{who}: the program does not say how many outputs it has")
-        return _host(artifact, use.runtime, use.options, ports.outputs)
+        return _host(artifact, use, use.runtime, ports.outputs, signature)
     except VendorError:
         raise
     except Exception as error:
         raise VendorError(f"{who} could not be loaded: {type(error).__name__}: {error}") from error
     finally:
         # Most constants were packed into a layout of the vendor's own: their pages may go.
-        for constant in artifact.constants:
-            release(constant)
+        for array in (*artifact.constants, blob_array(artifact.blob)):
+            release(array)
+
+
+def told_equipment(vendor: str, runtime: Runtime) -> list[Any] | None:
+    """Ask a vendor for its devices and driver on this machine; its library is loaded.
+
+    Args:
+        vendor: Name of the vendor.
+        runtime: Its runtime.
+
+    Returns:
+        Models of devices, version of the driver, bytes of memory; None when it does not tell.
+
+    Raises:
+        VendorError: The library does not load, or what it tells is no `Equipment`.
+    """
+    if isinstance(runtime, NativeRuntime):
+        load_native(vendor, runtime)
+        ask = tvm_ffi.get_global_func(f"byoc.vendor.{vendor}.equipment", allow_missing=True)
+        if ask is None:
+            return None
+        devices, driver, memory = ask()
+        return [[str(device) for device in devices], str(driver), int(memory)]
+    if not isinstance(runtime, PythonRuntime) or runtime.equipment is None:
+        return None
+    try:
+        found: object = runtime.equipment()
+    except Exception as error:
+        raise VendorError(
+            f"equipment() of vendor {vendor!r} failed: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(found, Equipment):
+        raise VendorError(
+            f"vendor author: equipment() of {vendor!r} must return a byoc.vendor.Equipment, "
+            f"found {found!r:.80}"
+        )
+    return [list(found.devices), found.driver, found.memory]
+
+
+def missing_here(artifact: Artifact, runtime: Runtime | None) -> str:
+    """Tell what a segment requires and this machine lacks; its vendor is asked where need be.
+
+    Args:
+        artifact: The segment.
+        runtime: Its vendor's runtime; None: do not ask it, look at the rest.
+
+    Returns:
+        A sentence, or "" when nothing is missing.
+
+    Raises:
+        VendorError: The vendor cannot be asked.
+    """
+    needs = artifact.requires
+    if needs == Requires():
+        return ""
+    equipment = None
+    if needs.device or needs.driver:
+        if runtime is None:
+            needs = Requires(needs.cpu_features, needs.machine)
+        else:
+            equipment = told_equipment(artifact.vendor, runtime)
+    missing = str(function("missing")(to_json(asdict(needs)), equipment))
+    return f"vendor {artifact.vendor!r}: segment {artifact.segment!r} {missing}" if missing else ""
 
 
 def _who(artifact: Artifact) -> str:
@@ -168,15 +275,84 @@ def _keep_thread_state() -> None:
         _THREAD.kept = True
 
 
+def _on_processor(processor: str, work: Callable[[], _T]) -> _T:
+    """Return ``work()`` called on a processor's thread, with whatever it raises."""
+    done: list[_T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        if not hasattr(_THREAD, "kept"):
+            _keep_thread_state()
+        try:
+            done.append(work())
+        except BaseException as error:
+            failed.append(error)
+
+    call_on(processor, run)
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+def _context(artifact: Artifact, use: VendorUse, signature: Signature) -> SegmentContext:
+    def cache_folder() -> Path | None:
+        found = str(function("vendor_cache")(artifact.vendor))
+        return Path(found) if found else None
+
+    def key(constant: int) -> str:
+        return str(function("weight_key")(as_tensor(artifact.constants[constant])))
+
+    return SegmentContext(
+        segment=artifact.segment,
+        version=use.version,
+        processor=use.processor,
+        threads=num_threads() if use.processor == "cpu" else 1,
+        inputs=signature.inputs,
+        outputs=signature.outputs,
+        log=logging.getLogger(f"byoc.vendor.{artifact.vendor}"),
+        cache_folder=cache_folder,
+        key=key,
+    )
+
+
+def _load(
+    artifact: Artifact, use: VendorUse, runtime: PythonRuntime, signature: Signature
+) -> object:
+    """What a vendor's init returns; on the processor's thread."""
+    blob = bytes(artifact.blob)
+    why = runtime.can_load(blob, use.version) if runtime.can_load is not None else None
+    if why is not None:
+        raise VendorError(
+            f"vendor {_who(artifact)}, compiled by its version {use.version}, cannot be loaded by "
+            f"the one installed: {why}; compile the model again, or install that version"
+        )
+    more = {"context": _context(artifact, use, signature)} if takes_context(runtime.init) else {}
+    return runtime.init(blob, artifact.constants, dict(use.options), **more)
+
+
+def _close(vendor: str, segment: str, close: Callable[[], object]) -> None:
+    """End a segment; nobody waits for it, so that its errors are for the log."""
+    try:
+        close()
+    except Exception:
+        logging.getLogger(f"byoc.vendor.{vendor}").exception("%s: close() failed", segment)
+
+
 def _host(
-    artifact: Artifact, runtime: PythonRuntime, options: Mapping[str, Any], outputs: int
+    artifact: Artifact,
+    use: VendorUse,
+    runtime: PythonRuntime,
+    outputs: int,
+    signature: Signature,
 ) -> Any:
-    execute = runtime.init(artifact.blob, artifact.constants, dict(options))
+    execute: Any = _on_processor(use.processor, lambda: _load(artifact, use, runtime, signature))
     if not callable(execute):
         raise VendorError(
             f"vendor author: init of {_who(artifact)} must return a callable, "
             f"found {type(execute).__name__}"
         )
+
+    who = _who(artifact)  # not the artifact: its blob goes once it has been read
 
     def call(tensors: Any, dtypes: Any) -> None:
         if not hasattr(_THREAD, "kept"):
@@ -190,12 +366,14 @@ def _host(
         # A lambda may give what numpy gives when it is told where to write: that very array.
         if answer is not None and not any(answer is place for place in places):
             raise VendorError(
-                f"vendor author: execute of {_who(artifact)} returned a {type(answer).__name__}, "
+                f"vendor author: execute of {who} returned a {type(answer).__name__}, "
                 f"which nobody reads: write each result in place, outputs[0][...] = result, and "
                 f"return nothing"
             )
 
-    return function("PythonSegment")(tvm_ffi.convert(call), outputs)
+    close = getattr(execute, "close", None)
+    end = partial(_close, artifact.vendor, artifact.segment, close) if callable(close) else None
+    return function("PythonSegment")(tvm_ffi.convert(call), outputs, use.processor, end)
 
 
 class _Outputs(tuple[Array, ...]):

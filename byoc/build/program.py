@@ -144,6 +144,7 @@ def build_program(
         "artifacts": artifacts,
         "vendors": vendors,
         "segment_outputs": {s.name: len(s.outputs) for s in parts.segments},
+        "signatures": {s.name: s.signature for s in parts.segments},
         "extras": _extras(parts.report),
         # Unasked for, a vendor that is not there at all stays an error.
         "healing": heal if isinstance(heal, Healing) else Healing(refusals=heal is True),

@@ -31,7 +31,7 @@ from byoc.runtime.native import function as runtime_function
 from byoc.runtime.program import PortCounts, VendorUse
 from byoc.runtime.vendor_runtimes import bind, load_native
 from byoc.segment import Artifact
-from byoc.vendor import NativeRuntime, Pattern, PythonRuntime, Vendor
+from byoc.vendor import NativeRuntime, Pattern, Vendor
 
 __all__ = ["autoload", "fusion_patterns", "register"]
 
@@ -112,7 +112,7 @@ def _codegen(get: Any, functions: Any, options: Mapping[str, Any], names: Any) -
         segment = segment_from_function(function, vendor, symbol)
         artifact = check_artifact(vendor.compile(segment, checked), segment)
         settings = checked.model_dump(mode="json")
-        if isinstance(vendor.runtime, PythonRuntime):
+        if not isinstance(vendor.runtime, NativeRuntime):
             settings = {"outputs": len(segment.outputs), "options": settings}
         modules.append(
             runtime_function("SegmentModule")(

@@ -6,6 +6,7 @@ In: segments of any plan. Out: their artifacts and seconds, from the store where
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import inf
 
 from byoc.build.segments import compile_segment, vendor_use
@@ -123,7 +124,7 @@ class SegmentTimer:
         if isinstance(found, ByocError):
             raise found
         if found.segment != segment.name:
-            return Artifact(segment.name, found.vendor, found.blob, found.constants, found.notes)
+            return replace(found, segment=segment.name)
         return found
 
     def forget(self, segment: Segment) -> None:
@@ -230,7 +231,7 @@ class SegmentTimer:
     def _probe(self, segment: Segment) -> Probe:
         artifact = self.artifact(segment)
         ports = PortCounts(len(segment.inputs), len(segment.outputs))
-        execute = bind(artifact, self._uses[segment.vendor], ports)
+        execute = bind(artifact, self._uses[segment.vendor], ports, signature=segment.signature)
         plan, arrays = _lone_task(segment, self._uses[segment.vendor].processor)
         probe = plan_probe(
             plan, None, {segment.name: execute}, {segment.name: segment.vendor}, [], arrays

@@ -73,6 +73,17 @@ def build_segment(
                 (graph.ops.names[node],),
             )
         )
+    names: dict[int, str] = {}
+    for value in (*inputs, *outputs):
+        producer = graph.values.producer[value]
+        if producer >= 0:
+            made = graph.ops.outs[producer]
+            part = f":{made.index(value)}" if len(made) > 1 and value in made else ""
+            names[number[value]] = graph.ops.names[producer] + part
+        else:
+            hint = getattr(graph.values.typed_by[value], "name_hint", None)
+            if hint is not None:
+                names[number[value]] = str(hint)
     return Segment(
         name=name,
         vendor=vendor,
@@ -91,4 +102,5 @@ def build_segment(
         inputs=tuple([number[v] for v in inputs]),
         outputs=tuple([number[v] for v in outputs]),
         constants=constants,
+        names=names,
     )

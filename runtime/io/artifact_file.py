@@ -22,8 +22,8 @@ import numpy as np
 from byoc.errors import ArtifactError
 from byoc.runtime.io.archive import Signature
 from byoc.runtime.io.manifest import Manifest, decode, installed
-from byoc.runtime.native import function
-from byoc.segment import Array
+from byoc.runtime.native import function, is_mapped
+from byoc.segment import Array, Blob
 from byoc.support.dtypes import numpy_dtype
 from byoc.support.files import opened
 
@@ -97,6 +97,16 @@ class ArtifactFile:
 
         """
         return np.from_dlpack(self._calls["take"](name)).tobytes()
+
+    def blob(self, name: str) -> Blob:
+        """Take a member that a vendor wrote: a copy, or a view of the mapped file if it is large.
+
+        Args:
+            name: Of the member, "segments/dnnl_0.bin".
+
+        """
+        data: Array = np.from_dlpack(self._calls["take"](name))
+        return data.data if is_mapped(data) else data.tobytes()
 
     def array(self, number: int, dtype: str) -> Array:
         """View an array of the file, which stays mapped as long as the array lives.

@@ -7,9 +7,11 @@ Neither the host library nor a vendor's library is loaded.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from pydantic_core import to_json
 
 from byoc.errors import ArtifactError
 from byoc.runtime.io.archive import Signature
@@ -83,6 +85,7 @@ def signature_of(path: Path) -> Signature | None:
 def check_file(
     path: Path,
     find_vendor: Callable[[str], InstalledVendor | None],
+    find_equipment: Callable[[str], list[Any] | None] = lambda name: None,
     *,
     require_signature: Path | None = None,
 ) -> tuple[Finding, ...]:
@@ -91,6 +94,8 @@ def check_file(
     Args:
         path: A .byoc file.
         find_vendor: Vendor name → what is installed here, None when nothing is.
+        find_equipment: Vendor name → models of its devices, version of its driver, bytes of
+            memory; None when it does not tell. Asked where segments require some.
         require_signature: PEM file of the ed25519 public key the file must be signed with.
 
     Returns:
@@ -137,8 +142,35 @@ def check_file(
     for subject, wanted, problem in artifact.fits():
         findings.append(Finding(subject, "problem" if problem else "ok", problem or wanted))
     for name, entry in manifest.vendors.items():
-        findings.append(_vendor(name, entry.version, find_vendor(name)))
+        if entry.runtime == "library":
+            findings.append(Finding(f"vendor {name}", "ok", "its code is in the file"))
+        else:
+            findings.append(_vendor(name, entry.version, find_vendor(name)))
+    programs: list[Manifest | ShapeEntry] = [manifest, *manifest.shapes]
+    for program in programs:
+        findings.extend(_requirements(program, find_equipment))
     return tuple(findings)
+
+
+def _requirements(
+    program: Manifest | ShapeEntry, find_equipment: Callable[[str], list[Any] | None]
+) -> list[Finding]:
+    """What segments require and this machine lacks."""
+    findings = []
+    for segment in program.segments:
+        needs = segment.requires
+        if needs is None:
+            continue
+        asked = find_equipment(segment.vendor) if needs.device or needs.driver else None
+        missing = str(function("missing")(to_json(asdict(needs)), asked))
+        # Its fallback answers then, as far as there is one and it may.
+        spared = segment.name in program.twins and program.healing.refusals
+        level = "ok" if not missing else "warning" if spared else "problem"
+        text = missing or "this machine has what it requires"
+        if missing and spared:
+            text += "; its fallback on the host runs instead"
+        findings.append(Finding(f"segment {segment.name}", level, text))
+    return findings
 
 
 def _missing(manifest: Manifest) -> list[Finding]:

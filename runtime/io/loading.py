@@ -19,16 +19,17 @@ import pydantic
 from byoc.errors import ArtifactError, ExecutionError
 from byoc.runtime.io.artifact_file import ArtifactFile, open_artifact, read_public_key
 from byoc.runtime.io.manifest import Manifest, ShapeEntry, VendorEntry
+from byoc.runtime.io.weights import blob_arrays
 from byoc.runtime.native import function, watch_files
 from byoc.runtime.plan import Plan, decode_plan
 from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmProgram, VmTwin
-from byoc.segment import Array, Artifact
+from byoc.segment import Array, Artifact, Requires
 from byoc.support.validation import first_problem
-from byoc.vendor import NativeRuntime, PythonRuntime
+from byoc.vendor import LibraryRuntime, NativeRuntime, Runtime
 
 __all__ = ["load_program"]
 
-Resolver = Callable[[str], NativeRuntime | PythonRuntime]
+Resolver = Callable[[str], Runtime]
 
 _T = TypeVar("_T")
 
@@ -107,9 +108,10 @@ def _load(artifact: ArtifactFile, resolve_vendor: Resolver, trusted: bytes | Non
                 Artifact(
                     s.name,
                     s.vendor,
-                    read(f"{folder}segments/{s.name}.bin"),
+                    artifact.blob(f"{folder}segments/{s.name}.bin"),
                     pick(s.constants, f"segment {s.name!r}"),
                     s.notes,
+                    s.requires or Requires(),
                 )
                 for s in entry.segments
             ),
@@ -121,6 +123,7 @@ def _load(artifact: ArtifactFile, resolve_vendor: Resolver, trusted: bytes | Non
             healing=entry.healing,
             isolation=manifest.isolation,
             refused=entry.refused,
+            signatures={s.name: s.signature for s in entry.segments if s.signature is not None},
         )
 
     loaded = _loaded[digest] = replace(
@@ -138,7 +141,7 @@ def _load(artifact: ArtifactFile, resolve_vendor: Resolver, trusted: bytes | Non
 
 def _is_sound(program: Program, signed: bool) -> bool:
     """Whether a program's weights are those that were verified; of a signed file, for ever."""
-    check = watch_files(program.arrays())
+    check = watch_files((*program.arrays(), *blob_arrays(program.artifacts)))
     if check is None or signed:
         return check is None
     try:
@@ -198,9 +201,12 @@ def _decode(decode: Callable[[bytes], _T], member: str, data: bytes) -> _T:
         raise ArtifactError(f"member {member!r}: {first_problem(error, 'the whole')}") from None
 
 
-def _runtime(name: str, entry: VendorEntry, resolve: Resolver) -> NativeRuntime | PythonRuntime:
+def _runtime(name: str, entry: VendorEntry, resolve: Resolver) -> Runtime:
+    if entry.runtime == "library":  # its code is in the file
+        return LibraryRuntime(entry.symbol or LibraryRuntime().symbol)
     runtime = resolve(name)
-    kind = "native" if isinstance(runtime, NativeRuntime) else "python"
+    kinds = {NativeRuntime: "native", LibraryRuntime: "library"}
+    kind = kinds.get(type(runtime), "python")
     if kind != entry.runtime:
         raise ArtifactError(
             f"vendor {name!r} {entry.version} had a {entry.runtime} runtime when the file was "

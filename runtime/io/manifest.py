@@ -16,7 +16,7 @@ from byoc.errors import ArtifactError
 from byoc.runtime.io.archive import Member
 from byoc.runtime.io.weights import ArrayEntry
 from byoc.runtime.program import Healing, Isolation, Target
-from byoc.segment import PortType
+from byoc.segment import PortType, Requires, Signature
 from byoc.support.validation import first_problem
 
 __all__ = [
@@ -40,19 +40,23 @@ What is read: kNewestFormat of runtime/src/artifact/manifest.h, and all before i
    of them.
 4: `Manifest.shapes`; likewise.
 5: twins of a model on the VM (``twins/<segment>.json`` is an entry and its outputs); likewise.
+6: `SegmentEntry.requires`, vendors whose blobs are shared objects; likewise.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class VendorEntry:
-    """A vendor as the program was compiled for it. library, package: of a native runtime."""
+    """A vendor as the program was compiled for it. library, package: of a native runtime; symbol:
+    of one whose blobs are shared objects.
+    """
 
     version: str
     options: dict[str, Any]
-    runtime: Literal["native", "python"]
+    runtime: Literal["native", "python", "library"]
     processor: str = "cpu"
     library: str | None = None
     package: str | None = None
+    symbol: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class SegmentEntry:
     constants: tuple[int, ...]
     outputs: int | None = None
     notes: tuple[str, ...] = ()
+    signature: Signature | None = None
+    requires: Requires | None = None
 
 
 @dataclass(frozen=True, slots=True)

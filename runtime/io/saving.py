@@ -30,9 +30,9 @@ from byoc.runtime.io.signing import sign_manifest
 from byoc.runtime.io.weights import WeightsWriter
 from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmTwin
-from byoc.segment import Array
+from byoc.segment import Array, Blob, Requires
 from byoc.support.files import atomic_write
-from byoc.vendor import NativeRuntime
+from byoc.vendor import LibraryRuntime, NativeRuntime
 
 __all__ = ["save_program", "sign_file"]
 
@@ -113,15 +113,20 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
     values = any(port.value for port in (*program.inputs, *program.outputs))
     third = program.isolation or program.refused or values
     vm_twins = any(isinstance(twin, VmTwin) for twin in program.twins.values())
-    newer = 5 if vm_twins else 4 if shapes else 3 if third else FORMAT_VERSION
     uses = {name: use for _, inner in program.shapes for name, use in inner.vendors.items()}
+    uses = {**uses, **program.vendors}
+    everything = (program, *(inner for _, inner in program.shapes))
+    sixth = any(isinstance(use.runtime, LibraryRuntime) for use in uses.values()) or any(
+        artifact.requires != Requires() for inner in everything for artifact in inner.artifacts
+    )
+    newer = 6 if sixth else 5 if vm_twins else 4 if shapes else 3 if third else FORMAT_VERSION
     return contents, Manifest(
         byoc=installed("tvm-byoc"),
         tvm=installed("apache-tvm"),
         tvm_ffi=installed("apache-tvm-ffi"),
         name=program.name,
         body="plan" if program.is_static else "vm",
-        vendors={name: _vendor_entry(use) for name, use in {**uses, **program.vendors}.items()},
+        vendors={name: _vendor_entry(use) for name, use in uses.items()},
         arrays=tuple(weights.entries),
         extras=tuple(program.extras),
         isolation=program.isolation,
@@ -147,7 +152,7 @@ def _parts(
 ) -> dict[str, Any]:
     """Append a program's own members, and tell what a manifest says of it."""
 
-    def add(name: str, data: bytes) -> None:
+    def add(name: str, data: Blob) -> None:
         contents.append((folder + name, len(data), [data]))
 
     body = program.body
@@ -169,6 +174,8 @@ def _parts(
                 tuple(weights.add(c) for c in artifact.constants),
                 program.segment_outputs.get(artifact.segment),
                 artifact.notes,
+                program.signatures.get(artifact.segment),
+                artifact.requires if artifact.requires != Requires() else None,
             )
         )
     constants = tuple(weights.add(c) for c in program.constants)
@@ -199,4 +206,8 @@ def _vendor_entry(use: VendorUse) -> VendorEntry:
             use.version, dict(use.options), "native", use.processor, runtime.library,
             runtime.package,
         )  # fmt: skip
+    if isinstance(runtime, LibraryRuntime):
+        return VendorEntry(
+            use.version, dict(use.options), "library", use.processor, symbol=runtime.symbol
+        )
     return VendorEntry(use.version, dict(use.options), "python", use.processor)

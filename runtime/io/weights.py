@@ -11,16 +11,16 @@ runtime/src/artifact/weights.h reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from byoc.runtime.native import dense, function
-from byoc.segment import Array
+from byoc.segment import Array, Artifact, Blob
 from byoc.support.memory import round_up
 
-__all__ = ["ArrayEntry", "WeightsWriter", "release"]
+__all__ = ["ArrayEntry", "WeightsWriter", "blob_array", "blob_arrays", "release"]
 
 _PROBE = 256  # bytes compared before the whole arrays are
 
@@ -79,6 +79,26 @@ class WeightsWriter:
             yield data.data
             release(data)  # of a model's file: it was read to be written
             position = offset + data.nbytes
+
+
+def blob_array(blob: Blob) -> Array:
+    """Return a blob's bytes as an array over the same memory.
+
+    Args:
+        blob: Of an artifact.
+    """
+    return np.frombuffer(blob, np.uint8) if len(blob) else np.empty(0, np.uint8)
+
+
+def blob_arrays(artifacts: Iterable[Artifact]) -> Iterator[Array]:
+    """Give the blobs that may lie in a mapped file, as arrays.
+
+    Args:
+        artifacts: Whose blobs.
+    """
+    for artifact in artifacts:
+        if isinstance(artifact.blob, memoryview):
+            yield blob_array(artifact.blob)
 
 
 def release(array: Array) -> None:

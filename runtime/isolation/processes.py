@@ -13,21 +13,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from byoc.errors import OptionError, VendorError, choices
-from byoc.runtime.io.weights import release
+from byoc.runtime.io.weights import blob_array, release
 from byoc.runtime.native import as_tensor, dense, function, num_threads
 from byoc.runtime.program import Isolation, Program, VendorUse
-from byoc.segment import Artifact
+from byoc.segment import Array, Artifact
 from byoc.support.arguments import check_kind
-from byoc.vendor import NativeRuntime, PythonRuntime
+from byoc.vendor import LibraryRuntime, NativeRuntime, PythonRuntime, Runtime
 
-__all__ = ["IsolateSpec", "Workers", "find_runtime", "resolve_isolation"]
+__all__ = ["IsolateSpec", "Workers", "find_runtime", "isolates", "resolve_isolation"]
 
 IsolateSpec = bool | Sequence[str] | Isolation | None
 """True: all vendors out of process. Names: these. An `Isolation`: with limits. False: none."""
@@ -68,6 +69,16 @@ def resolve_isolation(spec: IsolateSpec, vendors: Collection[str]) -> Isolation 
     return isolation
 
 
+def isolates(isolation: Isolation | None, vendor: str) -> bool:
+    """Return whether a vendor runs out of process.
+
+    Args:
+        isolation: Of the program.
+        vendor: Its name.
+    """
+    return isolation is not None and (isolation.vendors is None or vendor in isolation.vendors)
+
+
 class _Process:
     """One worker and the segments it serves."""
 
@@ -81,17 +92,29 @@ class _Process:
         self._ready = False
         self._failure: str | None = None
         self._numbers = {artifact.segment: n for n, artifact in enumerate(artifacts)}
-        parts, described = [], []
+        parts: list[Array] = []
+        places: dict[tuple[int, int], int] = {}
+
+        def place(array: Array) -> int:
+            """Number of the part with an array's bytes: a weight of several segments is one."""
+            key = (array.__array_interface__["data"][0], array.nbytes)
+            if key not in places:
+                places[key] = len(parts)
+                parts.append(array)
+            return places[key]
+
+        described = []
         for artifact in artifacts:
             arrays = [dense(constant) for constant in artifact.constants]
-            blob = np.frombuffer(artifact.blob, np.uint8) if artifact.blob else np.empty(0, "uint8")
-            parts += [blob, *arrays]
+            signature = program.signatures.get(artifact.segment)
             described.append(
                 {
                     "name": artifact.segment,
                     "ports": program.port_counts(artifact.segment),
-                    "blob": blob.nbytes,
-                    "constants": [[a.dtype.name, list(a.shape)] for a in arrays],
+                    "signature": None if signature is None else asdict(signature),
+                    "requires": asdict(artifact.requires),
+                    "blob": place(blob_array(artifact.blob)),
+                    "constants": [[a.dtype.name, list(a.shape), place(a)] for a in arrays],
                 }
             )
         header = {
@@ -103,6 +126,7 @@ class _Process:
             "processor": use.processor,
             "runtime": _reference(vendor, use),
             "segments": described,
+            "parts": [part.nbytes for part in parts],
         }
         try:
             text = json.dumps(header).encode()
@@ -144,8 +168,8 @@ class _Process:
             raise VendorError(text) from None
         self._ready = True
         for artifact in self._artifacts:
-            for constant in artifact.constants:
-                release(constant)
+            for array in (*artifact.constants, blob_array(artifact.blob)):
+                release(array)
 
     def segment(self, name: str, outputs: int, deadline: float | None, healed: bool) -> Any:
         advice = "" if healed else (
@@ -185,8 +209,7 @@ class Workers:
 
     def isolates(self, vendor: str) -> bool:
         """Return whether the vendor runs out of process."""
-        isolation = self._program.isolation
-        return isolation is not None and (isolation.vendors is None or vendor in isolation.vendors)
+        return isolates(self._program.isolation, vendor)
 
     def _make(self, artifacts: Sequence[Artifact]) -> _Process:
         vendor = artifacts[0].vendor
@@ -240,34 +263,52 @@ def _interpreter(vendor: str) -> str:
     return sys.executable
 
 
-def _reference(vendor: str, use: VendorUse) -> dict[str, str]:
+def _reference(vendor: str, use: VendorUse) -> dict[str, Any]:
     """A vendor's runtime as another process finds it again."""
     runtime = use.runtime
     if isinstance(runtime, NativeRuntime):
         return {"library": runtime.library, "package": runtime.package}
-    module = getattr(runtime.init, "__module__", None) or ""
-    name = getattr(runtime.init, "__qualname__", "")
+    if isinstance(runtime, LibraryRuntime):
+        return {"symbol": runtime.symbol}
+    hooks = {}
+    for hook in ("init", "can_load", "equipment"):
+        function = getattr(runtime, hook)
+        if function is not None:
+            hooks[hook] = _importable(vendor, hook, function)
+    return {"hooks": hooks}
+
+
+def _importable(vendor: str, hook: str, function: Any) -> tuple[str, str]:
+    """Module and name of a hook, as another process finds it."""
+    module = getattr(function, "__module__", None) or ""
+    name = getattr(function, "__qualname__", "")
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    if found is not runtime.init or module == "__main__":
+    if found is not function or module == "__main__":
         raise VendorError(
-            f"vendor {vendor!r} cannot run out of process: its init ({module}.{name}) cannot be "
+            f"vendor {vendor!r} cannot run out of process: its {hook} ({module}.{name}) cannot be "
             f"imported there; make it a function of a module, not of the main script or of "
             f"another function"
         )
-    return {"module": module, "name": name}
+    return module, name
 
 
-def find_runtime(reference: dict[str, str]) -> NativeRuntime | PythonRuntime:
+def find_runtime(reference: Mapping[str, Any]) -> Runtime:
     """Return the runtime that `_reference` described, in another process.
 
     Args:
-        reference: "library" and "package" of a native vendor, or "module" and "name" of an init.
+        reference: "library" and "package" of a native vendor, the "symbol" of one whose blobs are
+            shared objects, or module and name of each hook.
     """
     if "library" in reference:
         return NativeRuntime(reference["library"], reference["package"])
+    if "symbol" in reference:
+        return LibraryRuntime(reference["symbol"])
     from importlib import import_module
 
-    module = import_module(reference["module"])
-    return PythonRuntime(reduce(getattr, reference["name"].split("."), module))  # type: ignore[arg-type]
+    hooks = {
+        hook: reduce(getattr, name.split("."), import_module(module))
+        for hook, (module, name) in reference["hooks"].items()
+    }
+    return PythonRuntime(**hooks)  # type: ignore[arg-type]

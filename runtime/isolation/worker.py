@@ -16,18 +16,17 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from byoc.errors import ByocError
+from byoc.errors import ByocError, VendorError
 from byoc.runtime import vendor_runtimes as vendors
 from byoc.runtime.isolation.processes import find_runtime
 from byoc.runtime.native import call_on, function, set_num_threads
 from byoc.runtime.program import PortCounts, VendorUse
-from byoc.segment import Array, Artifact
+from byoc.segment import Array, Artifact, PortType, Requires, Signature, TensorType
 from byoc.support.dtypes import numpy_dtype
 from byoc.support.memory import round_up
 
@@ -56,7 +55,7 @@ def main() -> None:
             find_runtime(header["runtime"]),
             header["processor"],
         )
-        segments = _load(header["vendor"], use, header["segments"], data, 8 + size)
+        segments = _load(header["vendor"], use, header, data, 8 + size)
     except ByocError as error:
         function("report_failure")(type(error).__name__, str(error))
         return
@@ -64,11 +63,9 @@ def main() -> None:
         function("report_failure")(type(error).__name__, f"{type(error).__name__}: {error}")
         return
     del data  # a vendor that keeps a constant keeps it mapped
-    serve = function("serve")
-    if "library" in header["runtime"]:
-        call_on(use.processor, serve, segments)  # where its `init` ran, too
-    else:
-        serve(segments)  # Python's own thread: state that a thread keeps is kept
+    call_on(use.processor, function("serve"), segments)  # where its `init` ran, too
+    del segments
+    call_on(use.processor, function("num_threads"))  # after them, which end there
 
 
 def _limit(memory: int | None) -> None:
@@ -82,25 +79,45 @@ def _limit(memory: int | None) -> None:
 
 
 def _load(
-    vendor: str, use: VendorUse, described: Sequence[Mapping[str, Any]], data: Array, end: int
+    vendor: str, use: VendorUse, header: Mapping[str, Any], data: Array, end: int
 ) -> list[Any]:
     """The vendor's segments as functions."""
-    position = end
-
-    def take(nbytes: int) -> Array:
-        nonlocal position
-        start = round_up(position)
-        position = start + nbytes
-        return data[start:position]
-
-    segments = []
-    for entry in described:
-        blob = take(entry["blob"]).tobytes()
+    parts = []
+    for nbytes in header["parts"]:
+        start = round_up(end)
+        end = start + nbytes
+        parts.append(data[start:end])
+    loaded = []
+    for entry in header["segments"]:
         constants = []
-        for name, shape in entry["constants"]:
-            dtype = numpy_dtype(name)
-            nbytes = prod(shape) * dtype.itemsize
-            constants.append(take(nbytes).view(dtype).reshape(shape))
-        artifact = Artifact(entry["name"], vendor, blob, tuple(constants))
-        segments.append(vendors.bind(artifact, use, PortCounts(*entry["ports"])))
-    return segments
+        for name, shape, part in entry["constants"]:
+            constants.append(parts[part].view(numpy_dtype(name)).reshape(shape))
+        requires = {**entry["requires"], "cpu_features": tuple(entry["requires"]["cpu_features"])}
+        artifact = Artifact(
+            entry["name"],
+            vendor,
+            parts[entry["blob"]].data,
+            tuple(constants),
+            requires=Requires(**requires),
+        )
+        missing = vendors.missing_here(artifact, use.runtime)
+        if missing:
+            raise VendorError(missing)
+        loaded.append((artifact, PortCounts(*entry["ports"]), _signature(entry["signature"])))
+    return [
+        vendors.bind(artifact, use, ports, signature=signature)
+        for artifact, ports, signature in loaded
+    ]
+
+
+def _signature(fields: Mapping[str, Any] | None) -> Signature | None:
+    if fields is None:
+        return None
+
+    def ports(described: Sequence[Mapping[str, Any]]) -> tuple[PortType, ...]:
+        return tuple(
+            PortType(p["name"], TensorType(tuple(p["type"]["shape"]), p["type"]["dtype"]))
+            for p in described
+        )
+
+    return Signature(ports(fields["inputs"]), ports(fields["outputs"]))

@@ -18,6 +18,8 @@
 ///   byoc.vendor.acme.init(blob: Bytes, constants: Array<Tensor>, options_json: String) -> execute
 ///   byoc.vendor.acme.api_version() -> int
 ///
+/// and, where the line names them, `can_load` and `equipment`.
+///
 /// where execute(inputs..., outputs...) takes tensors and returns nothing (destination passing).
 /// Link with tvm-ffi (`tvm_ffi::shared`) and the vendor's own SDK, with nothing of TVM itself.
 // clang-format on
@@ -39,6 +41,8 @@
 #include <typeinfo>
 #include <utility>
 #include <vector>
+
+#include "byoc/segment_init.h"
 
 #if __has_include(<cxxabi.h>)
 #include <cxxabi.h>
@@ -88,7 +92,8 @@ struct SegmentMemory {
 ///
 /// Which thread: `init` and `Execute` run on the processor's thread, one call after the other, but
 /// for calls with a deadline (a thread of their own) and models for "cpu" alone with one thread
-/// (the caller's). The destructor runs on any thread. So keep nothing in thread_local variables.
+/// (the caller's). The destructor runs on the processor's thread, soon after the last session that
+/// uses the segment is gone. So keep nothing in thread_local variables.
 /// The CPU's threads are those of byoc/threads.h, all of them on "cpu" and one elsewhere: compute
 /// with them; others, such as OpenMP's, come on top and compete for the cores.
 class SegmentRuntime {
@@ -114,20 +119,22 @@ class SegmentRuntime {
   virtual SegmentMemory Memory() const { return {}; }
 };
 
-/// What `init` receives. The views are valid during the call only.
-struct SegmentInit {
-  /// The artifact's blob, as the vendor's compile() wrote it.
-  std::string_view blob;
-  /// The artifact's constants, in its order; dense, aligned to their element at least, read-only
-  /// (they may be pages of a mapped file). Keep a copy of the `Tensor` to go on using its memory;
-  /// after packing one into a layout of your own, let it go and call `ReleasePages`.
-  tvm::ffi::Array<tvm::ffi::Tensor> constants;
-  /// The vendor's options as one JSON object.
-  std::string_view options;
-};
-
 /// Makes a segment from its artifact; throws when it cannot. Called on the processor's thread.
 using SegmentFactory = std::unique_ptr<SegmentRuntime> (*)(const SegmentInit& init);
+
+/// Says why this library cannot run what another version of the vendor compiled, in one sentence;
+/// "" when it can. Asked before `init`, on the processor's thread.
+using CanLoad = std::string (*)(std::string_view blob, std::string_view version);
+
+/// What a vendor finds on this machine, compared with `byoc.Requires` of an artifact.
+struct Equipment {
+  std::vector<std::string> devices;  ///< models, as compile() writes them to `Requires.device`
+  std::string driver;                ///< version of the driver: "550.54.14"
+  int64_t memory = 0;                ///< bytes of the largest device
+};
+
+/// Asked when a model is loaded whose artifact requires a device, a driver or its memory.
+using FindEquipment = Equipment (*)();
 
 /// Says that these bytes of a constant have been packed and will hardly be read again.
 ///
@@ -233,8 +240,10 @@ inline void TellByoc(const SegmentRuntime& segment) {
 }
 
 /// Registers `init` and `api_version` of a vendor; use BYOC_REGISTER_VENDOR.
-inline void RegisterVendor(const char* name, SegmentFactory factory) {
-  using tvm::ffi::Array, tvm::ffi::Bytes, tvm::ffi::Function, tvm::ffi::String, tvm::ffi::Tensor;
+inline void RegisterVendor(const char* name, SegmentFactory factory, CanLoad can_load = nullptr,
+                           FindEquipment find_equipment = nullptr) {
+  using tvm::ffi::Any, tvm::ffi::Array, tvm::ffi::Bytes, tvm::ffi::Function, tvm::ffi::String,
+      tvm::ffi::Tensor;
   const std::string prefix = std::string("byoc.vendor.") + name;
   const auto address = reinterpret_cast<int64_t>(factory);  // tells which library this is
   if (Function::GetGlobal(prefix + ".init")) {
@@ -248,8 +257,14 @@ inline void RegisterVendor(const char* name, SegmentFactory factory) {
   auto init = [name, factory](Bytes blob, Array<Tensor> constants, String options) -> Function {
     std::shared_ptr<const SegmentRuntime> segment;
     try {
-      segment = factory(SegmentInit{std::string_view(blob.data(), blob.size()), constants,
-                                    std::string_view(options.data(), options.size())});
+      SegmentInit given;
+      given.blob = std::string_view(blob.data(), blob.size());
+      given.constants = constants;
+      given.options = std::string_view(options.data(), options.size());
+      given.vendor = name;
+      Any held;
+      AskByoc(&given, &held);
+      segment = factory(given);
       if (segment != nullptr) TellByoc(*segment);
     } catch (const tvm::ffi::Error&) {
       throw;
@@ -266,7 +281,25 @@ inline void RegisterVendor(const char* name, SegmentFactory factory) {
   tvm::ffi::reflection::GlobalDef()
       .def((prefix + ".init").c_str(), init)
       .def((prefix + ".api_version").c_str(), [] { return kVendorApiVersion; })
-      .def((prefix + ".address").c_str(), [address] { return address; });
+      .def((prefix + ".address").c_str(), [address] { return address; })
+      // It takes the blob from the context: then byoc needs no copy of a mapped one.
+      .def((prefix + ".reads_context").c_str(), [] { return true; });
+  if (can_load != nullptr) {
+    tvm::ffi::reflection::GlobalDef().def(
+        (prefix + ".can_load").c_str(), [can_load](Tensor blob, String version) {
+          const std::string_view bytes(static_cast<const char*>(blob.data_ptr()),
+                                       static_cast<size_t>(blob.shape()[0]));
+          return String(can_load(bytes, std::string_view(version.data(), version.size())));
+        });
+  }
+  if (find_equipment != nullptr) {
+    tvm::ffi::reflection::GlobalDef().def((prefix + ".equipment").c_str(), [find_equipment] {
+      const Equipment found = find_equipment();
+      Array<String> devices;
+      for (const std::string& device : found.devices) devices.push_back(device);
+      return Array<Any>{devices, String(found.driver), found.memory};
+    });
+  }
 }
 
 }  // namespace details
@@ -274,10 +307,13 @@ inline void RegisterVendor(const char* name, SegmentFactory factory) {
 
 /// Makes this library the runtime of vendor `Name` (a bare identifier); once per library.
 ///
+///   BYOC_REGISTER_VENDOR(acme, Init)
+///   BYOC_REGISTER_VENDOR(acme, Init, CanLoadAcme, FindAcmeEquipment)      // either may be nullptr
+///
 /// \param Name as the vendor is published, without quotes; a macro stands for what it expands to.
-/// \param Factory a `byoc::SegmentFactory`.
-#define BYOC_REGISTER_VENDOR(Name, Factory) BYOC_REGISTER_VENDOR_AS(Name, Factory)
-#define BYOC_REGISTER_VENDOR_AS(Name, Factory) \
-  TVM_FFI_STATIC_INIT_BLOCK() { ::byoc::details::RegisterVendor(#Name, Factory); }
+/// \param ... a `byoc::SegmentFactory`, and if wanted a `byoc::CanLoad` and `byoc::FindEquipment`.
+#define BYOC_REGISTER_VENDOR(Name, ...) BYOC_REGISTER_VENDOR_AS(Name, __VA_ARGS__)
+#define BYOC_REGISTER_VENDOR_AS(Name, ...) \
+  TVM_FFI_STATIC_INIT_BLOCK() { ::byoc::details::RegisterVendor(#Name, __VA_ARGS__); }
 
 #endif  // BYOC_VENDOR_H_

@@ -221,15 +221,21 @@ ffi::Tensor NewCopy(const Member& member) {
   }
 }
 
-Members ReadData(const ArchiveFile& file, const std::vector<Placed>& placed, bool copy_weights,
+/*! \brief Whether a member is used where the file has it: large, and read once or now and then. */
+bool IsMapped(const Member& member) {
+  if (member.size <= kCopied) return false;
+  return member.name == kWeightsMember || member.name.find(kBlobFolder) != std::string::npos;
+}
+
+Members ReadData(const ArchiveFile& file, const std::vector<Placed>& placed, bool copy_all,
                  int threads) {
   Members members;
   std::vector<Chunk> chunks;
   for (const Placed& p : placed) {
     const Member& member = *p.member;
     char* copy = nullptr;
-    if (member.name == kWeightsMember && !copy_weights && member.size > kCopiedWeights) {
-      members.weights = {p.data_at(), member.size};
+    if (!copy_all && IsMapped(member)) {
+      members.places[member.name] = p.data_at();
     } else {
       const ffi::Tensor kept = members.copies[member.name] = NewCopy(member);
       copy = static_cast<char*>(kept.data_ptr());
@@ -338,7 +344,7 @@ std::optional<Signature> ReadSignature(const ArchiveFile& file) {
 }
 
 Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
-                    const std::vector<Member>& members, bool copy_weights, int threads) {
+                    const std::vector<Member>& members, bool copy_all, int threads) {
   std::set<std::string> names{kManifest};
   for (const Member& m : members) {
     if (!names.insert(m.name).second) ThrowArtifactError("the manifest lists a member twice");
@@ -373,13 +379,14 @@ Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
     ThrowArtifactError("the zip directory at the end of the file is damaged");
   }
   std::vector<Placed> others(layout.placed.begin() + 1, layout.placed.end());
-  return ReadData(file, others, copy_weights, threads);
+  return ReadData(file, others, copy_all, threads);
 }
 
-bool HasDigests(const Member& member, const char* data) {
+bool HasDigests(const ArchiveFile& file, const Member& member, uint64_t offset) {
   for (size_t i = 0; i < member.sha256.size(); ++i) {
     const uint64_t at = i * kChunk;
-    if (Sha256Hex(data + at, std::min(kChunk, member.size - at)) != member.sha256[i]) return false;
+    const std::string bytes = file.Read(std::min(kChunk, member.size - at), offset + at);
+    if (Sha256Hex(bytes.data(), bytes.size()) != member.sha256[i]) return false;
   }
   return true;
 }

@@ -31,9 +31,13 @@ namespace byoc {
 /*! \brief The member whose arrays are mapped; it starts at a page of every supported system. */
 inline constexpr const char* kWeightsMember = "weights.bin";
 
-/*! \brief Bytes of `kWeightsMember` up to which it is copied: mapping saves little then, and
- * looking whether the file has changed would cost more than a call of so small a model should. */
-inline constexpr uint64_t kCopiedWeights = uint64_t{2} << 20;
+/*! \brief Where the members with vendors' blobs lie, in the programs for some shapes too. */
+inline constexpr const char* kBlobFolder = "segments/";
+
+/*! \brief Bytes of `kWeightsMember`, or of a blob, up to which it is copied: mapping saves little
+ * then, and looking whether the file has changed would cost more than a call of so small a model
+ * should. */
+inline constexpr uint64_t kCopied = uint64_t{2} << 20;
 
 /*! \brief One file of the archive, as the manifest describes it. */
 struct Member {
@@ -114,13 +118,12 @@ std::optional<Signature> ReadSignature(const ArchiveFile& file);
 struct Members {
   /*!
    * \brief By name, a private copy (uint8, one dimension) of the very bytes that were hashed, so
-   * that nobody who can write to the file can exchange them. `kWeightsMember` is among them where
-   * it was asked for, or is small.
+   * that nobody who can write to the file can exchange them. `kWeightsMember` and vendors' blobs
+   * are among them where that was asked for, or where they are small.
    */
   std::map<std::string, tvm::ffi::Tensor> copies;
-  /*! \brief Where `kWeightsMember` begins in the file, and its bytes; nothing where it is missing
-   * or was copied. */
-  std::optional<std::pair<uint64_t, uint64_t>> weights;
+  /*! \brief Where each other member begins in the file, by name. */
+  std::map<std::string, uint64_t> places;
 };
 
 /*!
@@ -128,15 +131,16 @@ struct Members {
  * \param file The archive.
  * \param manifest What `ReadManifest` gave.
  * \param members The members that it lists.
- * \param copy_weights Copy `kWeightsMember`, however large it is.
+ * \param copy_all Copy weights and blobs too, however large they are.
  * \param threads How many threads share the hashing.
  * \throws byoc.ArtifactError naming the first member that is damaged.
  */
 Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
-                    const std::vector<Member>& members, bool copy_weights, int threads = 2);
+                    const std::vector<Member>& members, bool copy_all, int threads = 2);
 
-/*! \brief Whether a member's bytes, wherever they are, have the hashes of the manifest. */
-bool HasDigests(const Member& member, const char* data);
+/*! \brief Whether a member's bytes, from `offset` of the file on, have the hashes of the manifest.
+ */
+bool HasDigests(const ArchiveFile& file, const Member& member, uint64_t offset);
 
 }  // namespace byoc
 

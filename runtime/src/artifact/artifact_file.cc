@@ -1,8 +1,11 @@
 #include "artifact/artifact_file.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "artifact/sha256.h"
 #include "artifact/weights.h"
@@ -39,24 +42,37 @@ const Manifest& ArtifactFile::manifest() {
 void ArtifactFile::Verify() {
   Members members = ReadMembers(file_, text_, manifest().members, trusted_);
   for (auto& [name, bytes] : members.copies) members_[name] = std::move(bytes);
-  const auto copied = members_.find(kWeightsMember);
-  if (copied != members_.end()) {
-    weights_ = std::move(copied->second);
-    members_.erase(copied);
-    return;
+  std::vector<std::pair<Member, uint64_t>> mapped;
+  for (const Member& member : manifest().members) {
+    const auto place = members.places.find(member.name);
+    if (place != members.places.end()) mapped.emplace_back(member, place->second);
   }
-  if (!members.weights) {
+  if (!mapped.empty()) {
+    const auto file = std::make_shared<const ArchiveFile>(file_.fd());
+    watch_ = std::make_shared<FileWatch>(file_.fd(), stamp_, [mapped, file] {
+      return std::all_of(mapped.begin(), mapped.end(), [&file](const auto& part) {
+        return HasDigests(*file, part.first, part.second);
+      });
+    });
+  }
+  for (const auto& [member, offset] : mapped) members_[member.name] = Map(offset, member.size);
+  const auto weights = members_.find(kWeightsMember);
+  if (weights == members_.end()) {
     ThrowArtifactError(std::string("member '") + kWeightsMember + "' is missing");
   }
-  const auto [offset, size] = *members.weights;
-  const auto& all = manifest().members;
-  const auto is_weights = [](const Member& m) { return m.name == kWeightsMember; };
-  const Member member = *std::find_if(all.begin(), all.end(), is_weights);
-  auto address = std::make_shared<const char*>(nullptr);
-  watch_ = std::make_shared<FileWatch>(file_.fd(), stamp_,
-                                       [member, address] { return HasDigests(member, *address); });
-  weights_ = MapFile(file_.fd(), static_cast<int64_t>(offset), static_cast<int64_t>(size), watch_);
-  *address = static_cast<const char*>(weights_->data_ptr());
+  weights_ = std::move(weights->second);
+  members_.erase(weights);
+}
+
+/*! \brief A part of the file, which need not begin at a page. */
+ffi::Tensor ArtifactFile::Map(uint64_t offset, uint64_t size) {
+  const uint64_t before = offset % static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  ffi::Tensor pages = MapFile(file_.fd(), static_cast<int64_t>(offset - before),
+                              static_cast<int64_t>(size + before), watch_);
+  if (before == 0) return pages;
+  const auto length = static_cast<int64_t>(size);
+  return WrapMemory(static_cast<char*>(pages.data_ptr()) + before, ffi::ShapeView(&length, 1),
+                    DLDataType{kDLUInt, 8, 1}, pages);
 }
 
 ffi::Tensor ArtifactFile::Take(const std::string& name) {

@@ -8,9 +8,9 @@
  * \endcode
  *
  * From cheap and harmless to costly, and nothing of the file is used before its hash was right.
- * Members are handed out as the very bytes that were hashed. Large weights alone stay in the file,
- * which is mapped and watched: who writes to it in place later is noticed (`FileWatch`). Not so the
- * weights of a file whose signature was checked: they are copied, too.
+ * Members are handed out as the very bytes that were hashed. Large weights and vendors' blobs alone
+ * stay in the file, which is mapped and watched: who writes to it in place later is noticed
+ * (`FileWatch`). Not so those of a file whose signature was checked: they are copied, too.
  */
 #ifndef BYOC_RUNTIME_ARTIFACT_FILE_H_
 #define BYOC_RUNTIME_ARTIFACT_FILE_H_
@@ -62,8 +62,9 @@ class ArtifactFile {
   /*!
    * \brief Give a member away; `Verify` comes before.
    * \param name Not that of the weights.
-   * \return Its bytes: uint8, one dimension, private memory. Throws when there is none of that
-   * name, or it has been given away: nothing of a file is used twice.
+   * \return Its bytes: uint8, one dimension, private memory, or mapped and watched (a large blob).
+   * Throws when there is none of that name, or it has been given away: nothing of a file is used
+   * twice.
    */
   tvm::ffi::Tensor Take(const std::string& name);
 
@@ -73,11 +74,12 @@ class ArtifactFile {
    */
   tvm::ffi::Tensor Array(size_t number);
 
-  /*! \brief The watch of the mapped weights; null where they were copied. */
+  /*! \brief The watch of what is mapped; null where nothing is. */
   const std::shared_ptr<FileWatch>& watch() const { return watch_; }
 
  private:
   void Open();
+  tvm::ffi::Tensor Map(uint64_t offset, uint64_t size);
 
   const ArchiveFile file_;
   std::string text_, digest_;

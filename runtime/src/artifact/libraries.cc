@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <tvm/ffi/cast.h>
+#include <tvm/ffi/container/map.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,11 +14,15 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <optional>
 
 #include "byoc/vendor.h"
 #include "core/errors.h"
+#include "core/tensors.h"
+#include "core/text.h"
 #include "core/thread_pool.h"
+#include "plan/binding.h"
 
 namespace byoc {
 
@@ -64,8 +70,9 @@ bool SameFile(const std::string& a, const std::string& b) {
 /*! \brief An anonymous file that nobody can write to any more; closed when this goes. */
 class SealedFile {
  public:
+  /*! \brief Throws RuntimeError. */
   SealedFile(const char* data, size_t size)
-      : fd_(memfd_create("host.so", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
+      : fd_(memfd_create("byoc.so", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
     size_t done = 0;
     while (fd_ >= 0 && done < size) {
       const ssize_t wrote = write(fd_, data + done, size - done);
@@ -77,8 +84,8 @@ class SealedFile {
     if (fd_ >= 0 && done == size && fcntl(fd_, F_ADD_SEALS, kSeals) == 0) return;
     const int problem = errno;
     if (fd_ >= 0) close(fd_);
-    ThrowArtifactError("the host library does not load: no memory file of " + std::to_string(size) +
-                       " bytes: " + std::strerror(problem));
+    TVM_FFI_THROW(RuntimeError) << "no memory file of " << size
+                                << " bytes: " << std::strerror(problem);
   }
   ~SealedFile() { close(fd_); }
   SealedFile(const SealedFile&) = delete;
@@ -103,11 +110,107 @@ class SealedFile {
   int fd_;
 };
 
-}  // namespace
-
-void ThrowVendorError(const std::string& message) {
-  throw ffi::Error("byoc.VendorError", message, "");
+/*! \brief Load the library of a file, with TVM's context; throws RuntimeError. */
+ffi::Module LoadFile(const std::string& path) {
+  thread_pool::Install();  // libraries ask for it when they are loaded
+  // By name, since the path of an open file has no suffix to tell what it is.
+  static const ffi::Function load =
+      ffi::Function::GetGlobalRequired("ffi.Module.load_from_file.so");
+  return load(path, "so").cast<ffi::Module>();  // the mapping outlives the file
 }
+
+/*!
+ * \brief A shared object out of a blob, and the function that is called.
+ *
+ * Opened before tvm-ffi opens the same path: every symbol now, none for others to see. tvm-ffi
+ * would bind them lazily, and one that is missing would end the process at its first call.
+ */
+class BlobLibrary {
+ public:
+  BlobLibrary(const char* data, size_t size, const std::string& symbol) {
+    const SealedFile file(data, size);
+    const std::string path = file.path();
+    thread_pool::Install();
+    handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle_ == nullptr) {
+      std::string reason = dlerror();
+      // The path is no file that anybody could look for.
+      if (reason.compare(0, path.size() + 2, path + ": ") == 0) reason.erase(0, path.size() + 2);
+      TVM_FFI_THROW(ValueError) << "its blob does not load as a shared object: " << reason
+                                << "; link all that it needs into it, for this machine";
+    }
+    const std::string name = "__tvm_ffi_" + symbol;
+    call_ = reinterpret_cast<TVMFFISafeCallType>(dlsym(handle_, name.c_str()));
+    if (call_ == nullptr) {
+      dlclose(handle_);
+      TVM_FFI_THROW(ValueError) << "vendor author: its blob exports no function '" << name
+                                << "', which LibraryRuntime(" << Quoted(symbol)
+                                << ") calls; give a PrimFunc that global_symbol, or write "
+                                << "TVM_FFI_DLL_EXPORT_TYPED_FUNC(" << symbol << ", function)";
+    }
+    try {
+      module_ = LoadFile(path);
+    } catch (...) {
+      dlclose(handle_);
+      throw;
+    }
+  }
+  ~BlobLibrary() {
+    module_.reset();
+    dlclose(handle_);
+  }
+  BlobLibrary(const BlobLibrary&) = delete;
+  BlobLibrary& operator=(const BlobLibrary&) = delete;
+
+  /*! \brief Throws what it raises, and RuntimeError for a status without an error. */
+  void Call(const std::vector<ffi::AnyView>& args) const {
+    ffi::Any result;
+    const int status =
+        call_(nullptr, reinterpret_cast<const TVMFFIAny*>(args.data()),
+              static_cast<int32_t>(args.size()), reinterpret_cast<TVMFFIAny*>(&result));
+    if (status == 0) return;
+    TVMFFIObjectHandle raised = nullptr;
+    TVMFFIErrorMoveFromRaised(&raised);
+    if (raised == nullptr) {
+      TVM_FFI_THROW(RuntimeError) << "the library returned status " << status << ", no error";
+    }
+    TVMFFIErrorSetRaised(raised);
+    TVMFFIObjectDecRef(raised);
+    throw ffi::details::MoveFromSafeCallRaised();
+  }
+
+ private:
+  void* handle_ = nullptr;
+  TVMFFISafeCallType call_ = nullptr;
+  std::optional<ffi::Module> module_;
+};
+
+constexpr uintptr_t kCodeAlignment = 64;  // what TVM's compiler takes for granted
+
+/*! \brief A tensor as compiled code takes it: without an offset, and where it is, or moved. */
+class CodeTensor {
+ public:
+  CodeTensor(const DLTensor& given, bool read) : view_(given) {
+    view_.data = static_cast<char*>(given.data) + given.byte_offset;
+    view_.byte_offset = 0;
+    if (reinterpret_cast<uintptr_t>(view_.data) % kCodeAlignment == 0) return;
+    home_ = view_.data;
+    moved_ = NewTensor(ffi::ShapeView(given.shape, static_cast<size_t>(given.ndim)), given.dtype);
+    view_.data = moved_->data_ptr();
+    if (read) std::memcpy(view_.data, home_, ffi::GetDataSize(view_));
+  }
+  DLTensor* view() { return &view_; }
+  void WriteBack() const {
+    if (home_ != nullptr) std::memcpy(home_, view_.data, ffi::GetDataSize(view_));
+  }
+
+ private:
+  DLTensor view_;
+  void* home_ = nullptr;  // where it was
+  std::optional<ffi::Tensor> moved_;
+};
+
+}  // namespace
 
 std::vector<std::string> LibraryFolders(const char* given) {
   std::vector<std::string> folders;
@@ -129,7 +232,8 @@ std::vector<std::string> LibraryFolders(const char* given) {
 }
 
 void CheckVendor(const ManifestVendor& vendor, const std::vector<std::string>& folders) {
-  if (!vendor.is_native) {
+  if (vendor.runtime == VendorRuntime::kLibrary) return;  // its code is in the file
+  if (vendor.runtime == VendorRuntime::kPython) {
     ThrowVendorError("vendor '" + vendor.name + "' runs in Python: without it only vendors with " +
                      "native runtimes can be used; load the file in Python, or compile the model " +
                      "without '" + vendor.name + "'");
@@ -181,6 +285,7 @@ void OpenVendor(const std::string& vendor, const std::string& path) {
 }
 
 ffi::Function LoadVendor(const ManifestVendor& vendor, const std::vector<std::string>& folders) {
+  if (vendor.runtime == VendorRuntime::kLibrary) return LibraryInit(vendor.symbol);
   std::string path = "the library in this process";
   if (!Registered(vendor, "init")) {
     CheckVendor(vendor, folders);
@@ -205,14 +310,42 @@ ffi::Function LoadVendor(const ManifestVendor& vendor, const std::vector<std::st
   return *init;
 }
 
+ffi::Function LibraryInit(const std::string& symbol) {
+  const auto init = [symbol](const ffi::Bytes& bytes, const ffi::Array<ffi::Tensor>& constants,
+                             const ffi::String&) {
+    const int64_t outputs = PortsAtHand().outputs;
+    if (outputs < 0) TVM_FFI_THROW(ValueError) << "nobody says how many outputs it has";
+    // byoc's own binding passes a mapped blob by the context, without a copy.
+    const ffi::Any context = SegmentContext();
+    const auto blob = context.cast<ffi::Map<ffi::String, ffi::Any>>()["blob"].cast<ffi::Tensor>();
+    const auto library = std::make_shared<const BlobLibrary>(
+        static_cast<const char*>(blob.data_ptr()), static_cast<size_t>(blob.shape()[0]), symbol);
+    std::vector<ffi::Tensor> weights;
+    for (const ffi::Tensor& constant : constants) {
+      const bool fits = reinterpret_cast<uintptr_t>(constant.data_ptr()) % kCodeAlignment == 0;
+      weights.push_back(fits ? constant : CopyOf(constant));
+    }
+    return ffi::Function::FromPacked([library, weights, outputs](ffi::PackedArgs args, ffi::Any*) {
+      const auto read = static_cast<size_t>(args.size() - outputs);
+      std::vector<CodeTensor> tensors;
+      tensors.reserve(static_cast<size_t>(args.size()));
+      for (size_t i = 0; i < static_cast<size_t>(args.size()); ++i) {
+        tensors.emplace_back(*args[static_cast<int>(i)].cast<DLTensor*>(), i < read);
+      }
+      std::vector<ffi::AnyView> views;
+      for (size_t i = 0; i < read; ++i) views.emplace_back(tensors[i].view());
+      for (const ffi::Tensor& weight : weights) views.emplace_back(weight);
+      for (size_t i = read; i < tensors.size(); ++i) views.emplace_back(tensors[i].view());
+      library->Call(views);
+      for (size_t i = read; i < tensors.size(); ++i) tensors[i].WriteBack();
+    });
+  };
+  return ffi::Function::FromTyped(init);
+}
+
 ffi::Module LoadHost(const char* data, size_t size) {
-  const SealedFile file(data, size);
-  thread_pool::Install();  // libraries ask for it when they are loaded
-  // By name, since the path of an open file has no suffix to tell what it is.
-  static const ffi::Function load =
-      ffi::Function::GetGlobalRequired("ffi.Module.load_from_file.so");
   try {
-    return load(file.path(), "so").cast<ffi::Module>();  // the mapping outlives the file
+    return LoadFile(SealedFile(data, size).path());
   } catch (const ffi::Error& error) {
     ThrowArtifactError("the host library does not load: " + std::string(error.message()));
   }

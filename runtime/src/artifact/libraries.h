@@ -16,9 +16,6 @@
 
 namespace byoc {
 
-/*! \brief A vendor could not be used. */
-[[noreturn]] void ThrowVendorError(const std::string& message);
-
 /*!
  * \brief Folders where vendors' libraries are looked for.
  * \param given Folders joined by ':'; may be null.
@@ -46,6 +43,16 @@ void OpenVendor(const std::string& vendor, const std::string& path);
  */
 tvm::ffi::Function LoadVendor(const ManifestVendor& vendor,
                               const std::vector<std::string>& folders);
+
+/*!
+ * \brief The `init` of segments whose blob is a shared object: `LibraryRuntime` of byoc/vendor.py.
+ *
+ * It loads the blob as `LoadHost` does, all symbols at once, and calls what it exports as
+ * execute(inputs..., constants..., outputs...), on tensors that are aligned to 64 bytes: the code
+ * of TVM's compiler takes that for granted.
+ * \param symbol What to call; the library has it as `__tvm_ffi_<symbol>`, a function of tvm-ffi.
+ */
+tvm::ffi::Function LibraryInit(const std::string& symbol);
 
 /*!
  * \brief Load a shared object from memory, for as long as the module lives.

@@ -2,8 +2,12 @@
 
 #include <sys/utsname.h>
 #include <tvm/ffi/c_api.h>
+#include <tvm/ffi/string.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -12,6 +16,9 @@
 #include "core/text.h"
 
 namespace byoc {
+
+namespace ffi = tvm::ffi;
+
 namespace {
 
 /*! \brief A flag of /proc/cpuinfo in LLVM's spelling. */
@@ -70,22 +77,45 @@ std::string TvmFfiProblem(const Manifest& manifest) {
          ".*";
 }
 
-std::string CpuProblem(const ManifestTarget& target) {
-  const std::string cpu = Printable(target.cpu);
-  const std::string machine = target.triple.substr(0, target.triple.find('-'));
+/*! \brief The name of this machine's architecture, as `uname -m` has it. */
+std::string MachineName() {
   utsname name;
   uname(&name);
-  if (!machine.empty() && machine != name.machine) {
-    return "the file was compiled for " + Printable(machine) + " (" + cpu + "), this is " +
-           name.machine;
-  }
+  return name.machine;
+}
+
+/*! \brief Those of the features that this CPU lacks, joined; empty where the system is silent. */
+std::string MissingFeatures(const std::vector<std::string>& features) {
   if (CpuFeatures().empty()) return "";
   std::string missing;
-  for (const std::string& feature :
-       std::set<std::string>(target.features.begin(), target.features.end())) {
+  for (const std::string& feature : std::set<std::string>(features.begin(), features.end())) {
     if (CpuFeatures().count(feature) != 0) continue;
     missing += (missing.empty() ? "" : ", ") + Printable(feature);
   }
+  return missing;
+}
+
+/*! \brief Whether a version is older than another: numbers between dots, one after the other. */
+bool IsOlder(const std::string& version, const std::string& than) {
+  std::istringstream a(version), b(than);
+  for (std::string wanted; std::getline(b, wanted, '.');) {
+    std::string have;
+    std::getline(a, have, '.');
+    const int64_t x = std::strtoll(have.c_str(), nullptr, 10);
+    const int64_t y = std::strtoll(wanted.c_str(), nullptr, 10);
+    if (x != y) return x < y;
+  }
+  return false;
+}
+
+std::string CpuProblem(const ManifestTarget& target) {
+  const std::string cpu = Printable(target.cpu);
+  const std::string machine = target.triple.substr(0, target.triple.find('-'));
+  if (!machine.empty() && machine != MachineName()) {
+    return "the file was compiled for " + Printable(machine) + " (" + cpu + "), this is " +
+           MachineName();
+  }
+  const std::string missing = MissingFeatures(target.features);
   if (missing.empty()) return "";
   return "the host library was compiled for CPU '" + cpu +
          "' and needs features that this CPU lacks: " + missing +
@@ -119,6 +149,51 @@ std::vector<Fit> FitMachine(const Manifest& manifest, const std::string& tvm) {
         {"cpu", Printable(target.cpu) + ", " + Printable(target.triple), CpuProblem(target)});
   }
   return fits;
+}
+
+bool NeedsEquipment(const Requirements& needs) {
+  return !needs.device.empty() || !needs.driver.empty();
+}
+
+std::string Missing(const Requirements& needs,
+                    const ffi::Optional<ffi::Array<ffi::Any>>& equipment) {
+  const std::string machine = MachineName();
+  if (!needs.machine.empty() && needs.machine != machine) {
+    return "was compiled for " + Printable(needs.machine) + ", this is " + machine;
+  }
+  const std::string features = MissingFeatures(needs.cpu_features);
+  if (!features.empty()) return "needs features that this CPU lacks: " + features;
+  if (!NeedsEquipment(needs)) {
+    const auto bytes = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+    if (needs.memory <= bytes) return "";
+    return "needs " + std::to_string(needs.memory) + " bytes of memory, this machine has " +
+           std::to_string(bytes);
+  }
+  if (!equipment) {
+    return "needs " +
+           (needs.device.empty() ? "driver " + Printable(needs.driver)
+                                 : "device " + Quoted(needs.device)) +
+           ", and its vendor's runtime does not say what there is (vendor author: add "
+           "'equipment')";
+  }
+  std::string found;
+  bool has_device = needs.device.empty();
+  for (const ffi::String& device : (*equipment)[0].cast<ffi::Array<ffi::String>>()) {
+    has_device = has_device || std::string(device) == needs.device;
+    found += (found.empty() ? "" : ", ") + Quoted(std::string(device));
+  }
+  if (!has_device) {
+    return "needs device " + Quoted(needs.device) + ", found " + (found.empty() ? "none" : found);
+  }
+  const std::string driver((*equipment)[1].cast<ffi::String>());
+  if (!needs.driver.empty() && IsOlder(driver, needs.driver)) {
+    return "needs driver " + Printable(needs.driver) + " or newer, found " +
+           (driver.empty() ? "none" : Printable(driver));
+  }
+  const int64_t bytes = (*equipment)[2].cast<int64_t>();
+  if (needs.memory <= bytes) return "";
+  return "needs " + std::to_string(needs.memory) + " bytes of memory, the device has " +
+         std::to_string(bytes);
 }
 
 void CheckMachine(const Manifest& manifest, const std::string& tvm) {

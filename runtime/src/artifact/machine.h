@@ -5,6 +5,9 @@
 #ifndef BYOC_RUNTIME_MACHINE_H_
 #define BYOC_RUNTIME_MACHINE_H_
 
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/optional.h>
+
 #include <set>
 #include <string>
 #include <vector>
@@ -37,6 +40,19 @@ std::string TvmFfiVersion();
  * \return What was compared, in the order it matters; nothing where the file holds no such code.
  */
 std::vector<Fit> FitMachine(const Manifest& manifest, const std::string& tvm);
+
+/*!
+ * \brief Compare what a segment requires with this machine.
+ * \param needs Of the segment.
+ * \param equipment What its vendor finds here: [[device], driver, bytes], see byoc/vendor.h; null
+ * where it does not tell.
+ * \return What is missing, in words that follow "segment 's'"; empty when nothing is.
+ */
+std::string Missing(const Requirements& needs,
+                    const tvm::ffi::Optional<tvm::ffi::Array<tvm::ffi::Any>>& equipment);
+
+/*! \brief Whether a vendor has to be asked in order to know. */
+bool NeedsEquipment(const Requirements& needs);
 
 /*! \brief Throws byoc.ArtifactError with the first problem that `FitMachine` finds. */
 void CheckMachine(const Manifest& manifest, const std::string& tvm);

@@ -5,7 +5,6 @@
 #include <tuple>
 
 #include "core/errors.h"
-#include "core/json_view.h"
 #include "core/text.h"
 
 namespace byoc {
@@ -22,6 +21,7 @@ std::vector<ManifestPort> ReadPorts(const JsonView& json) {
     port.dtype = item["type"]["dtype"].String();
     for (const JsonView& dim : item["type"]["shape"].Items()) {
       port.shape.push_back(dim.IsString() ? -1 : dim.Int(0, kMaxBytes));
+      port.dims.push_back(dim.IsString() ? dim.String() : std::to_string(port.shape.back()));
     }
     const std::optional<JsonView> value = item.Find("value");
     if (value && !value->String().empty() && (port.dtype != "int64" || !port.shape.empty())) {
@@ -46,10 +46,12 @@ ManifestVendor ReadVendor(const std::string& name, const JsonView& json) {
   json["options"].Fields();  // an object
   vendor.options = json["options"].Text();
   const std::string runtime = json["runtime"].String();
-  if (runtime != "native" && runtime != "python") {
-    json["runtime"].Fail("unknown " + Quoted(runtime) + "; legal: native, python");
+  if (runtime != "native" && runtime != "python" && runtime != "library") {
+    json["runtime"].Fail("unknown " + Quoted(runtime) + "; legal: native, python, library");
   }
-  vendor.is_native = runtime == "native";
+  vendor.runtime = runtime == "native"   ? VendorRuntime::kNative
+                   : runtime == "python" ? VendorRuntime::kPython
+                                         : VendorRuntime::kLibrary;
   const auto text = [&](const char* key, const char* fallback) {
     const std::optional<JsonView> value = json.Find(key);
     return value ? value->String() : std::string(fallback);
@@ -57,7 +59,23 @@ ManifestVendor ReadVendor(const std::string& name, const JsonView& json) {
   vendor.processor = text("processor", "cpu");
   vendor.library = text("library", "");
   vendor.package = text("package", "");
+  vendor.symbol = text("symbol", "");
   return vendor;
+}
+
+ManifestSegment ReadSegment(const JsonView& json) {
+  ManifestSegment segment;
+  segment.name = json["name"].String();
+  segment.vendor = json["vendor"].String();
+  segment.constants = ReadNumbers(json["constants"]);
+  if (const std::optional<JsonView> signature = json.Find("signature")) {
+    segment.inputs = ReadPorts((*signature)["inputs"]);
+    segment.outputs = ReadPorts((*signature)["outputs"]);
+  }
+  if (const std::optional<JsonView> needs = json.Find("requires")) {
+    segment.needs = ReadRequirements(*needs);
+  }
+  return segment;
 }
 
 /*! \brief The number that up to eight hex digits spell; nothing for any other text. */
@@ -135,6 +153,11 @@ const ManifestVendor* Manifest::Vendor(const std::string& wanted) const {
   return nullptr;
 }
 
+Requirements ReadRequirements(const JsonView& json) {
+  return {json["cpu_features"].Strings(), json["machine"].String(), json["device"].String(),
+          json["driver"].String(), json["memory"].Int(0, kMaxBytes)};
+}
+
 Manifest ParseManifest(const std::string& text) {
   const JsonView json = JsonView::Parse(text, "manifest.json is no manifest");
   const int64_t format = json["format"].Int(INT64_MIN, INT64_MAX);
@@ -167,11 +190,10 @@ Manifest ParseManifest(const std::string& text) {
   }
   std::set<std::string> segments;
   for (const JsonView& item : json["segments"].Items()) {
-    const std::string name = item["name"].String();
-    if (!segments.insert(name).second) {
+    manifest.segments.push_back(ReadSegment(item));
+    if (const std::string& name = manifest.segments.back().name; !segments.insert(name).second) {
       ThrowArtifactError("two segments are called " + Quoted(name));
     }
-    manifest.segments.push_back({name, item["vendor"].String(), ReadNumbers(item["constants"])});
   }
   manifest.constants = ReadNumbers(json["constants"]);
   for (const JsonView& item : json["arrays"].Items()) {

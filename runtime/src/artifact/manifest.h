@@ -16,18 +16,39 @@
 #include <vector>
 
 #include "artifact/archive.h"
+#include "core/json_view.h"
 
 namespace byoc {
 
 /*! \brief The newest format that is read; those from 1 on are, too. See FORMAT_VERSION of
  * runtime/io/manifest.py for what each has brought. */
-inline constexpr int64_t kNewestFormat = 5;
+inline constexpr int64_t kNewestFormat = 6;
 
 /*! \brief A named input or output of the model; a symbolic dimension is -1. */
 struct ManifestPort {
   std::string name;
   std::vector<int64_t> shape;
   std::string dtype;
+  /*! \brief The shape as text: "64", "n", "n * 12". */
+  std::vector<std::string> dims;
+};
+
+/*! \brief What runs a vendor's segments. */
+enum class VendorRuntime {
+  kNative,  /*!< a shared library of this machine */
+  kPython,  /*!< a module of Python */
+  kLibrary, /*!< each segment's blob is a shared object */
+};
+
+/*! \brief What a machine must have to run a segment; empty: nothing. */
+struct Requirements {
+  std::vector<std::string> cpu_features;
+  /*! \brief As `uname -m` spells it. */
+  std::string machine;
+  /*! \brief Model of the vendor's device, and the oldest version of its driver. */
+  std::string device, driver;
+  /*! \brief Bytes of the device, or of the machine where none is named. */
+  int64_t memory = 0;
 };
 
 /*! \brief A vendor as the program was compiled for it. */
@@ -36,12 +57,13 @@ struct ManifestVendor {
   std::string version;
   /*! \brief JSON, as its `init` gets them. */
   std::string options;
-  /*! \brief A shared library, not a module of Python. */
-  bool is_native;
+  VendorRuntime runtime;
   std::string processor;
   /*! \brief Of a native one: lib<library>.so of the distribution `package`. */
   std::string library;
   std::string package;
+  /*! \brief Of one whose blobs are shared objects: what is called. */
+  std::string symbol;
 };
 
 /*! \brief A segment; its blob is the member segments/<name>.bin. */
@@ -50,6 +72,9 @@ struct ManifestSegment {
   std::string vendor;
   /*! \brief Array numbers. */
   std::vector<size_t> constants;
+  /*! \brief Not known to older files. */
+  std::vector<ManifestPort> inputs, outputs;
+  Requirements needs;
 };
 
 /*! \brief An array in `kWeightsMember`. Not checked: see artifact/weights.h. */
@@ -95,6 +120,9 @@ struct Manifest {
   /*! \brief The vendor of that name; null when the program has none. */
   const ManifestVendor* Vendor(const std::string& name) const;
 };
+
+/*! \brief Read what `Requires` of byoc/segment.py holds. */
+Requirements ReadRequirements(const JsonView& json);
 
 /*!
  * \brief Read a manifest; its format version is looked at before anything else.

@@ -1,13 +1,17 @@
 /*
  * Binding segments, for Python and for vendors' libraries.
  */
+#include <tvm/ffi/container/map.h>
 #include <tvm/ffi/reflection/registry.h>
 
 #include <cstdint>
 #include <string>
 
 #include "artifact/libraries.h"
+#include "artifact/machine.h"
+#include "artifact/sha256.h"
 #include "core/mapping.h"
+#include "core/vendor_services.h"
 #include "plan/binding.h"
 #include "plan/segment_check.h"
 
@@ -17,18 +21,45 @@ namespace {
 namespace ffi = tvm::ffi;
 
 /*!
- * \brief bind(processor, init, blob, constants, options, inputs, outputs) -> [execute, packed,
- * workspace, in use]; inputs and outputs: how many there are, -1 where that is not known.
+ * \brief bind(init, source) -> [execute, packed, workspace, in use].
+ *
+ * source: the fields of `SegmentSource` by name, ports as "input_count" and "output_count", -1
+ * where that is not known.
  */
-ffi::Array<ffi::Any> Bind(const ffi::String& processor, const ffi::Function& init,
-                          const ffi::Bytes& blob, const ffi::Array<ffi::Tensor>& constants,
-                          const ffi::String& options, int64_t inputs, int64_t outputs) {
-  Binding binding = BindSegment(std::string(processor), init, blob, constants, options,
-                                PortCounts{inputs, outputs});
+ffi::Array<ffi::Any> Bind(const ffi::Function& init,
+                          const ffi::Map<ffi::String, ffi::Any>& source) {
+  const auto text = [&](const char* key) { return std::string(source[key].cast<ffi::String>()); };
+  Binding binding = BindSegment(
+      init,
+      SegmentSource{
+          text("vendor"), text("version"), text("processor"), text("options"), text("name"),
+          source["blob"].cast<ffi::Tensor>(), source["constants"].cast<ffi::Array<ffi::Tensor>>(),
+          PortCounts{source["input_count"].cast<int64_t>(), source["output_count"].cast<int64_t>()},
+          source["inputs"].cast<ffi::Array<ffi::Any>>(),
+          source["outputs"].cast<ffi::Array<ffi::Any>>()});
   ffi::Array<int64_t> in_use;
   for (size_t i : binding.in_use) in_use.push_back(static_cast<int64_t>(i));
   return {binding.execute, static_cast<int64_t>(binding.packed),
           static_cast<int64_t>(binding.workspace), in_use};
+}
+
+/*! \brief Equal for tensors of equal dtype, shape and bytes: see `SegmentInit::Key`. */
+ffi::String WeightKey(const ffi::Tensor& tensor) {
+  const DLTensor& t = *tensor.GetDLTensorPtr();
+  std::string head(ffi::DLDataTypeToString(t.dtype));
+  for (int i = 0; i < t.ndim; ++i) head += " " + std::to_string(t.shape[i]);
+  Sha256 digest;
+  digest.Update(head.data(), head.size() + 1);
+  digest.Update(static_cast<const char*>(t.data) + t.byte_offset, ffi::GetDataSize(t));
+  return digest.Hex();
+}
+
+/*! \brief missing(what `Requires` holds, as JSON; equipment or null) -> words, "" for nothing. */
+ffi::String MissingHere(const ffi::Bytes& needs,
+                        const ffi::Optional<ffi::Array<ffi::Any>>& equipment) {
+  const JsonView json =
+      JsonView::Parse(std::string(needs.data(), needs.size()), "these are no requirements");
+  return Missing(ReadRequirements(json), equipment);
 }
 
 TVM_FFI_STATIC_INIT_BLOCK() {
@@ -38,6 +69,18 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.release_pages", ReleasePages)
       .def("byoc.runtime.tell_memory", TellMemory)
       .def("byoc.runtime.tell_ports", TellPorts)
+      .def("byoc.runtime.segment_context", SegmentContext)
+      .def("byoc.runtime.weight_key", WeightKey)
+      .def("byoc.runtime.vendor_cache",
+           [](const ffi::String& vendor) { return ffi::String(VendorCache(std::string(vendor))); })
+      .def("byoc.runtime.log",
+           [](const ffi::String& vendor, const ffi::String& segment, int64_t level,
+              const ffi::String& text) {
+             Log(std::string(vendor), std::string(segment), level, std::string(text));
+           })
+      .def("byoc.runtime.missing", MissingHere)
+      .def("byoc.runtime.library_init",
+           [](const ffi::String& symbol) { return LibraryInit(std::string(symbol)); })
       .def("byoc.runtime.checks", ChecksWanted)
       .def("byoc.runtime.open_vendor", [](const ffi::String& vendor, const ffi::String& path) {
         OpenVendor(std::string(vendor), std::string(path));

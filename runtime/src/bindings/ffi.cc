@@ -4,7 +4,7 @@
  */
 #include <tvm/ffi/reflection/registry.h>
 
-#include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -21,6 +21,7 @@
 #include "guard/guard.h"
 #include "guard/swappable_function.h"
 #include "plan/assemble.h"
+#include "plan/binding.h"
 #include "plan/executor.h"
 #include "plan/flow.h"
 #include "plan/plan.h"
@@ -132,15 +133,6 @@ Map<String, Function> MakeSwappableFunction(Function first) {
            Function::FromTyped([swappable](Function next) { swappable->Set(std::move(next)); })}};
 }
 
-/*! \brief A fresh, 64-byte aligned copy of a dense tensor. */
-Tensor Copy(const Tensor& t) {
-  if (!t.IsContiguous()) TVM_FFI_THROW(ValueError) << "expected a dense tensor";
-  Tensor copy = NewTensor(t.shape(), t.dtype());
-  std::memcpy(copy.data_ptr(), static_cast<const char*>(t.data_ptr()) + t.byte_offset(),
-              ffi::GetDataSize(*t.GetDLTensorPtr()));
-  return copy;
-}
-
 /*! \brief `data` points at dense memory that lives as long as `owner`. */
 Tensor MakeTensor(int64_t data, const ffi::Shape& shape, DLDataType dtype, Any owner) {
   return WrapMemory(reinterpret_cast<void*>(data), shape, dtype, std::move(owner));
@@ -151,9 +143,11 @@ Tensor MakeTensor(int64_t data, const ffi::Shape& shape, DLDataType dtype, Any o
  *
  * `call` receives all arguments as tensors that numpy can take, and their dtypes by name; the last
  * `outputs` are written, which is watched (segment_check.h). The tensors borrow the caller's
- * memory: they are valid during the call only.
+ * memory: they are valid during the call only. At its end `close`, which may be null, is called on
+ * the processor's thread.
  */
-Function MakePythonSegment(Function call, int64_t outputs) {
+Function MakePythonSegment(Function call, int64_t outputs, const String& processor,
+                           const Optional<Function>& close) {
   const auto segment = [call = std::move(call)](PackedArgs args, Any*) {
     Array<Tensor> tensors;
     Array<String> dtypes;
@@ -166,7 +160,11 @@ Function MakePythonSegment(Function call, int64_t outputs) {
     }
     call(tensors, dtypes);
   };
-  return WatchSegment(Function::FromPacked(segment), static_cast<size_t>(outputs));
+  std::function<void()> end;
+  if (close) end = [close = *close] { close(); };
+  return LetGoOn(std::string(processor),
+                 WatchSegment(Function::FromPacked(segment), static_cast<size_t>(outputs)),
+                 std::move(end));
 }
 
 /*! \brief function(*args) on the thread of a processor. */
@@ -188,7 +186,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.Tensor", MakeTensor)
       .def("byoc.runtime.MapFile",
            [](int64_t fd, int64_t offset, int64_t size) { return MapFile(fd, offset, size); })
-      .def("byoc.runtime.copy", Copy)
+      .def("byoc.runtime.copy", CopyOf)
       .def("byoc.runtime.exchange", Exchange)
       .def("byoc.runtime.PythonSegment", MakePythonSegment)
       .def("byoc.runtime.SegmentModule", SegmentModule)

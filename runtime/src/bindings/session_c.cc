@@ -202,7 +202,13 @@ byoc_status byoc_open(const char* path, const byoc_options* given, byoc_session*
 }
 
 void byoc_close(byoc_session* session) {
-  Guarded([&] { delete session; });
+  if (session == nullptr) return;
+  Guarded([&] {
+    delete session;
+    // Vendors' segments end on their processors' threads. Not later than this returns, for what
+    // they rely on may be torn down next.
+    byoc::Processor::Settle();
+  });
 }
 
 const char* byoc_name(const byoc_session* session) {

@@ -24,6 +24,11 @@ namespace byoc {
   throw tvm::ffi::Error("byoc.ExecutionError", message, "");
 }
 
+/// Throws byoc.VendorError: a vendor could not be used.
+[[noreturn]] inline void ThrowVendorError(const std::string& message) {
+  throw tvm::ffi::Error("byoc.VendorError", message, "");
+}
+
 /// Kinds of error of a vendor in a process of its own: it died; it was too slow and was killed; it
 /// is starting again.
 inline constexpr const char* kCrash = "Crash";

@@ -16,6 +16,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "core/errors.h"
 #include "core/job_queue.h"
@@ -208,6 +209,17 @@ void Processor::Call(const std::function<void()>& work, SubmissionQueue* queue) 
   Submit(&job, queue);
   Wait(&job.done);
   if (job.error) std::rethrow_exception(job.error);
+}
+
+void Processor::Settle() {
+  std::vector<Processor*> started;
+  {
+    std::lock_guard<std::mutex> lock(RegistryMutex());
+    for (const auto& [name, processor] : Registry()) {
+      if (processor->state_.load()->started.load()) started.push_back(processor);
+    }
+  }
+  for (Processor* processor : started) processor->Call([] {});
 }
 
 /// A caller that has the owner lock and runs its work itself: for this time its thread is as the

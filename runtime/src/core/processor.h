@@ -88,6 +88,9 @@ class Processor {
   /// Runs `work` on this processor's thread and waits; exceptions come back to the caller.
   void Call(const std::function<void()>& work, SubmissionQueue* queue = nullptr);
 
+  /// Waits until every processor's common queue has run what was submitted to it before.
+  static void Settle();
+
   /// Runs `work` on the calling thread when the processor is idle and has a width of one thread;
   /// else as `Call`. For work that does not care which thread it is on.
   void CallAnywhere(const std::function<void()>& work, SubmissionQueue* queue = nullptr);

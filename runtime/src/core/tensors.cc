@@ -3,6 +3,7 @@
 #include <tvm/ffi/error.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include "core/buffer.h"
@@ -43,6 +44,14 @@ ffi::Tensor WrapMemory(void* data, ffi::ShapeView shape, DLDataType dtype, ffi::
   };
   return ffi::Tensor::FromNDAlloc(Borrowed{data, std::move(owner)}, shape, dtype,
                                   DLDevice{kDLCPU, 0});
+}
+
+ffi::Tensor CopyOf(const ffi::Tensor& t) {
+  if (!t.IsContiguous()) TVM_FFI_THROW(ValueError) << "expected a dense tensor";
+  ffi::Tensor copy = NewTensor(t.shape(), t.dtype());
+  std::memcpy(copy.data_ptr(), static_cast<const char*>(t.data_ptr()) + t.byte_offset(),
+              ffi::GetDataSize(*t.GetDLTensorPtr()));
+  return copy;
 }
 
 DLDataType ExchangeDtype(DLDataType dtype) {

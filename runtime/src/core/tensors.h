@@ -23,6 +23,9 @@ tvm::ffi::Tensor NewTensor(tvm::ffi::ShapeView shape, DLDataType dtype);
 tvm::ffi::Tensor WrapMemory(void* data, tvm::ffi::ShapeView shape, DLDataType dtype,
                             tvm::ffi::Any owner);
 
+/// Returns a fresh copy of a dense tensor, aligned to 64 bytes. Throws ValueError for another.
+tvm::ffi::Tensor CopyOf(const tvm::ffi::Tensor& t);
+
 /// Returns the dtype that numpy can exchange: `dtype` itself, or for the types only ml_dtypes knows
 /// (bfloat16, float8) the unsigned integer of the same width.
 DLDataType ExchangeDtype(DLDataType dtype);

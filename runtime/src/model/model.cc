@@ -59,6 +59,17 @@ PortCounts PortsOf(const Plan& plan, const std::string& segment) {
   return {};
 }
 
+/*! \brief [name, dtype, [dimension]] of each. */
+ffi::Array<ffi::Any> PortsForVendor(const std::vector<ManifestPort>& ports) {
+  ffi::Array<ffi::Any> told;
+  for (const ManifestPort& port : ports) {
+    ffi::Array<ffi::String> dims;
+    for (const std::string& dim : port.dims) dims.push_back(dim);
+    told.push_back(ffi::Array<ffi::Any>{ffi::String(port.name), ffi::String(port.dtype), dims});
+  }
+  return told;
+}
+
 std::string Message(const std::string& what, const ffi::Error& error) {
   return what + ": " + std::string(error.kind()) + ": " + std::string(error.message());
 }
@@ -143,6 +154,7 @@ void Model::Read(ArtifactFile* file, const std::vector<std::string>& folders) {
     memory_.code += size;
     host_ = LoadHost(static_cast<const char*>(host.data_ptr()), size);
   }
+  CheckRequirements(folders);
   std::set<size_t> in_use(manifest_.constants.begin(), manifest_.constants.end());
   for (const ManifestSegment& segment : manifest_.segments) {
     if (manifest_.Vendor(segment.vendor) == nullptr) {
@@ -151,17 +163,12 @@ void Model::Read(ArtifactFile* file, const std::vector<std::string>& folders) {
     }
     vendors_.Set(segment.name, segment.vendor);
     const ffi::Tensor blob = file->Take("segments/" + segment.name + ".bin");
-    const auto refused = manifest_.refused.find(segment.name);
-    if (refused != manifest_.refused.end()) {
-      missing_[segment.name] = {"build", refused->second};
-      continue;
-    }
+    if (missing_.count(segment.name) != 0) continue;
     try {
       segments_.Set(segment.name,
                     BindVendor(segment, blob, folders, PortsOf(plan, segment.name), &in_use));
     } catch (const ffi::Error& error) {
-      const bool healed = manifest_.refusals && twins_.count(segment.name) != 0;
-      if (!healed || std::string(error.kind()) != "byoc.VendorError") throw;
+      if (!MayFallBack(segment.name) || std::string(error.kind()) != "byoc.VendorError") throw;
       missing_[segment.name] = {"load", std::string(error.message())};
     }
   }
@@ -170,6 +177,31 @@ void Model::Read(ArtifactFile* file, const std::vector<std::string>& folders) {
     weight_bytes[manifest_.arrays[i].offset] = ffi::GetDataSize(*arrays_[i].GetDLTensorPtr());
   }
   for (const auto& [offset, bytes] : weight_bytes) memory_.weights += bytes;
+}
+
+bool Model::MayFallBack(const std::string& segment) const {
+  return manifest_.refusals && twins_.count(segment) != 0;
+}
+
+/*! \brief Before any segment is loaded: what was not built, and what cannot run here. */
+void Model::CheckRequirements(const std::vector<std::string>& folders) {
+  for (const auto& [segment, why] : manifest_.refused) missing_[segment] = {"build", why};
+  for (const ManifestSegment& segment : manifest_.segments) {
+    const ManifestVendor* vendor = manifest_.Vendor(segment.vendor);
+    if (vendor == nullptr || missing_.count(segment.name) != 0) continue;
+    ffi::Optional<ffi::Array<ffi::Any>> equipment;
+    if (NeedsEquipment(segment.needs)) {
+      LoadVendor(*vendor, folders);
+      const auto find = ffi::Function::GetGlobal("byoc.vendor." + vendor->name + ".equipment");
+      if (find) equipment = (*find)().cast<ffi::Array<ffi::Any>>();
+    }
+    const std::string missing = byoc::Missing(segment.needs, equipment);
+    if (missing.empty()) continue;
+    const std::string what =
+        "vendor " + Quoted(vendor->name) + ": segment " + Quoted(segment.name) + " " + missing;
+    if (!MayFallBack(segment.name)) ThrowVendorError(what);
+    missing_[segment.name] = {"load", what};
+  }
 }
 
 ffi::Array<ffi::Tensor> Model::Pick(const std::vector<size_t>& numbers,
@@ -193,16 +225,17 @@ ffi::Function Model::BindVendor(const ManifestSegment& segment, const ffi::Tenso
       Pick(segment.constants, "segment '" + segment.name + "'");
   const std::string who = "vendor '" + vendor.name + "', segment '" + segment.name + "'";
   try {
-    const auto size = static_cast<size_t>(blob.shape()[0]);
-    Binding binding = BindSegment(vendor.processor, init,
-                                  ffi::Bytes(static_cast<const char*>(blob.data_ptr()), size),
-                                  constants, vendor.options, ports);
+    Binding binding = BindSegment(
+        init, SegmentSource{vendor.name, vendor.version, vendor.processor, vendor.options,
+                            segment.name, blob, constants, ports, PortsForVendor(segment.inputs),
+                            PortsForVendor(segment.outputs)});
     memory_.packed += binding.packed;
     memory_.workspace += binding.workspace;
-    memory_.code += size;
+    if (vendor.runtime == VendorRuntime::kLibrary) memory_.code += blob.shape()[0];
     for (size_t i : binding.in_use) in_use->insert(segment.constants[i]);
     return std::move(binding.execute);
   } catch (const ffi::Error& error) {
+    if (std::string(error.kind()) == "byoc.VendorError") throw;
     ThrowVendorError(Message(who + " could not be loaded", error));
   } catch (const std::exception& error) {
     ThrowVendorError(who + " could not be loaded: " + error.what());

@@ -85,6 +85,9 @@ class Model {
   tvm::ffi::Array<tvm::ffi::Tensor> Pick(const std::vector<size_t>& numbers,
                                          const std::string& what) const;
 
+  /*! \brief Whether a segment that its vendor cannot load is left to its twin. */
+  bool MayFallBack(const std::string& segment) const;
+  void CheckRequirements(const std::vector<std::string>& folders);
   tvm::ffi::Function BindVendor(const ManifestSegment& segment, const tvm::ffi::Tensor& blob,
                                 const std::vector<std::string>& folders, PortCounts ports,
                                 std::set<size_t>* in_use);

@@ -1,14 +1,20 @@
 #include "plan/binding.h"
 
+#include <tvm/ffi/container/map.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "byoc/threads.h"
 #include "byoc/vendor.h"
 #include "core/checked.h"
+#include "core/errors.h"
 #include "core/mapping.h"
 #include "core/processor.h"
+#include "core/text.h"
 #include "plan/segment_check.h"
 
 namespace byoc {
@@ -17,7 +23,26 @@ namespace ffi = tvm::ffi;
 
 namespace {
 
-thread_local Binding* current = nullptr;  // what is being bound on this thread
+// What is being bound on this thread.
+thread_local Binding* current = nullptr;
+thread_local const SegmentSource* current_source = nullptr;
+
+/// While it lives, this thread binds a segment.
+class Scope {
+ public:
+  Scope(Binding* binding, const SegmentSource* source)
+      : binding_(std::exchange(current, binding)), source_(std::exchange(current_source, source)) {}
+  ~Scope() {
+    current = binding_;
+    current_source = source_;
+  }
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+
+ private:
+  Binding* const binding_;
+  const SegmentSource* const source_;
+};
 
 void CheckPorts(const PortCounts& told, const PortCounts& wanted) {
   const auto differ = [](int64_t a, int64_t b) { return a >= 0 && b >= 0 && a != b; };
@@ -30,7 +55,92 @@ void CheckPorts(const PortCounts& told, const PortCounts& wanted) {
                             << " outputs (len(segment.inputs), len(segment.outputs))";
 }
 
+/// A function of the vendor that it may have beside `init`.
+std::optional<ffi::Function> Extra(const SegmentSource& source, const char* name) {
+  return ffi::Function::GetGlobal("byoc.vendor." + source.vendor + "." + name);
+}
+
+void AskCanLoad(const SegmentSource& source) {
+  const auto can_load = Extra(source, "can_load");
+  if (!can_load) return;
+  const std::string why((*can_load)(source.blob, source.version).cast<ffi::String>());
+  if (why.empty()) return;
+  ThrowVendorError("vendor " + Quoted(source.vendor) + ", segment " + Quoted(source.name) +
+                   ", compiled by its version " + Printable(source.version) +
+                   ", cannot be loaded by the one installed: " + why +
+                   "; compile the model again, or install that version");
+}
+
+/// Calls `init` on the artifact. A vendor that reads the context takes the blob from there.
+ffi::Function CallInit(const ffi::Function& init, const SegmentSource& source,
+                       const ffi::Array<ffi::Tensor>& constants) {
+  const auto size = Extra(source, "reads_context") ? 0 : source.blob.shape()[0];
+  const ffi::Bytes blob(static_cast<const char*>(source.blob.data_ptr()),
+                        static_cast<size_t>(size));
+  return Checked(init(blob, constants, ffi::String(source.options)).cast<ffi::Function>());
+}
+
+/// What a segment's function holds, to be let go on its processor's thread.
+struct Held {
+  Processor* processor;
+  ffi::Function function;
+  std::function<void()> close;
+};
+
+class LetGo final : public Job {
+ public:
+  explicit LetGo(Held held) : held_(std::move(held)) {}
+  void Run() noexcept override {
+    try {
+      if (held_.close) held_.close();
+      held_.close = nullptr;
+      held_.function = ffi::Function();
+    } catch (...) {  // nobody waits for it: there is nobody to tell
+    }
+    delete this;
+  }
+
+ private:
+  Held held_;
+};
+
+void LetGoOfHeld(Held* held) {
+  Processor* processor = held->processor;
+  auto* job = new LetGo(std::move(*held));
+  delete held;
+  try {
+    if (Processor::Current() != processor && processor->TrySubmit(job)) return;
+  } catch (...) {  // there is no thread: then here
+  }
+  job->Run();
+}
+
 }  // namespace
+
+ffi::Function LetGoOn(const std::string& processor, ffi::Function function,
+                      std::function<void()> close) {
+  const std::shared_ptr<Held> held(
+      new Held{Processor::Get(processor), std::move(function), std::move(close)}, LetGoOfHeld);
+  return ffi::Function::FromPacked(
+      [held](ffi::PackedArgs args, ffi::Any* result) { held->function.CallPacked(args, result); });
+}
+
+ffi::Any SegmentContext() {
+  if (current_source == nullptr) return nullptr;
+  const SegmentSource& source = *current_source;
+  ffi::Map<ffi::String, ffi::Any> context{{"segment", ffi::String(source.name)},
+                                          {"version", ffi::String(source.version)},
+                                          {"processor", ffi::String(source.processor)},
+                                          {"threads", threads::Max()},
+                                          {"inputs", source.inputs},
+                                          {"outputs", source.outputs},
+                                          {"blob", source.blob}};
+  return context;
+}
+
+PortCounts PortsAtHand() {
+  return current_source == nullptr ? PortCounts{} : current_source->ports;
+}
 
 void ReleasePages(int64_t address, int64_t size) {
   if (current != nullptr) current->released.insert(reinterpret_cast<const void*>(address));
@@ -47,9 +157,7 @@ void TellPorts(int64_t inputs, int64_t outputs) {
   if (current != nullptr) current->ports = PortCounts{inputs, outputs};
 }
 
-Binding BindSegment(const std::string& processor, const ffi::Function& init, const ffi::Bytes& blob,
-                    const ffi::Array<ffi::Tensor>& constants, const ffi::String& options,
-                    PortCounts ports) {
+Binding BindSegment(const ffi::Function& init, const SegmentSource& source) {
   Binding binding;
   // A vendor that goes on using a constant keeps its tensor: one made for this call alone, so that
   // the references tell.
@@ -61,24 +169,26 @@ Binding BindSegment(const std::string& processor, const ffi::Function& init, con
     void FreeData(DLTensor*) {}
   };
   std::vector<ffi::Tensor> lent;
-  for (const ffi::Tensor& t : constants) {
+  for (const ffi::Tensor& t : source.constants) {
     lent.push_back(ffi::Tensor::FromNDAlloc(Lent{t}, t.shape(), t.dtype(), DLDevice{kDLCPU, 0}));
   }
-  Processor::Get(processor)->Call([&] {
-    struct Scope {
-      explicit Scope(Binding* binding) : before(std::exchange(current, binding)) {}
-      ~Scope() { current = before; }
-      Binding* before;
-    } scope(&binding);
+  const std::vector<std::shared_ptr<FileWatch>> blob_watches = WatchesOf({source.blob.data_ptr()});
+  Processor::Get(source.processor)->Call([&] {
+    const Scope scope(&binding, &source);
     const ffi::Array<ffi::Tensor> given(lent.begin(), lent.end());
     try {
-      binding.execute = Checked(init(blob, given, options).cast<ffi::Function>());
+      AskCanLoad(source);
+      binding.execute = CallInit(init, source, given);
     } catch (const ffi::Error&) {
       throw;
     } catch (...) {  // libraries that an older vendor.h was part of let anything out
       TVM_FFI_THROW(RuntimeError) << details::CurrentException();
     }
   });
+  for (const std::shared_ptr<FileWatch>& watch : blob_watches) watch->Check();
+  DropPages(reinterpret_cast<int64_t>(source.blob.data_ptr()), source.blob.shape()[0]);
+  binding.execute = LetGoOn(source.processor, std::move(binding.execute));
+  PortCounts ports = source.ports;
   CheckPorts(binding.ports, ports);
   if (ports.outputs < 0) ports.outputs = binding.ports.outputs;
   if (ports.outputs >= 0) {

@@ -3,6 +3,7 @@
 #ifndef BYOC_RUNTIME_BINDING_H_
 #define BYOC_RUNTIME_BINDING_H_
 
+#include <tvm/ffi/any.h>
 #include <tvm/ffi/container/array.h>
 #include <tvm/ffi/container/tensor.h>
 #include <tvm/ffi/function.h>
@@ -10,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -22,6 +24,20 @@ struct PortCounts {
   int64_t outputs = -1;
 };
 
+/// A segment as its file has it, for its vendor to load.
+struct SegmentSource {
+  std::string vendor;
+  std::string version;  // of the vendor that compiled it
+  std::string processor;
+  std::string options;  // JSON
+  std::string name;
+  tvm::ffi::Tensor blob;  // bytes, private or mapped; its pages are given back
+  tvm::ffi::Array<tvm::ffi::Tensor> constants;
+  PortCounts ports;
+  /// [name, dtype, [dimension]] of each; empty: not known.
+  tvm::ffi::Array<tvm::ffi::Any> inputs, outputs;
+};
+
 /// A segment ready to run.
 struct Binding {
   tvm::ffi::Function execute;      // execute(inputs..., outputs...)
@@ -32,14 +48,25 @@ struct Binding {
   std::set<const void*> released;  // constants that `init` gave the pages back of
 };
 
-/// Calls a vendor's `init(blob, constants, options)` on the thread of a processor: libraries divide
-/// their work by the number of threads there. Pages of constants that are mapped are given back
-/// afterwards. What it executes is watched (segment_check.h).
+/// Asks the vendor whether it can load the segment, and calls its `init(blob, constants, options)`,
+/// both on the thread of the processor: libraries divide their work by the number of threads there.
+/// Pages of blob and constants that are mapped are given back afterwards. What it executes is
+/// watched (segment_check.h), and is let go on that thread.
 ///
-/// \param ports of the segment, as far as known. Throws ValueError where the vendor tells others.
-Binding BindSegment(const std::string& processor, const tvm::ffi::Function& init,
-                    const tvm::ffi::Bytes& blob, const tvm::ffi::Array<tvm::ffi::Tensor>& constants,
-                    const tvm::ffi::String& options, PortCounts ports);
+/// Throws ValueError where the vendor tells other ports, byoc.VendorError where it cannot load it.
+Binding BindSegment(const tvm::ffi::Function& init, const SegmentSource& source);
+
+/// Returns `function`, whose last holder may be on any thread; what it holds goes on the thread of
+/// a processor, after `close`, which may be null.
+tvm::ffi::Function LetGoOn(const std::string& processor, tvm::ffi::Function function,
+                           std::function<void()> close = nullptr);
+
+/// What the segment that is being bound on this thread has beside its artifact, by the keys of
+/// byoc/segment_init.h; null when none is.
+tvm::ffi::Any SegmentContext();
+
+/// The ports of the segment that is being bound on this thread; not known when none is.
+PortCounts PortsAtHand();
 
 /// Gives back pages of a mapped constant; what a vendor releases within its `init` is noted.
 void ReleasePages(int64_t address, int64_t size);

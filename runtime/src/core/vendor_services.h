@@ -1,0 +1,23 @@
+/// \file
+/// What byoc does for vendors' code that runs in this process: a log, and a folder to keep files
+/// in.
+#ifndef BYOC_RUNTIME_VENDOR_SERVICES_H_
+#define BYOC_RUNTIME_VENDOR_SERVICES_H_
+
+#include <cstdint>
+#include <string>
+
+namespace byoc {
+
+/// Writes a line of a segment's log: to Python's logging where there is Python (the global function
+/// "byoc.log"), else from warnings on to the standard error. Any thread.
+void Log(const std::string& vendor, const std::string& segment, int64_t level,
+         const std::string& text);
+
+/// Returns the folder for caches of a vendor, made if need be; "" when that fails. It lies in
+/// $BYOC_CACHE_DIR, else in `byoc` of the user's cache folder (byoc/support/cache_folder.py).
+std::string VendorCache(const std::string& vendor);
+
+}  // namespace byoc
+
+#endif  // BYOC_RUNTIME_VENDOR_SERVICES_H_
