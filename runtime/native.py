@@ -35,6 +35,7 @@ __all__ = [
     "from_tensors",
     "function",
     "num_threads",
+    "queue_depth",
     "set_num_threads",
     "usable_processors",
     "watch_files",
@@ -154,6 +155,15 @@ def watch_files(arrays: Iterable[Array]) -> Callable[[], None] | None:
         [array.__array_interface__["data"][0] for array in arrays]
     )
     return check
+
+
+def queue_depth(processor: str) -> int:
+    """Return how many calls a processor's device works on at a time; 1 where it has no queue.
+
+    Args:
+        processor: Its name; known once a segment of its vendor was loaded.
+    """
+    return int(function("queue_depth")(processor))
 
 
 def usable_processors() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,6 +21,7 @@ from byoc.errors import VendorError
 from byoc.runtime.io.weights import release
 from byoc.runtime.native import as_tensor, find_library, from_tensors, function, num_threads
 from byoc.runtime.program import PortCounts, VendorUse
+from byoc.runtime.queued_call import QueuedCall
 from byoc.segment import Array, Artifact
 from byoc.vendor import API_VERSION, NativeRuntime, PythonRuntime
 
@@ -138,7 +139,7 @@ def bind(
             return bound.execute
         if ports.outputs is None:
             raise VendorError(f"{who}: the program does not say how many outputs it has")
-        return _host(artifact, use.runtime, use.options, ports.outputs)
+        return _host(artifact, use, use.runtime, ports.outputs)
     except VendorError:
         raise
     except Exception as error:
@@ -168,17 +169,18 @@ def _keep_thread_state() -> None:
         _THREAD.kept = True
 
 
-def _host(
-    artifact: Artifact, runtime: PythonRuntime, options: Mapping[str, Any], outputs: int
-) -> Any:
-    execute = runtime.init(artifact.blob, artifact.constants, dict(options))
+def _host(artifact: Artifact, use: VendorUse, runtime: PythonRuntime, outputs: int) -> Any:
+    execute: Callable[..., object] = runtime.init(
+        artifact.blob, artifact.constants, dict(use.options)
+    )
+    name = "submit" if runtime.queue_depth else "execute"
     if not callable(execute):
         raise VendorError(
-            f"vendor author: init of {_who(artifact)} must return a callable, "
+            f"vendor author: init of {_who(artifact)} must return a callable ({name}), "
             f"found {type(execute).__name__}"
         )
 
-    def call(tensors: Any, dtypes: Any) -> None:
+    def call(tensors: Any, dtypes: Any, control: Any) -> None:
         if not hasattr(_THREAD, "kept"):
             _keep_thread_state()
         arrays = from_tensors(tensors, dtypes)
@@ -186,16 +188,19 @@ def _host(
         for array in inputs:
             array.flags.writeable = False
         places = _Outputs(arrays[len(inputs) :])
-        answer: object = execute(inputs, places)
+        ends = () if control is None else (QueuedCall(control, _who(artifact)),)
+        answer: object = execute(inputs, places, *ends)
         # A lambda may give what numpy gives when it is told where to write: that very array.
         if answer is not None and not any(answer is place for place in places):
             raise VendorError(
-                f"vendor author: execute of {_who(artifact)} returned a {type(answer).__name__}, "
+                f"vendor author: {name} of {_who(artifact)} returned a {type(answer).__name__}, "
                 f"which nobody reads: write each result in place, outputs[0][...] = result, and "
                 f"return nothing"
             )
 
-    return function("PythonSegment")(tvm_ffi.convert(call), outputs)
+    return function("PythonSegment")(
+        tvm_ffi.convert(call), outputs, artifact.vendor, use.processor, runtime.queue_depth
+    )
 
 
 class _Outputs(tuple[Array, ...]):

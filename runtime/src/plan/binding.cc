@@ -47,6 +47,16 @@ void TellPorts(int64_t inputs, int64_t outputs) {
   if (current != nullptr) current->ports = PortCounts{inputs, outputs};
 }
 
+void TellDepth(int64_t depth) {
+  if (current == nullptr) return;
+  constexpr int64_t kMost = 64;  // each has a thread that waits
+  if (depth < 1 || depth > kMost) {
+    TVM_FFI_THROW(ValueError) << "vendor author: the queue takes " << depth
+                              << " calls at a time, legal: 1.." << kMost;
+  }
+  current->depth = static_cast<size_t>(depth);
+}
+
 Binding BindSegment(const std::string& processor, const ffi::Function& init, const ffi::Bytes& blob,
                     const ffi::Array<ffi::Tensor>& constants, const ffi::String& options,
                     PortCounts ports) {
@@ -80,6 +90,15 @@ Binding BindSegment(const std::string& processor, const ffi::Function& init, con
     }
   });
   CheckPorts(binding.ports, ports);
+  if (binding.depth > 0) {
+    if (processor == "cpu") {
+      TVM_FFI_THROW(ValueError) << "vendor author: the segment has a queue (QueueDepth() is "
+                                << binding.depth << ") and runs on processor 'cpu', where one call "
+                                << "runs at a time; name a processor of its own: "
+                                << "Vendor(processor=\"...\")";
+    }
+    Processor::Get(processor)->SetDepth(binding.depth);
+  }
   if (ports.outputs < 0) ports.outputs = binding.ports.outputs;
   if (ports.outputs >= 0) {
     binding.execute = WatchSegment(std::move(binding.execute), static_cast<size_t>(ports.outputs));

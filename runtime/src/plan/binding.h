@@ -28,6 +28,7 @@ struct Binding {
   size_t packed = 0;               // bytes the vendor holds of its own, as far as it tells
   size_t workspace = 0;            // bytes of each call, as far as it tells
   PortCounts ports;                // as the vendor tells
+  size_t depth = 0;                // calls that its queue takes at a time; 0: it has none
   std::vector<size_t> in_use;      // constants it goes on reading where they are
   std::set<const void*> released;  // constants that `init` gave the pages back of
 };
@@ -36,7 +37,9 @@ struct Binding {
 /// their work by the number of threads there. Pages of constants that are mapped are given back
 /// afterwards. What it executes is watched (segment_check.h).
 ///
-/// \param ports of the segment, as far as known. Throws ValueError where the vendor tells others.
+/// Throws ValueError where the vendor tells other ports, or has a queue and runs on "cpu".
+///
+/// \param ports of the segment, as far as known.
 Binding BindSegment(const std::string& processor, const tvm::ffi::Function& init,
                     const tvm::ffi::Bytes& blob, const tvm::ffi::Array<tvm::ffi::Tensor>& constants,
                     const tvm::ffi::String& options, PortCounts ports);
@@ -46,6 +49,10 @@ void ReleasePages(int64_t address, int64_t size);
 
 /// Notes what a vendor tells, in bytes, from within its `init`: see `SegmentRuntime::Memory`.
 void TellMemory(int64_t packed, int64_t workspace);
+
+/// Notes how many calls the vendor takes at a time, from within its `init`; its processor will have
+/// as many in flight. Throws ValueError for a number that is none.
+void TellDepth(int64_t depth);
 
 /// Notes how many inputs and outputs the segment takes, from within its `init`.
 void TellPorts(int64_t inputs, int64_t outputs);
