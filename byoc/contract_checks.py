@@ -36,6 +36,7 @@ from byoc.vendor import (
 __all__ = ["check_artifact", "check_patterns", "check_vendor", "takes_context"]
 
 _PROCESSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.+-]*")
+_MOST_IN_FLIGHT = 64  # binding.cc of the runtime takes no more
 _LIBRARY = re.compile(r"[A-Za-z0-9_.+-]+")  # what libraries.cc of the runtime takes, too
 
 
@@ -76,7 +77,7 @@ def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
                 f"{who}: hook {hook!r} must take {count} positional argument(s), "
                 f"found {inspect.signature(function)}"
             )
-    _check_runtime(vendor.runtime, who)
+    _check_runtime(vendor, who)
     if not isinstance(vendor.rates, Rates):
         raise VendorError(f"{who}: rates must be byoc.vendor.Rates, found {vendor.rates!r:.80}")
     if not (isinstance(vendor.options, type) and issubclass(vendor.options, pydantic.BaseModel)):
@@ -270,7 +271,8 @@ def _check_words(vendor: Vendor, who: str) -> None:
         )
 
 
-def _check_runtime(runtime: object, who: str) -> None:
+def _check_runtime(vendor: Vendor, who: str) -> None:
+    runtime: object = vendor.runtime
     if isinstance(runtime, PythonRuntime):
         context = {"context": None} if takes_context(runtime.init) else {}
         if not callable(runtime.init) or not _arity(runtime.init, 3, context):
@@ -290,6 +292,18 @@ def _check_runtime(runtime: object, who: str) -> None:
             raise VendorError(
                 f"{who}: LibraryRuntime.symbol must be the name of a C function, "
                 f"found {runtime.symbol!r}"
+            )
+        depth = runtime.queue_depth
+        if type(depth) is not int or not 0 <= depth <= _MOST_IN_FLIGHT:
+            raise VendorError(
+                f"{who}: queue_depth of its PythonRuntime must be a whole number, 0 to "
+                f"{_MOST_IN_FLIGHT}, found {depth!r:.80}"
+            )
+        if depth and vendor.processor == "cpu":
+            raise VendorError(
+                f"{who}: its PythonRuntime has queue_depth={depth}, and its segments run on "
+                f"processor 'cpu', where one call runs at a time; name a processor of its own: "
+                f"Vendor(processor={vendor.name!r})"
             )
     elif not isinstance(runtime, NativeRuntime):
         raise VendorError(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "API_VERSION",
     "RESERVED_NAMES",
+    "Done",
     "Equipment",
     "LibraryRuntime",
     "Match",
@@ -183,6 +184,44 @@ class NativeRuntime:
     package: str = "tvm-byoc"
 
 
+class Done(Protocol):
+    """A call that `submit` has begun: how the vendor ends it, and hears that nobody waits any more.
+
+    Any thread may use it, at any time. A call ends once; the arrays it was given are valid until
+    then. Letting go of it without ending the call is an error of the call, and ending a call twice
+    makes every later call of the segment an error.
+    """
+
+    def __call__(self, error: BaseException | str | None = None) -> None:
+        """End the call: its outputs are written, or `error` says why not."""
+        ...
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the answer: the request was cancelled, or its deadline over."""
+        ...
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the answer is of no use any more; None where there is no deadline."""
+        ...
+
+    def on_cancel(self, tell: Callable[[], object]) -> None:
+        """Have ``tell()`` called when the call is cancelled, on any thread; at once if it was.
+
+        Stop what can be stopped, and end the call within a second. After that byoc gives the
+        request up, but does not use the memory of its arrays again.
+        """
+        ...
+
+
+Execute = Callable[[Sequence[Array], Sequence[Array]], None]
+"""(inputs, outputs) -> None: computes a segment."""
+
+Submit = Callable[[Sequence[Array], Sequence[Array], Done], None]
+"""(inputs, outputs, done) -> None: begins to compute a segment; `done` is called at the end."""
+
+
 @dataclass(frozen=True, slots=True)
 class LibraryRuntime:
     """For vendors whose blob is a shared object: byoc loads it and calls one function.
@@ -256,13 +295,18 @@ class PythonRuntime:
             (inputs, outputs) -> None, is given two sequences of numpy arrays, writes every element
             of the outputs in place and returns nothing. Several threads may call it at once. When
             execute has a method ``close``, it is called once, after the last call.
+        queue_depth: How many calls the device works on at a time. Above 0 `init` returns submit:
+            (inputs, outputs, done) -> None instead, which begins a call and returns; `done` (see
+            `Done`) is called when the device is done with it, from any thread. Such a vendor needs
+            a `Vendor.processor` of its own.
         can_load: (blob, version of the vendor that compiled it) -> None, or one sentence that says
             why this version cannot run it; asked before `init`. Default: it can.
         equipment: () -> the vendor's devices and driver on this machine, for artifacts that
             require some. Default: it does not tell, and such artifacts are refused.
     """
 
-    init: Callable[..., Callable[[Sequence[Array], Sequence[Array]], None]]
+    init: Callable[..., Execute | Submit]
+    queue_depth: int = 0
     can_load: Callable[[bytes, str], str | None] | None = None
     equipment: Callable[[], Equipment] | None = None
 

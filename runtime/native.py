@@ -37,6 +37,7 @@ __all__ = [
     "function",
     "is_mapped",
     "num_threads",
+    "queue_depth",
     "set_num_threads",
     "usable_processors",
     "watch_files",
@@ -171,6 +172,15 @@ def is_mapped(array: Array) -> bool:
         array: Any array.
     """
     return bool(function("is_mapped")(array.__array_interface__["data"][0]))
+
+
+def queue_depth(processor: str) -> int:
+    """Return how many calls a processor's device works on at a time; 1 where it has no queue.
+
+    Args:
+        processor: Its name; known once a segment of its vendor was loaded.
+    """
+    return int(function("queue_depth")(processor))
 
 
 def usable_processors() -> int:

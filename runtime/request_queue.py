@@ -46,6 +46,9 @@ _ERRORS: Mapping[str, type[Exception]] = {
 }
 
 
+_left_to_vendors: list[tuple[Any, ...]] = []
+"""Memory of requests whose vendor did not end a cancelled call, and may use it ever after."""
+
 _completing = threading.local()  # has `here` on the threads that complete futures
 
 
@@ -266,7 +269,7 @@ class RequestQueue:
         with self._lock:
             self._pending[ticket] = _Pending(future, finish, kept, due, deadline)
         try:
-            self._submit(ticket, traced, *args)
+            self._submit(ticket, traced, float(deadline or 0), *args)
         except BaseException:
             with self._lock:
                 del self._pending[ticket]
@@ -318,10 +321,13 @@ class RequestQueue:
         with self._lock:
             pending = self._pending.pop(ticket)
         self.release()
+        _, kind, message, trace, results, abandoned = item
+        if abandoned:
+            _left_to_vendors.append(pending.kept)
+            _LOG.warning("%s", message)
         if not self._claim(pending):
             return  # cancelled, or its deadline came first
         try:
-            _, kind, message, trace, results = item
             if kind:
                 raise _ERRORS.get(str(kind), ExecutionError)(str(message))
             value = pending.finish(Done(tuple(results), trace))

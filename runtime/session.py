@@ -25,7 +25,7 @@ from byoc.runtime.fallback import Fault, FaultLog
 from byoc.runtime.host_library import share_host
 from byoc.runtime.io.weights import blob_arrays
 from byoc.runtime.memory import Memory, account
-from byoc.runtime.native import from_tensor, num_threads, watch_files
+from byoc.runtime.native import from_tensor, num_threads, queue_depth, watch_files
 from byoc.runtime.plan import Plan
 from byoc.runtime.ports import Inputs
 from byoc.runtime.program import Program
@@ -56,7 +56,7 @@ class Session:
     Args:
         program: The compiled model.
         max_in_flight: How many requests may be in flight; `submit` waits when there are as many.
-            Default: twice the number of processors, at least 2.
+            Default: two for each processor, at least 2; one more than a device's queue takes.
         late: Segments whose engines are still to come; their fallbacks answer until `install`.
         log: Where faults go (several sessions of one model share one).
 
@@ -78,7 +78,9 @@ class Session:
         self._program_lock = ForkLock()
         self._queue: RequestQueue | None = None
         self._queue_lock = ForkLock()
-        self.max_in_flight = _default_in_flight(program) if max_in_flight is None else max_in_flight
+        self._max_in_flight: int | None = None
+        if max_in_flight is not None:
+            self.max_in_flight = max_in_flight
         self._ports = Inputs(program.inputs, program.outputs)
         num_threads()  # a bad environment variable is reported here
         self._host = share_host(program.host, vm=not program.is_static)
@@ -132,6 +134,8 @@ class Session:
             VendorError: The vendor cannot load it.
         """
         self._binder.late_functions[artifact.segment].set(self._binder.bind(artifact, heal=heal))
+        if self._queue is not None:
+            self._queue.limit = self.max_in_flight  # an engine may have a queue
         with self._program_lock:
             old = self.program
             twins = dict(old.twins)
@@ -155,6 +159,8 @@ class Session:
     @property
     def max_in_flight(self) -> int:
         """Largest number of requests in flight at once; `submit` waits beyond."""
+        if self._max_in_flight is None:
+            return _default_in_flight(self.program)
         return self._max_in_flight
 
     @max_in_flight.setter
@@ -442,4 +448,4 @@ class Session:
 def _default_in_flight(program: Program) -> int:
     body = program.body
     processors = {t.processor for t in body.tasks} if isinstance(body, Plan) else {"cpu"}
-    return max(2, 2 * len(processors))
+    return max(2, sum(max(2, queue_depth(name) + 1) for name in processors))

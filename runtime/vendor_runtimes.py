@@ -32,6 +32,7 @@ from byoc.runtime.native import (
     num_threads,
 )
 from byoc.runtime.program import PortCounts, VendorUse
+from byoc.runtime.queued_call import QueuedCall
 from byoc.segment import Array, Artifact, PortType, Requires, Signature
 from byoc.vendor import (
     API_VERSION,
@@ -346,15 +347,16 @@ def _host(
     signature: Signature,
 ) -> Any:
     execute: Any = _on_processor(use.processor, lambda: _load(artifact, use, runtime, signature))
+    name = "submit" if runtime.queue_depth else "execute"
     if not callable(execute):
         raise VendorError(
-            f"vendor author: init of {_who(artifact)} must return a callable, "
+            f"vendor author: init of {_who(artifact)} must return a callable ({name}), "
             f"found {type(execute).__name__}"
         )
 
     who = _who(artifact)  # not the artifact: its blob goes once it has been read
 
-    def call(tensors: Any, dtypes: Any) -> None:
+    def call(tensors: Any, dtypes: Any, control: Any) -> None:
         if not hasattr(_THREAD, "kept"):
             _keep_thread_state()
         arrays = from_tensors(tensors, dtypes)
@@ -362,18 +364,21 @@ def _host(
         for array in inputs:
             array.flags.writeable = False
         places = _Outputs(arrays[len(inputs) :])
-        answer: object = execute(inputs, places)
+        ends = () if control is None else (QueuedCall(control, who),)
+        answer: object = execute(inputs, places, *ends)
         # A lambda may give what numpy gives when it is told where to write: that very array.
         if answer is not None and not any(answer is place for place in places):
             raise VendorError(
-                f"vendor author: execute of {who} returned a {type(answer).__name__}, "
+                f"vendor author: {name} of {who} returned a {type(answer).__name__}, "
                 f"which nobody reads: write each result in place, outputs[0][...] = result, and "
                 f"return nothing"
             )
 
     close = getattr(execute, "close", None)
     end = partial(_close, artifact.vendor, artifact.segment, close) if callable(close) else None
-    return function("PythonSegment")(tvm_ffi.convert(call), outputs, use.processor, end)
+    return function("PythonSegment")(
+        tvm_ffi.convert(call), outputs, artifact.vendor, use.processor, runtime.queue_depth, end
+    )
 
 
 class _Outputs(tuple[Array, ...]):

@@ -32,10 +32,13 @@
 #include <tvm/ffi/reflection/registry.h>
 #include <tvm/ffi/string.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <typeinfo>
@@ -85,6 +88,69 @@ struct SegmentMemory {
   size_t workspace = 0;  ///< bytes for each call that runs at the same time: intermediates
 };
 
+namespace details {
+
+/// What a vendor does with a call that it has begun: the first argument of its control.
+enum class CallControl : int64_t { kDone, kFail, kCancelled, kOnCancel, kDue };
+
+/// Arguments of a call that live until it ends.
+struct CallArguments {
+  std::vector<const DLTensor*> tensors;
+  std::vector<DLTensor> moved;  // those whose byte_offset had to be folded into their pointer
+};
+
+}  // namespace details
+
+/// A call that `Submit` has begun: how the vendor ends it, and hears that nobody waits any more.
+///
+/// Copies stand for the same call; keep one until the device is done. Any thread may use them, at
+/// any time, also after the session was closed. A call ends once: by `done()` or by `done.Fail`.
+/// Its tensors are valid until then. Letting go of all copies without either is an error of the
+/// call; ending it twice makes every later call of the segment an error.
+class Done {
+ public:
+  /// \param control see `details::CallControl`.
+  /// \param arguments kept for as long as there is a copy.
+  Done(tvm::ffi::Function control, std::shared_ptr<const details::CallArguments> arguments)
+      : control_(std::move(control)), arguments_(std::move(arguments)) {}
+
+  /// Ends the call: all outputs are written, and nothing of it is read or written any more.
+  void operator()() const { Do(details::CallControl::kDone); }
+
+  /// Ends the call with an error, also when it was given up after it was cancelled.
+  void Fail(const std::string& why) const {
+    Do(details::CallControl::kFail, tvm::ffi::String(why));
+  }
+
+  /// Whether nobody waits for the answer: the request was cancelled, or its deadline is over.
+  bool Cancelled() const { return Do(details::CallControl::kCancelled).cast<bool>(); }
+
+  /// Calls `tell` when the call is cancelled, on any thread; at once where it was already. Stop
+  /// what can be stopped, and end the call within a second; after that byoc gives the request up,
+  /// but never uses the memory of its tensors again until the call has ended.
+  void OnCancel(std::function<void()> tell) const {
+    Do(details::CallControl::kOnCancel, tvm::ffi::Function::FromTyped(std::move(tell)));
+  }
+
+  /// Returns when the answer will be of no use any more; nothing where there is no deadline.
+  std::optional<std::chrono::steady_clock::time_point> Deadline() const {
+    const auto due = Do(details::CallControl::kDue).cast<int64_t>();
+    if (due == INT64_MAX) return std::nullopt;
+    return std::chrono::steady_clock::time_point(
+        std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+            std::chrono::nanoseconds(due)));
+  }
+
+ private:
+  template <typename... Args>
+  tvm::ffi::Any Do(details::CallControl what, Args... args) const {
+    return control_(static_cast<int64_t>(what), args...);
+  }
+
+  tvm::ffi::Function control_;
+  std::shared_ptr<const details::CallArguments> arguments_;
+};
+
 /// A segment ready to run: weights packed, primitives built.
 ///
 /// Several threads may call `Execute` of one object at the same time: it is const, and whatever a
@@ -115,8 +181,36 @@ class SegmentRuntime {
   /// anything else); byoc adds segment and vendor names.
   virtual void Execute(TensorSpan inputs, TensorSpan outputs) const = 0;
 
+  /// Returns how many calls the device works on at a time; 0: it has no queue, and `Execute` is
+  /// called. Above 0 `Submit` is called instead, and the vendor needs a processor of its own
+  /// (`Vendor.processor`). Asked once, after `init`.
+  virtual size_t QueueDepth() const { return 0; }
+
+  /// Begins to compute `outputs` from `inputs` and returns; `done` is called when the device is
+  /// done with all of it, from any thread, also before this returns.
+  ///
+  /// While the device works the processor begins other calls, `QueueDepth()` at a time, each on
+  /// tensors of its own; so upload, kernel and download of different requests overlap. `Submit`
+  /// itself is called by one thread at a time, but for calls with a deadline of their segment's
+  /// (`Healing`). What is said of `Execute` holds, too. Report failure by throwing, or by
+  /// `done.Fail`.
+  virtual void Submit(TensorSpan inputs, TensorSpan outputs, Done done) const {
+    Execute(inputs, outputs);
+    done();
+  }
+
   /// Returns what the segment holds once `init` is done; asked once, before the first call.
   virtual SegmentMemory Memory() const { return {}; }
+};
+
+/// A segment of a device with a queue: it has `Submit`, and no `Execute`.
+class QueuedSegmentRuntime : public SegmentRuntime {
+ public:
+  void Submit(TensorSpan inputs, TensorSpan outputs, Done done) const override = 0;
+  size_t QueueDepth() const override { return 4; }
+  void Execute(TensorSpan inputs, TensorSpan outputs) const final {
+    TVM_FFI_THROW(RuntimeError) << "vendor author: QueueDepth() is 0, and there is no Execute";
+  }
 };
 
 /// Makes a segment from its artifact; throws when it cannot. Called on the processor's thread.
@@ -182,9 +276,84 @@ inline bool IsDense(const DLTensor& t) {
   return dense;
 }
 
+/// Unpacks the arguments of a call: dense tensors in CPU memory. Their pointers go to `tensors`,
+/// those that `byte_offset` had to be folded into to `moved`.
+inline void Unpack(const char* vendor, tvm::ffi::PackedArgs args, const DLTensor** tensors,
+                   std::vector<DLTensor>* moved) {
+  const size_t count = static_cast<size_t>(args.size());
+  for (size_t i = 0; i < count; ++i) {
+    const DLTensor* t = args[static_cast<int>(i)].cast<DLTensor*>();
+    if (t->device.device_type != kDLCPU || !IsDense(*t)) {
+      TVM_FFI_THROW(ValueError) << "vendor '" << vendor << "': argument " << i
+                                << " must be a dense row-major tensor in CPU memory";
+    }
+    if (t->byte_offset != 0) {
+      if (moved->empty()) moved->reserve(count);
+      moved->push_back(*t);
+      moved->back().data = static_cast<char*>(t->data) + t->byte_offset;
+      moved->back().byte_offset = 0;
+      t = &moved->back();
+    }
+    tensors[i] = t;
+  }
+}
+
+/// Runs a vendor's code, whose exceptions leave it as errors of tvm-ffi.
+template <typename F>
+inline void RunGuarded(const char* vendor, F code) {
+  try {
+    code();
+  } catch (const tvm::ffi::Error&) {
+    throw;
+  } catch (...) {  // an SDK's own exception type
+    TVM_FFI_THROW(RuntimeError) << "vendor '" << vendor << "': " << CurrentException();
+  }
+}
+
+/// Returns byoc's queue for a segment, begin() -> [control, wait]; null for one without a queue.
+inline tvm::ffi::Function QueueOf(const SegmentRuntime& segment, const char* vendor) {
+  const size_t depth = segment.QueueDepth();
+  if (depth == 0) return nullptr;
+  static const auto make = tvm::ffi::Function::GetGlobal("byoc.runtime.segment_queue");
+  if (!make) {
+    TVM_FFI_THROW(RuntimeError) << "vendor '" << vendor << "' has a queue, which needs a later "
+                                << "byoc: install matching releases";
+  }
+  return (*make)(tvm::ffi::String(vendor), static_cast<int64_t>(depth)).cast<tvm::ffi::Function>();
+}
+
+/// Makes one call of a segment with a queue, and waits for its end.
+inline void CallQueued(const SegmentRuntime& segment, const char* vendor,
+                       const tvm::ffi::Function& queue, tvm::ffi::PackedArgs args) {
+  const size_t inputs = segment.InputCount(), count = static_cast<size_t>(args.size());
+  auto unpacked = std::make_shared<CallArguments>();
+  unpacked->tensors.resize(count);
+  Unpack(vendor, args, unpacked->tensors.data(), &unpacked->moved);
+  const DLTensor* const* tensors = unpacked->tensors.data();
+  auto call = queue().cast<tvm::ffi::Array<tvm::ffi::Function>>();
+  const tvm::ffi::Function wait = call[1];
+  Done done(call[0], std::move(unpacked));
+  call = {};  // from here on the vendor's copies are the only ones
+  std::exception_ptr failed;
+  try {
+    RunGuarded(vendor, [&] {
+      segment.Submit(TensorSpan(tensors, inputs), TensorSpan(tensors + inputs, count - inputs),
+                     std::move(done));
+    });
+  } catch (...) {
+    failed = std::current_exception();
+  }
+  try {
+    wait();  // also for what Submit began before it failed
+  } catch (...) {
+    if (!failed) throw;
+  }
+  if (failed) std::rethrow_exception(failed);
+}
+
 /// Makes one call: unpacks the arguments into spans (on the stack when there are few) and run.
 inline void CallSegment(const SegmentRuntime& segment, const char* vendor,
-                        tvm::ffi::PackedArgs args) {
+                        const tvm::ffi::Function& queue, tvm::ffi::PackedArgs args) {
   constexpr size_t kInline = 16;
   const size_t inputs = segment.InputCount();
   const size_t count = static_cast<size_t>(args.size());
@@ -193,6 +362,10 @@ inline void CallSegment(const SegmentRuntime& segment, const char* vendor,
                              << " inputs and " << segment.OutputCount() << " outputs, got " << count
                              << " arguments";
   }
+  if (queue != nullptr) {
+    CallQueued(segment, vendor, queue, args);
+    return;
+  }
   const DLTensor* inline_pointers[kInline];
   std::vector<const DLTensor*> heap_pointers;
   const DLTensor** tensors = inline_pointers;
@@ -200,29 +373,11 @@ inline void CallSegment(const SegmentRuntime& segment, const char* vendor,
     heap_pointers.resize(count);
     tensors = heap_pointers.data();
   }
-  std::vector<DLTensor> moved;  // tensors whose byte_offset had to be folded into their pointer
-  for (size_t i = 0; i < count; ++i) {
-    const DLTensor* t = args[static_cast<int>(i)].cast<DLTensor*>();
-    if (t->device.device_type != kDLCPU || !IsDense(*t)) {
-      TVM_FFI_THROW(ValueError) << "vendor '" << vendor << "': argument " << i
-                                << " must be a dense row-major tensor in CPU memory";
-    }
-    if (t->byte_offset != 0) {
-      if (moved.empty()) moved.reserve(count);
-      moved.push_back(*t);
-      moved.back().data = static_cast<char*>(t->data) + t->byte_offset;
-      moved.back().byte_offset = 0;
-      t = &moved.back();
-    }
-    tensors[i] = t;
-  }
-  try {
+  std::vector<DLTensor> moved;
+  Unpack(vendor, args, tensors, &moved);
+  RunGuarded(vendor, [&] {
     segment.Execute(TensorSpan(tensors, inputs), TensorSpan(tensors + inputs, count - inputs));
-  } catch (const tvm::ffi::Error&) {
-    throw;
-  } catch (...) {  // an SDK's own exception type
-    TVM_FFI_THROW(RuntimeError) << "vendor '" << vendor << "': " << CurrentException();
-  }
+  });
 }
 
 /// Tells byoc, which has just called `init` on this thread, what the segment holds and takes.
@@ -256,6 +411,7 @@ inline void RegisterVendor(const char* name, SegmentFactory factory, CanLoad can
   }
   auto init = [name, factory](Bytes blob, Array<Tensor> constants, String options) -> Function {
     std::shared_ptr<const SegmentRuntime> segment;
+    Function queue;
     try {
       SegmentInit given;
       given.blob = std::string_view(blob.data(), blob.size());
@@ -265,7 +421,10 @@ inline void RegisterVendor(const char* name, SegmentFactory factory, CanLoad can
       Any held;
       AskByoc(&given, &held);
       segment = factory(given);
-      if (segment != nullptr) TellByoc(*segment);
+      if (segment != nullptr) {
+        TellByoc(*segment);
+        queue = QueueOf(*segment, name);
+      }
     } catch (const tvm::ffi::Error&) {
       throw;
     } catch (...) {
@@ -274,8 +433,8 @@ inline void RegisterVendor(const char* name, SegmentFactory factory, CanLoad can
     if (segment == nullptr) {
       TVM_FFI_THROW(RuntimeError) << "vendor '" << name << "': init returned no segment";
     }
-    return Function::FromPacked([name, segment](tvm::ffi::PackedArgs args, tvm::ffi::Any*) {
-      CallSegment(*segment, name, args);
+    return Function::FromPacked([name, segment, queue](tvm::ffi::PackedArgs args, tvm::ffi::Any*) {
+      CallSegment(*segment, name, queue, args);
     });
   };
   tvm::ffi::reflection::GlobalDef()

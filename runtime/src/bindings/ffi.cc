@@ -4,12 +4,14 @@
  */
 #include <tvm/ffi/reflection/registry.h>
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bindings/queue_ffi.h"
 #include "bindings/requests_ffi.h"
 #include "byoc/vendor.h"
 #include "core/errors.h"
@@ -141,14 +143,21 @@ Tensor MakeTensor(int64_t data, const ffi::Shape& shape, DLDataType dtype, Any o
 /*!
  * \brief A Python-hosted segment as execute(inputs..., outputs...).
  *
- * `call` receives all arguments as tensors that numpy can take, and their dtypes by name; the last
- * `outputs` are written, which is watched (segment_check.h). The tensors borrow the caller's
- * memory: they are valid during the call only. At its end `close`, which may be null, is called on
- * the processor's thread.
+ * `call` receives all arguments as tensors that numpy can take, their dtypes by name, and a control
+ * (queue_ffi.h) where the vendor has a queue of `depth` calls, else None; the last `outputs` are
+ * written, which is watched (segment_check.h). The tensors borrow the caller's memory: they are
+ * valid until the call ends. When the segment goes, `close`, which may be null, is called on the
+ * processor's thread.
  */
-Function MakePythonSegment(Function call, int64_t outputs, const String& processor,
+Function MakePythonSegment(Function call, int64_t outputs, const String& vendor,
+                           const String& processor, int64_t depth,
                            const Optional<Function>& close) {
-  const auto segment = [call = std::move(call)](PackedArgs args, Any*) {
+  std::shared_ptr<SegmentQueue> queue;
+  if (depth > 0) {
+    queue = std::make_shared<SegmentQueue>(std::string(vendor));
+    Processor::Get(std::string(processor))->SetDepth(static_cast<size_t>(depth));
+  }
+  const auto segment = [call = std::move(call), queue](PackedArgs args, Any*) {
     Array<Tensor> tensors;
     Array<String> dtypes;
     for (int i = 0; i < args.size(); ++i) {
@@ -158,7 +167,23 @@ Function MakePythonSegment(Function call, int64_t outputs, const String& process
                                    ExchangeDtype(t->dtype), nullptr));
       dtypes.push_back(ffi::DLDataTypeToString(t->dtype));
     }
-    call(tensors, dtypes);
+    if (queue == nullptr) {
+      call(tensors, dtypes, nullptr);
+      return;
+    }
+    const std::shared_ptr<PendingCall> pending = queue->Begin();
+    std::exception_ptr failed;
+    try {
+      call(tensors, dtypes, ControlOf(pending));
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    try {
+      pending->Wait();  // also for what submit began before it failed
+    } catch (...) {
+      if (!failed) throw;
+    }
+    if (failed) std::rethrow_exception(failed);
   };
   std::function<void()> end;
   if (close) end = [close = *close] { close(); };

@@ -46,7 +46,7 @@ Function MakeTake(std::shared_ptr<Completions> completions) {
       }
       Tensor trace = NewTensor({static_cast<int64_t>(item.trace.size())}, {kDLInt, 64, 1});
       std::copy(item.trace.begin(), item.trace.end(), static_cast<int64_t*>(trace.data_ptr()));
-      Array<Any> fields{item.ticket, kind, message, trace, item.results};
+      Array<Any> fields{item.ticket, kind, message, trace, item.results, item.abandoned};
       all.push_back(std::move(fields));
     }
     return all;
@@ -60,7 +60,9 @@ Map<String, Function> OpenRequestQueue(std::shared_ptr<Executor> executor,
     const int64_t ticket = args[0].cast<int64_t>();
     auto request = std::make_shared<Executor::Request>();
     request->traced = args[1].cast<bool>();
-    request->ports = Pointers(args, 2);
+    const double seconds = args[2].cast<double>();
+    if (seconds > 0) request->stop.due = After(seconds);
+    request->ports = Pointers(args, 3);
     CheckCount(*executor, request->ports.size());
     Executor::Request* self = request.get();
     request->done = [queue, ticket, self, host](std::exception_ptr error) {
@@ -71,7 +73,8 @@ Map<String, Function> OpenRequestQueue(std::shared_ptr<Executor> executor,
         kept = std::move(it->second);
         queue->requests.erase(it);
       }
-      queue->completions->Push({ticket, std::move(error), std::move(self->trace), {}});
+      queue->completions->Push(
+          {ticket, std::move(error), std::move(self->trace), {}, self->stop.HasAbandoned()});
     };
     {
       std::lock_guard<std::mutex> lock(queue->mutex);
@@ -86,9 +89,13 @@ Map<String, Function> OpenRequestQueue(std::shared_ptr<Executor> executor,
     }
   };
   const auto cancel = [queue](int64_t ticket) {
-    std::lock_guard<std::mutex> lock(queue->mutex);
-    const auto it = queue->requests.find(ticket);
-    if (it != queue->requests.end()) it->second->stop.store(true);
+    std::shared_ptr<Executor::Request> request;
+    {
+      std::lock_guard<std::mutex> lock(queue->mutex);
+      const auto it = queue->requests.find(ticket);
+      if (it != queue->requests.end()) request = it->second;
+    }
+    if (request != nullptr) request->stop.Cancel();  // vendors' code: no lock is held
   };
   const auto wake = [completions = queue->completions] { completions->Wake(); };
   return {{"submit", Function::FromPacked(submit)},

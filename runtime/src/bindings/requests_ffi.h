@@ -16,14 +16,16 @@
 namespace byoc {
 
 /*!
- * \brief take(seconds) -> [[ticket, error kind, message, trace, results]...], kinds empty when all
- * went well. Waits for something to be done, or `wake`, or the time.
+ * \brief take(seconds) -> [[ticket, error kind, message, trace, results, abandoned]...], kinds
+ * empty when all went well. Waits for something to be done, or `wake`, or the time. abandoned: a
+ * vendor did not end a call that was cancelled, and may use the memory of the ports ever after.
  */
 tvm::ffi::Function MakeTake(std::shared_ptr<Completions> completions);
 
 /*!
- * \brief submit(ticket, traced, inputs..., outputs...), cancel(ticket), take(seconds), wake():
- * requests that nobody waits for. The memory of the ports must stay until their ticket was taken.
+ * \brief submit(ticket, traced, deadline, inputs..., outputs...), cancel(ticket), take(seconds),
+ * wake(): requests that nobody waits for. deadline: seconds, told to vendors; 0: none. The memory
+ * of the ports must stay until their ticket was taken.
  */
 tvm::ffi::Map<tvm::ffi::String, tvm::ffi::Function> OpenRequestQueue(
     std::shared_ptr<Executor> executor, const tvm::ffi::Optional<tvm::ffi::Module>& host);

@@ -91,7 +91,7 @@ struct VmInFlightRequest final : Job {
 
   void Run() noexcept override {
     const std::unique_ptr<VmInFlightRequest> self(this);
-    Completions::Item item{ticket, nullptr, {submitted, SteadyNow(), 0}, {}};
+    Completions::Item item{ticket, nullptr, {submitted, SteadyNow(), 0}, {}, false};
     segment_times = traced ? &item.trace : nullptr;
     try {
       for (const Tensor& t : executor->Run(tensors)) item.results.push_back(Exchange(t));
@@ -113,7 +113,7 @@ Map<String, Function> OpenVmRequestQueue(std::shared_ptr<VmExecutor> executor) {
     in_flight->ticket = args[0].cast<int64_t>();
     in_flight->submitted = SteadyNow();
     in_flight->traced = args[1].cast<bool>();
-    for (int i = 2; i < args.size(); ++i) in_flight->tensors.push_back(args[i].cast<Tensor>());
+    for (int i = 3; i < args.size(); ++i) in_flight->tensors.push_back(args[i].cast<Tensor>());
     executor->processor()->Submit(in_flight.get(), executor->queue());
     in_flight.release();
   };

@@ -25,6 +25,7 @@ class Completions {
     std::exception_ptr error;                   // null when it went well
     std::vector<int64_t> trace;                 // times in ns of the steady clock; see executor.h
     tvm::ffi::Array<tvm::ffi::Tensor> results;  // of a VM; a plan writes where it was told
+    bool abandoned = false;                     // a vendor may still use the memory of its ports
   };
 
   /// Adds a finished request. Any thread.

@@ -1,5 +1,5 @@
 /// \file
-/// The jobs that wait for one processor: submitted by any thread, taken by one.
+/// The jobs that wait for one processor: submitted by any thread, taken by one at a time.
 ///
 /// Submitters push on a stack, the inbox; the processor's thread takes all of it at once and sorts
 /// each job into its submission queue. So those queues belong to that thread alone, a submitter
@@ -17,7 +17,8 @@
 
 namespace byoc {
 
-/// Jobs of many sessions, handed out to one thread; the sessions' queues take turns.
+/// Jobs of many sessions, handed out to one thread at a time, the consumer; the sessions' queues
+/// take turns.
 class JobQueue {
  public:
   JobQueue() = default;
@@ -43,10 +44,10 @@ class JobQueue {
   /// Returns the next job, or null. Consumer only.
   Job* Pop() {
     if (inbox_.load(std::memory_order_acquire) != nullptr) Sort();
-    SubmissionQueue* queue = first_;
+    SubmissionQueue* queue = first_.load(std::memory_order_relaxed);
     if (queue == nullptr) return nullptr;
-    first_ = queue->next_;
-    if (first_ == nullptr) last_ = nullptr;
+    first_.store(queue->next_, std::memory_order_relaxed);
+    if (queue->next_ == nullptr) last_ = nullptr;
     Job* job = queue->head_;
     queue->head_ = job->next_;
     if (queue->head_ != nullptr) {
@@ -71,15 +72,15 @@ class JobQueue {
       const uint32_t seen = pushes_.load(std::memory_order_acquire);
       asleep_.store(true, std::memory_order_seq_cst);
       Job* job = nullptr;
-      if (inbox_.load(std::memory_order_seq_cst) != nullptr || first_ != nullptr) job = Pop();
+      if (inbox_.load(std::memory_order_seq_cst) != nullptr || HasSorted()) job = Pop();
       if (job == nullptr) FutexWait(&pushes_, seen);
       asleep_.store(false, std::memory_order_relaxed);
       if (job != nullptr || (job = Pop()) != nullptr) return job;
     }
   }
 
-  /// Whether a job waits. Consumer only.
-  bool HasWork() const { return HasNews() || first_ != nullptr; }
+  /// Whether a job waits. Any thread; may be out of date.
+  bool HasWork() const { return HasNews() || HasSorted(); }
 
   /// Whether a job was pushed that the consumer has not looked at. Any thread; may be out of date.
   bool HasNews() const { return inbox_.load(std::memory_order_relaxed) != nullptr; }
@@ -118,9 +119,15 @@ class JobQueue {
 
   void Append(SubmissionQueue* queue) {
     queue->next_ = nullptr;
-    (last_ != nullptr ? last_->next_ : first_) = queue;
+    if (last_ != nullptr) {
+      last_->next_ = queue;
+    } else {
+      first_.store(queue, std::memory_order_relaxed);
+    }
     last_ = queue;
   }
+
+  bool HasSorted() const { return first_.load(std::memory_order_relaxed) != nullptr; }
 
   // A line for each side, so that the consumer's own fields do not travel with those that
   // submitters read.
@@ -128,7 +135,8 @@ class JobQueue {
   alignas(64) std::atomic<bool> asleep_{false};
   std::atomic<uint32_t> pushes_{0};  // the futex the consumer sleeps on
   alignas(64) SubmissionQueue common_;
-  SubmissionQueue* first_ = nullptr;  // queues that have jobs, in the order of their turns
+  // Queues that have jobs, in the order of their turns.
+  std::atomic<SubmissionQueue*> first_{nullptr};
   SubmissionQueue* last_ = nullptr;
 };
 

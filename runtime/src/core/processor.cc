@@ -27,12 +27,14 @@
 
 namespace byoc {
 
-/// Queue, lock and thread of a processor in one process.
+/// Queue, locks and threads of a processor in one process.
 struct Processor::State {
   JobQueue jobs;
-  std::atomic<bool> started{false};
-  std::mutex mutex;  // of starting the thread
-  alignas(64) OwnerLock owner;
+  std::atomic<size_t> threads{0};               // that were started
+  std::mutex mutex;                             // of starting them
+  OwnerLock consumer;                           // of who takes the next job
+  alignas(64) OwnerLock owner;                  // of who is at work
+  std::atomic<int> aside{0};                    // jobs that wait for a device
   Workspace* const workspace = NewWorkspace();  // of who has the owner lock
 };
 
@@ -88,15 +90,18 @@ void Processor::AfterFork() {
 }
 
 void Processor::Shutdown() {
-  constexpr auto kPatience = std::chrono::seconds(5);
+  constexpr auto kPatience = std::chrono::seconds(5), kDevices = std::chrono::seconds(1);
   shutdown::Begin();
   // Threads that were just on their way back to Python get there, and block when they come again.
   std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  const auto end = std::chrono::steady_clock::now() + kPatience;
+  const auto begin = std::chrono::steady_clock::now();
   std::lock_guard<std::mutex> lock(RegistryMutex());
   for (auto& [name, processor] : Registry()) {
     State* state = processor->state_.load();
-    while (!state->owner.IsFree() && std::chrono::steady_clock::now() < end) {
+    for (;;) {
+      const auto waited = std::chrono::steady_clock::now() - begin;
+      const bool at_work = !state->owner.IsFree() && waited < kPatience;
+      if (!at_work && (state->aside.load() == 0 || waited >= kDevices)) break;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }
@@ -120,29 +125,37 @@ bool Processor::TrySubmit(Job* job, SubmissionQueue* queue) {
   return true;
 }
 
-void Processor::EnsureThread() {
-  State* state = state_.load(std::memory_order_acquire);
-  if (!state->started.load(std::memory_order_acquire)) StartThread(state);
+void Processor::SetDepth(size_t depth) {
+  size_t known = depth_.load(std::memory_order_relaxed);
+  while (known < depth && !depth_.compare_exchange_weak(known, depth)) {
+  }
 }
 
-void Processor::StartThread(State* state) {
+void Processor::EnsureThread() {
+  State* state = state_.load(std::memory_order_acquire);
+  if (state->threads.load(std::memory_order_acquire) < depth()) StartThreads(state);
+}
+
+void Processor::StartThreads(State* state) {
   std::lock_guard<std::mutex> lock(state->mutex);
-  if (state->started.load(std::memory_order_relaxed)) return;
   // Signals belong to the threads of the application.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
+  size_t running = state->threads.load(std::memory_order_relaxed);
   try {
-    std::thread([this, state] { Loop(state); }).detach();
+    for (; running < depth(); ++running) std::thread([this, state] { Loop(state); }).detach();
   } catch (const std::system_error& error) {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    state->threads.store(running, std::memory_order_release);
+    if (running != 0) return;  // fewer calls are in flight
     ThrowExecutionError("cannot start the thread of processor '" + name_ +
                         "': " + error.code().message() +
                         "; this process has as many threads as it may: raise the limit (ulimit -u, "
                         "pids.max of its control group) or use fewer threads");
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  state->started.store(true, std::memory_order_release);
+  state->threads.store(running, std::memory_order_release);
 }
 
 void Processor::Loop(State* state) {
@@ -151,8 +164,10 @@ void Processor::Loop(State* state) {
   pthread_setname_np(pthread_self(), ("byoc:" + name_).substr(0, 15).c_str());
   const bool is_cpu = name_ == "cpu";
   for (;;) {
+    state->consumer.Acquire();
     Job* job = state->jobs.PopOrSleep();
-    state->owner.Acquire();
+    state->owner.Acquire();  // before the next job is taken: they begin in order
+    state->consumer.Release();
     if (shutdown::HasBegun()) {
       state->owner.Release();
       shutdown::SleepForEver();
@@ -161,6 +176,22 @@ void Processor::Loop(State* state) {
     job->Run();
     state->owner.Release();
   }
+}
+
+Processor::Aside::Aside() : state_(nullptr) {
+  if (current == nullptr || current->depth() == 1) return;
+  state_ = current->state_.load(std::memory_order_acquire);
+  state_->aside.fetch_add(1);
+  state_->owner.Release();
+}
+
+Processor::Aside::~Aside() {
+  if (state_ == nullptr) return;
+  state_->owner.Acquire();
+  state_->aside.fetch_sub(1);
+  if (!shutdown::HasBegun()) return;
+  state_->owner.Release();
+  shutdown::SleepForEver();
 }
 
 void Processor::Wait(Event* event) {
@@ -177,9 +208,15 @@ void Processor::Wait(Event* event) {
     return;
   }
   while (!event->IsSet()) {
-    if (Job* job = state->jobs.Pop()) {
+    Job* job = nullptr;
+    if (state->consumer.TryAcquire()) {
+      job = state->jobs.Pop();
+      state->consumer.Release();
+    }
+    if (job != nullptr) {
       job->Run();
     } else {
+      const Aside aside;  // of several threads another one may be the one to go on
       std::this_thread::yield();
     }
   }
@@ -253,11 +290,11 @@ class Processor::CallerRuns {
 
 /// Returns the state when the caller may run its work itself and now has the owner lock; else null.
 Processor::State* Processor::TryOwn() {
-  if (current != nullptr || thread_pool::NumThreads() != 1) return nullptr;
+  if (current != nullptr || thread_pool::NumThreads() != 1 || depth() != 1) return nullptr;
   State* state = state_.load(std::memory_order_acquire);
   if (state->jobs.HasNews()) return nullptr;
   // A thread that is awake has jobs, or waits for the lock to run one: we come after those.
-  const bool idle = !state->started.load(std::memory_order_acquire) || state->jobs.IsAsleep();
+  const bool idle = state->threads.load(std::memory_order_acquire) == 0 || state->jobs.IsAsleep();
   if (!idle || !state->owner.TryAcquire()) return nullptr;
   if (!shutdown::HasBegun()) return state;
   state->owner.Release();

@@ -1,5 +1,5 @@
 /// \file
-/// Processors: one thread per name, and the jobs that wait for it.
+/// Processors: one thread per name that is at work, and the jobs that wait for it.
 ///
 ///   session A ──Submit──▶ [ job  job  job ] ─┐ in turn
 ///   session B ──Submit──▶ [ job ]           ─┴────────▶ thread "byoc:cpu"   (and its workers)
@@ -12,6 +12,14 @@
 /// such threads there are more workers than cores. So everything that computes in parallel runs on
 /// the thread of "cpu", whoever asked for it.
 ///
+/// A processor whose vendor has a queue has several threads (`SetDepth`). Still one is at work at a
+/// time, it has the owner lock; the others wait for calls that their device works on (`Aside`), or
+/// for a job. So several requests are in flight at a device, and code that runs on a processor
+/// need not know:
+///
+///   thread 1   submit a ▕···· device works on a ····▏ end of a
+///   thread 2            submit b ▕···· device works on b ····▏ end of b
+///
 /// With one thread there is no team, and going over to another thread and back only costs time (to
 /// wake a core up, twice). A caller may then take the processor's owner lock and run its work
 /// itself (*caller runs*); whoever runs a job has that lock, so there is still one at a time.
@@ -23,6 +31,7 @@
 #define BYOC_RUNTIME_PROCESSOR_H_
 
 #include <atomic>
+#include <cstddef>
 #include <functional>
 #include <string>
 
@@ -31,7 +40,7 @@
 
 namespace byoc {
 
-/// A named place of execution with one thread; lives as long as the process.
+/// A named place of execution where one job is at work at a time; lives as long as the process.
 class Processor {
  public:
   /// Returns the processor called `name`, made on first use. Any thread.
@@ -45,6 +54,14 @@ class Processor {
   /// Name, as plans and vendors spell it ("cpu").
   const std::string& name() const { return name_; }
 
+  /// Lets up to `depth` jobs be in flight here, of which one is at work and the others `Aside`; the
+  /// largest number that was ever asked for counts. Any thread.
+  void SetDepth(size_t depth);
+  /// How many jobs may be in flight, at least 1.
+  size_t depth() const { return depth_.load(std::memory_order_relaxed); }
+
+  class Aside;
+
   /// Lets running jobs end (waiting some seconds at most) and starts no others, ever.
   ///
   /// Called before the process tears down what jobs rely on: Python, OpenMP, the vendors'
@@ -56,7 +73,7 @@ class Processor {
   /// a thread that runs a job.
   static void BlockIfShuttingDown();
 
-  /// Starts the thread unless it runs; from then on `Submit` and `TrySubmit` need no new one. Any
+  /// Starts the threads unless they run; from then on `Submit` and `TrySubmit` need no new one. Any
   /// thread.
   ///
   /// Throws byoc.ExecutionError when the system gives this process no more threads. Who submits
@@ -82,7 +99,7 @@ class Processor {
   /// meanwhile, for what it waits for may be in there.
   static void Wait(Event* event);
 
-  /// Whether a job waits here. To be asked on this processor's own thread.
+  /// Whether a job waits here; may be out of date. To be asked on this processor's own threads.
   bool HasWork() const;
 
   /// Runs `work` on this processor's thread and waits; exceptions come back to the caller.
@@ -100,13 +117,27 @@ class Processor {
   class CallerRuns;
   State* TryOwn();
   explicit Processor(std::string name);
-  void StartThread(State* state);
+  void StartThreads(State* state);
   void Loop(State* state);
   static void AfterFork();
 
   std::string name_;
+  std::atomic<size_t> depth_{1};
   /// Queue and thread; a forked child starts with a new one, its parent's thread is gone.
   std::atomic<State*> state_;
+};
+
+/// While it lives, the job of the calling thread waits for a device: another job of its processor
+/// may be at work. Does nothing elsewhere, and where the processor has one thread.
+class Processor::Aside {
+ public:
+  Aside();
+  ~Aside();
+  Aside(const Aside&) = delete;
+  Aside& operator=(const Aside&) = delete;
+
+ private:
+  State* state_;
 };
 
 }  // namespace byoc

@@ -1,6 +1,6 @@
 /*
  * A call with a deadline runs on a helper thread, on copies of its arguments: when it is too late
- * it is left behind, and whatever it writes then goes to memory that only it owns.
+ * it is cancelled and left behind, and whatever it writes then goes to memory that only it owns.
  */
 #include "guard/guard.h"
 
@@ -18,7 +18,9 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/cancellation.h"
 #include "core/errors.h"
+#include "core/processor.h"
 #include "core/thread_pool.h"
 
 namespace byoc {
@@ -68,8 +70,10 @@ std::string Text(const ffi::Error& error) {
 }  // namespace
 
 /// One call on copies of its arguments; owned by caller and helper together.
-struct Guard::Attempt {
-  Attempt(const ffi::Function& execute, ffi::PackedArgs args, size_t outputs) : function(execute) {
+struct Guard::Attempt : std::enable_shared_from_this<Attempt> {
+  Attempt(const ffi::Function& execute, ffi::PackedArgs args, size_t outputs, double seconds)
+      : function(execute), device(CallContext::Current().device) {
+    cancellation.due = After(seconds);
     const size_t count = static_cast<size_t>(args.size());
     tensors.reserve(count);
     for (size_t i = 0; i < count; ++i) {
@@ -92,22 +96,27 @@ struct Guard::Attempt {
 
   void Run() {
     try {
+      const CallScope scope({&cancellation, device});
       ffi::Any result;
       function.CallPacked(views.data(), static_cast<int32_t>(views.size()), &result);
     } catch (...) {
       error = std::current_exception();
     }
+    if (cancellation.HasAbandoned()) cancellation.LeaveMemory(shared_from_this());
     std::lock_guard<std::mutex> lock(mutex);
     done = true;
     changed.notify_all();
   }
 
   bool WaitFor(double seconds) {
+    const Processor::Aside aside;
     std::unique_lock<std::mutex> lock(mutex);
     return changed.wait_for(lock, std::chrono::duration<double>(seconds), [this] { return done; });
   }
 
   const ffi::Function function;
+  const size_t device;
+  Cancellation cancellation;
   std::vector<std::vector<int64_t>> shapes;
   std::vector<Buffer> memory;
   std::vector<DLTensor> tensors;
@@ -200,6 +209,7 @@ void Guard::Call(ffi::PackedArgs args) {
 }
 
 bool Guard::TryVendor(ffi::PackedArgs args, std::string* kind, std::string* message) {
+  const Cancellation* const cancellation = CallContext::Current().cancellation;
   *kind = "error";
   try {
     if (limits_.deadline > 0) {
@@ -222,6 +232,14 @@ bool Guard::TryVendor(ffi::PackedArgs args, std::string* kind, std::string* mess
     *message = "NaN in output " + std::to_string(found.output);
   } catch (const ffi::Error& error) {
     *message = Text(error);
+    if (cancellation != nullptr && cancellation->IsSet()) {
+      // No fault of the vendor's, unless it goes on; and nobody waits for the fallback.
+      if (cancellation->HasAbandoned() && report_) {
+        const int64_t count = count_.fetch_add(1) + 1;
+        report_("deadline", *message, count, count >= limits_.failures);
+      }
+      throw;
+    }
     const std::string found(error.kind());
     if (found == kCrash) *kind = "crash";
     if (found == kDeadline) *kind = "deadline";
@@ -235,19 +253,35 @@ bool Guard::TryVendor(ffi::PackedArgs args, std::string* kind, std::string* mess
 }
 
 void Guard::CallWithin(ffi::PackedArgs args) {
-  auto attempt = std::make_shared<Attempt>(execute_, args, outputs_);
+  auto attempt = std::make_shared<Attempt>(execute_, args, outputs_, limits_.deadline);
+  // A cancelled request cancels its attempt, and the vendor hears of it.
+  struct Passing {
+    Passing(Cancellation* from, const std::shared_ptr<Attempt>& to) : outer(from), inner(to) {
+      if (outer != nullptr) outer->Add({inner, &inner->cancellation});
+    }
+    ~Passing() {
+      if (outer != nullptr) outer->Remove(&inner->cancellation);
+    }
+    Cancellation* const outer;
+    const std::shared_ptr<Attempt> inner;
+  } passing(CallContext::Current().cancellation, attempt);
   std::shared_ptr<Helper> helper;
   {
     std::lock_guard<std::mutex> lock(helper_mutex_);
-    helper = std::move(helper_);
-    helper_ = nullptr;
+    if (!helpers_.empty()) {
+      helper = std::move(helpers_.back());
+      helpers_.pop_back();
+    }
   }
   if (helper == nullptr) helper = Helper::Start();
   helper->Give(attempt);
-  if (!attempt->WaitFor(limits_.deadline)) throw TooLate();  // the helper is left to itself
+  if (!attempt->WaitFor(limits_.deadline)) {  // the helper is left to itself
+    attempt->cancellation.Cancel();
+    throw TooLate();
+  }
   {
     std::lock_guard<std::mutex> lock(helper_mutex_);
-    helper_ = std::move(helper);
+    helpers_.push_back(std::move(helper));
   }
   if (attempt->error) std::rethrow_exception(attempt->error);
   for (size_t i = attempt->tensors.size() - outputs_; i < attempt->tensors.size(); ++i) {

@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace byoc {
 
@@ -63,7 +64,7 @@ class Guard {
   std::once_flag fallback_once_;
   tvm::ffi::Function fallback_;
   std::mutex helper_mutex_;
-  std::shared_ptr<Helper> helper_;  // idle; null while one is at work
+  std::vector<std::shared_ptr<Helper>> helpers_;  // idle: one for each call that ran at a time
 };
 
 }  // namespace byoc

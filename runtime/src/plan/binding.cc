@@ -157,6 +157,16 @@ void TellPorts(int64_t inputs, int64_t outputs) {
   if (current != nullptr) current->ports = PortCounts{inputs, outputs};
 }
 
+void TellDepth(int64_t depth) {
+  if (current == nullptr) return;
+  constexpr int64_t kMost = 64;  // each has a thread that waits
+  if (depth < 1 || depth > kMost) {
+    TVM_FFI_THROW(ValueError) << "vendor author: the queue takes " << depth
+                              << " calls at a time, legal: 1.." << kMost;
+  }
+  current->depth = static_cast<size_t>(depth);
+}
+
 Binding BindSegment(const ffi::Function& init, const SegmentSource& source) {
   Binding binding;
   // A vendor that goes on using a constant keeps its tensor: one made for this call alone, so that
@@ -190,6 +200,15 @@ Binding BindSegment(const ffi::Function& init, const SegmentSource& source) {
   binding.execute = LetGoOn(source.processor, std::move(binding.execute));
   PortCounts ports = source.ports;
   CheckPorts(binding.ports, ports);
+  if (binding.depth > 0) {
+    if (source.processor == "cpu") {
+      TVM_FFI_THROW(ValueError) << "vendor author: the segment has a queue (QueueDepth() is "
+                                << binding.depth << ") and runs on processor 'cpu', where one call "
+                                << "runs at a time; name a processor of its own: "
+                                << "Vendor(processor=\"...\")";
+    }
+    Processor::Get(source.processor)->SetDepth(binding.depth);
+  }
   if (ports.outputs < 0) ports.outputs = binding.ports.outputs;
   if (ports.outputs >= 0) {
     binding.execute = WatchSegment(std::move(binding.execute), static_cast<size_t>(ports.outputs));

@@ -44,6 +44,7 @@ struct Binding {
   size_t packed = 0;               // bytes the vendor holds of its own, as far as it tells
   size_t workspace = 0;            // bytes of each call, as far as it tells
   PortCounts ports;                // as the vendor tells
+  size_t depth = 0;                // calls that its queue takes at a time; 0: it has none
   std::vector<size_t> in_use;      // constants it goes on reading where they are
   std::set<const void*> released;  // constants that `init` gave the pages back of
 };
@@ -53,7 +54,8 @@ struct Binding {
 /// Pages of blob and constants that are mapped are given back afterwards. What it executes is
 /// watched (segment_check.h), and is let go on that thread.
 ///
-/// Throws ValueError where the vendor tells other ports, byoc.VendorError where it cannot load it.
+/// Throws ValueError where the vendor tells other ports, or has a queue and runs on "cpu";
+/// byoc.VendorError where it cannot load it.
 Binding BindSegment(const tvm::ffi::Function& init, const SegmentSource& source);
 
 /// Returns `function`, whose last holder may be on any thread; what it holds goes on the thread of
@@ -73,6 +75,10 @@ void ReleasePages(int64_t address, int64_t size);
 
 /// Notes what a vendor tells, in bytes, from within its `init`: see `SegmentRuntime::Memory`.
 void TellMemory(int64_t packed, int64_t workspace);
+
+/// Notes how many calls the vendor takes at a time, from within its `init`; its processor will have
+/// as many in flight. Throws ValueError for a number that is none.
+void TellDepth(int64_t depth);
 
 /// Notes how many inputs and outputs the segment takes, from within its `init`.
 void TellPorts(int64_t inputs, int64_t outputs);

@@ -19,6 +19,7 @@ Executor::~Executor() {
 void Executor::RunSteps(Context* context) const {
   size_t task = 0;
   const size_t count = steps_.size();
+  const CallScope scope(context->ForCalls());
   try {
     if (context->request == nullptr) {
       for (; task < count; ++task) CallStep(context, steps_[task]);
@@ -144,7 +145,7 @@ void Executor::RunWhole(InFlightRequest* in_flight) {
   std::exception_ptr error;
   if (in_flight->request->traced) in_flight->request->trace[1] = SteadyNow();
   try {
-    if (!in_flight->request->stop.load(std::memory_order_acquire)) {
+    if (!in_flight->request->stop.IsSet()) {
       in_flight->context = Acquire();
       Context* context = in_flight->context.get();
       context->request = in_flight->request.get();

@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/cancellation.h"
 #include "core/mapping.h"
 #include "core/processor.h"
 #include "plan/plan.h"
@@ -73,8 +74,10 @@ class Executor {
   struct Request {
     /// The memory of the ports, inputs first; must stay until `done` was called.
     std::vector<void*> ports;
-    /// Tasks that have not begun when this is set are left out; `done` gets an error.
-    std::atomic<bool> stop{false};
+    /// Tasks that have not begun when this is set are left out, vendors are told of calls that
+    /// are under way; `done` gets an error. A vendor that goes on regardless may use the memory of
+    /// the ports after that: `HasAbandoned` tells.
+    Cancellation stop;
     /// When set, times in ns of the steady clock are kept: of Start, of the begin and end of the
     /// run, then the begin and end of every task (0: not run).
     bool traced = false;

@@ -9,6 +9,7 @@
 namespace byoc {
 
 void Executor::RunLane(Context* context, size_t first) const {
+  const CallScope scope(context->ForCalls());
   int64_t* const trace = context->Trace();
   for (size_t task = first;;) {
     const Step& step = steps_[task];

@@ -70,9 +70,9 @@ struct Executor::Context {
   Request* request = nullptr;
   InFlightRequest* in_flight = nullptr;
 
-  bool Stopped() const {
-    return request != nullptr && request->stop.load(std::memory_order_relaxed);
-  }
+  bool Stopped() const { return request != nullptr && request->stop.IsSet(); }
+  /// What the calls of this run belong to.
+  CallContext ForCalls() const { return {request != nullptr ? &request->stop : nullptr, 0}; }
   int64_t* Trace() const {
     return request != nullptr && request->traced ? request->trace.data() : nullptr;
   }
@@ -94,10 +94,15 @@ struct Executor::InFlightRequest final : Job {
     if (context != nullptr) {
       context->request = nullptr;
       context->in_flight = nullptr;
-      executor->Release(std::move(context));
+      if (request->stop.HasAbandoned()) {  // a vendor may still write to it: not to be used again
+        request->stop.LeaveMemory(std::shared_ptr<Context>(std::move(context)));
+        request->stop.LeaveMemory(executor);  // and with it the vendor's segments
+      } else {
+        executor->Release(std::move(context));
+      }
     }
     if (request->traced) request->trace[2] = SteadyNow();
-    if (request->stop.load(std::memory_order_acquire)) {
+    if (request->stop.IsSet() && !request->stop.HasAbandoned()) {
       try {
         ThrowExecutionError("the request was cancelled");
       } catch (...) {

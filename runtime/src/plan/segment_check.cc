@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/cancellation.h"
 #include "core/tensors.h"
 
 namespace byoc {
@@ -329,7 +330,14 @@ ffi::Function WatchSegment(ffi::Function execute, size_t outputs) {
             execute.CallPacked(args, result);  // it says what is missing
             return;
           }
-          CheckedCall(execute, args, outputs).Run();
+          const auto call = std::make_shared<CheckedCall>(execute, args, outputs);
+          try {
+            call->Run();
+          } catch (...) {  // a vendor that goes on regardless writes to the copies
+            Cancellation* const cancellation = CallContext::Current().cancellation;
+            if (cancellation != nullptr) cancellation->LeaveMemory(call);
+            throw;
+          }
         });
   }
   auto watched = std::make_shared<std::atomic<bool>>(false);

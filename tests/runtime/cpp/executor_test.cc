@@ -331,8 +331,8 @@ TEST(StoppedRequestsLeaveTheRestOut) {
     first.Start(executor, {1});
     waiting.Start(executor, {1});
     while (entered.load() == 0) std::this_thread::yield();
-    first.request->stop.store(true);
-    waiting.request->stop.store(true);
+    first.request->stop.Cancel();
+    waiting.request->stop.Cancel();
     open.store(true);
     first.Wait();
     waiting.Wait();

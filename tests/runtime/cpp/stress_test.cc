@@ -92,7 +92,7 @@ bool Requests(const std::shared_ptr<Executor>& executor, float value, size_t tas
     Executor::Start(executor, one->request);
     all.push_back(std::move(one));
   }
-  for (size_t i = 0; i < all.size(); i += 3) all[i]->request->stop.store(true);
+  for (size_t i = 0; i < all.size(); i += 3) all[i]->request->stop.Cancel();
   bool right = true;
   for (size_t i = 0; i < all.size(); ++i) {
     all[i]->done.Wait();

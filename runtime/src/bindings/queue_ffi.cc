@@ -1,0 +1,83 @@
+#include "bindings/queue_ffi.h"
+
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/reflection/registry.h>
+#include <tvm/ffi/string.h>
+
+#include <string>
+#include <utility>
+
+#include "byoc/vendor.h"
+#include "core/processor.h"
+#include "plan/binding.h"
+
+namespace byoc {
+
+namespace ffi = tvm::ffi;
+
+namespace {
+
+/*! \brief What the copies of a control share; the last one that goes drops the call. */
+class VendorEnd {
+ public:
+  explicit VendorEnd(std::shared_ptr<PendingCall> call) : call_(std::move(call)) {}
+  ~VendorEnd() { call_->Drop(); }
+  VendorEnd(const VendorEnd&) = delete;
+  VendorEnd& operator=(const VendorEnd&) = delete;
+
+  void Do(ffi::PackedArgs args, ffi::Any* result) const {
+    switch (static_cast<details::CallControl>(args[0].cast<int64_t>())) {
+      case details::CallControl::kDone:
+        *result = call_->End(nullptr);
+        break;
+      case details::CallControl::kFail: {
+        const std::string error(args[1].cast<ffi::String>());
+        *result = call_->End(&error);
+        break;
+      }
+      case details::CallControl::kCancelled:
+        *result = call_->Cancelled();
+        break;
+      case details::CallControl::kOnCancel:
+        call_->OnCancel([tell = args[1].cast<ffi::Function>()] { tell(); });
+        break;
+      case details::CallControl::kDue:
+        *result = call_->due();
+        break;
+    }
+    // Python's threads are torn down at the end of the process, with what is below their frames.
+    Processor::BlockIfShuttingDown();
+  }
+
+ private:
+  const std::shared_ptr<PendingCall> call_;
+};
+
+/*! \brief segment_queue(vendor, depth) -> begin() -> [control, wait]; called from within `init`. */
+ffi::Function MakeSegmentQueue(const ffi::String& vendor, int64_t depth) {
+  TellDepth(depth);
+  auto queue = std::make_shared<SegmentQueue>(std::string(vendor));
+  return ffi::Function::FromTyped([queue] {
+    const std::shared_ptr<PendingCall> call = queue->Begin();
+    return ffi::Array<ffi::Function>{ControlOf(call),
+                                     ffi::Function::FromTyped([call] { call->Wait(); })};
+  });
+}
+
+TVM_FFI_STATIC_INIT_BLOCK() {
+  ffi::reflection::GlobalDef()
+      .def("byoc.runtime.segment_queue", MakeSegmentQueue)
+      .def("byoc.runtime.queue_depth", [](const ffi::String& processor) {
+        return static_cast<int64_t>(Processor::Get(std::string(processor))->depth());
+      });
+}
+
+}  // namespace
+
+ffi::Function ControlOf(std::shared_ptr<PendingCall> call) {
+  auto end = std::make_shared<VendorEnd>(std::move(call));
+  return ffi::Function::FromPacked(
+      [end = std::move(end)](ffi::PackedArgs args, ffi::Any* result) { end->Do(args, result); });
+}
+
+}  // namespace byoc
