@@ -18,7 +18,9 @@ from byoc.cli import (
     check,
     compare,
     config,
+    conformance,
     inspect,
+    new_vendor,
     partition,
     profile,
     quantize,
@@ -74,6 +76,8 @@ app.command("compare")(compare.compare)
 app.command("config")(config.config)
 app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)
+app.command("new-vendor")(new_vendor.new_vendor)
+app.command("conformance")(conformance.conformance)
 app.add_typer(cache.app, name="cache")
 
 
