@@ -25,6 +25,7 @@ from byoc.cli import (
     profile,
     quantize,
     run,
+    segment,
     sign,
     vendors,
 )
@@ -76,6 +77,7 @@ app.command("compare")(compare.compare)
 app.command("config")(config.config)
 app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)
+app.command("segment")(segment.segment)
 app.command("new-vendor")(new_vendor.new_vendor)
 app.command("conformance")(conformance.conformance)
 app.add_typer(cache.app, name="cache")

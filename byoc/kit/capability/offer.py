@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Offer", "capabilities_of", "fused_patterns"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # by identity: a vendor is a key of mappings
 class Offer:
     """The `Vendor.patterns` of a vendor that says as data what it takes.
 

@@ -14,6 +14,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -113,6 +114,7 @@ class _Children:
         self._setup = setup
         self._timeout = timeout
         self._child: subprocess.Popen[str] | None = None
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in `close`
 
     def plan(self) -> ConformancePlan:
         answer = self._ask("plan")
@@ -143,6 +145,7 @@ class _Children:
     def close(self) -> None:
         if self._child is not None:
             self._end()
+        self._said.close()
 
     def _ask(self, request: Any) -> dict[str, Any] | str:
         """The answer to a request; a text says how the child ended instead."""
@@ -152,7 +155,7 @@ class _Children:
                 [sys.executable, "-m", "byoc.testing.conformance.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=self._said,
                 text=True,
                 env={**os.environ, "BYOC_CHECK": "1", "PYTHONPATH": os.pathsep.join(path)},
             )
@@ -187,10 +190,13 @@ class _Children:
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.close()
         try:
-            status = child.wait(timeout=2.0)
+            status = child.wait(timeout=10.0)
         except subprocess.TimeoutExpired:
             child.kill()
             status = child.wait()
         if child.stdout is not None:
             child.stdout.close()
-        return f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 2000))
+        last = self._said.read().strip().splitlines()[-1:]
+        ended = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return f"{ended}; its last words: {last[0][:300]}" if last else ended

@@ -22,6 +22,7 @@ import byoc
 from byoc.errors import VendorError
 from byoc.plugins.discovery import find
 from byoc.runtime import num_threads, set_num_threads
+from byoc.runtime.native import LIBRARY_PATH, find_library
 from byoc.segment import Array, TensorType
 from byoc.testing.conformance.traps import Trap
 from byoc.testing.reloaded import FreshProcesses
@@ -170,7 +171,13 @@ def _without_tvm(vendor: Vendor, options: Options, trap: Trap) -> str | None:
 def _in_c(vendor: Vendor, options: Options, trap: Trap) -> str | None:
     if not isinstance(vendor.runtime, NativeRuntime):
         return "its runtime is Python's: sessions of C and C++ cannot run it"
-    return _fresh(vendor, options, trap, "c")
+    library = find_library(vendor.runtime.library, vendor.runtime.package)
+    searched = os.environ.get(LIBRARY_PATH, "")
+    os.environ[LIBRARY_PATH] = os.pathsep.join(filter(None, (str(library.parent), searched)))
+    try:
+        return _fresh(vendor, options, trap, "c")
+    finally:
+        os.environ[LIBRARY_PATH] = searched
 
 
 def _with_threads(count: int) -> Callable[[Vendor, Options, Trap], str | None]:

@@ -38,7 +38,8 @@ class Segment : public byoc::SegmentRuntime {
     std::vector<std::vector<float>> scratch;
     for (size_t i = 0; i < inputs.size(); ++i) at[inputs_[i]] = Data(inputs[i]);
     for (size_t i = 0; i < outputs.size(); ++i) at[outputs_[i]] = Data(outputs[i]);
-    for (size_t i = 0; i < known_.size(); ++i) at[known_[i]] = Data(constants_[i].operator->());
+    for (size_t i = 0; i < known_.size(); ++i)
+      at[known_[i]] = static_cast<float*>(constants_[i].data_ptr());
     for (const Layer& layer : layers_) {
       if (at[layer.result] == nullptr) {
         scratch.emplace_back(layer.rows * layer.columns);

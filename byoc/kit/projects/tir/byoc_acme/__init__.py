@@ -33,12 +33,14 @@ def kernel(rows: int, depth: int, columns: int, bias: bool, relu: bool) -> Any:
     x, w = te.placeholder((rows, depth), name="x"), te.placeholder((depth, columns), name="w")
     b = te.placeholder((columns,), name="b")
     k = te.reduce_axis((0, depth), name="k")
-    y = te.compute((rows, columns), lambda i, j: te.sum(x[i, k] * w[k, j], axis=k), name="product")
-    if bias:
-        y = te.compute(y.shape, lambda i, j, y=y: y[i, j] + b[j], name="biased")
+    made = te.compute((rows, columns), lambda i, j: te.sum(x[i, k] * w[k, j], k), "product")
+    summed = te.compute(made.shape, lambda i, j: made[i, j] + b[j]) if bias else made
+    y, zero = summed, tirx.const(0.0, "float32")
     if relu:  # keeps NaN
-        zero = tirx.const(0.0, "float32")
-        y = te.compute(y.shape, lambda i, j, y=y: te.if_then_else(y[i, j] < zero, zero, y[i, j]))
+        y = te.compute(
+            made.shape,
+            lambda i, j: te.if_then_else(summed[i, j] < zero, zero, summed[i, j]),
+        )
     schedule = s_tir.Schedule(te.create_prim_func([x, w, *([b] if bias else []), y]))
     row, column, inner = schedule.get_loops(schedule.get_sblock("product"))
     schedule.reorder(row, inner, column)
@@ -71,8 +73,8 @@ def compile_segment(segment: Segment, options: Any) -> Artifact:
 
 
 def aligned(array: Any) -> Any:
-    """The array, or a copy of it: TVM's kernels read memory that begins at multiples of 64."""
-    if array.ctypes.data % 64 == 0:
+    """The array, or a copy that kernels can take: memory from a multiple of 64, not read-only."""
+    if array.ctypes.data % 64 == 0 and array.flags.writeable:
         return array
     memory = np.empty(array.nbytes + 64, np.uint8)
     start = -memory.ctypes.data % 64
