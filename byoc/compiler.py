@@ -72,11 +72,12 @@ def partition_model(
         params: parameters of a Relay model, name → array, or the path of a `.params` file.
 
     Returns:
-        The module with one function per segment, the segments, and the report.
+        The module with one function per segment, the segments, and the report. A vendor that cannot
+        run here (its SDK is missing) is asked all the same, and a warning of the report says so.
 
     Raises:
         ModelError: the model cannot be read or holds something unsupported.
-        VendorError: a vendor is unknown, not usable, or breaks its contract.
+        VendorError: a vendor is unknown, or breaks its contract.
         OptionError: an option is not legal, or excludes another one.
         LockError: `locked` does not fit the model.
         InternalError: byoc itself fails.
@@ -90,7 +91,7 @@ def partition_model(
     """
     if lock is not None:
         check_path("lock", lock)
-    requests = resolve(vendors)
+    requests = resolve(vendors, to_run=False)
     options = CompileOptions(
         placement=placement,
         constraints=resolve_constraints(policy, costs, min_segment_ops, min_segment_flops),
@@ -109,6 +110,15 @@ def partition_model(
             from byoc.placement.lock import lock_placement
 
             lock_placement(lock, source.mod, parts.report, chosen)
+    told = tuple(
+        f"vendor {request.vendor.name!r} cannot run here: {request.unusable}; the split is what it "
+        f"would take"
+        for request in requests
+        if request.unusable
+    )
+    if told:
+        report = replace(parts.report, warnings=(*told, *parts.report.warnings))
+        parts = replace(parts, report=report)
     return parts
 
 

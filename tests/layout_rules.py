@@ -23,6 +23,8 @@ else:
 
 LINKED = ("partition", "runtime", "vendor_templates")
 CONTRACT = ("errors", "dims", "segment", "vendor", "contract_checks")
+PROJECTS = ("kit", "projects")
+"""Where `byoc new-vendor` has its files."""
 LOOSE = {"__init__", "__main__", *CONTRACT, "compiler", "executable"}
 SKELETON = ("__init__.py", "options.py", "patterns.py", "compile.py", "README.md")
 
@@ -58,6 +60,8 @@ class Checkout:
                 parts = path.relative_to(folder).with_suffix("").parts
                 if "__pycache__" in parts or (start == "byoc" and parts[0] in LINKED):
                     continue  # reached through their link
+                if start == "byoc" and parts[:2] == PROJECTS:
+                    continue  # written into projects of vendors: their imports are a user's
                 found[".".join([start, *(p for p in parts if p != "__init__")])] = path
         return found
 

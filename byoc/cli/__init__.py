@@ -18,11 +18,14 @@ from byoc.cli import (
     check,
     compare,
     config,
+    conformance,
     inspect,
+    new_vendor,
     partition,
     profile,
     quantize,
     run,
+    segment,
     sign,
     vendors,
 )
@@ -74,6 +77,9 @@ app.command("compare")(compare.compare)
 app.command("config")(config.config)
 app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)
+app.command("segment")(segment.segment)
+app.command("new-vendor")(new_vendor.new_vendor)
+app.command("conformance")(conformance.conformance)
 app.add_typer(cache.app, name="cache")
 
 

@@ -1,3 +1,3 @@
-"""Help for vendor authors: patterns, ops of byoc's own, segments as ONNX models."""
+"""Help for vendor authors: capabilities, patterns, ops of byoc's own, segments as ONNX models."""
 
-__all__ = ["foreign_op", "onnx_export", "own_ops", "patterns", "recurrent"]
+__all__ = ["capability", "foreign_op", "onnx_export", "own_ops", "patterns", "recurrent"]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["any_call"]
 
 
-def any_call(op: str) -> DFPattern:
-    """Make a pattern of one op with any arguments.
+def any_call(op: str, first: DFPattern | None = None) -> DFPattern:
+    """Make a pattern of one op with any arguments, or with a given first one.
 
     ``varg_default_wildcard=True`` alone will not do: for multiply and divide the stock matcher of
     TVM 0.27 reads past its empty argument list. Nor will one wildcard per declared argument:
@@ -24,9 +24,10 @@ def any_call(op: str) -> DFPattern:
 
     Args:
         op: The Relax name without its prefix ("nn.conv2d").
+        first: Pattern of the first argument; None for any.
 
     Returns:
-        A pattern that matches every call of ``relax.<op>``.
+        A pattern that matches every such call of ``relax.<op>``.
 
     Raises:
         AttributeError: TVM has no such op.
@@ -36,6 +37,8 @@ def any_call(op: str) -> DFPattern:
 
     count = int(relax_op(op).num_inputs)
     name = f"relax.{op}"
+    if first is not None:
+        return is_op(name)(first, *(wildcard() for _ in range(count - 1)))
     if count < 2:
         return is_op(name)(varg_default_wildcard=True)
     return is_op(name)(*(wildcard() for _ in range(count)))

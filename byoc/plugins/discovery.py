@@ -74,11 +74,13 @@ class Requested:
         vendor: the vendor, with the patterns that the options leave in force.
         options: a value of the vendor's options model.
         patterns: in the order in which they are tried.
+        unusable: why the vendor cannot run here; empty where it can.
     """
 
     vendor: Vendor
     options: Any
     patterns: tuple[Pattern, ...]
+    unusable: str = ""
 
 
 def _blocked() -> set[str]:
@@ -235,18 +237,20 @@ def install_hint(name: str) -> str:
     return f"pip install '{dist.name}[{name}]'" if name in extras else f"pip install {dist.name}"
 
 
-def resolve(spec: VendorSpec) -> tuple[Requested, ...]:
+def resolve(spec: VendorSpec, *, to_run: bool = True) -> tuple[Requested, ...]:
     """Check what a user asks for. An empty spec is legal: everything goes to the host.
 
     Args:
         spec: names or `Vendor` values, or a mapping of these to options.
+        to_run: whether something is built and run; what a vendor takes can be asked without its
+            SDK.
 
     Returns:
         The vendors in the order that was asked for, which is the order of preference.
 
     Raises:
         VendorError: a vendor is unknown, not usable, asked for twice, or malformed. One that cannot
-            be used is always an error, never left out.
+            be used is never left out: an error, or marked as `unusable` unless it is `to_run`.
         OptionError: options that the vendor does not have.
     """
     if isinstance(spec, str):
@@ -269,14 +273,15 @@ def resolve(spec: VendorSpec) -> tuple[Requested, ...]:
         if any(vendor.name == request.vendor.name for request in requests):
             raise VendorError(f"vendor {vendor.name!r} is requested twice")
         reason = _unusable(vendor, _publisher(item))
-        if reason is not None:
+        if reason is not None and to_run:
             raise VendorError(f"vendor {vendor.name!r} was requested but is not usable: {reason}")
         if not isinstance(options, Mapping):
             raise OptionError(
                 f"options of vendor {vendor.name!r} must be a mapping, "
                 f"found {type(options).__name__}"
             )
-        requests.append(_requested(vendor, validate_options(vendor, options)))
+        requested = _requested(vendor, validate_options(vendor, options))
+        requests.append(replace(requested, unusable=reason or ""))
     return tuple(requests)
 
 

@@ -34,6 +34,7 @@ class Claim:
         near: Absolute difference that is allowed, for results close to 0.
         words: What the error must say, where the numbers are illegal.
         open: Arrays of the inputs → where the op's definition leaves the result open.
+        outside: Why the vendor must refuse it: a limit of its own. Empty: it need not.
 
     """
 
@@ -46,6 +47,7 @@ class Claim:
     near: float = 0.0
     words: str = ""
     open: Callable[..., Array] | None = None
+    outside: str = ""
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ from byoc.support.dtypes import numpy_dtype
 from byoc.testing.conformance.claim import Claim
 from byoc.testing.conformance.edges import FLOATS, WHOLE, edge_values, small_values
 
-__all__ = ["elementwise_cases", "looseness"]
+__all__ = ["elementwise_cases", "looseness", "unary_meaning"]
 
 _ANY = (*FLOATS, *WHOLE)
 
@@ -82,6 +82,17 @@ _SMOOTH: dict[str, Callable[[Array], Array]] = {
     "tan": np.tan,
     "tanh": np.tanh,
 }
+
+
+def unary_meaning(op: str) -> Callable[[Array], Array] | None:
+    """Return what an op of one tensor computes, in numpy; None for others.
+
+    Args:
+        op: The Relax name without its prefix.
+
+    """
+    return _EXACT[op][1] if op in _EXACT else _SMOOTH.get(op)
+
 
 _LIMIT_OPEN = ("nn.gelu", "nn.gelu_tanh", "nn.silu")
 """x·f(x): at an infinity, a number by the limit and NaN by many a formula."""

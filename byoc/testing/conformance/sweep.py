@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import byoc
+from byoc.errors import VendorError
 from byoc.segment import Array
 from byoc.testing.conformance.claim import Claim, Numbers
 from byoc.testing.conformance.elementwise import elementwise_cases
@@ -36,7 +37,7 @@ from byoc.vendor import Vendor
 if TYPE_CHECKING:
     import tvm
 
-__all__ = ["ClaimOutcome", "all_cases", "as_json", "sweep"]
+__all__ = ["ClaimOutcome", "ClaimPlace", "all_cases", "as_json", "places", "run_claims", "sweep"]
 
 _TOGETHER = 40
 
@@ -138,12 +139,22 @@ def as_json(vendor: str, findings: Sequence[ClaimOutcome]) -> dict[str, Any]:
 
 def _batch(cases: Sequence[Claim], vendors: Mapping[Any, Any]) -> Iterator[ClaimOutcome]:
     claimed: list[Claim] = []
-    reasons = _refusals(cases, vendors)
-    for case, reason in zip(cases, reasons, strict=True):
-        if reason is None:
+    for case, place in zip(cases, places(cases, vendors), strict=True):
+        if place.reason is None:
             claimed.append(case)
         else:
-            yield ClaimOutcome(case.op, case.label, "refused", reason)
+            yield ClaimOutcome(case.op, case.label, "refused", place.reason)
+    yield from run_claims(claimed, vendors)
+
+
+def run_claims(claimed: Sequence[Claim], vendors: Mapping[Any, Any]) -> Iterator[ClaimOutcome]:
+    """Run cases that a vendor takes: in one graph, and one by one where that fails.
+
+    Args:
+        claimed: The cases.
+        vendors: The vendor with its options.
+
+    """
     together = [case for case in claimed if case.want is not None]
     try:
         verdicts = _run(together, vendors)
@@ -170,41 +181,68 @@ def _alone(case: Claim, vendors: Mapping[Any, Any]) -> ClaimOutcome:
     return finding
 
 
-def _refusals(cases: Sequence[Claim], vendors: Mapping[Any, Any]) -> list[str | None]:
-    """`_refusal` of each case, by one question where the report names them."""
-    if not vendors:
-        return [_refusal(case, vendors) for case in cases]
+@dataclass(frozen=True)
+class ClaimPlace:
+    """Where a case goes.
+
+    Attributes:
+        reason: Why nothing of it is taken; None where some is.
+        whole: Whether all of it is taken.
+        taken: The ops that are taken.
+        patterns: Those that take them.
+
+    """
+
+    reason: str | None
+    whole: bool = False
+    taken: frozenset[str] = frozenset()
+    patterns: frozenset[str] = frozenset()
+
+
+def places(cases: Sequence[Claim], vendors: Mapping[Any, Any]) -> list[ClaimPlace]:
+    """Ask the vendor who runs what, for each case.
+
+    Args:
+        cases: The cases; one question is asked for all of them where TVM has all of their forms.
+        vendors: The vendor with its options; empty: byoc's own host kernels, which take all.
+
+    """
     try:
-        report = byoc.partition_model(_module(cases), vendors, min_segment_ops=1).report
-    except Exception:  # TVM has no form of one of them
-        return [_refusal(case, vendors) for case in cases]
-    places = {record.name: record for record in report.ops}
-    found = []
-    for number, case in enumerate(cases):
-        record = places.get(f"case_{number}")
-        if record is None or record.segment is None:
-            found.append(_refusal(case, vendors) if record is None else _said(record))
-        else:
-            found.append(None)
+        module = _module(cases)
+        if not vendors:
+            return [ClaimPlace(None, whole=True) for _ in cases]
+        report = byoc.partition_model(module, vendors, min_segment_ops=1).report
+    except VendorError:
+        raise
+    except Exception as error:  # TVM has no form of one of them
+        if len(cases) == 1:
+            return [ClaimPlace(f"TVM has no such form: {' '.join(str(error).split())[:200]}")]
+        half = len(cases) // 2
+        return [*places(cases[:half], vendors), *places(cases[half:], vendors)]
+    found = [ClaimPlace("it is no op at all after folding") for _ in cases]
+    of_case: list[Any] = []
+    for record in report.ops:  # those of a case end with the one that has its name
+        of_case.append(record)
+        if record.name.startswith("case_") and record.name[5:].isdecimal():
+            found[int(record.name[5:])] = _place(of_case)
+            of_case = []
     return found
+
+
+def _place(records: Sequence[Any]) -> ClaimPlace:
+    ours = [record for record in records if record.segment is not None]
+    if not ours:
+        return ClaimPlace(_said(next((r for r in records if r.refusals), records[-1])))
+    return ClaimPlace(
+        None,
+        len(ours) == len(records),
+        frozenset(record.op for record in ours),
+        frozenset(record.pattern for record in ours if record.pattern),
+    )
 
 
 def _said(record: Any) -> str:
     return record.refusals[0].reason if record.refusals else f"{record.op} stays on the host"
-
-
-def _refusal(case: Claim, vendors: Mapping[Any, Any]) -> str | None:
-    """Why the vendor does not take the case as a whole; None: it does."""
-    try:
-        module = _module([case])
-    except Exception as error:
-        return f"TVM has no such form: {' '.join(str(error).split())[:200]}"
-    if not vendors:
-        return None
-    report = byoc.partition_model(module, vendors, min_segment_ops=1).report
-    for record in report.host_ops:
-        return _said(record)
-    return None if report.ops else "it is no op at all after folding"
 
 
 def _module(cases: Sequence[Claim]) -> tvm.IRModule:
