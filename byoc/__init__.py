@@ -1,12 +1,12 @@
 """Bring Your Own Codegen for a stock apache-tvm: split a model, offload it, run it, ship it.
 
 Names are imported when first used, so that ``import byoc`` is quick and ``byoc.load`` never
-imports TVM.
+imports TVM. TVM never imports torch on its own account, unless the program has.
 """
 
 from __future__ import annotations
 
-from byoc.support import moved_modules
+from byoc.support import block_torch_import, moved_modules
 from byoc.support.lazy_exports import lazy_exports
 
 TYPE_CHECKING = (
@@ -120,3 +120,4 @@ __getattr__, __dir__ = lazy_exports(
 )
 
 moved_modules.install()
+block_torch_import.leave_torch_out()

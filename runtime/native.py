@@ -80,7 +80,7 @@ def find_library(name: str, distribution: str = _DISTRIBUTION) -> Path:
     candidates = [Path(str(found.locate_file(f))) for f in (*listed, f"byoc/lib/{file}")]
     project = _editable(found)
     if project is not None:
-        candidates += [folder / file for folder in _beside(found, project)]
+        candidates += [folder / file for folder in _beside(found, distribution, project)]
     named = os.environ.get(LIBRARY_PATH, "")
     candidates += [Path(folder) / file for folder in named.split(":") if folder]
     for path in candidates:
@@ -116,11 +116,11 @@ def _editable(distribution: importlib.metadata.Distribution) -> Path | None:
     return Path(unquote(url.path)) if editable else None
 
 
-def _beside(distribution: importlib.metadata.Distribution, project: Path) -> list[Path]:
+def _beside(distribution: importlib.metadata.Distribution, name: str, project: Path) -> list[Path]:
     """Folders of an editable project where its libraries may lie: its packages, and their lib."""
     roots = [project, project / "src"]
     names = (distribution.read_text("top_level.txt") or "").split()
-    names = names or [distribution.metadata["Name"].replace("-", "_")]
+    names = names or [name.replace("-", "_")]
     packages = [root / name for root in roots for name in names if (root / name).is_dir()]
     return [folder for package in packages for folder in (package / "lib", package)] or [project]
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import pydantic
@@ -25,8 +26,6 @@ from byoc.vendor import Runtime
 
 __all__ = [
     "REPORT_MEMBER",
-    "VM_BODY",
-    "VM_TWIN",
     "Healing",
     "HostModule",
     "Isolation",
@@ -37,6 +36,8 @@ __all__ = [
     "VendorUse",
     "VmProgram",
     "VmTwin",
+    "vm_body",
+    "vm_twin",
 ]
 
 REPORT_MEMBER = "report.json"
@@ -291,8 +292,13 @@ class Program:
         return PortCounts(None, self.segment_outputs.get(segment))
 
 
-VM_BODY = pydantic.TypeAdapter(VmProgram)
-"""A `VmProgram` as JSON, in files."""
+@cache
+def vm_body() -> pydantic.TypeAdapter[VmProgram]:
+    """Return what makes a `VmProgram` JSON, in files, and reads it."""
+    return pydantic.TypeAdapter(VmProgram)
 
-VM_TWIN = pydantic.TypeAdapter(tuple[str, int])
-"""Entry and outputs of a `VmTwin`, as JSON, in files."""
+
+@cache
+def vm_twin() -> pydantic.TypeAdapter[tuple[str, int]]:
+    """Return what makes entry and outputs of a `VmTwin` JSON, in files, and reads them."""
+    return pydantic.TypeAdapter(tuple[str, int])

@@ -12,7 +12,6 @@ the callbacks of its futures, so nothing that a callback raises may end it.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import itertools
 import logging
@@ -133,6 +132,8 @@ class Future(concurrent.futures.Future[Any]):
         super().add_done_callback(partial(_call_back, fn))
 
     def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio  # who awaits has it; others do without its import
+
         return asyncio.wrap_future(self).__await__()
 
 

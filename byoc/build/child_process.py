@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from byoc.errors import ByocError, CompileError, OptionError
 from byoc.segment import Artifact, Segment
-from byoc.support.block_torch_import import leave_torch_out
 
 if TYPE_CHECKING:
     from byoc.plugins.discovery import Requested
@@ -125,7 +124,6 @@ def _main() -> None:
     # What the vendor prints must not get among the answer.
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    leave_torch_out()
     from byoc.build.segments import compile_segment
     from byoc.plugins.discovery import resolve
 

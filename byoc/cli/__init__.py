@@ -33,7 +33,6 @@ from byoc.cli import compile as compile_
 from byoc.cli.common import harmless_output, plain_warnings, say
 from byoc.cli.plugin_commands import CommandGroup
 from byoc.errors import ByocError
-from byoc.support.block_torch_import import leave_torch_out
 
 __all__ = ["app", "main"]
 
@@ -89,7 +88,6 @@ def main() -> None:
     ``BYOC_TRACEBACK=1`` shows where they came from. Exit status: 0 done, 1 the work failed, 2 wrong
     usage.
     """
-    leave_torch_out()
     try:
         with harmless_output(), plain_warnings():
             app()

@@ -101,8 +101,10 @@ def _entries() -> dict[str, EntryPoint]:
 
 
 def _origin(entry: EntryPoint) -> str:
-    package = f", package {entry.dist.name} {entry.dist.version}" if entry.dist else ""
-    return f"entry point {entry.value}{package}"
+    if entry.dist is None:
+        return f"entry point {entry.value}"
+    about = entry.dist.metadata  # read from its file each time that it is asked for
+    return f"entry point {entry.value}, package {about['Name']} {about['Version']}"
 
 
 def _load(entry: EntryPoint) -> Vendor:

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from byoc.report.records import ReportRecords
 from byoc.report.times import RunTimes, TaskTime
 from byoc.support.files import write_text
+
+if TYPE_CHECKING:
+    from byoc.report.records import ReportRecords
 
 __all__ = ["Profile"]
 

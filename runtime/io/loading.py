@@ -22,7 +22,7 @@ from byoc.runtime.io.manifest import Manifest, ShapeEntry, VendorEntry
 from byoc.runtime.io.weights import blob_arrays
 from byoc.runtime.native import function, watch_files
 from byoc.runtime.plan import Plan, decode_plan
-from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmProgram, VmTwin
+from byoc.runtime.program import Program, Twin, VendorUse, VmProgram, VmTwin, vm_body, vm_twin
 from byoc.segment import Array, Artifact, Requires
 from byoc.support.validation import first_problem
 from byoc.vendor import LibraryRuntime, NativeRuntime, Runtime
@@ -177,10 +177,10 @@ def _bodies(
     }
     if entry.body == "vm":
         vm_twins: dict[str, Twin | VmTwin] = {
-            name: VmTwin(*_decode(VM_TWIN.validate_json, file, twin), constants)
+            name: VmTwin(*_decode(vm_twin().validate_json, file, twin), constants)
             for name, (file, twin, constants) in texts.items()
         }
-        return _decode(VM_BODY.validate_json, member, text), vm_twins
+        return _decode(vm_body().validate_json, member, text), vm_twins
 
     def sizes(arrays: tuple[Array, ...]) -> list[int]:
         return [array.nbytes for array in arrays]

@@ -29,7 +29,7 @@ from byoc.runtime.io.manifest import (
 from byoc.runtime.io.signing import sign_manifest
 from byoc.runtime.io.weights import WeightsWriter
 from byoc.runtime.plan import Plan, encode_plan
-from byoc.runtime.program import VM_BODY, VM_TWIN, Program, Twin, VendorUse, VmTwin
+from byoc.runtime.program import Program, Twin, VendorUse, VmTwin, vm_body, vm_twin
 from byoc.segment import Array, Blob, Requires
 from byoc.support.files import atomic_write
 from byoc.vendor import LibraryRuntime, NativeRuntime
@@ -159,7 +159,7 @@ def _parts(
     if isinstance(body, Plan):
         add("plan.json", encode_plan(body))
     else:
-        add("vm.json", VM_BODY.dump_json(body))
+        add("vm.json", vm_body().dump_json(body))
     if program.host is not None:
         add("host.so", program.host if isinstance(program.host, bytes) else program.host.export())
     for name, data in program.extras.items() if not folder else ():
@@ -184,7 +184,7 @@ def _parts(
         if isinstance(twin, Twin):
             add(f"twins/{name}.json", encode_plan(twin.plan))
         else:
-            add(f"twins/{name}.json", VM_TWIN.dump_json((twin.entry, twin.outputs)))
+            add(f"twins/{name}.json", vm_twin().dump_json((twin.entry, twin.outputs)))
         twins[name] = tuple(weights.add(c) for c in twin.constants)
     return {
         "inputs": program.inputs,

@@ -36,7 +36,6 @@ IsolateSpec = bool | Sequence[str] | Isolation | None
 _BOOT = (
     "import json, os, sys; os.closerange(6, os.sysconf('SC_OPEN_MAX')); "
     "sys.path[:] = json.loads(sys.argv[1]); "
-    "from byoc.support.block_torch_import import leave_torch_out; leave_torch_out(); "
     "from byoc.runtime.isolation.worker import main; main()"
 )
 

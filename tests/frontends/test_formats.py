@@ -76,8 +76,6 @@ def test_a_converter_takes_the_context_of_its_format_first(name):
 def test_importing_the_frontends_imports_no_format():
     code = """
 import sys
-from byoc.support.block_torch_import import leave_torch_out
-leave_torch_out()  # TVM imports it by itself
 import byoc.frontends
 print([m for m in ("torch", "tflite", "lark", "onnx") if m in sys.modules])
 """
