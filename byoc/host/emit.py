@@ -15,7 +15,7 @@ import numpy as np
 from tvm import relax, topi
 from tvm.ir import GenericConst
 
-from byoc.ir.arrays import from_numpy
+from byoc.ir.arrays import from_numpy, to_numpy
 from byoc.runtime.io.mapped_memory import drop_pages
 from byoc.tir.kernels import matmul as mm
 from byoc.tir.kernels import row_kernels as rows
@@ -45,7 +45,7 @@ _FUSABLE = {"op_pattern": 4}
 
 
 def _constant(expr: Any) -> np.ndarray[Any, Any] | None:
-    return np.from_dlpack(expr.value) if isinstance(expr, GenericConst) else None
+    return to_numpy(expr.value) if isinstance(expr, GenericConst) else None
 
 
 def _instead(values: np.ndarray[Any, Any], packed: np.ndarray[Any, Any]) -> Any:

@@ -31,6 +31,7 @@ from byoc.host.legalize.guard import guard
 from byoc.host.legalize.rules import legalize
 from byoc.host.legalize.runtime_functions import call_runtime_functions, call_runtime_kernels
 from byoc.host.names import restore, tag
+from byoc.host.round_narrow import keep_roundings
 from byoc.host.segments import externalize_segments, is_segment
 from byoc.host.shape_checks import call_shape_checks
 from byoc.runtime.native import usable_processors
@@ -136,7 +137,7 @@ def _lower_module(
     with machine.target:
         mod = relax.backend.DispatchSortScan()(mod)
     mod = call_runtime_kernels(legalize(mod, machine, pack=pack))
-    mod = transform.AnnotateTIROpPattern()(mod)
+    mod = keep_roundings(transform.AnnotateTIROpPattern()(mod))
     with tvm.transform.PassContext(config={"relax.FuseOps.max_depth": _MOST_FUSED}):
         mod = transform.FuseOps()(transform.Normalize()(tag(mod)))
     mod, sources = restore(mod)

@@ -121,7 +121,8 @@ def _is_number(expr: Any) -> bool:
 
 def _named(value: Any, body: Callable[[Any], Any]) -> Any:
     """``body(value)`` with the value computed once; LLVM joins loads by itself."""
-    if isinstance(value, (tirx.Var, tirx.FloatImm, TensorLoad)):
+    inner = value.value if isinstance(value, tirx.Cast) else value
+    if isinstance(inner, (tirx.Var, tirx.FloatImm, TensorLoad)):
         return body(value)
     name = tirx.Var("m", str(value.ty.dtype))
     return tirx.Let(name, value, body(name))
