@@ -1,7 +1,7 @@
 """docs/vendors/: a page per shipped vendor. Its tables are made here, its messages are compared.
 
-What a vendor takes is asked of the partitioner, with the claims of `byoc.testing.conformance` as one
-graph: a table shows what its patterns and checks answer, not what somebody wrote. Tables stand
+What a vendor takes is asked of the partitioner, with the claims of `byoc.testing.conformance` as
+one graph: a table shows what patterns and checks answer, not what somebody wrote. Tables stand
 between ``<!-- NAME -->`` and ``<!-- end of NAME -->``; ``pytest --update-golden`` writes them.
 """
 
@@ -33,7 +33,7 @@ SHIPPED = sorted(
     if entry.value.startswith("byoc.vendor_templates.")
 )
 SWEPT = ("dnnl", "onnxruntime", "openvino")
-"""Vendors that take ops one by one; `npu` takes quantised composites, `torch` what nobody else can."""
+"""Vendors that take ops one by one; `npu` takes quantised composites, `torch` what others cannot."""
 
 DTYPES = (*FLOATS, *WHOLE, "bool")
 MANY = 8  # ops of one sentence beyond which only their number is shown
@@ -60,7 +60,7 @@ def code(words: Any) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
-# -- what it is -------------------------------------------------------------------------------------
+# -- what it is -----------------------------------------------------------------------------------
 
 
 def facts(name: str) -> str:
@@ -79,7 +79,7 @@ def facts(name: str) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
 
 
-# -- options ----------------------------------------------------------------------------------------
+# -- options --------------------------------------------------------------------------------------
 
 
 def described(model: type) -> dict[str, str]:
@@ -121,7 +121,7 @@ def options(model: Any) -> str:
     return "\n".join(rows)
 
 
-# -- what it takes ----------------------------------------------------------------------------------
+# -- what it takes --------------------------------------------------------------------------------
 
 
 @cache
@@ -177,7 +177,7 @@ def answers(vendor: str) -> list[tuple[str, str, str | None]]:
 def general(reason: str, dtype: str) -> tuple[str, str]:
     """A sentence without the dtypes that it speaks of and without large numbers; which it is of.
 
-    Lists of legal dtypes stay. A cast may be refused for the dtype of its result: then it is of that.
+    Lists of legal dtypes stay. A cast may be refused for the dtype of its result.
     """
     text = re.sub(r"-?\d{5,}", "…", reason)
     text = re.sub(r"ONNX has no \w+ of", "ONNX has no such operator of", text)
@@ -232,7 +232,7 @@ def pattern_names(vendor: str) -> str:
 
 
 def test_each_shipped_vendor_has_a_page():
-    assert SHIPPED == sorted(path.stem for path in PAGES.glob("*.md"))
+    assert sorted(path.stem for path in PAGES.glob("*.md")) == SHIPPED
 
 
 @pytest.mark.parametrize("vendor", SHIPPED)
@@ -261,7 +261,7 @@ def test_patterns(vendor, request):
     compare(request, page(vendor), "patterns", pattern_names(vendor))
 
 
-# -- what it says where its library is missing -------------------------------------------------------
+# -- what it says where its library is missing ----------------------------------------------------
 
 
 class Missing:
