@@ -33,7 +33,7 @@ SHIPPED = sorted(
     if entry.value.startswith("byoc.vendor_templates.")
 )
 SWEPT = ("dnnl", "onnxruntime", "openvino")
-"""Vendors that take ops one by one; `npu` takes quantised composites, `torch` what others cannot."""
+"""Vendors that take ops one by one; `npu` takes quantised composites, `torch` foreign ops."""
 
 DTYPES = (*FLOATS, *WHOLE, "bool")
 MANY = 8  # ops of one sentence beyond which only their number is shown
