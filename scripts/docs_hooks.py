@@ -85,6 +85,14 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     return _outside_of_code(markdown, lambda prose: _LINK.sub(lead, prose))
 
 
+def on_page_content(html: str, *, page: Page, **_: Any) -> str:
+    """Docstrings put "::" before an indented block; in HTML that is one colon, or none."""
+    if not page.file.src_uri.startswith("api/"):
+        return html
+    html = re.sub(r"<p>::</p>\s*(?=<(?:pre|div))", "", html)
+    return re.sub(r"\s*::</p>(?=\s*<(?:pre|div))", ":</p>", html)
+
+
 def _outside_of_code(text: str, change: Callable[[str], str]) -> str:
     """The text, changed everywhere but in fenced blocks."""
     parts, at = [], 0
@@ -155,4 +163,4 @@ def _page_of(path: Path) -> str:
 
 def on_post_build(**_: Any) -> None:
     """Say where the site is."""
-    _log.info("open site/index.html; no server and no network is needed")
+    _log.info("open build/site/index.html; its search needs a server: scripts/docs serve")
