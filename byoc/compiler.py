@@ -82,7 +82,7 @@ def partition_model(
         LockError: `locked` does not fit the model.
         InternalError: byoc itself fails.
 
-    Example:
+    Examples:
         >>> parts = byoc.partition_model(model, vendors=["dnnl"])
         >>> [segment.vendor for segment in parts.segments]
         ['dnnl']
@@ -183,7 +183,7 @@ def compile(
         CompileError: a vendor or the host cannot compile its part.
         InternalError: byoc itself fails.
 
-    Example:
+    Examples:
         >>> exe = byoc.compile(model, vendors=["dnnl"])
         >>> y = exe(x)
         >>> y.shape

@@ -109,7 +109,7 @@ class Executable:
             InputError: an input is missing, or has another shape or dtype.
             ExecutionError: a task fails and no host fallback makes it good.
 
-        Example:
+        Examples:
             >>> exe(x).shape
             (1, 10)
         """
@@ -133,7 +133,7 @@ class Executable:
             InputError: an input is missing, unknown, or has another shape or dtype.
             ExecutionError: a task fails and no host fallback makes it good.
 
-        Example:
+        Examples:
             >>> exe.run({"input": x})["output"].shape
             (1, 10)
         """
@@ -164,7 +164,7 @@ class Executable:
             InputError: an input is missing, or has another shape or dtype.
             QueueFullError: no request ended within `timeout`.
 
-        Example:
+        Examples:
             >>> future = exe.submit(x)
             >>> future.result().shape
             (1, 10)
@@ -186,7 +186,7 @@ class Executable:
             InputError: an input is missing, or has another shape or dtype.
             ExecutionError: a task fails and no host fallback makes it good.
 
-        Example:
+        Examples:
             >>> import asyncio
             >>> asyncio.run(exe.acall(x)).shape
             (1, 10)
@@ -211,7 +211,7 @@ class Executable:
             InputError: an input does not fit; raised where its answer would come.
             ExecutionError: a task fails and no host fallback makes it good.
 
-        Example:
+        Examples:
             >>> [y.shape for y in exe.map([x, x])]
             [(1, 10), (1, 10)]
         """
@@ -244,7 +244,7 @@ class Executable:
         Returns:
             What `ready` tells then: engines only. What became of plans is in `specialisations`.
 
-        Example:
+        Examples:
             >>> bool(exe.wait(60))
             True
         """
@@ -268,7 +268,7 @@ class Executable:
 
         Nothing is waited for, and it may be called twice.
 
-        Example:
+        Examples:
             >>> exe.close()
             >>> exe(x).shape
             (1, 10)
@@ -300,7 +300,7 @@ class Executable:
             InputError: an input does not fit, or `requests` or `warmup` is too small.
             ExecutionError: a task fails and no host fallback makes it good.
 
-        Example:
+        Examples:
             >>> print(exe.profile(x).table())  # doctest: +ELLIPSIS
             mlp: 1 request(s), ...
         """
@@ -317,7 +317,7 @@ class Executable:
             ArtifactError: the file cannot be written, or an engine is missing because it failed to
                 build.
 
-        Example:
+        Examples:
             >>> exe.save(folder / "model.byoc")
             >>> byoc.load(folder / "model.byoc")(x).shape
             (1, 10)
@@ -368,7 +368,7 @@ def load(
         VendorError: a vendor of the file is not installed.
         OptionError: `path` is none, the key is none, or `isolate` names a vendor that there is not.
 
-    Example:
+    Examples:
         >>> exe.save(folder / "model.byoc")
         >>> loaded = byoc.load(folder / "model.byoc")
         >>> loaded.name

@@ -61,7 +61,7 @@ def partition_module(
 ) -> PartitionResult:
     """Split a module among vendors and the host.
 
-    Example:
+    Examples:
         >>> result = partition_module(mod, [vendor], min_segment_ops=1)
         >>> {op.place for op in result.report.ops}
         {'dnnl'}

@@ -1,4 +1,4 @@
-"""The `Example:` blocks of the entry points run, on a small model, and show what they say."""
+"""The `Examples:` blocks of the entry points run, on a small model, and show what they say."""
 
 import doctest
 import inspect
@@ -60,8 +60,8 @@ def names():
 @pytest.mark.parametrize("entry", ENTRY_POINTS, ids=lambda entry: entry.__qualname__)
 def test_the_example_of_an_entry_point_runs(entry, names, tmp_path):
     text = inspect.getdoc(entry)
-    assert "Example:" in text
-    example = text[text.index("Example:") :]
+    assert "Examples:" in text
+    example = text[text.index("Examples:") :]
     test = doctest.DocTestParser().get_doctest(
         example, {**names, "folder": tmp_path}, entry.__qualname__, None, None
     )

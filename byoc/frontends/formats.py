@@ -51,7 +51,7 @@ def import_model(
         ModelError: The model cannot be read, or holds something unsupported.
         InternalError: Byoc itself fails.
 
-    Example:
+    Examples:
         >>> source = import_model(model)
         >>> len(source.inputs), len(source.outputs)
         (1, 1)

@@ -160,7 +160,7 @@ def vendors(only: Collection[str] | None = None) -> tuple[VendorInfo, ...]:
     Returns:
         One entry per vendor, sorted by name; a broken vendor is an entry with a reason.
 
-    Example:
+    Examples:
         >>> [info.name for info in byoc.vendors() if info.available and info.name == "dnnl"]
         ['dnnl']
     """

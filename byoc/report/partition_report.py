@@ -30,7 +30,7 @@ class PartitionReport(ReportRecords):
         Raises:
             OptionError: There is no such kind.
 
-        Example:
+        Examples:
             >>> [row["vendor"] for row in exe.report.rows("segments")]
             ['dnnl']
         """
@@ -50,7 +50,7 @@ class PartitionReport(ReportRecords):
         Raises:
             OptionError: No op is called so; the message has the nearest names.
 
-        Example:
+        Examples:
             >>> "dnnl" in exe.report.why("#0")
             True
         """

@@ -25,7 +25,7 @@ def report_from_json(text: str) -> PartitionReport:
     Args:
         text: The JSON.
 
-    Example:
+    Examples:
         >>> report_from_json(exe.report.to_json()) == exe.report
         True
 

@@ -34,7 +34,7 @@ def accident(error: BaseException) -> str | None:
     Returns:
         None for an error of byoc's that speaks to its user; the reason else.
 
-    Example:
+    Examples:
         >>> accident(KeyError("x"))
         'KeyError is no error of byoc'
     """

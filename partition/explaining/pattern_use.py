@@ -71,7 +71,7 @@ class _Tally:
 def pattern_use(result: PartitionResult) -> tuple[PatternUse, ...]:
     """Tell what became of each pattern of each vendor.
 
-    Example:
+    Examples:
         >>> [use.taken for use in pattern_use(partition_module(mod, [vendor]))]
         [1]
 

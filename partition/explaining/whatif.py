@@ -60,7 +60,7 @@ class _Outcome:
 def what_if(result: PartitionResult, *, trials: int = TRIALS) -> PartitionReport:
     """Work out what would change if vendors took ops that the host has now.
 
-    Example:
+    Examples:
         >>> report = what_if(partition_module(mod, [vendor]))
         >>> [counterfactual.text for counterfactual in report.counterfactuals]  # all is offloaded
         []

@@ -40,7 +40,7 @@ class Rule:
     An op matches when it fits everything that is given (nothing given: every op). Each glob may be
     several, as a tuple: one must fit.
 
-    Example:
+    Examples:
         >>> softmax = Rule("exclude", "acme", op="nn.softmax")
         >>> attention = Rule("prefer", "acme", module="encoder.layer.*.attention", dtype="int8")
         >>> attention.action, attention.place
@@ -137,7 +137,7 @@ _FREE = Decision()
 class Policy:
     """What a user demands of a placement: rules for single ops, and limits of the whole.
 
-    Example:
+    Examples:
         >>> policy = Policy(rules=(Rule("exclude", "dnnl", op="nn.relu"),), max_segments=4)
         >>> report = byoc.partition_model(model, vendors=["dnnl"], policy=policy).report
         >>> {op.place for op in report.ops if op.op == "nn.relu"}

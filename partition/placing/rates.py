@@ -80,7 +80,7 @@ class Measured(Protocol):
 class Costs:
     """Where the cost model's figures come from (``partition_module(costs=…)``).
 
-    Example:
+    Examples:
         >>> costs = Costs(rates={"dnnl": Rates(flops=256e9), "host": Rates(flops=12e9)})
         >>> parts = byoc.partition_model(model, ["dnnl"], placement="model", costs=costs)
         >>> parts.report.placement

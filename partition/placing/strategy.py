@@ -23,7 +23,7 @@ __all__ = ["MODEL", "ORDER", "Strategy", "fixed", "resolve_strategy", "strategie
 class Strategy:
     """A way to choose who gets an op that several could take.
 
-    Example:
+    Examples:
         >>> first = Strategy("first", lambda problem: problem.legal[:1])
         >>> report = partition_module(mod, [vendor], placement=first, min_segment_ops=1).report
         >>> report.placement, len(report.segments)
