@@ -253,7 +253,7 @@ void Processor::Settle() {
   {
     std::lock_guard<std::mutex> lock(RegistryMutex());
     for (const auto& [name, processor] : Registry()) {
-      if (processor->state_.load()->started.load()) started.push_back(processor);
+      if (processor->state_.load()->threads.load() > 0) started.push_back(processor);
     }
   }
   for (Processor* processor : started) processor->Call([] {});
