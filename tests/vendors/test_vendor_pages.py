@@ -66,12 +66,13 @@ def code(words: Any) -> str:
 def facts(name: str) -> str:
     vendor = find(name)
     native = isinstance(vendor.runtime, NativeRuntime)
+    default = "yes" if vendor.default else "no"
     rates = vendor.rates
     rows = {
         "runs": f"native, `lib{vendor.runtime.library}.so`" if native else "hosted in Python",
         "in sessions of C and C++": "yes" if native else "no",
         "processor": f"`{vendor.processor}`",
-        "used where nobody names a vendor": "yes" if vendor.default else "no",
+        "used where one is needed and none is named (`torch.compile`)": default,
         "predicted speed": f"{rates.flops / 1e9:g} GFLOP/s, {rates.bytes / 1e9:g} GB/s inside a "
         f"segment; {rates.launch * 1e6:g} µs a call, {rates.border * 1e6:g} µs and "
         f"{rates.border_bytes / 1e9:g} GB/s a tensor across a border",
