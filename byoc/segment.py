@@ -245,6 +245,12 @@ class Requires:
     driver: str = ""
     memory: int = 0
 
+    def __str__(self) -> str:
+        words = [*self.cpu_features, self.machine, self.device]
+        words += [f"driver {self.driver}"] if self.driver else []
+        words += [f"{self.memory:,} bytes of memory"] if self.memory else []
+        return ", ".join(word for word in words if word)
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:

@@ -152,6 +152,8 @@ def _lines(path: Path, m: Manifest) -> list[str]:
             f"segment       {segment.name} ({segment.vendor}), {len(segment.constants)} "
             f"constants{twin}{notes}"
         )
+        if segment.requires is not None:
+            lines.append(f"  requires    {segment.requires}")
     width = max((len(member.name) for member in m.members), default=0)
     for member in m.members:
         more = f" and {len(member.sha256) - 1} more chunks" if len(member.sha256) > 1 else ""

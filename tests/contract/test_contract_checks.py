@@ -8,10 +8,18 @@ import re
 import numpy as np
 import pytest
 
-from byoc.contract_checks import check_artifact, check_patterns, check_vendor
+from byoc.contract_checks import check_artifact, check_patterns, check_vendor, takes_context
 from byoc.errors import CompileError, VendorError
 from byoc.segment import Artifact, Segment
-from byoc.vendor import RESERVED_NAMES, NativeRuntime, Pattern, PythonRuntime, Reject, Vendor
+from byoc.vendor import (
+    RESERVED_NAMES,
+    LibraryRuntime,
+    NativeRuntime,
+    Pattern,
+    PythonRuntime,
+    Reject,
+    Vendor,
+)
 
 GOOD = Vendor(
     name="acme",
@@ -48,6 +56,16 @@ def test_names_that_mean_something_else(name):
             ["init of its PythonRuntime", "(blob, constants, options)"],
         ),
         ({"runtime": PythonRuntime(lambda blob: None)}, ["(blob, constants, options)"]),
+        (
+            {"runtime": PythonRuntime(lambda blob, constants, *, context, more: None)},
+            ["(blob, constants, options), and context if it likes"],
+        ),
+        (
+            {"runtime": PythonRuntime(lambda *args: None, can_load=lambda blob: None)},
+            ["can_load of its PythonRuntime must take 2 positional"],
+        ),
+        ({"runtime": PythonRuntime(lambda *args: None, equipment=7)}, ["equipment", "found 7"]),
+        ({"runtime": LibraryRuntime("not a name")}, ["LibraryRuntime.symbol", "'not a name'"]),
     ],
 )
 def test_fields_of_a_wrong_kind(changes, words):
@@ -55,6 +73,22 @@ def test_fields_of_a_wrong_kind(changes, words):
         check_vendor(dataclasses.replace(GOOD, **changes))
     for word in ["vendor author", *words]:
         assert word in str(error.value)
+
+
+def test_who_asks_for_a_context():
+    def asks(blob, constants, options, *, context):
+        pass
+
+    def asks_too(blob, constants, options, context=None):
+        pass
+
+    def takes_anything(*args, **context):
+        pass
+
+    assert [takes_context(f) for f in (asks, asks_too, takes_anything)] == [True, True, False]
+    for init in (asks, asks_too, takes_anything):
+        check_vendor(dataclasses.replace(GOOD, runtime=PythonRuntime(init)))
+    check_vendor(dataclasses.replace(GOOD, runtime=LibraryRuntime()))
 
 
 def test_processors_with_a_number():

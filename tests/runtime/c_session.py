@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tvm_ffi.libinfo import find_libtvm_ffi
 
 from byoc.runtime.native import find_library
 
 _SCRIPT = """
 import ctypes, json, os, sys
 import numpy as np
-library, model, shapes, folders = json.loads(sys.argv[1])
-c = ctypes.CDLL(library)
+libraries, model, shapes, folders = json.loads(sys.argv[1])
+# As a plugin is loaded: what it needs is there, and for its own use only.
+c = [ctypes.CDLL(library, mode=os.RTLD_LOCAL) for library in libraries][-1]
 class Buffer(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_size_t)]
 class Options(ctypes.Structure):
@@ -59,7 +61,8 @@ def run_in_c(
     arrays = model.with_suffix(".npz")
     np.savez(arrays, **{f"x{i}": x for i, x in enumerate(inputs)})
     shapes = [*(x.shape for x in inputs), shape]
-    told = json.dumps([str(find_library("byoc_runtime")), str(model), shapes, str(library_path)])
+    libraries = [find_libtvm_ffi(), str(find_library("byoc_runtime"))]
+    told = json.dumps([libraries, str(model), shapes, str(library_path)])
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, told, str(arrays)],
         capture_output=True, text=True, env={**os.environ},

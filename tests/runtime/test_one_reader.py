@@ -131,7 +131,7 @@ def test_libraries_of_equal_file_numbers_are_not_mixed_up(kernel_library, copy):
     second = load_host(kernel_library, vm=False)
     functions = [m.get_function("add_one") for m in (first, second)]
     maps = Path("/proc/self/maps").read_text().splitlines()
-    assert len({line.split()[4] for line in maps if "/memfd:host.so" in line}) >= 2  # inodes
+    assert len({line.split()[4] for line in maps if "/memfd:byoc.so" in line}) >= 2  # inodes
     for function in functions:
         y = from_numpy(np.zeros_like(X))
         function(from_numpy(X), y)

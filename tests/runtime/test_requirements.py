@@ -72,8 +72,8 @@ CASES = [
     (Requires(device="chip 9"), "needs device 'chip 9', found 'chip 7', 'chip 8'"),
     (Requires(driver="2.11"), "needs driver 2.11 or newer, found 2.10.1"),
     (Requires(driver="10"), "needs driver 10 or newer, found 2.10.1"),
-    (Requires(device="chip 7", memory=(1 << 30) + 1), "needs 1073741825 bytes of memory, the device "
-     "has 1073741824"),
+    (Requires(device="chip 7", memory=(1 << 30) + 1),
+     "needs 1073741825 bytes of memory, the device has 1073741824"),
     (Requires(memory=1 << 46), "needs 70368744177664 bytes of memory, this machine has "),
 ]  # fmt: skip
 
@@ -143,6 +143,12 @@ def test_a_fallback_runs_instead(kernel_library):
     (fault,) = session.faults
     assert (fault.kind, fault.replaced) == ("load", True)
     assert "needs features that this CPU lacks: avx999" in fault.message
+
+
+def test_they_are_shown_in_words():
+    requires = Requires(("avx2",), "x86_64", "chip 7", "2.10", 1 << 20)
+    assert str(requires) == "avx2, x86_64, chip 7, driver 2.10, 1,048,576 bytes of memory"
+    assert str(Requires()) == ""
 
 
 SEGMENT = Segment("s", "v", (), (), (), (), (), {})

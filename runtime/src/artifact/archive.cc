@@ -222,19 +222,20 @@ ffi::Tensor NewCopy(const Member& member) {
 }
 
 /*! \brief Whether a member is used where the file has it: large, and read once or now and then. */
-bool IsMapped(const Member& member) {
+bool StaysInFile(const Member& member, MappedKinds mapped) {
   if (member.size <= kCopied) return false;
-  return member.name == kWeightsMember || member.name.find(kBlobFolder) != std::string::npos;
+  if (member.name == kWeightsMember) return mapped.weights;
+  return mapped.blobs && member.name.find(kBlobFolder) != std::string::npos;
 }
 
-Members ReadData(const ArchiveFile& file, const std::vector<Placed>& placed, bool copy_all,
+Members ReadData(const ArchiveFile& file, const std::vector<Placed>& placed, MappedKinds mapped,
                  int threads) {
   Members members;
   std::vector<Chunk> chunks;
   for (const Placed& p : placed) {
     const Member& member = *p.member;
     char* copy = nullptr;
-    if (!copy_all && IsMapped(member)) {
+    if (StaysInFile(member, mapped)) {
       members.places[member.name] = p.data_at();
     } else {
       const ffi::Tensor kept = members.copies[member.name] = NewCopy(member);
@@ -344,7 +345,7 @@ std::optional<Signature> ReadSignature(const ArchiveFile& file) {
 }
 
 Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
-                    const std::vector<Member>& members, bool copy_all, int threads) {
+                    const std::vector<Member>& members, MappedKinds mapped, int threads) {
   std::set<std::string> names{kManifest};
   for (const Member& m : members) {
     if (!names.insert(m.name).second) ThrowArtifactError("the manifest lists a member twice");
@@ -379,7 +380,7 @@ Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
     ThrowArtifactError("the zip directory at the end of the file is damaged");
   }
   std::vector<Placed> others(layout.placed.begin() + 1, layout.placed.end());
-  return ReadData(file, others, copy_all, threads);
+  return ReadData(file, others, mapped, threads);
 }
 
 bool HasDigests(const ArchiveFile& file, const Member& member, uint64_t offset) {

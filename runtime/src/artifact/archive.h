@@ -126,17 +126,23 @@ struct Members {
   std::map<std::string, uint64_t> places;
 };
 
+/*! \brief Large members that stay in the file; none of what is code may. */
+struct MappedKinds {
+  bool weights = true;
+  bool blobs = true;
+};
+
 /*!
  * \brief Check every byte of the archive but the manifest, which has been read.
  * \param file The archive.
  * \param manifest What `ReadManifest` gave.
  * \param members The members that it lists.
- * \param copy_all Copy weights and blobs too, however large they are.
+ * \param mapped What is not copied where it is large.
  * \param threads How many threads share the hashing.
  * \throws byoc.ArtifactError naming the first member that is damaged.
  */
 Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
-                    const std::vector<Member>& members, bool copy_all, int threads = 2);
+                    const std::vector<Member>& members, MappedKinds mapped, int threads = 2);
 
 /*! \brief Whether a member's bytes, from `offset` of the file on, have the hashes of the manifest.
  */

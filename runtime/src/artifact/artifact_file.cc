@@ -40,7 +40,12 @@ const Manifest& ArtifactFile::manifest() {
 }
 
 void ArtifactFile::Verify() {
-  Members members = ReadMembers(file_, text_, manifest().members, trusted_);
+  const auto& vendors = manifest().vendors;
+  const bool code = std::any_of(vendors.begin(), vendors.end(), [](const ManifestVendor& vendor) {
+    return vendor.runtime == VendorRuntime::kLibrary;
+  });
+  const MappedKinds kinds{!trusted_, !trusted_ && !code};
+  Members members = ReadMembers(file_, text_, manifest().members, kinds);
   for (auto& [name, bytes] : members.copies) members_[name] = std::move(bytes);
   std::vector<std::pair<Member, uint64_t>> mapped;
   for (const Member& member : manifest().members) {

@@ -10,7 +10,8 @@
  * From cheap and harmless to costly, and nothing of the file is used before its hash was right.
  * Members are handed out as the very bytes that were hashed. Large weights and vendors' blobs alone
  * stay in the file, which is mapped and watched: who writes to it in place later is noticed
- * (`FileWatch`). Not so those of a file whose signature was checked: they are copied, too.
+ * (`FileWatch`). Not so those of a file whose signature was checked, and blobs that are shared
+ * objects: they are copied, too.
  */
 #ifndef BYOC_RUNTIME_ARTIFACT_FILE_H_
 #define BYOC_RUNTIME_ARTIFACT_FILE_H_

@@ -110,9 +110,25 @@ class SealedFile {
   int fd_;
 };
 
+/*!
+ * \brief Before a library of TVM's compiler is loaded: what it asks for must be there.
+ *
+ * It reaches TVM's runtime by its context, but a few functions of tvm-ffi by name, without linking
+ * it. Those are to be found, although who loaded us may have kept what we need to itself.
+ */
+void PrepareForCode() {
+  static const bool visible = [] {
+    Dl_info info;
+    return dladdr(reinterpret_cast<void*>(&TVMFFIFunctionCall), &info) != 0 &&
+           dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_GLOBAL) != nullptr;
+  }();
+  static_cast<void>(visible);  // else the library says what it misses
+  thread_pool::Install();
+}
+
 /*! \brief Load the library of a file, with TVM's context; throws RuntimeError. */
 ffi::Module LoadFile(const std::string& path) {
-  thread_pool::Install();  // libraries ask for it when they are loaded
+  PrepareForCode();
   // By name, since the path of an open file has no suffix to tell what it is.
   static const ffi::Function load =
       ffi::Function::GetGlobalRequired("ffi.Module.load_from_file.so");
@@ -130,7 +146,7 @@ class BlobLibrary {
   BlobLibrary(const char* data, size_t size, const std::string& symbol) {
     const SealedFile file(data, size);
     const std::string path = file.path();
-    thread_pool::Install();
+    PrepareForCode();
     handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (handle_ == nullptr) {
       std::string reason = dlerror();

@@ -159,6 +159,11 @@ def test_symbolic_shapes(dataflow):
         "float32[n * 2, 2]",
     ]
     assert segment.nodes[1].attrs["shape"] == ("n * 2", 2)
+    # What the vendor's runtime will be told: names as in the module.
+    assert [str(p) for p in segment.signature.inputs] == ["x: float32[n, 4]"]
+    (output,) = segment.signature.outputs
+    assert output.name == segment.nodes[-1].source[0]
+    assert str(output.type) == "float32[n * 2, 2]"
     # After the reshape, n is no plain dimension of an input any more.
     reasons = [r.reason for r in result.report.reasons()]
     assert any("symbolic dimension 'n'" in r and "not a dimension of any" in r for r in reasons)
