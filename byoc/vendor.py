@@ -208,6 +208,10 @@ class Done(Protocol):
         ...
 
 
+def _one_device() -> int:
+    return 1
+
+
 Execute = Callable[[Sequence[Array], Sequence[Array]], None]
 """(inputs, outputs) -> None: computes a segment."""
 
@@ -229,10 +233,15 @@ class PythonRuntime:
             (inputs, outputs, done) -> None instead, which begins a call and returns; `done` (see
             `Done`) is called when the device is done with it, from any thread. Such a vendor needs
             a `Vendor.processor` of its own.
+        devices: () -> how many equal devices there are on this machine. With two or more, `init`
+            is called once for each, on the processors "npu:0", "npu:1" and so on (of a
+            `Vendor.processor` "npu"), and every request runs on the one that has the fewest in
+            flight. A native library says the same with BYOC_REGISTER_DEVICES.
     """
 
     init: Callable[[bytes, Sequence[Array], Mapping[str, Any]], Execute | Submit]
     queue_depth: int = 0
+    devices: Callable[[], int] = _one_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +321,8 @@ class Vendor:
         options: The pydantic model of the vendor's options, with ``extra="forbid"``. Default: no
             options.
         processor: The name of the queue that the vendor's segments run on. Segments on one queue
-            run one after the other, those on different queues at the same time. Default: "cpu".
+            run one after the other, those on different queues at the same time. Several devices
+            (`PythonRuntime.devices`) have a queue each, "npu:0", "npu:1". Default: "cpu".
         rates: How fast the backend is, for predicting costs. Default: `Rates()`.
         estimate: (Match) -> the seconds that the matched composite takes inside a segment, or
             None to predict them from `rates`. Default: None for every match.

@@ -30,6 +30,7 @@ __all__ = [
     "as_tensor",
     "call_on",
     "dense",
+    "device_count",
     "find_library",
     "from_tensor",
     "from_tensors",
@@ -155,6 +156,15 @@ def watch_files(arrays: Iterable[Array]) -> Callable[[], None] | None:
         [array.__array_interface__["data"][0] for array in arrays]
     )
     return check
+
+
+def device_count(processor: str) -> int:
+    """Return how many equal devices stand behind a processor; 1 where that is all there is.
+
+    Args:
+        processor: Its name; known once a segment of its vendor was loaded.
+    """
+    return int(function("device_count")(processor))
 
 
 def queue_depth(processor: str) -> int:

@@ -24,7 +24,13 @@ from byoc.runtime.executors import make_executor
 from byoc.runtime.fallback import Fault, FaultLog
 from byoc.runtime.host_library import share_host
 from byoc.runtime.memory import Memory, account
-from byoc.runtime.native import from_tensor, num_threads, queue_depth, watch_files
+from byoc.runtime.native import (
+    device_count,
+    from_tensor,
+    num_threads,
+    queue_depth,
+    watch_files,
+)
 from byoc.runtime.plan import Plan
 from byoc.runtime.ports import Inputs
 from byoc.runtime.program import Program
@@ -55,7 +61,8 @@ class Session:
     Args:
         program: The compiled model.
         max_in_flight: How many requests may be in flight; `submit` waits when there are as many.
-            Default: two for each processor, at least 2; one more than a device's queue takes.
+            Default: two for each processor, at least 2; for a device with a queue one more than it
+                takes.
         late: Segments whose engines are still to come; their fallbacks answer until `install`.
         log: Where faults go (several sessions of one model share one).
 
@@ -447,4 +454,4 @@ class Session:
 def _default_in_flight(program: Program) -> int:
     body = program.body
     processors = {t.processor for t in body.tasks} if isinstance(body, Plan) else {"cpu"}
-    return max(2, sum(max(2, queue_depth(name) + 1) for name in processors))
+    return max(2, sum(device_count(p) * max(2, queue_depth(p) + 1) for p in processors))

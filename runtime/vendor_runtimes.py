@@ -10,6 +10,7 @@ import ctypes
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
@@ -25,7 +26,7 @@ from byoc.runtime.queued_call import QueuedCall
 from byoc.segment import Array, Artifact
 from byoc.vendor import API_VERSION, NativeRuntime, PythonRuntime
 
-__all__ = ["Bound", "bind", "load_native"]
+__all__ = ["Bound", "bind", "devices_of", "load_native"]
 
 
 @cache
@@ -132,14 +133,19 @@ def bind(
     """
     who = f"vendor {_who(artifact)}"
     try:
-        if isinstance(use.runtime, NativeRuntime):
-            bound = _bind_native(artifact, use, use.runtime, ports)
-            if keep is not None:
-                keep(bound)
-            return bound.execute
-        if ports.outputs is None:
-            raise VendorError(f"{who}: the program does not say how many outputs it has")
-        return _host(artifact, use, use.runtime, ports.outputs)
+        functions = []
+        for device in devices_of(artifact.vendor, use):
+            here = replace(use, processor=device)
+            if isinstance(use.runtime, NativeRuntime):
+                bound = _bind_native(artifact, here, use.runtime, ports)
+                if keep is not None:
+                    keep(bound)
+                functions.append(bound.execute)
+            elif ports.outputs is None:
+                raise VendorError(f"{who}: the program does not say how many outputs it has")
+            else:
+                functions.append(_host(artifact, here, use.runtime, ports.outputs))
+        return function("of_devices")(functions)
     except VendorError:
         raise
     except Exception as error:
@@ -148,6 +154,42 @@ def bind(
         # Most constants were packed into a layout of the vendor's own: their pages may go.
         for constant in artifact.constants:
             release(constant)
+
+
+def devices_of(vendor: str, use: VendorUse) -> tuple[str, ...]:
+    """Return the processors of a vendor's devices on this machine; its library is loaded.
+
+    Args:
+        vendor: Name of the vendor.
+        use: How a program uses it.
+
+    Returns:
+        ``use.processor`` where there is one device or that names one of them ("npu:1"), else
+        "npu:0", "npu:1" and so on.
+
+    Raises:
+        VendorError: There is no device, or not the one that the processor names.
+    """
+    count: object = -1  # its library tells
+    if isinstance(use.runtime, NativeRuntime):
+        load_native(vendor, use.runtime)
+    else:
+        try:
+            count = use.runtime.devices()
+        except Exception as error:
+            raise VendorError(
+                f"devices() of vendor {vendor!r} failed: {type(error).__name__}: {error}"
+            ) from error
+        if type(count) is not int or count < 0:
+            raise VendorError(
+                f"vendor author: devices() of {vendor!r} must return a whole number, "
+                f"found {count!r:.80}"
+            )
+    try:
+        names = function("devices_of")(vendor, use.processor, count)
+    except Exception as error:
+        raise VendorError(str(error)) from error
+    return tuple(str(name) for name in names)
 
 
 def _who(artifact: Artifact) -> str:

@@ -218,6 +218,9 @@ struct SegmentInit {
   tvm::ffi::Array<tvm::ffi::Tensor> constants;
   /// The vendor's options as one JSON object.
   std::string_view options;
+  /// The name of the processor that the segment will run on: "npu", or "npu:1" where the vendor has
+  /// several devices (`BYOC_REGISTER_DEVICES`). Empty when TVM's own modules load the segment.
+  std::string processor;
 };
 
 /// Makes a segment from its artifact; throws when it cannot. Called on the processor's thread.
@@ -404,8 +407,13 @@ inline void RegisterVendor(const char* name, SegmentFactory factory) {
     std::shared_ptr<const SegmentRuntime> segment;
     Function queue;
     try {
-      segment = factory(SegmentInit{std::string_view(blob.data(), blob.size()), constants,
-                                    std::string_view(options.data(), options.size())});
+      SegmentInit given{std::string_view(blob.data(), blob.size()),
+                        constants,
+                        std::string_view(options.data(), options.size()),
+                        {}};
+      const auto processor = Function::GetGlobal("byoc.runtime.segment_processor");
+      if (processor) given.processor = (*processor)().cast<String>();
+      segment = factory(given);
       if (segment != nullptr) {
         TellByoc(*segment);
         queue = QueueOf(*segment, name);
@@ -438,5 +446,18 @@ inline void RegisterVendor(const char* name, SegmentFactory factory) {
 #define BYOC_REGISTER_VENDOR(Name, Factory) BYOC_REGISTER_VENDOR_AS(Name, Factory)
 #define BYOC_REGISTER_VENDOR_AS(Name, Factory) \
   TVM_FFI_STATIC_INIT_BLOCK() { ::byoc::details::RegisterVendor(#Name, Factory); }
+
+/// Tells how many equal devices the vendor finds on this machine, at most once per library.
+///
+/// With two or more, segments are made once for each of them, on the processors "npu:0", "npu:1"
+/// and so on, and every request runs on the one that has the fewest in flight.
+///
+/// \param Count a function without arguments that returns how many there are: a `size_t`.
+#define BYOC_REGISTER_DEVICES(Name, Count) BYOC_REGISTER_DEVICES_AS(Name, Count)
+#define BYOC_REGISTER_DEVICES_AS(Name, Count)                                              \
+  TVM_FFI_STATIC_INIT_BLOCK() {                                                            \
+    ::tvm::ffi::reflection::GlobalDef().def("byoc.vendor." #Name ".devices",               \
+                                            [] { return static_cast<int64_t>(Count()); }); \
+  }
 
 #endif  // BYOC_VENDOR_H_

@@ -8,8 +8,10 @@
 
 #include "artifact/libraries.h"
 #include "core/mapping.h"
+#include "core/processor.h"
 #include "plan/binding.h"
 #include "plan/segment_check.h"
+#include "plan/vendor_calls.h"
 
 namespace byoc {
 namespace {
@@ -38,6 +40,30 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.release_pages", ReleasePages)
       .def("byoc.runtime.tell_memory", TellMemory)
       .def("byoc.runtime.tell_ports", TellPorts)
+      .def("byoc.runtime.segment_queue", MakeSegmentQueue)
+      .def("byoc.runtime.segment_processor", ProcessorAtHand)
+      .def("byoc.runtime.queue_depth",
+           [](const ffi::String& processor) {
+             Processor* found = Processor::Get(std::string(processor));
+             return static_cast<int64_t>(found->Device(0)->depth());
+           })
+      .def("byoc.runtime.device_count",
+           [](const ffi::String& processor) {
+             return static_cast<int64_t>(Processor::Get(std::string(processor))->devices());
+           })
+      .def("byoc.runtime.devices_of",
+           [](const ffi::String& vendor, const ffi::String& processor, int64_t count) {
+             ffi::Array<ffi::String> names;
+             for (const std::string& name :
+                  DevicesOf(std::string(vendor), std::string(processor), count)) {
+               names.push_back(name);
+             }
+             return names;
+           })
+      .def("byoc.runtime.of_devices",
+           [](const ffi::Array<ffi::Function>& functions) {
+             return OfDevices({functions.begin(), functions.end()});
+           })
       .def("byoc.runtime.checks", ChecksWanted)
       .def("byoc.runtime.open_vendor", [](const ffi::String& vendor, const ffi::String& path) {
         OpenVendor(std::string(vendor), std::string(path));

@@ -194,14 +194,18 @@ ffi::Function Model::BindVendor(const ManifestSegment& segment, const ffi::Tenso
   const std::string who = "vendor '" + vendor.name + "', segment '" + segment.name + "'";
   try {
     const auto size = static_cast<size_t>(blob.shape()[0]);
-    Binding binding = BindSegment(vendor.processor, init,
-                                  ffi::Bytes(static_cast<const char*>(blob.data_ptr()), size),
-                                  constants, vendor.options, ports);
-    memory_.packed += binding.packed;
-    memory_.workspace += binding.workspace;
+    std::vector<ffi::Function> devices;
+    for (const std::string& device : DevicesOf(vendor.name, vendor.processor, -1)) {
+      Binding binding =
+          BindSegment(device, init, ffi::Bytes(static_cast<const char*>(blob.data_ptr()), size),
+                      constants, vendor.options, ports);
+      memory_.packed += binding.packed;
+      memory_.workspace += binding.workspace;
+      for (size_t i : binding.in_use) in_use->insert(segment.constants[i]);
+      devices.push_back(std::move(binding.execute));
+    }
     memory_.code += size;
-    for (size_t i : binding.in_use) in_use->insert(segment.constants[i]);
-    return std::move(binding.execute);
+    return OfDevices(std::move(devices));
   } catch (const ffi::Error& error) {
     ThrowVendorError(Message(who + " could not be loaded", error));
   } catch (const std::exception& error) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "byoc/vendor.h"
+#include "core/cancellation.h"
 #include "core/checked.h"
 #include "core/mapping.h"
 #include "core/processor.h"
@@ -18,6 +19,7 @@ namespace ffi = tvm::ffi;
 namespace {
 
 thread_local Binding* current = nullptr;  // what is being bound on this thread
+thread_local const std::string* current_processor = nullptr;
 
 void CheckPorts(const PortCounts& told, const PortCounts& wanted) {
   const auto differ = [](int64_t a, int64_t b) { return a >= 0 && b >= 0 && a != b; };
@@ -31,6 +33,55 @@ void CheckPorts(const PortCounts& told, const PortCounts& wanted) {
 }
 
 }  // namespace
+
+std::vector<std::string> DevicesOf(const std::string& vendor, const std::string& processor,
+                                   int64_t count) {
+  if (count < 0) {
+    const auto devices = ffi::Function::GetGlobal("byoc.vendor." + vendor + ".devices");
+    count = devices ? (*devices)().cast<int64_t>() : 1;
+  }
+  const auto fail = [&](const std::string& why) {
+    throw ffi::Error("byoc.VendorError", "vendor '" + vendor + "': " + why, "");
+  };
+  if (count < 1) fail("there is no device: its enumeration found " + std::to_string(count));
+  if (processor == "cpu") {
+    if (count > 1) {
+      fail("vendor author: it has " + std::to_string(count) +
+           " devices and runs on processor 'cpu'; name a processor of its own");
+    }
+    return {processor};
+  }
+  const size_t colon = processor.rfind(':');
+  const std::string number = colon == std::string::npos ? "" : processor.substr(colon + 1);
+  constexpr size_t kDigits = 4;
+  if (!number.empty() && number.size() <= kDigits &&
+      number.find_first_not_of("0123456789") == std::string::npos) {
+    if (std::stoll(number) >= count) {
+      fail("there is no device '" + processor + "'; there are " + std::to_string(count) + ": '" +
+           processor.substr(0, colon) + ":0' to ':" + std::to_string(count - 1) + "'");
+    }
+    return {processor};
+  }
+  Processor::Get(processor)->SetDevices(static_cast<size_t>(count));
+  if (count == 1) return {processor};
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < count; ++i) names.push_back(processor + ":" + std::to_string(i));
+  return names;
+}
+
+ffi::Function OfDevices(std::vector<ffi::Function> functions) {
+  if (functions.size() == 1) return std::move(functions[0]);
+  return ffi::Function::FromPacked(
+      [functions = std::move(functions)](ffi::PackedArgs args, ffi::Any* result) {
+        // Without a run (a VM, a worker process) it is the first one's.
+        const size_t device = CallContext::Current().device;
+        functions[device < functions.size() ? device : 0].CallPacked(args, result);
+      });
+}
+
+ffi::String ProcessorAtHand() {
+  return current_processor == nullptr ? std::string() : *current_processor;
+}
 
 void ReleasePages(int64_t address, int64_t size) {
   if (current != nullptr) current->released.insert(reinterpret_cast<const void*>(address));
@@ -76,10 +127,16 @@ Binding BindSegment(const std::string& processor, const ffi::Function& init, con
   }
   Processor::Get(processor)->Call([&] {
     struct Scope {
-      explicit Scope(Binding* binding) : before(std::exchange(current, binding)) {}
-      ~Scope() { current = before; }
+      Scope(Binding* binding, const std::string* processor)
+          : before(std::exchange(current, binding)),
+            processor_before(std::exchange(current_processor, processor)) {}
+      ~Scope() {
+        current = before;
+        current_processor = processor_before;
+      }
       Binding* before;
-    } scope(&binding);
+      const std::string* processor_before;
+    } scope(&binding, &processor);
     const ffi::Array<ffi::Tensor> given(lent.begin(), lent.end());
     try {
       binding.execute = Checked(init(blob, given, options).cast<ffi::Function>());
