@@ -31,7 +31,7 @@ from byoc.support.arguments import check_number
 
 __all__ = [
     "DeadlineError",
-    "Done",
+    "Finished",
     "Future",
     "QueueFullError",
     "RequestQueue",
@@ -137,7 +137,7 @@ class Future(concurrent.futures.Future[Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Finished:
     """What a finished request brings back from the executor.
 
     Args:
@@ -152,7 +152,7 @@ class Done:
 @dataclass(slots=True)
 class _Pending:
     future: Future
-    finish: Callable[[Done], Any]
+    finish: Callable[[Finished], Any]
     kept: tuple[Any, ...]  # the arrays that are read and written meanwhile
     due: float | None
     seconds: float | None
@@ -249,7 +249,7 @@ class RequestQueue:
         self,
         args: tuple[Any, ...],
         kept: tuple[Any, ...],
-        finish: Callable[[Done], Any],
+        finish: Callable[[Finished], Any],
         deadline: float | None = None,
         traced: bool = False,
     ) -> Future:
@@ -330,7 +330,7 @@ class RequestQueue:
         try:
             if kind:
                 raise _ERRORS.get(str(kind), ExecutionError)(str(message))
-            value = pending.finish(Done(tuple(results), trace))
+            value = pending.finish(Finished(tuple(results), trace))
         except BaseException as error:
             pending.future.set_exception(error)
         else:

@@ -34,7 +34,7 @@ from byoc.runtime.native import (
 from byoc.runtime.plan import Plan
 from byoc.runtime.ports import Inputs
 from byoc.runtime.program import Program
-from byoc.runtime.request_queue import Done, Future, RequestQueue, check_seconds
+from byoc.runtime.request_queue import Finished, Future, RequestQueue, check_seconds
 from byoc.runtime.trace import make_profile
 from byoc.segment import Array, Artifact
 from byoc.support.arguments import check_kind
@@ -415,7 +415,7 @@ class Session:
             queue.release()
             raise
 
-        def finish(done: Done) -> Any:
+        def finish(done: Finished) -> Any:
             if keep is not None:
                 keep(from_tensor(done.trace, numpy_dtype("int64")))
             with expect_no_foreign(self.program.name, "running"):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import re
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -490,6 +492,17 @@ def test_what_a_queue_cannot_be(changes, message):
                          processor=wanted["processor"])  # fmt: skip
     with pytest.raises(VendorError, match=message):
         check_vendor(vendor)
+
+
+def test_the_python_shown_runs():
+    doc = Path(__file__).parents[2] / "docs" / "devices.md"
+    (block,) = re.findall(r"^```python\n(.*?)^```", doc.read_text(encoding="utf-8"), re.M | re.S)
+    names = {}
+    exec(compile(block, str(doc), "exec"), names)
+    program = queued(None, elementwise("", (3, 3), constants=(np.eye(3, dtype="float32") * 2,)))
+    use = VendorUse("1", {}, names["RUNTIME"], "dev")
+    session = Session(dataclasses.replace(program, vendors={"numpy": use}))
+    assert (session(np.ones((3, 3), "float32")) == 2).all()
 
 
 def wait_for(condition, seconds: float = 30) -> None:
