@@ -299,6 +299,11 @@ def _check_runtime(vendor: Vendor, who: str) -> None:
                 f"{who}: queue_depth of its PythonRuntime must be a whole number, 0 to "
                 f"{_MOST_IN_FLIGHT}, found {depth!r:.80}"
             )
+        if not callable(runtime.devices) or not _arity(runtime.devices, 0):
+            raise VendorError(
+                f"{who}: devices of its PythonRuntime must take no argument and return how many "
+                f"there are, found {runtime.devices!r:.80}"
+            )
         if depth and vendor.processor == "cpu":
             raise VendorError(
                 f"{who}: its PythonRuntime has queue_depth={depth}, and its segments run on "

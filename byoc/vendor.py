@@ -215,6 +215,10 @@ class Done(Protocol):
         ...
 
 
+def _one_device() -> int:
+    return 1
+
+
 Execute = Callable[[Sequence[Array], Sequence[Array]], None]
 """(inputs, outputs) -> None: computes a segment."""
 
@@ -303,10 +307,15 @@ class PythonRuntime:
             why this version cannot run it; asked before `init`. Default: it can.
         equipment: () -> the vendor's devices and driver on this machine, for artifacts that
             require some. Default: it does not tell, and such artifacts are refused.
+        devices: () -> how many equal devices there are on this machine. With two or more, `init`
+            is called once for each, on the processors "npu:0", "npu:1" and so on (of a
+            `Vendor.processor` "npu"), and every request runs on the one that has the fewest in
+            flight. A native library says the same with BYOC_REGISTER_DEVICES.
     """
 
     init: Callable[..., Execute | Submit]
     queue_depth: int = 0
+    devices: Callable[[], int] = _one_device
     can_load: Callable[[bytes, str], str | None] | None = None
     equipment: Callable[[], Equipment] | None = None
 
@@ -392,7 +401,8 @@ class Vendor:
         options: The pydantic model of the vendor's options, with ``extra="forbid"``. Default: no
             options.
         processor: The name of the queue that the vendor's segments run on. Segments on one queue
-            run one after the other, those on different queues at the same time. Default: "cpu".
+            run one after the other, those on different queues at the same time. Several devices
+            (`PythonRuntime.devices`) have a queue each, "npu:0", "npu:1". Default: "cpu".
         rates: How fast the backend is, for predicting costs. Default: `Rates()`.
         estimate: (Match) -> the seconds that the matched composite takes inside a segment, or
             None to predict them from `rates`. Default: None for every match.

@@ -19,7 +19,7 @@ from byoc.errors import ArtifactError
 from byoc.runtime.native import as_tensor, from_tensor, function, watch_files, with_address
 from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.program import Program, VmProgram
-from byoc.runtime.request_queue import Done
+from byoc.runtime.request_queue import Finished
 from byoc.segment import Array
 from byoc.support.dtypes import numpy_dtype
 
@@ -38,7 +38,7 @@ class Prepared:
 
     args: tuple[Any, ...]
     kept: tuple[Any, ...]
-    results: Callable[[Done], list[Array]]
+    results: Callable[[Finished], list[Array]]
 
 
 class PlanExecutor:
@@ -96,7 +96,7 @@ class PlanExecutor:
         """Return a request on dense inputs in order."""
         written = [allocate() for allocate in self._allocators]
 
-        def results(done: Done) -> list[Array]:
+        def results(done: Finished) -> list[Array]:
             return [from_tensor(w, d) for w, d in zip(written, self._dtypes, strict=True)]
 
         args = (*map(with_address, arrays), *written)

@@ -31,6 +31,7 @@ __all__ = [
     "as_tensor",
     "call_on",
     "dense",
+    "device_count",
     "find_library",
     "from_tensor",
     "from_tensors",
@@ -172,6 +173,15 @@ def is_mapped(array: Array) -> bool:
         array: Any array.
     """
     return bool(function("is_mapped")(array.__array_interface__["data"][0]))
+
+
+def device_count(processor: str) -> int:
+    """Return how many equal devices stand behind a processor; 1 where that is all there is.
+
+    Args:
+        processor: Its name; known once a segment of its vendor was loaded.
+    """
+    return int(function("device_count")(processor))
 
 
 def queue_depth(processor: str) -> int:

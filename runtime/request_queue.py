@@ -30,7 +30,7 @@ from byoc.support.arguments import check_number
 
 __all__ = [
     "DeadlineError",
-    "Done",
+    "Finished",
     "Future",
     "QueueFullError",
     "RequestQueue",
@@ -138,7 +138,7 @@ class Future(concurrent.futures.Future[Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Finished:
     """What a finished request brings back from the executor.
 
     Args:
@@ -153,7 +153,7 @@ class Done:
 @dataclass(slots=True)
 class _Pending:
     future: Future
-    finish: Callable[[Done], Any]
+    finish: Callable[[Finished], Any]
     kept: tuple[Any, ...]  # the arrays that are read and written meanwhile
     due: float | None
     seconds: float | None
@@ -250,7 +250,7 @@ class RequestQueue:
         self,
         args: tuple[Any, ...],
         kept: tuple[Any, ...],
-        finish: Callable[[Done], Any],
+        finish: Callable[[Finished], Any],
         deadline: float | None = None,
         traced: bool = False,
     ) -> Future:
@@ -331,7 +331,7 @@ class RequestQueue:
         try:
             if kind:
                 raise _ERRORS.get(str(kind), ExecutionError)(str(message))
-            value = pending.finish(Done(tuple(results), trace))
+            value = pending.finish(Finished(tuple(results), trace))
         except BaseException as error:
             pending.future.set_exception(error)
         else:

@@ -25,11 +25,17 @@ from byoc.runtime.fallback import Fault, FaultLog
 from byoc.runtime.host_library import share_host
 from byoc.runtime.io.weights import blob_arrays
 from byoc.runtime.memory import Memory, account
-from byoc.runtime.native import from_tensor, num_threads, queue_depth, watch_files
+from byoc.runtime.native import (
+    device_count,
+    from_tensor,
+    num_threads,
+    queue_depth,
+    watch_files,
+)
 from byoc.runtime.plan import Plan
 from byoc.runtime.ports import Inputs
 from byoc.runtime.program import Program
-from byoc.runtime.request_queue import Done, Future, RequestQueue, check_seconds
+from byoc.runtime.request_queue import Finished, Future, RequestQueue, check_seconds
 from byoc.runtime.trace import make_profile
 from byoc.segment import Array, Artifact
 from byoc.support.arguments import check_kind
@@ -56,7 +62,8 @@ class Session:
     Args:
         program: The compiled model.
         max_in_flight: How many requests may be in flight; `submit` waits when there are as many.
-            Default: two for each processor, at least 2; one more than a device's queue takes.
+            Default: two for each processor, at least 2; for a device with a queue one more than it
+                takes.
         late: Segments whose engines are still to come; their fallbacks answer until `install`.
         log: Where faults go (several sessions of one model share one).
 
@@ -409,7 +416,7 @@ class Session:
             queue.release()
             raise
 
-        def finish(done: Done) -> Any:
+        def finish(done: Finished) -> Any:
             if keep is not None:
                 keep(from_tensor(done.trace, numpy_dtype("int64")))
             with expect_no_foreign(self.program.name, "running"):
@@ -448,4 +455,4 @@ class Session:
 def _default_in_flight(program: Program) -> int:
     body = program.body
     processors = {t.processor for t in body.tasks} if isinstance(body, Plan) else {"cpu"}
-    return max(2, sum(max(2, queue_depth(name) + 1) for name in processors))
+    return max(2, sum(device_count(p) * max(2, queue_depth(p) + 1) for p in processors))

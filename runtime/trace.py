@@ -15,6 +15,7 @@ from typing import Any
 
 from byoc.report.profile import Profile
 from byoc.report.times import TaskTime
+from byoc.runtime.native import device_count
 from byoc.runtime.plan import Plan, PlanTensor
 from byoc.runtime.program import Program, VmProgram
 from byoc.support.dtypes import numpy_dtype
@@ -30,7 +31,8 @@ def make_profile(program: Program, traces: Sequence[Any]) -> Profile:
     Args:
         program: The compiled model.
         traces: One int64 array per request: ns of submission, begin and end, then begin and end of
-            every task (of a VM: number, begin, end and bytes of every call of a segment).
+            every task, then the device of every task (of a VM: number, begin, end and bytes of
+            every call of a segment).
     """
     origin = min(int(trace[0]) for trace in traces)
     requests: list[tuple[int, int, int]] = []
@@ -44,7 +46,7 @@ def make_profile(program: Program, traces: Sequence[Any]) -> Profile:
         if not isinstance(program.body, Plan):
             tasks += _vm_tasks(program, program.body, number, [int(t) for t in trace], origin)
             continue
-        tasks += facts.tasks(number, times)
+        tasks += facts.tasks(number, times, [int(t) for t in trace])
     path = _critical(tasks, requests)
     marked = (replace(t, critical=True) if k in path else t for k, t in enumerate(tasks))
     return Profile(program.name, tuple(requests), tuple(marked))
@@ -124,6 +126,11 @@ class _Facts:
             self.bytes = [_nbytes(t) for t in self.plan.tensors]
             self.border = [self._border(i) for i in range(len(self.plan.tasks))]
 
+    @staticmethod
+    def _device(processor: str, index: int) -> str:
+        """The name of one of the devices behind a processor."""
+        return f"{processor}:{index}" if device_count(processor) > 1 else processor
+
     def vendor(self, task: int) -> str:
         assert isinstance(self.plan, Plan)
         found = self.plan.tasks[task]
@@ -154,9 +161,12 @@ class _Facts:
             and y.offset < x.offset + self.bytes[a]
         )
 
-    def tasks(self, request: int, times: list[int]) -> list[TaskTime]:
+    def tasks(self, request: int, times: list[int], numbers: list[int]) -> list[TaskTime]:
+        """The tasks of one request; `times` from the first submission on, `numbers` as traced."""
         assert isinstance(self.plan, Plan)
-        starts, stops = times[_HEAD::2], times[_HEAD + 1 :: 2]
+        count = len(self.plan.tasks)
+        ends, devices = times[_HEAD : _HEAD + 2 * count], numbers[_HEAD + 2 * count :]
+        starts, stops = ends[::2], ends[1::2]
         result = []
         for number, task in enumerate(self.plan.tasks):
             ready = max([times[1], *(stops[dep] for dep in task.deps)])
@@ -168,7 +178,7 @@ class _Facts:
                     name,
                     task.kind,
                     self.vendor(number),
-                    task.processor,
+                    self._device(task.processor, devices[number]),
                     task.source,
                     starts[number],
                     stops[number],

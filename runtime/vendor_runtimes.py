@@ -11,7 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ from byoc.vendor import (
     SegmentContext,
 )
 
-__all__ = ["Bound", "bind", "load_native", "missing_here", "told_equipment"]
+__all__ = ["Bound", "bind", "devices_of", "load_native", "missing_here", "told_equipment"]
 
 _T = TypeVar("_T")
 
@@ -177,14 +177,19 @@ def bind(
     who = f"vendor {_who(artifact)}"
     signature = signature or Signature((), ())
     try:
-        if not isinstance(use.runtime, PythonRuntime):
-            bound = _bind_native(artifact, use, use.runtime, ports, signature)
-            if keep is not None:
-                keep(bound)
-            return bound.execute
-        if ports.outputs is None:
-            raise VendorError(f"{who}: the program does not say how many outputs it has")
-        return _host(artifact, use, use.runtime, ports.outputs, signature)
+        functions = []
+        for device in devices_of(artifact.vendor, use):
+            here = replace(use, processor=device)
+            if not isinstance(use.runtime, PythonRuntime):
+                bound = _bind_native(artifact, here, use.runtime, ports, signature)
+                if keep is not None:
+                    keep(bound)
+                functions.append(bound.execute)
+            elif ports.outputs is None:
+                raise VendorError(f"{who}: the program does not say how many outputs it has")
+            else:
+                functions.append(_host(artifact, here, use.runtime, ports.outputs, signature))
+        return function("of_devices")(functions)
     except VendorError:
         raise
     except Exception as error:
@@ -255,6 +260,42 @@ def missing_here(artifact: Artifact, runtime: Runtime | None) -> str:
             equipment = told_equipment(artifact.vendor, runtime)
     missing = str(function("missing")(to_json(asdict(needs)), equipment))
     return f"vendor {artifact.vendor!r}: segment {artifact.segment!r} {missing}" if missing else ""
+
+
+def devices_of(vendor: str, use: VendorUse) -> tuple[str, ...]:
+    """Return the processors of a vendor's devices on this machine; its library is loaded.
+
+    Args:
+        vendor: Name of the vendor.
+        use: How a program uses it.
+
+    Returns:
+        ``use.processor`` where there is one device or that names one of them ("npu:1"), else
+        "npu:0", "npu:1" and so on.
+
+    Raises:
+        VendorError: There is no device, or not the one that the processor names.
+    """
+    count: object = -1  # its library tells
+    if isinstance(use.runtime, NativeRuntime):
+        load_native(vendor, use.runtime)
+    elif isinstance(use.runtime, PythonRuntime):
+        try:
+            count = use.runtime.devices()
+        except Exception as error:
+            raise VendorError(
+                f"devices() of vendor {vendor!r} failed: {type(error).__name__}: {error}"
+            ) from error
+        if type(count) is not int or count < 0:
+            raise VendorError(
+                f"vendor author: devices() of {vendor!r} must return a whole number, "
+                f"found {count!r:.80}"
+            )
+    try:
+        names = function("devices_of")(vendor, use.processor, count)
+    except Exception as error:
+        raise VendorError(str(error)) from error
+    return tuple(str(name) for name in names)
 
 
 def _who(artifact: Artifact) -> str:

@@ -39,7 +39,8 @@ def vendors(
     table = Table("vendor", "version", "processor", "from", "available", box=None, pad_edge=False)
     for vendor in found:
         state = "yes" if vendor.available else f"no: {vendor.reason}"
-        table.add_row(vendor.name, vendor.version, vendor.processor, vendor.origin, state)
+        queues = ", ".join(vendor.devices) or vendor.processor
+        table.add_row(vendor.name, vendor.version, queues, vendor.origin, state)
     print_table(table)
 
 

@@ -19,6 +19,8 @@ from byoc.contract_checks import check_patterns, check_vendor
 from byoc.errors import OptionError, VendorError, choices
 from byoc.plugins.vendor_options import validate_options
 from byoc.runtime.native import find_library
+from byoc.runtime.program import VendorUse
+from byoc.runtime.vendor_runtimes import devices_of
 from byoc.support.arguments import check_kind
 from byoc.vendor import NativeRuntime, Pattern, Vendor
 
@@ -56,6 +58,8 @@ class VendorInfo:
         reason: why it cannot; else empty.
         origin: the package that publishes it.
         processor: the queue its segments run on.
+        devices: the queues of its devices on this machine, "npu:0" and so on; `processor` alone
+            where it has one, nothing where it cannot be used.
     """
 
     name: str
@@ -64,6 +68,7 @@ class VendorInfo:
     reason: str
     origin: str
     processor: str
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,13 @@ def _load(entry: EntryPoint) -> Vendor:
     return vendor
 
 
+def _devices(vendor: Vendor) -> tuple[str, ...]:
+    """The processors of its devices; nothing is loaded for one that computes on the CPU."""
+    if vendor.processor == "cpu":
+        return (vendor.processor,)
+    return devices_of(vendor.name, VendorUse(vendor.version, {}, vendor.runtime, vendor.processor))
+
+
 def _unusable(vendor: Vendor, publisher: str | None = None) -> str | None:
     """Why the vendor cannot be used here, or None. publisher: the package that offers it."""
     if isinstance(vendor.runtime, NativeRuntime):
@@ -170,16 +182,20 @@ def vendors(only: Collection[str] | None = None) -> tuple[VendorInfo, ...]:
         if only is not None and name not in only:
             continue
         version, processor = "", ""
+        devices: tuple[str, ...] = ()
         try:
             vendor = _load(entry)
             version, processor = vendor.version, vendor.processor
             reason = _unusable(vendor, entry.dist.name if entry.dist else None)
+            if reason is None:
+                devices = _devices(vendor)
         except VendorError as error:
             reason = str(error)
         if name in blocked:
             reason = f"blocked by the environment variable {BLOCK_VARIABLE}"
         origin = entry.dist.name if entry.dist else entry.value
-        infos.append(VendorInfo(name, version, reason is None, reason or "", origin, processor))
+        usable = reason is None
+        infos.append(VendorInfo(name, version, usable, reason or "", origin, processor, devices))
     return tuple(infos)
 
 

@@ -36,7 +36,8 @@ typedef enum byoc_status {
   BYOC_ERROR_INPUT = 4,     /* buffers that do not fit the model */
   BYOC_ERROR_EXECUTION = 5, /* a task failed at run time */
   BYOC_ERROR_MEMORY = 6,    /* no memory left */
-  BYOC_ERROR_INTERNAL = 7   /* anything else */
+  BYOC_ERROR_INTERNAL = 7,  /* anything else */
+  BYOC_ERROR_DEADLINE = 8   /* a request was not done in the time it was given */
 } byoc_status;
 
 /*! \brief A loaded model; made by `byoc_open`, freed by `byoc_close`. */
@@ -143,6 +144,19 @@ BYOC_API byoc_status byoc_get_memory(const byoc_session* session, byoc_memory* m
 BYOC_API byoc_status byoc_run(byoc_session* session, const byoc_buffer* inputs, size_t input_count,
                               const byoc_buffer* outputs, size_t output_count);
 
+/*!
+ * \brief Runs one inference and waits for it, `seconds` at most; BYOC_ERROR_DEADLINE beyond.
+ *
+ * It runs on copies of inputs and outputs. A request that is too late is cancelled: tasks that have
+ * not begun are left out, vendors are told of calls that are under way. Inputs and outputs are the
+ * caller's again in any case.
+ *
+ * \param seconds above 0.
+ */
+BYOC_API byoc_status byoc_run_within(byoc_session* session, const byoc_buffer* inputs,
+                                     size_t input_count, const byoc_buffer* outputs,
+                                     size_t output_count, double seconds);
+
 #ifdef __cplusplus
 }  // extern "C"
 
@@ -225,6 +239,13 @@ class Session {
   /*! \brief Runs one inference; results are written to `outputs`. Any thread. */
   void Run(const std::vector<byoc_buffer>& inputs, const std::vector<byoc_buffer>& outputs) {
     Check(byoc_run(handle_, inputs.data(), inputs.size(), outputs.data(), outputs.size()));
+  }
+
+  /*! \brief Runs one inference, and throws when it is not done within `seconds`. Any thread. */
+  void RunWithin(double seconds, const std::vector<byoc_buffer>& inputs,
+                 const std::vector<byoc_buffer>& outputs) {
+    Check(byoc_run_within(handle_, inputs.data(), inputs.size(), outputs.data(), outputs.size(),
+                          seconds));
   }
 
   /*! \brief The C handle; owned by this object. */

@@ -475,4 +475,17 @@ inline void RegisterVendor(const char* name, SegmentFactory factory, CanLoad can
 #define BYOC_REGISTER_VENDOR_AS(Name, ...) \
   TVM_FFI_STATIC_INIT_BLOCK() { ::byoc::details::RegisterVendor(#Name, __VA_ARGS__); }
 
+/// Tells how many equal devices the vendor finds on this machine, at most once per library.
+///
+/// With two or more, segments are made once for each of them, on the processors "npu:0", "npu:1"
+/// and so on, and every request runs on the one that has the fewest in flight.
+///
+/// \param Count a function without arguments that returns how many there are: a `size_t`.
+#define BYOC_REGISTER_DEVICES(Name, Count) BYOC_REGISTER_DEVICES_AS(Name, Count)
+#define BYOC_REGISTER_DEVICES_AS(Name, Count)                                              \
+  TVM_FFI_STATIC_INIT_BLOCK() {                                                            \
+    ::tvm::ffi::reflection::GlobalDef().def("byoc.vendor." #Name ".devices",               \
+                                            [] { return static_cast<int64_t>(Count()); }); \
+  }
+
 #endif  // BYOC_VENDOR_H_

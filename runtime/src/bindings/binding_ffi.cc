@@ -11,9 +11,11 @@
 #include "artifact/machine.h"
 #include "artifact/sha256.h"
 #include "core/mapping.h"
+#include "core/processor.h"
 #include "core/vendor_services.h"
 #include "plan/binding.h"
 #include "plan/segment_check.h"
+#include "plan/vendor_calls.h"
 
 namespace byoc {
 namespace {
@@ -81,6 +83,29 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.missing", MissingHere)
       .def("byoc.runtime.library_init",
            [](const ffi::String& symbol) { return LibraryInit(std::string(symbol)); })
+      .def("byoc.runtime.segment_queue", MakeSegmentQueue)
+      .def("byoc.runtime.queue_depth",
+           [](const ffi::String& processor) {
+             Processor* found = Processor::Get(std::string(processor));
+             return static_cast<int64_t>(found->Device(0)->depth());
+           })
+      .def("byoc.runtime.device_count",
+           [](const ffi::String& processor) {
+             return static_cast<int64_t>(Processor::Get(std::string(processor))->devices());
+           })
+      .def("byoc.runtime.devices_of",
+           [](const ffi::String& vendor, const ffi::String& processor, int64_t count) {
+             ffi::Array<ffi::String> names;
+             for (const std::string& name :
+                  DevicesOf(std::string(vendor), std::string(processor), count)) {
+               names.push_back(name);
+             }
+             return names;
+           })
+      .def("byoc.runtime.of_devices",
+           [](const ffi::Array<ffi::Function>& functions) {
+             return OfDevices({functions.begin(), functions.end()});
+           })
       .def("byoc.runtime.checks", ChecksWanted)
       .def("byoc.runtime.open_vendor", [](const ffi::String& vendor, const ffi::String& path) {
         OpenVendor(std::string(vendor), std::string(path));

@@ -4,14 +4,12 @@
  */
 #include <tvm/ffi/reflection/registry.h>
 
-#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "bindings/queue_ffi.h"
 #include "bindings/requests_ffi.h"
 #include "byoc/vendor.h"
 #include "core/errors.h"
@@ -29,6 +27,7 @@
 #include "plan/plan.h"
 #include "plan/segment_check.h"
 #include "plan/segment_module.h"
+#include "plan/vendor_calls.h"
 #include "threads/cpu_limit.h"
 
 namespace byoc {
@@ -144,7 +143,7 @@ Tensor MakeTensor(int64_t data, const ffi::Shape& shape, DLDataType dtype, Any o
  * \brief A Python-hosted segment as execute(inputs..., outputs...).
  *
  * `call` receives all arguments as tensors that numpy can take, their dtypes by name, and a control
- * (queue_ffi.h) where the vendor has a queue of `depth` calls, else None; the last `outputs` are
+ * (vendor_calls.h) where the vendor has a queue of `depth` calls, else None; the last `outputs` are
  * written, which is watched (segment_check.h). The tensors borrow the caller's memory: they are
  * valid until the call ends. When the segment goes, `close`, which may be null, is called on the
  * processor's thread.
@@ -171,19 +170,7 @@ Function MakePythonSegment(Function call, int64_t outputs, const String& vendor,
       call(tensors, dtypes, nullptr);
       return;
     }
-    const std::shared_ptr<PendingCall> pending = queue->Begin();
-    std::exception_ptr failed;
-    try {
-      call(tensors, dtypes, ControlOf(pending));
-    } catch (...) {
-      failed = std::current_exception();
-    }
-    try {
-      pending->Wait();  // also for what submit began before it failed
-    } catch (...) {
-      if (!failed) throw;
-    }
-    if (failed) std::rethrow_exception(failed);
+    CallQueued(queue.get(), [&](Function control) { call(tensors, dtypes, std::move(control)); });
   };
   std::function<void()> end;
   if (close) end = [close = *close] { close(); };

@@ -22,8 +22,8 @@
 
 /*! \brief One caller's view of a model. */
 struct byoc_session {
-  std::shared_ptr<const byoc::Model> model;  // outlives the executor
-  std::shared_ptr<byoc::Executor> executor;
+  std::shared_ptr<const byoc::Model> model;
+  std::shared_ptr<byoc::Executor> executor;  // holds the model, also of requests that go on
 };
 
 namespace byoc {
@@ -192,7 +192,14 @@ byoc_status byoc_open(const char* path, const byoc_options* given, byoc_session*
       };
     }
     try {
-      opened->executor = opened->model->NewSession(options.no_healing == 0, on_fault);
+      struct Whole {
+        std::shared_ptr<const byoc::Model> model;  // outlives the executor
+        std::shared_ptr<byoc::Executor> executor;
+      };
+      auto whole = std::make_shared<Whole>();
+      whole->model = opened->model;
+      whole->executor = opened->model->NewSession(options.no_healing == 0, on_fault);
+      opened->executor = {whole, whole->executor.get()};
     } catch (const tvm::ffi::Error& error) {
       if (std::string(error.kind()) != "byoc.ArtifactError") throw;
       byoc::ThrowArtifactError(std::string(path) + ": " + std::string(error.message()));
@@ -248,16 +255,48 @@ byoc_status byoc_get_memory(const byoc_session* session, byoc_memory* memory) {
   });
 }
 
+namespace byoc {
+namespace {
+
+/*! \brief Checks the buffers of a call and makes it: run(inputs, outputs). */
+template <typename F>
+void RunChecked(byoc_session* session, const byoc_buffer* inputs, size_t input_count,
+                const byoc_buffer* outputs, size_t output_count, F run) {
+  Require(session != nullptr, "session is a null pointer");
+  const Plan& plan = session->executor->plan();
+  const Manifest& manifest = session->model->manifest();
+  const std::vector<void*> from =
+      Check(session, "input", plan.inputs, manifest.inputs, inputs, input_count);
+  const std::vector<void*> to =
+      Check(session, "output", plan.outputs, manifest.outputs, outputs, output_count);
+  run(from.data(), to.data());
+}
+
+}  // namespace
+}  // namespace byoc
+
 byoc_status byoc_run(byoc_session* session, const byoc_buffer* inputs, size_t input_count,
                      const byoc_buffer* outputs, size_t output_count) {
   return Guarded([&] {
-    Require(session != nullptr, "session is a null pointer");
-    const byoc::Plan& plan = session->executor->plan();
-    const byoc::Manifest& manifest = session->model->manifest();
-    const std::vector<void*> from =
-        byoc::Check(session, "input", plan.inputs, manifest.inputs, inputs, input_count);
-    const std::vector<void*> to =
-        byoc::Check(session, "output", plan.outputs, manifest.outputs, outputs, output_count);
-    session->executor->Run(from.data(), to.data(), /*anywhere=*/true);
+    byoc::RunChecked(session, inputs, input_count, outputs, output_count,
+                     [&](void* const* from, void* const* to) {
+                       session->executor->Run(from, to, /*anywhere=*/true);
+                     });
   });
+}
+
+byoc_status byoc_run_within(byoc_session* session, const byoc_buffer* inputs, size_t input_count,
+                            const byoc_buffer* outputs, size_t output_count, double seconds) {
+  bool in_time = true;
+  const byoc_status status = Guarded([&] {
+    Require(seconds > 0, "seconds must be above 0");
+    byoc::RunChecked(session, inputs, input_count, outputs, output_count,
+                     [&](void* const* from, void* const* to) {
+                       in_time = byoc::Executor::RunWithin(session->executor, from, to, seconds);
+                     });
+  });
+  if (in_time) return status;
+  return byoc::Fail(BYOC_ERROR_DEADLINE,
+                    "the request was not done in the time it was given; tasks "
+                    "that had not begun were left out");
 }

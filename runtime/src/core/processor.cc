@@ -83,6 +83,7 @@ Processor* Processor::Current() { return current; }
 void Processor::AfterFork() {
   for (auto& [name, processor] : Registry()) {
     processor->state_.store(new State);  // the old one may hold a locked mutex: leave it
+    processor->load_.store(0);
   }
   current = nullptr;
   caller_runs = false;
@@ -129,6 +130,19 @@ void Processor::SetDepth(size_t depth) {
   size_t known = depth_.load(std::memory_order_relaxed);
   while (known < depth && !depth_.compare_exchange_weak(known, depth)) {
   }
+}
+
+void Processor::SetDevices(size_t count) {
+  size_t known = 1;
+  if (count == 1 && devices() == 1) return;
+  if (devices_.compare_exchange_strong(known, count) || known == count) return;
+  TVM_FFI_THROW(ValueError) << "processor '" << name_ << "' stands for " << known
+                            << " devices, and for " << count << " elsewhere; vendors that share a "
+                            << "processor find the same devices";
+}
+
+Processor* Processor::Device(size_t index) {
+  return devices() == 1 ? this : Get(name_ + ":" + std::to_string(index));
 }
 
 void Processor::EnsureThread() {

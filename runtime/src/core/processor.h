@@ -60,6 +60,18 @@ class Processor {
   /// How many jobs may be in flight, at least 1.
   size_t depth() const { return depth_.load(std::memory_order_relaxed); }
 
+  /// Says that `count` equal devices stand behind this name, each a processor of its own: "npu" is
+  /// "npu:0" and "npu:1" then. Throws ValueError where another number was said before.
+  void SetDevices(size_t count);
+  /// How many there are, at least 1.
+  size_t devices() const { return devices_.load(std::memory_order_acquire); }
+  /// The processor of device `index`; this one where there is only one.
+  Processor* Device(size_t index);
+
+  /// Requests that were given to this device and have not ended; who chooses among equal devices
+  /// takes the one with the fewest.
+  std::atomic<int>& load() { return load_; }
+
   class Aside;
 
   /// Lets running jobs end (waiting some seconds at most) and starts no others, ever.
@@ -123,6 +135,8 @@ class Processor {
 
   std::string name_;
   std::atomic<size_t> depth_{1};
+  std::atomic<size_t> devices_{1};
+  std::atomic<int> load_{0};
   /// Queue and thread; a forked child starts with a new one, its parent's thread is gone.
   std::atomic<State*> state_;
 };

@@ -225,15 +225,19 @@ ffi::Function Model::BindVendor(const ManifestSegment& segment, const ffi::Tenso
       Pick(segment.constants, "segment '" + segment.name + "'");
   const std::string who = "vendor '" + vendor.name + "', segment '" + segment.name + "'";
   try {
-    Binding binding = BindSegment(
-        init, SegmentSource{vendor.name, vendor.version, vendor.processor, vendor.options,
-                            segment.name, blob, constants, ports, PortsForVendor(segment.inputs),
-                            PortsForVendor(segment.outputs)});
-    memory_.packed += binding.packed;
-    memory_.workspace += binding.workspace;
+    std::vector<ffi::Function> devices;
+    for (const std::string& device : DevicesOf(vendor.name, vendor.processor, -1)) {
+      Binding binding = BindSegment(
+          init, SegmentSource{vendor.name, vendor.version, device, vendor.options, segment.name,
+                              blob, constants, ports, PortsForVendor(segment.inputs),
+                              PortsForVendor(segment.outputs)});
+      memory_.packed += binding.packed;
+      memory_.workspace += binding.workspace;
+      for (size_t i : binding.in_use) in_use->insert(segment.constants[i]);
+      devices.push_back(std::move(binding.execute));
+    }
     if (vendor.runtime == VendorRuntime::kLibrary) memory_.code += blob.shape()[0];
-    for (size_t i : binding.in_use) in_use->insert(segment.constants[i]);
-    return std::move(binding.execute);
+    return OfDevices(std::move(devices));
   } catch (const ffi::Error& error) {
     if (std::string(error.kind()) == "byoc.VendorError") throw;
     ThrowVendorError(Message(who + " could not be loaded", error));

@@ -10,6 +10,7 @@
 
 #include "byoc/threads.h"
 #include "byoc/vendor.h"
+#include "core/cancellation.h"
 #include "core/checked.h"
 #include "core/errors.h"
 #include "core/mapping.h"
@@ -116,6 +117,51 @@ void LetGoOfHeld(Held* held) {
 }
 
 }  // namespace
+
+std::vector<std::string> DevicesOf(const std::string& vendor, const std::string& processor,
+                                   int64_t count) {
+  if (count < 0) {
+    const auto devices = ffi::Function::GetGlobal("byoc.vendor." + vendor + ".devices");
+    count = devices ? (*devices)().cast<int64_t>() : 1;
+  }
+  const auto fail = [&](const std::string& why) {
+    throw ffi::Error("byoc.VendorError", "vendor '" + vendor + "': " + why, "");
+  };
+  if (count < 1) fail("there is no device: its enumeration found " + std::to_string(count));
+  if (processor == "cpu") {
+    if (count > 1) {
+      fail("vendor author: it has " + std::to_string(count) +
+           " devices and runs on processor 'cpu'; name a processor of its own");
+    }
+    return {processor};
+  }
+  const size_t colon = processor.rfind(':');
+  const std::string number = colon == std::string::npos ? "" : processor.substr(colon + 1);
+  constexpr size_t kDigits = 4;
+  if (!number.empty() && number.size() <= kDigits &&
+      number.find_first_not_of("0123456789") == std::string::npos) {
+    if (std::stoll(number) >= count) {
+      fail("there is no device '" + processor + "'; there are " + std::to_string(count) + ": '" +
+           processor.substr(0, colon) + ":0' to ':" + std::to_string(count - 1) + "'");
+    }
+    return {processor};
+  }
+  Processor::Get(processor)->SetDevices(static_cast<size_t>(count));
+  if (count == 1) return {processor};
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < count; ++i) names.push_back(processor + ":" + std::to_string(i));
+  return names;
+}
+
+ffi::Function OfDevices(std::vector<ffi::Function> functions) {
+  if (functions.size() == 1) return std::move(functions[0]);
+  return ffi::Function::FromPacked(
+      [functions = std::move(functions)](ffi::PackedArgs args, ffi::Any* result) {
+        // Without a run (a VM, a worker process) it is the first one's.
+        const size_t device = CallContext::Current().device;
+        functions[device < functions.size() ? device : 0].CallPacked(args, result);
+      });
+}
 
 ffi::Function LetGoOn(const std::string& processor, ffi::Function function,
                       std::function<void()> close) {

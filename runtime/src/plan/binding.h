@@ -70,6 +70,18 @@ tvm::ffi::Any SegmentContext();
 /// The ports of the segment that is being bound on this thread; not known when none is.
 PortCounts PortsAtHand();
 
+/// Returns the processors of a vendor's devices: `processor` where there is one, else "npu:0",
+/// "npu:1" and so on, which `processor` stands for from then on. A processor that is a device
+/// itself ("npu:1") is returned as it is.
+///
+/// \param count how many devices there are; below 0: the vendor's library tells (one, if not).
+/// Throws byoc.VendorError where there is none, or the processor names none of them.
+std::vector<std::string> DevicesOf(const std::string& vendor, const std::string& processor,
+                                   int64_t count);
+
+/// Returns a function that calls the one of the device that the calling run has: see `CallContext`.
+tvm::ffi::Function OfDevices(std::vector<tvm::ffi::Function> functions);
+
 /// Gives back pages of a mapped constant; what a vendor releases within its `init` is noted.
 void ReleasePages(int64_t address, int64_t size);
 

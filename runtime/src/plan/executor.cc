@@ -1,7 +1,10 @@
 #include "plan/executor.h"
 
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <exception>
+#include <mutex>
 #include <new>
 #include <string>
 #include <utility>
@@ -19,7 +22,7 @@ Executor::~Executor() {
 void Executor::RunSteps(Context* context) const {
   size_t task = 0;
   const size_t count = steps_.size();
-  const CallScope scope(context->ForCalls());
+  const CallScope scope(context->ForCalls(0));  // of the one lane
   try {
     if (context->request == nullptr) {
       for (; task < count; ++task) CallStep(context, steps_[task]);
@@ -85,55 +88,108 @@ void Executor::CopyBack(Context* context, void* const* outputs) const {
 }
 
 void Executor::Run(void* const* inputs, void* const* outputs, bool anywhere) {
+  const Devices devices(*this);
   if (lanes_.size() == 1) {
     // The context is taken once it is our turn: however many callers wait, one arena serves.
     const auto work = [&] {
       std::unique_ptr<Context> context = Acquire();
+      context->devices = &devices;
       Bind(context.get(), inputs, outputs);
       RunSteps(context.get());
       CopyBack(context.get(), outputs);
+      context->devices = nullptr;
       Release(std::move(context));
     };
     if (anywhere) {
-      lanes_[0]->CallAnywhere(std::ref(work), &queues_[0]);
+      devices.processor(0)->CallAnywhere(std::ref(work), devices.queue(0));
     } else {
-      lanes_[0]->Call(std::ref(work), &queues_[0]);
+      devices.processor(0)->Call(std::ref(work), devices.queue(0));
     }
     return;
   }
-  for (Processor* lane : lanes_) lane->EnsureThread();  // once a lane runs there is no way back
+  for (size_t i = 0; i < lanes_.size(); ++i) devices.processor(i)->EnsureThread();  // no way back
   std::unique_ptr<Context> context = Acquire();
+  context->devices = &devices;
   Bind(context.get(), inputs, outputs);
   Event done;
   context->done = &done;
   StartLanes(context.get());
   Processor::Wait(&done);
   context->done = nullptr;
+  context->devices = nullptr;
   std::exception_ptr error = std::exchange(context->error, nullptr);
   if (error == nullptr) CopyBack(context.get(), outputs);
   Release(std::move(context));
   if (error) std::rethrow_exception(error);
 }
 
+bool Executor::RunWithin(std::shared_ptr<Executor> executor, void* const* inputs,
+                         void* const* outputs, double seconds) {
+  /// What the request owns; whatever comes too late is written here.
+  struct Copies {
+    std::vector<Buffer> memory;
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+    std::exception_ptr error;
+  };
+  const Executor& self = *executor;
+  auto copies = std::make_shared<Copies>();
+  auto request = std::make_shared<Request>();
+  request->stop.due = After(seconds);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  const auto add = [&](const Port& port, const void* from) {
+    copies->memory.emplace_back(port.nbytes);
+    void* data = copies->memory.back().data();
+    if (from != nullptr && port.nbytes != 0) std::memcpy(data, from, port.nbytes);
+    request->ports.push_back(data);
+  };
+  for (size_t i = 0; i < self.inputs_.size(); ++i) add(self.inputs_[i], inputs[i]);
+  for (const Port& port : self.outputs_) add(port, nullptr);
+  Request* const asked = request.get();
+  request->done = [copies, asked](std::exception_ptr error) {
+    if (asked->stop.HasAbandoned()) asked->stop.LeaveMemory(copies);
+    std::lock_guard<std::mutex> lock(copies->mutex);
+    copies->error = std::move(error);
+    copies->done = true;
+    copies->changed.notify_one();
+  };
+  Start(executor, request);
+  {
+    std::unique_lock<std::mutex> lock(copies->mutex);
+    if (!copies->changed.wait_until(lock, until, [&] { return copies->done; })) {
+      lock.unlock();
+      request->stop.Cancel();
+      return false;
+    }
+  }
+  if (copies->error) std::rethrow_exception(copies->error);
+  for (size_t i = 0; i < self.outputs_.size(); ++i) {
+    const size_t size = self.outputs_[i].nbytes;
+    if (size != 0) std::memcpy(outputs[i], request->ports[self.inputs_.size() + i], size);
+  }
+  return true;
+}
+
 void Executor::Start(std::shared_ptr<Executor> executor, std::shared_ptr<Request> request) {
   Executor* self = executor.get();
   if (request->traced) {
-    request->trace.assign(kTraceHead + 2 * self->steps_.size(), 0);
+    request->trace.assign(kTraceHead + 3 * self->steps_.size(), 0);
     request->trace[0] = SteadyNow();
   }
-  auto in_flight = std::make_unique<InFlightRequest>();
-  in_flight->executor = std::move(executor);
-  in_flight->request = std::move(request);
+  auto in_flight = std::make_unique<InFlightRequest>(std::move(executor), std::move(request));
+  const Devices& devices = in_flight->devices;
   if (self->lanes_.size() == 1) {
-    self->lanes_[0]->Submit(in_flight.get(), &self->queues_[0]);
+    devices.processor(0)->Submit(in_flight.get(), devices.queue(0));
     in_flight.release();
     return;
   }
-  for (Processor* lane : self->lanes_) lane->EnsureThread();  // as above
+  for (size_t i = 0; i < self->lanes_.size(); ++i) devices.processor(i)->EnsureThread();
   in_flight->context = self->Acquire();
   Context* context = in_flight->context.get();
   context->request = in_flight->request.get();
   context->in_flight = in_flight.get();
+  context->devices = &devices;
   self->Bind(context, in_flight->inputs(), in_flight->outputs());
   if (context->request->traced) context->request->trace[1] = SteadyNow();
   in_flight.release();
@@ -149,6 +205,7 @@ void Executor::RunWhole(InFlightRequest* in_flight) {
       in_flight->context = Acquire();
       Context* context = in_flight->context.get();
       context->request = in_flight->request.get();
+      context->devices = &in_flight->devices;
       Bind(context, in_flight->inputs(), in_flight->outputs());
       RunSteps(context);
       if (!context->Stopped()) CopyBack(context, in_flight->outputs());

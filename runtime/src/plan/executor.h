@@ -13,6 +13,9 @@
 ///   lane cpu   t0 ─ t1 ─────────┐        t4
 ///   lane npu         └▶ t2 ─ t3 ─┴──────▶┘
 ///
+/// Where several equal devices stand behind a processor, each run of the plan has one of them: the
+/// one with the fewest runs in flight.
+///
 /// Requests started one after the other are in flight together, each in a context of its own: while
 /// lane npu works for the first, lane cpu begins the second.
 #ifndef BYOC_RUNTIME_EXECUTOR_H_
@@ -79,18 +82,24 @@ class Executor {
     /// the ports after that: `HasAbandoned` tells.
     Cancellation stop;
     /// When set, times in ns of the steady clock are kept: of Start, of the begin and end of the
-    /// run, then the begin and end of every task (0: not run).
+    /// run, then the begin and end of every task (0: not run), then the device of every task.
     bool traced = false;
     std::vector<int64_t> trace;
     /// Called once, on the thread of a processor; null when all went well.
     std::function<void(std::exception_ptr)> done;
   };
 
+  /// Runs one inference on copies of the callers' memory, and waits for it until it is too late:
+  /// then it is cancelled, vendors are told, and false is returned. Any thread, any number at once.
+  static bool RunWithin(std::shared_ptr<Executor> executor, void* const* inputs,
+                        void* const* outputs, double seconds);
+
   /// Begins a request; it keeps itself and `executor` alive until it is done.
   static void Start(std::shared_ptr<Executor> executor, std::shared_ptr<Request> request);
 
  private:
   struct Context;
+  class Devices;
   struct LaneJob;
   struct InFlightRequest;
   /// A task, ready to call: its slice of the argument list and its position in the order.
@@ -149,8 +158,12 @@ class Executor {
   std::vector<Port> outputs_;
   std::vector<Step> steps_;
   std::vector<size_t> arg_tensors_;  // the argument lists of all steps, as tensor ids
-  std::vector<Processor*> lanes_;
-  std::unique_ptr<SubmissionQueue[]> queues_;  // one per lane
+  /// A processor of the plan: its devices, with a queue at each.
+  struct Lane {
+    std::vector<Processor*> devices;
+    std::unique_ptr<SubmissionQueue[]> queues;
+  };
+  std::vector<Lane> lanes_;
 
   /// Idle contexts. Atomics, not a lock: a fork cannot leave it held.
   std::array<std::atomic<Context*>, 16> idle_{};

@@ -59,13 +59,14 @@ void Executor::BuildPorts() {
 
 void Executor::BuildSteps() {
   std::vector<size_t> last_of_lane;
+  std::vector<Processor*> processors;
   for (size_t id = 0; id < plan_.tasks.size(); ++id) {
     const PlanTask& task = plan_.tasks[id];
     Processor* processor = Processor::Get(task.processor);
-    size_t lane =
-        static_cast<size_t>(std::find(lanes_.begin(), lanes_.end(), processor) - lanes_.begin());
-    if (lane == lanes_.size()) {
-      lanes_.push_back(processor);
+    size_t lane = static_cast<size_t>(std::find(processors.begin(), processors.end(), processor) -
+                                      processors.begin());
+    if (lane == processors.size()) {
+      processors.push_back(processor);
       last_of_lane.push_back(kNone);
     }
     Step step{};
@@ -94,8 +95,13 @@ void Executor::BuildSteps() {
     }
     steps_.push_back(std::move(step));
   }
-  if (lanes_.empty()) lanes_.push_back(Processor::Get("cpu"));
-  queues_ = std::make_unique<SubmissionQueue[]>(lanes_.size());
+  if (processors.empty()) processors.push_back(Processor::Get("cpu"));
+  for (Processor* processor : processors) {
+    Lane lane;
+    for (size_t i = 0; i < processor->devices(); ++i) lane.devices.push_back(processor->Device(i));
+    lane.queues = std::make_unique<SubmissionQueue[]>(lane.devices.size());
+    lanes_.push_back(std::move(lane));
+  }
 }
 
 void Executor::BindConstants() {

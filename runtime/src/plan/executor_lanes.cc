@@ -9,7 +9,7 @@
 namespace byoc {
 
 void Executor::RunLane(Context* context, size_t first) const {
-  const CallScope scope(context->ForCalls());
+  const CallScope scope(context->ForCalls(steps_[first].lane));
   int64_t* const trace = context->Trace();
   for (size_t task = first;;) {
     const Step& step = steps_[task];
@@ -49,7 +49,7 @@ void Executor::RunLane(Context* context, size_t first) const {
 /// seven. So the lane keeps looking as long as it would take the processor's thread to fall asleep.
 bool Executor::MayGoOn(Context* context, size_t task) const {
   std::atomic<int>& waits = context->waits[task];
-  const Processor* processor = lanes_[steps_[task].lane];
+  const Processor* processor = context->devices->processor(steps_[task].lane);
   constexpr int kMyself = 1;  // the task before in this lane, which is done
   constexpr int kLooks = 16;
   for (int i = 4 * SpinRounds(); i > 0 && !processor->HasWork(); --i) {
@@ -80,7 +80,7 @@ void Executor::FinishLanes(Context* context) const {
 void Executor::SubmitLane(Context* context, size_t task) const {
   const size_t lane = steps_[task].lane;
   context->jobs[lane].first = task;
-  lanes_[lane]->TrySubmit(&context->jobs[lane], &queues_[lane]);
+  context->devices->processor(lane)->TrySubmit(&context->jobs[lane], context->devices->queue(lane));
 }
 
 void Executor::StartLanes(Context* context) const {
@@ -95,7 +95,8 @@ void Executor::StartLanes(Context* context) const {
   }
   const size_t lane = steps_[ready[0]].lane;
   context->jobs[lane].first = ready[0];
-  lanes_[lane]->Submit(&context->jobs[lane], &queues_[lane]);  // throws at shutdown
+  // Throws at shutdown.
+  context->devices->processor(lane)->Submit(&context->jobs[lane], context->devices->queue(lane));
   for (size_t i = 1; i < ready.size(); ++i) SubmitLane(context, ready[i]);
 }
 

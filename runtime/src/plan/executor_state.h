@@ -29,6 +29,41 @@ struct Executor::LaneJob final : Job {
   void Run() noexcept override { executor->RunLane(context, first); }
 };
 
+/// Which device of every lane a run has; they count it for as long as this lives.
+class Executor::Devices {
+ public:
+  explicit Devices(const Executor& executor) : lanes_(&executor.lanes_) {
+    const size_t count = lanes_->size();
+    for (size_t i = 0; i < count; ++i) {
+      const std::vector<Processor*>& devices = (*lanes_)[i].devices;
+      if (devices.size() == 1) continue;  // nothing to choose, nothing to keep
+      if (chosen_.empty()) chosen_.resize(count);
+      size_t best = 0;
+      for (size_t d = 1; d < devices.size(); ++d) {
+        if (devices[d]->load().load() < devices[best]->load().load()) best = d;
+      }
+      devices[best]->load().fetch_add(1);
+      chosen_[i] = best;
+    }
+  }
+  ~Devices() {
+    for (size_t i = 0; i < chosen_.size(); ++i) {
+      const std::vector<Processor*>& devices = (*lanes_)[i].devices;
+      if (devices.size() > 1) devices[chosen_[i]]->load().fetch_sub(1);
+    }
+  }
+  Devices(const Devices&) = delete;
+  Devices& operator=(const Devices&) = delete;
+
+  size_t index(size_t lane) const { return chosen_.empty() ? 0 : chosen_[lane]; }
+  Processor* processor(size_t lane) const { return (*lanes_)[lane].devices[index(lane)]; }
+  SubmissionQueue* queue(size_t lane) const { return &(*lanes_)[lane].queues[index(lane)]; }
+
+ private:
+  const std::vector<Lane>* const lanes_;
+  std::vector<size_t> chosen_;
+};
+
 /// All that belongs to one call.
 struct Executor::Context {
   explicit Context(const Executor& executor)
@@ -69,10 +104,13 @@ struct Executor::Context {
 
   Request* request = nullptr;
   InFlightRequest* in_flight = nullptr;
+  const Devices* devices = nullptr;
 
   bool Stopped() const { return request != nullptr && request->stop.IsSet(); }
   /// What the calls of this run belong to.
-  CallContext ForCalls() const { return {request != nullptr ? &request->stop : nullptr, 0}; }
+  CallContext ForCalls(size_t lane) const {
+    return {request != nullptr ? &request->stop : nullptr, devices->index(lane)};
+  }
   int64_t* Trace() const {
     return request != nullptr && request->traced ? request->trace.data() : nullptr;
   }
@@ -80,8 +118,12 @@ struct Executor::Context {
 
 /// A request on its way; owns itself.
 struct Executor::InFlightRequest final : Job {
+  InFlightRequest(std::shared_ptr<Executor> of, std::shared_ptr<Request> asked)
+      : executor(std::move(of)), request(std::move(asked)), devices(*executor) {}
+
   std::shared_ptr<Executor> executor;
   std::shared_ptr<Request> request;
+  const Devices devices;
   std::unique_ptr<Context> context;
 
   void* const* inputs() const { return request->ports.data(); }
@@ -94,6 +136,7 @@ struct Executor::InFlightRequest final : Job {
     if (context != nullptr) {
       context->request = nullptr;
       context->in_flight = nullptr;
+      context->devices = nullptr;
       if (request->stop.HasAbandoned()) {  // a vendor may still write to it: not to be used again
         request->stop.LeaveMemory(std::shared_ptr<Context>(std::move(context)));
         request->stop.LeaveMemory(executor);  // and with it the vendor's segments
@@ -101,7 +144,14 @@ struct Executor::InFlightRequest final : Job {
         executor->Release(std::move(context));
       }
     }
-    if (request->traced) request->trace[2] = SteadyNow();
+    if (request->traced) {
+      request->trace[2] = SteadyNow();
+      const size_t count = executor->steps_.size();
+      for (size_t i = 0; i < count; ++i) {
+        request->trace[kTraceHead + 2 * count + i] =
+            static_cast<int64_t>(devices.index(executor->steps_[i].lane));
+      }
+    }
     if (request->stop.IsSet() && !request->stop.HasAbandoned()) {
       try {
         ThrowExecutionError("the request was cancelled");

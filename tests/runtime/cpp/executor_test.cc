@@ -304,8 +304,8 @@ TEST(RequestsAreInFlightTogether) {
       CHECK_EQ(all[i].error, "");
       CHECK(all[i].y == std::vector<float>(16, 2.0f * static_cast<float>(i) + 2.0f));
       const std::vector<int64_t>& t = all[i].request->trace;
-      CHECK_EQ(t.size(), i % 2 == 0 ? 7u : 0u);
-      if (!t.empty()) {  // submitted, begin, end, t0 begin, end, t1 begin, end
+      CHECK_EQ(t.size(), i % 2 == 0 ? 9u : 0u);
+      if (!t.empty()) {  // submitted, begin, end, t0 begin, end, t1 begin, end, devices
         CHECK(t[0] <= t[1] && t[1] <= t[3] && t[3] <= t[4] && t[4] <= t[5] && t[5] <= t[6]);
         CHECK(t[6] <= t[2]);
       }

@@ -1,9 +1,9 @@
-#include "bindings/queue_ffi.h"
+#include "plan/vendor_calls.h"
 
 #include <tvm/ffi/container/array.h>
-#include <tvm/ffi/reflection/registry.h>
 #include <tvm/ffi/string.h>
 
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -17,7 +17,7 @@ namespace ffi = tvm::ffi;
 
 namespace {
 
-/*! \brief What the copies of a control share; the last one that goes drops the call. */
+/// What the copies of a control share; the last one that goes drops the call.
 class VendorEnd {
  public:
   explicit VendorEnd(std::shared_ptr<PendingCall> call) : call_(std::move(call)) {}
@@ -53,7 +53,8 @@ class VendorEnd {
   const std::shared_ptr<PendingCall> call_;
 };
 
-/*! \brief segment_queue(vendor, depth) -> begin() -> [control, wait]; called from within `init`. */
+}  // namespace
+
 ffi::Function MakeSegmentQueue(const ffi::String& vendor, int64_t depth) {
   TellDepth(depth);
   auto queue = std::make_shared<SegmentQueue>(std::string(vendor));
@@ -64,15 +65,21 @@ ffi::Function MakeSegmentQueue(const ffi::String& vendor, int64_t depth) {
   });
 }
 
-TVM_FFI_STATIC_INIT_BLOCK() {
-  ffi::reflection::GlobalDef()
-      .def("byoc.runtime.segment_queue", MakeSegmentQueue)
-      .def("byoc.runtime.queue_depth", [](const ffi::String& processor) {
-        return static_cast<int64_t>(Processor::Get(std::string(processor))->depth());
-      });
+void CallQueued(SegmentQueue* queue, const std::function<void(ffi::Function)>& submit) {
+  const std::shared_ptr<PendingCall> call = queue->Begin();
+  std::exception_ptr failed;
+  try {
+    submit(ControlOf(call));
+  } catch (...) {
+    failed = std::current_exception();
+  }
+  try {
+    call->Wait();
+  } catch (...) {
+    if (!failed) throw;
+  }
+  if (failed) std::rethrow_exception(failed);
 }
-
-}  // namespace
 
 ffi::Function ControlOf(std::shared_ptr<PendingCall> call) {
   auto end = std::make_shared<VendorEnd>(std::move(call));
