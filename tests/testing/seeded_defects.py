@@ -371,10 +371,10 @@ def _sorted(program, constants, inputs, outputs, shared):
     )
 
 
-@call("outputs in the order of their values")
+@call("outputs in the opposite order")
 def _order(program, constants, inputs, outputs, shared):
     reads, writes, known, steps, exact = program
-    found = right([reads, sorted(writes), known, steps, exact], constants, inputs)
+    found = right([reads, writes[::-1], known, steps, exact], constants, inputs)
     for array, value in zip(outputs, found, strict=True):
         np.copyto(array, value if value.shape == array.shape else np.zeros_like(array))
 

@@ -98,7 +98,7 @@ def difference(got: Sequence[Any], want: Sequence[Array], loose: float) -> str |
             )
         a, b = its.astype(np.float64), right.astype(np.float64)
         finite = b[np.isfinite(b)]
-        near = 10 * loose * max(1.0, float(np.abs(finite).max(initial=0.0)))
+        near = loose * max(1.0, float(np.abs(finite).max(initial=0.0)))
         with np.errstate(all="ignore"):
             close = np.isfinite(b) & (np.abs(a - b) <= near + loose * abs(b))
             same = (a == b) | (np.isnan(a) & np.isnan(b)) | close

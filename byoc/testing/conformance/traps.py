@@ -318,6 +318,14 @@ def traps(layer: Layer) -> Iterator[Trap]:
         lambda pen, x, *more: [pen.add(pen.layer(a, x, *more), x)],
         one,
     )
+    plain = replace(a, steps=tuple(step for step in a.steps if step[0] == "bias"))
+    joined = plain.then(("residual", None))
+    if not more:
+        yield trap(
+            "two inputs of one shape",
+            lambda pen, x, y: [pen.layer(joined, x, y)],
+            (flat.shape, flat.shape),
+        )
     yield trap(
         "one array as two inputs",
         lambda pen, x, y, *more: [pen.add(pen.layer(a, x, *more), y), pen.layer(b, y, *more)],
