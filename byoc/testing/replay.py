@@ -109,8 +109,10 @@ def dump_segments(
         about = {"vendor": segment.vendor, "options": dict(options or {}), "byoc": 1}
         (place / "module.json").write_text(module, encoding="utf-8")
         (place / "about.json").write_text(json.dumps(about, default=str) + "\n", encoding="utf-8")
-        inputs = {f"x{n}": _numbers(segment.type(v), n) for n, v in enumerate(segment.inputs)}
-        np.savez(place / "inputs.npz", **{name: _plain(array) for name, array in inputs.items()})
+        inputs: dict[str, Any] = {
+            f"x{n}": _plain(_numbers(segment.type(v), n)) for n, v in enumerate(segment.inputs)
+        }
+        np.savez(place / "inputs.npz", **inputs)
         written.append(place)
     return written
 

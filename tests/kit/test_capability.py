@@ -11,8 +11,8 @@ from byoc.errors import VendorError
 from byoc.ir.arrays import from_numpy
 from byoc.kit.capability import (
     Capability,
-    Offer,
     Operand,
+    PatternsOf,
     Range,
     capabilities_of,
     fused_patterns,
@@ -40,7 +40,7 @@ def _vendor(*capabilities, **more):
 
     base = synthetic("acme", {"nn.relu": 1e-6})
     return dataclasses.replace(
-        base, patterns=Offer(capabilities, **more), runtime=PythonRuntime(init_reference),
+        base, patterns=PatternsOf(capabilities, **more), runtime=PythonRuntime(init_reference),
         estimate=lambda match: None,
     )  # fmt: skip
 
@@ -186,7 +186,7 @@ def test_bad_yaml_is_told_by_entry_and_field(text, words):
 
 def test_an_op_that_tvm_lacks_is_named():
     with pytest.raises(VendorError, match=r"no_such_op"):
-        Offer([Capability(op="nn.no_such_op")])()
+        PatternsOf([Capability(op="nn.no_such_op")])()
 
 
 def test_the_table_and_patterns_by_hand_beside():
@@ -204,7 +204,7 @@ def test_the_table_and_patterns_by_hand_beside():
 
 
 def test_two_capabilities_of_one_op_have_names_of_their_own():
-    names = [p.name for p in Offer([DENSE, DENSE])()]
+    names = [p.name for p in PatternsOf([DENSE, DENSE])()]
     assert len(set(names)) == len(names) == 12
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pydantic
 
 from byoc.errors import CompileError
-from byoc.kit.capability import ANY, Capability, Offer, Operand, fused_patterns
+from byoc.kit.capability import ANY, Capability, Operand, PatternsOf, fused_patterns
 from byoc.segment import Artifact
 from byoc.testing.conformance.meanings import convolve
 from byoc.vendor import PythonRuntime, Reject, Vendor
@@ -99,7 +99,9 @@ def runtime(table=STEPS):
     return PythonRuntime(init)
 
 
-VENDOR = Vendor("acme", "1", Offer([MATMUL, CONV]), compile_segment, runtime(), options=Options)
+VENDOR = Vendor(
+    "acme", "1", PatternsOf([MATMUL, CONV]), compile_segment, runtime(), options=Options
+)
 DEFECTS = {}
 
 
@@ -369,10 +371,10 @@ def _sorted(program, constants, inputs, outputs, shared):
     )
 
 
-@call("outputs in the order of their values")
+@call("outputs in the opposite order")
 def _order(program, constants, inputs, outputs, shared):
     reads, writes, known, steps, exact = program
-    found = right([reads, sorted(writes), known, steps, exact], constants, inputs)
+    found = right([reads, writes[::-1], known, steps, exact], constants, inputs)
     for array, value in zip(outputs, found, strict=True):
         np.copyto(array, value if value.shape == array.shape else np.zeros_like(array))
 
@@ -480,7 +482,7 @@ spoilt("options are taken for an object", runtime=PythonRuntime(_object))
 
 # What is claimed.
 def claims(name, *capabilities, **more):
-    spoilt(name, patterns=Offer(capabilities), **more)
+    spoilt(name, patterns=PatternsOf(capabilities), **more)
 
 
 def widened(capability, **more):

@@ -2,10 +2,10 @@
 
     CLAIMS = [Capability(op="matmul", inputs=[Operand(), Operand(rank=2, constant=True)],
                          tail="bias? nn.relu?")]
-    VENDOR = Vendor(..., patterns=Offer(CLAIMS))
+    VENDOR = Vendor(..., patterns=PatternsOf(CLAIMS))
 
 The same in YAML is read by `load_capabilities`. Patterns written by hand may stand beside:
-``Offer(CLAIMS, beside=patterns)``.
+``PatternsOf(CLAIMS, beside=patterns)``.
 """
 
 from byoc.kit.capability.check import bias_axis
@@ -17,14 +17,14 @@ from byoc.kit.capability.claims import (
     TailStep,
     load_capabilities,
 )
-from byoc.kit.capability.offer import Offer, capabilities_of, fused_patterns
+from byoc.kit.capability.patterns_of import PatternsOf, capabilities_of, fused_patterns
 from byoc.kit.capability.table import op_table
 
 __all__ = [
     "ANY",
     "Capability",
-    "Offer",
     "Operand",
+    "PatternsOf",
     "Range",
     "TailStep",
     "bias_axis",

@@ -121,7 +121,7 @@ class _Children:
         if isinstance(answer, str):
             raise VendorError(f"vendor {self._setup['vendor']!r} cannot be asked: {answer}")
         if "error" in answer:
-            raise VendorError(str(answer["error"]))
+            raise VendorError(str(answer["error"]).removeprefix("VendorError: "))
         return ConformancePlan(**answer["plan"])
 
     def run(self, task: Task) -> Iterator[ConformanceOutcome]:

@@ -369,6 +369,7 @@ def _products() -> Iterator[Layer]:
     yield product((3, 5), (5,), "vector weight")
     yield product((4, 5), (3, 4), "weight first", left=True)
     yield product((4, 4), (4, 4), "square weight first", left=True)
+    yield product((4, 4), (4, 4), "square given weight", given=True)
     for given in (product((3, 5), (5, 4), "given weight", given=True),):
         yield from (given, given.then(("bias", filled("float32", (4,), 10)), relu))
     wider = product((1, 5), (5, 4), "one row").then(

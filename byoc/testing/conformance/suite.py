@@ -174,15 +174,16 @@ class ConformanceSuite:
                 yield {"kind": "options", "unit": unit, "name": "options"}
 
     def _units(self, names: Sequence[str]) -> list[str]:
-        """The layers to set traps around: those with weights and most steps, one for each op."""
+        """The layers to set traps around: claimed, with weights and most steps; one for each op."""
 
-        def worth(name: str) -> tuple[bool, bool, bool, int]:
+        def worth(name: str) -> tuple[bool, bool, bool, bool, int]:
             layer = self._layers[name]
             same = square(layer)
             chains = same.right(*same.feed(1)).shape == same.shape
             plain = not layer.special and 0 not in layer.shape and len(layer.shape) > 1
             odd = layer.given or layer.left or any(step in ("residual",) for step, _ in layer.steps)
-            return plain and not odd, chains, layer.weight is not None, len(layer.steps)
+            claimed = layer.label.startswith("claimed")
+            return plain and not odd, chains, layer.weight is not None, claimed, len(layer.steps)
 
         floats = [n for n in names if self._layers[n].dtype in ("float32", "float64", "float16")]
         best: dict[str, str] = {}

@@ -150,7 +150,7 @@ class Trap:
         return builder.get()
 
     def runs(self) -> Iterator[tuple[Array, ...]]:
-        """Yield the numbers of each run: new ones, and at last the first again."""
+        """Yield the numbers of each run: new ones, then the first again, also in another order."""
         sizes = self.sizes or (1, 1)
         first: tuple[Array, ...] = ()
         for seed, size in enumerate(sizes):
@@ -162,6 +162,8 @@ class Trap:
             given = (given[0],) * len(given) if self.same else given
             first = first or given
             yield given
+        if len(set(self.shapes)) < len(self.shapes) and not self.same:
+            yield _exchanged(first)
         yield first
 
     def _placed(self, array: Array) -> Array:
@@ -182,6 +184,14 @@ class Trap:
     def loose(self) -> float:
         """The relative difference that is allowed."""
         return looseness.get(self.dtype, 0.0) * 5
+
+
+def _exchanged(given: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The same numbers, but inputs of one shape in the opposite order."""
+    by_shape: dict[tuple[int, ...], list[Array]] = {}
+    for array in given:
+        by_shape.setdefault(array.shape, []).append(array)
+    return tuple(by_shape[array.shape].pop() for array in given)
 
 
 def square(layer: Layer) -> Layer:
@@ -308,6 +318,14 @@ def traps(layer: Layer) -> Iterator[Trap]:
         lambda pen, x, *more: [pen.add(pen.layer(a, x, *more), x)],
         one,
     )
+    plain = replace(a, steps=tuple(step for step in a.steps if step[0] == "bias"))
+    joined = plain.then(("residual", None))
+    if not more:
+        yield trap(
+            "two inputs of one shape",
+            lambda pen, x, y: [pen.layer(joined, x, y)],
+            (flat.shape, flat.shape),
+        )
     yield trap(
         "one array as two inputs",
         lambda pen, x, y, *more: [pen.add(pen.layer(a, x, *more), y), pen.layer(b, y, *more)],

@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 
 from byoc import Artifact, PythonRuntime, Segment, Vendor
-from byoc.kit.capability import Capability, Offer, Operand
+from byoc.kit.capability import Capability, Operand, PatternsOf
 from byoc.kit.compiler import compile_c, find_compiler, load_bytes
 
 CLAIMS = [
@@ -89,5 +89,5 @@ def status() -> str | None:
 
 
 VENDOR = Vendor(
-    "acme", "0.1.0", Offer(CLAIMS), compile_segment, PythonRuntime(init), status, Options
+    "acme", "0.1.0", PatternsOf(CLAIMS), compile_segment, PythonRuntime(init), status, Options
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from byoc import Artifact, NativeRuntime, Segment, Vendor
-from byoc.kit.capability import Capability, Offer, Operand
+from byoc.kit.capability import Capability, Operand, PatternsOf
 
 CLAIMS = [
     Capability(
@@ -36,4 +36,4 @@ def compile_segment(segment: Segment, options: Any) -> Artifact:
 
 
 RUNTIME = NativeRuntime("byoc_acme", package="byoc-acme")
-VENDOR = Vendor("acme", "0.1.0", Offer(CLAIMS), compile_segment, RUNTIME)
+VENDOR = Vendor("acme", "0.1.0", PatternsOf(CLAIMS), compile_segment, RUNTIME)

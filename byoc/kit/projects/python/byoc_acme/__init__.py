@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from byoc import Artifact, PythonRuntime, Segment, Vendor
-from byoc.kit.capability import Capability, Offer, Operand
+from byoc.kit.capability import Capability, Operand, PatternsOf
 
 CLAIMS = [
     Capability(
@@ -43,4 +43,4 @@ def init(blob: bytes, constants: Sequence[Any], options: Mapping[str, Any]) -> C
     return execute
 
 
-VENDOR = Vendor("acme", "0.1.0", Offer(CLAIMS), compile_segment, PythonRuntime(init))
+VENDOR = Vendor("acme", "0.1.0", PatternsOf(CLAIMS), compile_segment, PythonRuntime(init))

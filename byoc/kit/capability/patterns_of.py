@@ -22,11 +22,11 @@ from byoc.vendor import Match, Pattern, Reject, Vendor
 if TYPE_CHECKING:
     from tvm.relax.dpl import DFPattern
 
-__all__ = ["Offer", "capabilities_of", "fused_patterns"]
+__all__ = ["PatternsOf", "capabilities_of", "fused_patterns"]
 
 
 @dataclass(frozen=True, eq=False)  # by identity: a vendor is a key of mappings
-class Offer:
+class PatternsOf:
     """The `Vendor.patterns` of a vendor that says as data what it takes.
 
     Attributes:
@@ -63,7 +63,7 @@ def capabilities_of(vendor: Vendor) -> tuple[Capability, ...]:
     Args:
         vendor: The vendor.
     """
-    return tuple(vendor.patterns.capabilities) if isinstance(vendor.patterns, Offer) else ()
+    return tuple(vendor.patterns.capabilities) if isinstance(vendor.patterns, PatternsOf) else ()
 
 
 def fused_patterns(
@@ -84,7 +84,7 @@ def fused_patterns(
     """
     capability = Capability(op=op, tail=tail)
     if check is None:
-        return Offer([capability])()
+        return PatternsOf([capability])()
     return [_pattern(capability.label, op, steps, check) for steps in _ways(capability.steps)]
 
 
