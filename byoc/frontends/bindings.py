@@ -18,6 +18,7 @@ from tvm import relax
 from byoc.frontends.fitting.builder import FittingBuilder
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.reading import read_function
+from byoc.ir.decode import items
 
 __all__ = ["Bindings", "distinct", "packed"]
 
@@ -78,8 +79,8 @@ class Bindings:
         A converter's own bindings stand before the one that has its name.
         """
         name = ""
-        for block in reversed(body.blocks):
-            for binding in reversed(block.bindings):
+        for block in reversed(items(body.blocks)):
+            for binding in reversed(items(block.bindings)):
                 name = self.names.get(binding.var, name)
                 if name:
                     self.names[binding.var] = name

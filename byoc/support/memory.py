@@ -7,6 +7,7 @@ kernel may see, in memory, in an arena or in a file, begins at a multiple of `AL
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[A
         An array whose address is a multiple of `ALIGNMENT` bytes.
     """
     dtype = np.dtype(dtype)
-    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    nbytes = prod(map(int, shape)) * dtype.itemsize
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -_address(raw) % ALIGNMENT
     return raw[start : start + nbytes].view(dtype).reshape(shape)

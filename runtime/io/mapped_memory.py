@@ -11,6 +11,7 @@ the runtime, so that vendors give back what they have packed, one weight after t
 
 from __future__ import annotations
 
+from mmap import PAGESIZE
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,11 @@ def map_file(path: Path) -> memoryview:
 
 
 def drop_pages(array: Array) -> None:
-    """Give the pages of an array over a mapped file back; nothing for any other array."""
+    """Give the pages of an array over a mapped file back; nothing for any other array.
+
+    An array smaller than a page has none of its own.
+    """
     from byoc.runtime.io.weights import release
 
-    release(array)
+    if array.nbytes >= PAGESIZE:
+        release(array)

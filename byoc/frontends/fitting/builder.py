@@ -17,8 +17,10 @@ from tvm import relax, tirx
 from tvm.ir import Call, GenericConst
 
 from byoc.frontends.fitting.dims import dims_of, hold, proved_true
+from byoc.frontends.fitting.inferred import InferredTypes
 from byoc.frontends.fitting.rules import RULES
 from byoc.frontends.helpers import is_int
+from byoc.ir.decode import items
 
 __all__ = ["FittingBuilder"]
 
@@ -35,6 +37,7 @@ class FittingBuilder(relax.BlockBuilder):  # type: ignore[misc]
         super().__init__(mod)
         self.computed: set[Any] = set()
         self.unknown: set[Any] = set()
+        self._inferred = InferredTypes(super().normalize)
 
     def match_cast(self, value: Any, ty: Any, name_hint: str = "") -> Any:
         """Bind a value of a type that is checked when the model runs."""
@@ -63,14 +66,14 @@ class FittingBuilder(relax.BlockBuilder):  # type: ignore[misc]
             return relax.TupleGetItem(self._fit(expr.tuple_value), expr.index)
         if not isinstance(expr, Call) or _is_typed(expr):
             return expr
-        args = [self._fit(a) for a in expr.args]
+        args = [self._fit(a) for a in items(expr.args)]
         name = getattr(expr.op, "name", "").removeprefix("relax.")
         if not isinstance(expr.op, tvm.ir.Op):
             return _with_args(expr, args)
         args = [self._typed(a) for a in args]
         rule = RULES.get(name)
         if not any(map(_is_symbolic, args)):
-            return _with_args(expr, args)
+            return self._inferred.typed(_with_args(expr, args))
         if rule is not None:
             args = rule(self, args, expr.attrs)
         return self._with_room(_with_args(expr, args))
@@ -127,10 +130,10 @@ def _symbolic_type(ty: Any) -> bool:
     if isinstance(ty, relax.TupleType):
         return any(map(_symbolic_type, ty.fields))
     shape = getattr(ty, "shape", None)
-    return isinstance(shape, relax.ShapeExpr) and not all(map(is_int, shape.values))
+    return isinstance(shape, relax.ShapeExpr) and not all(map(is_int, items(shape.values)))
 
 
 def _with_args(call: Any, args: list[Any]) -> Any:
-    if all(a is b or a.same_as(b) for a, b in zip(args, call.args, strict=True)):
+    if all(a is b or a.same_as(b) for a, b in zip(args, items(call.args), strict=True)):
         return call
     return Call(call.op, args, call.attrs, call.ty_args, span=call.span)

@@ -20,6 +20,7 @@ from byoc.frontends.normalise.graph import Arg, Const, Graph, GraphNode, Value
 from byoc.frontends.normalise.tensors import transposed
 from byoc.frontends.normalise.values import Leaf, plain
 from byoc.ir.arrays import to_numpy
+from byoc.ir.decode import items
 from byoc.segment import Array
 from byoc.support.memory import aligned_empty
 
@@ -113,7 +114,7 @@ def fold_expression(
     if op not in _TABLE:
         return None
     args = []
-    for arg in expr.args:
+    for arg in items(expr.args):
         value = _fold_argument(arg, lookup, unknown)
         if value is None:
             return None

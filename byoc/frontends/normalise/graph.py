@@ -356,6 +356,9 @@ class Graph:
         done: set[GraphNode] = set()
         order: list[GraphNode] = []
 
+        def missing(node: GraphNode) -> list[GraphNode]:
+            return [v for v in _read_nodes(node) if v not in done and v in mine]
+
         def visit(root: GraphNode) -> None:
             stack: list[tuple[GraphNode, bool]] = [(root, False)]
             while stack:
@@ -363,13 +366,13 @@ class Graph:
                 if ready:
                     order.append(node)
                 elif node not in done:
+                    before = missing(node)
                     done.add(node)
-                    stack.append((node, True))
-                    stack.extend(
-                        (v, False)
-                        for v in reversed(list(_reads(node)))
-                        if isinstance(v, GraphNode) and v in mine and v not in done
-                    )
+                    if before:
+                        stack.append((node, True))
+                        stack.extend((v, False) for v in reversed(before))
+                    else:
+                        order.append(node)
 
         live = self._live(mine)
         for node in sorted((n for n in self.nodes if n in live), key=lambda n: n.key):
@@ -385,7 +388,7 @@ class Graph:
             if node in live or node not in mine:
                 continue
             live.add(node)
-            stack.extend(v for v in _reads(node) if isinstance(v, GraphNode))
+            stack.extend(_read_nodes(node))
         return live
 
     def sweep(self) -> None:
@@ -402,6 +405,13 @@ class Graph:
         for node in live:
             for branch in node.branches:
                 branch.sweep()
+
+
+def _read_nodes(node: GraphNode) -> list[GraphNode]:
+    """The nodes among what a node needs."""
+    if not node.branches and not any(type(a) is tuple for a in node.args):
+        return [a for a in node.args if isinstance(a, GraphNode)]
+    return [v for v in _reads(node) if isinstance(v, GraphNode)]
 
 
 def _reads(node: GraphNode) -> Iterator[Value]:

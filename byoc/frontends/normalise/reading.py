@@ -15,6 +15,7 @@ from byoc.frontends.normalise.graph import (
     Value,
     flat_values,
 )
+from byoc.ir.decode import items
 
 __all__ = ["read_function"]
 
@@ -43,8 +44,8 @@ def read_function(function: relax.Function, names: dict[Any, str] | None = None)
 def _body(graph: Graph, body: Any, names: dict[Any, str]) -> None:
     if not isinstance(body, relax.SeqExpr):
         body = relax.SeqExpr([], body)
-    for block in body.blocks:
-        for binding in block.bindings:
+    for block in items(body.blocks):
+        for binding in items(block.bindings):
             _binding(graph, binding, names)
     graph.set_result(graph.arg(body.body))
 
@@ -79,7 +80,7 @@ def _binding(graph: Graph, binding: Any, names: dict[Any, str]) -> None:
         node = graph.add(
             op.name.removeprefix("relax.") if known else "call",
             value,
-            [graph.arg(a) for a in value.args],
+            [graph.arg(a) for a in items(value.args)],
             var,
             name,
         )

@@ -9,6 +9,8 @@ import tvm
 import tvm_ffi
 from tvm import relax
 
+from byoc.ir.decode import items
+
 __all__ = ["Dims", "Leaf", "dims_of", "plain", "same_dims"]
 
 Dims: TypeAlias = "tuple[Any, ...]"
@@ -26,7 +28,7 @@ def dims_of(ty: Any) -> Dims | None:
     shape = getattr(ty, "shape", None)
     if shape is None or not isinstance(shape, relax.ShapeExpr):
         return None
-    return tuple(_dim(d) for d in shape.values)
+    return tuple(_dim(d) for d in items(shape.values))
 
 
 def plain(arg: Any) -> Any:

@@ -17,6 +17,11 @@ def stock_converters() -> Mapping[str, Any]:
     return dict(onnx_frontend._get_convert_map())
 
 
+@cache
+def _converter(name: str, opset: int) -> Any:
+    return stock_converters()[name].get_converter(opset)
+
+
 def convert_stock(
     name: str,
     builder: Any,
@@ -44,6 +49,6 @@ def convert_stock(
         A Relax expression, or several.
     """
     attrs["tvm_custom"] = {"name": title or name, "num_outputs": outputs}
-    converter = stock_converters()[name].get_converter(opset)
+    converter = _converter(name, opset)
     params = [{} if scope is None else scope, {}]
     return converter(builder, onnx_frontend.onnx_input(inputs), attrs, params)

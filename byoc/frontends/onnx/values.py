@@ -25,6 +25,7 @@ from byoc.frontends.onnx.nodes import name_of
 from byoc.frontends.onnx.opaque import Boxed, Pending
 from byoc.frontends.onnx.operators import SEQUENCES, TAKES_NUMBERS, TAKES_SHAPES
 from byoc.ir.arrays import from_numpy
+from byoc.ir.decode import items
 
 __all__ = ["Values"]
 
@@ -80,12 +81,12 @@ class Values(Bindings):
         if folded is not None:
             return relax.const(from_numpy(folded))
         value = self.builder.normalize(value)
-        nothing = _nothing(value)
-        if nothing is not None:
-            return nothing
-        var = self.bind(value, name)
-        _check_size(var, what)
-        return var
+        dims = _dims(value)
+        if 0 in dims and all(isinstance(d, int) for d in dims):
+            # A constant: Relax reads a 0 in some shapes as something else.
+            return relax.const(from_numpy(np.zeros(dims, str(value.ty.dtype))))
+        _check_size([d for d in dims if isinstance(d, int)], what)
+        return self.bind(value, name)
 
     def tensor(self, value: Any, op: str) -> Any:
         """Return a value as a tensor, unless the operator understands shapes or numbers.
@@ -94,6 +95,8 @@ class Values(Bindings):
             value: A Relax value, a number, or None.
             op: The name of the operator that reads it.
         """
+        if isinstance(getattr(value, "ty", None), relax.TensorType):
+            return value
         if isinstance(value, relax.ShapeExpr) or (
             isinstance(value, relax.Var) and isinstance(value.ty, relax.ShapeType)
         ):
@@ -113,25 +116,17 @@ class Values(Bindings):
         return value
 
 
-def _check_size(var: Any, what: str) -> None:
-    shape = getattr(var.ty, "shape", None)
-    if isinstance(shape, relax.ShapeExpr):
-        dims = [int(d) for d in shape.values if isinstance(d, tirx.IntImm)]
-        if prod(dims) > MAX_ELEMENTS or min(dims, default=0) < 0:
-            raise ModelError(
-                f"{what} makes a tensor of shape {dims}; no machine holds such a tensor"
-            )
-
-
-def _nothing(value: Any) -> Any:
-    """A tensor without elements is a constant: Relax reads a 0 in some shapes as something else."""
+def _dims(value: Any) -> list[Any]:
+    """The dimensions of a value, those that are known as int; none where the shape is unknown."""
     shape = getattr(value.ty, "shape", None)
     if not isinstance(shape, relax.ShapeExpr):
-        return None
-    if not all(isinstance(d, tirx.IntImm) for d in shape.values):
-        return None
-    dims = [int(d) for d in shape.values]
-    return None if 0 not in dims else relax.const(from_numpy(np.zeros(dims, str(value.ty.dtype))))
+        return []
+    return [int(d) if isinstance(d, tirx.IntImm) else d for d in items(shape.values)]
+
+
+def _check_size(dims: list[int], what: str) -> None:
+    if prod(dims) > MAX_ELEMENTS or min(dims, default=0) < 0:
+        raise ModelError(f"{what} makes a tensor of shape {dims}; no machine holds such a tensor")
 
 
 def _constant_shape(value: Any) -> Any:

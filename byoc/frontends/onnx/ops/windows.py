@@ -53,8 +53,8 @@ def _explicit_pads(c: OnnxContext, kernel: list[int]) -> None:
 
 def conv(c: OnnxContext) -> Any:
     """Conv 1, 11, 22: explicit padding, the bias as a constant [1, C, 1, …]."""
-    kernel = c.attrs.get("kernel_shape") or [int(d) for d in list(c[1].ty.shape)[2:]]
     found = [int(d) for d in list(c[1].ty.shape)[2:]]
+    kernel = c.attrs["kernel_shape"] = c.attrs.get("kernel_shape") or found
     if list(kernel) != found:
         raise RefusedError(f"its kernel_shape is {list(kernel)}, its weight has {found}")
     _explicit_pads(c, list(kernel))
