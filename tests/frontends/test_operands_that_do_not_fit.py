@@ -25,7 +25,10 @@ _OPERATORS = {
     "NonMaxSuppression": ({}, [(1, 3, 4), (1, 2, 3)]),
     "PRelu": ({}, [(2, 3), (3,)]),
     "RNN": ({"hidden_size": 2}, [(5, 3, 4), (1, 2, 4), (1, 2, 2), (1, 4)]),
-    "RoiAlign": ({"output_height": 2, "output_width": 2}, [(1, 2, 5, 6), (3, 4), (3,)]),
+    "RoiAlign": (
+        {"output_height": 2, "output_width": 2, "sampling_ratio": 2},
+        [(1, 2, 5, 6), (3, 4), (3,)],
+    ),
     "Where": ({}, [(3,), (3,), (3,)]),
 }
 _KNOWN = {"GridSample": {1: 3}, "LSTM": {2: (0, 1, 2)}, "RNN": {2: (0, 1, 2)}}
@@ -59,7 +62,8 @@ def _model(op, attributes, shapes):
 
 def _feeds(types, shapes, rng):
     return {
-        f"x{i}": (rng.normal(size=shape) * (kind == _F)).astype(
+        # sorted: corners of boxes in their order
+        f"x{i}": (np.sort(rng.normal(size=shape), -1) * (kind == _F)).astype(
             helper.tensor_dtype_to_np_dtype(kind)
         )
         for i, (kind, shape) in enumerate(zip(types, shapes, strict=True))
