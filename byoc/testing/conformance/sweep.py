@@ -296,8 +296,8 @@ def _unequal(got: Array, want: Array, loose: float, near: float) -> Array:
     # Results below the least normal number may be flushed to 0.
     tiny = 1e-37 if want.dtype.itemsize == 4 or "bfloat" in str(want.dtype) else 0.0
     near = max(near, tiny)
-    same = (g == w) | (np.isnan(g) & np.isnan(w)) | (np.abs(g - w) <= near + loose * np.abs(w))
-    return np.asarray(~same)
+    close = np.isfinite(w) & (np.abs(g - w) <= near + loose * np.abs(w))
+    return np.asarray(~((g == w) | (np.isnan(g) & np.isnan(w)) | close))
 
 
 def _first(got: Array) -> str:
