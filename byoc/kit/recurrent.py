@@ -47,7 +47,14 @@ from typing import Any, Literal, NamedTuple
 
 from byoc.kit.own_ops import RECURRENT, own_call
 
-__all__ = ["GATES", "OPERANDS", "GateFunction", "Recurrent", "recurrent_call"]
+__all__ = [
+    "GATES",
+    "OPERANDS",
+    "GateFunction",
+    "Recurrent",
+    "expected_shapes",
+    "recurrent_call",
+]
 
 GATES: Mapping[str, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 """Kind → how many gates its weights hold."""
@@ -152,10 +159,10 @@ def recurrent_call(layer: Recurrent, operands: Mapping[str, Any]) -> Any:
     from tvm import relax
 
     x, r = operands["x"].ty, operands["r"].ty
-    steps, batch, width = x.shape.values
+    steps, batch, _ = x.shape.values
     d, dtype = layer.directions, str(x.dtype)
     hidden, state = int(r.shape.values[1]) // GATES[layer.kind], int(r.shape.values[2])
-    _check(layer, operands, batch, width, hidden, state)
+    _check(layer, operands)
     results = [
         relax.TensorType([steps, batch, d * state], dtype),
         relax.TensorType([d, batch, state], dtype),
@@ -165,13 +172,20 @@ def recurrent_call(layer: Recurrent, operands: Mapping[str, Any]) -> Any:
     return own_call(RECURRENT, given, results, layer.to_attrs())
 
 
-def _check(
-    layer: Recurrent, operands: Mapping[str, Any], batch: Any, width: Any, hidden: int, state: int
-) -> None:
+def expected_shapes(layer: Recurrent, operands: Mapping[str, Any]) -> Mapping[str, tuple[Any, ...]]:
+    """Return what the data and the recurrent weights of a layer make of its other operands' shapes.
+
+    Args:
+        layer: What it computes.
+        operands: Name → typed Relax tensor; the numbers of "r" are known.
+    """
+    _, batch, width = operands["x"].ty.shape.values
+    r = operands["r"].ty.shape.values
+    hidden, state = int(r[1]) // GATES[layer.kind], int(r[2])
     d, gates = layer.directions, GATES[layer.kind] * hidden
     if "proj" not in operands:
         hidden = state
-    expected = {
+    return {
         "w": (d, gates, width),
         "r": (d, GATES[layer.kind] * hidden, state),
         "b": (d, 2 * gates),
@@ -181,6 +195,10 @@ def _check(
         "p": (d, 3 * hidden),
         "proj": (d, state, hidden),
     }
+
+
+def _check(layer: Recurrent, operands: Mapping[str, Any]) -> None:
+    expected = expected_shapes(layer, operands)
     for name in layer.operands[1:]:
         dtype = "int32" if name == "lengths" else str(operands["x"].ty.dtype)
         if str(operands[name].ty.dtype) != dtype:

@@ -113,9 +113,10 @@ def _hidden(value: Any) -> Any:
 
 
 def _is_number(expr: Any) -> bool:
-    """True for a constant that is not NaN."""
+    """True for a constant that is not NaN, and for what was a whole number, such as a length."""
     if isinstance(expr, tirx.Cast):
-        return isinstance(expr.value, tirx.IntImm) or _is_number(expr.value)
+        whole = str(expr.value.ty.dtype).startswith(("int", "uint", "bool"))
+        return whole or _is_number(expr.value)
     return isinstance(expr, tirx.FloatImm) and not isnan(float(expr.value))
 
 

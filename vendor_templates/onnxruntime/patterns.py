@@ -56,7 +56,10 @@ _INEXACT["float64"] = _INEXACT["float64"] | {
 SPELLING: dict[str, Export] = {
     "max": highest("max"),
     "min": highest("min", -1.0),
-    **{op: highest(op) for op in ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d")},
+    **{
+        op: highest(op, from_least=True)
+        for op in ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d")
+    },
 }
 """Relax op → how it is written instead of the usual way: reductions lose NaN."""
 

@@ -9,7 +9,7 @@ that puts NaN back; OpenVINO fuses what is added::
     a > b, a >= b    b < a, b <= a
     exp(x)           x == x ? Exp(x) : x
     maximum(x, y)    x == x ? (y == y ? Max(x, y) : y) : x
-    max_pool(x)      0 < max_pool(x == x ? 0 : 1) ? NaN : max_pool(x)
+    max_pool(x)      0 < max_pool(x == x ? 0 : 1) ? NaN : max_pool(x), and -inf of -inf
     relu(x), int32   Max(x, 0)                  ReLU goes through float32
 """
 
@@ -70,6 +70,9 @@ SPELLING: dict[str, Export] = {
     "maximum": _pair("Max"),
     "minimum": _pair("Min"),
     "nn.relu": _relu,
-    **{op: highest(op) for op in ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d")},
+    **{
+        op: highest(op, from_least=True)
+        for op in ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d")
+    },
 }
 """Relax op → how it is written."""

@@ -156,12 +156,17 @@ def _joint(a: Any, b: Any) -> Any:
     if isinstance(a, tirx.Select) or isinstance(b, tirx.Select):
         # Choices of choices: TVM's simplifier takes minutes for a few of them.
         raise ValueError(
-            f"which of its operands is repeated is known only at run time, and depends on {a} and "
-            f"{b}; give equal dimensions one name, or sizes"
+            "which of its operands is repeated is known only at run time, and depends on more than "
+            f"two dimensions ({', '.join(_names(a, b))}); give equal ones one name, or sizes"
         )
     if isinstance(a, tirx.Var) and isinstance(b, tirx.Var):
         return tirx.Select(a == 1, b, a)
     return b if isinstance(b, tirx.Var) else a
+
+
+def _names(*dims: Any) -> list[str]:
+    """The variables of dimensions, by name."""
+    return sorted({str(v.name) for dim in dims for v in tirx.analysis.undefined_vars(dim)})
 
 
 def broadcast_operand(builder: Any, x: Any, wanted: Sequence[Any]) -> Any:

@@ -296,6 +296,16 @@ def _split(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
     return args if is_int(length) else [hold(builder, args[0], length >= int(places[-1]))]
 
 
+def _slice(builder: Any, args: list[Any], attrs: Any) -> list[Any]:
+    """TVM counts axes of symbolic tensors from the front alone."""
+    data, axes, *rest = args
+    dims = dims_of(data)
+    if dims is None or not isinstance(axes, relax.Tuple):
+        return args
+    counted = [tirx.const(int(a) % len(dims), "int64") for a in axes.fields]
+    return [data, relax.Tuple(counted), *rest]
+
+
 def _same_batch(builder: Any, args: list[Any], _: Any) -> list[Any]:
     data, grid, *rest = args
     have = dims_of(data)
@@ -334,6 +344,7 @@ RULES: Mapping[str, Rule] = {
     "split": _split,
     "squeeze": _squeeze,
     "stack": _stack,
+    "strided_slice": _slice,
     "topk": _topk,
 }
 """Op → its rule; ops that are not here take one tensor, or look at nothing but its rank."""

@@ -4,6 +4,9 @@ In: a Relax op. Out: an `Export` of it that an engine gives as one of its own. W
 element-wise ops, which engines fuse, and for a pool a second one::
 
     max of many    0 < max(x == x ? 0 : 1) ? NaN : max(x)
+
+Pools begin at the least number: of -inf alone they make that. There the second one tells three
+cases apart, ``k = max(x == x ? (-inf < x ? 0 : -1) : 1)``: -1 is -inf.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ __all__ = ["highest"]
 _FLOATS = ("float16", "float32", "float64")
 
 
-def highest(op: str, sign: float = 1.0) -> Export:
+def highest(op: str, sign: float = 1.0, *, from_least: bool = False) -> Export:
     """Spell a maximum of many numbers so that it is NaN where one of them is.
 
     Args:
         op: The Relax op ("max", "nn.max_pool2d").
         sign: -1 for a minimum.
+        from_least: The engine's maximum of -inf alone is the least number.
 
     Returns:
         The spelling; of whole numbers it is the usual one.
@@ -39,8 +43,14 @@ def highest(op: str, sign: float = 1.0) -> Export:
         if dtype not in _FLOATS:
             return y
         zero, one, nan = (c.constant(v, dtype) for v in (0.0, sign, np.nan))
-        lost = c.one("Where", c.one("Equal", x[0], x[0]), zero, one)
+        number = zero
+        if from_least:
+            none, below = (c.constant(v, dtype) for v in (-np.inf, -1.0))
+            number = c.one("Where", c.one("Less", none, x[0]), zero, below)
+        lost = c.one("Where", c.one("Equal", x[0], x[0]), number, one)
         (any_lost,) = _names(usual(c, node, [lost]))
+        if from_least:
+            y = c.one("Where", c.one("Less", any_lost, zero), none, y)
         pair = (zero, any_lost) if sign > 0 else (any_lost, zero)
         return c.one("Where", c.one("Less", *pair), nan, y)
 

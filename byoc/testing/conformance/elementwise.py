@@ -291,9 +291,15 @@ def _beyond(target: str, x: Array) -> Array:
     return ~((wide >= float(limits.min)) & (wide < float(limits.max) + 1))
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def _bounds() -> Iterator[Claim]:
     for dtype in _ANY:
-        for low, high in ((-0.5, 2.0), (0, 6), (-3, 100)):
+        pairs: list[tuple[float, float]] = [(-0.5, 2.0), (0, 6), (-3, 100)]
+        if dtype == "float32":  # of infinities they make numbers
+            pairs += [(-_LARGEST, _LARGEST), (0, _LARGEST), (-_LARGEST, np.inf)]
+        for low, high in pairs:
             if dtype in WHOLE:
                 low = int(low)
             if dtype.startswith("u"):

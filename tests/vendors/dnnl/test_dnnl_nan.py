@@ -15,6 +15,7 @@ from interpret import interpret
 from native_programs import Writer, load, run
 from relaxed import as_segment, random_inputs, relax_module
 
+from byoc.testing.conformance import all_cases, sweep
 from byoc.vendor_templates.dnnl import DnnlOptions
 from byoc.vendor_templates.dnnl.compile import compile_segment
 
@@ -191,3 +192,10 @@ def test_exp_is_exact_over_all_floats():
     with np.errstate(over="ignore"):
         want = np.exp(array.astype("float64")).astype("float32")
     np.testing.assert_allclose(found, want, rtol=5e-7, atol=2e-45)
+
+
+def test_limits_tell_infinities_from_the_largest_number():
+    clips = [case for case in all_cases() if case.op == "clip" and "float32" in case.label]
+    verdicts = [(f.label, f.verdict) for f in sweep("dnnl", clips)]
+    assert len(verdicts) >= 6
+    assert {verdict for _, verdict in verdicts} == {"right"}, verdicts

@@ -112,18 +112,21 @@ def _check_clip(node: Node, tensors: Tensors) -> Reject | None:
 
 
 def _lower_clip(graph: DnnlGraph, node: Node) -> None:
-    """Bounds outside float32 are no bounds: ReLU, a one-sided limit, or nothing remains."""
+    """Bounds beyond float32 are no bounds: ReLU, a one-sided limit, or nothing remains.
+
+    The largest number is one: it tells infinity apart.
+    """
     low, high = _bounds(node)
     limit = float(np.finfo(np.float32).max)
     x, out = node.inputs[0], node.outputs[0]
-    if low > -limit and high < limit:
+    if low >= -limit and high <= limit:
         _eltwise(graph, x, "clip", low, high, out=out)
     elif low == 0.0:
         _eltwise(graph, x, "relu", out=out)
-    elif low > -limit:
+    elif low >= -limit:
         bound = graph.constant(np.full((1,) * graph.rank(x), low, np.float32))
         graph.emit("binary", [x, bound], out=out, alg="max")
-    elif high < limit:
+    elif high <= limit:
         bound = graph.constant(np.full((1,) * graph.rank(x), high, np.float32))
         graph.emit("binary", [x, bound], out=out, alg="min")
     else:

@@ -38,9 +38,14 @@ def clip(c: OnnxContext) -> Any:
         if not integer:
             return relax.op.clip(data, *map(float, bounds))
         low, high = (None if math.isinf(b) else scalar_like(int(b), data) for b in bounds)
-    if low is not None:
-        data = relax.op.maximum(data, low)
-    return data if high is None else relax.op.minimum(data, high)
+    for bound, op, none in ((low, relax.op.maximum, -math.inf), (high, relax.op.minimum, math.inf)):
+        if bound is None:
+            continue
+        if not integer and not isinstance(bound, GenericConst):  # NaN is no bound
+            known = c.emit(relax.op.equal(bound, bound))
+            bound = c.emit(relax.op.where(known, bound, scalar_like(none, data)))
+        data = c.emit(op(data, bound))
+    return data
 
 
 def _chain(op: Callable[[Any, Any], Any]) -> Converter:

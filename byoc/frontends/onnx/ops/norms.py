@@ -9,6 +9,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
+from byoc.frontends.fitting.dims import proved_equal
 from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
 from byoc.frontends.onnx.context import OnnxContext
 
@@ -63,16 +64,27 @@ def layer_norm(c: OnnxContext) -> Any:
     axes = list(range(axis - rank, 0))
     epsilon = c.attrs.get("epsilon", 1e-5)
     dtype = str(data.ty.dtype)
-    shape = [int(d) for d in c[1].ty.shape]
-    gamma, beta = c[1], c[2] if c[2] is not None else const(np.zeros(shape), dtype)
     full = [data.ty.shape[a] for a in axes]
-    if [int(d) if is_int(d) else d for d in full] != shape:  # a broadcast scale
-        gamma = relax.op.broadcast_to(gamma, full)
-        beta = relax.op.broadcast_to(beta, full)
+    gamma = c[1]
+    beta = c[2] if c[2] is not None else _zeros(c, gamma, dtype)
+    gamma, beta = (v if _is_row(v, full) else relax.op.broadcast_to(v, full) for v in (gamma, beta))
     result = relax.op.nn.layer_norm(data, gamma, beta, axes, epsilon)
     if c.outputs == 1:
         return result
     return [result, *statistics(c, data, axes, epsilon)]
+
+
+def _zeros(c: OnnxContext, like: Any, dtype: str) -> Any:
+    dims = list(like.ty.shape.values)
+    if all(map(is_int, dims)):
+        return const(np.zeros([int(d) for d in dims]), dtype)
+    return c.emit(relax.op.zeros(relax.ShapeExpr(dims), dtype))
+
+
+def _is_row(parameter: Any, full: list[Any]) -> bool:
+    """Whether a parameter has the shape of a row; `broadcast_to` checks or repeats another."""
+    dims = list(parameter.ty.shape.values)
+    return len(dims) == len(full) and all(map(proved_equal, dims, full))
 
 
 def statistics(c: OnnxContext, data: Any, axes: list[int], epsilon: float) -> tuple[Any, Any]:

@@ -81,7 +81,14 @@ def prelu(c: OnnxContext) -> Any:
     data, slope = c[0], c[1]
     zero = scalar_like(0, data)
     dims, own = list(data.ty.shape.values), list(slope.ty.shape.values)
-    if len(own) == 1 and len(dims) > 1 and int(own[0]) != 1 and not _same(own[0], dims[-1]):
+    if len(own) == 1 and not is_int(own[0]) and len(dims) > 1 and not _same(own[0], dims[-1]):
+        if not _same(own[0], dims[1]):
+            raise ValueError(
+                "whether its slope is one of each channel is known only at run time; give its "
+                f"length ({own[0]}) the name, or the number, of the axis it belongs to"
+            )
+        slope = c.emit(op.reshape(slope, [own[0]] + [1] * (len(dims) - 2)))
+    elif len(own) == 1 and len(dims) > 1 and int(own[0]) != 1 and not _same(own[0], dims[-1]):
         if not _same(own[0], dims[1]):
             raise ValueError(f"the slope {own} does not fit {dims}")
         shape = [int(own[0])] + [1] * (len(dims) - 2)

@@ -16,10 +16,17 @@ from typing import Any, Literal
 from tvm import relax, tirx
 
 from byoc.frontends.context import Converter
-from byoc.frontends.helpers import array_of, dtype_of, is_const
+from byoc.frontends.fitting.dims import fit
+from byoc.frontends.helpers import array_of, dtype_of, is_const, is_int
 from byoc.frontends.onnx.context import OnnxContext
 from byoc.frontends.onnx.ops.helpers import text_of
-from byoc.kit.recurrent import OPERANDS, GateFunction, Recurrent, recurrent_call
+from byoc.kit.recurrent import (
+    OPERANDS,
+    GateFunction,
+    Recurrent,
+    expected_shapes,
+    recurrent_call,
+)
 
 __all__ = ["RECURRENT"]
 
@@ -66,6 +73,7 @@ def _convert(kind: Kind, c: OnnxContext) -> list[Any]:
     hidden = _hidden(c, operands["r"])
     _drop_full_lengths(operands, steps)
     layer = _layer(c, kind, tuple(name for name in OPERANDS if name in operands))
+    _fit(c, layer, operands)
     whole = c.emit(recurrent_call(layer, operands))
     parts = [c.emit(relax.TupleGetItem(whole, i)) for i in range(3 if kind == "lstm" else 2)]
     parts[0] = c.emit(op.reshape(parts[0], [steps, batch, layer.directions, hidden]))
@@ -76,6 +84,16 @@ def _convert(kind: Kind, c: OnnxContext) -> list[Any]:
         v if order is None else op.permute_dims(v, order)
         for v, order in zip(parts, orders, strict=False)
     ]
+
+
+def _fit(c: OnnxContext, layer: Recurrent, operands: dict[str, Any]) -> None:
+    """Hold operands whose lengths are known only at run time to those that the layer needs."""
+    data, width = operands["x"], operands["w"].ty.shape.values[-1]
+    if is_int(width):
+        operands["x"] = fit(c.builder, data, {2: width})
+    for name, wanted in expected_shapes(layer, operands).items():
+        if name in operands and operands[name].ty.ndim == len(wanted):
+            operands[name] = fit(c.builder, operands[name], dict(enumerate(wanted)))
 
 
 def _hidden(c: OnnxContext, r: Any) -> int:

@@ -11,6 +11,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
+from byoc.frontends.fitting.dims import fit
 from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
 from byoc.frontends.onnx.context import Attributes, OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of, text_of
@@ -109,7 +110,7 @@ def roi_align(c: OnnxContext) -> Any:
     places = text_of(c.attrs.get("coordinate_transformation_mode"), default)
     if places not in ("half_pixel", "output_half_pixel"):
         raise ValueError(f"coordinate_transformation_mode {places!r} is not known")
-    data, boxes, images = c[0], c[1], c[2]
+    data, boxes, images = c[0], fit(c.builder, c[1], {1: 4}), c[2]
     scale = float(c.attrs.get("spatial_scale", 1.0))
     if places == "half_pixel":
         boxes = c.emit(relax.op.subtract(boxes, scalar_like(0.5 / scale, boxes)))

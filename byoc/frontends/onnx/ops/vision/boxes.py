@@ -10,6 +10,7 @@ from tvm import relax, tirx
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
+from byoc.frontends.fitting.dims import fit
 from byoc.frontends.helpers import const, dtype_of, is_int
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import array_of
@@ -28,7 +29,10 @@ def non_max_suppression(c: OnnxContext) -> Any:
     boxes, scores = c[0], c[1]
     if any(dtype_of(v) != "float32" for v in (boxes, scores)):
         raise ValueError("boxes and scores that are not float32 are not supported")
+    known = {to: d for to, d in zip((0, 2), boxes.ty.shape.values, strict=False) if is_int(d)}
+    scores = fit(c.builder, scores, known)
     images, classes, count = scores.ty.shape.values
+    boxes = fit(c.builder, boxes, {0: images, 1: count, 2: 4})
     limit = const([0], np.int64) if c[2] is None else _one(c, c[2])
     overlap = const([0], np.float32) if c[3] is None else _one(c, c[3])
     least = const([0], np.float32) if c[4] is None else _one(c, c[4])
