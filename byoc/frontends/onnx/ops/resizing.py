@@ -4,7 +4,8 @@
 
 x(o) is where output element o lies in the input, by `coordinate_transformation_mode`; the kernel is
 a tent (linear) or Keys' cubic, widened when it shrinks with `antialias`; elements beyond the edge
-count to the edge, or not at all. The nearest element is a look-up, no matrix.
+count to the edge, or not at all. The nearest element is a look-up, no matrix. What is known of an
+axis only at run time is computed then (`resizing_at_run_time.py`).
 
 Source: ONNX operators, Resize 11 to 19. TVM's kernels serve what they can (`sampling.py`): they
 divide sizes where ONNX takes the scale it was given.
@@ -13,17 +14,19 @@ divide sizes where ONNX takes the scale it was given.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tvm import relax
 
-from byoc.frontends.helpers import const, dtype_of, is_int
-from byoc.frontends.onnx.context import Attributes, OnnxContext, RefusedError
-from byoc.frontends.onnx.ops.helpers import array_of, text_of
+from byoc.frontends.helpers import const, dtype_of, is_const
+from byoc.frontends.onnx.context import Attributes, OnnxContext
+from byoc.frontends.onnx.ops.helpers import text_of
+from byoc.frontends.onnx.ops.resizing_at_run_time import Kernel, Samples
+from byoc.frontends.onnx.ops.resizing_axes import Axis, resized_axes
+from byoc.ir.arrays import to_numpy
 from byoc.segment import Array
 
 __all__ = ["resize_by_axis"]
@@ -34,61 +37,31 @@ _LARGE = 1 << 24
 """Elements of a matrix beyond which a node is not expressed so."""
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """How one axis is resized. scale: output over input; roi: begin and end, of 0 to 1."""
-
-    axis: int
-    size: int
-    scale: float
-    wanted: int
-    roi: tuple[float, float]
-
-    def places(self, mode: str) -> Array:
-        """Where each output element lies in the input, in float32 as ONNX Runtime counts: the
-        nearest element of a place that is a whole number depends on it.
-        """
-        f32 = np.float32
-        to, scale = np.arange(self.wanted, dtype=f32), f32(self.scale)
-        half = (to + f32(0.5)) / scale - f32(0.5)
-        if mode == "align_corners":
-            return to * 0 if self.wanted == 1 else to * f32(self.size - 1) / f32(self.wanted - 1)
-        if mode == "asymmetric":
-            return to / scale
-        if mode == "tf_crop_and_resize":
-            begin, end = map(f32, self.roi)
-            last = f32(self.size - 1)
-            if self.wanted == 1:
-                return to + f32(0.5) * (begin + end) * last
-            return begin * last + to * (end - begin) * last / f32(self.wanted - 1)
-        if mode == "half_pixel":
-            return half
-        if mode == "pytorch_half_pixel":
-            return half if self.wanted > 1 else to * 0
-        if mode == "half_pixel_symmetric":
-            short = f32(1) - f32(self.wanted) / (scale * f32(self.size))
-            return f32(self.size / 2) * short + half
-        raise ValueError(f"coordinate_transformation_mode {mode!r} is not known")
-
-
 def resize_by_axis(c: OnnxContext) -> Any:
-    """Resize 10 to 19 with constant scales, or sizes, over known dimensions."""
+    """Resize 10 to 19, axis by axis."""
     data = c[0]
     coordinates = text_of(c.attrs.get("coordinate_transformation_mode"), "half_pixel")
     if c.opset < 11:
         coordinates = "asymmetric"
     mode = text_of(c.attrs.get("mode"), "nearest")
-    axes = [a for a in _axes(c) if a.scale != 1]  # what keeps its scale stays, whatever the roi is
+    axes = resized_axes(c)
     if mode != "nearest" and "float" not in dtype_of(data):
         raise ValueError(f"mode {mode!r} of {dtype_of(data)} is not supported")
-    result = data
+    result, inside = data, []
     for axis in axes:
-        places = axis.places(coordinates)
-        same = axis.wanted == axis.size and np.array_equal(places, np.arange(axis.size))
-        if same:
+        rounding = text_of(c.attrs.get("nearest_mode"), "round_prefer_floor")
+        if c.opset < 11:
+            rounding = "behind_where_it_shrinks"
+        if not axis.known:
+            samples = Samples.along(c, axis, coordinates)
+            result = samples.taken(result, _kernel(mode, rounding, c.attrs))
+            inside.append(samples.inside(data.ty.ndim))
+            continue
+        places = _places(axis, coordinates)
+        inside.append(const(_is_inside(places, axis, data.ty.ndim)))
+        if axis.wanted == axis.size and np.array_equal(places, np.arange(axis.size)):
             continue
         if mode == "nearest":
-            rounding = text_of(c.attrs.get("nearest_mode"), "round_prefer_floor")
             if c.opset < 11:
                 rounding = "ceil" if axis.scale < 1 else "floor"
             indices = _nearest(places, rounding, axis.size)
@@ -100,44 +73,48 @@ def resize_by_axis(c: OnnxContext) -> Any:
             result = _along(result, matrix, axis.axis, data.ty.ndim, dtype_of(data))
     if coordinates != "tf_crop_and_resize":
         return result
-    return _outside(result, axes, coordinates, c.attrs, data)
+    value = const(c.attrs.get("extrapolation_value", 0.0), dtype_of(data))
+    for within in inside:
+        if not (is_const(within) and to_numpy(within.value).all()):
+            result = c.emit(op.where(within, result, value))
+    return result
 
 
-def _axes(c: OnnxContext) -> Sequence[_Axis]:
-    data = c[0]
-    scales = array_of(c[1] if c.opset < 11 else c[2], "scales")
-    sizes = array_of(c[3], "sizes") if c.opset >= 11 else None
-    roi = array_of(c[1], "roi") if c.opset >= 11 else None
-    chosen = c.axes()
-    by_size = scales is None or not scales.size
-    given = sizes if by_size else scales
-    if given is None or len(given) != len(chosen):
-        raise RefusedError(f"it has neither {len(chosen)} scales nor as many sizes")
-    dims = [data.ty.shape.values[a] for a in chosen]
-    if not all(map(is_int, dims)) or 0 in [int(d) for d in dims]:
-        raise ValueError(f"a dimension of {[str(d) for d in dims]} is not known, or 0")
-    lengths = [int(d) for d in dims]
-    factors = [float(g) for g in given.tolist()]
-    if by_size:
-        factors = [g / n for g, n in zip(factors, lengths, strict=True)]
-        wanted = [int(g) for g in given.tolist()]
-        policy = text_of(c.attrs.get("keep_aspect_ratio_policy"), "stretch")
-        if policy != "stretch":
-            factor = min(factors) if policy == "not_larger" else max(factors)
-            factors = [factor] * len(chosen)
-            wanted = [math.floor(factor * n + 0.5) for n in lengths]
-    else:
-        wanted = [math.floor(f * n + 1e-6) for f, n in zip(factors, lengths, strict=True)]
-    if any(not 0 < f < math.inf for f in factors) or min(wanted) < 1:
-        raise RefusedError(f"it makes {wanted} of {lengths} elements")
-    count = len(chosen)
-    edges = [0.0] * count + [1.0] * count if roi is None or not roi.size else roi.tolist()
-    if len(edges) != 2 * count:
-        raise RefusedError(f"its roi has {len(edges)} numbers; expected {2 * count}")
-    return [
-        _Axis(a, n, f, w, (edges[i], edges[i + count]))
-        for i, (a, n, f, w) in enumerate(zip(chosen, lengths, factors, wanted, strict=True))
-    ]
+def _kernel(mode: str, rounding: str, attrs: Attributes) -> Kernel:
+    return Kernel(
+        mode,
+        rounding,
+        float(attrs.get("cubic_coeff_a", -0.75)),
+        bool(attrs.get("exclude_outside", 0)),
+        bool(attrs.get("antialias", 0)),
+    )
+
+
+def _places(axis: Axis, mode: str) -> Array:
+    """Where each output element lies in the input, in float32 as ONNX Runtime counts: the
+    nearest element of a place that is a whole number depends on it.
+    """
+    f32 = np.float32
+    to, scale = np.arange(axis.wanted, dtype=f32), f32(axis.scale)
+    half = (to + f32(0.5)) / scale - f32(0.5)
+    if mode == "align_corners":
+        return to * 0 if axis.wanted == 1 else to * f32(axis.size - 1) / f32(axis.wanted - 1)
+    if mode == "asymmetric":
+        return to / scale
+    if mode == "tf_crop_and_resize":
+        begin, end = map(f32, axis.roi)
+        last = f32(axis.size - 1)
+        if axis.wanted == 1:
+            return to + f32(0.5) * (begin + end) * last
+        return begin * last + to * (end - begin) * last / f32(axis.wanted - 1)
+    if mode == "half_pixel":
+        return half
+    if mode == "pytorch_half_pixel":
+        return half if axis.wanted > 1 else to * 0
+    if mode == "half_pixel_symmetric":
+        short = f32(1) - f32(axis.wanted) / (scale * f32(axis.size))
+        return f32(axis.size / 2) * short + half
+    raise ValueError(f"coordinate_transformation_mode {mode!r} is not known")
 
 
 def _nearest(places: Array, rounding: str, size: int) -> npt.NDArray[np.int64]:
@@ -152,7 +129,7 @@ def _nearest(places: Array, rounding: str, size: int) -> npt.NDArray[np.int64]:
     return np.clip(rounded[rounding], 0, size - 1).astype(np.int64)
 
 
-def _matrix(places: Array, axis: _Axis, mode: str, attrs: Attributes) -> Array:
+def _matrix(places: Array, axis: Axis, mode: str, attrs: Attributes) -> Array:
     """[input elements, output elements]."""
     reach = {"linear": 1, "cubic": 2}.get(mode)
     if reach is None:
@@ -191,15 +168,9 @@ def _along(data: Any, matrix: Array, axis: int, rank: int, dtype: str) -> Any:
     return op.permute_dims(turned, [order.index(d) for d in range(rank)])
 
 
-def _outside(result: Any, axes: Sequence[_Axis], mode: str, attrs: Attributes, data: Any) -> Any:
-    """`result` with `extrapolation_value` where a coordinate lies outside the input."""
-    inside: Any = np.ones([1] * data.ty.ndim, bool)
-    for axis in axes:
-        places = axis.places(mode)
-        shape = [1] * data.ty.ndim
-        shape[axis.axis] = axis.wanted
-        inside = inside & ((places >= 0) & (places <= axis.size - 1)).reshape(shape)
-    if inside.all():
-        return result
-    value = const(attrs.get("extrapolation_value", 0.0), dtype_of(data))
-    return op.where(const(inside), result, value)
+def _is_inside(places: Array, axis: Axis, rank: int) -> Array:
+    """Whether places lie inside the input, for a tensor of `rank` dimensions."""
+    shape = [1] * rank
+    shape[axis.axis] = axis.wanted
+    inside: Array = ((places >= 0) & (places <= axis.size - 1)).reshape(shape)
+    return inside

@@ -11,10 +11,12 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
+from byoc.frontends.fitting.dims import proved_equal
 from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
-from byoc.frontends.onnx.context import Attributes, OnnxContext, RefusedError
-from byoc.frontends.onnx.ops.helpers import array_of, text_of
+from byoc.frontends.onnx.context import OnnxContext, RefusedError
+from byoc.frontends.onnx.ops.helpers import integers_of, text_of
 from byoc.frontends.onnx.ops.resizing import resize_by_axis
+from byoc.frontends.onnx.ops.resizing_axes import grown
 from byoc.ir.arrays import to_numpy
 
 __all__ = ["SAMPLING"]
@@ -34,66 +36,97 @@ def _resize_10(c: OnnxContext) -> Any:
     """Resize 10, Upsample 7, 9: always asymmetric. The nearest element is the one before the place,
     where an axis shrinks the one behind it.
     """
-    data, scales = c[0], array_of(c[1], "scales")
     mode = text_of(c.attrs.get("mode"), "nearest")
     attrs = {"mode": mode.encode(), "coordinate_transformation_mode": b"asymmetric",
              "nearest_mode": b"floor"}  # fmt: skip
-    newer = c.reading([data, None, c[1]], attrs, 13)
-    grows = mode != "nearest" or bool((scales >= 1).all())
-    if grows and _served_by_tvm(data, c[1], None, attrs, "asymmetric"):
-        return newer.stock("Resize")
-    return resize_by_axis(c.reading([data, c[1]], attrs, 10))
+    newer = c.reading([c[0], None, c[1]], attrs, 13)
+    known = isinstance(c[1], GenericConst)
+    grows = mode != "nearest" or (known and bool((to_numpy(c[1].value) >= 1).all()))
+    image = _image_op(newer) if grows else None
+    return resize_by_axis(c.reading([c[0], c[1]], attrs, 10)) if image is None else image
 
 
 def resize(c: OnnxContext) -> Any:
-    """Resize 10 to 19: TVM's kernels where they do as ONNX says, else matrices (`resizing.py`)."""
+    """Resize 10 to 19: TVM's ops where they do as ONNX says, else axis by axis (`resizing.py`)."""
     if c.opset < 11:
         return _resize_10(c)
     scales, sizes = c[2], c[3]
     if isinstance(scales, GenericConst) and not to_numpy(scales.value).size:
-        scales = None  # until opset 13 an operand that is left out is an empty one
-        c = c.reading([c[0], c[1], None, sizes])
-    mode = text_of(c.attrs.get("coordinate_transformation_mode"), "half_pixel")
-    between = mode == "align_corners" and text_of(c.attrs.get("mode"), "nearest") != "nearest"
-    if between and scales is not None and not isinstance(scales, GenericConst):
-        raise RefusedError("align_corners with scales that the model computes; give sizes")
-    if _served_by_tvm(c[0], scales, sizes, c.attrs, mode):
-        return c.stock("Resize")
-    return resize_by_axis(c)
+        c = c.reading([c[0], c[1], None, sizes])  # until opset 13 one left out is an empty one
+    image = _image_op(c)
+    return resize_by_axis(c) if image is None else image
 
 
-def _served_by_tvm(data: Any, scales: Any, sizes: Any, attrs: Attributes, mode: str) -> bool:
-    """TVM divides sizes where ONNX takes the scale it was given: both agree when the scale leads
-    to whole sizes.
+def _image_op(c: OnnxContext) -> Any:
+    """The Resize as an op of Relax that patterns see; None where there is none that does as ONNX
+    says: TVM's divide sizes where ONNX takes the scale it was given.
     """
-    if attrs.get("antialias", 0) or mode in ("half_pixel_symmetric", "tf_crop_and_resize"):
-        return False
-    if "axes" in attrs or text_of(attrs.get("keep_aspect_ratio_policy"), "stretch") != "stretch":
-        return False
-    if not isinstance(data.ty, relax.TensorType) or data.ty.shape is None:
-        return True
-    dims = list(data.ty.shape.values)
-    if len(dims) not in (3, 4, 5) or (len(dims) == 3 and is_int(dims[2])):
-        return False  # of one axis TVM has no op that patterns see
-    if isinstance(scales, GenericConst) and to_numpy(scales.value).size:
+    mode = text_of(c.attrs.get("coordinate_transformation_mode"), "half_pixel")
+    if c.attrs.get("antialias", 0) or mode in ("half_pixel_symmetric", "tf_crop_and_resize"):
+        return None
+    if (
+        "axes" in c.attrs
+        or text_of(c.attrs.get("keep_aspect_ratio_policy"), "stretch") != "stretch"
+    ):
+        return None
+    shape = getattr(c[0].ty, "shape", None)
+    if not isinstance(shape, relax.ShapeExpr):
+        return c.stock("Resize")
+    dims = list(shape.values)
+    if len(dims) not in (4, 5):
+        return None
+    wanted = _sizes_of_images(c, dims, mode)
+    if wanted is None or (mode == "asymmetric" and any(map(_is_kept, dims[2:], wanted))):
+        return None
+    make = relax.op.image.resize2d if len(dims) == 4 else relax.op.image.resize3d
+    method = text_of(c.attrs.get("mode"), "nearest")
+    return make(
+        c[0],
+        relax.ShapeExpr(wanted),
+        layout="NCHW" if len(dims) == 4 else "NCDHW",
+        method="nearest_neighbor" if method == "nearest" else method,
+        coordinate_transformation_mode=mode,
+        rounding_method=text_of(c.attrs.get("nearest_mode"), "round_prefer_floor"),
+        cubic_alpha=c.attrs.get("cubic_coeff_a", -0.75),
+        cubic_exclude=c.attrs.get("exclude_outside", 0),
+        extrapolation_value=c.attrs.get("extrapolation_value", 0.0),
+    )
+
+
+def _sizes_of_images(c: OnnxContext, dims: list[Any], mode: str) -> list[Any] | None:
+    """The sizes that TVM's ops are to make, None where their scale would not be ONNX's."""
+    scales, sizes = c[2], c[3]
+    if isinstance(scales, GenericConst):
         factors = to_numpy(scales.value).tolist()
         if len(factors) != len(dims) or not all(map(math.isfinite, factors)):
             raise RefusedError(f"its scales are {factors}, for {len(dims)} dimensions")
-        for dim, factor in zip(dims, factors, strict=True):
+        wanted = [d if f == 1 else grown(d, f) for d, f in zip(dims, factors, strict=True)]
+        for dim, factor, size in zip(dims, factors, wanted, strict=True):
             if factor == 1:
                 continue
-            wanted = int(dim) * factor
-            if abs(wanted - round(wanted)) > 1e-4 * max(1.0, wanted):
-                return False
-            if mode == "align_corners" and round(wanted) == 1:
-                return False
-        return bool(factors[:2] == [1, 1])
-    if isinstance(sizes, GenericConst):
-        wanted = to_numpy(sizes.value).tolist()
-        if mode == "align_corners" and 1 in wanted[2:]:
-            return False
-        return all(is_int(d) and int(d) == w for d, w in zip(dims[:2], wanted[:2], strict=True))
-    return True
+            exact = int(dim) * factor if is_int(dim) else None
+            if exact is None and not float(factor).is_integer():
+                return None
+            if exact is not None and abs(exact - round(exact)) > 1e-4 * max(1.0, exact):
+                return None
+            if mode == "align_corners" and is_int(size) and int(size) == 1:
+                return None
+        return wanted[2:] if factors[:2] == [1, 1] and 0 not in wanted else None
+    if scales is not None or sizes is None:
+        return None
+    wanted = integers_of(c, sizes, "sizes")
+    if len(wanted) != len(dims) or not all(map(proved_equal, dims[:2], wanted[:2])):
+        return None
+    if mode == "align_corners" and not all(is_int(w) and w != 1 for w in wanted[2:]):
+        return None  # it divides by their lengths less 1
+    if any(is_int(w) and w < 1 for w in wanted):
+        return None
+    return wanted[2:]
+
+
+def _is_kept(dim: Any, wanted: Any) -> bool:
+    """Whether a symbolic length stays: TVM cannot compile a product by n / n then."""
+    return not is_int(dim) and proved_equal(dim, wanted)
 
 
 def roi_align(c: OnnxContext) -> Any:

@@ -18,6 +18,7 @@ from byoc.frontends.onnx.ops.elementwise import ELEMENTWISE
 from byoc.frontends.onnx.ops.features import FEATURES
 from byoc.frontends.onnx.ops.norms import NORMS
 from byoc.frontends.onnx.ops.numeric import NUMERIC
+from byoc.frontends.onnx.ops.padding import PADDING
 from byoc.frontends.onnx.ops.products import PRODUCTS
 from byoc.frontends.onnx.ops.quantised import QUANTISED
 from byoc.frontends.onnx.ops.recurrent import RECURRENT
@@ -49,6 +50,7 @@ OPERATORS: Mapping[tuple[str, str], Converter] = {
     **NUMERIC,
     **SLICING,
     **SPLIT,
+    **PADDING,
     **PRODUCTS,
     **QOPERATOR,
     **QUANTISED,
