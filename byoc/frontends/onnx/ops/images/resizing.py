@@ -24,8 +24,8 @@ from tvm import relax
 from byoc.frontends.helpers import const, dtype_of, is_const
 from byoc.frontends.onnx.context import Attributes, OnnxContext
 from byoc.frontends.onnx.ops.helpers import text_of
-from byoc.frontends.onnx.ops.resizing_at_run_time import Kernel, Samples
-from byoc.frontends.onnx.ops.resizing_axes import Axis, resized_axes
+from byoc.frontends.onnx.ops.images.resizing_at_run_time import ResizeKernel, Samples
+from byoc.frontends.onnx.ops.images.resizing_axes import ResizedAxis, resized_axes
 from byoc.ir.arrays import to_numpy
 from byoc.segment import Array
 
@@ -80,8 +80,8 @@ def resize_by_axis(c: OnnxContext) -> Any:
     return result
 
 
-def _kernel(mode: str, rounding: str, attrs: Attributes) -> Kernel:
-    return Kernel(
+def _kernel(mode: str, rounding: str, attrs: Attributes) -> ResizeKernel:
+    return ResizeKernel(
         mode,
         rounding,
         float(attrs.get("cubic_coeff_a", -0.75)),
@@ -90,7 +90,7 @@ def _kernel(mode: str, rounding: str, attrs: Attributes) -> Kernel:
     )
 
 
-def _places(axis: Axis, mode: str) -> Array:
+def _places(axis: ResizedAxis, mode: str) -> Array:
     """Where each output element lies in the input, in float32 as ONNX Runtime counts: the
     nearest element of a place that is a whole number depends on it.
     """
@@ -129,7 +129,7 @@ def _nearest(places: Array, rounding: str, size: int) -> npt.NDArray[np.int64]:
     return np.clip(rounded[rounding], 0, size - 1).astype(np.int64)
 
 
-def _matrix(places: Array, axis: Axis, mode: str, attrs: Attributes) -> Array:
+def _matrix(places: Array, axis: ResizedAxis, mode: str, attrs: Attributes) -> Array:
     """[input elements, output elements]."""
     reach = {"linear": 1, "cubic": 2}.get(mode)
     if reach is None:
@@ -168,7 +168,7 @@ def _along(data: Any, matrix: Array, axis: int, rank: int, dtype: str) -> Any:
     return op.permute_dims(turned, [order.index(d) for d in range(rank)])
 
 
-def _is_inside(places: Array, axis: Axis, rank: int) -> Array:
+def _is_inside(places: Array, axis: ResizedAxis, rank: int) -> Array:
     """Whether places lie inside the input, for a tensor of `rank` dimensions."""
     shape = [1] * rank
     shape[axis.axis] = axis.wanted

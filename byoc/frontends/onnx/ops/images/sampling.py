@@ -15,8 +15,8 @@ from byoc.frontends.fitting.dims import proved_equal
 from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import integers_of, text_of
-from byoc.frontends.onnx.ops.resizing import resize_by_axis
-from byoc.frontends.onnx.ops.resizing_axes import grown
+from byoc.frontends.onnx.ops.images.resizing import resize_by_axis
+from byoc.frontends.onnx.ops.images.resizing_axes import grown
 from byoc.ir.arrays import to_numpy
 
 __all__ = ["SAMPLING"]

@@ -27,7 +27,7 @@ from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import integers_of, parts_of, text_of
 from byoc.ir.arrays import to_numpy
 
-__all__ = ["Axis", "float_of", "grown", "resized_axes"]
+__all__ = ["ResizedAxis", "float_of", "grown", "resized_axes"]
 
 op = relax.op
 
@@ -36,7 +36,7 @@ _PLAIN = 1000
 
 
 @dataclass(frozen=True)
-class Axis:
+class ResizedAxis:
     """How one axis is resized.
 
     Attributes:
@@ -62,7 +62,7 @@ class Axis:
         )
 
 
-def resized_axes(c: OnnxContext) -> list[Axis]:
+def resized_axes(c: OnnxContext) -> list[ResizedAxis]:
     """The axes that change; what keeps its scale stays, whatever the roi is.
 
     Args:
@@ -87,7 +87,7 @@ def resized_axes(c: OnnxContext) -> list[Axis]:
     if len(edges) != 2 * count:
         raise RefusedError(f"its roi has {len(edges)} numbers; expected {2 * count}")
     return [
-        Axis(a, n, w, s, (edges[i], edges[i + count]))
+        ResizedAxis(a, n, w, s, (edges[i], edges[i + count]))
         for i, (a, n, w, s) in enumerate(zip(chosen, sizes, wanted, scales, strict=True))
         if s != 1.0 or not isinstance(s, float)
     ]

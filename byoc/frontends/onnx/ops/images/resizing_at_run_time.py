@@ -20,9 +20,9 @@ from tvm import relax
 
 from byoc.frontends.helpers import const, dtype_of, is_int
 from byoc.frontends.onnx.context import OnnxContext
-from byoc.frontends.onnx.ops.resizing_axes import Axis, float_of
+from byoc.frontends.onnx.ops.images.resizing_axes import ResizedAxis, float_of
 
-__all__ = ["Kernel", "Samples"]
+__all__ = ["ResizeKernel", "Samples"]
 
 op = relax.op
 
@@ -31,7 +31,7 @@ _TAPS = {"linear": 1, "cubic": 2}
 
 
 @dataclass(frozen=True)
-class Kernel:
+class ResizeKernel:
     """How an element between others is made of them.
 
     Attributes:
@@ -60,11 +60,11 @@ class Samples:
     """
 
     c: OnnxContext
-    axis: Axis
+    axis: ResizedAxis
     places: Any
 
     @classmethod
-    def along(cls, c: OnnxContext, axis: Axis, mode: str) -> Samples:
+    def along(cls, c: OnnxContext, axis: ResizedAxis, mode: str) -> Samples:
         """The places of an axis by `coordinate_transformation_mode`.
 
         Args:
@@ -101,7 +101,7 @@ class Samples:
             raise ValueError(f"coordinate_transformation_mode {mode!r} is not known")
         return cls(c, axis, c.emit(places))
 
-    def taken(self, data: Any, kernel: Kernel) -> Any:
+    def taken(self, data: Any, kernel: ResizeKernel) -> Any:
         """The data, resized along the axis.
 
         Args:
@@ -159,7 +159,9 @@ class Samples:
         known = "round_prefer_floor, round_prefer_ceil, floor, ceil"
         raise ValueError(f"nearest_mode {rounding!r} is not one of {known}")
 
-    def _weighted(self, before: Any, k: int, shrink: float, kernel: Kernel) -> tuple[Any, Any]:
+    def _weighted(
+        self, before: Any, k: int, shrink: float, kernel: ResizeKernel
+    ) -> tuple[Any, Any]:
         """The k-th element from that before the place, and its weight."""
         near = self.c.emit(_add(before, float(k)))
         far = self.c.emit(_multiply(op.abs(op.subtract(near, self.places)), shrink))
