@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from byoc.dims import UNKNOWN, Dim, names
+from byoc.dims import UNKNOWN, names
 from byoc.kit.foreign_op import FOREIGN
 from byoc.partition.grouping.group import SegmentDraft
-from byoc.partition.grouping.segment_dims import segment_dims
 from byoc.partition.matching.match import Matches
 from byoc.partition.snapshot.flops import Work
 from byoc.partition.snapshot.graph import OpGraph
@@ -81,13 +80,12 @@ def _too_small(work: Work, nodes: Sequence[int], min_ops: int, min_flops: float)
 
 
 def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
-    """Why a vendor cannot tell a symbolic dimension of the sizes of the segment's inputs."""
+    """A vendor learns a symbolic dimension from an input that has it as a plain dimension."""
     if not graph.decoder.symbolic:
         return None
     inside = set(nodes)
     inputs: dict[int, TensorType] = {}
     used: dict[str, int] = {}
-    dims: dict[Dim, None] = {}
     for node in nodes:
         for value in (*graph.ops.ins[node], *graph.ops.outs[node]):
             kind = graph.values.types[value]
@@ -95,7 +93,6 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
                 continue
             if graph.values.producer[value] not in inside:
                 inputs[value] = kind
-            dims.update(dict.fromkeys(kind.shape))
             for dim in kind.shape:
                 for name in names(dim):
                     used.setdefault(name, node)
@@ -104,14 +101,12 @@ def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
     if not used:
         return None
     known = {dim for kind in inputs.values() for dim in kind.shape}
-    if UNKNOWN in used:
-        return f"a dimension of {graph.named(used[UNKNOWN])} is known only at run time"
-    if used.keys() <= known or segment_dims(known, dims) is not None:
-        return None
     for name, node in used.items():
+        if name == UNKNOWN:
+            return f"a dimension of {graph.named(node)} is known only at run time"
         if name not in known:
             return (
                 f"symbolic dimension {name!r} of {graph.named(node)} is not a "
-                f"dimension of any input of its segment, nor computed of one"
+                f"dimension of any input of its segment"
             )
     return None

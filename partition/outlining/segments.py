@@ -7,11 +7,7 @@ constants are arrays.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Any
 
-from byoc.dims import names
-from byoc.partition.grouping.segment_dims import SegmentDims, segment_dims
 from byoc.partition.matching.match import MatchedComposite
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.segment import Array, Composite, Node, Segment, TensorType
@@ -77,7 +73,6 @@ def build_segment(
                 (graph.ops.names[node],),
             )
         )
-    values, found = _told_by_inputs(values, found, [number[v] for v in inputs])
     return Segment(
         name=name,
         vendor=vendor,
@@ -97,33 +92,3 @@ def build_segment(
         outputs=tuple([number[v] for v in outputs]),
         constants=constants,
     )
-
-
-def _told_by_inputs(
-    values: list[TensorType], nodes: list[Node], inputs: Sequence[int]
-) -> tuple[list[TensorType], list[Node]]:
-    """Types and attributes whose dimensions are named after what the segment's inputs tell."""
-    used = dict.fromkeys(d for kind in values for d in kind.shape if isinstance(d, str))
-    told = {d for v in inputs for d in values[v].shape}
-    if all(names(d) <= told for d in used):
-        return values, nodes
-    dims = segment_dims(told, used)
-    if dims is None:
-        return values, nodes
-    types = [replace(t, shape=tuple([_spelled(dims, d) for d in t.shape])) for t in values]
-    return types, [replace(n, attrs=_attributes(dims, n.attrs)) for n in nodes]
-
-
-def _spelled(dims: SegmentDims, dim: Any) -> Any:
-    found = dims.of(dim) if isinstance(dim, str) else dim
-    return dim if found is None else found
-
-
-def _attributes(dims: SegmentDims, attrs: Any) -> Any:
-    """Attributes with the dimensions in their lists (bounds of slices, shapes) spelled anew."""
-    return {
-        key: type(value)(_spelled(dims, v) for v in value)
-        if isinstance(value, (tuple, list))
-        else value
-        for key, value in attrs.items()
-    }
