@@ -327,14 +327,10 @@ def test_defaults_of_functions_attributes(tools):
 @pytest.mark.parametrize(
     "kind, opset, inputs, names, operand",
     [
-        ("Reshape", 20, {"x": ("f4", [2, 3]), "s": ("i8", [2])}, ["x", "s"], "shape"),
         ("OneHot", 20, {"x": ("i8", [2]), "d": ("i8", []), "v": ("f4", [2])}, ["x", "d", "v"],
          "depth"),
-        ("Resize", 20, {"x": ("f4", [1, 1, 2, 3]), "s": ("f4", [4])}, ["x", "", "s"], "scales"),
-        ("Pad", 20, {"x": ("f4", [2]), "p": ("i8", [2])}, ["x", "p"], "pads"),
         ("ReduceL2", 20, {"x": ("f4", [2]), "a": ("i8", [1])}, ["x", "a"], "axes"),
         ("AffineGrid", 20, {"t": ("f4", [1, 2, 3]), "s": ("i8", [4])}, ["t", "s"], "size"),
-        ("Tile", 20, {"x": ("f4", [2]), "r": ("i8", [1])}, ["x", "r"], "repeats"),
     ],
 )  # fmt: skip
 def test_an_operand_that_must_be_known_is_named(tools, kind, opset, inputs, names, operand):

@@ -75,6 +75,9 @@ class Values(Bindings):
             return value
         if isinstance(value, (GenericConst, relax.ShapeExpr, relax.Var)):
             return value
+        if tvm.ir.is_prim_expr(value) and not str(value.ty.dtype).startswith("int"):
+            value = self.tensor(value, "")  # a dimension cast to float: no arithmetic of dimensions
+            return self.bind(value, name)
         if tvm.ir.is_prim_expr(value) or not isinstance(value, relax.Expr):
             return value
         folded = fold_expression(value, self.builder.lookup_binding, self.builder.unknown)

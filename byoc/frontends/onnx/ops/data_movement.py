@@ -1,4 +1,4 @@
-"""Operators that move data: pad, gather, slice, expand, tile, reshape."""
+"""Operators that move data: join, gather, slice, expand, tile, reshape."""
 
 from __future__ import annotations
 
@@ -11,60 +11,14 @@ from tvm import relax, tirx
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
-from byoc.frontends.fitting.dims import broadcast_dim, hold, proved_equal
-from byoc.frontends.helpers import axes_of, const, dtype_of, is_int, scalar_like
+from byoc.frontends.fitting.dims import broadcast_dim, hold, number, product, proved_equal
+from byoc.frontends.helpers import const, dtype_of, is_int
 from byoc.frontends.normalise.values import same_dims
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
-from byoc.frontends.onnx.ops.helpers import array_of, integers_of, number_of, text_of
+from byoc.frontends.onnx.ops.helpers import integers_of, text_of
 from byoc.ir.arrays import to_numpy
 
 __all__ = ["DATA_MOVEMENT"]
-
-
-_EXACT = 1 << 53
-"""Whole numbers up to here are floats, too."""
-
-
-def pad(c: OnnxContext) -> Any:
-    """Pad 2 (attributes), 11, 13 (inputs), 18 (axes), 19 (wrap)."""
-    data = c[0]
-    pads = c.attrs.get("pads") if c.opset < 11 else array_of(c[1], "pads").tolist()
-    value = c.attrs.get("value", 0.0) if c.opset < 11 else number_of(c[2], "constant_value") or 0
-    rank = data.ty.ndim
-    axes = list(range(rank)) if c[3] is None else axes_of(array_of(c[3], "axes").tolist(), rank)
-    if pads is None or len(pads) != 2 * len(axes):
-        raise ValueError(f"pads {pads} do not fit {len(axes)} axes")
-    width = [0] * (2 * rank)
-    for i, axis in enumerate(axes):
-        width[2 * axis], width[2 * axis + 1] = int(pads[i]), int(pads[len(axes) + i])
-    for dim, before, after in zip(data.ty.shape.values, width[::2], width[1::2], strict=True):
-        if is_int(dim) and not 0 <= int(dim) + before + after < 1 << 46:
-            raise RefusedError(f"it pads {int(dim)} elements by {before} and {after}")
-    mode = text_of(c.attrs.get("mode"), "constant")
-    names = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
-    if mode not in names:
-        raise ValueError(f"mode {mode!r} is not one of {', '.join(names)}")
-    if min(width, default=0) < 0:
-        for dim, before, after in zip(data.ty.shape.values, width[::2], width[1::2], strict=True):
-            if not is_int(dim):
-                data = hold(c.builder, data, dim + min(before, 0) + min(after, 0) >= 0)
-        data, width = _crop(data, width)
-    if not any(width):
-        return data
-    if not isinstance(value, int) or abs(value) <= _EXACT or mode != "constant":
-        return relax.op.nn.pad(data, width, names[mode], value)
-    shift = scalar_like(value, data)  # the op takes a float: pads 0, moved to the value
-    padded = relax.op.nn.pad(c.emit(relax.op.subtract(data, shift)), width, "constant", 0)
-    return relax.op.add(padded, shift)
-
-
-def _crop(data: Any, width: list[int]) -> tuple[Any, list[int]]:
-    """Negative padding cuts off."""
-    rank = len(width) // 2
-    begin = [max(0, -width[2 * i]) for i in range(rank)]
-    end = [-max(0, -width[2 * i + 1]) or np.iinfo(np.int64).max for i in range(rank)]
-    cut = relax.op.strided_slice(data, list(range(rank)), begin, end)
-    return cut, [max(0, w) for w in width]
 
 
 def gather(c: OnnxContext) -> Any:
@@ -92,6 +46,20 @@ def gather(c: OnnxContext) -> Any:
             dims = list(data.ty.shape.values)
             return relax.op.reshape(part, [*dims[:axis], *array.shape, *dims[axis + 1 :]])
     return relax.op.take(data, indices, axis, mode="wrap")
+
+
+def concat(c: OnnxContext) -> Any:
+    """Concat 1 to 13; shapes of which parts are computed become tensors."""
+    parts = [v for v in c.inputs if v is not None]
+    if any(isinstance(v, relax.Var) and isinstance(v.ty, relax.TensorType) for v in parts):
+        parts = [_as_tensor(c, v) for v in parts]
+    return c.reading(parts).stock("Concat")
+
+
+def _as_tensor(c: OnnxContext, value: Any) -> Any:
+    if isinstance(value, relax.ShapeExpr) or isinstance(value.ty, relax.ShapeType):
+        return c.emit(relax.op.shape_to_tensor(value))
+    return value
 
 
 def one_hot(c: OnnxContext) -> Any:
@@ -173,18 +141,62 @@ def expand(c: OnnxContext) -> Any:
 
 
 def tile(c: OnnxContext) -> Any:
-    """Tile 6, 13."""
-    return relax.op.tile(c[0], array_of(c[1], "repeats").tolist())
+    """Tile 6, 13; repeats that the model computes are axes of their own, repeated::
+
+    [h, w] ─▶ [1, h, 1, w] ─▶ [r, h, s, w] ─▶ [r · h, s · w]
+    """
+    repeats = integers_of(c, c[1], "repeats")
+    if all(map(is_int, repeats)):
+        return relax.op.tile(c[0], [int(r) for r in repeats])
+    data, dims = c[0], list(c[0].ty.shape.values)
+    if len(dims) != len(repeats):
+        raise RefusedError(f"it has {len(repeats)} repeats for {len(dims)} dimensions")
+    for count in repeats:
+        if not is_int(count):
+            data = hold(c.builder, data, count >= 0)
+    apart: list[Any] = [part for dim in dims for part in (1, dim)]
+    wide = [number(part) for pair in zip(repeats, dims, strict=True) for part in pair]
+    data = c.emit(relax.op.reshape(data, relax.ShapeExpr(apart)))
+    data = c.emit(relax.op.broadcast_to(data, relax.ShapeExpr(wide)))
+    return relax.op.reshape(
+        data, relax.ShapeExpr([number(r) * d for r, d in zip(repeats, dims, strict=True)])
+    )
 
 
 def reshape(c: OnnxContext) -> Any:
-    """Reshape 1 (attribute); 5 to 24 (input) are TVM's, but for tensors without elements."""
+    """Reshape 1 (attribute); 5 to 24 (input) are TVM's, but for tensors without elements and for
+    lengths that the model computes, which may turn out to be 0 or -1.
+    """
     if c.opset < 5:
         c = c.reading([c[0], const(c.attrs["shape"], np.int64)])
-    empty = _empty_shape(c[0], c[1], bool(c.attrs.get("allowzero", 0)))
+    zeros = bool(c.attrs.get("allowzero", 0))
+    empty = _empty_shape(c[0], c[1], zeros)
     if empty is not None:
         return const(np.zeros(empty, dtype_of(c[0])))
+    if isinstance(c[1], relax.Var) and isinstance(c[1].ty, relax.TensorType):
+        return relax.op.reshape(c[0], relax.ShapeExpr(_computed_shape(c, zeros)))
     return c.reading(c.inputs, opset=13).stock("Reshape")
+
+
+def _computed_shape(c: OnnxContext, zeros: bool) -> list[Any]:
+    """The dimensions of a reshape by computed numbers: 0 keeps one, -1 is what is left."""
+    op = relax.op
+    want = integers_of(c, c[1], "shape")
+    if not any(not is_int(d) and d in c.builder.computed for d in want):
+        return [number(d) for d in want]
+    shape = getattr(c[0].ty, "shape", None)
+    if not isinstance(shape, relax.ShapeExpr):
+        raise ValueError("the number of dimensions of its data is not known")
+    have = [*shape.values, *[-2] * len(want)][: len(want)]  # -2: there is none to keep
+    asked = c.emit(op.shape_to_tensor(relax.ShapeExpr([number(d) for d in want])))
+    if not zeros:
+        kept = c.emit(op.shape_to_tensor(relax.ShapeExpr([number(d) for d in have])))
+        asked = c.emit(op.where(op.equal(asked, const(0, np.int64)), kept, asked))
+    open_ = c.emit(op.equal(asked, const(-1, np.int64)))
+    rest = op.prod(op.where(open_, const(1, np.int64), asked), keepdims=True)
+    total = op.shape_to_tensor(relax.ShapeExpr([product(list(shape.values))]))
+    left = op.floor_divide(total, op.maximum(rest, const(1, np.int64)))
+    return integers_of(c, c.emit(op.where(open_, left, asked)), "shape")
 
 
 def _empty_shape(data: Any, shape: Any, zeros: bool) -> list[int] | None:
@@ -221,11 +233,11 @@ def flatten(c: OnnxContext) -> Any:
 
 
 DATA_MOVEMENT: Mapping[tuple[str, str], Converter] = {
+    ("", "Concat"): concat,
     ("", "Expand"): expand,
     ("", "Flatten"): flatten,
     ("", "Gather"): gather,
     ("", "OneHot"): one_hot,
-    ("", "Pad"): pad,
     ("", "Reshape"): reshape,
     ("", "Scatter"): scatter_elements,
     ("", "ScatterElements"): scatter_elements,

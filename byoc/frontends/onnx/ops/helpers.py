@@ -6,12 +6,12 @@ from typing import Any
 
 import tvm
 from tvm import relax, tirx
-from tvm.ir import GenericConst
+from tvm.ir import Call, GenericConst
 
 from byoc.frontends import helpers
 from byoc.frontends.context import BaseContext
 
-__all__ = ["array_of", "integers_of", "number_of", "text_of"]
+__all__ = ["array_of", "integers_of", "number_of", "parts_of", "text_of"]
 
 
 def array_of(value: Any, what: str) -> Any:
@@ -68,6 +68,9 @@ def integers_of(c: BaseContext, value: Any, what: str) -> list[Any]:
         return [int(d) if helpers.is_int(d) else d for d in value.values]
     if tvm.ir.is_prim_expr(value):
         return [helpers.uncast(value)]
+    parts = parts_of(c, value)
+    if parts is not None:
+        return [number for part in parts for number in integers_of(c, part, what)]
     shape = getattr(value.ty, "shape", None)
     if not isinstance(shape, relax.ShapeExpr) or len(shape.values) != 1:
         raise ValueError(f"{what} is computed by the model; byoc needs it as a constant")
@@ -78,3 +81,20 @@ def integers_of(c: BaseContext, value: Any, what: str) -> list[Any]:
     names = [tirx.Var(f"{what}_{i}", "int64") for i in range(int(shape.values[0]))]
     c.builder.match_cast(c.emit(relax.op.tensor_to_shape(value)), relax.ShapeType(names))
     return names
+
+
+def parts_of(c: BaseContext, value: Any) -> list[Any] | None:
+    """The vectors that a vector is joined of, None where it is not: some of them may be known.
+
+    Args:
+        c: The operator's context.
+        value: A Relax value.
+    """
+    made = c.builder.lookup_binding(value) if isinstance(value, relax.Var) else None
+    if not isinstance(made, Call) or not isinstance(made.op, tvm.ir.Op):
+        return None
+    if made.op.name == "relax.shape_to_tensor":
+        return [made.args[0]]
+    if made.op.name != "relax.concat" or getattr(value.ty, "ndim", 0) != 1:
+        return None
+    return list(getattr(made.args[0], "fields", ())) or None

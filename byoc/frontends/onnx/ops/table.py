@@ -16,13 +16,14 @@ from byoc.frontends.onnx.ops.contrib.rotary import ROTARY
 from byoc.frontends.onnx.ops.data_movement import DATA_MOVEMENT
 from byoc.frontends.onnx.ops.elementwise import ELEMENTWISE
 from byoc.frontends.onnx.ops.features import FEATURES
+from byoc.frontends.onnx.ops.images.sampling import SAMPLING
 from byoc.frontends.onnx.ops.norms import NORMS
 from byoc.frontends.onnx.ops.numeric import NUMERIC
+from byoc.frontends.onnx.ops.padding import PADDING
 from byoc.frontends.onnx.ops.products import PRODUCTS
 from byoc.frontends.onnx.ops.quantised import QUANTISED
 from byoc.frontends.onnx.ops.recurrent import RECURRENT
 from byoc.frontends.onnx.ops.reductions import REDUCTIONS
-from byoc.frontends.onnx.ops.sampling import SAMPLING
 from byoc.frontends.onnx.ops.slicing import SLICING
 from byoc.frontends.onnx.ops.spectral import SPECTRAL
 from byoc.frontends.onnx.ops.split import SPLIT
@@ -49,6 +50,7 @@ OPERATORS: Mapping[tuple[str, str], Converter] = {
     **NUMERIC,
     **SLICING,
     **SPLIT,
+    **PADDING,
     **PRODUCTS,
     **QOPERATOR,
     **QUANTISED,
