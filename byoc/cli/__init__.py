@@ -18,6 +18,7 @@ from byoc.cli import (
     check,
     compare,
     config,
+    debug,
     inspect,
     partition,
     profile,
@@ -71,6 +72,7 @@ app.command("inspect")(inspect.inspect)
 app.command("check")(check.check)
 app.command("sign")(sign.sign)
 app.command("compare")(compare.compare)
+app.command("debug")(debug.debug)
 app.command("config")(config.config)
 app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)
