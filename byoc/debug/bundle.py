@@ -202,6 +202,8 @@ def _case(record: CaseRecord, archive: zipfile.ZipFile) -> BundleCase:
             dtype = numpy_dtype(array.dtype)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ArtifactError(f"{array.member}: unknown dtype {array.dtype!r}") from error
+        if dtype.hasobject or not dtype.itemsize:
+            raise ArtifactError(f"{array.member}: dtype {array.dtype!r} holds no numbers")
         data = _member(archive, array.member)
         if min(array.shape, default=0) < 0 or len(data) != prod(array.shape) * dtype.itemsize:
             raise ArtifactError(

@@ -20,6 +20,7 @@ import numpy as np
 
 from byoc.build.fallback import segment_functions
 from byoc.build.program import build_program, compile_program
+from byoc.errors import ByocError, CompileError, ExecutionError
 from byoc.frontends import Model
 from byoc.partition import PartitionResult, partition_module
 from byoc.runtime import Session
@@ -87,9 +88,20 @@ def run_on_host(
     """
     functions = segment_functions(parts.mod)
     seen: dict[str, _Seen] = {}
-    stand_ins = [_stand_in(request, parts.segments, functions, seen) for request in requests]
+    refused: list[str] = []
+    stand_ins = [
+        _stand_in(request, parts.segments, functions, seen, refused) for request in requests
+    ]
     program, _ = compile_program(model, parts, stand_ins, heal=False)
-    outputs = Session(program).run(inputs)
+    try:
+        outputs = Session(program).run(inputs)
+    except ExecutionError as error:
+        if not refused:
+            raise
+        raise CompileError(
+            f"model {model.name!r}: the host cannot run segment {refused[0]}; there is nothing to "
+            f"compare that with. Leave its ops out of the vendor's, by a policy"
+        ) from error
     by_name = {segment.name: segment for segment in parts.segments}
     segments = {name: _timed(by_name[name], found) for name, found in seen.items()}
     return Reference(outputs, segments, functions)
@@ -108,6 +120,7 @@ def _stand_in(
     segments: Sequence[Segment],
     functions: Mapping[str, Any],
     seen: dict[str, _Seen],
+    refused: list[str],
 ) -> Requested:
     """The vendor, computing on the host and keeping the first values of each segment in `seen`."""
     by_name = {segment.name: segment for segment in segments}
@@ -122,7 +135,11 @@ def _stand_in(
         def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
             shapes = tuple(array.shape for array in inputs)
             if shapes not in sessions:
-                sessions[shapes] = _tapped(segment, functions[segment.name], inputs)
+                try:
+                    sessions[shapes] = _tapped(segment, functions[segment.name], inputs)
+                except ByocError as error:
+                    refused.append(f"{segment.name!r} of {segment.vendor!r}: {error}")
+                    raise
             session = sessions[shapes]
             kept = [np.array(array) for array in inputs]
             found = dict(zip(_tapped_values(segment), session.run_positional(kept), strict=True))
@@ -206,13 +223,19 @@ def _timed(segment: Segment, seen: _Seen) -> HostValues:
     """
     if not isinstance(seen.session.program.body, Plan):
         return HostValues(seen.values)
-    owner = [n for n, node in enumerate(segment.nodes) for _ in node.outputs]
+    owners: dict[str, list[int]] = {}  # what kernels are named after: results, some ops' names
+    results = [n for n, node in enumerate(segment.nodes) for _ in node.outputs]
+    for number, n in enumerate(results):
+        owners[f"{_RESULT}{number}"] = [n]
+    for n, node in enumerate(segment.nodes):
+        for name in node.source:
+            owners.setdefault(name, []).append(n)
     best: dict[int, float] = {}
     for _ in range(_TIMED):
         seconds = dict.fromkeys(range(len(segment.nodes)), 0.0)
         for task in seen.session.profile(*seen.inputs).tasks:
-            results = [int(name.removeprefix(_RESULT)) for name in task.source]
-            for result in results:
-                seconds[owner[result]] += task.duration / len(results) / 1e9
+            of = [n for name in task.source for n in owners.get(name, ())]
+            for n in of:
+                seconds[n] += task.duration / len(of) / 1e9
         best = {n: min(found, best.get(n, found)) for n, found in seconds.items()}
     return HostValues(seen.values, best)

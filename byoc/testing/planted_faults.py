@@ -44,13 +44,20 @@ PLANTED = {
 """What can be planted."""
 
 
-def planted(vendor: Vendor, op: str, fault: str, *, seed: int = 0, seconds: float = 0.3) -> Vendor:
+def planted(
+    vendor: Vendor,
+    op: str,
+    fault: str | Callable[[Array], None],
+    *,
+    seed: int = 0,
+    seconds: float = 0.3,
+) -> Vendor:
     """Make a vendor that does one op of a model not right.
 
     Args:
         vendor: A vendor that is right.
         op: The op's name in the model.
-        fault: One of `PLANTED`.
+        fault: One of `PLANTED`, or what to do to the op's result.
         seed: Of what is off, and where.
         seconds: That "slow" takes longer.
 
@@ -60,7 +67,7 @@ def planted(vendor: Vendor, op: str, fault: str, *, seed: int = 0, seconds: floa
     Raises:
         OptionError: The fault is unknown.
     """
-    if fault not in PLANTED:
+    if isinstance(fault, str) and fault not in PLANTED:
         raise OptionError(f"unknown fault {fault!r}; {choices(fault, PLANTED)}")
 
     def compile_segment(segment: Segment, options: Any) -> Artifact:
@@ -92,7 +99,10 @@ def planted(vendor: Vendor, op: str, fault: str, *, seed: int = 0, seconds: floa
         return Artifact(segment.name, segment.vendor, blob, constants)
 
     def happen(array: Array) -> None:
-        _spoil(array, fault, seed, seconds)
+        if isinstance(fault, str):
+            _spoil(array, fault, seed, seconds)
+        else:
+            fault(array)
 
     def init(
         blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
