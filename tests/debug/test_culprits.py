@@ -27,6 +27,8 @@ def draw(prepared: Subject, seed: int) -> tuple[str, set[str]]:
     """The name of an op, and those of all ops that the vendor takes as one with it."""
     found: dict[str, list[set[str]]] = {}
     for segment in prepared.parts.segments:
+        if segment.name not in prepared.reference.segments:
+            continue  # in a branch that is not taken: it is told of, and not tried
         for unit in units_of(segment):
             names = {name for n in unit for name in segment.nodes[n].source}
             for name in names:
