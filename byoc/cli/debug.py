@@ -31,7 +31,7 @@ from byoc.cli.run import read_arrays
 if TYPE_CHECKING:
     from byoc.debug import Diagnosis
     from byoc.debug.diagnosis import Row
-    from byoc.debug.replay import Replay
+    from byoc.debug.replaying import Replay
 
 __all__ = ["debug"]
 
@@ -173,7 +173,7 @@ def _table(rows: Sequence[Row], heading: str) -> None:
     from rich.table import Table
 
     table = Table(heading, "ops", box=None, pad_edge=False)
-    for column in ("gap", "to ORT", "time", "host", ""):
+    for column in ("gap", "host to ORT", "time", "host", ""):
         table.add_column(column, justify="right" if column else "left")
     for row in rows:
         first, more = row.ops[0], len(row.ops) - 1

@@ -16,8 +16,8 @@ from byoc.support.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from byoc.debug.bundle import read_bundle, write_bundle
     from byoc.debug.diagnosis import Culprit, Diagnosis
-    from byoc.debug.find import examine, find, prepare
-    from byoc.debug.replay import replay
+    from byoc.debug.finding import examine, find, prepare
+    from byoc.debug.replaying import replay
 
 __all__ = [
     "Culprit",
@@ -35,7 +35,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "byoc.debug.bundle": ("read_bundle", "write_bundle"),
         "byoc.debug.diagnosis": ("Culprit", "Diagnosis"),
-        "byoc.debug.find": ("examine", "find", "prepare"),
-        "byoc.debug.replay": ("replay",),
+        "byoc.debug.finding": ("examine", "find", "prepare"),
+        "byoc.debug.replaying": ("replay",),
     },
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from byoc.debug.find import Subject, prepare
+from byoc.debug.finding import Subject, prepare
 
 
 @pytest.fixture(scope="session")

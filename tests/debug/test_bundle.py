@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from byoc.debug import read_bundle, replay, write_bundle
-from byoc.debug.find import examine
+from byoc.debug.finding import examine
 from byoc.errors import ArtifactError
 from byoc.testing.planted_faults import planted
 

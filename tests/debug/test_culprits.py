@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from byoc.debug.diagnosis import Diagnosis
-from byoc.debug.find import Subject, examine
+from byoc.debug.finding import Subject, examine
 from byoc.debug.pieces import units_of
 from byoc.testing.planted_faults import PLANTED, planted
 

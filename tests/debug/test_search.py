@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from byoc.debug.find import examine
+from byoc.debug.finding import examine
 from byoc.debug.pieces import cut, units_of
 from byoc.segment import Artifact, Segment
 from byoc.testing.planted_faults import planted
