@@ -169,9 +169,9 @@ class Examination:
                 continue
             again = search.tried(search.singles[unit].piece, calls=_AGAIN)
             seconds[number] = min(seconds[number], again.outcome.seconds or seconds[number])
-            whole = search.whole.outcome.seconds
-            hidden = whole is not None and whole < seconds[number] / 2
-            if hidden or not is_slow(seconds[number], expected, self._slow):
+            if not _matters(seconds[number], search.whole.outcome.seconds):
+                continue
+            if not is_slow(seconds[number], expected, self._slow):
                 continue
             found.add((search.segment.name, unit))
             self.culprits.append(
@@ -254,6 +254,11 @@ def _row(
         host_seconds=_sum(values, nodes),
         note=tried.note or tried.outcome.message,
     )
+
+
+def _matters(seconds: float, whole: float | None) -> bool:
+    """Whether an op takes a good part of its segment's time, and the segment shows it."""
+    return whole is not None and whole / 4 <= seconds <= whole * 2
 
 
 def _ops(segment: Segment, nodes: Sequence[int]) -> tuple[Op, ...]:

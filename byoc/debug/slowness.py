@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 __all__ = ["FLOOR", "expected_seconds", "is_slow"]
 
-FLOOR = 5e-3
+FLOOR = 10e-3
 """Seconds that an op may take longer in any case: processes share a machine."""
 
 
