@@ -19,6 +19,7 @@ from byoc.cli import (
     compare,
     config,
     conformance,
+    debug,
     inspect,
     new_vendor,
     partition,
@@ -73,6 +74,7 @@ app.command("inspect")(inspect.inspect)
 app.command("check")(check.check)
 app.command("sign")(sign.sign)
 app.command("compare")(compare.compare)
+app.command("debug")(debug.debug)
 app.command("config")(config.config)
 app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import inf
 
+from byoc.build.lone_segment import lone_plan
 from byoc.build.segments import compile_segment, vendor_use
 from byoc.errors import ByocError
 from byoc.measure.queue_hop import time_queue_hop
 from byoc.plugins.discovery import Requested
 from byoc.runtime import num_threads
-from byoc.runtime.plan import Plan, PlanTensor, Port, Task
+from byoc.runtime.plan import Plan
 from byoc.runtime.program import PortCounts
 from byoc.runtime.vendor_runtimes import bind
 from byoc.segment import Array, Artifact, Segment, TensorType
@@ -244,29 +245,9 @@ def _lone_task(segment: Segment, processor: str) -> tuple[Plan, list[Array]]:
     """A plan that only calls the segment, and memory for it."""
     reads = [segment.type(v) for v in segment.inputs]
     writes = [segment.type(v) for v in segment.outputs]
-    tensors = [
-        *(PlanTensor(_shape(t), t.dtype, "input", k) for k, t in enumerate(reads)),
-        *(PlanTensor(_shape(t), t.dtype, "output", k) for k, t in enumerate(writes)),
-    ]
-    count = len(reads)
-    plan = Plan(
-        inputs=tuple(Port(f"in{k}", k) for k in range(count)),
-        outputs=tuple(Port(f"out{k}", count + k) for k in range(len(writes))),
-        tensors=tuple(tensors),
-        tasks=(
-            Task(
-                "segment",
-                segment.name,
-                tuple(range(len(tensors))),
-                len(writes),
-                processor=processor,
-                source=(segment.name,),
-            ),
-        ),
-        arena_bytes=0,
-    )
     arrays = [draw(t, k) for k, t in enumerate(reads)]
-    return plan, [*arrays, *(aligned_zeros(_shape(t), numpy_dtype(t.dtype)) for t in writes)]
+    zeros = [aligned_zeros(_shape(t), numpy_dtype(t.dtype)) for t in writes]
+    return lone_plan(segment.name, reads, writes, processor), [*arrays, *zeros]
 
 
 def _shape(kind: TensorType) -> tuple[int, ...]:

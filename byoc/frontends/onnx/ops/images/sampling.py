@@ -11,8 +11,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from byoc.frontends.context import Converter
-from byoc.frontends.fitting.dims import fit
-from byoc.frontends.fitting.dims import proved_equal
+from byoc.frontends.fitting.dims import fit, proved_equal
 from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.helpers import integers_of, text_of
