@@ -287,12 +287,6 @@ def _check_runtime(vendor: Vendor, who: str) -> None:
                     f"{who}: {hook} of its PythonRuntime must take {count} positional "
                     f"argument(s), found {function!r:.80}"
                 )
-    elif isinstance(runtime, LibraryRuntime):
-        if not isinstance(runtime.symbol, str) or not runtime.symbol.isidentifier():
-            raise VendorError(
-                f"{who}: LibraryRuntime.symbol must be the name of a C function, "
-                f"found {runtime.symbol!r}"
-            )
         depth = runtime.queue_depth
         if type(depth) is not int or not 0 <= depth <= _MOST_IN_FLIGHT:
             raise VendorError(
@@ -309,6 +303,12 @@ def _check_runtime(vendor: Vendor, who: str) -> None:
                 f"{who}: its PythonRuntime has queue_depth={depth}, and its segments run on "
                 f"processor 'cpu', where one call runs at a time; name a processor of its own: "
                 f"Vendor(processor={vendor.name!r})"
+            )
+    elif isinstance(runtime, LibraryRuntime):
+        if not isinstance(runtime.symbol, str) or not runtime.symbol.isidentifier():
+            raise VendorError(
+                f"{who}: LibraryRuntime.symbol must be the name of a C function, "
+                f"found {runtime.symbol!r}"
             )
     elif not isinstance(runtime, NativeRuntime):
         raise VendorError(

@@ -35,7 +35,7 @@ __all__ = [
     "PortType",
     "Requires",
     "Segment",
-    "Signature",
+    "SegmentSignature",
     "TensorType",
 ]
 
@@ -100,7 +100,7 @@ class PortType:
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
+class SegmentSignature:
     """What a segment reads and writes.
 
     Attributes:
@@ -182,13 +182,13 @@ class Segment:
     names: Mapping[int, str] = field(default_factory=dict)
 
     @property
-    def signature(self) -> Signature:
+    def signature(self) -> SegmentSignature:
         """Names and types of the inputs and outputs."""
 
         def ports(values: tuple[int, ...]) -> tuple[PortType, ...]:
             return tuple(PortType(self.names.get(v, f"v{v}"), self.values[v]) for v in values)
 
-        return Signature(ports(self.inputs), ports(self.outputs))
+        return SegmentSignature(ports(self.inputs), ports(self.outputs))
 
     @property
     def is_static(self) -> bool:

@@ -21,7 +21,7 @@ import pydantic
 
 from byoc.errors import OptionError
 from byoc.runtime.plan import Plan
-from byoc.segment import Array, Artifact, PortType, Signature
+from byoc.segment import Array, Artifact, PortType, SegmentSignature
 from byoc.vendor import Runtime
 
 __all__ = [
@@ -260,7 +260,7 @@ class Program:
     shapes: tuple[tuple[Mapping[str, int], Program], ...] = ()
     buckets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     fill: Mapping[str, float] = field(default_factory=dict)
-    signatures: Mapping[str, Signature] = field(default_factory=dict)
+    signatures: Mapping[str, SegmentSignature] = field(default_factory=dict)
 
     @property
     def is_static(self) -> bool:

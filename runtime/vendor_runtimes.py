@@ -33,7 +33,7 @@ from byoc.runtime.native import (
 )
 from byoc.runtime.program import PortCounts, VendorUse
 from byoc.runtime.queued_call import QueuedCall
-from byoc.segment import Array, Artifact, PortType, Requires, Signature
+from byoc.segment import Array, Artifact, PortType, Requires, SegmentSignature
 from byoc.vendor import (
     API_VERSION,
     Equipment,
@@ -118,7 +118,7 @@ def _bind_native(
     use: VendorUse,
     runtime: NativeRuntime | LibraryRuntime,
     ports: PortCounts,
-    signature: Signature,
+    signature: SegmentSignature,
 ) -> Bound:
     if isinstance(runtime, NativeRuntime):
         init = load_native(artifact.vendor, runtime)
@@ -156,7 +156,7 @@ def bind(
     use: VendorUse,
     ports: PortCounts,
     keep: Callable[[Bound], object] | None = None,
-    signature: Signature | None = None,
+    signature: SegmentSignature | None = None,
 ) -> Any:
     """Load a segment.
 
@@ -175,7 +175,7 @@ def bind(
         VendorError: The vendor cannot load the segment.
     """
     who = f"vendor {_who(artifact)}"
-    signature = signature or Signature((), ())
+    signature = signature or SegmentSignature((), ())
     try:
         functions = []
         for device in devices_of(artifact.vendor, use):
@@ -336,7 +336,7 @@ def _on_processor(processor: str, work: Callable[[], _T]) -> _T:
     return done[0]
 
 
-def _context(artifact: Artifact, use: VendorUse, signature: Signature) -> SegmentContext:
+def _context(artifact: Artifact, use: VendorUse, signature: SegmentSignature) -> SegmentContext:
     def cache_folder() -> Path | None:
         found = str(function("vendor_cache")(artifact.vendor))
         return Path(found) if found else None
@@ -358,7 +358,7 @@ def _context(artifact: Artifact, use: VendorUse, signature: Signature) -> Segmen
 
 
 def _load(
-    artifact: Artifact, use: VendorUse, runtime: PythonRuntime, signature: Signature
+    artifact: Artifact, use: VendorUse, runtime: PythonRuntime, signature: SegmentSignature
 ) -> object:
     """What a vendor's init returns; on the processor's thread."""
     blob = bytes(artifact.blob)
@@ -385,7 +385,7 @@ def _host(
     use: VendorUse,
     runtime: PythonRuntime,
     outputs: int,
-    signature: Signature,
+    signature: SegmentSignature,
 ) -> Any:
     execute: Any = _on_processor(use.processor, lambda: _load(artifact, use, runtime, signature))
     name = "submit" if runtime.queue_depth else "execute"

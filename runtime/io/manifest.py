@@ -16,7 +16,7 @@ from byoc.errors import ArtifactError
 from byoc.runtime.io.archive import Member
 from byoc.runtime.io.weights import ArrayEntry
 from byoc.runtime.program import Healing, Isolation, Target
-from byoc.segment import PortType, Requires, Signature
+from byoc.segment import PortType, Requires, SegmentSignature
 from byoc.support.validation import first_problem
 
 __all__ = [
@@ -68,7 +68,7 @@ class SegmentEntry:
     constants: tuple[int, ...]
     outputs: int | None = None
     notes: tuple[str, ...] = ()
-    signature: Signature | None = None
+    signature: SegmentSignature | None = None
     requires: Requires | None = None
 
 

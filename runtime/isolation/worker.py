@@ -26,7 +26,7 @@ from byoc.runtime import vendor_runtimes as vendors
 from byoc.runtime.isolation.processes import find_runtime
 from byoc.runtime.native import call_on, function, set_num_threads
 from byoc.runtime.program import PortCounts, VendorUse
-from byoc.segment import Array, Artifact, PortType, Requires, Signature, TensorType
+from byoc.segment import Array, Artifact, PortType, Requires, SegmentSignature, TensorType
 from byoc.support.dtypes import numpy_dtype
 from byoc.support.memory import round_up
 
@@ -110,7 +110,7 @@ def _load(
     ]
 
 
-def _signature(fields: Mapping[str, Any] | None) -> Signature | None:
+def _signature(fields: Mapping[str, Any] | None) -> SegmentSignature | None:
     if fields is None:
         return None
 
@@ -120,4 +120,4 @@ def _signature(fields: Mapping[str, Any] | None) -> Signature | None:
             for p in described
         )
 
-    return Signature(ports(fields["inputs"]), ports(fields["outputs"]))
+    return SegmentSignature(ports(fields["inputs"]), ports(fields["outputs"]))

@@ -20,7 +20,7 @@ from byoc.runtime import Session, load_program, save_program
 from byoc.runtime import vendor_runtimes as runtime_vendors
 from byoc.runtime.native import call_on
 from byoc.runtime.program import Isolation, VendorUse
-from byoc.segment import PortType, Signature, TensorType
+from byoc.segment import PortType, SegmentSignature, TensorType
 from byoc.vendor import NativeRuntime, PythonRuntime, SegmentContext
 
 # y = x * c[0]; it writes what it is told to its log, and says where it ends.
@@ -75,7 +75,7 @@ byoc::Equipment Find() { return {{"chip 7"}, "2.10.1", 1 << 20}; }
 BYOC_REGISTER_VENDOR(told, Init, CanLoad, Find)
 """
 
-SIGNATURE = Signature(
+SIGNATURE = SegmentSignature(
     (PortType("image", TensorType(("n",), "float32")),),
     (PortType("fc/out", TensorType((5,), "float32")),),
 )

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import byoc
+from byoc.contract_checks import takes_context
 from byoc.errors import VendorError
 from byoc.plugins.discovery import find
 from byoc.runtime import num_threads, set_num_threads
@@ -214,15 +215,21 @@ def _at_once(vendor: Vendor, options: Options, trap: Trap) -> str | None:
 
 
 def _execute_at_once(vendor: Vendor, options: Options, trap: Trap) -> str | None:
-    """The execute of a Python runtime, from several threads, without byoc's queue before it."""
-    if not isinstance(vendor.runtime, PythonRuntime) or trap.sizes:
+    """The execute of a Python runtime, from several threads, without byoc's queue before it.
+
+    Not where calls end later or `init` wants to know its segment: only byoc can call those.
+    """
+    runtime = vendor.runtime
+    if not isinstance(runtime, PythonRuntime) or trap.sizes:
+        return None
+    if runtime.queue_depth or takes_context(runtime.init):
         return None
     parts = byoc.partition_model(trap.module(), {vendor: dict(options)}, min_segment_ops=1)
     chosen = vendor.options.model_validate(dict(options))
     plain = chosen.model_dump(mode="json")
     for segment in parts.segments:
         artifact = vendor.compile(segment, chosen)
-        execute = vendor.runtime.init(bytes(artifact.blob), tuple(artifact.constants), plain)
+        execute: Any = runtime.init(bytes(artifact.blob), tuple(artifact.constants), plain)
         types = [[segment.type(v) for v in ports] for ports in (segment.inputs, segment.outputs)]
         rng = np.random.default_rng(5)
         jobs = []
