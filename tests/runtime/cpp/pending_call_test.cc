@@ -20,6 +20,7 @@
 
 #include "byoc/vendor.h"
 #include "check.h"
+#include "core/tensors.h"
 #include "guard/guard.h"
 #include "plan/binding.h"
 #include "plan/executor.h"
@@ -131,12 +132,14 @@ BYOC_REGISTER_DEVICES(queuetest, CountDevices)
 TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
       .def("byoc.runtime.segment_queue", MakeSegmentQueue)
-      .def("byoc.runtime.segment_processor", ProcessorAtHand);
+      .def("byoc.runtime.segment_context", SegmentContext);
 }
 
 ffi::Function Bind(const std::string& processor) {
   const auto init = ffi::Function::GetGlobalRequired("byoc.vendor.queuetest.init");
-  Binding binding = BindSegment(processor, init, ffi::Bytes("", 0), {}, "{}", {1, 1});
+  const ffi::Tensor blob = NewTensor(ffi::Shape{0}, DLDataType{kDLUInt, 8, 1});
+  Binding binding =
+      BindSegment(init, {"queuetest", "1", processor, "{}", "s", blob, {}, {1, 1}, {}, {}});
   CHECK_EQ(binding.depth, 3u);
   return std::move(binding.execute);
 }
