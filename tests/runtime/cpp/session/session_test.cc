@@ -294,23 +294,23 @@ TEST(ManyThreadsOneSession) {
 }
 
 TEST(SessionsOfOneFileShare) {
-  const size_t code = Mappings("host.so (deleted)");
+  const size_t code = Mappings("byoc.so (deleted)");
   size_t one_code = 0;
   for (int round = 0; round < 3; ++round) {
     std::vector<Session> sessions;
     for (int i = 0; i < 64; ++i) {
       sessions.emplace_back(Artifact("mixed.byoc"));
-      if (i == 0) one_code = Mappings("host.so (deleted)");
+      if (i == 0) one_code = Mappings("byoc.so (deleted)");
     }
     CHECK(one_code > code);
     CHECK_EQ(Mappings("mixed.byoc"), 0u);  // small weights are copied
-    CHECK_EQ(Mappings("host.so (deleted)"), one_code);
+    CHECK_EQ(Mappings("byoc.so (deleted)"), one_code);
     for (int i = 0; i < 64; i += 16) CheckAnswer("mixed", Run(sessions[static_cast<size_t>(i)]));
     sessions.erase(sessions.begin(), sessions.end() - 1);
     CheckAnswer("mixed", Run(sessions[0]));
   }
   // The last one takes it all along.
-  CHECK_EQ(Mappings("host.so (deleted)"), code);
+  CHECK_EQ(Mappings("byoc.so (deleted)"), code);
 }
 
 /*! \brief 64 at once, opened and closed again and again; LeakSanitizer tells what stays behind. */
