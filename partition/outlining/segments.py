@@ -81,9 +81,9 @@ def build_segment(
             part = f":{made.index(value)}" if len(made) > 1 and value in made else ""
             names[number[value]] = graph.ops.names[producer] + part
         else:
-            hint = getattr(graph.values.typed_by[value], "name_hint", None)
-            if hint is not None:
-                names[number[value]] = str(hint)
+            name_of_input = getattr(graph.values.typed_by[value], "name", None)
+            if name_of_input is not None:
+                names[number[value]] = str(name_of_input)
     return Segment(
         name=name,
         vendor=vendor,

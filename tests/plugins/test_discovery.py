@@ -72,7 +72,11 @@ def test_a_status_that_is_no_sentence(installed, monkeypatch, answer):
 
 def test_the_package_of_a_native_vendor_that_its_author_forgot(monkeypatch):
     class Published(EntryPoint):
-        dist = SimpleNamespace(name="byoc-unbuilt", version="1.0")
+        dist = SimpleNamespace(
+            name="byoc-unbuilt",
+            version="1.0",
+            metadata={"Name": "byoc-unbuilt", "Version": "1.0"},
+        )
 
     entry = Published("unbuilt", f"{__name__}:UNBUILT", discovery.GROUP)
     monkeypatch.setattr(discovery, "entry_points", lambda group: [entry])

@@ -155,7 +155,7 @@ def test_python_vendors_must_give_a_callable(make):
     import dataclasses
 
     use = VendorUse("1", {}, PythonRuntime(lambda blob, constants, options: 3))
-    with pytest.raises(VendorError, match="must return a callable, found int"):
+    with pytest.raises(VendorError, match=r"must return a callable \(execute\), found int"):
         Session(dataclasses.replace(make("x[0]"), vendors={"numpy": use}))
 
 
