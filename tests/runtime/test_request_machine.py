@@ -95,7 +95,8 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 4))
     def open_session(self, limit):
-        if len(self.sessions) < 4:
+        """While no processor is held up: a segment's init runs there, after what it works on."""
+        if len(self.sessions) < 4 and all(gate.is_set() for gate in GATES.values()):
             self.sessions.append(Session(program(), max_in_flight=limit))
 
     @rule(
