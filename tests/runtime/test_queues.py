@@ -413,7 +413,9 @@ def test_two_devices_are_twice_as_fast():
     seconds = time.perf_counter() - begin
     assert all((answer == i + 1).all() for i, answer in enumerate(answers))
     assert count * STAGE / seconds > 1.7, f"{count * STAGE / seconds:.2f} times as fast as one"
-    assert [device.counts["kernels"] for device in devices] == [13, 13]
+    # In turn, but where one device ends a call while the next is on its way.
+    shares = [device.counts["kernels"] for device in devices]
+    assert sum(shares) == count + 2 and min(shares) >= count / 2 - 2
     profile = session.profile(SMALL, requests=4)
     assert set(profile.busy()) == {"pair:0", "pair:1"}
 
