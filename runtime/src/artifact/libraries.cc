@@ -18,6 +18,7 @@
 #include <optional>
 
 #include "byoc/vendor.h"
+#include "core/checked.h"
 #include "core/errors.h"
 #include "core/tensors.h"
 #include "core/text.h"
@@ -181,18 +182,8 @@ class BlobLibrary {
   /*! \brief Throws what it raises, and RuntimeError for a status without an error. */
   void Call(const std::vector<ffi::AnyView>& args) const {
     ffi::Any result;
-    const int status =
-        call_(nullptr, reinterpret_cast<const TVMFFIAny*>(args.data()),
-              static_cast<int32_t>(args.size()), reinterpret_cast<TVMFFIAny*>(&result));
-    if (status == 0) return;
-    TVMFFIObjectHandle raised = nullptr;
-    TVMFFIErrorMoveFromRaised(&raised);
-    if (raised == nullptr) {
-      TVM_FFI_THROW(RuntimeError) << "the library returned status " << status << ", no error";
-    }
-    TVMFFIErrorSetRaised(raised);
-    TVMFFIObjectDecRef(raised);
-    throw ffi::details::MoveFromSafeCallRaised();
+    ThrowRaised(call_(nullptr, reinterpret_cast<const TVMFFIAny*>(args.data()),
+                      static_cast<int32_t>(args.size()), reinterpret_cast<TVMFFIAny*>(&result)));
   }
 
  private:

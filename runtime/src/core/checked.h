@@ -12,6 +12,20 @@
 
 namespace byoc {
 
+/// Throws the error that a function of a C library has raised, where its status is not 0.
+inline void ThrowRaised(int status) {
+  namespace ffi = tvm::ffi;
+  if (status == 0) return;
+  TVMFFIObjectHandle raised = nullptr;
+  TVMFFIErrorMoveFromRaised(&raised);
+  if (raised == nullptr) {
+    TVM_FFI_THROW(RuntimeError) << "the library returned status " << status << ", no error";
+  }
+  TVMFFIErrorSetRaised(raised);
+  TVMFFIObjectDecRef(raised);
+  throw ffi::details::MoveFromSafeCallRaised();
+}
+
 /// Returns a function that throws whatever goes wrong in `function`; that itself where it does so.
 ///
 /// tvm-ffi throws the error that belongs to a status, and crashes where there is none.
@@ -23,17 +37,8 @@ inline tvm::ffi::Function Checked(tvm::ffi::Function function) {
       [function = std::move(function)](ffi::PackedArgs args, ffi::Any* result) {
         auto* self =
             const_cast<ffi::FunctionObj*>(static_cast<const ffi::FunctionObj*>(function.get()));
-        const int status = self->safe_call(self, reinterpret_cast<const TVMFFIAny*>(args.data()),
-                                           args.size(), reinterpret_cast<TVMFFIAny*>(result));
-        if (status == 0) return;
-        TVMFFIObjectHandle raised = nullptr;
-        TVMFFIErrorMoveFromRaised(&raised);
-        if (raised == nullptr) {
-          TVM_FFI_THROW(RuntimeError) << "the library returned status " << status << ", no error";
-        }
-        TVMFFIErrorSetRaised(raised);
-        TVMFFIObjectDecRef(raised);
-        throw ffi::details::MoveFromSafeCallRaised();
+        ThrowRaised(self->safe_call(self, reinterpret_cast<const TVMFFIAny*>(args.data()),
+                                    args.size(), reinterpret_cast<TVMFFIAny*>(result)));
       });
 }
 
