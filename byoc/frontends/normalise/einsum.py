@@ -27,8 +27,9 @@ from string import ascii_letters
 from typing import Any
 
 import numpy as np
-from tvm import relax, tirx
+from tvm import relax
 
+from byoc.frontends.fitting.dims import product
 from byoc.frontends.normalise.engine import Rules
 from byoc.frontends.normalise.graph import Const, Graph, GraphNode, Value
 from byoc.frontends.normalise.values import same_dims
@@ -180,12 +181,12 @@ def _product(
     single = [[c] for c in batch]
     a = _grouped(graph, left, [*single, *apart, summed], lengths)
     b = _grouped(graph, right, [*single, summed, columns], lengths)
-    product = graph.emit(relax.op.matmul(a.expr, b.expr))
+    value = graph.emit(relax.op.matmul(a.expr, b.expr))
     letters = "".join([*batch, *rows, *columns])
     shape = tuple(lengths[c] for c in letters)
-    if not same_dims(product.shape, shape):
-        product = graph.emit(relax.op.reshape(product.expr, list(shape)))
-    return _Operand(product, letters)
+    if not same_dims(value.shape, shape):
+        value = graph.emit(relax.op.reshape(value.expr, list(shape)))
+    return _Operand(value, letters)
 
 
 def _grouped(
@@ -195,14 +196,9 @@ def _grouped(
     moved = _moved(graph, operand, "".join(c for group in groups for c in group))
     if all(len(group) == 1 for group in groups):
         return moved
-    return graph.emit(relax.op.reshape(moved.expr, [_length(g, lengths) for g in groups]))
-
-
-def _length(letters: list[str], lengths: dict[str, Any]) -> Any:
-    length = tirx.IntImm("int64", 1)
-    for letter in letters:
-        length = length * lengths[letter]
-    return length
+    return graph.emit(
+        relax.op.reshape(moved.expr, [product([lengths[c] for c in g]) for g in groups])
+    )
 
 
 def _multiplied(graph: Graph, left: _Operand, right: _Operand, order: list[str]) -> _Operand:
