@@ -32,6 +32,7 @@ __all__ = [
     "MODEL_HELP",
     "Budget",
     "Dims",
+    "InputsFile",
     "Isolate",
     "Json",
     "LockFile",
@@ -97,6 +98,15 @@ OptionsFile = Annotated[
         "--options",
         metavar="FILE",
         help="YAML: `vendors: {name: {option: value}}`, min_segment_ops, min_segment_flops.",
+        show_default=False,
+    ),
+]
+InputsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs",
+        metavar="X.npz",
+        help="Inputs by name (default: random).",
         show_default=False,
     ),
 ]

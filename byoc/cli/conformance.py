@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from byoc.cli.common import OptionsFile, compile_options, progress, say
+from byoc.support.files import write_text
 
 __all__ = ["conformance"]
 
@@ -55,7 +56,7 @@ def conformance(
     to_stdout = str(json) == "-"
     for path, text in ((None if to_stdout else json, report.to_json), (junit, report.to_junit)):
         if path is not None:
-            path.write_text(text(), encoding="utf-8")
+            write_text(path, text(), "the report")
             say(f"wrote {path}")
     print(report.to_json() if to_stdout else report.table(), end="")
     if not report.reaches(level):

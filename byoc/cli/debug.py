@@ -11,6 +11,7 @@ import typer
 from byoc.cli.common import (
     MODEL_HELP,
     Dims,
+    InputsFile,
     Json,
     OptionsFile,
     ParamsFile,
@@ -47,15 +48,7 @@ def debug(
     options: OptionsFile = None,
     placement: Placement = None,
     policy: PolicyFile = None,
-    inputs: Annotated[
-        Path | None,
-        typer.Option(
-            "--inputs",
-            metavar="X.npz",
-            help="Inputs by name (numpy.savez); random ones without.",
-            show_default=False,
-        ),
-    ] = None,
+    inputs: InputsFile = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of random inputs.")] = 0,
     dim: Dims = None,
     limit: Annotated[

@@ -10,6 +10,7 @@ import typer
 from byoc.cli.bench import is_artifact, model_inputs
 from byoc.cli.common import (
     Dims,
+    InputsFile,
     Json,
     ModelOrArtifact,
     OptionsFile,
@@ -35,15 +36,7 @@ def profile(
     model: ModelOrArtifact,
     vendors: Vendors = None,
     options: OptionsFile = None,
-    inputs: Annotated[
-        Path | None,
-        typer.Option(
-            "--inputs",
-            metavar="X.npz",
-            help="Inputs by name (default: random).",
-            show_default=False,
-        ),
-    ] = None,
+    inputs: InputsFile = None,
     requests: Annotated[
         int, typer.Option("--requests", min=1, help="Requests, several on their way at a time.")
     ] = 10,

@@ -7,6 +7,7 @@ tried, and the culprits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from byoc.debug.diagnosis import KINDS, Culprit, Evidence, Op, Row
@@ -65,7 +66,7 @@ class Examination:
         self.culprits: list[Culprit] = []
         self.remarks: list[str] = []
         searches: list[tuple[Search, HostValues]] = []
-        with Trials(request, limit) as trials:
+        with closing(Trials(request, limit)) as trials:
             for segment in parts.segments:
                 if segment.vendor != request.vendor.name:
                     continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from byoc.debug.bundle import BundleCase, read_bundle, versions_here
@@ -98,7 +99,7 @@ def _replayed(case: BundleCase, request: Requested, limit: float) -> Replayed:
         TensorType(array.shape, segment.type(v).dtype)
         for v, array in zip(segment.outputs, expected, strict=True)
     ]
-    with Trials(request, limit) as trials:
+    with closing(Trials(request, limit)) as trials:
         outcome = trials.run(
             segment, case.evidence.inputs, types, calls=_CALLS if case.kind == "slow" else 1
         )

@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from byoc.debug.child import serve
@@ -40,7 +39,7 @@ _LEAST: Mapping[Step, float] = {"start": 120.0, "build": 60.0, "load": 60.0}
 
 
 class Trials:
-    """Tries pieces of segments on one vendor; a context, whose end ends the child.
+    """Tries pieces of segments on one vendor, in a child that lives until `close`.
 
     Args:
         request: the vendor, with its options.
@@ -53,15 +52,8 @@ class Trials:
         self._child: _Child | None = None
         self._loaded: set[str] = set()
 
-    def __enter__(self) -> Trials:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the child."""
         self._end()
 
     def run(
