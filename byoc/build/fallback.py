@@ -118,15 +118,12 @@ def note_refusal(name: str, error: CompileError, refused: dict[str, str] | None)
 
 
 def _fallback(name: str, func: Any, pool: _Pool, known: list[Any]) -> Twin:
-    import tvm
-
     from byoc import host
+    from byoc.ir.lone_function import as_main
 
-    for attribute in ("Codegen", "Primitive", "Composite"):
-        if attribute in func.attrs:
-            func = func.without_attr(attribute)
-    main = func.with_attr("global_symbol", "main")
-    lowered = host.lower(tvm.IRModule({"main": main}), pack=False)
+    alone = as_main(func)
+    main = alone["main"]
+    lowered = host.lower(alone, pack=False)
     fields = getattr(main.ret_ty, "fields", None)
     outputs = [f"y{i}" for i in range(1 if fields is None else len(fields))]
     planned = make_plan(

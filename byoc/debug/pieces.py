@@ -157,18 +157,14 @@ def rematched(
     Returns:
         The piece as the vendor takes it now; None where it does not take exactly these ops as one.
     """
-    import tvm
-
     from byoc.errors import ByocError
+    from byoc.ir.lone_function import as_main
     from byoc.partition import partition_module
     from byoc.partition.placing import fixed
 
-    main = function.without_attr("Codegen").with_attr("global_symbol", "main")
     places = fixed(dict.fromkeys(nodes, vendor.name))
     try:
-        parts = partition_module(
-            tvm.IRModule({"main": main}), [vendor], placement=places, min_segment_ops=1
-        )
+        parts = partition_module(as_main(function), [vendor], placement=places, min_segment_ops=1)
     except ByocError:  # no pattern for these alone
         return None
     drafts = [d for placed in parts.placed for scope in placed.drafts.values() for d in scope]

@@ -1,3 +1,3 @@
 """TVM's objects as plain Python values, and numpy arrays as Relax constants."""
 
-__all__ = ["arrays", "decode", "ports"]
+__all__ = ["arrays", "decode", "lone_function", "ports"]

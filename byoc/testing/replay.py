@@ -23,6 +23,7 @@ import numpy as np
 import byoc
 from byoc.errors import ModelError
 from byoc.ir.arrays import to_numpy
+from byoc.ir.lone_function import as_main
 from byoc.segment import Array, Segment, TensorType
 from byoc.support.dtypes import numpy_dtype
 from byoc.testing.conformance.modes import difference
@@ -159,14 +160,10 @@ def replay_segment(folder: Path, vendor: str | Vendor | None = None) -> Replayed
 
 def _alone(mod: Any, name: str) -> Any:
     """A module whose main is one segment's function."""
-    import tvm
-
     (function,) = [
         f for f in mod.functions.values() if f.attrs and f.attrs.get("global_symbol") == name
     ]
-    for attribute in ("Codegen", "global_symbol", "Composite", "Primitive"):
-        function = function.without_attr(attribute)
-    return tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+    return as_main(function)
 
 
 def _numbers(kind: TensorType, seed: int) -> Array:
