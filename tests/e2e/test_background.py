@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from repeated_timing import least
 
 import byoc
 from byoc.build.background import Background
@@ -155,9 +156,8 @@ def test_the_first_answer_comes_long_before_the_engines(model, right):
     slow, _ = vendor(lambda segment: time.sleep(pause))
     first(background=True)  # imports, caches
     pause = 2.5 * min(first(background=True) for _ in range(2))
-    whole = first()  # LAYERS pauses and the work of the host
-    share = min(first(background=True) for _ in range(2)) / whole
-    assert share <= 0.2, share  # about 0.1
+    limit = 0.2 * first()  # LAYERS pauses and the work of the host; the first takes half of this
+    assert least(lambda: first(background=True), limit) <= limit
 
 
 def test_threads_never_see_a_wrong_answer_while_engines_come(model, right, gates):
@@ -368,7 +368,7 @@ def test_the_process_ends_without_the_builds_it_did_not_begin(model, tmp_path):
     onnx.save(model, tmp_path / "m.onnx")
     code = f"""
     import sys, time
-    sys.path.insert(0, {str(Path(__file__).parent)!r})
+    sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}
     import numpy as np, byoc
     from test_background import Background, start, vendor
     slow, _ = vendor(lambda segment: (time.sleep(1), print("built", segment.name, flush=True)))
