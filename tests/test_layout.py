@@ -126,7 +126,7 @@ SHARED_NAMES: dict[str, str] = {}
 
 DISTRIBUTIONS = {
     "flatbuffers": "tflite", "google": "protobuf", "pydantic_core": "pydantic", "tvm": "apache-tvm",
-    "tvm_ffi": "apache-tvm-ffi", "yaml": "pyyaml",
+    "tvm_ffi": "apache-tvm-ffi", "yaml": "pyyaml", "PIL": "pillow",
 }  # fmt: skip
 """Import names whose distribution has another name."""
 

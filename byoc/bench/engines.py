@@ -1,6 +1,6 @@
 """Engines that run a whole model, each behind one call, with the same inputs and threads.
 
-In: an engine's name and an ONNX file. Out: a call that takes inputs and gives outputs. An engine
+In: an engine's name and a model file. Out: a call that takes inputs and gives outputs. An engine
 is opened by name; one that is asked for but not installed is an error.
 """
 
@@ -16,7 +16,10 @@ from typing import Any
 from byoc.errors import OptionError, VendorError, choices
 from byoc.segment import Array
 
-__all__ = ["ENGINES", "REFERENCE", "Engine", "open_engine"]
+__all__ = ["ENGINES", "EXPORTED", "REFERENCE", "REFERENCES", "Engine", "byoc_engine", "open_engine"]
+
+EXPORTED = ".pt2"
+"""How files of torch.export.save end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ def _openvino(model: Path, threads: int) -> Engine:
 def _torch(model: Path, threads: int) -> Engine:
     """PyTorch, eager. It cannot read ONNX: onnx2torch rewrites the model."""
     torch = _need("torch", "torch", "'tvm-byoc[torch]'")
+    if model.suffix == EXPORTED:
+        return _torch_program(torch, model, threads)
     onnx2torch = _need("onnx2torch", "torch", "onnx2torch")
     import onnx
 
@@ -103,6 +108,23 @@ def _torch(model: Path, threads: int) -> Engine:
     return Engine("torch", str(torch.__version__), run)
 
 
+def _torch_program(torch: Any, model: Path, threads: int) -> Engine:
+    """A program of torch.export, run op by op; its outputs are called by their numbers."""
+    program = torch.export.load(model)
+    inputs_in_order = list(program.graph_signature.user_inputs)
+    module = program.module()
+    torch.set_num_threads(threads)
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        tensors = [torch.from_numpy(inputs[name]) for name in inputs_in_order]
+        args, kwargs = torch.utils._pytree.tree_unflatten(tensors, program.call_spec.in_spec)
+        with torch.inference_mode():
+            results = torch.utils._pytree.tree_leaves(module(*args, **kwargs))
+        return {str(n): result.numpy() for n, result in enumerate(results)}
+
+    return Engine("torch", str(torch.__version__), run)
+
+
 ENGINES: Mapping[str, Callable[[Path, int], Engine]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
@@ -111,15 +133,18 @@ ENGINES: Mapping[str, Callable[[Path, int], Engine]] = {
 """Engines to measure against, by name."""
 
 REFERENCE = "onnxruntime"
-"""The engine whose numbers are taken as right."""
+"""The engine whose numbers are taken as right, of an ONNX file."""
+
+REFERENCES: Mapping[str, str] = {"onnx": REFERENCE, "torch": "torch"}
+"""Format of a model file → the engine whose numbers are taken as right, where there is one."""
 
 
 def open_engine(name: str, model: Path, threads: int) -> Engine:
-    """Load an ONNX file into an engine.
+    """Load a model file into an engine.
 
     Args:
         name: One of `ENGINES`.
-        model: The ONNX file.
+        model: An ONNX file; of torch.export for "torch".
         threads: CPU threads that it may use.
 
     Raises:

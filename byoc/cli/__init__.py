@@ -2,7 +2,7 @@
 
 Results go to stdout, talk to stderr. Exit status: 0 done, 1 the work failed, 2 wrong usage.
 Heavy modules are imported inside the commands, so that ``byoc --help`` is quick. Vendors and other
-packages add commands by the entry-point group ``byoc.commands`` (see `byoc.cli.plugin_commands`).
+packages add commands by the entry-point group ``byoc.commands``, see `byoc.cli.parsing`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from byoc.cli import (
 )
 from byoc.cli import compile as compile_
 from byoc.cli.common import harmless_output, plain_warnings, say
-from byoc.cli.plugin_commands import CommandGroup
+from byoc.cli.parsing import Command
+from byoc.cli.parsing.plugin_commands import CommandGroup
 from byoc.errors import ByocError
 
 __all__ = ["app", "main"]
@@ -65,22 +66,22 @@ def _byoc(
     pass
 
 
-app.command("partition")(partition.partition)
-app.command("compile")(compile_.compile_model)
-app.command("run")(run.run)
-app.command("bench")(bench.bench)
-app.command("profile")(profile.profile)
-app.command("inspect")(inspect.inspect)
-app.command("check")(check.check)
-app.command("sign")(sign.sign)
-app.command("compare")(compare.compare)
-app.command("debug")(debug.debug)
-app.command("config")(config.config)
-app.command("vendors")(vendors.vendors)
-app.command("quantize")(quantize.quantize)
-app.command("segment")(segment.segment)
-app.command("new-vendor")(new_vendor.new_vendor)
-app.command("conformance")(conformance.conformance)
+app.command("partition", cls=Command)(partition.partition)
+app.command("compile", cls=Command)(compile_.compile_model)
+app.command("run", cls=Command)(run.run)
+app.command("bench", cls=Command)(bench.bench)
+app.command("profile", cls=Command)(profile.profile)
+app.command("inspect", cls=Command)(inspect.inspect)
+app.command("check", cls=Command)(check.check)
+app.command("sign", cls=Command)(sign.sign)
+app.command("compare", cls=Command)(compare.compare)
+app.command("debug", cls=Command)(debug.debug)
+app.command("config", cls=Command)(config.config)
+app.command("vendors", cls=Command)(vendors.vendors)
+app.command("quantize", cls=Command)(quantize.quantize)
+app.command("segment", cls=Command)(segment.segment)
+app.command("new-vendor", cls=Command)(new_vendor.new_vendor)
+app.command("conformance", cls=Command)(conformance.conformance)
 app.add_typer(cache.app, name="cache")
 
 

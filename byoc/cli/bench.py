@@ -32,13 +32,12 @@ from byoc.cli.common import (
     set_threads,
     warn,
 )
-from byoc.errors import OptionError
+from byoc.cli.inputs import Inputs, inputs_for, is_artifact, read_inputs
 
 if TYPE_CHECKING:
     from byoc.bench import BenchResult
-    from byoc.segment import Array, TensorType
 
-__all__ = ["bench", "is_artifact", "model_inputs"]
+__all__ = ["bench"]
 
 
 def bench(
@@ -63,6 +62,7 @@ def bench(
             "--model", metavar="MODEL", help="For OUT.byoc: the ONNX file for the other engines."
         ),
     ] = None,
+    inputs: Inputs = None,
     threads: Threads = None,
     runs: Annotated[
         int | None,
@@ -99,6 +99,7 @@ def bench(
     import byoc
     from byoc.bench import byoc_engine, measure, open_engine
 
+    files = read_inputs(inputs or ())
     count = set_threads(threads)
     source = reference if compiled else model
     engines = [open_engine(name, source, count) for name in others if source]
@@ -106,11 +107,11 @@ def bench(
         executable = byoc.load(model) if compiled else byoc.compile(model, **arguments)
     if not compiled:
         warn(executable.report)
-    inputs = model_inputs(source, executable, dims)
+    feeds = inputs_for(executable, files, source, dims)
     with progress(f"measuring {model} on {count} threads"):
         result = measure(
             [byoc_engine(executable), *engines],
-            inputs,
+            feeds,
             model=str(model),
             threads=count,
             runs=runs,
@@ -121,60 +122,6 @@ def bench(
         print_json(result.to_dict())
     else:
         _show(result)
-
-
-def is_artifact(path: Path) -> bool:
-    """Return whether a file is a compiled model, by its name or else by its first bytes."""
-    if path.suffix in (".byoc", ".onnx"):
-        return path.suffix == ".byoc"
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"PK\x03\x04"
-    except OSError:
-        return False  # reading the model will say so
-
-
-def model_inputs(
-    source: Path | None, executable: Any, dims: dict[str, int], seed: int = 0
-) -> dict[str, Array]:
-    """Draw random inputs for a model.
-
-    Args:
-        source: The model file, None for a compiled model alone. An ONNX file tells how large the
-            tables are that token ids look up; of other models ids are 0 or 1.
-        executable: The compiled model.
-        dims: Sizes of symbolic dimensions.
-        seed: Of the generator.
-
-    Raises:
-        OptionError: `dims` names a dimension that no input has.
-        InputError: A symbolic dimension has no size.
-    """
-    from byoc.bench import random_inputs
-
-    known = None if source is None else _onnx_inputs(source)
-    types, limits = known or ({port.name: port.type for port in executable.inputs}, {})
-    legal = {d for type_ in types.values() for d in type_.shape if isinstance(d, str)}
-    for name in dims:
-        if name not in legal:
-            from byoc.errors import choices
-
-            raise OptionError(f"--dim: no symbolic dimension {name!r}: {choices(name, legal)}")
-    return random_inputs(types, seed, dims=dims, limits=limits)
-
-
-def _onnx_inputs(path: Path) -> tuple[dict[str, TensorType], dict[str, int]] | None:
-    """Types of the inputs of an ONNX file and limits of its token ids; None for other formats."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    from byoc.bench import onnx_inputs
-
-    try:
-        model = onnx.load(path, format="protobuf", load_external_data=False)
-    except DecodeError:
-        return None
-    return onnx_inputs(model) if model.graph.node else None
 
 
 def _show(result: BenchResult) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from byoc.cli.common import Json, print_json, print_table, say
+from byoc.cli.parsing import Command
 from byoc.timing.store import SCHEMA, Store, StoredTiming, cache_folder
 
 __all__ = ["app"]
@@ -27,13 +28,13 @@ Vendor = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def path() -> None:
     """Print the folder ($BYOC_CACHE_DIR chooses another)."""
     print(cache_folder())
 
 
-@app.command()
+@app.command(cls=Command)
 def info(json: Json = False) -> None:
     """Count what is kept, by kind and by vendor."""
     with Store(say=say) as store:
@@ -66,7 +67,7 @@ def info(json: Json = False) -> None:
         print(f"  from {_date(entries[0].created)} to {_date(entries[-1].created)}")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(
     vendor: Vendor = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")] = 50,
@@ -98,7 +99,7 @@ def list_(
         say(f"{len(entries) - len(shown)} older ones are not shown; --limit shows more")
 
 
-@app.command()
+@app.command(cls=Command)
 def clear(
     vendor: Vendor = None,
     older: Annotated[

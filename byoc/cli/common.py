@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from byoc.cli.parsing import output_file
 from byoc.errors import FallbackWarning, OptionError, choices
 from byoc.support.text import printable
 
@@ -32,7 +33,6 @@ __all__ = [
     "MODEL_HELP",
     "Budget",
     "Dims",
-    "InputsFile",
     "Isolate",
     "Json",
     "LockFile",
@@ -83,11 +83,11 @@ ModelOrArtifact = Annotated[
 """A model in any format byoc reads, or one that is compiled already."""
 
 Vendors = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--vendors",
         metavar="A,B",
-        help="Vendors to offload to; on a conflict the earlier wins. "
+        help="Vendors to offload to; on a conflict the earlier wins. Given twice, they add up. "
         "Without any, everything runs on the host.",
         show_default=False,
     ),
@@ -98,15 +98,6 @@ OptionsFile = Annotated[
         "--options",
         metavar="FILE",
         help="YAML: `vendors: {name: {option: value}}`, min_segment_ops, min_segment_flops.",
-        show_default=False,
-    ),
-]
-InputsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--inputs",
-        metavar="X.npz",
-        help="Inputs by name (default: random).",
         show_default=False,
     ),
 ]
@@ -145,7 +136,10 @@ Isolate = Annotated[
 Dims = Annotated[
     list[str] | None,
     typer.Option(
-        "--dim", metavar="NAME=N", help="Size of a symbolic dimension.", show_default=False
+        "--dim",
+        metavar="NAME=N",
+        help="Size of a symbolic dimension; the model is compiled for it alone.",
+        show_default=False,
     ),
 ]
 Placement = Annotated[
@@ -179,7 +173,11 @@ Budget = Annotated[
 LockFile = Annotated[
     Path | None,
     typer.Option(
-        "--lock", metavar="FILE", help="Write the placement to this file.", show_default=False
+        "--lock",
+        metavar="FILE",
+        help="Write the placement to this file.",
+        show_default=False,
+        callback=output_file,
     ),
 ]
 LockedFile = Annotated[
@@ -198,9 +196,10 @@ _COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
 _LIMITS = {"min_segment_ops": int, "min_segment_flops": (int, float)}
 
 
-def names(text: str) -> list[str]:
-    """Return the names in ``a,b``."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+def names(text: str | list[str]) -> list[str]:
+    """Return the names in ``a,b``, or in several of such texts."""
+    texts = [text] if isinstance(text, str) else text
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
 def isolated(text: str | None) -> bool | list[str] | None:
@@ -226,7 +225,7 @@ def parse_dims(dims: list[str] | None) -> dict[str, int]:
 
 
 def compile_options(
-    vendors: str | None, file: Path | None, locked: Path | None = None
+    vendors: str | list[str] | None, file: Path | None, locked: Path | None = None
 ) -> dict[str, Any]:
     """Return keyword arguments for `byoc.compile` from ``--vendors`` and ``--options``.
 
@@ -249,7 +248,7 @@ def compile_options(
 
         chosen = list(read_lock(locked).vendors)
     if len(set(chosen)) != len(chosen):
-        raise typer.BadParameter(f"--vendors names one twice: {vendors}")
+        raise typer.BadParameter(f"--vendors names one twice: {', '.join(chosen)}")
     unused = [name for name in configured if name not in chosen]
     if unused:
         say(f"{file}: options of {', '.join(unused)} are not used (not among --vendors)")
@@ -273,7 +272,7 @@ def placement_options(
         placement: Name of a placement strategy.
         policy: A policy file.
         budget: How long measuring may take, as text.
-        dims: Sizes to measure with; they matter to "measured" only.
+        dims: Sizes of symbolic dimensions.
         lock: Where to write the lock.
         locked: The lock to obey.
 
@@ -288,7 +287,7 @@ def placement_options(
         "placement": placement,
         "policy": policy,
         "budget": budget,
-        "dims": (dims or None) if placement == "measured" else None,
+        "dims": dims or None,
         "lock": lock,
         "locked": locked,
     }

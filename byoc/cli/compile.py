@@ -32,6 +32,7 @@ from byoc.cli.common import (
     say,
     warn,
 )
+from byoc.cli.parsing import output_file
 
 __all__ = ["compile_model"]
 
@@ -41,7 +42,12 @@ def compile_model(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", metavar="OUT.byoc", help="File to write.", show_default=False
+            "-o",
+            "--output",
+            metavar="OUT.byoc",
+            help="File to write.",
+            show_default=False,
+            callback=output_file,
         ),
     ],
     vendors: Vendors = None,
@@ -67,8 +73,6 @@ def compile_model(
     json: Json = False,
 ) -> None:
     """Compile MODEL for the host and the vendors, into one file that runs without the compiler."""
-    if dim and placement != "measured":
-        raise typer.BadParameter("--dim gives sizes to measure with: use --placement measured")
     chosen = placement_options(
         placement, policy, budget=budget, dims=parse_dims(dim), lock=lock, locked=locked
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from byoc.cli.common import OptionsFile, compile_options, progress, say
+from byoc.cli.parsing import output_file
 from byoc.support.files import write_text
 
 __all__ = ["conformance"]
@@ -36,7 +37,13 @@ def conformance(
     ] = None,
     junit: Annotated[
         Path | None,
-        typer.Option("--junit", metavar="F", help="Write JUnit XML here.", show_default=False),
+        typer.Option(
+            "--junit",
+            metavar="F",
+            help="Write JUnit XML here.",
+            show_default=False,
+            callback=output_file,
+        ),
     ] = None,
 ) -> None:
     """Try everything that VENDOR claims, in child processes, and tell its level.

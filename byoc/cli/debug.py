@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,6 @@ import typer
 from byoc.cli.common import (
     MODEL_HELP,
     Dims,
-    InputsFile,
     Json,
     OptionsFile,
     ParamsFile,
@@ -27,12 +26,13 @@ from byoc.cli.common import (
     say,
     show,
 )
-from byoc.cli.run import read_arrays
+from byoc.cli.inputs import Inputs, given_inputs, read_inputs
 
 if TYPE_CHECKING:
     from byoc.debug import Diagnosis
     from byoc.debug.diagnosis import Row
     from byoc.debug.replaying import Replay
+    from byoc.segment import Array, PortType
 
 __all__ = ["debug"]
 
@@ -48,7 +48,7 @@ def debug(
     options: OptionsFile = None,
     placement: Placement = None,
     policy: PolicyFile = None,
-    inputs: InputsFile = None,
+    inputs: Inputs = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of random inputs.")] = 0,
     dim: Dims = None,
     limit: Annotated[
@@ -107,14 +107,17 @@ def debug(
     chosen = placement_options(placement, policy)
     arguments = compile_options(vendors, options)
     arguments.pop("min_segment_flops", None)
-    feeds = None if inputs is None else read_arrays(inputs)
+    files = read_inputs(inputs or ())
 
     from byoc.debug import find, write_bundle
+
+    def feeds(ports: Sequence[PortType]) -> Mapping[str, Array]:
+        return given_inputs(files, {port.name: port.type for port in ports})
 
     with progress(f"debugging {model}"):
         found = find(
             model,
-            inputs=feeds,
+            inputs=feeds if files else None,
             dims=parse_dims(dim) or None,
             seed=seed,
             ops=ops,

@@ -10,6 +10,7 @@ import typer
 
 from byoc.cli.common import (
     MODEL_HELP,
+    Dims,
     Json,
     LockedFile,
     LockFile,
@@ -19,12 +20,14 @@ from byoc.cli.common import (
     PolicyFile,
     Vendors,
     compile_options,
+    parse_dims,
     placement_options,
     print_json,
     progress,
     say,
     warn,
 )
+from byoc.cli.parsing import output_file
 
 if TYPE_CHECKING:
     from byoc.partition import PartitionReport, PartitionResult
@@ -65,7 +68,11 @@ def partition(
     html: Annotated[
         Path | None,
         typer.Option(
-            "--html", metavar="FILE", help="Also write the report as HTML.", show_default=False
+            "--html",
+            metavar="FILE",
+            help="Also write the report as HTML.",
+            show_default=False,
+            callback=output_file,
         ),
     ] = None,
     ops: Annotated[bool, typer.Option("--ops", help="Also list every op.")] = False,
@@ -87,6 +94,7 @@ def partition(
             show_default=False,
         ),
     ] = None,
+    dim: Dims = None,
     json: Json = False,
 ) -> None:
     """Split MODEL and show the segments, the coverage and each vendor's reasons; build nothing.
@@ -94,7 +102,7 @@ def partition(
     With --diff, compare two locks instead.
     """
     if diff is not None:
-        others = (model, vendors, options, params, placement, policy, why, lock, locked, html)
+        others = (model, vendors, options, params, placement, policy, why, lock, locked, html, dim)
         if any(value is not None for value in others) or what_if or ops or patterns:
             raise typer.BadParameter("--diff compares two locks: only --max-regression and --json")
         _diff(*diff, max_regression, json)
@@ -105,7 +113,8 @@ def partition(
         raise typer.BadParameter("--patterns is asked for alone, without --why and --what-if")
     if model is None:
         raise typer.BadParameter("give a MODEL, or two locks: --diff OLD NEW")
-    chosen = placement_options(placement, policy, lock=lock, locked=locked)
+    dims = parse_dims(dim)
+    chosen = placement_options(placement, policy, dims=dims, lock=lock, locked=locked)
     arguments = compile_options(vendors, options, locked)
 
     import byoc

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from byoc.cli.bench import is_artifact, model_inputs
 from byoc.cli.common import (
     Dims,
-    InputsFile,
     Json,
     ModelOrArtifact,
     OptionsFile,
@@ -22,7 +20,8 @@ from byoc.cli.common import (
     say,
     set_threads,
 )
-from byoc.cli.run import read_arrays
+from byoc.cli.inputs import Inputs, inputs_for, is_artifact, read_inputs
+from byoc.cli.parsing import output_file
 from byoc.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def profile(
     model: ModelOrArtifact,
     vendors: Vendors = None,
     options: OptionsFile = None,
-    inputs: InputsFile = None,
+    inputs: Inputs = None,
     requests: Annotated[
         int, typer.Option("--requests", min=1, help="Requests, several on their way at a time.")
     ] = 10,
@@ -52,6 +51,7 @@ def profile(
             metavar="T.json",
             help="Write a Chrome trace (open it at ui.perfetto.dev).",
             show_default=False,
+            callback=output_file,
         ),
     ] = None,
     html: Annotated[
@@ -61,6 +61,7 @@ def profile(
             metavar="R.html",
             help="Write a page with the timeline and the partition report.",
             show_default=False,
+            callback=output_file,
         ),
     ] = None,
     threads: Threads = None,
@@ -72,8 +73,8 @@ def profile(
     compiled = is_artifact(model)
     if compiled and (vendors is not None or options is not None):
         raise typer.BadParameter(f"{model} is compiled: --vendors and --options do not apply")
-    arguments = {} if compiled else compile_options(vendors, options)
-    feeds = read_arrays(inputs) if inputs else None
+    arguments = {} if compiled else compile_options(vendors, options) | {"dims": dims or None}
+    files = read_inputs(inputs or ())
 
     import byoc
     from byoc.support.files import write_text
@@ -81,8 +82,7 @@ def profile(
     set_threads(threads)
     with progress(f"{'loading' if compiled else 'compiling'} {model}"):
         executable = byoc.load(model) if compiled else byoc.compile(model, **arguments)
-    if feeds is None:
-        feeds = model_inputs(None if compiled else model, executable, dims)
+    feeds = inputs_for(executable, files, None if compiled else model, dims)
     with progress(f"running {model}"):
         result = executable.profile(feeds, requests=requests, warmup=warmup)
     if trace:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from byoc.cli.common import Json, OnnxPath, names, print_json, progress, say
-from byoc.cli.npz import read_npz
+from byoc.cli.inputs.arrays import read_npz
+from byoc.cli.parsing import output_file
 from byoc.errors import InputError, OptionError
 
 __all__ = ["quantize"]
@@ -28,7 +29,14 @@ def quantize(
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="Q.onnx", help="File to write.", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="Q.onnx",
+            help="File to write.",
+            show_default=False,
+            callback=output_file,
+        ),
     ],
     method: Annotated[
         str, typer.Option("--method", help="minmax, percentile or entropy.")

@@ -10,7 +10,7 @@ First the segments are judged, each fed with the host's values; then what is ins
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from byoc.ir.ports import port_types
 from byoc.measure.inputs import sample_inputs
 from byoc.placement.constraints import resolve_constraints
 from byoc.plugins.discovery import Requested, VendorSpec, resolve
+from byoc.segment import PortType
 from byoc.support.internal_errors import expect_no_foreign
 
 if TYPE_CHECKING:
@@ -62,12 +63,16 @@ class Subject:
     reference_name: str
 
 
+GivenInputs = Mapping[str, Any] | Callable[[Sequence[PortType]], Mapping[str, Any]]
+"""Array of every input, by name, or what makes these of the ports."""
+
+
 @one_at_a_time
 def prepare(
     model: Any,
     vendors: VendorSpec,
     *,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: GivenInputs | None = None,
     dims: Mapping[str, int] | None = None,
     seed: int = 0,
     placement: str | Strategy = "order",
@@ -100,6 +105,8 @@ def prepare(
                     f"--dim {sample.missing[0]}=N), or inputs"
                 )
             inputs = sample.arrays
+        elif callable(inputs):
+            inputs = inputs(ports)
         reference = run_on_host(source, parts, requests, inputs)
         engine = engine_of_model(model) if second_opinion else None
         against: dict[str, float] = {}
@@ -176,7 +183,7 @@ def find(
     model: Any,
     vendors: VendorSpec,
     *,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: GivenInputs | None = None,
     dims: Mapping[str, int] | None = None,
     seed: int = 0,
     placement: str | Strategy = "order",
@@ -197,7 +204,8 @@ def find(
         model: what `byoc.compile` takes.
         vendors: who may take ops, as for `byoc.compile`; so are `placement`, `policy`,
             `min_segment_ops` and `params`.
-        inputs: array of every input, by name; None: random ones, drawn from `seed`.
+        inputs: array of every input, by name, or what makes these of the model's input ports;
+            None: random ones, drawn from `seed`.
         dims: symbolic dimension → its size, for random inputs.
         seed: of the random inputs.
         placement: who gets an op that several could take.

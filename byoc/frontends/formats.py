@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from byoc.frontends.relay.file import Params, RelayModel
 
-__all__ = ["FRONTENDS", "import_model"]
+__all__ = ["FRONTENDS", "format_of", "import_model"]
 
 FRONTENDS: tuple[Frontend, ...] = (RELAY, RELAX, TORCH, TFLITE, ONNX)
 """In the order they are asked: the first that accepts a source reads it. ONNX is last, as it takes
@@ -33,13 +33,14 @@ every path that no other knows and says what is wrong with it."""
 
 
 def import_model(
-    model: str | Path | onnx.ModelProto | tvm.IRModule | RelayModel, params: Params | None = None
+    model: str | Path | bytes | onnx.ModelProto | tvm.IRModule | RelayModel,
+    params: Params | None = None,
 ) -> Model:
     """Read a model and bring it into normal form.
 
     Args:
         model: Path of an ONNX, TFLite or Relay file or of one of `torch.export.save`, an
-            `onnx.ModelProto`, the bytes of a TFLite file, a `tflite.Model`, a
+            `onnx.ModelProto`, the bytes of an ONNX or TFLite file, a `tflite.Model`, a
             `torch.export.ExportedProgram`, what `read_relay` returns, or a Relax `IRModule` (not
             changed); a `Model` is returned as it is.
         params: Parameters of a Relay file, as `read_relay` takes them.
@@ -68,6 +69,11 @@ def import_model(
         )
     with expect_no_foreign(_short_name(model), "importing"):
         return chosen.read(model, params)
+
+
+def format_of(path: Path) -> str:
+    """Return the name of the format that a model file is taken for ("onnx", "torch", …)."""
+    return next((f.name for f in FRONTENDS if f.accepts(path)), "")
 
 
 def _short_name(model: Any) -> str:

@@ -57,11 +57,12 @@ def test_compile_and_run(cli, folder, tmp_path, reference):
 
 
 def test_names_with_slashes_travel_through_files(cli, tmp_path, zoo):
-    from byoc.cli.run import read_arrays, write_arrays
+    from byoc.cli.inputs.arrays import read_npz
+    from byoc.cli.run import write_arrays
 
     arrays = {"gpu_0/data_0": np.arange(3.0), "b:0": np.ones((2, 2), np.int64)}
     write_arrays(tmp_path / "a.npz", arrays)
-    back = read_arrays(tmp_path / "a.npz")
+    back = read_npz(tmp_path / "a.npz")
     assert list(back) == list(arrays)
     for name, array in arrays.items():
         np.testing.assert_array_equal(back[name], array)

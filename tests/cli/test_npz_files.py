@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from byoc.cli.npz import read_npz
+from byoc.cli.inputs.arrays import read_npz
 from byoc.errors import InputError
 
 

@@ -7,9 +7,9 @@ from importlib.metadata import EntryPoint
 import pytest
 import typer
 
-from byoc.cli import plugin_commands
+from byoc.cli.parsing import plugin_commands
 
-GROUP = plugin_commands.GROUP
+GROUP, MODULE = plugin_commands.GROUP, plugin_commands.__name__
 hello = typer.Typer(no_args_is_help=True)
 
 
@@ -61,8 +61,11 @@ def test_a_function_is_one_command(cli, offer):
     ("value", "reason"),
     [
         ("no_such_module_at_all:app", "No module named 'no_such_module_at_all'"),
-        ("byoc.cli.plugin_commands:no_such_app", "no_such_app"),
-        ("byoc.cli.plugin_commands:GROUP", "expected a typer.Typer or a function, found str"),
+        (f"{MODULE}:no_such_app", "no_such_app"),
+        (
+            f"{MODULE}:GROUP",
+            "expected a typer.Typer or a function, found str",
+        ),
     ],
 )
 def test_a_broken_one_costs_one_line(cli, offer, value, reason):

@@ -49,7 +49,6 @@ def test_version_names_both_packages(cli):
     [
         ["partition"],
         ["compile", "m.onnx"],
-        ["run", "m.byoc"],
         ["bench", "m.onnx", "--runs", "0"],
         ["bench", "m.onnx", "--dim", "batch"],
         ["bench", "m.byoc", "--against", "onnxruntime"],
@@ -152,3 +151,42 @@ class TestOptionsFile:
 
 def test_json_goes_alone_to_stdout(cli):
     assert isinstance(json.loads(cli("vendors", "--json").out), list)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bench", "m.onnx", "--threads", "1", "--threads", "2"],
+        ["compile", "m.onnx", "-o", "a.byoc", "--output", "b.byoc"],
+        ["profile", "m.onnx", "--top", "1", "--top=2"],
+        ["cache", "clear", "--nonsense"],
+    ],
+)
+def test_what_takes_one_value_is_given_once(cli, words, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    result = cli(*words)
+    assert result.status == 2
+    if "--nonsense" not in words:
+        assert "is given 2 times, it takes one value" in result.err
+
+
+def test_vendors_given_twice_add_up(cli, tmp_path):
+    import onnx
+
+    from byoc.testing.zoo import build
+
+    onnx.save(build("mlp", batch=1, hidden=16), tmp_path / "m.onnx")
+    both = cli("partition", tmp_path / "m.onnx", "--vendors", "dnnl", "--vendors", "npu", "--json")
+    assert both.json()["vendors"] == ["dnnl", "npu"]
+    twice = cli("partition", tmp_path / "m.onnx", "--vendors", "dnnl,npu", "--vendors", "dnnl")
+    assert twice.status == 2 and "names one twice: dnnl, npu, dnnl" in twice.err
+
+
+@pytest.mark.parametrize("option", [("compile", "-o"), ("run", "--outputs"), ("profile", "--html")])
+def test_outputs_are_checked_before_the_work(cli, tmp_path, option):
+    command, name = option
+    words = [command, tmp_path / "missing.onnx", name]
+    folder = cli(*words, tmp_path)
+    assert folder.status == 2 and "is a folder; give the path of a file" in folder.err
+    lost = cli(*words, tmp_path / "no" / "file")
+    assert lost.status == 2 and "there is no folder" in lost.err

@@ -1,6 +1,6 @@
 """Files of arrays, which may come from anybody.
 
-In: the path of an .npz file. Out: its arrays by name. The file's claims about sizes are checked
+In: the path of an .npz or .npy file. Out: its arrays. The file's claims about sizes are checked
 before anything is unpacked, so that a small file cannot fill the memory.
 """
 
@@ -15,7 +15,7 @@ from byoc.errors import InputError
 if TYPE_CHECKING:
     from byoc.segment import Array
 
-__all__ = ["read_npz"]
+__all__ = ["read_npy", "read_npz"]
 
 _ALWAYS = 256 << 20
 """Bytes that any file may unpack to."""
@@ -48,10 +48,29 @@ def read_npz(path: Path) -> dict[str, Array]:
         file = np.load(path, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise InputError(
-                f"{path} holds one unnamed array; write it with names: "
+                f"{path} holds one unnamed array; name the file .npy, or write it with names: "
                 f"numpy.savez({str(path.with_suffix('.npz'))!r}, name=array)"
             )
         with file:
             return {name: file[name] for name in file.files}
     except (MemoryError, OverflowError) as error:
         raise InputError(f"{path}: an array in it claims too many elements: {error}") from None
+
+
+def read_npy(path: Path) -> Array:
+    """Return the array of an .npy file.
+
+    Raises:
+        InputError: It claims more elements than fit, or is an archive.
+        OSError, ValueError, EOFError: It cannot be read, as numpy says it.
+    """
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (MemoryError, OverflowError) as error:
+        raise InputError(f"{path}: it claims too many elements: {error}") from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(f"{path} is an archive of arrays; name it .npz")
+    return array
