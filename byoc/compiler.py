@@ -48,6 +48,7 @@ def partition_model(
     placement: str | Strategy = ORDER,
     policy: Policy | str | os.PathLike[str] | None = None,
     costs: Costs | None = None,
+    dims: Mapping[str, int] | None = None,
     lock: str | os.PathLike[str] | None = None,
     locked: str | os.PathLike[str] | None = None,
     min_segment_ops: int | None = None,
@@ -64,6 +65,7 @@ def partition_model(
             (least predicted time), or a `byoc.partition.placing.Strategy`.
         policy: constraints to obey, or the path of the YAML file that holds them.
         costs: figures to predict from; None: the vendors' own.
+        dims: symbolic dimension → its size, {"batch": 1}: the model is split for it alone.
         lock: a file to write the placement to.
         locked: such a file, to be obeyed: it is the placement.
         min_segment_ops: segments with fewer ops stay on the host; None: the default of
@@ -97,10 +99,11 @@ def partition_model(
         constraints=resolve_constraints(policy, costs, min_segment_ops, min_segment_flops),
         locked=locked,
         dry_run=True,
+        dims=dims,
     )
     from byoc.frontends import import_model
 
-    source = import_model(model, params)
+    source = _fixed(import_model(model, params), options)
     requests = _with_torch(source, requests)
     chosen = [request.vendor for request in requests]
     with expect_no_foreign(source.name, "partitioning"):
@@ -156,7 +159,9 @@ def compile(
         costs: figures to predict from; None: the vendors' own.
         budget: how long measuring may take, in seconds or as "60s", "2m"; None: until no better
             plan turns up.
-        dims: symbolic dimension → the size to measure with.
+        dims: symbolic dimension → its size, {"batch": 1}: the model is compiled for it alone, and
+            with all of them given, it is static. Measured placement keeps them symbolic and
+            measures with these sizes.
         lock: a file to write the placement to.
         locked: such a file, to be obeyed: it is the placement.
         min_segment_ops: segments with fewer ops stay on the host.
@@ -206,7 +211,7 @@ def compile(
     )
     from byoc.frontends import import_model
 
-    source = import_model(model, params)
+    source = _fixed(import_model(model, params), options)
     requests = _with_torch(source, requests)
     chosen = [request.vendor for request in requests]
     with expect_no_foreign(source.name, "compiling"):
@@ -218,6 +223,16 @@ def compile(
 
             lock_placement(lock, source.mod, built.report, chosen)
     return Executable(built.runner, built.report)
+
+
+def _fixed(source: Model, options: CompileOptions) -> Model:
+    """The model with the sizes of dimensions that the user fixed."""
+    if not options.dims or options.measured:
+        return source
+    from byoc.specialise.build import fix_dims
+
+    with expect_no_foreign(source.name, "fixing its dimensions"):
+        return fix_dims(source, options.dims)
 
 
 def _with_torch(source: Model, requests: Sequence[Requested]) -> tuple[Requested, ...]:

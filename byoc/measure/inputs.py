@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from byoc.errors import OptionError, choices
-from byoc.segment import Array, TensorType
+from byoc.segment import Array
+from byoc.support.arguments import check_sizes
 from byoc.timing.inputs import random_inputs
 
 if TYPE_CHECKING:
@@ -55,19 +55,9 @@ def sample_inputs(
     missing = tuple(d for d in symbols if d not in sizes)
     if missing:
         return SampleInputs({}, missing)
-    _check_dims(types, sizes)
+    check_sizes(sizes, (d for t in types.values() for d in t.shape if isinstance(d, str)))
     limits = _table_rows(model.mod["main"], model.inputs)
     return SampleInputs(random_inputs(types, seed, dims=sizes, limits=limits))
-
-
-def _check_dims(types: Mapping[str, TensorType], dims: Mapping[str, int]) -> None:
-    """Raise OptionError for a size of a dimension that there is not."""
-    legal = {d for t in types.values() for d in t.shape if isinstance(d, str)}
-    for name, size in dims.items():
-        if name not in legal:
-            raise OptionError(f"dims: no symbolic dimension {name!r}: {choices(name, legal)}")
-        if not isinstance(size, int) or size < 1:
-            raise OptionError(f"dims: {name!r} must be a whole number above 0, found {size!r}")
 
 
 def _table_rows(main: Any, inputs: tuple[str, ...]) -> dict[str, int]:

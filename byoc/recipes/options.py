@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from byoc.build.readiness import Background
 from byoc.build.segments import HealSpec
-from byoc.errors import OptionError
+from byoc.errors import OptionError, choices
 from byoc.placement.constraints import PlacementConstraints
 from byoc.runtime.program import Healing, Isolation
 from byoc.specialise.options import Specialise
@@ -42,7 +42,8 @@ class CompileOptions:
         locked: path of a lock, which then is the placement.
         dry_run: partition and stop; nothing is built.
         budget: how long measuring may take, in seconds or as text ("60s", "2m").
-        dims: symbolic dimension → the size to measure with.
+        dims: symbolic dimension → its size: the model is compiled for it alone; measured
+            placement keeps it symbolic and measures with this size.
         heal: which segments get a host fallback.
         isolation: vendors that run out of process; None: none.
         background: build engines while host fallbacks answer; None: not.
@@ -71,6 +72,8 @@ class CompileOptions:
             value = getattr(self, name)
             if value is not None:
                 check_kind(name, value, kind, words)
+        if isinstance(self.placement, str):
+            _check_strategy(self.placement, self.dry_run)
         for refusal in _REFUSALS:
             if refusal.met(self):
                 raise OptionError(refusal.text.format(options=self))
@@ -79,6 +82,14 @@ class CompileOptions:
     def measured(self) -> bool:
         """Whether plans are built and timed to choose among them."""
         return self.placement == MEASURED and self.locked is None
+
+
+def _check_strategy(name: str, dry_run: bool) -> None:
+    from byoc.partition.placing import strategies
+
+    legal = strategies() if dry_run else (*strategies(), MEASURED)
+    if name not in (*legal, MEASURED):
+        raise OptionError(f"placement {name!r} is no strategy: {choices(name, legal)}")
 
 
 _KINDS = (
@@ -124,8 +135,8 @@ _REFUSALS = (
         "cannot tell: leave locked out",
     ),
     _Refusal(
-        lambda o: not o.measured and (o.budget is not None or o.dims is not None),
-        "budget and dims belong to placement='measured'",
+        lambda o: not o.measured and o.budget is not None,
+        "budget belongs to placement='measured'",
     ),
     _Refusal(
         lambda o: o.locked is not None and o.placement != ORDER,

@@ -24,12 +24,13 @@ from byoc.runtime import Session
 from byoc.segment import Array
 from byoc.specialise.options import Specialise, check_options, symbolic_dims
 from byoc.specialise.shapes import Shapes
+from byoc.support.arguments import check_sizes
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
     from byoc.runtime.program import Program
 
-__all__ = ["bind_dims", "make_shapes"]
+__all__ = ["bind_dims", "fix_dims", "make_shapes"]
 
 
 def bind_dims(model: Model, sizes: Mapping[str, int]) -> Model:
@@ -70,6 +71,27 @@ def bind_dims(model: Model, sizes: Mapping[str, int]) -> Model:
     functions[model.mod.get_global_var("main")] = bound
     mod = tvm.IRModule(functions, attrs=model.mod.attrs)
     return replace(model, mod=normalise_module(mod))
+
+
+def fix_dims(model: Model, dims: Mapping[str, int]) -> Model:
+    """Give symbolic dimensions of a model the sizes that a user wants it compiled for.
+
+    Args:
+        model: the model as it was imported; not changed.
+        dims: dimension → size; those left out stay symbolic.
+
+    Returns:
+        The model for these sizes: a static one where no symbolic dimension is left.
+
+    Raises:
+        OptionError: the model's inputs have no such dimension, or a size is none.
+        CompileError: the sizes do not go together.
+    """
+    from byoc.ir.ports import port_types
+
+    inputs, _ = port_types(model.mod["main"], model.inputs, model.outputs, model.values)
+    check_sizes(dims, symbolic_dims(inputs))
+    return bind_dims(model, dims)
 
 
 def make_shapes(

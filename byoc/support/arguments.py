@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from math import isnan
 from numbers import Real
 
-from byoc.errors import ByocError, OptionError
+from byoc.errors import ByocError, OptionError, choices
 
-__all__ = ["check_kind", "check_number", "check_path"]
+__all__ = ["check_kind", "check_number", "check_path", "check_sizes"]
 
 
 def check_kind(
@@ -61,3 +62,22 @@ def check_path(name: str, value: object) -> None:
         OptionError: it is neither text nor an `os.PathLike`.
     """
     check_kind(name, value, (str, os.PathLike), "the path of a file")
+
+
+def check_sizes(dims: Mapping[str, int], legal: Iterable[str]) -> None:
+    """Refuse a size of a symbolic dimension that there is not, or one that is no size.
+
+    Args:
+        dims: symbolic dimension → size, as the user gave them.
+        legal: the symbolic dimensions of the model.
+
+    Raises:
+        OptionError: a dimension is unknown, or its size is no whole number above 0.
+    """
+    known = set(legal)
+    for name, size in dims.items():
+        if name not in known:
+            told = choices(name, known) if known else "the model has none"
+            raise OptionError(f"dims: no symbolic dimension {name!r}: {told}")
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise OptionError(f"dims: {name!r} must be a whole number above 0, found {size!r}")

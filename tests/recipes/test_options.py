@@ -15,9 +15,10 @@ REFUSED = [
     ({"placement": "measured", "background": LATE}, "nothing is left to build in the background"),
     ({"specialise": SHAPES, "background": LATE}, "background is for models of fixed shapes"),
     ({"specialise": SHAPES, "locked": "a.lock"}, "leave locked out"),
-    ({"budget": 5}, "budget and dims belong to placement='measured'"),
-    ({"dims": {"n": 4}}, "budget and dims belong to placement='measured'"),
-    ({"locked": "a.lock", "placement": "measured", "budget": 5}, "budget and dims belong to"),
+    ({"budget": 5}, "budget belongs to placement='measured'"),
+    ({"placement": "mesured"}, "did you mean 'measured'"),
+    ({"placement": "mdel", "dry_run": True}, "did you mean 'model'"),
+    ({"locked": "a.lock", "placement": "measured", "budget": 5}, "budget belongs to"),
     ({"locked": "a.lock", "placement": "model"}, "placement='model' cannot be obeyed too"),
     ({"locked": "a.lock", "placement": "measured"}, "placement='measured' cannot be obeyed too"),
 ]

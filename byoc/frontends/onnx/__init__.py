@@ -9,6 +9,8 @@ __all__ = ["FRONTEND"]
 
 
 def _accepts(source: Any) -> bool:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return True  # TFLite, which has an identifier, was asked before
     return path_of(source) is not None or is_instance(source, "onnx", "ModelProto")
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import onnx
 import onnx.inliner
@@ -35,7 +36,10 @@ from byoc.frontends.onnx.weights import Weights
 from byoc.frontends.onnx.wire import MAX_NODES, BadWireError, TooManyNodesError, split
 from byoc.runtime.io.mapped_memory import map_file
 
-__all__ = ["OpenedModel", "describe", "open_model"]
+__all__ = ["OpenedModel", "Source", "describe", "open_model"]
+
+Source: TypeAlias = "Path | bytes | bytearray | memoryview | onnx.ModelProto"
+"""What is read: the path of a file, its bytes, or a proto."""
 
 _NESTED = 10
 """Functions within functions within functions: ONNX's own nest three deep."""
@@ -79,8 +83,11 @@ class OpenedModel:
     operators: Mapping[str, int]
 
 
-def open_model(source: Path | onnx.ModelProto) -> OpenedModel:
+def open_model(source: Source) -> OpenedModel:
     """Open an ONNX model and bring its graph into the form that the walk expects.
+
+    Args:
+        source: The path of a file, its bytes, or a proto.
 
     Raises:
         ModelError: It is no readable ONNX model (the message says what the file looks like), is
@@ -89,7 +96,10 @@ def open_model(source: Path | onnx.ModelProto) -> OpenedModel:
     where = describe(source)
     if isinstance(source, Path):
         name = source.stem
-        proto, weights = _parse(source)
+        proto, weights = _parse(where, _bytes(source), source.resolve().parent)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        proto, weights = _parse(where, memoryview(bytearray(source)), None)
+        name = proto.graph.name or "model"
     else:
         name = source.graph.name or "model"
         proto, weights = _own(source), Weights(where)
@@ -109,8 +119,10 @@ def open_model(source: Path | onnx.ModelProto) -> OpenedModel:
     return OpenedModel(name, where, proto, weights, versions, operators)
 
 
-def describe(source: Path | onnx.ModelProto) -> str:
+def describe(source: Source) -> str:
     """The model, as messages begin."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "the model given as bytes"
     return str(source) if isinstance(source, Path) else f"model {source.graph.name or 'model'!r}"
 
 
@@ -120,21 +132,22 @@ def _own(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _parse(path: Path) -> tuple[onnx.ModelProto, Weights]:
+def _parse(where: str, data: memoryview, folder: Path | None) -> tuple[onnx.ModelProto, Weights]:
     """The model without its large weights, and the reader of these."""
-    data = _bytes(path)
+    if not len(data):
+        raise ModelError(f"{where} is empty")
     try:
         small, payloads = split(data)
         model = onnx.ModelProto.FromString(small)
     except TooManyNodesError:
         raise ModelError(
-            f"{path} has more than {MAX_NODES:,} nodes; byoc reads up to so many"
+            f"{where} has more than {MAX_NODES:,} nodes; byoc reads up to so many"
         ) from None
     except (BadWireError, DecodeError) as error:
-        raise _not_onnx(path, data, str(error)) from None
+        raise _not_onnx(where, data, str(error)) from None
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
-        raise _not_onnx(path, data, "it holds no graph")
-    return model, Weights(str(path), path.resolve().parent, payloads)
+        raise _not_onnx(where, data, "it holds no graph")
+    return model, Weights(where, folder, payloads)
 
 
 def _bytes(path: Path) -> memoryview:
@@ -143,24 +156,21 @@ def _bytes(path: Path) -> memoryview:
     if not path.exists():
         raise ModelError(f"{path}: no such file")
     try:
-        data = map_file(path)
+        return map_file(path)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from None
-    if not len(data):
-        raise ModelError(f"{path} is empty")
-    return data
 
 
-def _not_onnx(path: Path, data: memoryview, why: str) -> ModelError:
+def _not_onnx(where: str, data: memoryview, why: str) -> ModelError:
     head = bytes(data[:64])
     if head[4:8] == b"TFL3":
-        return ModelError(f"{path} is not an ONNX model: it looks like a TFLite model")
+        return ModelError(f"{where} is not an ONNX model: it looks like a TFLite model")
     for start, what in _LOOKS:
         if head.lstrip().startswith(start) or head.startswith(start):
-            return ModelError(f"{path} is not an ONNX model: it looks like {what}")
+            return ModelError(f"{where} is not an ONNX model: it looks like {what}")
     if head[:1] == b"\x08":  # field 1, ir_version: nearly every ONNX file starts so
-        return ModelError(f"{path} is a damaged or truncated ONNX model ({why})")
-    return ModelError(f"{path} is not an ONNX model ({why})")
+        return ModelError(f"{where} is a damaged or truncated ONNX model ({why})")
+    return ModelError(f"{where} is not an ONNX model ({why})")
 
 
 def _strings_as_nodes(graph: onnx.GraphProto) -> None:

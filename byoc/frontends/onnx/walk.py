@@ -19,7 +19,6 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -34,7 +33,7 @@ from byoc.frontends.context import InexpressibleError, sentence
 from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.onnx.context import NodeInputs, OnnxContext, RefusedError
-from byoc.frontends.onnx.file import describe, open_model
+from byoc.frontends.onnx.file import Source, describe, open_model
 from byoc.frontends.onnx.input_types import plain_names, tensor_type
 from byoc.frontends.onnx.loops import MAX_NODES, unroll_loop, unroll_scan
 from byoc.frontends.onnx.nodes import captured, domain_of, last_uses, name_of, read_names
@@ -55,11 +54,11 @@ _VALUES = {"value_int", "value_ints"}
 """Attributes that hold data."""
 
 
-def import_onnx(source: Path | onnx.ModelProto) -> Model:
+def import_onnx(source: Source) -> Model:
     """Read an ONNX model.
 
     Args:
-        source: The path of a file, or a proto, which is not changed.
+        source: The path of a file, its bytes, or a proto, which is not changed.
 
     Raises:
         ModelError: It cannot be read, is damaged, or holds an operator that byoc does not import;

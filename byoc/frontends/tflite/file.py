@@ -44,13 +44,13 @@ _DAMAGE = (
 
 
 def is_tflite(model: Any) -> bool:
-    """True for what `open_model` takes: a path by its suffix or the file's identifier, bytes,
-    a `tflite.Model`.
+    """True for what `open_model` takes: a path by its suffix or the file's identifier, bytes with
+    that identifier, a `tflite.Model`.
     """
     if isinstance(model, Path):
         return model.suffix.lower() in SUFFIXES or _head(model)[4:8] == IDENTIFIER
     if isinstance(model, (bytes, bytearray, memoryview)):
-        return True
+        return bytes(model[4:8]) == IDENTIFIER
     return type(model).__module__.split(".")[0] == "tflite" and hasattr(model, "SubgraphsLength")
 
 
