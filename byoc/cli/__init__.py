@@ -13,6 +13,7 @@ import sys
 import typer
 
 from byoc.cli import (
+    adopt,
     bench,
     cache,
     check,
@@ -82,6 +83,7 @@ app.command("segment")(segment.segment)
 app.command("new-vendor")(new_vendor.new_vendor)
 app.command("conformance")(conformance.conformance)
 app.add_typer(cache.app, name="cache")
+app.add_typer(adopt.app, name="adopt")
 
 
 def main() -> None:
