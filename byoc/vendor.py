@@ -50,6 +50,7 @@ __all__ = [
     "PythonRuntime",
     "Rates",
     "Reject",
+    "Rewrite",
     "Runtime",
     "SegmentContext",
     "Vendor",
@@ -366,6 +367,38 @@ class Rates:
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A change of a PyTorch model's source that a vendor gains from: data, for ``byoc adopt``.
+
+    Both sides are Python: a function, or a class with ``__init__`` (layers) and ``forward`` (their
+    use). Parameters stand for any value; an annotation narrows that to "number" (of Python) or
+    "constant" (made of the module's own tensors). ``torch``, ``nn``, ``F`` and ``math`` are there.
+
+    Attributes:
+        name: What users see and choose it by ("fused-qkv"); several rewrites may share it.
+        why: One sentence: what the vendor does with the code as it is.
+        before: What is looked for. The last statement returns it; a tuple is several results.
+        after: What is written instead: ``forward`` is one ``return``, ``__init__`` assigns layers.
+        parameters: New parameter → where it comes from: ``concat(q.weight, k.weight)``,
+            ``unsqueeze(l.weight, -1)``, ``ls.*.weight`` for those of a list of layers.
+        feeds: Operators that may read the results; empty: any.
+        note: When the numbers are others, if ever; one sentence.
+    """
+
+    name: str
+    why: str
+    before: str
+    after: str
+    parameters: Mapping[str, str] = field(default_factory=dict, hash=False)
+    feeds: tuple[str, ...] = ()
+    note: str = ""
+
+
+def _no_rewrites() -> Sequence[Rewrite]:
+    return ()
+
+
 def _no_estimate(match: Match) -> float | None:
     return None
 
@@ -408,6 +441,8 @@ class Vendor:
             None to predict them from `rates`. Default: None for every match.
         choose: (options, patterns) -> those patterns that apply under these options. Default: all
             of them.
+        rewrites: () -> changes of a model's source that the vendor gains from, for ``byoc adopt``;
+            cheap, like importing the vendor. Default: none.
         default: Whether the vendor is used where one is needed and the user names none, as in
             ``torch.compile(…, backend="byoc")``. Default: False.
         api_version: The version of this contract that the vendor was written for.
@@ -424,5 +459,6 @@ class Vendor:
     rates: Rates = field(default_factory=Rates)
     estimate: Callable[[Match], float | None] = _no_estimate
     choose: Callable[[Any, Sequence[Pattern]], Sequence[Pattern]] = _all_patterns
+    rewrites: Callable[[], Sequence[Rewrite]] = _no_rewrites
     default: bool = False
     api_version: int = API_VERSION

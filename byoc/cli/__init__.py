@@ -13,6 +13,7 @@ import sys
 import typer
 
 from byoc.cli import (
+    adopt,
     bench,
     cache,
     check,
@@ -83,6 +84,7 @@ app.command("segment", cls=Command)(segment.segment)
 app.command("new-vendor", cls=Command)(new_vendor.new_vendor)
 app.command("conformance", cls=Command)(conformance.conformance)
 app.add_typer(cache.app, name="cache")
+app.add_typer(adopt.app, name="adopt")
 
 
 def main() -> None:

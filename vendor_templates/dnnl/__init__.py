@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from byoc.segment import Artifact, Segment
-from byoc.vendor import NativeRuntime, Pattern, Rates, Vendor
+from byoc.vendor import NativeRuntime, Pattern, Rates, Rewrite, Vendor
 from byoc.vendor_templates.dnnl.options import DnnlOptions
 
 __all__ = ["VENDOR", "DnnlOptions"]
@@ -28,6 +28,12 @@ def _patterns() -> Sequence[Pattern]:
     from byoc.vendor_templates.dnnl.patterns import patterns
 
     return patterns()
+
+
+def _rewrites() -> Sequence[Rewrite]:
+    from byoc.kit.rewrites import dense_rewrites
+
+    return dense_rewrites()
 
 
 def _compile(segment: Segment, options: DnnlOptions) -> Artifact:
@@ -68,6 +74,7 @@ VENDOR = Vendor(
     runtime=_RUNTIME,
     status=_status,
     options=DnnlOptions,
+    rewrites=_rewrites,
     default=True,
     # One core with AVX-512; a border reorders between plain and blocked layouts.
     rates=Rates(flops=40e9, bytes=12e9, launch=3e-6, border=1e-6, border_bytes=4e9),
