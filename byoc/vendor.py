@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import pydantic
 
+from byoc.design import DesignSpace, ModelSegments
 from byoc.errors import VendorError
 from byoc.segment import Array, Artifact, Node, PortType, Segment, TensorType
 
@@ -408,6 +409,8 @@ class Vendor:
             None to predict them from `rates`. Default: None for every match.
         choose: (options, patterns) -> those patterns that apply under these options. Default: all
             of them.
+        design: (models, options) -> the accelerators that the vendor could be for the segments of
+            these models (`byoc.design.DesignSpace`), for ``byoc dse``. None: it is one machine.
         default: Whether the vendor is used where one is needed and the user names none, as in
             ``torch.compile(…, backend="byoc")``. Default: False.
         api_version: The version of this contract that the vendor was written for.
@@ -424,5 +427,6 @@ class Vendor:
     rates: Rates = field(default_factory=Rates)
     estimate: Callable[[Match], float | None] = _no_estimate
     choose: Callable[[Any, Sequence[Pattern]], Sequence[Pattern]] = _all_patterns
+    design: Callable[[ModelSegments, Any], DesignSpace] | None = None
     default: bool = False
     api_version: int = API_VERSION

@@ -31,6 +31,7 @@ from byoc.cli import (
     vendors,
 )
 from byoc.cli import compile as compile_
+from byoc.cli.authoring import dse
 from byoc.cli.common import harmless_output, plain_warnings, say
 from byoc.cli.plugin_commands import CommandGroup
 from byoc.errors import ByocError
@@ -80,6 +81,7 @@ app.command("vendors")(vendors.vendors)
 app.command("quantize")(quantize.quantize)
 app.command("segment")(segment.segment)
 app.command("new-vendor")(new_vendor.new_vendor)
+app.command("dse")(dse.dse)
 app.command("conformance")(conformance.conformance)
 app.add_typer(cache.app, name="cache")
 
