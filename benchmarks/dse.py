@@ -6,9 +6,13 @@ every machine of three spaces once (some minutes of CPU) and keeps the cycles in
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
-from collections.abc import Iterator, Mapping
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import byoc
+from benchmarks.acceptance import Claim
 from byoc.design import DesignSpace, Evaluation, Values
+from byoc.dse import explore
 from byoc.dse.ladder import Ladder
 from byoc.dse.space import Point, Space, parse_space
 from byoc.errors import CompileError
@@ -202,3 +208,152 @@ def tables(folder: Path | None) -> Iterator[tuple[str, Table]]:
                 if file is not None:
                     file.write_text(json.dumps(table.cycles))
             yield name, table
+
+
+PLANTED = {
+    "array.rows": (1, 2),
+    "array.columns": (1,),
+    "vector.lanes": (1, 2),
+    "dma.width": (1,),
+    "dma.outstanding": (1,),
+    "dma.burst": (4,),
+    "accumulator.size": (512,),
+    "activation.word": (1,),
+}
+"""Values that spoil the default machine."""
+
+
+def planted(real: DesignSpace) -> Iterator[tuple[str, float, str]]:
+    """(knob that was spoilt, how much slower that is, knob that is named first)."""
+    (model,) = real.models
+    values = {name: knob.default for name, knob in real.knobs.items()}
+    normal = real.evaluate(values, real.levels[-1]).cycles[model]
+    for knob, bad in PLANTED.items():
+        for value in bad:
+            spoilt = {**values, knob: value}
+            found = real.evaluate(spoilt, real.levels[-1])
+            first = real.bottlenecks(spoilt, found, {model: 1.0})[0]
+            yield knob, found.cycles[model] / normal, first.knobs[0][0]
+
+
+def rank_correlation(a: list[float], b: list[float]) -> float:
+    """Spearman's."""
+
+    def ranks(values: list[float]) -> Any:
+        array = np.array(values)
+        return np.array([((array < v).sum() + (array <= v).sum()) / 2 for v in array])
+
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+
+
+def by_chance(table: Table, evaluations: int, seed: int) -> float:
+    """The best score of so many legal machines, drawn at random."""
+    ladder = Ladder(table, table.space, table.limits)
+    points = random.Random(seed).sample(table.legal(), evaluations)
+    return min(ladder.score(point, table.levels[-1]) for point in points)
+
+
+def by_tpe(table: Table, evaluations: int, seed: int) -> float:
+    """The best score that optuna's TPE finds; illegal machines cost it nothing."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    ladder = Ladder(table, table.space, table.limits)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    best, tried = math.inf, set[Point]()
+    for _ in range(40 * evaluations):
+        trial = study.ask()
+        point = tuple(
+            trial.suggest_int(a.name, 0, len(a.choices) - 1)
+            if a.ordered
+            else trial.suggest_categorical(a.name, range(len(a.choices)))
+            for a in table.space.axes
+        )
+        if not ladder.legal(point):
+            study.tell(trial, 10.0)
+            continue
+        tried.add(point)
+        score = ladder.score(point, table.levels[-1])
+        study.tell(trial, min(score, 10.0))
+        best = min(best, score)
+        if len(tried) >= evaluations:
+            break
+    return best
+
+
+def check_optimum(folder: Path | None) -> Iterator[Claim]:
+    """Within 5 % of the best of all machines, with a twentieth of the evaluations."""
+    for name, table in tables(folder):
+        legal = len(table.legal())
+        found = explore(table, table.space, table.limits, evaluations=legal // 20)
+        where = f"{name}, {table.name} ({legal} machines)"
+        yield Claim(f"{where}: cycles over the optimum's", found.best.score / table.best(), 1.05)
+        yield Claim(f"{where}: share compiled", found.counts["planned"] / legal, 0.055)
+
+
+def check_chance(folder: Path | None) -> Iterator[Claim]:
+    """Beside random search and TPE with as many evaluations: 20 seeds each."""
+    for name, table in tables(folder):
+        evaluations = len(table.legal()) // 20
+        ours = explore(table, table.space, table.limits, evaluations=evaluations).best.score
+        for what, search in (("random", by_chance), ("TPE", by_tpe)):
+            theirs = [search(table, evaluations, seed) for seed in range(SEEDS)]
+            no_worse = sum(ours <= score * 1.0001 for score in theirs)
+            where = f"{name}, {table.name}: {what}"
+            yield Claim(f"{where}: seeds of 20 that are no better", no_worse, 18, at_least=True)
+            yield Claim(f"{where}: its median over ours", float(np.median(theirs)) / ours)
+
+
+def check_ranks(folder: Path | None) -> Iterator[Claim]:
+    """Rank correlation of the analytic levels with the simulator's cycles, 40 machines each."""
+    for name, table in tables(folder):
+        points = random.Random(0).sample(table.legal(), 40)
+        ladder = Ladder(table, table.space, table.limits)
+        rows = [[ladder.score(p, level) for level in table.levels] for p in points]
+        rows = [row for row in rows if max(row) < math.inf]
+        bound, plan, cycles = (list(column) for column in zip(*rows, strict=True))
+        where = f"{name}, {table.name}"
+        yield Claim(f"{where}: planned", rank_correlation(plan, cycles), 0.95, at_least=True)
+        yield Claim(f"{where}: roofline", rank_correlation(bound, cycles))
+
+
+def check_planted(folder: Path | None) -> Iterator[Claim]:
+    """A spoilt knob that costs half as much again, or more, is named."""
+    named, there = 0, 0
+    for real in designs().values():
+        for knob, slower, first in planted(real):
+            if slower >= 1.5:
+                there += 1
+                named += knob == first
+    yield Claim("planted", there, 20, at_least=True)
+    yield Claim("not named", there - named, 0)
+
+
+CHECKS: dict[str, Callable[[Path | None], Iterator[Claim]]] = {
+    "planted": check_planted,
+    "optimum": check_optimum,
+    "chance": check_chance,
+    "ranks": check_ranks,
+}
+
+
+def main() -> int:
+    """Run the checks that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=", ".join(CHECKS))
+    parser.add_argument("--tables", type=Path, help="folder that keeps what was built")
+    arguments = parser.parse_args()
+    if arguments.tables is not None:
+        arguments.tables.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for name in arguments.checks or CHECKS:
+        begin = time.perf_counter()
+        for claim in CHECKS[name](arguments.tables):
+            print(claim, flush=True)
+            failed += not claim.ok
+        print(f"# {name}: {time.perf_counter() - begin:.0f} s", flush=True)
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -263,7 +263,8 @@ class _Search:
                     if point is None or point in done or point in self.tried:
                         continue
                     done.add(point)
-                    ratio = ladder.score(point, level) / bound
+                    if (ratio := ladder.score(point, level) / bound) == math.inf:
+                        continue
                     predicted = parent.score * ratio
                     area = ladder.area(point)
                     assert area is not None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from byoc.design import Bottleneck, Evaluation, Knob, ModelSegments, Value, Values
-from byoc.errors import OptionError
+from byoc.errors import CompileError, OptionError
 from byoc.vendor_templates.npu.compile import build, measure
 from byoc.vendor_templates.npu.dse.area import RESOURCES, total_area
 from byoc.vendor_templates.npu.dse.critical_path import critical_cycles
@@ -37,6 +37,7 @@ from byoc.vendor_templates.npu.planning.plans import Settings
 
 __all__ = ["NpuDesign", "design"]
 
+_ALIKE = 0.85  # of the largest saving: as good as it
 _LEVELS = ("roofline", "planned", "cycles")
 
 
@@ -48,7 +49,7 @@ def design(models: ModelSegments, options: NpuOptions) -> NpuDesign:
         options: Their `config` is what knobs start from, and holds what is no knob.
 
     Raises:
-        CompileError: An op cannot be lowered.
+        CompileError: An op cannot be lowered, or a model has nothing to be timed.
     """
     graphs: dict[str, list[Int8Graph]] = {}
     for name, segments in models.items():
@@ -58,6 +59,8 @@ def design(models: ModelSegments, options: NpuOptions) -> NpuDesign:
             fuse(graph)
             if graph.operations:
                 graphs[name].append(graph)
+        if not graphs[name]:
+            raise CompileError(f"npu: model {name!r}: none of its segments computes anything")
     settings = Settings(options.double_buffer, options.residency)
     return NpuDesign(graphs, load_config(options.config), settings)
 
@@ -132,7 +135,7 @@ class NpuDesign:
     def bottlenecks(
         self, values: Values, evaluation: Evaluation, weights: Mapping[str, float]
     ) -> Sequence[Bottleneck]:
-        """Return units by their cycles on the critical path, with the knobs that move them."""
+        """Return units by what their first knob would save, with their critical cycles."""
         config = machine(self._base, values)
         shares = dict.fromkeys(UNITS, 0.0)
         for item in evaluation.detail:
@@ -143,11 +146,12 @@ class NpuDesign:
             knob: self._gain(config, knob, evaluation, weights)
             for knob in dict.fromkeys(name for names in UNIT_KNOBS.values() for name in names)
         }
-        return [
-            Bottleneck(unit, share, tuple(_ranked(UNIT_KNOBS[unit], gains)))
-            for unit, share in sorted(shares.items(), key=lambda item: -item[1])
+        found = [
+            Bottleneck(unit, share, tuple(self._ranked(config, UNIT_KNOBS[unit], gains)))
+            for unit, share in shares.items()
             if share > 0
         ]
+        return sorted(found, key=lambda b: (-round(b.knobs[0][1], 3), -b.share))
 
     def _bounds(self, config: NpuConfig) -> dict[str, int]:
         return {
@@ -171,6 +175,23 @@ class NpuDesign:
                 after[item.model] += measure(replace(item.program, config=other)).cycles
         return sum(weight * (1 - after[name] / before[name]) for name, weight in weights.items())
 
+    def _ranked(
+        self, config: NpuConfig, names: Sequence[str], gains: Mapping[str, float]
+    ) -> list[tuple[str, float]]:
+        """The most saving first; of those that save alike, what is least beside the base machine.
+
+        Requests in flight and their size, or rows and columns, often save alike: then the one that
+        is odd is at fault.
+        """
+        most = max(gains[name] for name in names)
+        alike = {name for name in names if most > 0 and gains[name] >= _ALIKE * most}
+
+        def rank(name: str) -> tuple[bool, float]:
+            odd = name in alike and not isinstance(self.knobs[name].default, str)
+            return name not in alike, _part(config, self._base, name) if odd else -gains[name]
+
+        return [(name, gains[name]) for name in sorted(names, key=rank)]
+
     def _key(self, program: NpuProgram) -> str:
         """What the cycles of a stream depend on: itself, and all of the machine but its sizes."""
         sizes = {"act_bytes", "weight_bytes", "acc_words"}
@@ -186,6 +207,7 @@ def _twice(config: NpuConfig, knob: str) -> Value:
     return 2 * int(value)
 
 
-def _ranked(names: Sequence[str], gains: Mapping[str, float]) -> list[tuple[str, float]]:
-    """The most saving first; what saves alike stays in the order of classes."""
-    return sorted(((n, gains[n]) for n in names), key=lambda item: -round(item[1], 3))
+def _part(config: NpuConfig, base: NpuConfig, knob: str) -> float:
+    """How much of a thing a machine has, over what the base has."""
+    part, field = knob.split(".")
+    return float(getattr(getattr(config, part), field) / getattr(getattr(base, part), field))
