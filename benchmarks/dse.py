@@ -261,7 +261,7 @@ def by_tpe(table: Table, evaluations: int, seed: int) -> float:
     ladder = Ladder(table, table.space, table.limits)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
     best, tried = math.inf, set[Point]()
-    for _ in range(40 * evaluations):
+    for _ in range(6 * evaluations):
         trial = study.ask()
         point = tuple(
             trial.suggest_int(a.name, 0, len(a.choices) - 1)
