@@ -33,6 +33,8 @@ _PART = 1.5  # a part of the space whose bound is so much worse is left out
 _SMALL_SHARE = 0.05  # units that take less of the time are left alone
 _SLACK = 1.02  # how far a level of the ladder may be wrong, and a candidate still climb
 _LEAST_AREA = 0.02  # less of the chip is as good as nothing
+_PER_AREA = 0.02  # what a gain counts for more when it takes no area
+_PLATEAU, _LATER = 0.001, 0.05  # what is predicted to change nothing is tried later
 _PATIENCE = 16  # machines in a row that are no better: the search ends
 _BETTER = 0.999  # times the best score: what counts as better
 
@@ -274,7 +276,9 @@ class _Search:
                     step = DesignStep(
                         parent, bottleneck.unit, bottleneck.share, changed, parent.point
                     )
-                    rank = math.log(predicted) - 0.02 * gain / more
+                    rank = math.log(predicted) - _PER_AREA * gain / more
+                    if abs(gain) < _PLATEAU:  # it may be better all the same, but not first
+                        rank += _LATER
                     heapq.heappush(
                         self.frontier,
                         _Candidate(rank, next(self.numbers), point, step),

@@ -103,11 +103,11 @@ def roofline_cycles(shapes: OperationShapes, config: NpuConfig) -> dict[str, Col
     conv = s.k > 0
     k = np.maximum(s.k, 1)
     half = int(config.weight.size) / 2
-    # Channels of a block, and chunks of k where sixteen columns of weights are too much.
+    # Channels of a block: what fits, but the array's columns, if need be with k cut in chunks.
     fits = np.floor(half / (k + 8) / 16) * 16
-    nb = np.where(conv, np.clip(fits, 16, np.maximum(s.n, 1)), s.n)
-    nb = np.minimum(nb, np.maximum(s.n, 1))
-    chunks = np.where(s.depthwise > 0, 1, np.ceil(np.minimum(nb, 16) * k / half))
+    wide = -(-config.array.columns // 16) * 16
+    nb = np.where(conv, np.minimum(np.maximum(fits, wide), np.maximum(s.n, 1)), s.n)
+    chunks = np.where(s.depthwise > 0, 1, np.ceil(nb * k / np.maximum(half - 8 * nb, half / 4)))
     sums = config.acc_words / 2
     nb = np.where(conv, np.minimum(nb, np.maximum(sums, 16)), nb)
     blocks = np.ceil(s.n / nb) * s.groups
