@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from byoc.errors import ModelError, VendorError, choices
 
 if TYPE_CHECKING:
     from byoc.segment import Segment
+    from byoc.vendor import Vendor
 
 __all__ = ["dse"]
 
@@ -116,7 +117,8 @@ def dse(
 
     seconds = parse_budget(budget)
     chosen = vendor or _designing_vendor()
-    (request,) = resolve({chosen: compile_options(chosen, options)["vendors"][chosen]})
+    vendors = compile_options(chosen, options)["vendors"]
+    (request,) = resolve(vendors)
     if request.vendor.design is None:
         raise VendorError(f"vendor {chosen!r} is one machine: it has no design space")
     segments = {}
@@ -124,7 +126,7 @@ def dse(
         if path.stem in segments:
             raise ModelError(f"--models names two models {path.stem!r}; rename a file")
         with progress(f"partitioning {path}"):
-            segments[path.stem] = _segments(path, chosen)
+            segments[path.stem] = _segments(path, vendors)
     if not segments:
         raise typer.BadParameter("--models names no model")
     with progress("lowering the segments"):
@@ -166,11 +168,12 @@ def _designing_vendor() -> str:
     return have[0]
 
 
-def _segments(path: Path, vendor: str) -> tuple[Segment, ...]:
+def _segments(path: Path, vendors: dict[str | Vendor, Any]) -> tuple[Segment, ...]:
     import byoc
 
-    parts = byoc.partition_model(path, vendors=[vendor])
+    parts = byoc.partition_model(path, vendors=vendors)
     if not parts.segments:
+        (vendor,) = vendors
         raise ModelError(
             f"{path}: vendor {vendor!r} takes no op of it; `byoc partition {path} --vendors "
             f"{vendor}` tells why"
