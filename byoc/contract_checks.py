@@ -66,8 +66,10 @@ def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
             f"install a matching release of the vendor package or of byoc"
         )
     _check_words(vendor, who)
-    hooks = (("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1), ("choose", 2),
-             ("rewrites", 0))  # fmt: skip
+    hooks = [("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1), ("choose", 2),
+             ("rewrites", 0)]  # fmt: skip
+    if vendor.design is not None:
+        hooks.append(("design", 2))
     for hook, count in hooks:
         function = getattr(vendor, hook)
         if not callable(function):

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import pydantic
 
+from byoc.design import DesignSpace, ModelSegments
 from byoc.errors import VendorError
 from byoc.segment import Array, Artifact, Node, PortType, Segment, TensorType
 
@@ -443,6 +444,8 @@ class Vendor:
             of them.
         rewrites: () -> changes of a model's source that the vendor gains from, for ``byoc adopt``;
             cheap, like importing the vendor. Default: none.
+        design: (models, options) -> the accelerators that the vendor could be for the segments of
+            these models (`byoc.design.DesignSpace`), for ``byoc dse``. None: it is one machine.
         default: Whether the vendor is used where one is needed and the user names none, as in
             ``torch.compile(…, backend="byoc")``. Default: False.
         api_version: The version of this contract that the vendor was written for.
@@ -460,5 +463,6 @@ class Vendor:
     estimate: Callable[[Match], float | None] = _no_estimate
     choose: Callable[[Any, Sequence[Pattern]], Sequence[Pattern]] = _all_patterns
     rewrites: Callable[[], Sequence[Rewrite]] = _no_rewrites
+    design: Callable[[ModelSegments, Any], DesignSpace] | None = None
     default: bool = False
     api_version: int = API_VERSION

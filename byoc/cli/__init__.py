@@ -32,6 +32,7 @@ from byoc.cli import (
     vendors,
 )
 from byoc.cli import compile as compile_
+from byoc.cli.authoring import dse
 from byoc.cli.common import harmless_output, plain_warnings, say
 from byoc.cli.parsing import Command
 from byoc.cli.parsing.plugin_commands import CommandGroup
@@ -83,6 +84,7 @@ app.command("quantize", cls=Command)(quantize.quantize)
 app.command("segment", cls=Command)(segment.segment)
 app.command("new-vendor", cls=Command)(new_vendor.new_vendor)
 app.command("conformance", cls=Command)(conformance.conformance)
+app.command("dse", cls=Command)(dse.dse)
 app.add_typer(cache.app, name="cache")
 app.add_typer(adopt.app, name="adopt")
 

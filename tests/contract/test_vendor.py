@@ -47,6 +47,8 @@ class _Loose(pydantic.BaseModel):
         ({"patterns": lambda extra: ()}, ["hook 'patterns'", "0 positional", "(extra)"]),
         ({"compile": lambda segment: None}, ["hook 'compile'", "2 positional", "(segment)"]),
         ({"compile": None}, ["hook 'compile'", "NoneType"]),
+        ({"design": "big"}, ["hook 'design'", "callable", "str"]),
+        ({"design": lambda models: None}, ["hook 'design'", "2 positional", "(models)"]),
         ({"status": "fine"}, ["hook 'status'", "str"]),
         ({"runtime": "byoc_acme"}, ["NativeRuntime, PythonRuntime or LibraryRuntime", "found str"]),
         ({"options": dict}, ["options", "pydantic.BaseModel"]),

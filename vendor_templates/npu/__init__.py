@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from byoc.design import DesignSpace, ModelSegments
 from byoc.segment import Artifact, Segment
 from byoc.vendor import NativeRuntime, Pattern, Rates, Vendor
 from byoc.vendor_templates.npu.options import NpuOptions
@@ -32,6 +33,12 @@ def _status() -> str | None:
     return library_status()
 
 
+def _design(models: ModelSegments, options: NpuOptions) -> DesignSpace:
+    from byoc.vendor_templates.npu.dse import design
+
+    return design(models, options)
+
+
 VENDOR = Vendor(
     name="npu",
     version="2.0",
@@ -40,6 +47,7 @@ VENDOR = Vendor(
     runtime=NativeRuntime("byoc_npu"),
     status=_status,
     options=NpuOptions,
+    design=_design,
     processor="npu",
     # The default machine of npu.yaml: 256 MACs per cycle, 16 bytes per cycle, its link.
     rates=Rates(flops=256e9, bytes=8e9, launch=10e-6, border=5e-6, border_bytes=4e9),

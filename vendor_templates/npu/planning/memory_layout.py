@@ -50,6 +50,7 @@ class MemoryLayout:
         work_bytes: Size of work memory.
         plans: For each operation how it is cut, None where it takes bytes as they come.
         regions: For each operation how many bytes of the scratchpad, from 0 up, are for buffers.
+        cycles: What the plans cost together, by the cycle model of the compiler.
     """
 
     resident: dict[int, int] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class MemoryLayout:
     work_bytes: int = 0
     plans: list[WindowPlan | None] = field(default_factory=list)
     regions: list[int] = field(default_factory=list)
+    cycles: int = 0
 
 
 def lay_out_memory(graph: Int8Graph, config: NpuConfig, settings: Settings) -> MemoryLayout:
@@ -74,7 +76,12 @@ def lay_out_memory(graph: Int8Graph, config: NpuConfig, settings: Settings) -> M
     chooser = _Residency(graph, config, settings, lives)
     if settings.residency:
         chooser.choose()
-    layout = MemoryLayout(chooser.addresses, plans=chooser.plans, regions=chooser.regions)
+    layout = MemoryLayout(
+        chooser.addresses,
+        plans=chooser.plans,
+        regions=chooser.regions,
+        cycles=sum(chooser.cycles),
+    )
     off_chip = [t for t in lives if t not in chooser.addresses and graph.tensors[t].data is None]
     layout.work, layout.work_bytes = _pack(graph, lives, off_chip)
     return layout

@@ -1,0 +1,3 @@
+"""Commands for those who design accelerators."""
+
+__all__ = ["dse"]
