@@ -24,7 +24,7 @@ from byoc.errors import FallbackWarning
 from byoc.executable import Executable
 from byoc.placement.constraints import resolve_constraints
 from byoc.plugins.discovery import Requested, VendorSpec, resolve
-from byoc.recipes import MEASURED, ORDER, CompileOptions, partition, recipe_for
+from byoc.recipes import MEASURED, ORDER, CompileOptions, overrides_of, partition, recipe_for
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 from byoc.specialise.options import Specialise
 from byoc.support.arguments import check_path
@@ -217,7 +217,8 @@ def compile(
             from byoc.placement.lock import lock_placement
 
             lock_placement(lock, source.mod, built.report, chosen)
-    return Executable(built.runner, built.report)
+    overrides = overrides_of(model, source, built.runner, recipe, requests, options)
+    return Executable(built.runner, built.report, overrides)
 
 
 def _with_torch(source: Model, requests: Sequence[Requested]) -> tuple[Requested, ...]:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from byoc.recipes.background import compile_in_background
 from byoc.recipes.measured import compile_measured
 from byoc.recipes.options import MEASURED, ORDER, CompileOptions
+from byoc.recipes.overrides import overrides_of
 from byoc.recipes.partition import partition
 from byoc.recipes.plain import compile_plain
 from byoc.recipes.recipe import Built, Recipe
@@ -31,6 +32,7 @@ __all__ = [
     "CompileOptions",
     "Mode",
     "Recipe",
+    "overrides_of",
     "partition",
     "recipe_for",
 ]
