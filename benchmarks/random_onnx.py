@@ -8,7 +8,8 @@
     python benchmarks/random_onnx.py --hard --reload --log ends.jsonl   harder graphs, saved, too
 
 --hard: weights as inputs of the run, NaN, infinities, ends of integers, batches of 1 and 0, deep
-chains (`byoc/testing/grammar/hard.py`). --reload: every program is saved, too, and run by a process
+chains, weights given that have a default, indices outside their axis, which must be refused
+(`byoc/testing/grammar/hard.py`). --reload: every program is saved, too, and run by a process
 without TVM. --log: a line for each graph; graphs that have one are not run again. A graph that does
 not end well is printed as text, with the command that runs it alone.
 

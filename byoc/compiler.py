@@ -24,7 +24,15 @@ from byoc.errors import FallbackWarning
 from byoc.executable import Executable
 from byoc.placement.constraints import resolve_constraints
 from byoc.plugins.discovery import Requested, VendorSpec, resolve
-from byoc.recipes import MEASURED, ORDER, CompileOptions, partition, recipe_for
+from byoc.recipes import (
+    MEASURED,
+    ORDER,
+    CompileOptions,
+    overrides_of,
+    partition,
+    recipe_for,
+    with_fixed_sizes,
+)
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 from byoc.specialise.options import Specialise
 from byoc.support.arguments import check_path
@@ -103,7 +111,7 @@ def partition_model(
     )
     from byoc.frontends import import_model
 
-    source = _fixed(import_model(model, params), options)
+    source = with_fixed_sizes(import_model(model, params), options)
     requests = _with_torch(source, requests)
     chosen = [request.vendor for request in requests]
     with expect_no_foreign(source.name, "partitioning"):
@@ -211,7 +219,7 @@ def compile(
     )
     from byoc.frontends import import_model
 
-    source = _fixed(import_model(model, params), options)
+    source = with_fixed_sizes(import_model(model, params), options)
     requests = _with_torch(source, requests)
     chosen = [request.vendor for request in requests]
     with expect_no_foreign(source.name, "compiling"):
@@ -222,17 +230,8 @@ def compile(
             from byoc.placement.lock import lock_placement
 
             lock_placement(lock, source.mod, built.report, chosen)
-    return Executable(built.runner, built.report)
-
-
-def _fixed(source: Model, options: CompileOptions) -> Model:
-    """The model with the sizes of dimensions that the user fixed."""
-    if not options.dims or options.measured:
-        return source
-    from byoc.specialise.build import fix_dims
-
-    with expect_no_foreign(source.name, "fixing its dimensions"):
-        return fix_dims(source, options.dims)
+    overrides = overrides_of(model, source, built.runner, recipe, requests, options)
+    return Executable(built.runner, built.report, overrides)
 
 
 def _with_torch(source: Model, requests: Sequence[Requested]) -> tuple[Requested, ...]:

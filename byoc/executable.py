@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byoc.errors import ArtifactError, InputError
-from byoc.runners import Runner, loaded_runner
+from byoc.runners import Overrides, Runner, loaded_runner
 from byoc.runtime import Fault, Future, Healing, Memory, Profile, load_program, save_program
 from byoc.runtime.isolation.processes import IsolateSpec, resolve_isolation
 from byoc.runtime.program import REPORT_MEMBER, Program
@@ -42,11 +42,18 @@ class Executable:
     Args:
         runner: answers the calls.
         report: where every op went; None: the one that the program carries.
+        overrides: what answers calls that give inputs which have a default; None: there are none.
     """
 
-    def __init__(self, runner: Runner, report: PartitionReport | None = None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        report: PartitionReport | None = None,
+        overrides: Overrides | None = None,
+    ) -> None:
         self._runner = runner
         self._report = report
+        self._overrides = overrides
 
     @property
     def _program(self) -> Program:
@@ -59,8 +66,22 @@ class Executable:
 
     @property
     def inputs(self) -> tuple[PortType, ...]:
-        """Names and types of the inputs, in order."""
-        return self._program.inputs
+        """Names and types of the inputs, in order; last those that may be left out (`defaults`)."""
+        return (*self._program.inputs, *self.defaults)
+
+    @property
+    def defaults(self) -> tuple[PortType, ...]:
+        """The inputs that have a default, as stored tensors of ONNX that the graph lists.
+
+        The model is compiled once more when one is first given. A saved file holds the defaults
+        for good.
+        """
+        return () if self._overrides is None else self._overrides.ports
+
+    def _answering(self, inputs: tuple[Any, ...]) -> tuple[Runner, tuple[Any, ...]]:
+        """The runner of a call, and what it is given."""
+        chosen = None if self._overrides is None else self._overrides.chosen(inputs)
+        return (self._runner, inputs) if chosen is None else chosen
 
     @property
     def outputs(self) -> tuple[PortType, ...]:
@@ -114,7 +135,8 @@ class Executable:
             (1, 10)
         """
         try:
-            results = self._runner.run_positional(inputs)
+            runner, inputs = self._answering(inputs)
+            results = runner.run_positional(inputs)
         except Exception as error:
             refuse_foreign(error, self.name, "running")
             raise
@@ -138,7 +160,8 @@ class Executable:
             (1, 10)
         """
         try:
-            return self._runner.run(inputs)
+            runner, (inputs,) = self._answering((inputs,))
+            return runner.run(inputs)
         except Exception as error:
             refuse_foreign(error, self.name, "running")
             raise
@@ -170,7 +193,8 @@ class Executable:
             (1, 10)
         """
         with expect_no_foreign(self.name, "running"):
-            return self._runner.submit(*inputs, deadline=deadline, timeout=timeout)
+            runner, inputs = self._answering(inputs)
+            return runner.submit(*inputs, deadline=deadline, timeout=timeout)
 
     async def acall(self, *inputs: Any, deadline: float | None = None) -> Any:
         """Do what `submit` does for asyncio: wait without blocking the event loop.
@@ -192,7 +216,8 @@ class Executable:
             (1, 10)
         """
         with expect_no_foreign(self.name, "running"):
-            return await self._runner.acall(*inputs, deadline=deadline)
+            runner, inputs = self._answering(inputs)
+            return await runner.acall(*inputs, deadline=deadline)
 
     def map(
         self, inputs: Iterable[Any], *, deadline: float | None = None
@@ -305,7 +330,8 @@ class Executable:
             mlp: 1 request(s), ...
         """
         with expect_no_foreign(self.name, "running"):
-            return self._runner.profile(*inputs, requests=requests, warmup=warmup)
+            runner, inputs = self._answering(inputs)
+            return runner.profile(*inputs, requests=requests, warmup=warmup)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as one file, whole or not at all; waits for engines being built.

@@ -11,6 +11,7 @@ import tvm
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.normalise.pipeline import normalise_graph
 from byoc.frontends.normalise.writing import write_function
+from byoc.segment import PortType
 
 if TYPE_CHECKING:
     from byoc.partition.placing.policy import Rule
@@ -33,6 +34,8 @@ class Model:
         versions: Operator set → its version, where the source has any.
         operators: Operator as the source spells it → how often it stands there, where a frontend
             tells.
+        defaults: Inputs that callers may give instead of what is stored; `main` has them as
+            constants.
         rules: Constraints on the placement that the source holds; they come before the user's.
     """
 
@@ -44,6 +47,7 @@ class Model:
     values: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     operators: Mapping[str, int] = field(default_factory=dict)
+    defaults: tuple[PortType, ...] = ()
     rules: tuple[Rule, ...] = ()
 
 
@@ -57,6 +61,7 @@ def finish(
     values: Mapping[str, str] | None = None,
     versions: Mapping[str, str] | None = None,
     operators: Mapping[str, int] | None = None,
+    defaults: tuple[PortType, ...] = (),
 ) -> Model:
     """The model of a graph that a frontend has read.
 
@@ -69,6 +74,7 @@ def finish(
         values: See `Model`.
         versions: See `Model`.
         operators: See `Model`.
+        defaults: See `Model`.
     """
     normalise_graph(graph)
     function = write_function(graph).with_attrs({"num_input": len(inputs), "global_symbol": "main"})
@@ -81,4 +87,5 @@ def finish(
         values or {},
         versions or {},
         operators or {},
+        defaults,
     )

@@ -18,9 +18,11 @@ from typing import NamedTuple
 from byoc.recipes.background import compile_in_background
 from byoc.recipes.measured import compile_measured
 from byoc.recipes.options import MEASURED, ORDER, CompileOptions
+from byoc.recipes.overrides import overrides_of
 from byoc.recipes.partition import partition
 from byoc.recipes.plain import compile_plain
 from byoc.recipes.recipe import Built, Recipe
+from byoc.recipes.sizes import with_fixed_sizes
 from byoc.recipes.specialised import compile_specialised
 
 __all__ = [
@@ -31,8 +33,10 @@ __all__ = [
     "CompileOptions",
     "Mode",
     "Recipe",
+    "overrides_of",
     "partition",
     "recipe_for",
+    "with_fixed_sizes",
 ]
 
 

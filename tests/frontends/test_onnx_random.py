@@ -197,9 +197,10 @@ def test_hard_graphs_name_their_hardness_and_are_legal():
         assert case.model == again.model
         assert {i.name for i in case.model.graph.input} >= set(case.inputs)
         found |= {"parameters", "numbers", "ends", "deep"} & set(case.rules)
+        found |= {name for name in ("given", "outside") if getattr(case, name)}
         if "parameters" in case.rules and len(case.inputs) > len(make_case(seed).inputs):
             found.add("freed")
-    assert found == {"parameters", "numbers", "ends", "deep", "freed"}
+    assert found == {"parameters", "numbers", "ends", "deep", "freed", "given", "outside"}
 
 
 @pytest.mark.parametrize("seed", [1000, 1001])

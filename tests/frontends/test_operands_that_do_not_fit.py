@@ -98,3 +98,36 @@ def test_what_does_not_fit_is_refused_in_plain_words(op):
             assert not _RAW.search(str(refused.value)), refused.value
             continue
         np.testing.assert_allclose(exe.run(feeds)["y"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("values", [1, 5, 6])
+@pytest.mark.parametrize("keys", [1, 6])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("rank", [3, 4])
+def test_attention_takes_as_many_values_as_keys(rank, known, keys, values):
+    shapes = [(1, 2, n, 8) if rank == 4 else (1, n, 16) for n in (4, keys, values)]
+    heads = {} if rank == 4 else {"q_num_heads": 2, "kv_num_heads": 2}
+    node = helper.make_node("Attention", ["q", "k", "v"], ["y"], name="it", **heads)
+    ports = []
+    for name, shape in zip("qkv", shapes, strict=True):
+        dims = list(shape)
+        if not known and name != "q":
+            dims[-2] = f"{name}_length"
+        ports.append(helper.make_tensor_value_info(name, _F, dims))
+    out = helper.make_tensor_value_info("y", _F, shapes[0])
+    model = helper.make_model(
+        helper.make_graph([node], "g", ports, [out]),
+        opset_imports=[helper.make_opsetid("", 23)],
+        ir_version=10,
+    )
+    feeds = _feeds([_F] * 3, shapes, np.random.default_rng(0))
+    feeds = dict(zip("qkv", feeds.values(), strict=True))
+    if keys != values:
+        with pytest.raises(byoc.ByocError, match="'it'" if known else "fit") as error:
+            byoc.compile(model).run(feeds)
+        assert not _RAW.search(str(error.value)), error
+        return
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    (expected,) = ort.InferenceSession(model.SerializeToString(), options).run(None, feeds)
+    np.testing.assert_allclose(byoc.compile(model).run(feeds)["y"], expected, 1e-4, 1e-5)

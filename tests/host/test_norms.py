@@ -60,6 +60,39 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("name", ["layer_norm", "layer_norm of rows", "group_norm", "no scale"])
+def test_norms_of_doubles_keep_their_digits(name):
+    x = 1e3 + np.random.default_rng(4).standard_normal(SHAPE)
+    scale, shift = np.arange(1.0, 9.0), np.arange(-3.0, 5.0)
+    double = lambda v: relax.const(v, "float64")  # noqa: E731
+    wide = np.arange(1.0, 31.0).reshape(5, 6)
+    build, expected = {
+        "layer_norm": (
+            lambda v: op.nn.layer_norm(v, double(wide), double(-wide), axes=[-2, -1]),
+            normalised(x, (2, 3)) * wide - wide,
+        ),
+        "layer_norm of rows": (
+            lambda v: op.nn.layer_norm(v, double(wide[0]), double(wide[1]), axes=[-1]),
+            normalised(x, 3) * wide[0] + wide[1],
+        ),
+        "group_norm": (
+            lambda v: op.nn.group_norm(
+                v, double(scale), double(shift), 4, channel_axis=1, axes=[2, 3]
+            ),
+            normalised(x.reshape(2, 4, -1), -1).reshape(SHAPE) * scale[:, None, None]
+            + shift[:, None, None],
+        ),
+        "no scale": (
+            lambda v: op.nn.instance_norm(
+                v, double(scale), double(shift), 1, [2, 3], 1e-5, True, False
+            ),
+            normalised(x, (2, 3)) + shift[:, None, None],
+        ),
+    }[name]
+    run = Compiled(module(lambda bb, v: bb.emit(build(v)), (SHAPE, "float64")), threads=1)
+    np.testing.assert_allclose(run(x), expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_norms_of_rows_that_hardly_vary(name):
     """Mean 100, deviation 0.05: E[x²] - E[x]² in float32 would leave no digit of the variance."""

@@ -7,6 +7,8 @@ import pytest
 from host_runner import Compiled, module
 from tvm import relax
 
+import byoc
+
 op = relax.op
 NAN, INF = float("nan"), float("inf")
 EDGES = [NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0, 0.3, -2.5, 7.0, 6e4]
@@ -162,3 +164,20 @@ def test_convolution_and_relu():
     want = np.zeros((6, 6), bool)
     want[1:4, 2:5] = True
     np.testing.assert_array_equal(np.isnan(found[0]), np.broadcast_to(want, (4, 6, 6)))
+
+
+@pytest.mark.parametrize("value", [NAN, INF, 2.0])
+@pytest.mark.parametrize("function", [op.multiply, lambda a, b: op.divide(b, a)])
+def test_scalars_by_zero_stay_scalars(function, value):
+    builder = relax.BlockBuilder()
+    var = relax.Var("x", relax.TensorType((), "float32"))
+    with builder.function("main", [var]):
+        with builder.dataflow():
+            result = builder.emit_output(function(var, relax.const(0, "float32")))
+        builder.emit_func_output(result)
+    x = np.asarray(value, np.float32)
+    found = byoc.compile(builder.get())(x)
+    with np.errstate(all="ignore"):
+        expected = x * 0 if function is op.multiply else 0 / x
+    assert found.shape == ()
+    np.testing.assert_array_equal(found, expected)

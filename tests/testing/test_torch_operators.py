@@ -1,7 +1,14 @@
-"""A fixed slice of torch's operators and samples; `benchmarks/torch_op_db.py` runs them all."""
+"""A fixed slice of torch's operators and samples; `benchmarks/torch_op_db.py` runs them all.
+
+One of every operator and dtype runs with --slow; every night some have all of theirs.
+"""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +16,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: scripts/install torch")
 
 from byoc.testing.torch_operators import evaluate, operators, samples  # noqa: E402
+
+SWEEP = Path(__file__).parents[2] / "benchmarks" / "torch_op_db.py"
+PARTS = 4
 
 NAMES = {
     "amax", "any", "clamp", "cumsum", "gather", "index_select", "matmul", "remainder", "where",
@@ -54,3 +64,14 @@ def test_a_wrong_answer_is_told():
     (sample,) = samples(Doubled(), torch.float32)
     outcome = evaluate(sample, [])
     assert outcome.kind == "wrong" and "expected 3" in outcome.detail
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_sample_of_every_operator_and_dtype_is_right_or_refused_by_name(part, tmp_path):
+    command = [sys.executable, str(SWEEP), "--part", f"{part}/{PARTS}", "--limit", "1"]
+    command += ["--json", str(tmp_path / "result.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    total = json.loads((tmp_path / "result.json").read_text())["total"]
+    assert total["right"] > total.get("refused", 0)

@@ -16,7 +16,7 @@ from byoc.errors import CompileError
 from byoc.kit.index_checks import index_checks
 from byoc.kit.onnx_export import segment_to_onnx
 from byoc.segment import Artifact, Segment
-from byoc.vendor_templates.openvino.spelling import SPELLING
+from byoc.vendor_templates.openvino.spelling import spelling
 
 __all__ = ["compile_segment"]
 
@@ -48,7 +48,7 @@ def compile_segment(segment: Segment, options: Any) -> Artifact:
     known = {*segment.inputs, *segment.outputs, *segment.constants}
     more = tuple(value for value in dict.fromkeys(asked) if value not in known)
     told = replace(segment, outputs=(*segment.outputs, *more))
-    model = segment_to_onnx(told, own=SPELLING).SerializeToString()
+    model = segment_to_onnx(told, own=spelling(segment)).SerializeToString()
     header = {
         "inputs": segment.inputs,
         "outputs": told.outputs,

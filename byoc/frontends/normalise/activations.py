@@ -90,7 +90,10 @@ def _sigmoid(graph: Graph, node: GraphNode) -> Value | None:
 
 
 def _softplus(value: Value) -> Value | None:
-    """x for log(1 + exp(x)) or relu(x) + log(1 + exp(-|x|))."""
+    """x for softplus(x), log(1 + exp(x)) or relu(x) + log(1 + exp(-|x|))."""
+    if is_op(value, "nn.softplus") and value.attrs.beta == 1 and value.attrs.threshold >= 20:
+        found = value.args[0]
+        return found if isinstance(found, Value) else None
     if is_op(value, "log"):
         a, curve, b = affine(value.args[0])
         inner = curve.args[0] if is_op(curve, "exp") and a == b == 1 else None

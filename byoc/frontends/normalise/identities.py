@@ -10,6 +10,7 @@ concat([x])                                  → x
 cast(cast(x, wider), type of x)              → x
 x ≠ x; x = x, x ≤ x, x ≥ x of floats         → isnan(x); ¬ isnan(x)
 sum / max / min / mean(stack([x, y, …]))     → x + y + …
+mean, variance, std of no numbers            → NaN
 """
 
 from __future__ import annotations
@@ -188,6 +189,14 @@ def _with_itself(graph: Graph, node: GraphNode) -> Value | None:
     return graph.emit(unknown if node.op == "not_equal" else relax.op.logical_not(unknown))
 
 
+def _of_nothing(graph: Graph, node: GraphNode) -> Value | None:
+    """0 / 0, which engines answer each in its own way."""
+    x = node.args[0]
+    if not isinstance(x, Value) or 0 not in (x.static_shape or ()) or node.static_shape is None:
+        return None
+    return graph.constant(np.full(node.static_shape, np.nan).astype(node.dtype))
+
+
 RULES: Rules = {
     "reshape": [_no_change],
     "flatten": [_no_change],
@@ -214,7 +223,9 @@ RULES: Rules = {
     "sum": [_stacked],
     "max": [_stacked],
     "min": [_stacked],
-    "mean": [_stacked],
+    "mean": [_of_nothing, _stacked],
+    "std": [_of_nothing],
+    "variance": [_of_nothing],
     "where": [_constant_choice],
     "equal": [_with_itself],
     "not_equal": [_with_itself],

@@ -5,7 +5,7 @@ from typing import Any
 from byoc.frontends.frontend import Frontend, is_instance, path_of
 from byoc.frontends.model import Model
 
-__all__ = ["FRONTEND"]
+__all__ = ["FRONTEND", "import_overridden"]
 
 
 def _accepts(source: Any) -> bool:
@@ -18,6 +18,21 @@ def _read(source: Any, params: None) -> Model:
     from byoc.frontends.onnx.walk import import_onnx
 
     return import_onnx(path_of(source) or source)
+
+
+def import_overridden(source: Any, given: frozenset[str]) -> Model:
+    """Read a model with some stored tensors as inputs, see `Model.defaults`.
+
+    Args:
+        source: A path, the bytes of a file, or an `onnx.ModelProto`.
+        given: Their names.
+
+    Raises:
+        ModelError: The model decides by such a tensor how it is built: a shape, an axis.
+    """
+    from byoc.frontends.onnx.walk import import_onnx
+
+    return import_onnx(path_of(source) or source, given)
 
 
 FRONTEND = Frontend("onnx", _accepts, _read, suffixes=(".onnx",))

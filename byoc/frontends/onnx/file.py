@@ -30,6 +30,7 @@ from byoc.frontends.onnx.check import (
 )
 from byoc.frontends.onnx.functions import check_functions, spell_defaults
 from byoc.frontends.onnx.legacy import check_opset
+from byoc.frontends.onnx.lengths import hold_lengths, mark_lengths
 from byoc.frontends.onnx.nodes import all_nodes, operator_of
 from byoc.frontends.onnx.parts import widen_parts
 from byoc.frontends.onnx.weights import Weights
@@ -194,6 +195,7 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
             model = onnx.inliner.inline_local_functions(spell_defaults(model))
     except Exception as error:
         raise ModelError(f"{where}: its functions cannot be inlined: {error}") from None
+    model, marks = mark_lengths(model)
     tried: set[tuple[str, str]] = set()
     for _ in range(_NESTED):
         unknown = {(str(n.domain), str(n.op_type)) for n in unknown_nodes(model.graph)} - tried
@@ -205,4 +207,5 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         tried |= unknown
         if not unknown:
             break
+    hold_lengths(model, marks)
     return model

@@ -19,8 +19,9 @@ from tvm import relax
 
 from byoc.errors import ModelError
 from byoc.frontends.symbols import Symbols
+from byoc.segment import PortType, TensorType
 
-__all__ = ["plain_names", "tensor_type"]
+__all__ = ["default_inputs", "plain_names", "tensor_type"]
 
 _MAX_BYTES = 1 << 46  # 64 TiB: no machine has it; a larger input is a damaged file
 
@@ -41,6 +42,29 @@ def plain_names(inputs: Iterable[onnx.ValueInfoProto]) -> frozenset[str]:
     """
     dims = (dim for info in inputs for dim in info.type.tensor_type.shape.dim)
     return frozenset(d.dim_param.strip() for d in dims if d.dim_param.strip().isidentifier())
+
+
+def default_inputs(
+    model: onnx.ModelProto, given: Collection[str] = frozenset()
+) -> tuple[PortType, ...]:
+    """The inputs of a model that have a default: stored tensors that the graph lists, too.
+
+    Before version 4 of the format all stored tensors were listed, and none could be given.
+
+    Args:
+        model: The model.
+        given: Names that are left out.
+    """
+    if model.ir_version < 4:
+        return ()
+    stored = {t.name: t for t in model.graph.initializer if t.name not in given}
+    ports = []
+    for info in model.graph.input:
+        tensor = stored.get(info.name)
+        if tensor is not None and info.type.HasField("tensor_type"):
+            dtype = _dtype(tensor.data_type, f"input {info.name!r}")
+            ports.append(PortType(info.name, TensorType(tuple(map(int, tensor.dims)), dtype)))
+    return tuple(ports)
 
 
 def tensor_type(

@@ -34,7 +34,7 @@ from byoc.frontends.model import Model, finish
 from byoc.frontends.normalise.graph import Graph
 from byoc.frontends.onnx.context import NodeInputs, OnnxContext, RefusedError
 from byoc.frontends.onnx.file import Source, describe, open_model
-from byoc.frontends.onnx.input_types import plain_names, tensor_type
+from byoc.frontends.onnx.input_types import default_inputs, plain_names, tensor_type
 from byoc.frontends.onnx.loops import MAX_NODES, unroll_loop, unroll_scan
 from byoc.frontends.onnx.nodes import captured, domain_of, last_uses, name_of, read_names
 from byoc.frontends.onnx.opaque import Boxed, OpaqueNodes, Pending, boxed_input
@@ -54,11 +54,12 @@ _VALUES = {"value_int", "value_ints"}
 """Attributes that hold data."""
 
 
-def import_onnx(source: Source) -> Model:
+def import_onnx(source: Source, given: frozenset[str] = frozenset()) -> Model:
     """Read an ONNX model.
 
     Args:
         source: The path of a file, its bytes, or a proto, which is not changed.
+        given: Stored tensors that are inputs instead, see `Model.defaults`.
 
     Raises:
         ModelError: It cannot be read, is damaged, or holds an operator that byoc does not import;
@@ -70,7 +71,7 @@ def import_onnx(source: Source) -> Model:
             o.domain if o.domain != "ai.onnx" else "": o.version for o in opened.proto.opset_import
         }
         walk = _Walk(opened.where, opened.weights, opsets)
-        graph = walk.run(opened.proto.graph)
+        graph = walk.run(opened.proto.graph, given)
     except RecursionError:
         raise ModelError(
             f"{describe(source)}: its graphs are nested too deeply within each other"
@@ -84,6 +85,7 @@ def import_onnx(source: Source) -> Model:
         values=walk.ports,
         versions=opened.versions,
         operators=opened.operators,
+        defaults=default_inputs(opened.proto, given),
     )
 
 
@@ -109,8 +111,9 @@ class _Walk:
     def __post_init__(self) -> None:
         self.opaque = OpaqueNodes(self.where, self.opsets, self.symbols)
 
-    def run(self, graph: onnx.GraphProto) -> Graph:
-        scope = Scope(self.weights, {t.name: t for t in graph.initializer})
+    def run(self, graph: onnx.GraphProto, given: frozenset[str]) -> Graph:
+        stored = {t.name: t for t in graph.initializer if t.name not in given}
+        scope = Scope(self.weights, stored)
         inputs = [i for i in graph.input if i.name not in scope]
         self.inputs = tuple(i.name for i in inputs)
         params = []

@@ -60,7 +60,8 @@ def _with_zero(builder: Any, call: Any) -> Any:
         return None
     args = [_tensor(a) if _is_zero(a) else a for a in call.args]
     name = call.op.name.removeprefix("relax.")
-    return builder.call_te(getattr(topi, name), *args, primfunc_name_hint=name)
+    made = builder.call_te(getattr(topi, name), *args, primfunc_name_hint=name)
+    return made if call.ty.ndim else relax.op.reshape(builder.emit(made), [])
 
 
 def _is_zero(arg: Any) -> bool:

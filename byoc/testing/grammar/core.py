@@ -75,13 +75,17 @@ class KnownValue:
 
 @dataclass(frozen=True)
 class Case:
-    """A model and values for its inputs; more: other values, of other sizes where symbolic."""
+    """A model and values for its inputs; more: other values, of other sizes where symbolic;
+    given: with weights that have a default; outside: with an index outside its axis.
+    """
 
     seed: int
     model: onnx.ModelProto
     inputs: dict[str, Array]
     rules: tuple[str, ...]
     more: tuple[dict[str, Array], ...] = ()
+    given: tuple[dict[str, Array], ...] = ()
+    outside: tuple[dict[str, Array], ...] = ()
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Random graphs made harder: what suites that feed weights as constants and small numbers miss.
 
     case(seed)  →  weights become inputs of the run, floats hold NaN and infinities, whole numbers
-                   the ends of their types, a symbolic batch is 1 and 0, chains are deep
+                   the ends of their types, a symbolic batch is 1 and 0, chains are deep, weights
+                   that have a default are given, an index lies outside its axis
 
 Each with a chance of its own, drawn by the same seed. What two right engines may answer otherwise
 is left out: NaN where the graph jumps (a cast to integers, arg max, …), the ends of integers where
@@ -10,6 +11,7 @@ it divides or sums in another type.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +26,9 @@ from byoc.testing.grammar.core import Case
 __all__ = ["make_hard_case"]
 
 _FREED = 0.5  # share of the float weights that are inputs, in a graph that has such
-_CHANCES = {"parameters": 0.6, "numbers": 0.25, "ends": 0.25, "deep": 0.15}
+_CHANCES = {
+    "parameters": 0.6, "numbers": 0.25, "ends": 0.25, "deep": 0.15, "given": 0.5, "outside": 0.5,
+}  # fmt: skip
 _DEEP = 40
 
 _JUMPS = {
@@ -33,6 +37,8 @@ _JUMPS = {
     "Scan", "TopK", "Unique", "Compress", "Trilu", "ScatterElements", "ScatterND", "Sign",
 }  # fmt: skip
 """Operators with which a graph gets no NaN and no infinities."""
+
+_INDEXED = {"Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"}
 
 _NARROW = {
     "BitShift", "Cast", "CastLike", "Div", "Gather", "GatherElements", "GatherND", "If", "Loop",
@@ -64,7 +70,15 @@ def make_hard_case(seed: int) -> Case:
         model, freed = _with_free_weights(model, rng)
         inputs |= freed
         more = [m | freed for m in more]
-    return Case(seed, model, inputs, (*case.rules, *sorted(chosen)), tuple(more))
+    outside: tuple[dict[str, Array], ...] = ()
+    if "outside" in chosen:
+        model, freed, outside = _with_indices_outside(model, inputs, rng)
+        inputs |= freed
+        more = [m | freed for m in more]
+    other = _other_defaults(model, rng) if "given" in chosen else {}
+    given = (inputs | other,) if other else ()
+    rules = (*case.rules, *sorted(chosen))
+    return Case(seed, model, inputs, rules, tuple(more), given, outside)
 
 
 def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -117,3 +131,48 @@ def _with_free_weights(
     del graph.initializer[:]
     graph.initializer.extend(kept)
     return changed, freed
+
+
+def _other_defaults(model: onnx.ModelProto, rng: np.random.Generator) -> dict[str, Array]:
+    """Other values for some of the float weights that are listed as inputs, too."""
+    listed = {port.name for port in model.graph.input}
+    found = {}
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if tensor.name in listed and array.dtype.kind == "f" and rng.random() < _FREED:
+            found[tensor.name] = array[..., ::-1].copy() if array.ndim else -array
+    return found
+
+
+def _with_indices_outside(
+    model: onnx.ModelProto, inputs: dict[str, Array], rng: np.random.Generator
+) -> tuple[onnx.ModelProto, dict[str, Array], tuple[dict[str, Array], ...]]:
+    """The model with the stored indices of one node as an input, these, and inputs with bad ones.
+
+    On both sides of the axis (a few axes are longer than 9), by little and by much: what lies far
+    outside is no memory of the process.
+    """
+    stored = {t.name: t for t in model.graph.initializer}
+    listed = {port.name for port in model.graph.input}
+    read = Counter(name for node in _all_nodes(model.graph) for name in node.input)
+    at = [n.input[1] for n in model.graph.node if n.op_type in _INDEXED and len(n.input) > 1]
+    at = [n for n in at if n in stored and n not in listed and read[n] == 1]
+    if not at:
+        return model, {}, ()
+    name = at[int(rng.integers(len(at)))]
+    indices = numpy_helper.to_array(stored[name])
+    if not indices.size:
+        return model, {}, ()
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    (tensor,) = (t for t in changed.graph.initializer if t.name == name)
+    changed.graph.input.append(
+        onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
+    )
+    changed.graph.initializer.remove(tensor)
+    runs = []
+    for bad in (9, -10, 1 << 30, -(1 << 31)):
+        other = indices.copy().reshape(-1)
+        other[int(rng.integers(other.size))] = bad
+        runs.append({**inputs, name: other.reshape(indices.shape)})
+    return changed, {name: indices}, tuple(runs)

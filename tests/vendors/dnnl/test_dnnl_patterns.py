@@ -152,11 +152,6 @@ REFUSED = {
         [(5, 12)],
         "take: constant indices reach outside the tensor",
     ),
-    "softplus": (
-        lambda x: R.nn.softplus(x, threshold=2.0),
-        [(5, 12)],
-        "nn.softplus: beta 1 with threshold 2 is not supported (beta > 0 and threshold >= 15 are)",
-    ),
     "attention_causal": (
         lambda q, k: R.nn.attention(q, k, k, causal_mask="TopLeft"),
         [(2, 5, 3, 4), (2, 7, 3, 4)],

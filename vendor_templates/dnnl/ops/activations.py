@@ -156,34 +156,6 @@ def _hard_sigmoid(graph: DnnlGraph, op: DnnlOp) -> bool:
     return eltwise(graph, op, x, "hardsigmoid", a / h, b / h)
 
 
-# Softplus and Mish
-
-
-def _softplus(graph: DnnlGraph, op: DnnlOp) -> bool:
-    """log(1 + exp(x)) = soft_relu(x)"""
-    if op.attrs["alg"] != "log":
-        return False
-    inner, a, b = peel_linear(graph, op.inputs[0])
-    exp = function_of(graph, inner, "exp")
-    return (
-        exp is not None
-        and (a, b) == (1.0, 1.0)
-        and eltwise(graph, op, exp.inputs[0], "soft_relu", 1.0)
-    )
-
-
-def _mish(graph: DnnlGraph, op: DnnlOp) -> bool:
-    """x * tanh(softplus(x)) = mish(x)"""
-    for x, p, gate, u, w in _gates(graph, op):
-        tanh = function_of(graph, gate, "tanh")
-        if tanh is None or w != 0:
-            continue
-        soft = function_of(graph, tanh.inputs[0], "soft_relu")
-        if soft is not None and soft.inputs[0] == x and soft.attrs["alpha"] == 1:
-            return scaled(graph, op, x, p * u, "mish")
-    return False
-
-
 # Of the ReLU family
 
 
@@ -219,8 +191,6 @@ IDIOMS = (
     Idiom("silu_spelled", _spell_silu, "mul", _silu),
     Idiom("gelu_spelled", _spell_gelu, "mul", _gelu_erf),
     Idiom("gelu_tanh_spelled", None, "mul", _gelu_tanh),
-    Idiom("softplus_spelled", None, "eltwise", _softplus),
-    Idiom("mish", None, "mul", _mish),
     Idiom("elu", None, "add", _elu),
     Idiom("leakyrelu_spelled", None, "max", _leaky),
 )

@@ -27,7 +27,6 @@ UNARY: Mapping[str, tuple[str, float, float]] = {
     "erf": ("erf", 0, 0),
     "exp": ("exp", 0, 0),
     "floor": ("floor", 0, 0),
-    "log": ("log", 0, 0),
     "negative": ("linear", -1, 0),
     "nn.gelu": ("gelu_erf", 0, 0),
     "nn.gelu_tanh": ("gelu_tanh", 0, 0),
@@ -41,7 +40,8 @@ UNARY: Mapping[str, tuple[str, float, float]] = {
     "square": ("square", 0, 0),
     "tanh": ("tanh", 0, 0),
 }
-"""Relax op → eltwise alg, alpha, beta."""
+"""Relax op → eltwise alg, alpha, beta. Without log, and softplus and Mish, which are made of it:
+oneDNN's is off by 3e-6 around 1, where the result is next to nothing."""
 
 BINARY: Mapping[str, str] = {
     "add": "add",
@@ -137,21 +137,6 @@ def _lower_leaky(graph: DnnlGraph, node: Node) -> None:
     _eltwise(graph, node.inputs[0], "relu", node.attrs["alpha"], out=node.outputs[0])
 
 
-def _lower_softplus(graph: DnnlGraph, node: Node) -> None:
-    """``log(1 + exp(beta * x)) / beta``; above the threshold both forms agree in float32."""
-    _eltwise(graph, node.inputs[0], "soft_relu", node.attrs["beta"], out=node.outputs[0])
-
-
-def _check_softplus(node: Node, tensors: Tensors) -> Reject | None:
-    beta, threshold = float(node.attrs["beta"]), float(node.attrs["threshold"])
-    if beta <= 0 or threshold < 15:
-        return Reject(
-            f"{node.op}: beta {beta:g} with threshold {threshold:g} is not supported "
-            f"(beta > 0 and threshold >= 15 are)"
-        )
-    return check_float(node, tensors)
-
-
 def _lower_selu(graph: DnnlGraph, node: Node) -> None:
     inner = _eltwise(graph, node.inputs[0], "elu", _SELU_ALPHA, out=None)
     _eltwise(graph, inner, "linear", _SELU_SCALE, 0.0, out=node.outputs[0])
@@ -229,7 +214,6 @@ RULES = (
     OpRule("clip", _check_clip, _lower_clip, "float32; bounds are numbers", role="activation"),
     _unary("nn.leakyrelu", _lower_leaky, "activation"),
     _unary("nn.selu", _lower_selu),
-    OpRule("nn.softplus", _check_softplus, _lower_softplus, "float32; beta > 0, threshold >= 15"),
     OpRule("nn.prelu", _check_prelu, _lower_prelu, "float32; slope of static length"),
     OpRule("where", _check_where, _lower_where, "bool condition, float32 values"),
     OpRule("astype", _check_cast, _lower_cast, f"among {', '.join(DTYPES)}"),

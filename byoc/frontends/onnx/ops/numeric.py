@@ -74,6 +74,11 @@ def mish(c: OnnxContext) -> Any:
     return op.multiply(data, op.divide(n, op.add(n, two)))
 
 
+def softplus(c: OnnxContext) -> Any:
+    """Softplus 1, 22; above the threshold, which ONNX has not, it is its operand in any dtype."""
+    return op.nn.softplus(c[0], 1.0, 40.0)
+
+
 def prelu(c: OnnxContext) -> Any:
     """PRelu 7, 9, 16: the slope is broadcast to the data; the channels' when it is a vector that
     fits nothing else, as exporters write it.
@@ -209,6 +214,7 @@ NUMERIC: Mapping[tuple[str, str], Converter] = {
     ("", "IsInf"): is_inf,
     ("", "LpNormalization"): lp_normalization,
     ("", "Mish"): mish,
+    ("", "Softplus"): softplus,
     ("", "Mod"): mod,
     ("", "PRelu"): prelu,
     ("", "SpaceToDepth"): space_to_depth,

@@ -10,11 +10,13 @@ from tvm import relax
 
 from byoc.frontends.context import Converter
 from byoc.frontends.torch.context import TorchContext, TrainingError
-from byoc.frontends.torch.ops.elementwise import clipped, log1p
+from byoc.frontends.torch.ops.elementwise import clipped
 
 __all__ = ["ACTIVATIONS"]
 
 R = relax.op
+
+_NO_THRESHOLD = 1e30
 
 
 def gelu(c: TorchContext, /, self: Any, approximate: str) -> Any:
@@ -57,23 +59,18 @@ def selu(c: TorchContext, /, self: Any) -> Any:
 
 
 def softplus(c: TorchContext, /, self: Any, beta: float, threshold: float) -> Any:
-    """max(y, 0) + log(1 + exp(-|y|)), y = beta · x, divided by beta; x above the threshold."""
-    y = c.emit(R.multiply(self, c.const(beta, c.dtype)))
-    tail = c.emit(R.exp(R.negative(R.abs(y))))
-    soft = c.emit(R.add(R.maximum(y, c.const(0, c.dtype)), c.emit(log1p(c, tail))))
-    soft = c.emit(R.multiply(soft, c.const(1 / beta, c.dtype)))
-    return R.where(c.emit(R.greater(y, c.const(threshold, c.dtype))), self, soft)
+    return R.nn.softplus(self, float(beta), float(threshold))
 
 
 def log_sigmoid(c: TorchContext, /, self: Any) -> Any:
-    dtype = str(self.ty.dtype)
-    tail = c.emit(R.exp(R.negative(R.abs(self))))
-    result = c.emit(R.subtract(R.minimum(self, c.const(0, dtype)), c.emit(log1p(c, tail))))
+    """-softplus(-x)."""
+    soft = R.nn.softplus(c.emit(R.negative(self)), 1.0, _NO_THRESHOLD)
+    result = R.negative(c.emit(soft))
     return (result, None) if isinstance(c.meta, (tuple, list)) else result
 
 
 def mish(c: TorchContext, /, self: Any) -> Any:
-    return R.multiply(self, R.tanh(c.emit(softplus(c, self, 1.0, 20.0))))
+    return R.multiply(self, c.emit(R.tanh(c.emit(R.nn.softplus(self)))))
 
 
 def prelu(c: TorchContext, /, self: Any, weight: Any) -> Any:

@@ -12,7 +12,7 @@ from tvm import relax
 from byoc.frontends.context import Converter
 from byoc.frontends.torch.context import TorchContext
 
-__all__ = ["ELEMENTWISE", "clipped", "log1p"]
+__all__ = ["ELEMENTWISE", "clipped"]
 
 R = relax.op
 

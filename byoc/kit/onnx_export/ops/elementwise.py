@@ -42,6 +42,13 @@ def _leaky_relu(c: ExportContext, node: Node, x: list[str]) -> str:
     return c.one("LeakyRelu", x[0], alpha=float(node.attrs["alpha"]))
 
 
+def _softplus(c: ExportContext, node: Node, x: list[str]) -> str:
+    beta, threshold = float(node.attrs["beta"]), float(node.attrs["threshold"])
+    if beta != 1 or threshold < 20:
+        raise Unsupported(f"ONNX has no Softplus of beta {beta:g}, threshold {threshold:g}")
+    return c.one("Softplus", x[0])
+
+
 def _clip(c: ExportContext, node: Node, x: list[str]) -> str:
     dtype = c.dtype(node.inputs[0])
     bounds = (c.constant(node.attrs[name], dtype) for name in ("min", "max"))
@@ -96,6 +103,7 @@ EXPORTS: dict[str, Export] = {
     "nn.leakyrelu": _leaky_relu,
     "nn.relu": _same("Relu"),
     "nn.silu": _silu,
+    "nn.softplus": _softplus,
     "power": _same("Pow"),
     "round": _same("Round"),
     "rsqrt": _rsqrt,

@@ -17,6 +17,7 @@ import numpy as np
 from tvm import relax
 
 from byoc.frontends.context import Converter
+from byoc.frontends.fitting.dims import fit
 from byoc.frontends.helpers import const, dtype_of, is_int, scalar_like
 from byoc.frontends.onnx.context import OnnxContext, RefusedError
 from byoc.frontends.onnx.ops.contrib.signature import taking
@@ -238,7 +239,18 @@ def _biased(c: OnnxContext, values: Sequence[Any], bias: Any) -> list[Any]:
     return found
 
 
+def same_length(c: OnnxContext) -> Any:
+    """The values of ONNX's Attention, held to as many rows as there are keys."""
+    keys, values = (v.ty.shape.values[v.ty.ndim - 2] for v in c.inputs)
+    if is_int(keys) and is_int(values) and int(keys) != int(values):
+        raise RefusedError(
+            f"it is given {int(keys)} keys, {int(values)} values; Attention takes as many of both"
+        )
+    return fit(c.builder, c[1], {c[1].ty.ndim - 2: keys})
+
+
 ATTENTION: Mapping[tuple[str, str], Converter] = {
+    ("byoc", "SameLength"): same_length,
     ("com.microsoft", "Attention"): taking(
         attention,
         "input weights bias? mask_index? past? attention_bias? !past_sequence_length",
