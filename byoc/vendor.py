@@ -24,12 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import pydantic
 
 from byoc.errors import VendorError
-from byoc.segment import Array, Artifact, Node, PortType, Segment, TensorType
+from byoc.segment import Array, Artifact, Blob, Node, PortType, Segment, TensorType
 
 if TYPE_CHECKING:
     import logging
@@ -43,6 +43,7 @@ __all__ = [
     "Done",
     "Equipment",
     "LibraryRuntime",
+    "MakeEngine",
     "Match",
     "NativeRuntime",
     "NoOptions",
@@ -257,6 +258,36 @@ class Equipment:
     memory: int = 0
 
 
+_Engine = TypeVar("_Engine")
+
+
+class MakeEngine(Protocol):
+    """What `SegmentContext.engine` is; called within `init`."""
+
+    def __call__(
+        self,
+        of: Sequence[str],
+        build: Callable[[], _Engine],
+        save: Callable[[_Engine], Blob],
+        load: Callable[[memoryview], _Engine],
+    ) -> _Engine:
+        """Load an engine where this machine has built the same one before, else build and keep it.
+
+        It is the same where blob, constants, options, the vendor's version and module, threads, the
+        CPU, `PythonRuntime.equipment` and `of` are. Processes that want it at once wait for the
+        first. Trouble with the cache is for the log, never an error.
+
+        Args:
+            of: What else the engine depends on: versions of the library, its device, its driver.
+            build: () -> the engine, slowly.
+            save: (engine) -> its bytes (or a memoryview of them).
+            load: (bytes that `save` gave) -> the engine, quickly. The bytes are mapped from a file
+                for as long as somebody holds the memoryview. When it raises, they are set aside and
+                the engine is built.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentContext:
     """What a Python-hosted vendor may know of a segment beside its artifact.
@@ -274,6 +305,8 @@ class SegmentContext:
         key: (number of a constant) -> a name of its content. Equal names are equal dtypes, shapes
             and bytes, in whatever segment, model or process: what was packed of one weight can be
             shared, by a dict of weak references. It reads all the bytes.
+        engine: (of, build, save, load) -> an engine that takes long to build, kept between
+            processes: see `MakeEngine`.
     """
 
     segment: str
@@ -285,6 +318,7 @@ class SegmentContext:
     log: logging.Logger
     cache_folder: Callable[[], Path | None]
     key: Callable[[int], str]
+    engine: MakeEngine
 
 
 @dataclass(frozen=True, slots=True)
