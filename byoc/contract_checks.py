@@ -67,7 +67,7 @@ def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
         )
     _check_words(vendor, who)
     hooks = (("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1), ("choose", 2))
-    for hook, count in hooks:
+    for hook, count in (*hooks, *([] if vendor.keep is None else [("keep", 0)])):
         function = getattr(vendor, hook)
         if not callable(function):
             found = type(function).__name__

@@ -442,6 +442,11 @@ class Vendor:
             None to predict them from `rates`. Default: None for every match.
         choose: (options, patterns) -> those patterns that apply under these options. Default: all
             of them.
+        keep: () -> what an artifact depends on beside segment, options, the vendor's version and
+            modules, threads, CPU and devices: versions of the compiler and its libraries. With it
+            artifacts are kept on this machine, and a segment that was compiled before is not
+            compiled again, whatever it is called: for vendors whose `compile` takes seconds and
+            derives all from its arguments. Default: compiled each time.
         default: Whether the vendor is used where one is needed and the user names none, as in
             ``torch.compile(…, backend="byoc")``. Default: False.
         api_version: The version of this contract that the vendor was written for.
@@ -458,5 +463,6 @@ class Vendor:
     rates: Rates = field(default_factory=Rates)
     estimate: Callable[[Match], float | None] = _no_estimate
     choose: Callable[[Any, Sequence[Pattern]], Sequence[Pattern]] = _all_patterns
+    keep: Callable[[], Sequence[str]] | None = None
     default: bool = False
     api_version: int = API_VERSION

@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_CODE = {".py", ".so", ".pyd", ".dll", ".yaml", ".json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +131,29 @@ def engine_limit() -> int:
     return int(function("engine_limit")())
 
 
-def code_identity(init: Callable[..., object]) -> str:
-    """Return what differs when the module of a vendor's `init` is another one.
+def code_identity(hook: Callable[..., object]) -> str:
+    """Return what differs when the code behind a vendor's hook does.
 
     Args:
-        init: Of a `PythonRuntime`.
+        hook: `init` of a `PythonRuntime`, or `compile`.
+
+    Returns:
+        Its name, and size and time of its module, or of all files of the package that this is in.
     """
-    module = getattr(init, "__module__", None)
-    path = getattr(sys.modules.get(module or ""), "__file__", None)
-    name = f"{module}.{getattr(init, '__qualname__', '')}"
-    try:
-        status = Path(path).stat() if path else None
-    except OSError:
-        status = None
-    if status is None:
-        return name
-    return f"{name} {status.st_size} {status.st_mtime_ns}"
+    name = f"{getattr(hook, '__module__', '')}.{getattr(hook, '__qualname__', '')}"
+    module = sys.modules.get(getattr(hook, "__module__", None) or "")
+    package = sys.modules.get(getattr(module, "__package__", None) or "")
+    folders = [Path(folder) for folder in getattr(package, "__path__", ())]
+    paths = [path for folder in folders for path in folder.rglob("*") if path.suffix in _CODE]
+    file = getattr(module, "__file__", None)
+    if not paths and file:
+        paths = [Path(file)]
+    stamps = []
+    for path in sorted(paths):
+        with suppress(OSError):
+            status = path.stat()
+            stamps.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
+    return ", ".join([name, *stamps])
 
 
 def make_engine(
