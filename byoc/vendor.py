@@ -345,13 +345,17 @@ class PythonRuntime:
             is called once for each, on the processors "npu:0", "npu:1" and so on (of a
             `Vendor.processor` "npu"), and every request runs on the one that has the fewest in
             flight. A native library says the same with BYOC_REGISTER_DEVICES.
+        blob_view: Whether `init` and `can_load` are given the blob as a memoryview that may lie in
+            the model's file, instead of bytes: for large ones, which are not copied then. It is
+            valid until they return. Default: False.
     """
 
     init: Callable[..., Execute | Submit]
     queue_depth: int = 0
     devices: Callable[[], int] = _one_device
-    can_load: Callable[[bytes, str], str | None] | None = None
+    can_load: Callable[[Any, str], str | None] | None = None
     equipment: Callable[[], Equipment] | None = None
+    blob_view: bool = False
 
 
 Runtime: TypeAlias = NativeRuntime | PythonRuntime | LibraryRuntime

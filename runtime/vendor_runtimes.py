@@ -31,6 +31,7 @@ from byoc.runtime.native import (
     from_tensors,
     function,
     num_threads,
+    watch_files,
 )
 from byoc.runtime.program import PortCounts, VendorUse
 from byoc.runtime.queued_call import QueuedCall
@@ -377,7 +378,7 @@ def _load(
     artifact: Artifact, use: VendorUse, runtime: PythonRuntime, signature: SegmentSignature
 ) -> object:
     """What a vendor's init returns; on the processor's thread."""
-    blob = bytes(artifact.blob)
+    blob = memoryview(artifact.blob) if runtime.blob_view else bytes(artifact.blob)
     why = runtime.can_load(blob, use.version) if runtime.can_load is not None else None
     if why is not None:
         raise VendorError(
@@ -387,7 +388,12 @@ def _load(
     more = {}
     if takes_context(runtime.init):
         more = {"context": _context(artifact, use, runtime, signature)}
-    return runtime.init(blob, artifact.constants, dict(use.options), **more)
+    execute: object = runtime.init(blob, artifact.constants, dict(use.options), **more)
+    if runtime.blob_view:
+        check = watch_files([blob_array(artifact.blob)])
+        if check is not None:
+            check()  # it read what was verified
+    return execute
 
 
 def _close(vendor: str, segment: str, close: Callable[[], object]) -> None:

@@ -24,7 +24,7 @@ __all__ = ["init"]
 
 
 def init(
-    blob: bytes,
+    blob: memoryview,
     constants: Sequence[Array],
     options: Mapping[str, Any],
     *,
@@ -36,25 +36,28 @@ def init(
         blob: 8 bytes, length of the header; the header, which says what is checked; the ONNX model.
         constants: Unused: the model holds its weights.
         options: `OpenVinoOptions` as a mapping.
-        context: How many threads there are, and where compiled models are kept.
+        context: Where compiled models are kept.
 
     Returns:
         A function (inputs, outputs) that writes the outputs; several threads may call it at once.
     """
     import openvino
 
+    from byoc.runtime import num_threads
+
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": options["precision"],
     }
     if options["device"] == "CPU":
-        settings["INFERENCE_NUM_THREADS"] = options["threads"] or context.threads
+        settings["INFERENCE_NUM_THREADS"] = options["threads"] or num_threads()
     size = int.from_bytes(blob[:8], "little")
-    checks = _Checks(json.loads(blob[8 : 8 + size]))
+    checks = _Checks(json.loads(bytes(blob[8 : 8 + size])))
     core, device = openvino.Core(), options["device"]
 
     def build() -> _Engine:
-        return _Engine(core.compile_model(core.read_model(blob[8 + size :]), device, settings))
+        model = core.read_model(bytes(blob[8 + size :]))
+        return _Engine(core.compile_model(model, device, settings))
 
     def save(engine: _Engine) -> memoryview:
         written: memoryview = engine.compiled.export_model().getbuffer()
@@ -65,7 +68,7 @@ def init(
         bytes_ = np.frombuffer(data, np.uint8)
         return _Engine(core.import_model(_shared(bytes_), device, settings), bytes_)
 
-    engine = context.engine(_versions(core, device), build, save, load)
+    engine = context.engine([*_versions(core, device), repr(settings)], build, save, load)
     compiled = engine.compiled
     # Not thread-local: the thread state of a native thread lives for one call only.
     idle: deque[Any] = deque()
