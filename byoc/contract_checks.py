@@ -68,8 +68,8 @@ def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
     _check_words(vendor, who)
     hooks = [("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1), ("choose", 2),
              ("rewrites", 0)]  # fmt: skip
-    if vendor.design is not None:
-        hooks.append(("design", 2))
+    optional = (("design", 2), ("keep", 0))
+    hooks += [hook for hook in optional if getattr(vendor, hook[0]) is not None]
     for hook, count in hooks:
         function = getattr(vendor, hook)
         if not callable(function):

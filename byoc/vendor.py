@@ -24,13 +24,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import pydantic
 
 from byoc.design import DesignSpace, ModelSegments
 from byoc.errors import VendorError
-from byoc.segment import Array, Artifact, Node, PortType, Segment, TensorType
+from byoc.segment import Array, Artifact, Blob, Node, PortType, Segment, TensorType
 
 if TYPE_CHECKING:
     import logging
@@ -44,6 +44,7 @@ __all__ = [
     "Done",
     "Equipment",
     "LibraryRuntime",
+    "MakeEngine",
     "Match",
     "NativeRuntime",
     "NoOptions",
@@ -259,6 +260,36 @@ class Equipment:
     memory: int = 0
 
 
+_Engine = TypeVar("_Engine")
+
+
+class MakeEngine(Protocol):
+    """What `SegmentContext.engine` is; called within `init`."""
+
+    def __call__(
+        self,
+        of: Sequence[str],
+        build: Callable[[], _Engine],
+        save: Callable[[_Engine], Blob],
+        load: Callable[[memoryview], _Engine],
+    ) -> _Engine:
+        """Load an engine where this machine has built the same one before, else build and keep it.
+
+        It is the same where blob, constants, options, the vendor's version and module, threads, the
+        CPU, `PythonRuntime.equipment` and `of` are. Processes that want it at once wait for the
+        first. Trouble with the cache is for the log, never an error.
+
+        Args:
+            of: What else the engine depends on: versions of the library, its device, its driver.
+            build: () -> the engine, slowly.
+            save: (engine) -> its bytes (or a memoryview of them).
+            load: (bytes that `save` gave) -> the engine, quickly. The bytes are mapped from a file
+                for as long as somebody holds the memoryview. When it raises, they are set aside and
+                the engine is built.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentContext:
     """What a Python-hosted vendor may know of a segment beside its artifact.
@@ -276,6 +307,8 @@ class SegmentContext:
         key: (number of a constant) -> a name of its content. Equal names are equal dtypes, shapes
             and bytes, in whatever segment, model or process: what was packed of one weight can be
             shared, by a dict of weak references. It reads all the bytes.
+        engine: (of, build, save, load) -> an engine that takes long to build, kept between
+            processes: see `MakeEngine`.
     """
 
     segment: str
@@ -287,6 +320,7 @@ class SegmentContext:
     log: logging.Logger
     cache_folder: Callable[[], Path | None]
     key: Callable[[int], str]
+    engine: MakeEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,13 +347,17 @@ class PythonRuntime:
             is called once for each, on the processors "npu:0", "npu:1" and so on (of a
             `Vendor.processor` "npu"), and every request runs on the one that has the fewest in
             flight. A native library says the same with BYOC_REGISTER_DEVICES.
+        blob_view: Whether `init` and `can_load` are given the blob as a memoryview that may lie in
+            the model's file, instead of bytes: for large ones, which are not copied then. It is
+            valid until they return. Default: False.
     """
 
     init: Callable[..., Execute | Submit]
     queue_depth: int = 0
     devices: Callable[[], int] = _one_device
-    can_load: Callable[[bytes, str], str | None] | None = None
+    can_load: Callable[[Any, str], str | None] | None = None
     equipment: Callable[[], Equipment] | None = None
+    blob_view: bool = False
 
 
 Runtime: TypeAlias = NativeRuntime | PythonRuntime | LibraryRuntime
@@ -446,6 +484,11 @@ class Vendor:
             cheap, like importing the vendor. Default: none.
         design: (models, options) -> the accelerators that the vendor could be for the segments of
             these models (`byoc.design.DesignSpace`), for ``byoc dse``. None: it is one machine.
+        keep: () -> what an artifact depends on beside segment, options, the vendor's version and
+            modules, threads, CPU and devices: versions of the compiler and its libraries. With it
+            artifacts are kept on this machine, and a segment that was compiled before is not
+            compiled again, whatever it is called: for vendors whose `compile` takes seconds and
+            derives all from its arguments. Default: compiled each time.
         default: Whether the vendor is used where one is needed and the user names none, as in
             ``torch.compile(…, backend="byoc")``. Default: False.
         api_version: The version of this contract that the vendor was written for.
@@ -464,5 +507,6 @@ class Vendor:
     choose: Callable[[Any, Sequence[Pattern]], Sequence[Pattern]] = _all_patterns
     rewrites: Callable[[], Sequence[Rewrite]] = _no_rewrites
     design: Callable[[ModelSegments, Any], DesignSpace] | None = None
+    keep: Callable[[], Sequence[str]] | None = None
     default: bool = False
     api_version: int = API_VERSION

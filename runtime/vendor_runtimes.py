@@ -10,7 +10,7 @@ import ctypes
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from pydantic_core import to_json
 
 from byoc.contract_checks import takes_context
 from byoc.errors import VendorError
+from byoc.runtime.engines import code_identity, make_engine
 from byoc.runtime.io.weights import blob_array, release
 from byoc.runtime.native import (
     as_tensor,
@@ -30,10 +31,11 @@ from byoc.runtime.native import (
     from_tensors,
     function,
     num_threads,
+    watch_files,
 )
 from byoc.runtime.program import PortCounts, VendorUse
 from byoc.runtime.queued_call import QueuedCall
-from byoc.segment import Array, Artifact, PortType, Requires, SegmentSignature
+from byoc.segment import Array, Artifact, Blob, PortType, Requires, SegmentSignature
 from byoc.vendor import (
     API_VERSION,
     Equipment,
@@ -336,7 +338,11 @@ def _on_processor(processor: str, work: Callable[[], _T]) -> _T:
     return done[0]
 
 
-def _context(artifact: Artifact, use: VendorUse, signature: SegmentSignature) -> SegmentContext:
+def _context(
+    artifact: Artifact, use: VendorUse, runtime: PythonRuntime, signature: SegmentSignature
+) -> SegmentContext:
+    threads = num_threads() if use.processor == "cpu" else 1
+
     def cache_folder() -> Path | None:
         found = str(function("vendor_cache")(artifact.vendor))
         return Path(found) if found else None
@@ -344,16 +350,27 @@ def _context(artifact: Artifact, use: VendorUse, signature: SegmentSignature) ->
     def key(constant: int) -> str:
         return str(function("weight_key")(as_tensor(artifact.constants[constant])))
 
+    def engine(
+        of: Sequence[str],
+        build: Callable[[], _T],
+        save: Callable[[_T], Blob],
+        load: Callable[[memoryview], _T],
+    ) -> _T:
+        found = told_equipment(artifact.vendor, runtime)
+        identity = (code_identity(runtime.init), "" if found is None else repr(found))
+        return make_engine(artifact, use, threads, identity, of, build, save, load)
+
     return SegmentContext(
         segment=artifact.segment,
         version=use.version,
         processor=use.processor,
-        threads=num_threads() if use.processor == "cpu" else 1,
+        threads=threads,
         inputs=signature.inputs,
         outputs=signature.outputs,
         log=logging.getLogger(f"byoc.vendor.{artifact.vendor}"),
         cache_folder=cache_folder,
         key=key,
+        engine=engine,
     )
 
 
@@ -361,15 +378,22 @@ def _load(
     artifact: Artifact, use: VendorUse, runtime: PythonRuntime, signature: SegmentSignature
 ) -> object:
     """What a vendor's init returns; on the processor's thread."""
-    blob = bytes(artifact.blob)
+    blob = memoryview(artifact.blob) if runtime.blob_view else bytes(artifact.blob)
     why = runtime.can_load(blob, use.version) if runtime.can_load is not None else None
     if why is not None:
         raise VendorError(
             f"vendor {_who(artifact)}, compiled by its version {use.version}, cannot be loaded by "
             f"the one installed: {why}; compile the model again, or install that version"
         )
-    more = {"context": _context(artifact, use, signature)} if takes_context(runtime.init) else {}
-    return runtime.init(blob, artifact.constants, dict(use.options), **more)
+    more = {}
+    if takes_context(runtime.init):
+        more = {"context": _context(artifact, use, runtime, signature)}
+    execute: object = runtime.init(blob, artifact.constants, dict(use.options), **more)
+    if runtime.blob_view:
+        check = watch_files([blob_array(artifact.blob)])
+        if check is not None:
+            check()  # it read what was verified
+    return execute
 
 
 def _close(vendor: str, segment: str, close: Callable[[], object]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from byoc.build.kept_artifacts import is_kept, kept_artifact
 from byoc.contract_checks import check_artifact
 from byoc.errors import ByocError, CompileError
 from byoc.plugins.discovery import Requested
@@ -37,7 +38,10 @@ def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact
     """
     (request,) = (r for r in requests if r.vendor.name == segment.vendor)
     try:
-        artifact = request.vendor.compile(segment, request.options)
+        if is_kept(request.vendor):
+            artifact = kept_artifact(segment, request)
+        else:
+            artifact = request.vendor.compile(segment, request.options)
     except ByocError:
         raise
     except Exception as error:  # a vendor's bug must name the vendor and the segment

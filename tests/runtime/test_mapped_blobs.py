@@ -15,6 +15,7 @@ from native_vendor import build_vendor
 
 from byoc.errors import ArtifactError, ExecutionError, VendorError
 from byoc.runtime import Session, load_program, save_program
+from byoc.runtime.native import is_mapped
 from byoc.runtime.program import VendorUse
 from byoc.vendor import NativeRuntime, PythonRuntime
 
@@ -139,3 +140,43 @@ def test_who_writes_to_the_file_is_noticed(make, blob, tmp_path):
         Session(loaded)
     with pytest.raises(ArtifactError, match=r"member 'segments/numpy_0\.bin' is damaged"):
         load_program(path, lambda name: runtime)
+
+
+KINDS: list[tuple[type, bool]] = []
+
+
+def view_init(blob, constants, options):
+    memory = np.frombuffer(blob, "uint8")
+    KINDS.append((type(blob), is_mapped(memory)))
+    return init(bytes(blob), constants, options)
+
+
+def view_can_load(blob, version):
+    return None if isinstance(blob, memoryview) else "it is no view"
+
+
+def test_a_python_vendor_may_read_the_file_itself(make, blob, tmp_path):
+    runtime = PythonRuntime(view_init, can_load=view_can_load, blob_view=True)
+    made = program(make, blob, runtime, "views")
+    save_program(made, tmp_path / "m.byoc")
+    save_program(program(make, b"few", runtime, "views"), tmp_path / "small.byoc")
+    KINDS.clear()
+    expected = Session(made)(np.ones(3, "float32"))
+    loaded = load_program(tmp_path / "m.byoc", lambda name: runtime)
+    np.testing.assert_array_equal(Session(loaded)(np.ones(3, "float32")), expected)
+    Session(load_program(tmp_path / "small.byoc", lambda name: runtime))
+    assert [(memoryview, False), (memoryview, True), (memoryview, False)] == KINDS
+
+
+def test_a_file_that_is_written_to_meanwhile_is_noticed(make, blob, tmp_path):
+    def writes(view, constants, options):
+        with (tmp_path / "m.byoc").open("r+b") as file:
+            file.seek(1 << 20)
+            file.write(b"other bytes")
+        return view_init(view, constants, options)
+
+    save_program(program(make, blob, PythonRuntime(view_init), "views"), tmp_path / "m.byoc")
+    runtime = PythonRuntime(writes, blob_view=True)
+    loaded = load_program(tmp_path / "m.byoc", lambda name: runtime)
+    with pytest.raises(VendorError, match="was written to while it is in use"):
+        Session(loaded)

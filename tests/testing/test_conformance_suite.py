@@ -129,3 +129,20 @@ def test_options_are_given_other_values():
 
     assert dict(other_values(VENDOR.options)) == {"exact": True}
     assert not list(other_values(dataclasses.replace(VENDOR).options.__base__))
+
+
+def test_options_of_a_vendor_that_asks_for_its_context_are_watched():
+    from byoc.testing.conformance.options import wrong_options
+    from byoc.testing.conformance.traps import traps
+
+    seen = []
+
+    def init(blob, constants, options, *, context):
+        seen.append((context.processor, options["exact"]))
+        return VENDOR.runtime.init(blob, constants, options)
+
+    runtime = dataclasses.replace(VENDOR.runtime, init=init, devices=lambda: 2)
+    vendor = dataclasses.replace(VENDOR, runtime=runtime, processor="watched")
+    trap = next(traps(next(iter(standing_layers()))))
+    assert wrong_options(vendor, {}, trap) == []
+    assert {*seen} == {(f"watched:{n}", exact) for n in (0, 1) for exact in (False, True)}

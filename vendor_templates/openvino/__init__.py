@@ -50,7 +50,7 @@ VENDOR = Vendor(
     version=_version(),
     patterns=_patterns,
     compile=_compile,
-    runtime=PythonRuntime(init),
+    runtime=PythonRuntime(init, blob_view=True),
     status=_status,
     options=OpenVinoOptions,
 )

@@ -1,25 +1,34 @@
 """Run a segment: one compiled model for each segment, one request for each call in flight.
 
+A model that this machine has compiled before comes from byoc's cache of engines.
+
 In: the bytes that `compile_segment` wrote. Out: a function that byoc calls with numpy arrays.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from byoc.kit.index_checks import IndexCheck, check_index
 from byoc.segment import Array
+from byoc.vendor import SegmentContext
 
 __all__ = ["init"]
 
 
 def init(
-    blob: bytes, constants: Sequence[Array], options: Mapping[str, Any]
+    blob: memoryview,
+    constants: Sequence[Array],
+    options: Mapping[str, Any],
+    *,
+    context: SegmentContext,
 ) -> Callable[[Sequence[Array], Sequence[Array]], None]:
     """Compile the model for its device.
 
@@ -27,6 +36,7 @@ def init(
         blob: 8 bytes, length of the header; the header, which says what is checked; the ONNX model.
         constants: Unused: the model holds its weights.
         options: `OpenVinoOptions` as a mapping.
+        context: Where compiled models are kept.
 
     Returns:
         A function (inputs, outputs) that writes the outputs; several threads may call it at once.
@@ -42,9 +52,24 @@ def init(
     if options["device"] == "CPU":
         settings["INFERENCE_NUM_THREADS"] = options["threads"] or num_threads()
     size = int.from_bytes(blob[:8], "little")
-    checks = _Checks(json.loads(blob[8 : 8 + size]))
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(blob[8 + size :]), options["device"], settings)
+    checks = _Checks(json.loads(bytes(blob[8 : 8 + size])))
+    core, device = openvino.Core(), options["device"]
+
+    def build() -> _Engine:
+        model = core.read_model(bytes(blob[8 + size :]))
+        return _Engine(core.compile_model(model, device, settings))
+
+    def save(engine: _Engine) -> memoryview:
+        written: memoryview = engine.compiled.export_model().getbuffer()
+        return written
+
+    def load(data: memoryview) -> _Engine:
+        # Only read, and held: OpenVINO goes on using weights where they lie.
+        bytes_ = np.frombuffer(data, np.uint8)
+        return _Engine(core.import_model(_shared(bytes_), device, settings), bytes_)
+
+    engine = context.engine([*_versions(core, device), repr(settings)], build, save, load)
+    compiled = engine.compiled
     # Not thread-local: the thread state of a native thread lives for one call only.
     idle: deque[Any] = deque()
 
@@ -66,7 +91,31 @@ def init(
             np.copyto(array, request.get_output_tensor(index).data.reshape(array.shape))
         idle.append(request)  # one that failed is not used again
 
+    execute.engine = engine  # type: ignore[attr-defined]
     return execute
+
+
+@dataclass(frozen=True)
+class _Engine:
+    compiled: Any
+    data: Array | None = None  # what it was read from
+
+
+def _versions(core: Any, device: str) -> list[str]:
+    """What a compiled model depends on: OpenVINO, its plugins, and the chip."""
+    import openvino
+
+    plugins = core.get_versions(device)
+    builds = [f"{name} {found.build_number}" for name, found in sorted(plugins.items())]
+    return [openvino.__version__, *builds, str(core.get_property(device, "FULL_DEVICE_NAME"))]
+
+
+def _shared(array: Array) -> Any:
+    """An array that may be read-only as a tensor over the same memory."""
+    import openvino
+
+    memory = (ctypes.c_uint8 * array.nbytes).from_address(array.__array_interface__["data"][0])
+    return openvino.Tensor(np.ctypeslib.as_array(memory), shared_memory=True)
 
 
 class _Checks:

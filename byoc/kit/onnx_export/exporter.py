@@ -154,7 +154,7 @@ def segment_to_onnx(
     read = {name for node in context.nodes for name in node.input}
     graph = helper.make_graph(
         context.nodes,
-        segment.name,
+        "segment",  # no name of the model: what engines build from it is kept by its content
         [_port(f"i{k}", segment.type(v), boxed.get(v)) for k, v in enumerate(segment.inputs)],
         [
             _port(n, segment.type(v), boxed.get(v))

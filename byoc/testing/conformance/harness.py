@@ -3,7 +3,8 @@
     conformance("acme").level        "gold", "silver", "bronze" or "none"
 
 A child does one task after the other. When it dies, its task is told as a crash and a new child
-goes on; of a batch of claims, each is then tried alone. ``BYOC_CHECK=1`` is on in all of them.
+goes on; of a batch of claims, each is then tried alone. ``BYOC_CHECK=1`` is on in all of them, and
+no engine is kept, so that each is built.
 """
 
 from __future__ import annotations
@@ -86,13 +87,16 @@ def conformance(
     return ConformanceReport(name, plan, tuple(found), time.perf_counter() - start)
 
 
+_SETTINGS = {"BYOC_CHECK": "1", "BYOC_ENGINE_BYTES": "0"}
+
+
 class _Here:
     """Tasks in this process."""
 
     def __init__(self, suite: ConformanceSuite) -> None:
         self._suite = suite
-        self._before = os.environ.get("BYOC_CHECK")
-        os.environ["BYOC_CHECK"] = "1"
+        self._before = {name: os.environ.get(name) for name in _SETTINGS}
+        os.environ.update(_SETTINGS)
 
     def plan(self) -> ConformancePlan:
         return self._suite.plan()
@@ -101,10 +105,11 @@ class _Here:
         return self._suite.run(task)
 
     def close(self) -> None:
-        if self._before is None:
-            del os.environ["BYOC_CHECK"]
-        else:
-            os.environ["BYOC_CHECK"] = self._before
+        for name, value in self._before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class _Children:
@@ -157,7 +162,7 @@ class _Children:
                 stdout=subprocess.PIPE,
                 stderr=self._said,
                 text=True,
-                env={**os.environ, "BYOC_CHECK": "1", "PYTHONPATH": os.pathsep.join(path)},
+                env={**os.environ, **_SETTINGS, "PYTHONPATH": os.pathsep.join(path)},
             )
             started = self._exchange(self._setup)
             if isinstance(started, str) or "error" in started:

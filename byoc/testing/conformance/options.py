@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pydantic
 
+from byoc.contract_checks import takes_context
 from byoc.testing.conformance.modes import compiled, wrong_run
 from byoc.testing.conformance.traps import Trap
 from byoc.vendor import PythonRuntime, Vendor
@@ -131,9 +132,12 @@ def _watched(vendor: Vendor, read: set[str]) -> Vendor:
     runtime = vendor.runtime
     if isinstance(runtime, PythonRuntime):
         init = runtime.init
-        runtime = PythonRuntime(
-            lambda blob, constants, options: init(blob, constants, Noted(options))
-        )
+
+        def told(blob: Any, constants: Any, options: Any, *, context: Any) -> Any:
+            more = {"context": context} if takes_context(init) else {}
+            return init(blob, constants, Noted(options), **more)
+
+        runtime = replace(runtime, init=told)
     return replace(vendor, compile=compile_segment, choose=choose, runtime=runtime)
 
 

@@ -15,9 +15,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -91,6 +93,70 @@ struct SegmentInit {
   std::string CacheFolder() const {
     static const auto folder = tvm::ffi::Function::GetGlobal("byoc.runtime.vendor_cache");
     return folder ? std::string((*folder)(tvm::ffi::String(vendor)).cast<tvm::ffi::String>()) : "";
+  }
+
+  /// Returns an engine that takes long to build: loaded, where this machine has built the same one
+  /// before, else built and kept. Processes that want it at once wait for the first. Within `init`.
+  ///
+  ///   auto engine = init.Engine<std::unique_ptr<Engine>>(
+  ///       {acme_version(), acme_device_name()}, [&] { return Build(init.blob); },
+  ///       [](const auto& engine) { return engine->Serialize(); },
+  ///       [](std::string_view bytes) { return Deserialize(bytes); });
+  ///
+  /// \param of what it depends on beside blob, constants, options, the vendor's version and
+  /// library,
+  ///     threads, the CPU and what the vendor tells of its devices: versions of your libraries.
+  /// \param build () -> T.
+  /// \param save (const T&) -> std::string: what `load` is given the next time.
+  /// \param load (std::string_view) -> T. The bytes are mapped, at a multiple of 64 bytes, and
+  /// valid
+  ///     during the call. When it throws, the engine is set aside and built again.
+  template <typename T, typename Build, typename Save, typename Load>
+  T Engine(const std::vector<std::string>& of, Build build, Save save, Load load) const {
+    using tvm::ffi::Any, tvm::ffi::Array, tvm::ffi::Bytes, tvm::ffi::Function, tvm::ffi::String,
+        tvm::ffi::Tensor;
+    static const auto cached = Function::GetGlobal("byoc.runtime.engine");
+    if (!cached) return build();  // an older byoc
+    std::optional<T> engine;
+    std::exception_ptr failed;  // an exception of the vendor's own stays what it is
+    const auto load_it = [&](const Tensor& bytes) -> String {
+      try {
+        engine.emplace(load(std::string_view(static_cast<const char*>(bytes.data_ptr()),
+                                             static_cast<size_t>(bytes.shape()[0]))));
+        return "";
+      } catch (const std::exception& error) {
+        return *error.what() != '\0' ? error.what() : "an exception without words";
+      } catch (...) {
+        return "it threw no std::exception";
+      }
+    };
+    const auto build_it = [&] {
+      try {
+        engine.emplace(build());
+      } catch (...) {
+        failed = std::current_exception();
+        throw tvm::ffi::Error("RuntimeError", "the engine could not be built", "");
+      }
+    };
+    const auto save_it = [&]() -> Any {
+      try {
+        const std::string bytes = save(*engine);
+        return Bytes(bytes.data(), bytes.size());
+      } catch (...) {  // the engine is there all the same
+        log(LogLevel::kWarning, "its engine is not kept: it could not be saved");
+        return nullptr;
+      }
+    };
+    Array<String> names;
+    for (const std::string& name : of) names.push_back(name);
+    try {
+      (*cached)(names, Array<Function>{Function::FromTyped(load_it), Function::FromTyped(build_it),
+                                       Function::FromTyped(save_it)});
+    } catch (...) {
+      if (failed) std::rethrow_exception(failed);
+      throw;
+    }
+    return std::move(*engine);
   }
 };
 

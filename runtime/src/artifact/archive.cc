@@ -383,6 +383,15 @@ Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
   return ReadData(file, others, mapped, threads);
 }
 
+std::vector<std::string> DigestsOf(const void* data, uint64_t size) {
+  std::vector<std::string> digests;
+  for (uint64_t i = 0; i < ChunkCount(size); ++i) {
+    const uint64_t at = i * kChunk;
+    digests.push_back(Sha256Hex(static_cast<const char*>(data) + at, std::min(kChunk, size - at)));
+  }
+  return digests;
+}
+
 bool HasDigests(const ArchiveFile& file, const Member& member, uint64_t offset) {
   for (size_t i = 0; i < member.sha256.size(); ++i) {
     const uint64_t at = i * kChunk;

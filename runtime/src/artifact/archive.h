@@ -144,6 +144,9 @@ struct MappedKinds {
 Members ReadMembers(const ArchiveFile& file, const std::string& manifest,
                     const std::vector<Member>& members, MappedKinds mapped, int threads = 2);
 
+/*! \brief The digests of bytes as `Member::sha256` has them. */
+std::vector<std::string> DigestsOf(const void* data, uint64_t size);
+
 /*! \brief Whether a member's bytes, from `offset` of the file on, have the hashes of the manifest.
  */
 bool HasDigests(const ArchiveFile& file, const Member& member, uint64_t offset);

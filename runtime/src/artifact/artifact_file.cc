@@ -60,7 +60,11 @@ void ArtifactFile::Verify() {
       });
     });
   }
-  for (const auto& [member, offset] : mapped) members_[member.name] = Map(offset, member.size);
+  for (const auto& [member, offset] : mapped) {
+    const ffi::Tensor bytes = Map(offset, member.size);
+    NoteContent(bytes.data_ptr(), member.size, ContentName(member.sha256));
+    members_[member.name] = bytes;
+  }
   const auto weights = members_.find(kWeightsMember);
   if (weights == members_.end()) {
     ThrowArtifactError(std::string("member '") + kWeightsMember + "' is missing");

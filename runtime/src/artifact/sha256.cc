@@ -150,6 +150,12 @@ std::string Sha256Hex(const void* data, size_t size) {
   return hash.Hex();
 }
 
+std::string ContentName(const std::vector<std::string>& digests) {
+  Sha256 hash;
+  for (const std::string& digest : digests) hash.Update(digest.data(), digest.size());
+  return hash.Hex();
+}
+
 uint32_t Crc32(const void* data, size_t size) {
   static const std::array<uint32_t, 256> table = [] {
     std::array<uint32_t, 256> made{};

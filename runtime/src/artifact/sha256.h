@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace byoc {
 
@@ -25,6 +26,9 @@ class Sha256 {
 
 /*! \brief The digest of `size` bytes as hex. */
 std::string Sha256Hex(const void* data, size_t size);
+
+/*! \brief One name for bytes that were hashed in pieces: the digest of the digests. */
+std::string ContentName(const std::vector<std::string>& digests);
 
 /*! \brief CRC-32 as zip files have it. */
 uint32_t Crc32(const void* data, size_t size);

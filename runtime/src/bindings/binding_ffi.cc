@@ -6,7 +6,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "artifact/engine_store.h"
+#include "artifact/engines.h"
 #include "artifact/libraries.h"
 #include "artifact/machine.h"
 #include "artifact/sha256.h"
@@ -64,6 +67,37 @@ ffi::String MissingHere(const ffi::Bytes& needs,
   return Missing(ReadRequirements(json), equipment);
 }
 
+/*!
+ * \brief engine_of(source, maker): what `SegmentContext.engine` is. Fields of `EngineSource` by
+ * name; maker: [load, build, save].
+ */
+void EngineOf(const ffi::Map<ffi::String, ffi::Any>& source,
+              const ffi::Array<ffi::Function>& maker) {
+  const auto text = [&](const char* key) { return std::string(source[key].cast<ffi::String>()); };
+  std::vector<std::string> of;
+  for (const ffi::String& what : source["of"].cast<ffi::Array<ffi::String>>()) of.push_back(what);
+  MakeEngine({text("vendor"), text("version"), text("segment"), source["blob"].cast<ffi::Tensor>(),
+              source["constants"].cast<ffi::Array<ffi::Tensor>>(), text("options"),
+              source["threads"].cast<int64_t>(), text("code"), text("equipment"), of},
+             {maker[0], maker[1], maker[2]});
+}
+
+/*! \brief engine(of, [load, build, save]) for what is being bound: see `SegmentInit::Engine`. */
+void EngineHere(const ffi::Array<ffi::String>& of, const ffi::Array<ffi::Function>& maker) {
+  MakeEngineHere({of.begin(), of.end()}, {maker[0], maker[1], maker[2]});
+}
+
+/*! \brief engines(whole) -> [[key, about, bytes, used, problem]], see `EngineStore::List`. */
+ffi::Array<ffi::Any> Engines(bool whole) {
+  ffi::Array<ffi::Any> rows;
+  for (const StoredEngine& e : EngineStore::OfUser().List(whole)) {
+    rows.push_back(ffi::Array<ffi::Any>{ffi::String(e.key), ffi::String(e.about),
+                                        static_cast<int64_t>(e.bytes), e.used,
+                                        ffi::String(e.problem)});
+  }
+  return rows;
+}
+
 TVM_FFI_STATIC_INIT_BLOCK() {
   ffi::reflection::GlobalDef()
       .def("byoc.runtime.bind", Bind)
@@ -75,6 +109,14 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("byoc.runtime.weight_key", WeightKey)
       .def("byoc.runtime.vendor_cache",
            [](const ffi::String& vendor) { return ffi::String(VendorCache(std::string(vendor))); })
+      .def("byoc.runtime.engine_of", EngineOf)
+      .def("byoc.runtime.engine", EngineHere)
+      .def("byoc.runtime.engines", Engines)
+      .def("byoc.runtime.engine_limit", [] { return static_cast<int64_t>(EngineLimit()); })
+      .def("byoc.runtime.remove_engine",
+           [](const ffi::String& key) { return EngineStore::OfUser().Remove(std::string(key)); })
+      .def("byoc.runtime.prune_engines",
+           [](int64_t limit) { return EngineStore::OfUser().Prune(static_cast<uint64_t>(limit)); })
       .def("byoc.runtime.log",
            [](const ffi::String& vendor, const ffi::String& segment, int64_t level,
               const ffi::String& text) {

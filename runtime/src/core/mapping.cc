@@ -25,6 +25,10 @@ namespace {
 struct Region {
   uintptr_t end;
   std::shared_ptr<FileWatch> watch;  // null: nobody watches
+  // Of the bytes from `named` on: what they are called; empty: not known.
+  std::string name;
+  uintptr_t named = 0;
+  size_t named_size = 0;
 };
 
 /// Begin → region of every live mapping. Dropping pages of anonymous memory would erase it, so an
@@ -34,7 +38,7 @@ struct Table {
   std::map<uintptr_t, Region> regions;
 
   /// The region of an address, or null; the mutex is held.
-  const Region* Find(uintptr_t address) const {
+  Region* Find(uintptr_t address) {
     const auto region = regions.upper_bound(address);
     if (region == regions.begin() || address >= std::prev(region)->second.end) return nullptr;
     return &std::prev(region)->second;
@@ -119,9 +123,29 @@ ffi::Tensor MapFile(int64_t fd, int64_t offset, int64_t size, std::shared_ptr<Fi
     ThrowArtifactError("cannot map " + std::to_string(size) + " bytes: " + std::strerror(errno));
   }
   const auto begin = reinterpret_cast<uintptr_t>(data);
-  table.regions[begin] = {begin + static_cast<uintptr_t>(size), std::move(watch)};
+  table.regions[begin] = {begin + static_cast<uintptr_t>(size), std::move(watch), ""};
   return ffi::Tensor::FromNDAlloc(Mapping{data, static_cast<size_t>(size)}, ffi::Shape({size}),
                                   DLDataType{kDLUInt, 8, 1}, DLDevice{kDLCPU, 0});
+}
+
+void NoteContent(const void* data, size_t size, std::string name) {
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  Table& table = Mappings();
+  std::lock_guard<std::mutex> lock(table.mutex);
+  Region* region = table.Find(address);
+  if (region == nullptr) return;
+  region->name = std::move(name);
+  region->named = address;
+  region->named_size = size;
+}
+
+std::string KnownContent(const void* data, size_t size) {
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  Table& table = Mappings();
+  std::lock_guard<std::mutex> lock(table.mutex);
+  const Region* region = table.Find(address);
+  const bool known = region != nullptr && region->named == address && region->named_size == size;
+  return known ? region->name : "";
 }
 
 void DropPages(int64_t address, int64_t size) {

@@ -8,9 +8,11 @@
 
 #include <tvm/ffi/container/tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace byoc {
@@ -60,6 +62,12 @@ tvm::ffi::Tensor MapFile(int64_t fd, int64_t offset, int64_t size,
 
 /// Returns the watches of the files that arrays lie in, each once.
 std::vector<std::shared_ptr<FileWatch>> WatchesOf(const std::vector<const void*>& arrays);
+
+/// Notes what is known to lie in a mapped file, for `KnownContent`: a name of the bytes.
+void NoteContent(const void* data, size_t size, std::string name);
+
+/// Returns the name that was noted of exactly these bytes; "" where none was.
+std::string KnownContent(const void* data, size_t size);
 
 /// Drops the pages of [address, address + size) if they belong to a mapped file; they are read
 /// again when touched. Does nothing for any other memory.

@@ -40,7 +40,7 @@ void Log(const std::string& vendor, const std::string& segment, int64_t level,
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
-std::string VendorCache(const std::string& vendor) {
+std::string CacheFolder(const std::string& part) {
   namespace fs = std::filesystem;
   fs::path base;
   if (const std::string chosen = FromEnvironment("BYOC_CACHE_DIR"); !chosen.empty()) {
@@ -53,7 +53,7 @@ std::string VendorCache(const std::string& vendor) {
   } else {
     return "";
   }
-  const fs::path folder = base / "vendors" / vendor;
+  const fs::path folder = base / part;
   std::error_code problem;
   fs::create_directories(folder, problem);
   if (problem || access(folder.c_str(), W_OK | X_OK) != 0) return "";

@@ -14,9 +14,17 @@ namespace byoc {
 void Log(const std::string& vendor, const std::string& segment, int64_t level,
          const std::string& text);
 
-/// Returns the folder for caches of a vendor, made if need be; "" when that fails. It lies in
-/// $BYOC_CACHE_DIR, else in `byoc` of the user's cache folder (byoc/support/cache_folder.py).
-std::string VendorCache(const std::string& vendor);
+/// Returns a folder of byoc's caches, made if need be; "" when that fails. It lies in
+/// $BYOC_CACHE_DIR, else in `byoc` of the user's cache folder (`cache_folder` of
+/// byoc/timing/store.py).
+///
+/// \param part of the caches: "engines".
+std::string CacheFolder(const std::string& part);
+
+/// Returns the folder that a vendor may keep files in, as `CacheFolder` does.
+inline std::string VendorCache(const std::string& vendor) {
+  return CacheFolder("vendors/" + vendor);
+}
 
 }  // namespace byoc
 

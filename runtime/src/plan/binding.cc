@@ -184,6 +184,8 @@ ffi::Any SegmentContext() {
   return context;
 }
 
+const SegmentSource* SegmentAtHand() { return current_source; }
+
 PortCounts PortsAtHand() {
   return current_source == nullptr ? PortCounts{} : current_source->ports;
 }

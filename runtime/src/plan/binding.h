@@ -67,6 +67,9 @@ tvm::ffi::Function LetGoOn(const std::string& processor, tvm::ffi::Function func
 /// byoc/segment_init.h; null when none is.
 tvm::ffi::Any SegmentContext();
 
+/// The segment that is being bound on this thread; null when none is.
+const SegmentSource* SegmentAtHand();
+
 /// The ports of the segment that is being bound on this thread; not known when none is.
 PortCounts PortsAtHand();
 

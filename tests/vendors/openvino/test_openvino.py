@@ -6,6 +6,7 @@ Its ops are checked one by one in tests/kit.
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import tvm
 from tvm import relax
@@ -13,6 +14,7 @@ from tvm import relax
 import byoc
 from byoc.bench.difference import difference
 from byoc.errors import CompileError, ExecutionError, OptionError
+from byoc.runtime.engines import stored_engines
 from byoc.testing.zoo import build, random_inputs
 
 pytest.importorskip("openvino")
@@ -102,3 +104,38 @@ def test_refusals_of_whole_numbers_say_why():
     report = byoc.partition_model(bb.get(), ["openvino"], min_segment_ops=1).report
     reason = report.host_ops[0].refusals[0].reason
     assert reason == "multiply: OpenVINO computes int64 in 32 bits on the CPU"
+
+
+def _renamed(model):
+    """The model with another name for itself and for everything in it."""
+    renamed = onnx.ModelProto()
+    renamed.CopyFrom(model)
+    graph = renamed.graph
+    graph.name = "another"
+    for node in graph.node:
+        node.name = f"layer/{node.name}"
+        node.input[:] = [f"t/{name}" if name else "" for name in node.input]
+        node.output[:] = [f"t/{name}" if name else "" for name in node.output]
+    for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        value.name = f"t/{value.name}"
+    return renamed
+
+
+def test_a_model_that_was_compiled_before_is_found_whatever_its_names(monkeypatch, tmp_path):
+    monkeypatch.setenv("BYOC_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("BYOC_ENGINE_BYTES")
+    model = build("squeezenet")
+    inputs = list(random_inputs(model, 0).values())
+    cold = byoc.compile(model, ["openvino"])(*inputs)
+    assert len(stored_engines()) == 1
+    warm = byoc.compile(_renamed(model), ["openvino"])(*inputs)
+    assert len(stored_engines()) == 1
+    np.testing.assert_array_equal(cold, warm)
+    byoc.compile(model, {"openvino": {"precision": "bf16"}})
+    byoc.compile(model, {"openvino": {"threads": 2}})
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    weight = max(changed.graph.initializer, key=lambda t: len(t.raw_data))
+    weight.raw_data = weight.raw_data[:-1] + bytes([weight.raw_data[-1] ^ 1])
+    byoc.compile(changed, ["openvino"])
+    assert len(stored_engines()) == 4
