@@ -46,7 +46,7 @@ def shape(text: str) -> str:
     return " ".join(re.sub(r"# [kMG]?i?B\b|# [GMk]\b", "#", text).split())
 
 
-@pytest.mark.parametrize("name", ["artifact", "pipeline", "porting-from-relay", "traps"])
+@pytest.mark.parametrize("name", ["artifact", "kernels", "pipeline", "porting-from-relay", "traps"])
 def test_the_code_of_a_page_prints_what_it_shows(name, request, tmp_path, monkeypatch):
     path = DOCS / f"{name}.md"
     text = path.read_text(encoding="utf-8")
