@@ -48,7 +48,7 @@ class _Loose(pydantic.BaseModel):
         ({"compile": lambda segment: None}, ["hook 'compile'", "2 positional", "(segment)"]),
         ({"compile": None}, ["hook 'compile'", "NoneType"]),
         ({"status": "fine"}, ["hook 'status'", "str"]),
-        ({"runtime": "byoc_acme"}, ["NativeRuntime, PythonRuntime or LibraryRuntime", "found str"]),
+        ({"runtime": "byoc_acme"}, ["PythonRuntime, LibraryRuntime or HostRuntime", "found str"]),
         ({"options": dict}, ["options", "pydantic.BaseModel"]),
         ({"options": _Loose}, ["options", "extra='forbid'"]),
     ],
