@@ -125,6 +125,44 @@ def test_apart_from_its_model(path, x, expected, changes, tmp_path):
         assert same(again, x, expected) and not again.faults
 
 
+def test_every_call_is_checked_where_that_is_asked_for(path, x, expected, monkeypatch):
+    """Tensors are aligned to their elements only then, and outputs hold noise."""
+    monkeypatch.setenv("BYOC_CHECK", "1")
+    exe = byoc.compile(path, vendors=[VENDOR], heal=True)
+    assert same(exe, x, expected) and not exe.faults
+
+
+@pytest.mark.parametrize("blob", [b"1234567", b"\xff" * 8, (9).to_bytes(8, "little") + b"{}" * 9])
+def test_a_blob_that_is_none_is_refused(path, blob):
+    from byoc.runtime import Session
+
+    program = byoc.compile(path, vendors=[VENDOR], isolate=True)._program
+    spoilt = tuple(dataclasses.replace(a, blob=blob) for a in program.artifacts)
+    with pytest.raises(VendorError, match="'tiny', segment 'tiny_0' could not be loaded"):
+        Session(dataclasses.replace(program, artifacts=spoilt, isolation=None))
+
+
+def test_a_call_of_a_segment_without_code_is_refused(path, plain):
+    from byoc.runtime import Session
+
+    program = byoc.compile(path, vendors=[VENDOR], isolate=True)._program
+    bare = tuple(dataclasses.replace(a, blob=b"") for a in program.artifacts)
+    with pytest.raises(ArtifactError, match="segment 'tiny_0'.*no such segment"):
+        Session(dataclasses.replace(program, artifacts=bare, isolation=None))
+
+
+def test_a_file_is_inspected_and_checked(plain, tmp_path):
+    from typer.testing import CliRunner
+
+    from byoc.cli import app
+
+    plain.save(tmp_path / "tiny.byoc")
+    for command in ("inspect", "check"):
+        result = CliRunner().invoke(app, [command, str(tmp_path / "tiny.byoc")])
+        assert result.exit_code == 0, result.output
+        assert "tiny" in result.output
+
+
 def broken(**changes):
     """The vendor, whose artifacts are changed."""
 
