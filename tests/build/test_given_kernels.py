@@ -125,6 +125,46 @@ def test_apart_from_its_model(path, x, expected, changes, tmp_path):
         assert same(again, x, expected) and not again.faults
 
 
+@pytest.mark.parametrize("heal", [None, True])
+def test_a_kernel_may_write_several_values(heal, tmp_path):
+    """Sum and product of the same operands in one pass, both of them results of the model."""
+    import tvm
+    from tvm import te
+
+    def patterns():
+        from tvm.relax.dpl import is_op, wildcard
+
+        return [
+            byoc.Pattern(op, is_op(f"relax.{op}")(wildcard(), wildcard()))
+            for op in ("add", "multiply")
+        ]
+
+    def compile_segment(segment, options):
+        a, b = (te.placeholder(SHAPE, name=name) for name in "ab")
+        both = te.create_prim_func(
+            [a, b, te.compute(SHAPE, lambda i, j: a[i, j] + b[i, j]),
+             te.compute(SHAPE, lambda i, j: a[i, j] * b[i, j])]
+        )  # fmt: skip
+        made = {node.op: node.outputs[0] for node in segment}
+        call = KernelCall("both", segment.nodes[0].inputs, (made["add"], made["multiply"]))
+        return HostArtifact(segment.name, segment.vendor, tvm.IRModule({"both": both}), (call,))
+
+    vendor = dataclasses.replace(VENDOR, patterns=patterns, compile=compile_segment)
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, SHAPE) for n in "abps"]
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["a", "b"], ["p"]), helper.make_node("Add", ["a", "b"], ["s"])],
+        "both", ports[:2], ports[2:],
+    )  # fmt: skip
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(proto, tmp_path / "both.onnx")
+    exe = byoc.compile(str(tmp_path / "both.onnx"), vendors=[vendor], heal=heal)
+    assert len(exe.report.segments) == 1
+    a, b = (RNG.standard_normal(SHAPE).astype("float32") for _ in range(2))
+    found = exe.run({"a": a, "b": b})
+    np.testing.assert_array_equal(found["s"], a + b)
+    np.testing.assert_array_equal(found["p"], a * b)
+
+
 def test_every_call_is_checked_where_that_is_asked_for(path, x, expected, monkeypatch):
     """Tensors are aligned to their elements only then, and outputs hold noise."""
     monkeypatch.setenv("BYOC_CHECK", "1")
