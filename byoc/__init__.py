@@ -31,9 +31,19 @@ if TYPE_CHECKING:
     from byoc.plugins.discovery import VendorInfo, vendors
     from byoc.report.partition_report import PartitionReport
     from byoc.runtime import set_num_threads
-    from byoc.segment import Artifact, Composite, Node, Requires, Segment, TensorType
+    from byoc.segment import (
+        Artifact,
+        Composite,
+        HostArtifact,
+        KernelCall,
+        Node,
+        Requires,
+        Segment,
+        TensorType,
+    )
     from byoc.vendor import (
         Equipment,
+        HostRuntime,
         LibraryRuntime,
         Match,
         NativeRuntime,
@@ -53,8 +63,11 @@ __all__ = [
     "Equipment",
     "Executable",
     "ExecutionError",
+    "HostArtifact",
+    "HostRuntime",
     "InputError",
     "InternalError",
+    "KernelCall",
     "LibraryRuntime",
     "LockError",
     "Match",
@@ -104,9 +117,19 @@ __getattr__, __dir__ = lazy_exports(
         "byoc.plugins.discovery": ("VendorInfo", "vendors"),
         "byoc.report.partition_report": ("PartitionReport",),
         "byoc.runtime": ("set_num_threads",),
-        "byoc.segment": ("Artifact", "Composite", "Node", "Requires", "Segment", "TensorType"),
+        "byoc.segment": (
+            "Artifact",
+            "Composite",
+            "HostArtifact",
+            "KernelCall",
+            "Node",
+            "Requires",
+            "Segment",
+            "TensorType",
+        ),
         "byoc.vendor": (
             "Equipment",
+            "HostRuntime",
             "LibraryRuntime",
             "Match",
             "NativeRuntime",

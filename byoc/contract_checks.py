@@ -25,6 +25,7 @@ from byoc.segment import Array, Artifact, Requires, Segment
 from byoc.vendor import (
     API_VERSION,
     RESERVED_NAMES,
+    HostRuntime,
     LibraryRuntime,
     NativeRuntime,
     Pattern,
@@ -33,7 +34,14 @@ from byoc.vendor import (
     Vendor,
 )
 
-__all__ = ["check_artifact", "check_patterns", "check_vendor", "takes_context"]
+__all__ = [
+    "can_be_stored",
+    "check_artifact",
+    "check_patterns",
+    "check_requires",
+    "check_vendor",
+    "takes_context",
+]
 
 _PROCESSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.+-]*")
 _MOST_IN_FLIGHT = 64  # binding.cc of the runtime takes no more
@@ -180,7 +188,7 @@ def check_artifact(artifact: object, segment: Segment) -> Artifact:
             f"{type(artifact.constants).__name__}; write tuple(segment.constants.values())"
         )
     for number, array in enumerate(artifact.constants):
-        if not isinstance(array, np.ndarray) or not _can_be_stored(array):
+        if not isinstance(array, np.ndarray) or not can_be_stored(array):
             kind = type(array).__name__
             found = f"{kind} of {array.dtype}" if isinstance(array, np.ndarray) else kind
             raise CompileError(
@@ -201,12 +209,20 @@ def check_artifact(artifact: object, segment: Segment) -> Artifact:
         bytes(blob),
         tuple(constants),
         tuple(notes),
-        _checked_requires(artifact.requires, who),
+        check_requires(artifact.requires, who),
     )
 
 
-def _checked_requires(requires: object, who: str) -> Requires:
-    """Requirements whose fields can be written into a file."""
+def check_requires(requires: object, who: str) -> Requires:
+    """Return requirements whose fields can be written into a file.
+
+    Args:
+        requires: What a vendor gave; any object.
+        who: Begins messages.
+
+    Raises:
+        CompileError: It is no `Requires`, or a field has a wrong type.
+    """
     if not isinstance(requires, Requires):
         raise CompileError(
             f"{who}: Artifact.requires must be a byoc.segment.Requires, found {requires!r:.60}"
@@ -313,10 +329,16 @@ def _check_runtime(vendor: Vendor, who: str) -> None:
                 f"{who}: LibraryRuntime.symbol must be the name of a C function, "
                 f"found {runtime.symbol!r}"
             )
+    elif isinstance(runtime, HostRuntime):
+        if vendor.processor != "cpu":
+            raise VendorError(
+                f"{who}: a vendor with a HostRuntime gives kernels of the host, which run on "
+                f"processor 'cpu', found processor={vendor.processor!r}; leave it out"
+            )
     elif not isinstance(runtime, NativeRuntime):
         raise VendorError(
-            f"{who}: runtime must be a NativeRuntime, PythonRuntime or LibraryRuntime, "
-            f"found {type(runtime).__name__}"
+            f"{who}: runtime must be a NativeRuntime, PythonRuntime, LibraryRuntime or "
+            f"HostRuntime, found {type(runtime).__name__}"
         )
     elif not isinstance(runtime.library, str) or not _LIBRARY.fullmatch(runtime.library):
         stem = str(runtime.library).rsplit("/", 1)[-1].removeprefix("lib").removesuffix(".so")
@@ -352,6 +374,6 @@ def _unknown_op(error: Exception) -> str:
     return f"{hint}; did you mean {sorted(near)[0]!r}?" if near else hint
 
 
-def _can_be_stored(array: Array) -> bool:
-    """Whether it holds numbers: those of numpy, or of ml_dtypes (kind "V", no fields)."""
+def can_be_stored(array: Array) -> bool:
+    """Tell whether an array holds numbers: of numpy, or of ml_dtypes (kind "V", no fields)."""
     return array.dtype.kind in "biufc" or (array.dtype.kind == "V" and array.dtype.isbuiltin == 2)

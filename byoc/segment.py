@@ -1,4 +1,4 @@
-"""What a vendor receives and gives back: `Segment` in, `Artifact` out.
+"""What a vendor receives and gives back: `Segment` in, `Artifact` or `HostArtifact` out.
 
 A segment is a convex set of ops that one vendor compiles as a whole::
 
@@ -17,12 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from byoc.dims import Dim
+
+if TYPE_CHECKING:
+    import tvm
 
 __all__ = [
     "Array",
@@ -31,6 +34,8 @@ __all__ = [
     "Blob",
     "Composite",
     "Dim",
+    "HostArtifact",
+    "KernelCall",
     "Node",
     "PortType",
     "Requires",
@@ -279,3 +284,55 @@ class Artifact:
     def nbytes(self) -> int:
         """The size of the blob and the constants together, in bytes."""
         return len(self.blob) + sum(int(np.asarray(c).nbytes) for c in self.constants)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCall:
+    """One call of a kernel: ``kernel(*inputs, *outputs)``.
+
+    Attributes:
+        kernel: The name of a PrimFunc of `HostArtifact.kernels`.
+        inputs: Value ids that it reads: of the segment, or of `HostArtifact.values`.
+        outputs: Value ids that it writes, all elements of them; each value is written once.
+        source: The names of the ops that it computes, for profiles and messages. Default: those
+            of all nodes of the segment.
+    """
+
+    kernel: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostArtifact:
+    """A segment compiled to kernels instead of bytes, by a vendor with a `HostRuntime`.
+
+    byoc compiles the kernels together with its own, and puts the calls into the model's plan::
+
+        values 0 ─▶ pack ─▶ 7 ─▶ product ─▶ 4        0, 4: the segment's; 7: of `values`
+                      8 (constant) ──┘
+
+    Attributes:
+        segment: The name of the segment.
+        vendor: The name of the vendor.
+        kernels: PrimFuncs by name. Those with the attribute ``tirx.is_scheduled`` are compiled as
+            they are, byoc schedules the others.
+        calls: What is run, in an order in which every value is written before it is read.
+        values: Types of further values, beside the segment's: their ids count on from the last
+            value of the segment.
+        constants: Value id → array, for values that are known before the first call: weights in a
+            layout of the vendor's. The segment's own constants need not be repeated.
+        notes: Short facts for the report.
+        requires: What a machine must have to run it. byoc adds the CPU features of the
+            instructions that it knows (`byoc.tir.features`). Default: nothing.
+    """
+
+    segment: str
+    vendor: str
+    kernels: tvm.IRModule
+    calls: tuple[KernelCall, ...]
+    values: tuple[TensorType, ...] = ()
+    constants: Mapping[int, Array] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    requires: Requires = field(default_factory=Requires)

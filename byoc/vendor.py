@@ -30,7 +30,16 @@ import pydantic
 
 from byoc.design import DesignSpace, ModelSegments
 from byoc.errors import VendorError
-from byoc.segment import Array, Artifact, Blob, Node, PortType, Segment, TensorType
+from byoc.segment import (
+    Array,
+    Artifact,
+    Blob,
+    HostArtifact,
+    Node,
+    PortType,
+    Segment,
+    TensorType,
+)
 
 if TYPE_CHECKING:
     import logging
@@ -43,6 +52,7 @@ __all__ = [
     "RESERVED_NAMES",
     "Done",
     "Equipment",
+    "HostRuntime",
     "LibraryRuntime",
     "MakeEngine",
     "Match",
@@ -360,8 +370,18 @@ class PythonRuntime:
     blob_view: bool = False
 
 
-Runtime: TypeAlias = NativeRuntime | PythonRuntime | LibraryRuntime
-"""The three ways in which artifacts become functions."""
+@dataclass(frozen=True, slots=True)
+class HostRuntime:
+    """For vendors that give kernels: `Vendor.compile` returns a `HostArtifact` instead of bytes.
+
+    Kernels are PrimFuncs of TVM. byoc compiles all of a model in one go, its own among them, and
+    calls them from the model's plan: there is nothing to load, and no border to cross. Such a
+    vendor runs on the processor "cpu" and need not be installed where the model runs.
+    """
+
+
+Runtime: TypeAlias = NativeRuntime | PythonRuntime | LibraryRuntime | HostRuntime
+"""The four ways in which compiled segments become functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,8 +485,8 @@ class Vendor:
         version: The version of the backend. Caches are keyed by it, and the artifact's manifest
             records it.
         patterns: () -> the patterns that the vendor offers.
-        compile: (Segment, options) -> Artifact. It raises `byoc.errors.CompileError` when it
-            cannot compile the segment.
+        compile: (Segment, options) -> Artifact; or HostArtifact, where the runtime is a
+            `HostRuntime`. It raises `byoc.errors.CompileError` when it cannot compile the segment.
         runtime: The code that runs the artifact.
         status: () -> None when the backend is usable on this machine, else one sentence that says
             why not. Default: always usable.
@@ -497,7 +517,7 @@ class Vendor:
     name: str
     version: str
     patterns: Callable[[], Sequence[Pattern]]
-    compile: Callable[[Segment, Any], Artifact]
+    compile: Callable[[Segment, Any], Artifact | HostArtifact]
     runtime: Runtime
     status: Callable[[], str | None] = lambda: None
     options: type[pydantic.BaseModel] = NoOptions

@@ -28,7 +28,7 @@ from byoc.runtime.isolation.processes import Workers, isolates
 from byoc.runtime.plan import Plan
 from byoc.runtime.program import Program
 from byoc.segment import Artifact
-from byoc.vendor import PythonRuntime
+from byoc.vendor import HostRuntime, PythonRuntime
 
 __all__ = ["Binder"]
 
@@ -55,6 +55,7 @@ class Binder:
         self.late_functions: dict[str, SwappableFunction] = {}
         self.bounds: list[vendors.Bound] = []
         self._check_names()
+        self._check_isolation()
         self._missing = self._check_requirements()
         alone = {*late, *program.refused, *self._missing}
         self.workers = Workers(
@@ -183,8 +184,25 @@ class Binder:
 
     def _idle(self, artifact: Artifact) -> bool:
         """Whether a segment is never called."""
+        if self._is_in_plan(artifact):
+            return True
         python = isinstance(self._program.vendors[artifact.vendor].runtime, PythonRuntime)
         return artifact.segment not in self._outputs and python and self._program.is_static
+
+    def _is_in_plan(self, artifact: Artifact) -> bool:
+        """Whether the kernels of a segment are called by the model itself."""
+        use = self._program.vendors[artifact.vendor]
+        alone = {*self._program.twins, *self._program.refused, *self._late}
+        bare = not artifact.blob and artifact.segment not in alone
+        return bare and isinstance(use.runtime, HostRuntime)
+
+    def _check_isolation(self) -> None:
+        for artifact in self._program.artifacts:
+            if self._is_in_plan(artifact) and isolates(self._program.isolation, artifact.vendor):
+                raise VendorError(
+                    f"vendor {artifact.vendor!r} cannot run out of process: the kernels of segment "
+                    f"{artifact.segment!r} were compiled into the model; compile it with isolate="
+                )
 
     def _check_names(self) -> None:
         program = self._program

@@ -81,6 +81,7 @@ class Task:
         deps: Numbers of earlier tasks that must have finished.
         processor: Name of the processor that the task runs on.
         source: Names in the source model, for messages and profiles.
+        segment: Of a host kernel that a vendor gave: the name of its segment; else empty.
     """
 
     kind: Literal["host", "segment", "copy"]
@@ -90,6 +91,7 @@ class Task:
     deps: tuple[int, ...] = ()
     processor: str = "cpu"
     source: tuple[str, ...] = ()
+    segment: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class _Facts:
     def vendor(self, task: int) -> str:
         assert isinstance(self.plan, Plan)
         found = self.plan.tasks[task]
-        return self.vendors.get(found.function, "") if found.kind == "segment" else ""
+        return self.vendors.get(found.function if found.kind == "segment" else found.segment, "")
 
     def _border(self, number: int) -> int:
         """Bytes that task `number` reads of tasks elsewhere."""

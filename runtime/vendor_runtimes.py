@@ -39,6 +39,7 @@ from byoc.segment import Array, Artifact, Blob, PortType, Requires, SegmentSigna
 from byoc.vendor import (
     API_VERSION,
     Equipment,
+    HostRuntime,
     LibraryRuntime,
     NativeRuntime,
     PythonRuntime,
@@ -118,12 +119,14 @@ _shared: WeakValueDictionary[tuple[object, ...], Bound] = WeakValueDictionary()
 def _bind_native(
     artifact: Artifact,
     use: VendorUse,
-    runtime: NativeRuntime | LibraryRuntime,
+    runtime: NativeRuntime | LibraryRuntime | HostRuntime,
     ports: PortCounts,
     signature: SegmentSignature,
 ) -> Bound:
     if isinstance(runtime, NativeRuntime):
         init = load_native(artifact.vendor, runtime)
+    elif isinstance(runtime, HostRuntime):
+        init = function("kernels_init")()
     else:
         init = function("library_init")(runtime.symbol)
     options = to_json(dict(use.options)).decode()

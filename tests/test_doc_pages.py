@@ -46,9 +46,10 @@ def shape(text: str) -> str:
     return " ".join(re.sub(r"# [kMG]?i?B\b|# [GMk]\b", "#", text).split())
 
 
-@pytest.mark.parametrize(
-    "name", ["adopt", "artifact", "dse", "pipeline", "porting-from-relay", "traps"]
-)
+PAGES = ["adopt", "artifact", "dse", "kernels", "pipeline", "porting-from-relay", "traps"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_the_code_of_a_page_prints_what_it_shows(name, request, tmp_path, monkeypatch):
     path = DOCS / f"{name}.md"
     text = path.read_text(encoding="utf-8")

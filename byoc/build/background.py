@@ -23,9 +23,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from byoc.build.child_process import BuildStoppedError, build_in_process
+from byoc.build.kernels import compile_apart
 from byoc.build.progress import BuildProgress
 from byoc.build.readiness import OPEN_STATES, Background, Readiness, SegmentState, State
-from byoc.build.segments import compile_segment
 from byoc.errors import ByocError
 from byoc.runtime.native import usable_processors
 from byoc.segment import Artifact, Segment
@@ -164,7 +164,7 @@ class Builds:
     def _compile(self, segment: Segment) -> Artifact:
         if self._options.processes:
             return build_in_process(segment, self._requests, self._stopped)
-        return compile_segment(segment, self._requests)
+        return compile_apart(segment, self._requests)
 
     def _fail(self, segment: Segment, message: str) -> None:
         session = self._session()

@@ -124,14 +124,14 @@ def _main() -> None:
     # What the vendor prints must not get among the answer.
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    from byoc.build.segments import compile_segment
+    from byoc.build.kernels import compile_apart
     from byoc.plugins.discovery import resolve
 
     name, options, segment = pickle.load(sys.stdin.buffer)
     try:
         result: tuple[str, object] = (
             "artifact",
-            compile_segment(segment, resolve({name: options})),
+            compile_apart(segment, resolve({name: options})),
         )
     except ByocError as error:
         result = ("error", str(error))

@@ -19,7 +19,7 @@ from __future__ import annotations
 import bisect
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -117,10 +117,14 @@ class _Walk:
     """One pass over the bindings of a lowered function."""
 
     def __init__(
-        self, processors: Mapping[str, str], sources: Mapping[str, tuple[str, ...]]
+        self,
+        processors: Mapping[str, str],
+        sources: Mapping[str, tuple[str, ...]],
+        owners: Mapping[str, str],
     ) -> None:
         self.processors = processors
         self.sources = sources
+        self.owners = owners
         self.env: dict[Any, _Value] = {}
         self.tasks: list[tuple[Task, list[_Window]]] = []  # args are filled in at the end
         self.storages: list[_Storage] = []
@@ -209,7 +213,8 @@ class _Walk:
         processor = self.processors.get(function, "cpu")
         name = _name(var)
         source = self.sources.get(name, (name,))
-        task = Task(kind, function, (), len(outputs), (), processor, source)
+        owner = self.owners.get(name, "")
+        task = Task(kind, function, (), len(outputs), (), processor, source, owner)
         self.tasks.append((task, inputs + outputs))
 
     def copy(self, source: _Window, target: _Window) -> None:
@@ -295,6 +300,7 @@ def make_plan(
     outputs: Sequence[str],
     processors: Mapping[str, str] | None = None,
     sources: Mapping[str, tuple[str, ...]] | None = None,
+    owners: Mapping[str, str] | None = None,
 ) -> Planned:
     """Plan a lowered, static function: tasks in order, their dependencies, and one memory plan.
 
@@ -304,6 +310,7 @@ def make_plan(
         outputs: its output names, in order.
         processors: segment name → its queue; host kernels run on "cpu".
         sources: variable name → names in the source model, where they differ.
+        owners: variable name → segment, of kernels that a vendor gave.
 
     Returns:
         The plan and its constants.
@@ -311,7 +318,7 @@ def make_plan(
     Raises:
         CompileError: something else is left in `main`.
     """
-    walk = _Walk(processors or {}, sources or {})
+    walk = _Walk(processors or {}, sources or {}, owners or {})
     ports: list[tuple[str, _Window]] = []
     for number, (param, name) in enumerate(zip(main.params, inputs, strict=True)):
         shape, dtype = _static(param.ty)
@@ -365,17 +372,7 @@ def _freeze(
     tasks = []
     for (task, windows), before in zip(walk.tasks, deps, strict=True):
         args = tuple(number(w) for w in windows)
-        tasks.append(
-            Task(
-                task.kind,
-                task.function,
-                args,
-                task.outputs,
-                tuple(before),
-                task.processor,
-                task.source,
-            )
-        )
+        tasks.append(replace(task, args=args, deps=tuple(before)))
     return Plan(
         inputs=tuple(Port(name, number(w)) for name, w in ports),
         outputs=tuple(Port(name, number(w)) for name, w in results),

@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from byoc.build.segments import HealSpec, compile_segment, compile_segments, vendor_use
+from byoc.build.kernels import compile_apart, in_plan
+from byoc.build.segments import HealSpec, compile_segments, vendor_use
 from byoc.plugins.discovery import Requested
+from byoc.runtime.isolation.processes import isolates
 from byoc.runtime.program import REPORT_MEMBER, Healing, Isolation, Program, VmProgram
-from byoc.segment import Artifact
+from byoc.segment import Artifact, HostArtifact
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
@@ -54,8 +56,8 @@ def compile_program(
     remarks = [f"segment {n!r} is left to its host twin: {why}" for n, why in refused.items()]
     report = replace(parts.report, warnings=(*parts.report.warnings, *remarks))
     parts = replace(parts, report=report)
-    program = build_program(model, parts, requests, artifacts, heal)
-    return replace(program, refused=refused, isolation=isolation), report
+    program = build_program(model, parts, requests, artifacts, heal, isolation=isolation)
+    return replace(program, refused=refused), report
 
 
 def compile_host_first(
@@ -90,8 +92,8 @@ def compile_host_first(
     waiting = tuple(Artifact(s.name, s.vendor, b"") for s in parts.segments)
     refused: dict[str, str] = {}
     limits: HealSpec = heal if isinstance(heal, Healing) else True
-    program = build_program(model, parts, requests, waiting, limits, refused)
-    now = {s.name: compile_segment(s, requests) for s in parts.segments if s.name in refused}
+    program = build_program(model, parts, requests, waiting, limits, refused, isolation)
+    now = {s.name: compile_apart(s, requests) for s in parts.segments if s.name in refused}
     artifacts = tuple(now.get(a.segment, a) for a in program.artifacts)
     late = tuple(s.name for s in parts.segments if s.name not in refused)
     remarks = [
@@ -99,16 +101,17 @@ def compile_host_first(
         for name, why in refused.items()
     ]
     report = replace(parts.report, warnings=(*parts.report.warnings, *remarks))
-    return replace(program, isolation=isolation, artifacts=artifacts), report, late
+    return replace(program, artifacts=artifacts), report, late
 
 
 def build_program(
     model: Model,
     parts: PartitionResult,
     requests: Sequence[Requested],
-    artifacts: tuple[Artifact, ...],
+    artifacts: Sequence[Artifact | HostArtifact],
     heal: HealSpec = None,
     refused: dict[str, str] | None = None,
+    isolation: Isolation | None = None,
 ) -> Program:
     """Compile what is left for the host and put the program together.
 
@@ -120,6 +123,7 @@ def build_program(
         heal: which segments get a host fallback.
         refused: takes up the segments that cannot have the fallback they should have, with the
             reason. Without it they are an error.
+        isolation: vendors that run out of process; None: none.
 
     Returns:
         The program, the partition report among its extras.
@@ -137,31 +141,35 @@ def build_program(
     inputs, outputs = port_types(parts.mod["main"], model.inputs, model.outputs, model.values)
     processors = {a.segment: vendors[a.vendor].processor for a in artifacts}
     healed = _healed(processors, heal)
+    isolated = [a.segment for a in artifacts if isolates(isolation, a.vendor)]
+    plain, given = in_plan(artifacts, parts.segments, {*healed, *isolated})
     shared: dict[str, Any] = {
         "name": model.name,
         "inputs": inputs,
         "outputs": outputs,
-        "artifacts": artifacts,
+        "artifacts": plain,
         "vendors": vendors,
         "segment_outputs": {s.name: len(s.outputs) for s in parts.segments},
         "signatures": {s.name: s.signature for s in parts.segments},
         "extras": _extras(parts.report),
+        "isolation": isolation,
         # Unasked for, a vendor that is not there at all stays an error.
         "healing": heal if isinstance(heal, Healing) else Healing(refusals=heal is True),
     }
     if host.needs_vm(parts.mod):
         from byoc.build.vm_fallback import with_vm_fallbacks
 
-        mod, vm_fallbacks = with_vm_fallbacks(parts.mod, artifacts, healed, refused)
-        whole = host.build_vm(mod)
+        mod, vm_fallbacks = with_vm_fallbacks(parts.mod, plain, healed, refused)
+        whole = host.build_vm(mod, given=given)
         return Program(
             body=VmProgram(), host=whole, target=whole.target, twins=vm_fallbacks, **shared
         )
-    lowered = host.lower(parts.mod)
+    lowered = host.lower(parts.mod, given=given)
     planned = make_plan(
-        lowered.main, model.inputs, model.outputs, processors, sources=lowered.sources
-    )
-    fallbacks = make_fallbacks(parts.mod, artifacts, lowered.kernels, healed, refused)
+        lowered.main, model.inputs, model.outputs, processors, sources=lowered.sources,
+        owners={name: label.segment for name, label in lowered.labels.items()},
+    )  # fmt: skip
+    fallbacks = make_fallbacks(parts.mod, plain, lowered.kernels, healed, refused)
     library = host.build(fallbacks.kernels) if len(fallbacks.kernels.functions) else None
     calls = [task.function for task in planned.plan.tasks if task.kind == "host"]
     scratch = host.scratch_bytes(calls, library.scratch) if library else 0

@@ -1,19 +1,23 @@
 """Segments compiled by their vendors.
 
 In: segments of a partitioned model and the vendors that were asked for. Out: an `Artifact` each,
-or an error that names vendor and segment, whatever the vendor did wrong.
+or a `HostArtifact`, or an error that names vendor and segment, whatever the vendor did wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
+from byoc.build.compiler_lock import COMPILING
 from byoc.build.kept_artifacts import is_kept, kept_artifact
 from byoc.contract_checks import check_artifact
 from byoc.errors import ByocError, CompileError
+from byoc.kernel_checks import check_host_artifact
 from byoc.plugins.discovery import Requested
 from byoc.runtime.program import Healing, VendorUse
-from byoc.segment import Artifact, Segment
+from byoc.segment import Artifact, HostArtifact, Segment
+from byoc.vendor import HostRuntime
 
 __all__ = ["HealSpec", "compile_segment", "compile_segments", "vendor_use"]
 
@@ -22,7 +26,7 @@ HealSpec = bool | Healing | None
 False: none."""
 
 
-def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact:
+def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact | HostArtifact:
     """Have a segment compiled by its vendor.
 
     Args:
@@ -30,18 +34,21 @@ def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact
         requests: the vendors that were asked for; the segment's is among them.
 
     Returns:
-        The vendor's artifact of the segment.
+        The vendor's artifact of the segment; kernels where its runtime is a `HostRuntime`.
 
     Raises:
         ByocError: whatever the vendor raises to refuse.
         CompileError: the vendor fails in another way, or breaks the contract.
     """
     (request,) = (r for r in requests if r.vendor.name == segment.vendor)
+    gives_kernels = isinstance(request.vendor.runtime, HostRuntime)
     try:
-        if is_kept(request.vendor):
+        if is_kept(request.vendor) and not gives_kernels:
             artifact = kept_artifact(segment, request)
         else:
-            artifact = request.vendor.compile(segment, request.options)
+            # A vendor that gives kernels makes them with TVM's compiler.
+            with COMPILING if gives_kernels else nullcontext():
+                artifact = request.vendor.compile(segment, request.options)
     except ByocError:
         raise
     except Exception as error:  # a vendor's bug must name the vendor and the segment
@@ -50,12 +57,14 @@ def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact
             f"({len(segment.nodes)} ops): {type(error).__name__}: {error}; until it is mended, "
             f"compile without {segment.vendor!r}"
         ) from error
+    if gives_kernels:
+        return check_host_artifact(artifact, segment)
     return check_artifact(artifact, segment)
 
 
 def compile_segments(
     segments: Sequence[Segment], requests: Sequence[Requested], heal: HealSpec = None
-) -> tuple[tuple[Artifact, ...], dict[str, str]]:
+) -> tuple[tuple[Artifact | HostArtifact, ...], dict[str, str]]:
     """Have all segments compiled by their vendors.
 
     Args:
@@ -71,7 +80,8 @@ def compile_segments(
         ByocError: as `compile_segment`, unless `heal` lets refusals pass.
     """
     lenient = heal is True or (isinstance(heal, Healing) and heal.refusals)
-    artifacts, refused = [], {}
+    artifacts: list[Artifact | HostArtifact] = []
+    refused: dict[str, str] = {}
     for segment in segments:
         try:
             artifacts.append(compile_segment(segment, requests))

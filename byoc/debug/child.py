@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from byoc.build.kernels import compile_apart
 from byoc.build.lone_segment import lone_program
-from byoc.build.segments import compile_segment, vendor_use
+from byoc.build.segments import vendor_use
 from byoc.errors import ByocError
 from byoc.runtime import Session
 from byoc.support.block_torch_import import leave_torch_out
@@ -75,7 +76,7 @@ def _load(
     from byoc.segment import TensorType as Type
 
     connection.send(("step", "build", None))
-    artifact = compile_segment(segment, [request])
+    artifact = compile_apart(segment, [request])
     connection.send(("step", "load", None))
     reads = [
         Type(array.shape, segment.type(value).dtype)

@@ -6,7 +6,7 @@ In: PrimFuncs by name. Out: code that runs in this process, or its bytes for a f
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from byoc.host.scratch import Noting
 from byoc.runtime.native import usable_processors
 from byoc.runtime.program import Target
 from byoc.support.last_line import last_line
+from byoc.tir.features import check_features, kernel_features
 from byoc.tir.target import Machine, host_machine
 
 __all__ = ["HostLibrary", "build", "library_of"]
@@ -67,14 +68,16 @@ class HostLibrary:
             return path.read_bytes()
 
 
-def library_of(executable: Any, machine: Machine) -> HostLibrary:
+def library_of(executable: Any, machine: Machine, used: Iterable[str] = ()) -> HostLibrary:
     """Wrap the code that TVM compiled, together with the machine it runs on.
 
     Args:
         executable: What TVM's compiler returned: a module of kernels, or a Relax VM executable.
         machine: The machine it was compiled for.
+        used: CPU features that its kernels need beside those of `machine`.
     """
-    return HostLibrary(executable, Target(machine.triple, machine.cpu, machine.features))
+    features = tuple(sorted({*machine.features, *used}))
+    return HostLibrary(executable, Target(machine.triple, machine.cpu, features))
 
 
 def build(kernels: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
@@ -85,10 +88,12 @@ def build(kernels: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
         threads: Threads a parallel kernel is expected to run on; default the CPUs of this process.
 
     Raises:
-        CompileError: LLVM refuses.
+        CompileError: LLVM refuses, or a kernel uses instructions that this CPU lacks.
 
     """
     machine = host_machine(threads or usable_processors())
+    used = kernel_features(kernels)
+    check_features(used)
     named = {
         gv.name_hint: func.with_attr("global_symbol", gv.name_hint)
         for gv, func in kernels.functions_items()
@@ -102,4 +107,4 @@ def build(kernels: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
             f"TVM could not compile the {len(named)} host kernels for {machine.cpu}: "
             f"{last_line(error)}"
         ) from error
-    return replace(library_of(executable, machine), scratch=noting.found)
+    return replace(library_of(executable, machine, used), scratch=noting.found)

@@ -3,7 +3,7 @@
 ::
 
     main: ops, segment calls                 PartitionResult.mod
-      │ externalize   segment calls → call_dps_packed
+      │ externalize   segment calls → call_dps_packed, or calls of kernels that vendors gave
       │ checks        casts of shapes → calls that name what does not fit
       │ decompose     attention → products and a softmax
       │ guard         indices and whole divisors → checked copies of them
@@ -27,6 +27,7 @@ from tvm.relax import transform
 
 from byoc.errors import ByocError, CompileError
 from byoc.host.decompose import decompose
+from byoc.host.given import Given, Label, labels_of_variables
 from byoc.host.legalize.guard import guard
 from byoc.host.legalize.rules import legalize
 from byoc.host.legalize.runtime_functions import call_runtime_functions, call_runtime_kernels
@@ -57,6 +58,7 @@ class Lowered:
         kernels: The scheduled PrimFuncs by name.
         notes: Kernel name → name of its schedule.
         sources: Name of a variable of `main` → source names of all ops its kernel computes.
+        labels: Name of a variable of `main` → what it stands for, where a vendor gave the kernel.
 
     """
 
@@ -64,6 +66,7 @@ class Lowered:
     kernels: tvm.IRModule
     notes: Mapping[str, str]
     sources: Mapping[str, tuple[str, ...]]
+    labels: Mapping[str, Label]
 
 
 def needs_vm(mod: tvm.IRModule) -> bool:
@@ -74,7 +77,13 @@ def needs_vm(mod: tvm.IRModule) -> bool:
     return len(host) != 1 or not _is_straight_line(host[0])
 
 
-def lower(mod: tvm.IRModule, *, threads: int | None = None, pack: bool = True) -> Lowered:
+def lower(
+    mod: tvm.IRModule,
+    *,
+    threads: int | None = None,
+    pack: bool = True,
+    given: Given | None = None,
+) -> Lowered:
     """Lower a module whose only host function is `main`, with static shapes.
 
     Args:
@@ -82,6 +91,7 @@ def lower(mod: tvm.IRModule, *, threads: int | None = None, pack: bool = True) -
         threads: As for `byoc.host.build`.
         pack: Constant weights may be laid out anew; else they stay as they are in `mod`, and
             kernels that want another layout copy them in every call.
+        given: Segments whose vendors gave kernels, which `main` is to call itself.
 
     Raises:
         CompileError: An op has no kernel, or the module needs the VM (`needs_vm`).
@@ -92,34 +102,40 @@ def lower(mod: tvm.IRModule, *, threads: int | None = None, pack: bool = True) -
             "lower() takes a module with static shapes, without control flow, and with one host "
             "function `main`; use build_vm() for this one (needs_vm() tells which)"
         )
-    lowered, notes, sources = lower_module(
-        mod, host_machine(threads or usable_processors()), pack=pack
+    lowered, notes, sources, labels = lower_module(
+        mod, host_machine(threads or usable_processors()), pack=pack, given=given
     )
     main = lowered["main"]
     _check_lowered(main)
+    labels = labels_of_variables(main, labels)
+    sources = {**sources, **{name: label.source for name, label in labels.items()}}
     kernels = {gv: f for gv, f in lowered.functions_items() if isinstance(f, tirx.PrimFunc)}
-    return Lowered(main, tvm.IRModule(kernels), notes, sources)
+    return Lowered(main, tvm.IRModule(kernels), notes, sources, labels)
+
+
+_Parts = tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]], dict[str, Label]]
 
 
 def lower_module(
-    mod: tvm.IRModule, machine: Machine, *, pack: bool = True
-) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
+    mod: tvm.IRModule, machine: Machine, *, pack: bool = True, given: Given | None = None
+) -> _Parts:
     """Lower every host function of a module.
 
     Args:
         mod: A partitioned module.
         machine: What kernels are scheduled for.
         pack: As for `lower`.
+        given: As for `lower`.
 
     Returns:
-        The lowered module, notes and sources (see `Lowered`).
+        The lowered module, notes, sources and labels (see `Lowered`).
 
     Raises:
         CompileError: TVM cannot lower something.
 
     """
     try:
-        return _lower_module(mod, machine, pack)
+        return _lower_module(mod, machine, pack, given)
     except ByocError:
         raise
     except Exception as error:
@@ -129,22 +145,21 @@ def lower_module(
         ) from error
 
 
-def _lower_module(
-    mod: tvm.IRModule, machine: Machine, pack: bool
-) -> tuple[tvm.IRModule, dict[str, str], dict[str, tuple[str, ...]]]:
-    checked = guard(decompose(call_shape_checks(externalize_segments(mod)), pack=pack))
+def _lower_module(mod: tvm.IRModule, machine: Machine, pack: bool, given: Given | None) -> _Parts:
+    mod, labels = externalize_segments(mod, given)
+    checked = guard(decompose(call_shape_checks(mod), pack=pack))
     mod = call_runtime_functions(checked)
     with machine.target:
         mod = relax.backend.DispatchSortScan()(mod)
     mod = call_runtime_kernels(legalize(mod, machine, pack=pack))
     mod = keep_roundings(transform.AnnotateTIROpPattern()(mod))
     with tvm.transform.PassContext(config={"relax.FuseOps.max_depth": _MOST_FUSED}):
-        mod = transform.FuseOps()(transform.Normalize()(tag(mod)))
+        mod = transform.FuseOps()(transform.Normalize()(tag(mod, labels)))
     mod, sources = restore(mod)
     mod = transform.FuseTIR()(mod)
     mod = transform.DeadCodeElimination()(mod)
     mod, notes = schedule_kernels(mod, machine)
-    return mod, notes, sources
+    return mod, notes, sources, labels
 
 
 def _check_lowered(main: relax.Function) -> None:

@@ -11,6 +11,7 @@ in the spans: `tag` writes them, `restore` reads them and renames the variables:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import tvm
@@ -33,12 +34,19 @@ def _map_bindings(func: relax.Function, change: Any) -> relax.Function:
     return relax.Function(func.params, body, func.ret_ty, func.is_pure, func.attrs)
 
 
-def tag(mod: tvm.IRModule) -> tvm.IRModule:
-    """Write the name of every kernel call's variable into the span of the call."""
+def tag(mod: tvm.IRModule, keep: Collection[str] = ()) -> tvm.IRModule:
+    """Write the name of every kernel call's variable into the span of the call.
+
+    Args:
+        mod: The module.
+        keep: Names in spans that stay.
+    """
 
     def change(binding: Any) -> Any:
         call = binding.value
         if not isinstance(call, Call) or getattr(call.op, "name", "") != "relax.call_tir":
+            return binding
+        if call.span is not None and call.span.source_name.name in keep:
             return binding
         span = Span(SourceName(binding.var.name), 1, 1, 1, 1)
         tagged = Call(call.op, call.args, call.attrs, call.ty_args, span=span)

@@ -15,29 +15,36 @@ from tvm.relax import transform
 
 from byoc.errors import CompileError
 from byoc.host.empty_constants import flatten_empty_constants
+from byoc.host.given import Given
 from byoc.host.library import HostLibrary, library_of
 from byoc.host.lower import lower_module
 from byoc.host.own_storage import give_own_storage
 from byoc.runtime.native import usable_processors
 from byoc.support.last_line import last_line
+from byoc.tir.features import check_features, kernel_features
 from byoc.tir.target import host_machine
 
 __all__ = ["build_vm", "check_vm"]
 
 
-def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
+def build_vm(
+    mod: tvm.IRModule, *, threads: int | None = None, given: Given | None = None
+) -> HostLibrary:
     """Compile a partitioned module to a Relax VM executable.
 
     Args:
         mod: `PartitionResult.mod`; its segments become calls of external functions by name.
         threads: As for `byoc.host.build`.
+        given: Segments whose vendors gave kernels, which the bytecode is to call itself.
 
     Raises:
-        CompileError: TVM cannot compile it.
+        CompileError: TVM cannot compile it, or a kernel uses instructions that this CPU lacks.
 
     """
     machine = host_machine(threads or usable_processors())
-    lowered, _, _ = lower_module(mod, machine)
+    lowered, *_ = lower_module(mod, machine, given=given)
+    used = kernel_features(lowered)
+    check_features(used)
     lowered = flatten_empty_constants(lowered)
     # Planned by TVM 0.27, functions with branches were seen to crash when they allocate a tensor
     # in storage planned across an `If`; without a plan every tensor has storage of its own.
@@ -61,7 +68,7 @@ def build_vm(mod: tvm.IRModule, *, threads: int | None = None) -> HostLibrary:
         executable = relax.build(lowered, target=machine.target, relax_pipeline=pipeline)
     except Exception as error:
         raise CompileError(f"TVM could not compile the dynamic part: {last_line(error)}") from error
-    return library_of(executable, machine)
+    return library_of(executable, machine, used)
 
 
 def check_vm(mod: tvm.IRModule) -> None:

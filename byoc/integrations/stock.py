@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import tvm_ffi
 
-from byoc.contract_checks import check_artifact, check_patterns, check_vendor
-from byoc.plugins.discovery import GROUP, find
+from byoc.contract_checks import check_patterns, check_vendor
+from byoc.plugins.discovery import GROUP, Requested, find
 from byoc.plugins.vendor_options import validate_options
 from byoc.runtime.native import as_tensor
 from byoc.runtime.native import function as runtime_function
@@ -102,6 +102,7 @@ def _register_name(name: str, get: Any) -> None:
 
 def _codegen(get: Any, functions: Any, options: Mapping[str, Any], names: Any) -> list[Any]:
     """What `RunCodegen` calls with all functions of one vendor; returns a module for each."""
+    from byoc.build.kernels import compile_apart
     from byoc.partition import segment_from_function
 
     vendor: Vendor = get()
@@ -110,7 +111,7 @@ def _codegen(get: Any, functions: Any, options: Mapping[str, Any], names: Any) -
     for function in functions:
         symbol = str(function.attrs["global_symbol"])
         segment = segment_from_function(function, vendor, symbol)
-        artifact = check_artifact(vendor.compile(segment, checked), segment)
+        artifact = compile_apart(segment, [Requested(vendor, checked, ())])
         settings = checked.model_dump(mode="json")
         if not isinstance(vendor.runtime, NativeRuntime):
             settings = {"outputs": len(segment.outputs), "options": settings}

@@ -32,7 +32,7 @@ from byoc.plugins.discovery import Requested
 from byoc.report.partition_report import PartitionReport
 from byoc.report.records import HOST
 from byoc.runtime import Session
-from byoc.runtime.program import Program
+from byoc.runtime.program import Isolation, Program
 from byoc.segment import Array, Segment
 from byoc.timing.budget import Budget
 from byoc.timing.keys import digest, place_identity
@@ -290,6 +290,7 @@ def measure_placement(
     progress: Progress,
     budget: float | None = None,
     heal: HealSpec = None,
+    isolation: Isolation | None = None,
 ) -> tuple[Program, PartitionReport]:
     """Place a model by measured time.
 
@@ -305,6 +306,7 @@ def measure_placement(
         budget: seconds that measuring may take; None: until nothing changes.
         heal: host fallbacks of the winner, as `build_program` takes it; they take no time of a
             call.
+        isolation: vendors that run out of process; None: none.
 
     Returns:
         The program that won, and the report of how.
@@ -330,8 +332,11 @@ def measure_placement(
     )
     assert shipped.program is not None
     program = shipped.program
-    if heal is not None:
-        program = build_program(model, shipped.parts, requests, program.artifacts, heal)
+    if heal is not None or isolation is not None:
+        artifacts = tuple(run.timer.artifact(s) for s in shipped.parts.segments)
+        program = build_program(
+            model, shipped.parts, requests, artifacts, heal, isolation=isolation
+        )
     return with_report(program, report), report
 
 

@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import inf
 
+from byoc.build.kernels import build_apart
 from byoc.build.lone_segment import lone_plan
 from byoc.build.segments import compile_segment, vendor_use
 from byoc.errors import ByocError
 from byoc.measure.queue_hop import time_queue_hop
 from byoc.plugins.discovery import Requested
 from byoc.runtime import num_threads
+from byoc.runtime.host_library import load_host
+from byoc.runtime.native import as_tensor
 from byoc.runtime.plan import Plan
 from byoc.runtime.program import PortCounts
 from byoc.runtime.vendor_runtimes import bind
-from byoc.segment import Array, Artifact, Segment, TensorType
+from byoc.segment import Array, Artifact, HostArtifact, Segment, TensorType
 from byoc.support.dtypes import numpy_dtype
 from byoc.support.memory import aligned_empty, aligned_zeros
 from byoc.timing.inputs import random_inputs
@@ -75,7 +78,7 @@ class SegmentTimer:
         self.store = store
         self.machine = machine()
         self._uses = {r.vendor.name: vendor_use(r) for r in requests}
-        self._built: dict[object, Artifact | ByocError] = {}
+        self._built: dict[object, Artifact | HostArtifact | ByocError] = {}
         self._timed: dict[str, Timed] = {}
         self._contents: dict[int, tuple[Segment, tuple[str, str]]] = {}
         self.compiled = 0
@@ -100,7 +103,7 @@ class SegmentTimer:
 
     # -- building ----------------------------------------------------------------------------------
 
-    def artifact(self, segment: Segment) -> Artifact:
+    def artifact(self, segment: Segment) -> Artifact | HostArtifact:
         """Compile a segment, or find it compiled.
 
         Args:
@@ -231,6 +234,8 @@ class SegmentTimer:
 
     def _probe(self, segment: Segment) -> Probe:
         artifact = self.artifact(segment)
+        if isinstance(artifact, HostArtifact):
+            return _kernels_probe(segment, artifact)
         ports = PortCounts(len(segment.inputs), len(segment.outputs))
         execute = bind(artifact, self._uses[segment.vendor], ports, signature=segment.signature)
         plan, arrays = _lone_task(segment, self._uses[segment.vendor].processor)
@@ -241,13 +246,28 @@ class SegmentTimer:
         return probe
 
 
+def _kernels_probe(segment: Segment, artifact: HostArtifact) -> Probe:
+    """The kernels of a segment as a plan of a model has them: no call of a segment around."""
+    apart = build_apart(segment, artifact)
+    module = load_host(apart.library, vm=False)
+    constants = [as_tensor(array) for array in apart.constants]
+    probe = plan_probe(apart.plan, module, {}, {}, constants, _arrays(segment))
+    probe.start()
+    return probe
+
+
+def _arrays(segment: Segment) -> list[Array]:
+    """Memory for the inputs, with random values, and for the outputs."""
+    arrays = [draw(segment.type(v), k) for k, v in enumerate(segment.inputs)]
+    writes = [segment.type(v) for v in segment.outputs]
+    return [*arrays, *(aligned_zeros(_shape(t), numpy_dtype(t.dtype)) for t in writes)]
+
+
 def _lone_task(segment: Segment, processor: str) -> tuple[Plan, list[Array]]:
     """A plan that only calls the segment, and memory for it."""
     reads = [segment.type(v) for v in segment.inputs]
     writes = [segment.type(v) for v in segment.outputs]
-    arrays = [draw(t, k) for k, t in enumerate(reads)]
-    zeros = [aligned_zeros(_shape(t), numpy_dtype(t.dtype)) for t in writes]
-    return lone_plan(segment.name, reads, writes, processor), [*arrays, *zeros]
+    return lone_plan(segment.name, reads, writes, processor), _arrays(segment)
 
 
 def _shape(kind: TensorType) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from byoc.measure.placement import measure_placement
 from byoc.placement.constraints import PlacementConstraints
 from byoc.plugins.discovery import Requested
 from byoc.report.partition_report import PartitionReport
-from byoc.runtime.program import Program
+from byoc.runtime.program import Isolation, Program
 from byoc.timing.budget import parse_budget
 from byoc.timing.progress import show_progress
 from byoc.timing.store import Store
@@ -37,6 +37,7 @@ def measured_program(
     budget: float | str | None = None,
     dims: Mapping[str, int] | None = None,
     heal: HealSpec = None,
+    isolation: Isolation | None = None,
 ) -> tuple[Program, PartitionReport]:
     """Build and time placements of a model, and keep the fastest.
 
@@ -51,6 +52,7 @@ def measured_program(
             better plan turns up.
         dims: symbolic dimension → the size to measure with.
         heal: which segments of the winner get a host fallback.
+        isolation: vendors that run out of process; None: none.
 
     Returns:
         The program, and the report with measured seconds.
@@ -75,7 +77,7 @@ def measured_program(
             parts = constraints.partition(model.mod, vendors, "model")
             notes = (*parts.report.warnings, *progress.notes)
             parts = replace(parts, report=replace(parts.report, warnings=notes))
-            return compile_program(model, parts, requests, heal)
+            return compile_program(model, parts, requests, heal, isolation)
         with Store(say=progress.say) as store:
             return measure_placement(
                 model,
@@ -86,4 +88,5 @@ def measured_program(
                 progress=progress,
                 budget=seconds,
                 heal=heal,
+                isolation=isolation,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from byoc.recipes.options import CompileOptions
@@ -42,6 +41,6 @@ def compile_measured(model: Model, requests: Sequence[Requested], options: Compi
         budget=options.budget,
         dims=options.dims,
         heal=options.heal,
+        isolation=options.isolation,
     )
-    program = replace(program, isolation=options.isolation)
     return Built(PlainRunner(Session(program)), report)

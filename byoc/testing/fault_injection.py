@@ -100,6 +100,7 @@ def faulty(
                 f"vendor {name!r} does not build segment {segment.name!r}: it refuses all"
             )
         artifact = base.compile(segment, options)
+        assert isinstance(artifact, Artifact)
         text = json.dumps(header).encode()
         blob = len(text).to_bytes(8, "little") + text + artifact.blob
         return dataclasses.replace(artifact, blob=blob)

@@ -22,8 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from byoc.build.kernels import compile_apart
 from byoc.debug.pieces import Piece, cut, units_of, whole
 from byoc.errors import CompileError, OptionError, choices
+from byoc.plugins.discovery import Requested
 from byoc.runtime.native import as_tensor
 from byoc.runtime.program import PortCounts, VendorUse
 from byoc.runtime.vendor_runtimes import bind
@@ -72,7 +74,8 @@ def planted(
 
     def compile_segment(segment: Segment, options: Any) -> Artifact:
         pieces, spoilt = _halves(segment, op)
-        artifacts = [vendor.compile(piece.segment, options) for piece in pieces]
+        request = Requested(vendor, options, ())
+        artifacts = [compile_apart(piece.segment, [request]) for piece in pieces]
         header = {
             "inputs": segment.inputs,
             "outputs": segment.outputs,

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import tvm
-import tvm_ffi
+
+from byoc.tir.features import cpu_features_of_llvm
 
 __all__ = ["Machine", "host_machine"]
 
 _VECTOR_BITS = (("avx512f", 512), ("avx2", 256), ("neon", 128), ("sse2", 128))
 
 # Features that change which instructions LLVM emits for our kernels. The rest of what a CPU
-# reports (virtualisation, timers, cache control) would only keep artifacts from loading.
+# reports (virtualisation, timers, cache control) would only keep artifacts from loading, and so
+# would those that LLVM uses for intrinsics alone (AMX): `byoc.tir.features` finds them in kernels.
 _CODEGEN_FEATURE = re.compile(
     r"^(avx\w*|fma|f16c|bmi2?|s?sse[\w.]*|popcnt|lzcnt|movbe|gfni|neon|sve\w*|dotprod|bf16|i8mm"
     r"|fullfp16)$"
@@ -64,12 +66,7 @@ class Machine:
 @functools.cache
 def _cpu() -> tuple[Any, tuple[str, ...], int]:
     target = tvm.target.Target.from_device("cpu")
-    probe = tvm_ffi.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures", allow_missing=True)
-    present = {
-        str(feature)
-        for feature, on in (probe() if probe is not None else {}).items()
-        if on and _CODEGEN_FEATURE.match(str(feature))
-    }
+    present = {f for f in cpu_features_of_llvm() if _CODEGEN_FEATURE.match(f)}
     bits = next((width for name, width in _VECTOR_BITS if name in present), 128)
     return target, tuple(sorted(present)), bits
 

@@ -142,7 +142,7 @@ def check_file(
     for subject, wanted, problem in artifact.fits():
         findings.append(Finding(subject, "problem" if problem else "ok", problem or wanted))
     for name, entry in manifest.vendors.items():
-        if entry.runtime == "library":
+        if entry.runtime in ("library", "host"):
             findings.append(Finding(f"vendor {name}", "ok", "its code is in the file"))
         else:
             findings.append(_vendor(name, entry.version, find_vendor(name)))

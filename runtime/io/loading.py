@@ -25,7 +25,7 @@ from byoc.runtime.plan import Plan, decode_plan
 from byoc.runtime.program import Program, Twin, VendorUse, VmProgram, VmTwin, vm_body, vm_twin
 from byoc.segment import Array, Artifact, Requires
 from byoc.support.validation import first_problem
-from byoc.vendor import LibraryRuntime, NativeRuntime, Runtime
+from byoc.vendor import HostRuntime, LibraryRuntime, NativeRuntime, Runtime
 
 __all__ = ["load_program"]
 
@@ -204,8 +204,10 @@ def _decode(decode: Callable[[bytes], _T], member: str, data: bytes) -> _T:
 def _runtime(name: str, entry: VendorEntry, resolve: Resolver) -> Runtime:
     if entry.runtime == "library":  # its code is in the file
         return LibraryRuntime(entry.symbol or LibraryRuntime().symbol)
+    if entry.runtime == "host":  # likewise
+        return HostRuntime()
     runtime = resolve(name)
-    kinds = {NativeRuntime: "native", LibraryRuntime: "library"}
+    kinds = {NativeRuntime: "native", LibraryRuntime: "library", HostRuntime: "host"}
     kind = kinds.get(type(runtime), "python")
     if kind != entry.runtime:
         raise ArtifactError(

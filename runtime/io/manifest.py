@@ -41,6 +41,7 @@ What is read: kNewestFormat of runtime/src/artifact/manifest.h, and all before i
 4: `Manifest.shapes`; likewise.
 5: twins of a model on the VM (``twins/<segment>.json`` is an entry and its outputs); likewise.
 6: `SegmentEntry.requires`, vendors whose blobs are shared objects; likewise.
+7: vendors that give kernels; likewise.
 """
 
 
@@ -52,7 +53,7 @@ class VendorEntry:
 
     version: str
     options: dict[str, Any]
-    runtime: Literal["native", "python", "library"]
+    runtime: Literal["native", "python", "library", "host"]
     processor: str = "cpu"
     library: str | None = None
     package: str | None = None

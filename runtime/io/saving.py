@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from byoc.errors import ArtifactError
 from byoc.runtime.io import manifest as manifests
@@ -32,7 +32,7 @@ from byoc.runtime.plan import Plan, encode_plan
 from byoc.runtime.program import Program, Twin, VendorUse, VmTwin, vm_body, vm_twin
 from byoc.segment import Array, Blob, Requires
 from byoc.support.files import atomic_write
-from byoc.vendor import LibraryRuntime, NativeRuntime
+from byoc.vendor import HostRuntime, LibraryRuntime, NativeRuntime
 
 __all__ = ["save_program", "sign_file"]
 
@@ -119,7 +119,9 @@ def _contents(program: Program) -> tuple[list[Content], Manifest]:
     sixth = any(isinstance(use.runtime, LibraryRuntime) for use in uses.values()) or any(
         artifact.requires != Requires() for inner in everything for artifact in inner.artifacts
     )
-    newer = 6 if sixth else 5 if vm_twins else 4 if shapes else 3 if third else FORMAT_VERSION
+    seventh = any(isinstance(use.runtime, HostRuntime) for use in uses.values())
+    wanted = {7: seventh, 6: sixth, 5: vm_twins, 4: bool(shapes), 3: bool(third)}
+    newer = next((version for version, needed in wanted.items() if needed), FORMAT_VERSION)
     return contents, Manifest(
         byoc=installed("tvm-byoc"),
         tvm=installed("apache-tvm"),
@@ -210,4 +212,5 @@ def _vendor_entry(use: VendorUse) -> VendorEntry:
         return VendorEntry(
             use.version, dict(use.options), "library", use.processor, symbol=runtime.symbol
         )
-    return VendorEntry(use.version, dict(use.options), "python", use.processor)
+    kind: Literal["host", "python"] = "host" if isinstance(runtime, HostRuntime) else "python"
+    return VendorEntry(use.version, dict(use.options), kind, use.processor)

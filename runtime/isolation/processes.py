@@ -26,7 +26,7 @@ from byoc.runtime.native import as_tensor, dense, function, num_threads
 from byoc.runtime.program import Isolation, Program, VendorUse
 from byoc.segment import Array, Artifact
 from byoc.support.arguments import check_kind
-from byoc.vendor import LibraryRuntime, NativeRuntime, PythonRuntime, Runtime
+from byoc.vendor import HostRuntime, LibraryRuntime, NativeRuntime, PythonRuntime, Runtime
 
 __all__ = ["IsolateSpec", "Workers", "find_runtime", "isolates", "resolve_isolation"]
 
@@ -269,6 +269,8 @@ def _reference(vendor: str, use: VendorUse) -> dict[str, Any]:
         return {"library": runtime.library, "package": runtime.package}
     if isinstance(runtime, LibraryRuntime):
         return {"symbol": runtime.symbol}
+    if isinstance(runtime, HostRuntime):
+        return {"kernels": True}
     hooks = {}
     for hook in ("init", "can_load", "equipment"):
         function = getattr(runtime, hook)
@@ -298,12 +300,14 @@ def find_runtime(reference: Mapping[str, Any]) -> Runtime:
 
     Args:
         reference: "library" and "package" of a native vendor, the "symbol" of one whose blobs are
-            shared objects, or module and name of each hook.
+            shared objects, "kernels" for one that gives kernels, or module and name of each hook.
     """
     if "library" in reference:
         return NativeRuntime(reference["library"], reference["package"])
     if "symbol" in reference:
         return LibraryRuntime(reference["symbol"])
+    if "kernels" in reference:
+        return HostRuntime()
     from importlib import import_module
 
     hooks = {

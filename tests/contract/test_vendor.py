@@ -50,7 +50,7 @@ class _Loose(pydantic.BaseModel):
         ({"design": "big"}, ["hook 'design'", "callable", "str"]),
         ({"design": lambda models: None}, ["hook 'design'", "2 positional", "(models)"]),
         ({"status": "fine"}, ["hook 'status'", "str"]),
-        ({"runtime": "byoc_acme"}, ["NativeRuntime, PythonRuntime or LibraryRuntime", "found str"]),
+        ({"runtime": "byoc_acme"}, ["PythonRuntime, LibraryRuntime or HostRuntime", "found str"]),
         ({"options": dict}, ["options", "pydantic.BaseModel"]),
         ({"options": _Loose}, ["options", "extra='forbid'"]),
     ],

@@ -24,7 +24,7 @@ from byoc.errors import VendorError
 from byoc.plugins.discovery import find
 from byoc.runtime import num_threads, set_num_threads
 from byoc.runtime.native import LIBRARY_PATH, find_library
-from byoc.segment import Array, TensorType
+from byoc.segment import Array, Artifact, TensorType
 from byoc.testing.conformance.traps import Trap
 from byoc.testing.reloaded import FreshProcesses
 from byoc.vendor import NativeRuntime, PythonRuntime, Vendor
@@ -229,6 +229,7 @@ def _execute_at_once(vendor: Vendor, options: Options, trap: Trap) -> str | None
     plain = chosen.model_dump(mode="json")
     for segment in parts.segments:
         artifact = vendor.compile(segment, chosen)
+        assert isinstance(artifact, Artifact)  # its runtime is no HostRuntime
         execute: Any = runtime.init(bytes(artifact.blob), tuple(artifact.constants), plain)
         types = [[segment.type(v) for v in ports] for ports in (segment.inputs, segment.outputs)]
         rng = np.random.default_rng(5)

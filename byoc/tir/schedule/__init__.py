@@ -24,7 +24,7 @@ from byoc.tir.schedule.reduction import reduction
 from byoc.tir.schedule.row_kernels import rows
 from byoc.tir.target import Machine
 
-__all__ = ["OPAQUE", "RULES", "UNSCHEDULED", "schedule", "schedule_kernels"]
+__all__ = ["GIVEN", "OPAQUE", "RULES", "UNSCHEDULED", "schedule", "schedule_kernels"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,6 +37,9 @@ _RULES_WITHOUT_TILES: tuple[Rule, ...] = (injective, reduction)
 
 UNSCHEDULED = "serial"
 """Note of a kernel that no rule could schedule: it runs as one thread's scalar loops."""
+
+GIVEN = "given"
+"""Note of a kernel that came scheduled, with the attribute ``tirx.is_scheduled``."""
 
 OPAQUE = "opaque"
 """Note of a kernel that is a program, not loops over blocks (sort, scan): left as TVM wrote it."""
@@ -71,7 +74,7 @@ def schedule(func: tirx.PrimFunc, machine: Machine) -> tuple[tirx.PrimFunc, str]
 
 
 def schedule_kernels(mod: tvm.IRModule, machine: Machine) -> tuple[tvm.IRModule, dict[str, str]]:
-    """Schedule every PrimFunc of a module.
+    """Schedule every PrimFunc of a module that is not marked as scheduled.
 
     Args:
         mod: The module; other functions stay.
@@ -84,7 +87,9 @@ def schedule_kernels(mod: tvm.IRModule, machine: Machine) -> tuple[tvm.IRModule,
     functions: dict[Any, Any] = {}
     notes: dict[str, str] = {}
     for gv, func in mod.functions_items():
-        if isinstance(func, tirx.PrimFunc):
+        if isinstance(func, tirx.PrimFunc) and "tirx.is_scheduled" in func.attrs:
+            notes[gv.name_hint] = GIVEN
+        elif isinstance(func, tirx.PrimFunc):
             scheduled, notes[gv.name_hint] = schedule(func, machine)
             func = nan_safe(scheduled)
             _LOG.debug("%s: %s", gv.name_hint, notes[gv.name_hint])

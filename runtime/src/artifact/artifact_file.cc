@@ -41,9 +41,7 @@ const Manifest& ArtifactFile::manifest() {
 
 void ArtifactFile::Verify() {
   const auto& vendors = manifest().vendors;
-  const bool code = std::any_of(vendors.begin(), vendors.end(), [](const ManifestVendor& vendor) {
-    return vendor.runtime == VendorRuntime::kLibrary;
-  });
+  const bool code = std::any_of(vendors.begin(), vendors.end(), BringsCode);
   const MappedKinds kinds{!trusted_, !trusted_ && !code};
   Members members = ReadMembers(file_, text_, manifest().members, kinds);
   for (auto& [name, bytes] : members.copies) members_[name] = std::move(bytes);

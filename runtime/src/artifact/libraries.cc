@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 
+#include "artifact/kernel_segment.h"
 #include "byoc/vendor.h"
 #include "core/checked.h"
 #include "core/errors.h"
@@ -239,7 +240,7 @@ std::vector<std::string> LibraryFolders(const char* given) {
 }
 
 void CheckVendor(const ManifestVendor& vendor, const std::vector<std::string>& folders) {
-  if (vendor.runtime == VendorRuntime::kLibrary) return;  // its code is in the file
+  if (BringsCode(vendor)) return;
   if (vendor.runtime == VendorRuntime::kPython) {
     ThrowVendorError("vendor '" + vendor.name + "' runs in Python: without it only vendors with " +
                      "native runtimes can be used; load the file in Python, or compile the model " +
@@ -293,6 +294,7 @@ void OpenVendor(const std::string& vendor, const std::string& path) {
 
 ffi::Function LoadVendor(const ManifestVendor& vendor, const std::vector<std::string>& folders) {
   if (vendor.runtime == VendorRuntime::kLibrary) return LibraryInit(vendor.symbol);
+  if (vendor.runtime == VendorRuntime::kHost) return KernelsInit();
   std::string path = "the library in this process";
   if (!Registered(vendor, "init")) {
     CheckVendor(vendor, folders);

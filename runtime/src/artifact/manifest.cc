@@ -46,12 +46,13 @@ ManifestVendor ReadVendor(const std::string& name, const JsonView& json) {
   json["options"].Fields();  // an object
   vendor.options = json["options"].Text();
   const std::string runtime = json["runtime"].String();
-  if (runtime != "native" && runtime != "python" && runtime != "library") {
-    json["runtime"].Fail("unknown " + Quoted(runtime) + "; legal: native, python, library");
+  if (runtime != "native" && runtime != "python" && runtime != "library" && runtime != "host") {
+    json["runtime"].Fail("unknown " + Quoted(runtime) + "; legal: native, python, library, host");
   }
-  vendor.runtime = runtime == "native"   ? VendorRuntime::kNative
-                   : runtime == "python" ? VendorRuntime::kPython
-                                         : VendorRuntime::kLibrary;
+  vendor.runtime = runtime == "native"    ? VendorRuntime::kNative
+                   : runtime == "python"  ? VendorRuntime::kPython
+                   : runtime == "library" ? VendorRuntime::kLibrary
+                                          : VendorRuntime::kHost;
   const auto text = [&](const char* key, const char* fallback) {
     const std::optional<JsonView> value = json.Find(key);
     return value ? value->String() : std::string(fallback);

@@ -22,7 +22,7 @@ namespace byoc {
 
 /*! \brief The newest format that is read; those from 1 on are, too. See FORMAT_VERSION of
  * runtime/io/manifest.py for what each has brought. */
-inline constexpr int64_t kNewestFormat = 6;
+inline constexpr int64_t kNewestFormat = 7;
 
 /*! \brief A named input or output of the model; a symbolic dimension is -1. */
 struct ManifestPort {
@@ -38,6 +38,7 @@ enum class VendorRuntime {
   kNative,  /*!< a shared library of this machine */
   kPython,  /*!< a module of Python */
   kLibrary, /*!< each segment's blob is a shared object */
+  kHost,    /*!< kernels, in the host library or in one of the segment's own */
 };
 
 /*! \brief What a machine must have to run a segment; empty: nothing. */
@@ -65,6 +66,11 @@ struct ManifestVendor {
   /*! \brief Of one whose blobs are shared objects: what is called. */
   std::string symbol;
 };
+
+/*! \brief Whether the file holds the code that runs a vendor's segments. */
+inline bool BringsCode(const ManifestVendor& vendor) {
+  return vendor.runtime == VendorRuntime::kLibrary || vendor.runtime == VendorRuntime::kHost;
+}
 
 /*! \brief A segment; its blob is the member segments/<name>.bin. */
 struct ManifestSegment {

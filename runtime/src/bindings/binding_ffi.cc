@@ -10,6 +10,7 @@
 
 #include "artifact/engine_store.h"
 #include "artifact/engines.h"
+#include "artifact/kernel_segment.h"
 #include "artifact/libraries.h"
 #include "artifact/machine.h"
 #include "artifact/sha256.h"
@@ -123,6 +124,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
              Log(std::string(vendor), std::string(segment), level, std::string(text));
            })
       .def("byoc.runtime.missing", MissingHere)
+      .def("byoc.runtime.kernels_init", KernelsInit)
       .def("byoc.runtime.library_init",
            [](const ffi::String& symbol) { return LibraryInit(std::string(symbol)); })
       .def("byoc.runtime.segment_queue", MakeSegmentQueue)

@@ -164,6 +164,9 @@ void Model::Read(ArtifactFile* file, const std::vector<std::string>& folders) {
     vendors_.Set(segment.name, segment.vendor);
     const ffi::Tensor blob = file->Take("segments/" + segment.name + ".bin");
     if (missing_.count(segment.name) != 0) continue;
+    if (blob.shape()[0] == 0 && manifest_.Vendor(segment.vendor)->runtime == VendorRuntime::kHost) {
+      continue;  // its kernels are tasks of the plan
+    }
     try {
       segments_.Set(segment.name,
                     BindVendor(segment, blob, folders, PortsOf(plan, segment.name), &in_use));
@@ -236,7 +239,7 @@ ffi::Function Model::BindVendor(const ManifestSegment& segment, const ffi::Tenso
       for (size_t i : binding.in_use) in_use->insert(segment.constants[i]);
       devices.push_back(std::move(binding.execute));
     }
-    if (vendor.runtime == VendorRuntime::kLibrary) memory_.code += blob.shape()[0];
+    if (BringsCode(vendor)) memory_.code += blob.shape()[0];
     return OfDevices(std::move(devices));
   } catch (const ffi::Error& error) {
     if (std::string(error.kind()) == "byoc.VendorError") throw;

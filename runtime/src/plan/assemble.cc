@@ -37,6 +37,7 @@ std::vector<Executor::Callee> Resolve(const Plan& plan, const Optional<Module>& 
         ThrowArtifactError("plan: " + Describe(plan, id) + ": the host library has no such kernel");
       }
       callee.function = *std::move(function);
+      if (auto vendor = vendors.Get(task.segment)) callee.vendor = *vendor;
     } else if (task.kind == TaskKind::kSegment) {
       auto function = segments.Get(task.function);
       if (!function) {

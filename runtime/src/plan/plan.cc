@@ -103,6 +103,7 @@ PlanTask ReadTask(const JsonView& json, size_t id, const std::vector<PlanTensor>
   task.deps = Indices(json["deps"], id);  // earlier tasks only: no cycles
   task.processor = json["processor"].String();
   task.source = json["source"].Strings();
+  if (auto segment = json.Find("segment")) task.segment = segment->String();
   if (task.kind == TaskKind::kCopy) {
     if (task.args.size() != 2 || task.outputs != 1 ||
         tensors[task.args[0]].nbytes != tensors[task.args[1]].nbytes) {

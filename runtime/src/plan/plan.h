@@ -50,6 +50,7 @@ struct PlanTask {
   std::vector<size_t> deps;         // earlier tasks that must have ended
   std::string processor;            // its name
   std::vector<std::string> source;  // names in the source model, for messages
+  std::string segment;              // of a host kernel that a vendor gave, for messages
 };
 
 /// Tasks, tensors and memory of a model with static shapes.
