@@ -336,7 +336,7 @@ def _take(
     return True
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """What is said of a match that fits.
 
     Attributes:
@@ -350,7 +350,7 @@ class Verdict(NamedTuple):
 
 def judge(
     graph: OpGraph, vendor: Vendor, pattern: Pattern, nodes: Sequence[int], parts: Mapping[str, int]
-) -> Verdict:
+) -> Judgement:
     """Say whether a match that fits is refused all the same.
 
     The rules that no pattern can express come first (an inner value is used outside, a rank is
@@ -368,13 +368,13 @@ def judge(
     """
     reason = _leak(graph, nodes) or _untyped(graph, nodes)
     if reason is not None:
-        return Verdict(reason)
+        return Judgement(reason)
     match = GraphMatch(graph, pattern.name, nodes, parts, vendor.name)
     where = f"on {graph.ops.kind[nodes[-1]]} ({graph.ops.names[nodes[-1]]} in {graph.name})"
     answer = ask_check(vendor.name, pattern, match, where)
     if isinstance(answer, OnlyBeside):
-        return Verdict(lonely=answer.reason)
-    return Verdict(answer.reason) if answer is not None else Verdict()
+        return Judgement(lonely=answer.reason)
+    return Judgement(answer.reason) if answer is not None else Judgement()
 
 
 def ask_check(vendor: str, pattern: Pattern, match: Match, where: str = "") -> Reject | None:
