@@ -42,6 +42,7 @@ def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact
     """
     (request,) = (r for r in requests if r.vendor.name == segment.vendor)
     gives_kernels = isinstance(request.vendor.runtime, HostRuntime)
+    artifact: Artifact | HostArtifact
     try:
         if is_kept(request.vendor) and not gives_kernels:
             artifact = kept_artifact(segment, request)

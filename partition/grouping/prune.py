@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from byoc.dims import UNKNOWN, names
 from byoc.kit.foreign_op import FOREIGN
 from byoc.partition.grouping.group import SegmentDraft
+from byoc.partition.grouping.size_inputs import size_inputs
 from byoc.partition.matching.match import Matches
 from byoc.partition.snapshot.flops import Work
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.records import Refusal
-from byoc.segment import TensorType
 
 __all__ = ["HEAVY_FLOPS", "prune_scope"]
 
@@ -53,8 +52,10 @@ def prune_scope(
     for vendor, nodes in drafts:
         opaque = any(graph.ops.kind[n] in FOREIGN for n in nodes)  # the host could not run it
         wanted = opaque or not demanded.isdisjoint(nodes)
-        small = None if wanted else _too_small(work, nodes, min_ops, min_flops)
-        reason = small or _unbound(graph, nodes)
+        small = None
+        if not wanted:
+            small = _too_small(work, nodes, min_ops, min_flops) or _lonely(matches, nodes)
+        reason = small or size_inputs(graph, nodes).missing
         if reason is None:
             kept.append(SegmentDraft(vendor, nodes))
             continue
@@ -63,6 +64,12 @@ def prune_scope(
             matches.refuse([node], Refusal(vendor, pattern, reason))
             matches.owner[node] = -1
     return kept
+
+
+def _lonely(matches: Matches, nodes: Sequence[int]) -> str | None:
+    """Why the segment is worth nothing where no composite of it is, each for itself."""
+    said = [matches.composites[k].lonely for k in dict.fromkeys(matches.owner[n] for n in nodes)]
+    return said[0] if all(said) else None
 
 
 def _too_small(work: Work, nodes: Sequence[int], min_ops: int, min_flops: float) -> str | None:
@@ -76,37 +83,4 @@ def _too_small(work: Work, nodes: Sequence[int], min_ops: int, min_flops: float)
             f"its segment has {len(nodes)} op{'s' if len(nodes) > 1 else ''} and {flops} FLOPs, "
             f"below min_segment_ops={min_ops} and {HEAVY_FLOPS} FLOPs"
         )
-    return None
-
-
-def _unbound(graph: OpGraph, nodes: Sequence[int]) -> str | None:
-    """A vendor learns a symbolic dimension from an input that has it as a plain dimension."""
-    if not graph.decoder.symbolic:
-        return None
-    inside = set(nodes)
-    inputs: dict[int, TensorType] = {}
-    used: dict[str, int] = {}
-    for node in nodes:
-        for value in (*graph.ops.ins[node], *graph.ops.outs[node]):
-            kind = graph.values.types[value]
-            if kind is None or kind.is_static:
-                continue
-            if graph.values.producer[value] not in inside:
-                inputs[value] = kind
-            for dim in kind.shape:
-                for name in names(dim):
-                    used.setdefault(name, node)
-                if dim == UNKNOWN:
-                    used.setdefault(UNKNOWN, node)
-    if not used:
-        return None
-    known = {dim for kind in inputs.values() for dim in kind.shape}
-    for name, node in used.items():
-        if name == UNKNOWN:
-            return f"a dimension of {graph.named(node)} is known only at run time"
-        if name not in known:
-            return (
-                f"symbolic dimension {name!r} of {graph.named(node)} is not a "
-                f"dimension of any input of its segment"
-            )
     return None

@@ -25,6 +25,7 @@ from tvm import relax
 
 from byoc.ir.decode import items
 from byoc.partition.grouping.group import SegmentDraft
+from byoc.partition.grouping.size_inputs import size_inputs
 from byoc.partition.outlining import build
 from byoc.partition.snapshot.bindings import BindingScope, BlockBinding, RawArg, ValueRef
 from byoc.partition.snapshot.graph import OpGraph
@@ -133,6 +134,15 @@ class _Read:
     path: tuple[int, ...]
 
 
+def _whole(graph: OpGraph, value: int) -> _Read:
+    """How a value is spelled by the variable that holds it, or holds the tuple it is part of."""
+    path: tuple[int, ...] = ()
+    while value in graph.values.field_of:
+        value, index = graph.values.field_of[value]
+        path = (index, *path)
+    return _Read(graph.values.typed_by[value], path)
+
+
 def _reads(
     graph: OpGraph, expr: Any, ref: ValueRef, path: tuple[int, ...]
 ) -> Iterator[tuple[int, _Read]]:
@@ -187,6 +197,8 @@ class _Block:
                         and graph.values.producer[value] not in inside
                     ):
                         found.setdefault(value, read)
+        for value in size_inputs(graph, draft.nodes).values:
+            found.setdefault(value, _whole(graph, value))
         return found
 
     # -- what stays, from the last binding to the first ------------------------------------------

@@ -150,7 +150,7 @@ def _fpn():
 
 _NETS = {"yolo": _yolo, "unet": _unet, "super resolution": _super_resolution, "fpn": _fpn}
 _SIZES = ((1, 16, 16), (2, 20, 12), (1, 32, 8), (1, 12, 36), (3, 8, 24))
-_COVERED = {"yolo": 0.2, "unet": 0.99, "super resolution": 0.9, "fpn": 0.99}
+_COVERED = {"yolo": 0.8, "unet": 0.99, "super resolution": 0.9, "fpn": 0.99}
 _ODD = ((1, 17, 13), (1, 9, 30), (2, 11, 8))
 
 

@@ -70,6 +70,8 @@ def init(
 
     engine = context.engine([*_versions(core, device), repr(settings)], build, save, load)
     compiled = engine.compiled
+    # It drops inputs that no op reads, which segments take for sizes; the names are the exporter's.
+    taken = [int(port.any_name.removeprefix("i")) for port in compiled.inputs]
     # Not thread-local: the thread state of a native thread lives for one call only.
     idle: deque[Any] = deque()
 
@@ -81,7 +83,7 @@ def init(
         except IndexError:
             request = compiled.create_infer_request()
         # OpenVINO does not hold on to shared memory: `given` keeps copies alive for the call.
-        given = [_owned(array) for array in inputs]
+        given = [_owned(inputs[number]) for number in taken]
         for index, array in enumerate(given):
             request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
         request.infer()

@@ -33,6 +33,7 @@ from byoc.frontends.onnx.legacy import check_opset
 from byoc.frontends.onnx.lengths import hold_lengths, mark_lengths
 from byoc.frontends.onnx.nodes import all_nodes, operator_of
 from byoc.frontends.onnx.parts import widen_parts
+from byoc.frontends.onnx.schema_functions import expand_calls
 from byoc.frontends.onnx.weights import Weights
 from byoc.frontends.onnx.wire import MAX_NODES, BadWireError, TooManyNodesError, split
 from byoc.runtime.io.mapped_memory import map_file
@@ -200,12 +201,20 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     for _ in range(_NESTED):
         unknown = {(str(n.domain), str(n.op_type)) for n in unknown_nodes(model.graph)} - tried
         for operator in sorted(unknown):  # one by one: the inliner fails on some
-            with contextlib.suppress(Exception):
-                model = onnx.inliner.inline_selected_functions(
-                    model, [operator], inline_schema_functions=True
-                )
+            model = _expanded(model, operator)
         tried |= unknown
         if not unknown:
             break
     hold_lengths(model, marks)
+    return model
+
+
+def _expanded(model: onnx.ModelProto, operator: tuple[str, str]) -> onnx.ModelProto:
+    """The model with the bodies of an operator in place of its calls, where ONNX has some."""
+    with contextlib.suppress(Exception):
+        return onnx.inliner.inline_selected_functions(
+            model, [operator], inline_schema_functions=True
+        )
+    with contextlib.suppress(Exception):
+        return expand_calls(model, operator)
     return model

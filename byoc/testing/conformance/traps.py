@@ -279,6 +279,13 @@ def traps(layer: Layer) -> Iterator[Trap]:
         if not fixed and not layer.given and layer.op not in ("add", "subtract", "multiply"):
             draw = lambda pen, *x: [pen.layer(layer, *x)]  # noqa: E731
             yield trap("a size of run time", draw, free, sizes=(2, 5, 1, 0))
+            if not extra:
+                yield trap(
+                    "a size that only an input tells which no op reads",
+                    lambda pen, x: [pen.layer(layer, pen.on_host(pen.join(x, x)))],
+                    free,
+                    sizes=(2, 5, 1, 0),
+                )
     flat = square(layer)
     if flat.right(*flat.feed(1)).shape != flat.shape or flat.given:
         return

@@ -152,7 +152,7 @@ def test_symbolic_shapes(dataflow):
     mod = bb.get()
     result = partition_module(mod, [VENDOR])
     relax.analysis.well_formed(result.mod)
-    (segment,) = result.segments
+    segment, behind = result.segments
     assert [str(v) for v in segment.values] == [
         "float32[n, 4]",
         "float32[n, 4]",
@@ -164,11 +164,49 @@ def test_symbolic_shapes(dataflow):
     (output,) = segment.signature.outputs
     assert output.name == segment.nodes[-1].source[0]
     assert str(output.type) == "float32[n * 2, 2]"
-    # After the reshape, n is no plain dimension of an input any more.
-    reasons = [r.reason for r in result.report.reasons()]
-    assert any("symbolic dimension 'n'" in r and "not a dimension of any" in r for r in reasons)
+    # After the reshape, n is no plain dimension any more of what ops read: x tells it.
+    _, told = behind.signature.inputs
+    assert str(told) == "x: float32[n, 4]"
     assert result.report.coverage.flops is None
     assert 0 < result.report.coverage.ops < 1
+
+
+def test_what_no_input_tells_is_refused():
+    """A size that a parameter has only as part of a sum is not read off anything."""
+    bb = relax.BlockBuilder()
+    n = tvm.tirx.Var("n", "int64")
+    x = relax.Var("x", relax.TensorType((n * 2, 2), "float32"))
+    s = relax.Var("s", relax.ShapeType([n]))
+    with bb.function("main", [x, s]):
+        with bb.dataflow():
+            a = bb.emit(relax.op.nn.relu(x))
+            out = bb.emit_output(relax.op.add(a, a))
+        bb.emit_func_output(out)
+    result = partition_module(bb.get(), [VENDOR])
+    assert not result.segments
+    reasons = [r.reason for r in result.report.reasons()]
+    assert any("symbolic dimension 'n'" in r and "or of the model" in r for r in reasons)
+
+
+def test_a_cast_tells_sizes():
+    """Behind the host op, m is a dimension of the cast's result alone, and of nothing before it."""
+    bb = relax.BlockBuilder()
+    m = tvm.tirx.Var("m", "int64")
+    x = relax.Var("x", relax.TensorType(dtype="float32", ndim=1))
+    with bb.function("main", [x]):
+        with bb.dataflow():
+            cast = bb.match_cast(x, relax.TensorType((m,), "float32"))
+            first = bb.emit(relax.op.concat([cast, cast]))
+            host = bb.emit(relax.op.tanh(first))
+            twice = bb.emit(relax.op.nn.relu(host), name_hint="twice")
+            out = bb.emit_output(relax.op.add(twice, twice))
+        bb.emit_func_output(out)
+    mod = bb.get()
+    result = partition_module(mod, [VENDOR])
+    relax.analysis.well_formed(result.mod)
+    (segment,) = result.segments
+    assert [str(segment.type(v)) for v in segment.inputs] == ["float32[m * 2]", "float32[m]"]
+    run_both(mod, result, array(5))
 
 
 def test_match_cast_binds_before_it_is_used():

@@ -18,6 +18,8 @@ const char* ToString(DType dtype) {
       return "int8";
     case DType::kBool:
       return "bool";
+    case DType::kFloat16:
+      return "float16";
   }
   return "?";
 }
@@ -29,6 +31,8 @@ int64_t SizeOf(DType dtype) {
       return 4;
     case DType::kInt64:
       return 8;
+    case DType::kFloat16:
+      return 2;
     default:
       return 1;
   }

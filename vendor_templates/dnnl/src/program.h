@@ -20,8 +20,8 @@ namespace byoc::onednn {
 
 struct OpKind;  // ops/table.h
 
-/// Element type of a value.
-enum class DType : uint8_t { kFloat32, kInt32, kInt64, kUInt8, kInt8, kBool };
+/// Element type of a value; float16 is only cast from and to float32.
+enum class DType : uint8_t { kFloat32, kInt32, kInt64, kUInt8, kInt8, kBool, kFloat16 };
 
 /// The name that programs and messages use, for example "float32".
 const char* ToString(DType dtype);

@@ -14,6 +14,7 @@ from byoc.frontends.onnx.ops.contrib.grouped_attention import GROUPED_ATTENTION
 from byoc.frontends.onnx.ops.contrib.qoperator import QOPERATOR
 from byoc.frontends.onnx.ops.contrib.rotary import ROTARY
 from byoc.frontends.onnx.ops.data_movement import DATA_MOVEMENT
+from byoc.frontends.onnx.ops.determinants import DETERMINANTS
 from byoc.frontends.onnx.ops.elementwise import ELEMENTWISE
 from byoc.frontends.onnx.ops.features import FEATURES
 from byoc.frontends.onnx.ops.images.sampling import SAMPLING
@@ -24,6 +25,7 @@ from byoc.frontends.onnx.ops.products import PRODUCTS
 from byoc.frontends.onnx.ops.quantised import QUANTISED
 from byoc.frontends.onnx.ops.recurrent import RECURRENT
 from byoc.frontends.onnx.ops.reductions import REDUCTIONS
+from byoc.frontends.onnx.ops.reversing import REVERSING
 from byoc.frontends.onnx.ops.slicing import SLICING
 from byoc.frontends.onnx.ops.spectral import SPECTRAL
 from byoc.frontends.onnx.ops.split import SPLIT
@@ -43,6 +45,7 @@ OPERATORS: Mapping[tuple[str, str], Converter] = {
     **ELEMENTWISE,
     **DATA_MOVEMENT,
     **DEFORMED,
+    **DETERMINANTS,
     **FEATURES,
     **FUSED,
     **GROUPED_ATTENTION,
@@ -56,6 +59,7 @@ OPERATORS: Mapping[tuple[str, str], Converter] = {
     **QUANTISED,
     **RECURRENT,
     **REDUCTIONS,
+    **REVERSING,
     **ROTARY,
     **SAMPLING,
     **SPECTRAL,
