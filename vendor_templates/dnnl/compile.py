@@ -24,7 +24,7 @@ from byoc.vendor_templates.dnnl.dims import bind
 from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp, PostOp
 from byoc.vendor_templates.dnnl.ops import RULES
 from byoc.vendor_templates.dnnl.options import DnnlOptions
-from byoc.vendor_templates.dnnl.passes import ALWAYS, PASSES
+from byoc.vendor_templates.dnnl.passes import ALWAYS, PASSES, narrow
 
 __all__ = ["PROGRAM_VERSION", "compile_segment"]
 
@@ -50,6 +50,8 @@ def compile_segment(segment: Segment, options: DnnlOptions) -> Artifact:
     for run in PASSES if options.fuse else ALWAYS:
         run(graph)
     _separate_outputs(graph)
+    if options.precision == "bf16":
+        narrow(graph)
     return encode(graph, segment, options)
 
 

@@ -24,5 +24,6 @@ class DnnlOptions(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     fuse: bool = True
+    precision: Literal["f32", "bf16"] = "f32"
     fpmath: Literal["strict", "bf16"] = "strict"
     instances: int = pydantic.Field(default=8, ge=1, le=1024)

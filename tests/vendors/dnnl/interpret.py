@@ -58,6 +58,9 @@ def _interpret(artifact, inputs, noise):
             for k, v in op["attrs"].items()
         }
         args = [memory[v] for v in op["inputs"]]
+        if attrs.pop("bf16", False):
+            count = 3 if op["kind"] == "attention" else 2
+            args[:count] = [bfloat16(a) for a in args[:count]]
         out_shapes = [shapes[v] for v in op["outputs"]]
         results = KINDS[op["kind"]](attrs, args, out_shapes)
         if not isinstance(results, list):
@@ -69,7 +72,8 @@ def _interpret(artifact, inputs, noise):
             assert value not in memory, "a value is written twice"
             assert result.shape == shapes[value], (op, result.shape, shapes[value])
             dtype = values[value]["dtype"]
-            if dtype == "float32":
+            stored = dtype
+            if dtype in ("float32", "bfloat16"):
                 dtype = _FLOAT
             if op["kind"] == "cast":
                 result = result.astype(dtype)
@@ -77,11 +81,18 @@ def _interpret(artifact, inputs, noise):
             if noise and result.dtype == _FLOAT:
                 step = noise * np.abs(result).max(initial=0)
                 result = result + (step * rng.standard_normal(result.shape)).astype(_FLOAT)
-            memory[value] = result
+            memory[value] = bfloat16(result) if stored == "bfloat16" else result
     assert len(set(program["outputs"])) == len(program["outputs"])
     made = {v for op in program["ops"] for v in op["outputs"]}
     assert made.issuperset(program["outputs"])
     return [memory[v] for v in program["outputs"]]
+
+
+def bfloat16(array):
+    """The nearest bfloat16 of every element, ties to even, as the dtype that came in."""
+    bits = array.astype(np.float32).view(np.uint32).astype(np.uint64)
+    rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).astype(np.uint32)
+    return np.where(np.isfinite(array), rounded.view(np.float32), array).astype(array.dtype)
 
 
 def _post(post, x, memory):

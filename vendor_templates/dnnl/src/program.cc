@@ -1,5 +1,7 @@
 #include "program.h"
 
+#include <dnnl.h>
+
 #include "error.h"
 
 namespace byoc::onednn {
@@ -18,8 +20,17 @@ const char* ToString(DType dtype) {
       return "int8";
     case DType::kBool:
       return "bool";
+    case DType::kBFloat16:
+      return "bfloat16";
   }
   return "?";
+}
+
+bool HasBFloat16() {
+  // Instruction sets are sums of the bits of what they include.
+  static const bool has = (static_cast<unsigned>(dnnl_get_effective_cpu_isa()) &
+                           dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+  return has;
 }
 
 int64_t SizeOf(DType dtype) {
@@ -29,6 +40,8 @@ int64_t SizeOf(DType dtype) {
       return 4;
     case DType::kInt64:
       return 8;
+    case DType::kBFloat16:
+      return 2;
     default:
       return 1;
   }

@@ -210,6 +210,8 @@ CastRow CastFrom(DType out) {
       return CastRowOf<From, int8_t>;
     case DType::kBool:
       return CastRowOf<From, bool>;
+    default:
+      break;
   }
   Fail("cast to an unknown dtype");
 }

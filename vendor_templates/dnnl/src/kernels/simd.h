@@ -75,6 +75,11 @@ struct RowKernels {
   void (*lerp_row)(const float* x, const int32_t* low, const int32_t* high, const float* w,
                    float* y, int64_t n, int64_t lanes);
 
+  /// bfloat16 to float32, exactly.
+  void (*widen)(const uint16_t* x, float* y, int64_t n);
+  /// float32 to the nearest bfloat16, ties to even; NaN stays.
+  void (*narrow)(const float* x, uint16_t* y, int64_t n);
+
   /// y = round(x / scale) + zero, saturated; to int8 or uint8. Strides in elements.
   void (*quantize)(const float* x, int64_t x_stride, void* y, int64_t y_stride, int64_t n,
                    float scale, int zero, bool is_signed);
