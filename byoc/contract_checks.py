@@ -35,6 +35,16 @@ from byoc.vendor import (
 
 __all__ = ["check_artifact", "check_patterns", "check_vendor", "takes_context"]
 
+_HOOKS = (
+    ("patterns", 0),
+    ("compile", 2),
+    ("status", 0),
+    ("estimate", 1),
+    ("choose", 2),
+    ("precision", 2),
+)
+"""Functions of a vendor, and how many arguments each takes."""
+
 _PROCESSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.+-]*")
 _MOST_IN_FLIGHT = 64  # binding.cc of the runtime takes no more
 _LIBRARY = re.compile(r"[A-Za-z0-9_.+-]+")  # what libraries.cc of the runtime takes, too
@@ -66,8 +76,7 @@ def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
             f"install a matching release of the vendor package or of byoc"
         )
     _check_words(vendor, who)
-    hooks = (("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1), ("choose", 2))
-    for hook, count in hooks:
+    for hook, count in _HOOKS:
         function = getattr(vendor, hook)
         if not callable(function):
             found = type(function).__name__

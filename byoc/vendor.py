@@ -376,6 +376,10 @@ class NoOptions(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
+def _float32_only(options: Any, precision: str) -> str | None:
+    return "it computes in float32 alone"
+
+
 def _all_patterns(options: Any, patterns: Sequence[Pattern]) -> Sequence[Pattern]:
     return patterns
 
@@ -408,6 +412,11 @@ class Vendor:
             None to predict them from `rates`. Default: None for every match.
         choose: (options, patterns) -> those patterns that apply under these options. Default: all
             of them.
+        precision: (options, "bf16" or "f16") -> None when segments can be computed in it here, else
+            one clause that says why not ("this CPU has no bfloat16 instructions"). `options` then
+            have a field ``precision``, by default "f32", that `compile` obeys and the artifact
+            keeps: segments of one model may differ. Their inputs and outputs stay as they are.
+            Default: in none of them.
         default: Whether the vendor is used where one is needed and the user names none, as in
             ``torch.compile(…, backend="byoc")``. Default: False.
         api_version: The version of this contract that the vendor was written for.
@@ -424,5 +433,6 @@ class Vendor:
     rates: Rates = field(default_factory=Rates)
     estimate: Callable[[Match], float | None] = _no_estimate
     choose: Callable[[Any, Sequence[Pattern]], Sequence[Pattern]] = _all_patterns
+    precision: Callable[[Any, str], str | None] = _float32_only
     default: bool = False
     api_version: int = API_VERSION

@@ -6,7 +6,8 @@ or an error that names vendor and segment, whatever the vendor did wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from byoc.contract_checks import check_artifact
 from byoc.errors import ByocError, CompileError
@@ -50,7 +51,10 @@ def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact
 
 
 def compile_segments(
-    segments: Sequence[Segment], requests: Sequence[Requested], heal: HealSpec = None
+    segments: Sequence[Segment],
+    requests: Sequence[Requested],
+    heal: HealSpec = None,
+    built: Mapping[str, Artifact] = MappingProxyType({}),
 ) -> tuple[tuple[Artifact, ...], dict[str, str]]:
     """Have all segments compiled by their vendors.
 
@@ -59,6 +63,7 @@ def compile_segments(
         requests: the vendors that were asked for.
         heal: where it asks for it (`Healing.refusals`), a segment that its vendor refuses becomes
             an empty artifact, for its host fallback to stand in.
+        built: segment → its artifact, where it is compiled already.
 
     Returns:
         One artifact per segment, and why some are empty: segment name → what its vendor said.
@@ -70,7 +75,8 @@ def compile_segments(
     artifacts, refused = [], {}
     for segment in segments:
         try:
-            artifacts.append(compile_segment(segment, requests))
+            known = built.get(segment.name)
+            artifacts.append(known or compile_segment(segment, requests))
         except ByocError as error:
             if not lenient:
                 raise

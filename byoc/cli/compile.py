@@ -32,6 +32,7 @@ from byoc.cli.common import (
     say,
     warn,
 )
+from byoc.cli.run import read_arrays
 
 __all__ = ["compile_model"]
 
@@ -53,6 +54,34 @@ def compile_model(
     dim: Dims = None,
     lock: LockFile = None,
     locked: LockedFile = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="NAME",
+            help="What vendors compute in: f32, bf16, f16, or auto (the fastest within "
+            "--max-error, segment by segment). Default: f32.",
+            show_default=False,
+        ),
+    ] = None,
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            "--max-error",
+            metavar="E",
+            help="Largest relative error of a narrower precision; segments beyond it stay in f32.",
+            show_default=False,
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="X.npz",
+            help="Inputs by name, to compare precisions on (default: random).",
+            show_default=False,
+        ),
+    ] = None,
     isolate: Isolate = None,
     shapes: Annotated[
         list[str] | None,
@@ -67,11 +96,17 @@ def compile_model(
     json: Json = False,
 ) -> None:
     """Compile MODEL for the host and the vendors, into one file that runs without the compiler."""
-    if dim and placement != "measured":
-        raise typer.BadParameter("--dim gives sizes to measure with: use --placement measured")
+    compares = precision == "auto" or max_error is not None
+    if dim and placement != "measured" and not compares:
+        raise typer.BadParameter(
+            "--dim gives sizes to measure with: use --placement measured, --max-error or "
+            "--precision auto"
+        )
     chosen = placement_options(
         placement, policy, budget=budget, dims=parse_dims(dim), lock=lock, locked=locked
     )
+    if dim and compares:
+        chosen["dims"] = parse_dims(dim)
     arguments = compile_options(vendors, options, locked)
     sizes = _combinations(shapes)
 
@@ -86,6 +121,9 @@ def compile_model(
             params=params,
             **arguments,
             **chosen,
+            precision=precision or "f32",
+            max_error=max_error,
+            calibration=None if calibration is None else [read_arrays(calibration)],
             isolate=isolated(isolate),
             specialise=Specialise(shapes=sizes) if sizes else False,
         )

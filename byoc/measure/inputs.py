@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byoc.errors import OptionError, choices
+from byoc.ir.ports import port_types
 from byoc.segment import Array, TensorType
 from byoc.timing.inputs import random_inputs
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from byoc.frontends import Model
     from byoc.segment import PortType
 
-__all__ = ["SampleInputs", "sample_inputs"]
+__all__ = ["SampleInputs", "sample_inputs", "samples_of"]
+
+_SAMPLES = 2  # random ones, where none are given
 
 
 class SampleInputs(NamedTuple):
@@ -58,6 +61,36 @@ def sample_inputs(
     _check_dims(types, sizes)
     limits = _table_rows(model.mod["main"], model.inputs)
     return SampleInputs(random_inputs(types, seed, dims=sizes, limits=limits))
+
+
+def samples_of(
+    model: Model, given: Sequence[Mapping[str, Any]] | None, dims: Mapping[str, int] | None
+) -> Sequence[Mapping[str, Any]]:
+    """Inputs to compare precisions on: those that were given, or random ones.
+
+    Args:
+        model: the model as it was imported.
+        given: inputs by name, once per sample; None or empty: none.
+        dims: symbolic dimension → its size, for random ones.
+
+    Returns:
+        Inputs by name, once per sample.
+
+    Raises:
+        OptionError: a size is missing, or `dims` names a dimension that there is not.
+    """
+    if given:
+        return given
+    ports, _ = port_types(model.mod["main"], model.inputs, model.outputs)
+    samples = [sample_inputs(model, ports, dims, seed) for seed in range(_SAMPLES)]
+    missing = samples[0].missing
+    if missing:
+        raise OptionError(
+            f"model {model.name!r} has the symbolic dimension {missing[0]!r}: its precisions "
+            f"cannot be compared without its size; give dims={{{missing[0]!r}: N}}, or inputs as "
+            f"calibration=[{{name: array, …}}]"
+        )
+    return [sample.arrays for sample in samples]
 
 
 def _check_dims(types: Mapping[str, TensorType], dims: Mapping[str, int]) -> None:

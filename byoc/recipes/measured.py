@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from byoc.build.program import with_report
 from byoc.recipes.options import CompileOptions
 from byoc.recipes.recipe import Built
 from byoc.runners import PlainRunner
@@ -43,5 +44,8 @@ def compile_measured(model: Model, requests: Sequence[Requested], options: Compi
         dims=options.dims,
         heal=options.heal,
     )
+    if options.told:
+        report = replace(report, warnings=(*options.told, *report.warnings))
+        program = with_report(program, report)
     program = replace(program, isolation=options.isolation)
     return Built(PlainRunner(Session(program)), report)

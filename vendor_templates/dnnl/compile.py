@@ -133,7 +133,6 @@ def encode(graph: DnnlGraph, segment: Segment, options: DnnlOptions) -> Artifact
             arrays.append(array)
     program = {
         "version": PROGRAM_VERSION,
-        "fpmath": options.fpmath,
         "instances": options.instances,
         "values": [
             {"shape": [renamed.get(d, d) for d in t.shape], "dtype": t.dtype} for t in types
@@ -183,4 +182,9 @@ def _notes(graph: DnnlGraph) -> tuple[str, ...]:
     fused = sum(len(op.post) for op in graph.ops)
     kinds = Counter(op.kind for op in graph.ops)
     most = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
-    return (f"{len(graph.ops)} ops ({most}), {fused} fused as post-ops",)
+    notes = (f"{len(graph.ops)} ops ({most}), {fused} fused as post-ops",)
+    narrow_ops = sum(op.attrs.get("bf16", False) for op in graph.ops)
+    if not narrow_ops:
+        return notes
+    stored = sum(graph.type(v).dtype == "bfloat16" for op in graph.ops for v in op.outputs)
+    return (*notes, f"bfloat16: {narrow_ops} products compute with it, {stored} values are stored")

@@ -35,14 +35,16 @@ def init(
 
     from byoc.runtime import num_threads
 
+    size = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8 : 8 + size])
+    checks = _Checks(header)
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": options["precision"],
+        # The segment's own: others of the model may compute in another. Older files lack it.
+        "INFERENCE_PRECISION_HINT": header.get("precision", options["precision"]),
     }
     if options["device"] == "CPU":
         settings["INFERENCE_NUM_THREADS"] = options["threads"] or num_threads()
-    size = int.from_bytes(blob[:8], "little")
-    checks = _Checks(json.loads(blob[8 : 8 + size]))
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(blob[8 + size :]), options["device"], settings)
     # Not thread-local: the thread state of a native thread lives for one call only.

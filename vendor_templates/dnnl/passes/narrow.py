@@ -50,9 +50,8 @@ def _stored_narrow(graph: DnnlGraph, products: Collection[DnnlOp]) -> set[int]:
     computed = set(map(id, products))
     able: set[int] = set()
     for op in graph.ops:
-        if id(op) in computed or op.kind in _ADAPTERS:
-            able.update(op.outputs)
-        elif (_follows(op) or op.kind in _MOVES) and able & set(_data(op)):
+        follows = _follows(op) or op.kind in _MOVES
+        if _converts(op, computed) or (follows and able & set(_data(op))):
             able.update(op.outputs)
     able = {v for v in able if graph.type(v).dtype == "float32"}
     groups = _Groups(graph)
@@ -61,10 +60,14 @@ def _stored_narrow(graph: DnnlGraph, products: Collection[DnnlOp]) -> set[int]:
     for op in reversed(graph.ops):
         if op.kind in _MOVES:
             continue
-        reads = id(op) in computed or op.kind in _ADAPTERS
-        if reads or (_follows(op) and groups.of(op.out) in chosen):
+        if _converts(op, computed) or (_follows(op) and groups.of(op.out) in chosen):
             chosen |= {groups.of(v) for v in (*_data(op), *_beside(op))} - barred
     return {v for v in able if groups.of(v) in chosen}
+
+
+def _converts(op: DnnlOp, computed: Collection[int]) -> bool:
+    """Whether an op reads and writes either dtype, whatever the other side is."""
+    return id(op) in computed or op.kind in _ADAPTERS
 
 
 def _follows(op: DnnlOp) -> bool:

@@ -24,8 +24,7 @@ Tensor Seen(const Tensor& tensor, const Desc& desc) {
 }
 
 bool Alike(const Desc& a, const Desc& b) {
-  return SameLayout(a, b) ||
-         (a.get_data_type() == b.get_data_type() && IsPlain(a) && IsPlain(b));
+  return SameLayout(a, b) || (a.get_data_type() == b.get_data_type() && IsPlain(a) && IsPlain(b));
 }
 
 int64_t SizeOf(const Desc& desc) { return static_cast<int64_t>(desc.get_size()); }

@@ -24,9 +24,7 @@ struct OpKind;  // ops/table.h
 enum class DType : uint8_t { kFloat32, kInt32, kInt64, kUInt8, kInt8, kBool, kBFloat16 };
 
 /// True for the two dtypes that hold reals.
-inline bool IsFloat(DType dtype) {
-  return dtype == DType::kFloat32 || dtype == DType::kBFloat16;
-}
+inline bool IsFloat(DType dtype) { return dtype == DType::kFloat32 || dtype == DType::kBFloat16; }
 
 /// Whether this CPU computes with bfloat16; programs that store some are read as float32 elsewhere.
 bool HasBFloat16();

@@ -21,10 +21,10 @@
 
 // oneDNN exports its gemm of bfloat16 as it does sgemm, but declares it for its own tests only:
 // where a build lacks it, attention computes in float32.
-extern "C" __attribute__((weak)) dnnl_status_t dnnl_gemm_bf16bf16f32(
-    char transa, char transb, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k, float alpha,
-    const uint16_t* a, dnnl_dim_t lda, const uint16_t* b, dnnl_dim_t ldb, float beta, float* c,
-    dnnl_dim_t ldc);
+extern "C" __attribute__((weak)) dnnl_status_t
+dnnl_gemm_bf16bf16f32(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k,
+                      float alpha, const uint16_t* a, dnnl_dim_t lda, const uint16_t* b,
+                      dnnl_dim_t ldb, float beta, float* c, dnnl_dim_t ldc);
 
 namespace byoc::onednn {
 namespace {

@@ -150,7 +150,9 @@ bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse
 void ApplyWide(Builder& b, BinaryAlg alg, int a, int c, int y) {
   constexpr DType kWide = DType::kFloat32;
   const Dims& shape = b.values.Shape(y);
-  auto wide = [&](int value) { return b.buffers.As(value, PlainDesc(b.values.Shape(value), kWide)); };
+  auto wide = [&](int value) {
+    return b.buffers.As(value, PlainDesc(b.values.Shape(value), kWide));
+  };
   Tensor left = wide(a), right = wide(c), result = b.buffers.Fresh(PlainDesc(shape, kWide), kWide);
   b.steps.Add("byoc:wide_binary", {left, right, result},
               BinaryKernel(alg, StridedNest<3>(shape, {left, right, result}), kWide, kWide));
@@ -166,8 +168,8 @@ size_t ApplyBinary(Builder& b, const std::string& name, int a, int c, int y, con
   ExpectShape(b.values.Shape(y), BroadcastShape(b.values.Shape(a), b.values.Shape(c)));
   DType in = b.values.Type(a), out = b.values.Type(y);
   const bool reals = IsFloat(in) && IsFloat(b.values.Type(c)) && IsFloat(out);
-  const bool narrow = in == DType::kBFloat16 || b.values.Type(c) == DType::kBFloat16 ||
-                      out == DType::kBFloat16;
+  const bool narrow =
+      in == DType::kBFloat16 || b.values.Type(c) == DType::kBFloat16 || out == DType::kBFloat16;
   Expect(in == b.values.Type(c) || (reals && !IsComparison(alg)), "operands are ", ToString(in),
          " and ", ToString(b.values.Type(c)));
   if (IsComparison(alg)) {

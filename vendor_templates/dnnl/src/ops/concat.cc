@@ -110,8 +110,8 @@ size_t BuildConcat(Builder& b, const Op& op) {
   for (int x : op.inputs) {
     bool alike = b.values.Type(x) == b.values.Type(y) ||
                  (IsFloat(b.values.Type(x)) && IsFloat(b.values.Type(y)));
-    Expect(b.values.Rank(x) == b.values.Rank(y) && alike,
-           "input of ", ToString(b.values.Type(x)), ToString(b.values.Shape(x)));
+    Expect(b.values.Rank(x) == b.values.Rank(y) && alike, "input of ", ToString(b.values.Type(x)),
+           ToString(b.values.Shape(x)));
     Dims expected = shape;
     expected[axis] = b.values.Shape(x)[axis];
     Expect(b.values.Shape(x) == expected, "input has shape ", ToString(b.values.Shape(x)),

@@ -104,8 +104,7 @@ bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Di
       seen.push_back(value_shape.empty() ? 1 : value_shape.back());
     }
   }
-  ops->append_binary(*alg,
-                     full ? AnyDesc(seen, type) : PlainDesc(seen, DType::kFloat32));
+  ops->append_binary(*alg, full ? AnyDesc(seen, type) : PlainDesc(seen, DType::kFloat32));
   operands_.Add(position, post.value, seen);
   detail_ += "+" + post.alg;
   return true;
