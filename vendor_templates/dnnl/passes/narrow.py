@@ -2,20 +2,20 @@
 
 ::
 
-    x ─ conv ──── add ─ relu ─ conv ─ max_pool ─ conv ─ mean ─ softmax ─▶ y      float32 ──
-    f32      bf16     bf16     │  f32          f32   f32                         bfloat16 ══
-             ══════════════════
+    x ── conv ══ relu ══ conv ── max_pool ── conv ══ conv ── mean ── softmax ── y    ── float32
+                                                                                     ══ bfloat16
 
-Products (convolutions, matrix products, attention) read bfloat16 and sum float32; what they make is
-stored as bfloat16 where somebody reads it so. Norms and softmax read and write either and compute
-float32. Element-wise ops, averages and joins follow what feeds them; moves keep the dtype that
-comes in. The others read and write float32: a cast stands in front of them. Inputs, outputs and
-constants stay float32: weights are rounded when they are packed.
+Products (convolutions, matrix products, attention) read bfloat16 and sum float32. A value is stored
+as bfloat16 where a product reads it, perhaps by way of element-wise ops, averages, joins and moves,
+which keep the dtype that comes in. Norms and softmax compute float32 and read and write either: so
+the sums of residuals that only norms read stay float32, at no cost that shows. All others read and
+write float32: a cast stands in front of them. Inputs, outputs and constants stay float32; weights
+are rounded when they are packed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from byoc.segment import TensorType
 from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp
@@ -51,23 +51,22 @@ def _stored_narrow(graph: DnnlGraph, products: Collection[DnnlOp]) -> set[int]:
     able: set[int] = set()
     for op in graph.ops:
         follows = _follows(op) or op.kind in _MOVES
-        if _converts(op, computed) or (follows and able & set(_data(op))):
+        converts = id(op) in computed or op.kind in _ADAPTERS
+        if converts or (follows and able & set(_data(op))):
             able.update(op.outputs)
     able = {v for v in able if graph.type(v).dtype == "float32"}
     groups = _Groups(graph)
     barred = {groups.of(v) for v in range(len(graph.values)) if v not in able or v in graph.outputs}
     chosen: set[int] = set()
     for op in reversed(graph.ops):
-        if op.kind in _MOVES:
-            continue
-        if _converts(op, computed) or (_follows(op) and groups.of(op.out) in chosen):
-            chosen |= {groups.of(v) for v in (*_data(op), *_beside(op))} - barred
+        stored = groups.of(op.outputs[0]) in chosen
+        reads: list[int] = []
+        if id(op) in computed or (_follows(op) and stored):
+            reads += _data(op)
+        if stored:
+            reads += (post.value for post in op.post if post.value is not None)
+        chosen |= {groups.of(v) for v in reads} - barred
     return {v for v in able if groups.of(v) in chosen}
-
-
-def _converts(op: DnnlOp, computed: Collection[int]) -> bool:
-    """Whether an op reads and writes either dtype, whatever the other side is."""
-    return id(op) in computed or op.kind in _ADAPTERS
 
 
 def _follows(op: DnnlOp) -> bool:
@@ -81,10 +80,6 @@ def _data(op: DnnlOp) -> list[int]:
     if op.kind in _PRODUCTS:
         return op.inputs[: 3 if op.kind == "attention" else 2]
     return op.inputs if _follows(op) or op.kind in _MOVES else []
-
-
-def _beside(op: DnnlOp) -> Iterator[int]:
-    return (post.value for post in op.post if post.value is not None)
 
 
 class _Groups:
