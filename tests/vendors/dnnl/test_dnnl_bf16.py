@@ -1,6 +1,10 @@
 """bfloat16 between ops: numbers as numpy gives them when it rounds at the same places."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cases
 import numpy as np
@@ -223,3 +227,27 @@ def test_kernels_of_ours_round_to_nearest_even():
     same = (found == want) | np.isnan(want)
     assert same.mean() > 0.99  # the sums of two orders may differ in their last digit
     np.testing.assert_allclose(found, want, rtol=2 * STEP)
+
+
+def test_a_cpu_without_the_instructions_computes_in_float32(tmp_path):
+    """oneDNN is told to do without, which it asks the environment for when it is loaded."""
+    w = Writer()
+    artifact = narrowed(w.finish(_network(w)))
+    (x,) = random_arrays(artifact)
+    (exact,) = interpret(artifact, [x], rounds=False)
+    np.savez(tmp_path / "a.npz", *artifact.constants, x=x)
+    (tmp_path / "program.json").write_bytes(artifact.blob)
+    script = (
+        "import sys, numpy as np; from types import SimpleNamespace as Given\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from native_programs import load, run, steps\n"
+        f"stored = np.load({str(tmp_path / 'a.npz')!r})\n"
+        "arrays = tuple(stored[f'arr_{k}'] for k in range(len(stored.files) - 1))\n"
+        f"given = Given(blob=open({str(tmp_path / 'program.json')!r}, 'rb').read(), "
+        "constants=arrays)\n"
+        "assert not any('bf16' in s['impl'] for s in steps(given))\n"
+        f"np.save({str(tmp_path / 'y.npy')!r}, run(load(given), given, [stored['x']])[0])\n"
+    )
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), exact, rtol=1e-4, atol=1e-5)
