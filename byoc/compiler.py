@@ -24,7 +24,9 @@ from byoc.errors import FallbackWarning
 from byoc.executable import Executable
 from byoc.placement.constraints import resolve_constraints
 from byoc.plugins.discovery import Requested, VendorSpec, resolve
+from byoc.plugins.precision import FLOAT32, in_precision
 from byoc.recipes import (
+    AUTO,
     MEASURED,
     ORDER,
     CompileOptions,
@@ -143,6 +145,9 @@ def compile(
     costs: Costs | None = None,
     budget: float | str | None = None,
     dims: Mapping[str, int] | None = None,
+    precision: str = FLOAT32,
+    max_error: float | None = None,
+    calibration: Sequence[Mapping[str, Any]] | None = None,
     lock: str | os.PathLike[str] | None = None,
     locked: str | os.PathLike[str] | None = None,
     min_segment_ops: int | None = None,
@@ -170,6 +175,15 @@ def compile(
         dims: symbolic dimension → its size, {"batch": 1}: the model is compiled for it alone, and
             with all of them given, it is static. Measured placement keeps them symbolic and
             measures with these sizes.
+        precision: what vendors compute in: "f32"; "bf16" or "f16", where the vendor and this CPU or
+            device can (others compute in float32, which is said); "auto": whichever is fastest,
+            segment by segment, within `max_error`. Inputs, outputs and the host's share stay as
+            they are.
+        max_error: largest relative error, against float32, of each segment's and of the model's
+            outputs; segments beyond it stay in float32 and are named in the report. None: no bound;
+            0.05 for "auto".
+        calibration: inputs to compare precisions on, each a mapping of names to arrays; None:
+            random ones.
         lock: a file to write the placement to.
         locked: such a file, to be obeyed: it is the placement.
         min_segment_ops: segments with fewer ops stay on the host.
@@ -212,6 +226,9 @@ def compile(
         locked=locked,
         budget=budget,
         dims=dims,
+        precision=precision,
+        max_error=max_error,
+        calibration=calibration,
         heal=heal,
         isolation=resolve_isolation(isolate, asked),
         background=Background() if background is True else background or None,
@@ -224,6 +241,10 @@ def compile(
     chosen = [request.vendor for request in requests]
     with expect_no_foreign(source.name, "compiling"):
         options = replace(options, constraints=options.constraints.after(source.rules, chosen))
+        asked_for, told = in_precision(requests, FLOAT32 if precision == AUTO else precision)
+        options = replace(options, told=_told(told))
+        if not options.compares:
+            requests = asked_for
         recipe = recipe_for(options)
         built = recipe(source, requests, options)
         if lock is not None:
@@ -232,6 +253,13 @@ def compile(
             lock_placement(lock, source.mod, built.report, chosen)
     overrides = overrides_of(model, source, built.runner, recipe, requests, options)
     return Executable(built.runner, built.report, overrides)
+
+
+def _told(sentences: tuple[str, ...]) -> tuple[str, ...]:
+    """Warn of vendors that cannot do what was asked of them; the report says so, too."""
+    for sentence in sentences:
+        warnings.warn(sentence, FallbackWarning, stacklevel=4)
+    return sentences
 
 
 def _with_torch(source: Model, requests: Sequence[Requested]) -> tuple[Requested, ...]:

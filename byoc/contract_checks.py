@@ -43,6 +43,17 @@ __all__ = [
     "takes_context",
 ]
 
+_HOOKS = (
+    ("patterns", 0),
+    ("compile", 2),
+    ("status", 0),
+    ("estimate", 1),
+    ("choose", 2),
+    ("precision", 2),
+    ("rewrites", 0),
+)
+"""Functions of a vendor, and how many arguments each takes."""
+
 _PROCESSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.+-]*")
 _MOST_IN_FLIGHT = 64  # binding.cc of the runtime takes no more
 _LIBRARY = re.compile(r"[A-Za-z0-9_.+-]+")  # what libraries.cc of the runtime takes, too
@@ -74,11 +85,8 @@ def check_vendor(vendor: object, origin: str = "this value") -> Vendor:
             f"install a matching release of the vendor package or of byoc"
         )
     _check_words(vendor, who)
-    hooks = [("patterns", 0), ("compile", 2), ("status", 0), ("estimate", 1), ("choose", 2),
-             ("rewrites", 0)]  # fmt: skip
     optional = (("design", 2), ("keep", 0))
-    hooks += [hook for hook in optional if getattr(vendor, hook[0]) is not None]
-    for hook, count in hooks:
+    for hook, count in (*_HOOKS, *(o for o in optional if getattr(vendor, o[0]) is not None)):
         function = getattr(vendor, hook)
         if not callable(function):
             found = type(function).__name__

@@ -15,7 +15,7 @@ Each message says what failed, where (model, op, segment, vendor), what was expe
 against what was found, and what to do; where there is a closed set of legal choices it
 lists them (see `choices`). The command line prints these messages without a traceback.
 
-`FallbackWarning` is the one warning that is not about a report: torch runs what byoc cannot.
+`FallbackWarning` says at once what a report says, too: something else than asked for is done.
 """
 
 from __future__ import annotations
@@ -80,7 +80,10 @@ class InternalError(ByocError):
 
 
 class FallbackWarning(UserWarning):
-    """Operators or a graph that byoc cannot compile are run by torch; the message says why."""
+    """Something else than asked for is done, because that cannot be; the message says why.
+
+    Torch runs operators that byoc cannot compile; a vendor computes in float32.
+    """
 
 
 def choices(found: str, legal: Iterable[str]) -> str:

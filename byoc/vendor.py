@@ -478,6 +478,10 @@ class NoOptions(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
+def _float32_only(options: Any, precision: str) -> str | None:
+    return "it computes in float32 alone"
+
+
 def _all_patterns(options: Any, patterns: Sequence[Pattern]) -> Sequence[Pattern]:
     return patterns
 
@@ -519,6 +523,11 @@ class Vendor:
             artifacts are kept on this machine, and a segment that was compiled before is not
             compiled again, whatever it is called: for vendors whose `compile` takes seconds and
             derives all from its arguments. Default: compiled each time.
+        precision: (options, "bf16" or "f16") -> None when segments can be computed in it here, else
+            one clause that says why not ("this CPU has no bfloat16 instructions"). `options` then
+            have a field ``precision``, by default "f32", that `compile` obeys and the artifact
+            keeps: segments of one model may differ. Their inputs and outputs stay as they are.
+            Default: in none of them.
         default: Whether the vendor is used where one is needed and the user names none, as in
             ``torch.compile(…, backend="byoc")``. Default: False.
         api_version: The version of this contract that the vendor was written for.
@@ -538,5 +547,6 @@ class Vendor:
     rewrites: Callable[[], Sequence[Rewrite]] = _no_rewrites
     design: Callable[[ModelSegments, Any], DesignSpace] | None = None
     keep: Callable[[], Sequence[str]] | None = None
+    precision: Callable[[Any, str], str | None] = _float32_only
     default: bool = False
     api_version: int = API_VERSION

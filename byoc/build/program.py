@@ -32,6 +32,7 @@ def compile_program(
     requests: Sequence[Requested],
     heal: HealSpec = None,
     isolation: Isolation | None = None,
+    built: Mapping[str, Artifact | HostArtifact] | None = None,
 ) -> tuple[Program, PartitionReport]:
     """Compile the segments of a partitioned model and what is left for the host.
 
@@ -41,6 +42,7 @@ def compile_program(
         requests: the vendors that were asked for.
         heal: which segments get a host fallback, and whether vendors may refuse segments.
         isolation: vendors that run out of process; None: none.
+        built: segment → its artifact, where it is compiled already.
 
     Returns:
         The program, and the report with a warning for every segment that its vendor refused.
@@ -52,7 +54,7 @@ def compile_program(
     from byoc.build.foreign_ops import check_placed
 
     check_placed(parts.mod, model.name, [request.vendor for request in requests])
-    artifacts, refused = compile_segments(parts.segments, requests, heal)
+    artifacts, refused = compile_segments(parts.segments, requests, heal, built or {})
     remarks = [f"segment {n!r} is left to its host twin: {why}" for n, why in refused.items()]
     report = replace(parts.report, warnings=(*parts.report.warnings, *remarks))
     parts = replace(parts, report=report)

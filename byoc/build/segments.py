@@ -6,8 +6,9 @@ or a `HostArtifact`, or an error that names vendor and segment, whatever the ven
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from types import MappingProxyType
 
 from byoc.build.compiler_lock import COMPILING
 from byoc.build.kept_artifacts import is_kept, kept_artifact
@@ -64,7 +65,10 @@ def compile_segment(segment: Segment, requests: Sequence[Requested]) -> Artifact
 
 
 def compile_segments(
-    segments: Sequence[Segment], requests: Sequence[Requested], heal: HealSpec = None
+    segments: Sequence[Segment],
+    requests: Sequence[Requested],
+    heal: HealSpec = None,
+    built: Mapping[str, Artifact | HostArtifact] = MappingProxyType({}),
 ) -> tuple[tuple[Artifact | HostArtifact, ...], dict[str, str]]:
     """Have all segments compiled by their vendors.
 
@@ -73,6 +77,7 @@ def compile_segments(
         requests: the vendors that were asked for.
         heal: where it asks for it (`Healing.refusals`), a segment that its vendor refuses becomes
             an empty artifact, for its host fallback to stand in.
+        built: segment → its artifact, where it is compiled already.
 
     Returns:
         One artifact per segment, and why some are empty: segment name → what its vendor said.
@@ -85,7 +90,8 @@ def compile_segments(
     refused: dict[str, str] = {}
     for segment in segments:
         try:
-            artifacts.append(compile_segment(segment, requests))
+            known = built.get(segment.name)
+            artifacts.append(known or compile_segment(segment, requests))
         except ByocError as error:
             if not lenient:
                 raise

@@ -190,6 +190,9 @@ LockedFile = Annotated[
     ),
 ]
 
+_SAID: set[str] = set()
+"""Warnings that were printed when they came up; reports hold some of them, too."""
+
 _LAYOUT = "\n\t"
 _COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
 
@@ -345,11 +348,11 @@ def print_table(table: Table) -> None:
 
 
 def warn(report: PartitionReport) -> None:
-    """Print the warnings of a report on stderr, but for those that measuring has printed."""
+    """Print the warnings of a report on stderr, but for those that were printed already."""
     from byoc.timing.progress import was_said
 
     for warning in report.warnings:
-        if not was_said(warning):
+        if not was_said(warning) and warning not in _SAID:
             say(f"warning: {warning}")
 
 
@@ -402,6 +405,7 @@ def plain_warnings() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, FallbackWarning):
+            _SAID.add(str(message))
             say(f"warning: {message}")
         else:
             before(message, category, *where, **more)

@@ -32,6 +32,7 @@ from byoc.cli.common import (
     say,
     warn,
 )
+from byoc.cli.inputs.arrays import read_npz
 from byoc.cli.parsing import output_file
 
 __all__ = ["compile_model"]
@@ -59,6 +60,34 @@ def compile_model(
     dim: Dims = None,
     lock: LockFile = None,
     locked: LockedFile = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="NAME",
+            help="What vendors compute in: f32, bf16, f16, or auto (the fastest within "
+            "--max-error, segment by segment). Default: f32.",
+            show_default=False,
+        ),
+    ] = None,
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            "--max-error",
+            metavar="E",
+            help="Largest relative error of a narrower precision; segments beyond it stay in f32.",
+            show_default=False,
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="X.npz",
+            help="Inputs by name, to compare precisions on (default: random).",
+            show_default=False,
+        ),
+    ] = None,
     isolate: Isolate = None,
     shapes: Annotated[
         list[str] | None,
@@ -90,6 +119,9 @@ def compile_model(
             params=params,
             **arguments,
             **chosen,
+            precision=precision or "f32",
+            max_error=max_error,
+            calibration=None if calibration is None else [read_npz(calibration)],
             isolate=isolated(isolate),
             specialise=Specialise(shapes=sizes) if sizes else False,
         )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from byoc.errors import OptionError
+from byoc.ir.ports import port_types
 from byoc.segment import Array
 from byoc.support.arguments import check_sizes
 from byoc.timing.inputs import random_inputs
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from byoc.frontends import Model
     from byoc.segment import PortType
 
-__all__ = ["SampleInputs", "sample_inputs"]
+__all__ = ["SampleInputs", "sample_inputs", "samples_of"]
+
+_SAMPLES = 2  # random ones, where none are given
 
 
 class SampleInputs(NamedTuple):
@@ -58,6 +62,35 @@ def sample_inputs(
     check_sizes(sizes, (d for t in types.values() for d in t.shape if isinstance(d, str)))
     limits = _table_rows(model.mod["main"], model.inputs)
     return SampleInputs(random_inputs(types, seed, dims=sizes, limits=limits))
+
+
+def samples_of(
+    model: Model, given: Sequence[Mapping[str, Any]] | None
+) -> Sequence[Mapping[str, Any]]:
+    """Inputs to compare precisions on: those that were given, or random ones.
+
+    Args:
+        model: the model as it was imported.
+        given: inputs by name, once per sample; None or empty: none.
+
+    Returns:
+        Inputs by name, once per sample.
+
+    Raises:
+        OptionError: a symbolic dimension has no size.
+    """
+    if given:
+        return given
+    ports, _ = port_types(model.mod["main"], model.inputs, model.outputs)
+    samples = [sample_inputs(model, ports, None, seed) for seed in range(_SAMPLES)]
+    missing = samples[0].missing
+    if missing:
+        raise OptionError(
+            f"model {model.name!r} has the symbolic dimension {missing[0]!r}: its precisions "
+            f"cannot be compared without its size; give dims={{{missing[0]!r}: N}}, or inputs as "
+            f"calibration=[{{name: array, …}}]"
+        )
+    return [sample.arrays for sample in samples]
 
 
 def _table_rows(main: Any, inputs: tuple[str, ...]) -> dict[str, int]:

@@ -35,6 +35,7 @@ __all__ = [
     "install_hint",
     "resolve",
     "vendors",
+    "with_options",
 ]
 
 GROUP = "byoc.vendors"
@@ -301,6 +302,19 @@ def resolve(spec: VendorSpec, *, to_run: bool = True) -> tuple[Requested, ...]:
         requested = _requested(vendor, validate_options(vendor, options))
         requests.append(replace(requested, unusable=reason or ""))
     return tuple(requests)
+
+
+def with_options(request: Requested, options: Any) -> Requested:
+    """The same vendor under other options.
+
+    Args:
+        request: a vendor that was asked for.
+        options: a checked value of its options model.
+
+    Returns:
+        A request with the patterns that these options leave in force.
+    """
+    return replace(_requested(request.vendor, options), unusable=request.unusable)
 
 
 def _publisher(item: str | Vendor) -> str | None:

@@ -2,6 +2,7 @@
 
     asked for                 recipe                    answers by
     placement="measured"      measured.py               the placement that was fastest
+    max_error=…, "auto"        compared.py               segments in precisions compared
     background=…              background.py             host fallbacks, then engines
     specialise=…              specialised.py            a plan per shape
     nothing of these          plain.py                  one session
@@ -16,8 +17,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from byoc.recipes.background import compile_in_background
+from byoc.recipes.compared import compile_compared
 from byoc.recipes.measured import compile_measured
-from byoc.recipes.options import MEASURED, ORDER, CompileOptions
+from byoc.recipes.options import AUTO, MEASURED, ORDER, CompileOptions
 from byoc.recipes.overrides import overrides_of
 from byoc.recipes.partition import partition
 from byoc.recipes.plain import compile_plain
@@ -26,6 +28,7 @@ from byoc.recipes.sizes import with_fixed_sizes
 from byoc.recipes.specialised import compile_specialised
 
 __all__ = [
+    "AUTO",
     "MEASURED",
     "MODES",
     "ORDER",
@@ -56,6 +59,7 @@ class Mode(NamedTuple):
 
 MODES = (
     Mode("measured", lambda o: o.measured, compile_measured),
+    Mode("compared", lambda o: o.compares, compile_compared),
     Mode("background", lambda o: o.background is not None, compile_in_background),
     Mode("specialised", lambda o: o.specialise is not None, compile_specialised),
     Mode("plain", lambda o: True, compile_plain),

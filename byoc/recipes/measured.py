@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from byoc.build.program import with_report
 from byoc.recipes.options import CompileOptions
 from byoc.recipes.recipe import Built
 from byoc.runners import PlainRunner
@@ -43,4 +45,7 @@ def compile_measured(model: Model, requests: Sequence[Requested], options: Compi
         heal=options.heal,
         isolation=options.isolation,
     )
+    if options.told:
+        report = replace(report, warnings=(*options.told, *report.warnings))
+        program = with_report(program, report)
     return Built(PlainRunner(Session(program)), report)

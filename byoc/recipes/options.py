@@ -7,22 +7,26 @@ recipe takes. Combinations that make no sense are refused when the value is made
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byoc.build.readiness import Background
 from byoc.build.segments import HealSpec
 from byoc.errors import OptionError, choices
 from byoc.placement.constraints import PlacementConstraints
+from byoc.plugins.precision import FLOAT32, NARROW
 from byoc.runtime.program import Healing, Isolation
 from byoc.specialise.options import Specialise
-from byoc.support.arguments import check_kind, check_path
+from byoc.support.arguments import check_kind, check_number, check_path
 
 if TYPE_CHECKING:
     from byoc.partition.placing import Strategy
 
-__all__ = ["MEASURED", "ORDER", "CompileOptions"]
+__all__ = ["AUTO", "MEASURED", "ORDER", "CompileOptions"]
+
+AUTO = "auto"
+"""The precision that is the fastest within the bound of error, segment by segment."""
 
 MEASURED = "measured"
 """The name of the strategy that builds and times (`byoc.measure`)."""
@@ -44,6 +48,11 @@ class CompileOptions:
         budget: how long measuring may take, in seconds or as text ("60s", "2m").
         dims: symbolic dimension → its size: the model is compiled for it alone; measured
             placement keeps it symbolic and measures with this size.
+        precision: what vendors compute in: "f32", "bf16", "f16" or "auto".
+        max_error: largest relative error, against float32, of what a narrower precision computes;
+            None: no bound (of "auto": `DEFAULT_ERROR`).
+        calibration: inputs to compare on, each a mapping of names to arrays; None: random ones.
+        told: what there is to say of the options, for the report.
         heal: which segments get a host fallback.
         isolation: vendors that run out of process; None: none.
         background: build engines while host fallbacks answer; None: not.
@@ -60,6 +69,10 @@ class CompileOptions:
     dry_run: bool = False
     budget: float | str | None = None
     dims: Mapping[str, int] | None = None
+    precision: str = FLOAT32
+    max_error: float | None = None
+    calibration: Sequence[Mapping[str, Any]] | None = None
+    told: tuple[str, ...] = ()
     heal: HealSpec = None
     isolation: Isolation | None = None
     background: Background | None = None
@@ -74,6 +87,13 @@ class CompileOptions:
                 check_kind(name, value, kind, words)
         if isinstance(self.placement, str):
             _check_strategy(self.placement, self.dry_run)
+        legal = (FLOAT32, *NARROW, AUTO)
+        if self.precision not in legal:
+            raise OptionError(
+                f"precision {self.precision!r}: {choices(str(self.precision), legal)}"
+            )
+        if self.max_error is not None:
+            check_number("max_error", self.max_error)
         for refusal in _REFUSALS:
             if refusal.met(self):
                 raise OptionError(refusal.text.format(options=self))
@@ -82,6 +102,11 @@ class CompileOptions:
     def measured(self) -> bool:
         """Whether plans are built and timed to choose among them."""
         return self.placement == MEASURED and self.locked is None
+
+    @property
+    def compares(self) -> bool:
+        """Whether segments are computed in several precisions to choose among them."""
+        return self.precision == AUTO or self.max_error is not None
 
 
 def _check_strategy(name: str, dry_run: bool) -> None:
@@ -94,6 +119,8 @@ def _check_strategy(name: str, dry_run: bool) -> None:
 
 _KINDS = (
     ("dims", Mapping, "a mapping of symbolic dimensions to sizes"),
+    ("precision", str, "'f32', 'bf16', 'f16' or 'auto'"),
+    ("calibration", Sequence, "a list of mappings of input names to arrays"),
     ("heal", (bool, Healing), "True, False or a byoc.runtime.Healing"),
     ("background", Background, "True, False or a byoc.build.background.Background"),
     ("specialise", Specialise, "True, False or a byoc.specialise.Specialise"),
@@ -109,6 +136,35 @@ class _Refusal(NamedTuple):
 
 
 _REFUSALS = (
+    _Refusal(
+        lambda o: o.max_error is not None and not 0 < o.max_error < float("inf"),
+        "max_error is a relative error above 0, such as 0.02, found {options.max_error}",
+    ),
+    _Refusal(
+        lambda o: o.max_error is not None and o.precision == FLOAT32,
+        "max_error bounds what precision='bf16', 'f16' or 'auto' may change: give one of them, "
+        "or leave max_error out",
+    ),
+    _Refusal(
+        lambda o: o.calibration is not None and not o.compares,
+        "calibration holds inputs to compare precisions on: it belongs to max_error and "
+        "precision='auto'",
+    ),
+    _Refusal(
+        lambda o: o.compares and o.measured,
+        "placement='measured' times plans of one precision; max_error and precision='auto' choose "
+        "one for each segment of a given placement: leave one of the two out",
+    ),
+    _Refusal(
+        lambda o: o.compares and o.background is not None,
+        "max_error and precision='auto' run every engine before the first answer: nothing is left "
+        "to build in the background; leave one of the two out",
+    ),
+    _Refusal(
+        lambda o: o.compares and o.specialise is not None,
+        "max_error and precision='auto' compare at one shape, specialise builds plans for others: "
+        "leave one of the two out",
+    ),
     _Refusal(
         lambda o: o.dry_run and o.placement == MEASURED,
         "placement 'measured' builds and times, a dry run does neither: use 'model', which "

@@ -6,6 +6,7 @@ In: an imported model, the vendors and the options. Out: segments, the remainder
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from byoc.recipes.options import CompileOptions
@@ -38,7 +39,10 @@ def partition(
     """
     vendors = [request.vendor for request in requests]
     if options.locked is None:
-        return options.constraints.partition(model.mod, vendors, options.placement)
-    from byoc.placement.locked import partition_locked
+        parts = options.constraints.partition(model.mod, vendors, options.placement)
+    else:
+        from byoc.placement.locked import partition_locked
 
-    return partition_locked(model.mod, vendors, options.locked, options.constraints)
+        parts = partition_locked(model.mod, vendors, options.locked, options.constraints)
+    report = replace(parts.report, warnings=(*options.told, *parts.report.warnings))
+    return replace(parts, report=report)

@@ -20,7 +20,7 @@ _ONEDNN_PACKAGE = "onednn-cpu-gomp"
 _ONEDNN_RELEASE = "2023.2.0"
 _ONEDNN_LIBRARY = "libdnnl.so.3"
 _ONEDNN_VERSION = "3.2"
-_REVISION = 2  # counts changes of this vendor that make old artifacts differ
+_REVISION = 3  # counts changes of this vendor that make old artifacts differ
 _RUNTIME = NativeRuntime("byoc_dnnl")
 
 
@@ -60,6 +60,16 @@ def _status() -> str | None:
     return None
 
 
+def _precision(options: DnnlOptions, precision: str) -> str | None:
+    if precision != "bf16":
+        return "it computes in float32 and bfloat16 alone"
+    from byoc.tir.target import host_machine
+
+    if "avx512bf16" in host_machine().features:
+        return None
+    return "this CPU has no bfloat16 instructions (AVX512_BF16)"
+
+
 def _installed(package: str, name: str) -> list[Path]:
     """Files of this name that a distribution has brought and that exist."""
     paths = [Path(str(f.locate())) for f in metadata.files(package) or [] if f.name == name]
@@ -75,6 +85,7 @@ VENDOR = Vendor(
     status=_status,
     options=DnnlOptions,
     rewrites=_rewrites,
+    precision=_precision,
     default=True,
     # One core with AVX-512; a border reorders between plain and blocked layouts.
     rates=Rates(flops=40e9, bytes=12e9, launch=3e-6, border=1e-6, border_bytes=4e9),

@@ -24,7 +24,7 @@ from byoc.vendor_templates.dnnl.dims import bind
 from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp, PostOp
 from byoc.vendor_templates.dnnl.ops import RULES
 from byoc.vendor_templates.dnnl.options import DnnlOptions
-from byoc.vendor_templates.dnnl.passes import ALWAYS, PASSES
+from byoc.vendor_templates.dnnl.passes import ALWAYS, PASSES, narrow
 from byoc.vendor_templates.dnnl.widen import NARROW, wide_segment
 
 __all__ = ["PROGRAM_VERSION", "compile_segment"]
@@ -50,6 +50,8 @@ def compile_segment(segment: Segment, options: DnnlOptions) -> Artifact:
     graph = normalise(segment)
     for run in PASSES if options.fuse else ALWAYS:
         run(graph)
+    if options.precision == "bf16":
+        narrow(graph)
     _narrow_outputs(graph, segment)
     _separate_outputs(graph)
     return encode(graph, segment, options)
@@ -153,7 +155,6 @@ def encode(graph: DnnlGraph, segment: Segment, options: DnnlOptions) -> Artifact
             arrays.append(array)
     program = {
         "version": PROGRAM_VERSION,
-        "fpmath": options.fpmath,
         "instances": options.instances,
         "values": [
             {"shape": [renamed.get(d, d) for d in t.shape], "dtype": t.dtype} for t in types
@@ -203,4 +204,9 @@ def _notes(graph: DnnlGraph) -> tuple[str, ...]:
     fused = sum(len(op.post) for op in graph.ops)
     kinds = Counter(op.kind for op in graph.ops)
     most = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
-    return (f"{len(graph.ops)} ops ({most}), {fused} fused as post-ops",)
+    notes = (f"{len(graph.ops)} ops ({most}), {fused} fused as post-ops",)
+    narrow_ops = sum(op.attrs.get("bf16", False) for op in graph.ops)
+    if not narrow_ops:
+        return notes
+    stored = sum(graph.type(v).dtype == "bfloat16" for op in graph.ops for v in op.outputs)
+    return (*notes, f"bfloat16: {narrow_ops} products compute with it, {stored} values are stored")

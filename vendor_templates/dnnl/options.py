@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import warnings
+from typing import Any, Literal
 
 import pydantic
 
 __all__ = ["DnnlOptions"]
+
+_FORMER = {"strict": "f32", "bf16": "bf16"}
+"""Values of `fpmath`, the former name of `precision`."""
 
 
 class DnnlOptions(pydantic.BaseModel):
@@ -14,9 +18,9 @@ class DnnlOptions(pydantic.BaseModel):
 
     Attributes:
         fuse: Fuse and simplify ops; False gives one primitive per op, to find a culprit.
-        fpmath: "strict" computes in float32; "bf16" lets convolutions and matrix products round
-            their operands to bfloat16 where the CPU has instructions for it (elsewhere nothing
-            changes).
+        precision: "f32" computes in float32. "bf16" stores values between ops in bfloat16 and lets
+            convolutions, matrix products and attention compute with them (sums stay float32),
+            where the CPU has instructions for it; elsewhere it computes in float32.
         instances: How many sets of values of symbolic dimensions are kept ready to run, 1 to 1024.
 
     """
@@ -24,5 +28,24 @@ class DnnlOptions(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     fuse: bool = True
-    fpmath: Literal["strict", "bf16"] = "strict"
+    precision: Literal["f32", "bf16"] = "f32"
     instances: int = pydantic.Field(default=8, ge=1, le=1024)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read_former_name(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "fpmath" not in given:
+            return given
+        rest = {name: value for name, value in given.items() if name != "fpmath"}
+        former = given["fpmath"]
+        if former not in _FORMER:
+            raise ValueError(
+                f"fpmath = {former!r}: it is the former name of precision, which takes 'f32' or "
+                f"'bf16'"
+            )
+        warnings.warn(
+            f"vendor 'dnnl': fpmath={former!r} is now precision={_FORMER[former]!r}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return {"precision": _FORMER[former], **rest}

@@ -33,6 +33,16 @@ def _status() -> str | None:
     return None
 
 
+def _precision(options: OpenVinoOptions, precision: str) -> str | None:
+    import openvino
+
+    can = openvino.Core().get_property(options.device, "OPTIMIZATION_CAPABILITIES")
+    name = {"bf16": "BF16", "f16": "FP16"}[precision]
+    if name in can:
+        return None
+    return f"device {options.device!r} computes in {', '.join(sorted(can))}, not in {name}"
+
+
 def _patterns() -> Sequence[Pattern]:
     from byoc.vendor_templates.openvino.patterns import patterns
 
@@ -53,4 +63,5 @@ VENDOR = Vendor(
     runtime=PythonRuntime(init, blob_view=True),
     status=_status,
     options=OpenVinoOptions,
+    precision=_precision,
 )

@@ -28,7 +28,7 @@ def compile_segment(segment: Segment, options: Any) -> Artifact:
 
     Args:
         segment: The segment.
-        options: An `OpenVinoOptions`; only `device` matters here.
+        options: An `OpenVinoOptions`; `device` and `precision` matter here.
 
     Raises:
         CompileError: There are 2 GiB of weights or more, OpenVINO cannot read the model (its own
@@ -50,6 +50,7 @@ def compile_segment(segment: Segment, options: Any) -> Artifact:
     told = replace(segment, outputs=(*segment.outputs, *more))
     model = segment_to_onnx(told, own=spelling(segment)).SerializeToString()
     header = {
+        "precision": options.precision,
         "inputs": segment.inputs,
         "outputs": told.outputs,
         "constants": {

@@ -45,14 +45,16 @@ def init(
 
     from byoc.runtime import num_threads
 
+    size = int.from_bytes(blob[:8], "little")
+    header = json.loads(bytes(blob[8 : 8 + size]))
+    checks = _Checks(header)
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": options["precision"],
+        # The segment's own: others of the model may compute in another. Older files lack it.
+        "INFERENCE_PRECISION_HINT": header.get("precision", options["precision"]),
     }
     if options["device"] == "CPU":
         settings["INFERENCE_NUM_THREADS"] = options["threads"] or num_threads()
-    size = int.from_bytes(blob[:8], "little")
-    checks = _Checks(json.loads(bytes(blob[8 : 8 + size])))
     core, device = openvino.Core(), options["device"]
 
     def build() -> _Engine:

@@ -15,15 +15,16 @@ from byoc.dims import evaluate, is_name
 _FLOAT = np.float32
 
 
-def interpret(artifact, inputs, *, wide=False, noise=0.0):
+def interpret(artifact, inputs, *, wide=False, noise=0.0, rounds=True):
     """Outputs of an artifact for a list of arrays.
 
     wide: everything in float64. noise: every result is moved at random by that much of its range.
+    rounds: bfloat16 is rounded to; else it is computed as what the program calls float32.
     """
     global _FLOAT
     _FLOAT = np.float64 if wide else np.float32
     try:
-        return _interpret(artifact, inputs, noise)
+        return _interpret(artifact, inputs, noise, bfloat16 if rounds else np.asarray)
     finally:
         _FLOAT = np.float32
 
@@ -32,7 +33,7 @@ def _widened(array):
     return array.astype(_FLOAT) if array.dtype == np.float32 else array
 
 
-def _interpret(artifact, inputs, noise):
+def _interpret(artifact, inputs, noise, narrow):
     rng = np.random.default_rng(0)
     program = json.loads(artifact.blob)
     assert program["version"] == 1
@@ -58,6 +59,9 @@ def _interpret(artifact, inputs, noise):
             for k, v in op["attrs"].items()
         }
         args = [memory[v] for v in op["inputs"]]
+        if attrs.pop("bf16", False):
+            count = 3 if op["kind"] == "attention" else 2
+            args[:count] = [narrow(a) for a in args[:count]]
         out_shapes = [shapes[v] for v in op["outputs"]]
         results = KINDS[op["kind"]](attrs, args, out_shapes)
         if not isinstance(results, list):
@@ -69,7 +73,8 @@ def _interpret(artifact, inputs, noise):
             assert value not in memory, "a value is written twice"
             assert result.shape == shapes[value], (op, result.shape, shapes[value])
             dtype = values[value]["dtype"]
-            if dtype == "float32":
+            stored = dtype
+            if dtype in ("float32", "bfloat16"):
                 dtype = _FLOAT
             if op["kind"] == "cast":
                 result = result.astype(dtype)
@@ -77,11 +82,18 @@ def _interpret(artifact, inputs, noise):
             if noise and result.dtype == _FLOAT:
                 step = noise * np.abs(result).max(initial=0)
                 result = result + (step * rng.standard_normal(result.shape)).astype(_FLOAT)
-            memory[value] = result
+            memory[value] = narrow(result) if stored == "bfloat16" else result
     assert len(set(program["outputs"])) == len(program["outputs"])
     made = {v for op in program["ops"] for v in op["outputs"]}
     assert made.issuperset(program["outputs"])
     return [memory[v] for v in program["outputs"]]
+
+
+def bfloat16(array):
+    """The nearest bfloat16 of every element, ties to even, as the dtype that came in."""
+    bits = array.astype(np.float32).view(np.uint32).astype(np.uint64)
+    rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).astype(np.uint32)
+    return np.where(np.isfinite(array), rounded.view(np.float32), array).astype(array.dtype)
 
 
 def _post(post, x, memory):

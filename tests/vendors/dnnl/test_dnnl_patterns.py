@@ -322,7 +322,8 @@ def test_status_says_what_to_install(monkeypatch):
     ("options", "words"),
     [
         ({"fuze": True}, "Extra inputs are not permitted"),
-        ({"fpmath": "fp8"}, "Input should be 'strict' or 'bf16'"),
+        ({"precision": "f16"}, "Input should be 'f32' or 'bf16'"),
+        ({"fpmath": "fp8"}, "the former name of precision, which takes 'f32' or 'bf16'"),
         ({"instances": 0}, "greater than or equal to 1"),
     ],
 )

@@ -430,9 +430,21 @@ def test_convolution_layouts(data, kernel):
 
 
 def test_options_reach_the_program():
-    _, artifact = compiled(lambda x: R.nn.relu(x), (5,), fpmath="bf16", instances=3)
-    data = program(artifact)
-    assert (data["fpmath"], data["instances"]) == ("bf16", 3)
+    _, artifact = compiled(lambda x: R.nn.relu(x), (5,), instances=3)
+    assert program(artifact)["instances"] == 3
+    product = (lambda x: R.matmul(x, const(5, 4)), (3, 5))
+    marks = [
+        [op["attrs"].get("bf16", False) for op in program(compiled(*product, **options)[1])["ops"]]
+        for options in ({}, {"precision": "bf16"})
+    ]
+    assert marks == [[False], [True]]
+
+
+def test_the_former_name_of_precision_still_works():
+    with pytest.warns(DeprecationWarning, match="fpmath='bf16' is now precision='bf16'"):
+        assert DnnlOptions(fpmath="bf16").precision == "bf16"
+    with pytest.warns(DeprecationWarning, match="precision='f32'"):
+        assert DnnlOptions(fpmath="strict") == DnnlOptions()
 
 
 def test_blobs_are_the_same_every_time():

@@ -13,6 +13,7 @@ from byoc.vendor_templates.dnnl.passes.attention import fuse_attention
 from byoc.vendor_templates.dnnl.passes.idioms import recognise_idioms
 from byoc.vendor_templates.dnnl.passes.layout import sink_transposes
 from byoc.vendor_templates.dnnl.passes.matmul import absorb_transposes
+from byoc.vendor_templates.dnnl.passes.narrow import narrow
 from byoc.vendor_templates.dnnl.passes.post_ops import fuse_post_ops
 from byoc.vendor_templates.dnnl.passes.quantised import (
     fold_dequantized,
@@ -26,7 +27,7 @@ from byoc.vendor_templates.dnnl.passes.simplify import (
 )
 from byoc.vendor_templates.dnnl.passes.weights import fold_into_weights
 
-__all__ = ["ALWAYS", "PASSES"]
+__all__ = ["ALWAYS", "PASSES", "narrow"]
 
 PASSES: tuple[Callable[[DnnlGraph], None], ...] = (
     simplify,

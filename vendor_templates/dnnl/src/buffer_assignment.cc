@@ -23,7 +23,9 @@ Tensor Seen(const Tensor& tensor, const Desc& desc) {
   return seen;
 }
 
-bool Alike(const Desc& a, const Desc& b) { return SameLayout(a, b) || (IsPlain(a) && IsPlain(b)); }
+bool Alike(const Desc& a, const Desc& b) {
+  return SameLayout(a, b) || (a.get_data_type() == b.get_data_type() && IsPlain(a) && IsPlain(b));
+}
 
 int64_t SizeOf(const Desc& desc) { return static_cast<int64_t>(desc.get_size()); }
 
@@ -102,6 +104,11 @@ Tensor BufferAssignment::Strided(int value) {
   return IsStrided(tensor.desc) ? tensor : Plain(value);
 }
 
+Tensor BufferAssignment::Float(int value, DType dtype) {
+  const Tensor& tensor = Get(value);
+  return tensor.dtype == dtype ? tensor : As(value, WithFloat(tensor.desc, dtype));
+}
+
 Tensor BufferAssignment::As(int value, const Desc& want) {
   for (const Tensor& tensor : homes_[value].tensors) {
     if (Alike(tensor.desc, want)) return Seen(tensor, want);
@@ -115,7 +122,7 @@ Tensor BufferAssignment::As(int value, const Desc& want) {
 Tensor BufferAssignment::As(const Tensor& tensor, const Desc& want) {
   if (Alike(tensor.desc, want)) return Seen(tensor, want);
   if (steps_.IsConstant(tensor) && tensor.dtype == DType::kFloat32) return Packed(tensor, want);
-  Tensor copy = Fresh(want, tensor.dtype);
+  Tensor copy = Fresh(want, FloatOf(want, tensor.dtype));
   steps_.Copy(tensor, copy);
   return copy;
 }
@@ -125,7 +132,7 @@ Tensor BufferAssignment::Packed(const Tensor& constant, const Desc& want) {
   Buffer buffer{MemorySpace::kConstant, -1, SizeOf(want), nullptr,
                 constants_.Pack(data, constant.desc, want)};
   buffer.data = buffer.owner.get();
-  return NewTensor(want, constant.dtype, std::move(buffer));
+  return NewTensor(want, FloatOf(want, constant.dtype), std::move(buffer));
 }
 
 bool BufferAssignment::MayOverwrite(int value, const Tensor& tensor) const {

@@ -48,6 +48,10 @@ class BufferAssignment {
   /// A value without inner blocks: any strides.
   Tensor Strided(int value);
 
+  /// A value stored as this dtype of reals: as it lies, or converted into a dense copy of its
+  /// layout.
+  Tensor Float(int value, DType dtype);
+
   /// A value in a given layout, by a copy that later calls find again.
   Tensor As(int value, const Desc& want);
 

@@ -81,6 +81,8 @@ memory::data_type StorageType(DType dtype) {
       return memory::data_type::s8;
     case DType::kFloat16:
       return memory::data_type::f16;
+    case DType::kBFloat16:
+      return memory::data_type::bf16;
     default:
       return memory::data_type::u8;
   }
@@ -178,6 +180,19 @@ std::optional<Desc> WithShape(const Desc& desc, const Dims& shape) {
 }
 
 bool IsDense(const Desc& desc) { return FamilyOf(desc) != nullptr || IsPlain(desc); }
+
+Desc WithFloat(const Desc& desc, DType dtype) {
+  Dims dims = desc.get_dims();
+  if (const NamedTag* family = FamilyOf(desc)) return Desc(dims, StorageType(dtype), family->tag);
+  std::optional<Desc> dense = WithShape(desc, dims);
+  if (!dense || !IsStrided(*dense)) return PlainDesc(dims, dtype);
+  return Desc(dims, StorageType(dtype), dense->get_strides());
+}
+
+DType FloatOf(const Desc& desc, DType dtype) {
+  if (!IsFloat(dtype)) return dtype;
+  return desc.get_data_type() == memory::data_type::bf16 ? DType::kBFloat16 : DType::kFloat32;
+}
 
 std::string Describe(const Desc& desc) {
   if (const NamedTag* family = FamilyOf(desc)) return family->name;

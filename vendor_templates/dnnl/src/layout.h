@@ -61,6 +61,13 @@ bool SameLayout(const Desc& a, const Desc& b);
 /// \return Nothing when `desc` belongs to no family.
 std::optional<Desc> WithShape(const Desc& desc, const Dims& shape);
 
+/// The dense tensor that lies as `desc` does, of another dtype of reals; row-major where `desc`
+/// belongs to no family.
+Desc WithFloat(const Desc& desc, DType dtype);
+
+/// Which of the two dtypes of reals a descriptor stores; `dtype` itself where it is neither.
+DType FloatOf(const Desc& desc, DType dtype);
+
 /// The layout in words for introspection: "aBcd16b", "plain" or its strides.
 std::string Describe(const Desc& desc);
 

@@ -1,5 +1,7 @@
 #include "program.h"
 
+#include <dnnl.h>
+
 #include "error.h"
 
 namespace byoc::onednn {
@@ -20,8 +22,17 @@ const char* ToString(DType dtype) {
       return "bool";
     case DType::kFloat16:
       return "float16";
+    case DType::kBFloat16:
+      return "bfloat16";
   }
   return "?";
+}
+
+bool HasBFloat16() {
+  // Instruction sets are sums of the bits of what they include.
+  static const bool has = (static_cast<unsigned>(dnnl_get_effective_cpu_isa()) &
+                           dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+  return has;
 }
 
 int64_t SizeOf(DType dtype) {
@@ -32,6 +43,7 @@ int64_t SizeOf(DType dtype) {
     case DType::kInt64:
       return 8;
     case DType::kFloat16:
+    case DType::kBFloat16:
       return 2;
     default:
       return 1;

@@ -178,15 +178,15 @@ class Reader {
       Fail(where, " has ", type.shape.size(), " dimensions, at most ", kMaxRank, " are supported");
     }
     std::string dtype = String(Get(object, "dtype", where), where + ".dtype");
-    constexpr DType kAll[] = {DType::kFloat32, DType::kInt32, DType::kInt64,  DType::kUInt8,
-                              DType::kInt8,    DType::kBool,  DType::kFloat16};
+    constexpr DType kAll[] = {DType::kFloat32, DType::kInt32, DType::kInt64,   DType::kUInt8,
+                              DType::kInt8,    DType::kBool,  DType::kFloat16, DType::kBFloat16};
     auto it = std::find_if(std::begin(kAll), std::end(kAll),
                            [&](DType d) { return dtype == ToString(d); });
     if (it == std::end(kAll)) {
       Fail(where, " has dtype '", dtype,
-           "'; legal: float32, int32, int64, uint8, int8, bool, float16");
+           "'; legal: float32, int32, int64, uint8, int8, bool, float16, bfloat16");
     }
-    type.dtype = *it;
+    type.dtype = *it == DType::kBFloat16 && !HasBFloat16() ? DType::kFloat32 : *it;
     return type;
   }
 

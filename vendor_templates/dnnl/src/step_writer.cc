@@ -37,7 +37,8 @@ void StepWriter::Copy(const Tensor& from, const Tensor& to) {
   using Type = dnnl::memory::data_type;
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  bool strided = IsStrided(from.desc) && IsStrided(to.desc);
+  // Kernels of ours move bytes; where float32 becomes bfloat16 or back, oneDNN converts.
+  bool strided = from.dtype == to.dtype && IsStrided(from.desc) && IsStrided(to.desc);
   dnnl::reorder::primitive_desc pd;
   if (from.desc.get_data_type() != Type::f64) {
     pd = dnnl::reorder::primitive_desc(Engine(), from.desc, Engine(), to.desc, attr,
@@ -72,7 +73,7 @@ void StepWriter::AddPrimitive(dnnl::primitive primitive, const dnnl::primitive_d
   step.primitive = std::move(primitive);
   step.scratchpad = static_cast<int64_t>(pd.scratchpad_desc().get_size());
   // Integers hold no NaN, and those that quantised ops limit are none yet.
-  step.loses_nan = args[0].tensor.dtype == DType::kFloat32 && FusesLossyFunction(pd);
+  step.loses_nan = IsFloat(args[0].tensor.dtype) && FusesLossyFunction(pd);
   for (const Arg& arg : args) step.args.push_back({arg.id, Slot(arg.tensor)});
   list_.steps.push_back(std::move(step));
 }

@@ -44,7 +44,7 @@ class StepWriter {
   void Add(const std::string& name, const std::vector<Tensor>& operands, Kernel kernel,
            const std::string& detail = "");
 
-  /// Copy between two layouts of one shape and dtype.
+  /// Copy between two layouts of one shape; reals may be stored as float32 or bfloat16.
   ///
   /// \throw ProgramError where neither oneDNN nor a kernel of ours can.
   void Copy(const Tensor& from, const Tensor& to);

@@ -83,6 +83,8 @@ Kernel StridedCopy(Dims shape, Dims from_strides, Dims to_strides, int64_t eleme
   switch (element_size) {
     case 1:
       return CopyOf<uint8_t>(nest);
+    case 2:
+      return CopyOf<uint16_t>(nest);
     case 4:
       return CopyOf<uint32_t>(nest);
     case 8:

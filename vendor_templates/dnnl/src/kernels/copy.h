@@ -10,7 +10,7 @@ namespace byoc::onednn {
 /// Copy operand 0 to operand 1: same shape, any strides.
 ///
 /// \param from, to Descriptors without inner blocks.
-/// \param element_size Bytes: 1, 4 or 8.
+/// \param element_size Bytes: 1, 2, 4 or 8.
 Kernel StridedCopy(const Desc& from, const Desc& to, int64_t element_size);
 
 /// The same, given shape and strides in elements; a source stride of 0 repeats an element.

@@ -554,6 +554,25 @@ void NarrowHalf(const float* x, uint16_t* y, int64_t n) {
   }
 }
 
+void Widen(const uint16_t* x, float* y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits = static_cast<uint32_t>(x[i]) << 16;
+    std::memcpy(y + i, &bits, 4);
+  }
+}
+
+void Narrow(const float* x, uint16_t* y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, 4);
+    uint32_t rounded = bits + 0x7FFFu + ((bits >> 16) & 1u);
+    uint32_t quiet = bits | 0x400000u;
+    y[i] = static_cast<uint16_t>(((bits & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded) >> 16);
+  }
+}
+
 /// Rounds half to even; NaN becomes the least value.
 template <typename T>
 inline T Quantized(float x, float scale, float zero) {
@@ -632,6 +651,8 @@ const RowKernels kRows = {
     LerpRow,
     WidenHalf,
     NarrowHalf,
+    Widen,
+    Narrow,
     Quantize,
     Dequantize,
 };

@@ -79,6 +79,10 @@ struct RowKernels {
   void (*widen_half)(const uint16_t* x, float* y, int64_t n);
   /// float32 to the nearest float16, ties to even; too large is infinite, NaN stays.
   void (*narrow_half)(const float* x, uint16_t* y, int64_t n);
+  /// bfloat16 to float32, exactly.
+  void (*widen)(const uint16_t* x, float* y, int64_t n);
+  /// float32 to the nearest bfloat16, ties to even; NaN stays.
+  void (*narrow)(const float* x, uint16_t* y, int64_t n);
 
   /// y = round(x / scale) + zero, saturated; to int8 or uint8. Strides in elements.
   void (*quantize)(const float* x, int64_t x_stride, void* y, int64_t y_stride, int64_t n,

@@ -9,6 +9,8 @@
 // The score matrix [S, T] never exists as a whole, and q, k, v and y are read and written through
 // their strides: transposes around attention cost nothing. Under a causal mask a tile only looks
 // at the keys it can see.
+//
+// In bfloat16 both products read bfloat16 and sum float32; what lies between them is float32.
 
 #include <algorithm>
 
@@ -17,8 +19,26 @@
 #include "checks.h"
 #include "post_ops.h"
 
+// oneDNN exports its gemm of bfloat16 as it does sgemm, but declares it for its own tests only:
+// where a build lacks it, attention computes in float32.
+extern "C" __attribute__((weak)) dnnl_status_t
+dnnl_gemm_bf16bf16f32(char transa, char transb, dnnl_dim_t m, dnnl_dim_t n, dnnl_dim_t k,
+                      float alpha, const uint16_t* a, dnnl_dim_t lda, const uint16_t* b,
+                      dnnl_dim_t ldb, float beta, float* c, dnnl_dim_t ldc);
+
 namespace byoc::onednn {
 namespace {
+
+/// A product of row-major matrices: of bfloat16 (as its bits) or of float32, into float32.
+void Product(char transpose_b, int64_t m, int64_t n, int64_t k, float scale, const float* a,
+             int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
+  dnnl_sgemm('N', transpose_b, m, n, k, scale, a, lda, b, ldb, 0.f, c, ldc);
+}
+
+void Product(char transpose_b, int64_t m, int64_t n, int64_t k, float scale, const uint16_t* a,
+             int64_t lda, const uint16_t* b, int64_t ldb, float* c, int64_t ldc) {
+  dnnl_gemm_bf16bf16f32('N', transpose_b, m, n, k, scale, a, lda, b, ldb, 0.f, c, ldc);
+}
 
 /// Strides of one operand as [B, H, rows], in elements; columns lie side by side.
 struct Matrix {
@@ -37,13 +57,38 @@ struct Sizes {
 
 constexpr int64_t kTile = 64;
 
-void AttentionTile(const Sizes& s, const float* q, const float* k, const float* v,
-                   const float* mask, float* y, int64_t first, float* scores) {
+/// The weights times v: where all is float32 straight into y.
+void Combine(const Sizes& s, float* weights, const float* v, float* y, int64_t rows, int64_t seen) {
+  Product('N', rows, s.width, seen, 1.f, weights, seen, v, s.v.row, y, s.y.row);
+}
+
+/// In bfloat16 by way of rounded weights, and of sums in float32; both lie behind the weights.
+void Combine(const Sizes& s, float* weights, const uint16_t* v, uint16_t* y, int64_t rows,
+             int64_t seen) {
+  float* sums = weights + rows * seen;
+  uint16_t* rounded = reinterpret_cast<uint16_t*>(sums + rows * s.width);
+  Rows().narrow(weights, rounded, rows * seen);
+  Product('N', rows, s.width, seen, 1.f, rounded, seen, v, s.v.row, sums, s.width);
+  for (int64_t i = 0; i < rows; ++i) {
+    Rows().narrow(sums + i * s.width, y + i * s.y.row, s.width);
+  }
+}
+
+/// Floats that one thread needs beside its operands.
+int64_t ScratchOf(const Sizes& s, DType type) {
+  int64_t rows = std::min(kTile, s.queries), scores = rows * s.keys;
+  int64_t floats = type == DType::kFloat32 ? scores : scores + rows * s.width + (scores + 1) / 2;
+  return std::max<int64_t>((floats + 15) / 16 * 16, 16);  // on lines of its own
+}
+
+template <typename T>
+void AttentionTile(const Sizes& s, const T* q, const T* k, const T* v, const float* mask, T* y,
+                   int64_t first, float* scores) {
   int64_t rows = std::min(kTile, s.queries - first);
   // Bottom-right aligned: query i sees keys up to i + keys - queries.
   int64_t seen = s.causal ? std::min(s.keys, first + rows + s.keys - s.queries) : s.keys;
   if (seen > 0) {
-    dnnl_sgemm('N', 'T', rows, seen, s.depth, s.scale, q, s.q.row, k, s.k.row, 0.f, scores, seen);
+    Product('T', rows, seen, s.depth, s.scale, q, s.q.row, k, s.k.row, scores, seen);
   }
   for (int64_t i = 0; i < rows; ++i) {
     float* row = scores + i * seen;
@@ -62,17 +107,18 @@ void AttentionTile(const Sizes& s, const float* q, const float* k, const float* 
     Rows().softmax(row, row, count, /*log=*/false);
   }
   if (seen > 0) {
-    dnnl_sgemm('N', 'N', rows, s.width, seen, 1.f, scores, seen, v, s.v.row, 0.f, y, s.y.row);
+    Combine(s, scores, v, y, rows, seen);
   } else {
-    for (int64_t i = 0; i < rows; ++i) std::fill_n(y + i * s.y.row, s.width, 0.f);
+    for (int64_t i = 0; i < rows; ++i) std::fill_n(y + i * s.y.row, s.width, T{0});
   }
 }
 
+template <typename T>
 void RunAttention(const Sizes& s, bool has_mask, int64_t scores_stride, void* const* operands) {
-  const float* q = static_cast<const float*>(operands[0]);
-  const float* k = static_cast<const float*>(operands[1]);
-  const float* v = static_cast<const float*>(operands[2]);
-  float* y = static_cast<float*>(operands[3]);
+  const T* q = static_cast<const T*>(operands[0]);
+  const T* k = static_cast<const T*>(operands[1]);
+  const T* v = static_cast<const T*>(operands[2]);
+  T* y = static_cast<T*>(operands[3]);
   float* scores = static_cast<float*>(operands[4]);
   const float* mask = has_mask ? static_cast<const float*>(operands[5]) : nullptr;
   int64_t tiles = (s.queries + kTile - 1) / kTile;
@@ -101,17 +147,19 @@ Matrix StridesOf(const Desc& desc, const Axes& axes) {
   return {strides[axes.batch], strides[axes.head], strides[axes.row]};
 }
 
-/// A strided operand whose columns lie side by side.
-Tensor RowOperand(Builder& b, int value, const Axes& axes) {
+/// A strided operand of this dtype whose columns lie side by side.
+Tensor RowOperand(Builder& b, int value, const Axes& axes, DType type) {
+  const Desc plain = PlainDesc(b.values.Shape(value), type);
   Tensor t = b.buffers.Strided(value);
+  if (t.dtype != type) t = b.buffers.As(value, plain);
   Dims strides = t.desc.get_strides(), dims = t.desc.get_dims();
   bool rows = (strides[axes.column] == 1 || dims[axes.column] == 1) &&
               strides[axes.row] >= dims[axes.column];
-  return rows ? t : b.buffers.Plain(value);
+  return rows ? t : b.buffers.As(value, plain);
 }
 
 /// Where the result goes: plain, or so that the one transpose behind it moves nothing.
-Tensor AttentionResult(Builder& b, int y, const Axes& axes) {
+Tensor AttentionResult(Builder& b, int y, const Axes& axes, DType type) {
   const Op* user = b.values.OnlyUser(y);
   const Dims& shape = b.values.Shape(y);
   if (user != nullptr && user->kind->Has(kPermutesAxes) && user->post.empty()) {
@@ -122,17 +170,17 @@ Tensor AttentionResult(Builder& b, int y, const Axes& axes) {
       fits = order[d] >= 0 && order[d] < static_cast<int64_t>(shape.size());
       if (fits) strides[order[d]] = inner[d];
     }
-    if (fits)
-      return b.buffers.Fresh(Desc(shape, dnnl::memory::data_type::f32, strides), DType::kFloat32);
+    if (fits) return b.buffers.Fresh(Desc(shape, StorageType(type), strides), type);
   }
-  return b.buffers.Result(y, PlainDesc(shape, DType::kFloat32));
+  if (type != b.values.Type(y)) return b.buffers.Fresh(PlainDesc(shape, type), type);
+  return b.buffers.Result(y, PlainDesc(shape, type));
 }
 
 }  // namespace
 
 size_t BuildAttention(Builder& b, const Op& op) {
-  ExpectFloat(b, op.inputs);
-  ExpectFloat(b, op.outputs);
+  DType type = ProductType(b, op);
+  if (dnnl_gemm_bf16bf16f32 == nullptr) type = DType::kFloat32;
   std::string layout = op.attrs.Has("layout") ? op.attrs.String("layout") : "bhsd";
   Expect(layout == "bhsd" || layout == "bshd", "layout '", layout,
          "' is unknown; legal: bhsd, bshd");
@@ -166,16 +214,16 @@ size_t BuildAttention(Builder& b, const Op& op) {
          ToString(shape_of(s.keys, s.width)));
   ExpectShape(b.values.Shape(y), shape_of(s.queries, s.width));
 
-  Tensor qt = RowOperand(b, q, axes), kt = RowOperand(b, k, axes), vt = RowOperand(b, v, axes);
-  Tensor result = AttentionResult(b, y, axes);
+  Tensor qt = RowOperand(b, q, axes, type), kt = RowOperand(b, k, axes, type),
+         vt = RowOperand(b, v, axes, type);
+  Tensor result = AttentionResult(b, y, axes, type);
   s.q = StridesOf(qt.desc, axes);
   s.k = StridesOf(kt.desc, axes);
   s.v = StridesOf(vt.desc, axes);
   s.y = StridesOf(result.desc, axes);
-  // One score tile per thread, on lines of its own.
-  int64_t scores = (std::min(kTile, s.queries) * s.keys + 15) / 16 * 16;
-  Tensor scratch = b.buffers.Fresh(
-      PlainDesc({b.threads * std::max<int64_t>(scores, 16)}, DType::kFloat32), DType::kFloat32);
+  const int64_t scores = ScratchOf(s, type);
+  Tensor scratch =
+      b.buffers.Fresh(PlainDesc({b.threads * scores}, DType::kFloat32), DType::kFloat32);
   std::vector<Tensor> operands = {qt, kt, vt, result, scratch};
   bool has_mask = op.inputs.size() > 3;
   if (has_mask) {
@@ -183,17 +231,23 @@ size_t BuildAttention(Builder& b, const Op& op) {
     Dims full = {s.batch, s.heads, s.queries, s.keys};
     Expect(BroadcastShape(ms, full) == full, "mask of shape ", ToString(ms),
            " does not broadcast to ", ToString(full));
-    Tensor mask = b.buffers.Plain(op.inputs[3]);
+    Tensor mask = b.buffers.As(op.inputs[3], PlainDesc(ms, DType::kFloat32));
     Dims strides = PlainStrides(ms);
     for (size_t d = 0; d < ms.size(); ++d) {
       s.mask[4 - ms.size() + d] = ms[d] == 1 ? 0 : strides[d];
     }
     operands.push_back(mask);
   }
+  auto run = type == DType::kFloat32 ? RunAttention<float> : RunAttention<uint16_t>;
   b.steps.Add(
       "byoc:attention", operands,
-      [s, has_mask, scores](void* const* pointers) { RunAttention(s, has_mask, scores, pointers); },
+      [s, has_mask, scores, run](void* const* pointers) { run(s, has_mask, scores, pointers); },
       ToString(qs));
+  if (type != b.values.Type(y)) {
+    Tensor stored = b.buffers.Result(y, WithFloat(result.desc, b.values.Type(y)));
+    b.steps.Copy(result, stored);
+    result = stored;
+  }
   b.buffers.Set(y, result);
   return 0;
 }

@@ -123,7 +123,7 @@ bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse
   }
   std::optional<dnnl::algorithm> known = ToOneDnn(alg);
   if (!known || alg == BinaryAlg::kMax || alg == BinaryAlg::kMin) return false;  // NaN is lost
-  Desc layout = CommonLayout(b, {a, c}, y);
+  Desc layout = WithFloat(CommonLayout(b, {a, c}, y), b.values.Type(y));
   bool full = b.values.Shape(c) == shape;
   const Desc* want = full ? &layout : nullptr;
   Desc right = full ? layout : Operand(b, c, shape.size(), nullptr).desc;
@@ -146,22 +146,43 @@ bool TryPrimitive(Builder& b, BinaryAlg alg, int a, int c, int y, const Op* fuse
   return true;
 }
 
+/// y = a alg c of reals that are not all float32, which our loops are made for: beside.
+void ApplyWide(Builder& b, BinaryAlg alg, int a, int c, int y) {
+  constexpr DType kWide = DType::kFloat32;
+  const Dims& shape = b.values.Shape(y);
+  auto wide = [&](int value) {
+    return b.buffers.As(value, PlainDesc(b.values.Shape(value), kWide));
+  };
+  Tensor left = wide(a), right = wide(c), result = b.buffers.Fresh(PlainDesc(shape, kWide), kWide);
+  b.steps.Add("byoc:wide_binary", {left, right, result},
+              BinaryKernel(alg, StridedNest<3>(shape, {left, right, result}), kWide, kWide));
+  Tensor target = b.buffers.Result(y, PlainDesc(shape, b.values.Type(y)));
+  b.steps.Copy(result, target);
+  b.buffers.Set(y, target);
+}
+
 }  // namespace
 
 size_t ApplyBinary(Builder& b, const std::string& name, int a, int c, int y, const Op* fuse) {
   BinaryAlg alg = FindBinary(name);
   ExpectShape(b.values.Shape(y), BroadcastShape(b.values.Shape(a), b.values.Shape(c)));
   DType in = b.values.Type(a), out = b.values.Type(y);
-  Expect(in == b.values.Type(c), "operands are ", ToString(in), " and ",
-         ToString(b.values.Type(c)));
+  const bool reals = IsFloat(in) && IsFloat(b.values.Type(c)) && IsFloat(out);
+  const bool narrow =
+      in == DType::kBFloat16 || b.values.Type(c) == DType::kBFloat16 || out == DType::kBFloat16;
+  Expect(in == b.values.Type(c) || (reals && !IsComparison(alg)), "operands are ", ToString(in),
+         " and ", ToString(b.values.Type(c)));
   if (IsComparison(alg)) {
     Expect(out == DType::kBool || out == DType::kFloat32, "a comparison gives bool or float32");
   } else {
-    Expect(in == out, "result is ", ToString(out), ", operands are ", ToString(in));
+    Expect(in == out || reals, "result is ", ToString(out), ", operands are ", ToString(in));
   }
   size_t fused = 0;
-  bool floats = in == DType::kFloat32 && out == DType::kFloat32;
-  if (floats && TryPrimitive(b, alg, a, c, y, fuse, &fused)) return fused;
+  if (reals && TryPrimitive(b, alg, a, c, y, fuse, &fused)) return fused;
+  if (narrow) {
+    ApplyWide(b, alg, a, c, y);
+    return 0;
+  }
 
   const Dims& shape = b.values.Shape(y);
   Desc layout = CommonLayout(b, {a, c}, y);
@@ -217,11 +238,21 @@ size_t BuildWhere(Builder& b, const Op& op) {
 size_t BuildCast(Builder& b, const Op& op) {
   int x = op.inputs[0], y = op.outputs[0];
   ExpectShape(b.values.Shape(y), b.values.Shape(x));
-  Tensor from = b.buffers.Strided(x);
   if (b.values.Type(x) == b.values.Type(y)) {
-    b.buffers.Set(y, from);
+    b.buffers.Set(y, b.buffers.Strided(x));
     return 0;
   }
+  if (IsFloat(b.values.Type(x)) && IsFloat(b.values.Type(y))) {
+    const Tensor lies = b.buffers.Get(x);
+    Tensor converted = b.buffers.Result(y, WithFloat(lies.desc, b.values.Type(y)));
+    b.steps.Copy(lies, converted);
+    b.buffers.Set(y, converted);
+    return 0;
+  }
+  for (int value : {x, y}) {
+    Expect(b.values.Type(value) != DType::kBFloat16, "bfloat16 is cast from and to float32 only");
+  }
+  Tensor from = b.buffers.Strided(x);
   Tensor target = b.buffers.Result(y, PlainDesc(b.values.Shape(y), b.values.Type(y)));
   b.steps.Add("byoc:cast", {from, target},
               CastKernel(StridedNest<2>(b.values.Shape(y), {from, target}), b.values.Type(x),

@@ -30,6 +30,13 @@ inline void ExpectShape(const Dims& found, const Dims& expected) {
 /// Throw unless every value is float32.
 void ExpectFloat(const Builder& b, const std::vector<int>& values);
 
+/// Throw unless every value is float32 or bfloat16.
+void ExpectReal(const Builder& b, const std::vector<int>& values);
+
+/// What a product computes with: bfloat16 where its attribute `bf16` allows it and the CPU can.
+/// Throws unless operands and results are reals.
+DType ProductType(const Builder& b, const Op& op);
+
 /// The shape of a numpy broadcast of two shapes, whose ranks may differ. Throws when they do not
 /// fit.
 Dims BroadcastShape(const Dims& a, const Dims& b);

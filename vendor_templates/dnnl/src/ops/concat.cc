@@ -20,6 +20,7 @@ Desc ChooseLayout(const Builder& b, const Op& op, int64_t axis) {
   for (int x : op.inputs) {
     std::optional<Desc> family = WithShape(b.buffers.Get(x).desc, shape);
     if (!family) family = plain;
+    if (IsFloat(b.values.Type(y))) family = WithFloat(*family, b.values.Type(y));
     auto it = std::find_if(votes.begin(), votes.end(),
                            [&](const auto& vote) { return vote.second == *family; });
     if (it == votes.end()) {
@@ -107,8 +108,10 @@ size_t BuildConcat(Builder& b, const Op& op) {
          ToString(shape));
   int64_t total = 0;
   for (int x : op.inputs) {
-    Expect(b.values.Rank(x) == b.values.Rank(y) && b.values.Type(x) == b.values.Type(y),
-           "input of ", ToString(b.values.Type(x)), ToString(b.values.Shape(x)));
+    bool alike = b.values.Type(x) == b.values.Type(y) ||
+                 (IsFloat(b.values.Type(x)) && IsFloat(b.values.Type(y)));
+    Expect(b.values.Rank(x) == b.values.Rank(y) && alike, "input of ", ToString(b.values.Type(x)),
+           ToString(b.values.Shape(x)));
     Dims expected = shape;
     expected[axis] = b.values.Shape(x)[axis];
     Expect(b.values.Shape(x) == expected, "input has shape ", ToString(b.values.Shape(x)),

@@ -46,10 +46,8 @@ Tensor Grouped(Builder& b, int weight, int64_t groups) {
 
 namespace {
 
-/// Checks common to both: float, 1 to 3 spatial dims, equal ranks.
+/// Checks common to both: 1 to 3 spatial dims, equal ranks.
 void CheckOperands(const Builder& b, const Op& op) {
-  ExpectFloat(b, op.inputs);
-  ExpectFloat(b, op.outputs);
   int rank = b.values.Rank(op.inputs[0]);
   Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
   Expect(b.values.Rank(op.inputs[1]) == rank && b.values.Rank(op.outputs[0]) == rank,
@@ -86,7 +84,8 @@ std::optional<Tensor> Dense(Builder& b, const Tensor& grouped) {
 template <typename PrimitiveDesc, typename Make>
 size_t Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
   int x = op.inputs[0], y = op.outputs[0];
-  Desc any = AnyDesc(b.values.Shape(y), DType::kFloat32);
+  const DType stored = b.values.Type(y);
+  Desc any = AnyDesc(b.values.Shape(y), stored);
   Fused<PrimitiveDesc> best = FuseBest<PrimitiveDesc>(
       b, op, b.values.Shape(y), [&](const dnnl::primitive_attr& attr) { return make(any, attr); });
   PrimitiveDesc& pd = best.pd;
@@ -101,7 +100,7 @@ size_t Emit(Builder& b, const Op& op, const Tensor& weight, const Make& make) {
       dst = destination;
     }
   }
-  if (!dst) dst = b.buffers.Fresh(pd.dst_desc(), DType::kFloat32);
+  if (!dst) dst = b.buffers.Fresh(pd.dst_desc(), stored);
 
   std::vector<Arg> args = {{DNNL_ARG_SRC, b.buffers.As(x, pd.src_desc())},
                            {DNNL_ARG_WEIGHTS, b.buffers.As(weight, pd.weights_desc())},
@@ -126,10 +125,11 @@ Desc BiasDesc(const Builder& b, const Op& op, int64_t channels) {
 
 size_t BuildConvolution(Builder& b, const Op& op) {
   CheckOperands(b, op);
+  const DType computed = ProductType(b, op);
   Geometry g = ReadGeometry(b, op);
   Tensor weight = Grouped(b, op.inputs[1], g.groups);
-  Desc src = AnyDesc(b.values.Shape(op.inputs[0]), DType::kFloat32);
-  Desc weights = AnyDesc(weight.desc.get_dims(), DType::kFloat32);
+  Desc src = AnyDesc(b.values.Shape(op.inputs[0]), computed);
+  Desc weights = AnyDesc(weight.desc.get_dims(), computed);
   Desc bias = BiasDesc(b, op, b.values.Shape(op.outputs[0])[1]);
   using PrimitiveDesc = dnnl::convolution_forward::primitive_desc;
   auto make = [&](const Desc& dst, const dnnl::primitive_attr& attr) {
@@ -139,11 +139,11 @@ size_t BuildConvolution(Builder& b, const Op& op) {
   };
   if (g.groups > 1) {
     PrimitiveDesc grouped =
-        make(AnyDesc(b.values.Shape(op.outputs[0]), DType::kFloat32), BaseAttr());
+        make(AnyDesc(b.values.Shape(op.outputs[0]), b.values.Type(op.outputs[0])), BaseAttr());
     if (grouped && Grade(grouped.impl_info_str()) < 2) {
       if (std::optional<Tensor> dense = Dense(b, weight)) {
         weight = *dense;
-        weights = AnyDesc(weight.desc.get_dims(), DType::kFloat32);
+        weights = AnyDesc(weight.desc.get_dims(), computed);
       }
     }
   }
@@ -152,6 +152,7 @@ size_t BuildConvolution(Builder& b, const Op& op) {
 
 size_t BuildDeconvolution(Builder& b, const Op& op) {
   CheckOperands(b, op);
+  const DType computed = ProductType(b, op);
   Geometry g = ReadGeometry(b, op);
   // Output padding extends the result at its end: to oneDNN that is less padding there.
   const Dims &x = b.values.Shape(op.inputs[0]), &y = b.values.Shape(op.outputs[0]),
@@ -167,8 +168,8 @@ size_t BuildDeconvolution(Builder& b, const Op& op) {
   size_t first = g.groups == 1 ? 0 : 1;
   std::swap(swap[first], swap[first + 1]);
   weight.desc = weight.desc.permute_axes(swap);
-  Desc src = AnyDesc(x, DType::kFloat32);
-  Desc weights = AnyDesc(weight.desc.get_dims(), DType::kFloat32);
+  Desc src = AnyDesc(x, computed);
+  Desc weights = AnyDesc(weight.desc.get_dims(), computed);
   Desc bias = BiasDesc(b, op, y[1]);
   using PrimitiveDesc = dnnl::deconvolution_forward::primitive_desc;
   return Emit<PrimitiveDesc>(b, op, weight, [&](const Desc& dst, const dnnl::primitive_attr& attr) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <limits>
 
+#include "../kernels/float_rows.h"
 #include "../kernels/loops.h"
 #include "../kernels/simd.h"
 #include "algorithms.h"
@@ -67,14 +68,24 @@ void ApplyRows(Builder& b, const RowFunction& f, const Tensor& x, const Tensor& 
                const std::string& name) {
   std::optional<int64_t> count = DenseCount(x.desc);
   if (count && SameLayout(x.desc, y.desc) && (!IsPadded(x.desc) || f.keeps_zero)) {
-    b.steps.Add("byoc:" + name, {x, y}, [run = f.run, n = *count](void* const* operands) {
-      const float* from = static_cast<const float*>(operands[0]);
-      float* to = static_cast<float*>(operands[1]);
-      ParallelFor((n + 1023) / 1024, 4096, [&](int64_t begin, int64_t end) {
-        int64_t first = begin * 1024, last = std::min(end * 1024, n);
-        run(from + first, to + first, last - first);
+    const RowStorage storage{x.dtype, y.dtype};
+    b.steps.Add("byoc:" + name, {x, y}, [run = f.run, n = *count, storage](void* const* operands) {
+      constexpr int64_t kRun = 1024;
+      ParallelFor((n + kRun - 1) / kRun, 4 * kRun, [&](int64_t begin, int64_t end) {
+        FloatRows rows(storage, kRun);
+        int64_t last = std::min(end * kRun, n), step = storage.narrow() ? kRun : last;
+        for (int64_t at = begin * kRun; at < last; at += step) {
+          rows.Apply(operands[0], at, operands[1], at, std::min(step, last - at), run);
+        }
       });
     });
+    return;
+  }
+  if (y.dtype != DType::kFloat32) {  // strided rows are float32: computed beside
+    Tensor wide = b.buffers.As(x, PlainDesc(x.desc.get_dims(), DType::kFloat32));
+    Tensor result = b.buffers.Fresh(wide.desc, DType::kFloat32);
+    ApplyRows(b, f, wide, result, name);
+    b.steps.Copy(result, y);
     return;
   }
   Expect(IsStrided(x.desc) && IsStrided(y.desc), "layout ", Describe(x.desc), " is not supported");
@@ -120,15 +131,18 @@ bool NeedsPlain(const std::string& alg, float alpha, float beta, const Desc& des
 }
 
 size_t BuildEltwise(Builder& b, const Op& op) {
-  ExpectFloat(b, {op.inputs[0], op.outputs[0]});
+  ExpectReal(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
+  const DType stored = b.values.Type(result);
   ExpectShape(b.values.Shape(result), b.values.Shape(value));
   const std::string& alg = op.attrs.String("alg");
   float alpha = op.attrs.Has("alpha") ? op.attrs.Float("alpha") : 0.f;
   float beta = op.attrs.Has("beta") ? op.attrs.Float("beta") : 0.f;
 
-  Tensor x = b.buffers.Get(value);
-  if (NeedsPlain(alg, alpha, beta, x.desc)) x = b.buffers.Plain(value);
+  Tensor x = b.buffers.Float(value, stored);
+  if (NeedsPlain(alg, alpha, beta, x.desc)) {
+    x = b.buffers.As(value, PlainDesc(b.values.Shape(value), stored));
+  }
   std::optional<Eltwise> eltwise = FindEltwise(alg, alpha, beta);
   if (std::optional<RowFunction> own = OwnFunction(alg, alpha, beta)) {
     bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);

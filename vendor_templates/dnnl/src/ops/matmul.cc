@@ -24,11 +24,14 @@ bool IsMatrix(const Desc& desc) {
 }
 
 /// An operand as a strided tensor, its last two dims swapped when `transpose`.
-Tensor MatrixOperand(Builder& b, int value, bool transpose) {
+///
+/// Constants stay as they are: packing converts them.
+Tensor MatrixOperand(Builder& b, int value, bool transpose, DType type) {
   Expect(b.values.Rank(value) >= 2, "operands need at least two dimensions, found ",
          ToString(b.values.Shape(value)));
   Tensor t = b.buffers.Strided(value);
   if (!IsMatrix(t.desc)) t = b.buffers.Plain(value);
+  if (t.dtype != type && !b.steps.IsConstant(t)) t = b.buffers.As(value, WithFloat(t.desc, type));
   if (!transpose) return t;
   std::vector<int> axes(t.desc.get_ndims());
   for (size_t d = 0; d < axes.size(); ++d) axes[d] = static_cast<int>(d);
@@ -69,10 +72,11 @@ struct Operands {
 };
 
 /// Bring both operands to one rank, joining as many dims as possible.
-Operands Prepare(Builder& b, const Op& op) {
+Operands Prepare(Builder& b, const Op& op, DType type) {
   int y = op.outputs[0];
-  Tensor a = MatrixOperand(b, op.inputs[0], op.attrs.Bool("transpose_a"));
-  Tensor c = MatrixOperand(b, op.inputs[1], op.attrs.Bool("transpose_b"));
+  Tensor a = MatrixOperand(b, op.inputs[0], op.attrs.Bool("transpose_a"), type);
+  if (a.dtype != type) a = b.buffers.As(a, WithFloat(a.desc, type));
+  Tensor c = MatrixOperand(b, op.inputs[1], op.attrs.Bool("transpose_b"), type);
   Dims as = a.desc.get_dims(), cs = c.desc.get_dims();
   int64_t m = as[as.size() - 2], k = as.back(), n = cs.back();
   Expect(k == cs[cs.size() - 2], "inner dimensions differ: ", ToString(as), " x ", ToString(cs));
@@ -116,16 +120,15 @@ std::optional<Desc> LayoutForTranspose(const Builder& b, int y) {
     strides[axes[d]] = inner[d];
   }
   if (strides.back() != 1) return std::nullopt;  // the product is written row by row
-  return Desc(shape, dnnl::memory::data_type::f32, strides);
+  return Desc(shape, StorageType(b.values.Type(y)), strides);
 }
 
 }  // namespace
 
 size_t BuildMatmul(Builder& b, const Op& op) {
-  ExpectFloat(b, op.inputs);
-  ExpectFloat(b, op.outputs);
   int y = op.outputs[0];
-  Operands in = Prepare(b, op);
+  const DType computed = ProductType(b, op), stored = b.values.Type(y);
+  Operands in = Prepare(b, op, computed);
   const Dims& shape = in.shape;
 
   // A bias along N is oneDNN's bias; any other is added by a step of its own.
@@ -143,8 +146,8 @@ size_t BuildMatmul(Builder& b, const Op& op) {
   }
 
   bool packed = b.steps.IsConstant(in.c);
-  Desc c_desc = packed ? AnyDesc(in.c.desc.get_dims(), DType::kFloat32) : in.c.desc;
-  Desc dst = PlainDesc(shape, DType::kFloat32);
+  Desc c_desc = packed ? AnyDesc(in.c.desc.get_dims(), computed) : in.c.desc;
+  Desc dst = PlainDesc(shape, stored);
   bool placed_by_transpose = false;
   if (op.post.empty() && !odd_bias && !b.buffers.MayHaveDestination(y)) {
     if (std::optional<Desc> wanted = LayoutForTranspose(b, y)) {
@@ -169,7 +172,7 @@ size_t BuildMatmul(Builder& b, const Op& op) {
     target = best.fusion.operands().SumTarget(b, dst);
   } else if (!placed_by_transpose) {
     if (std::optional<Tensor> destination =
-            b.buffers.Destination(y, PlainDesc(b.values.Shape(y), DType::kFloat32))) {
+            b.buffers.Destination(y, PlainDesc(b.values.Shape(y), stored))) {
       if (std::optional<Tensor> seen = Reshaped(*destination, shape)) {
         PrimitiveDesc into = make(seen->desc, best.fusion.attr());
         if (into && Grade(into.impl_info_str()) >= Grade(best.pd.impl_info_str())) {
@@ -179,13 +182,14 @@ size_t BuildMatmul(Builder& b, const Op& op) {
       }
     }
   }
-  if (!target) target = b.buffers.Fresh(dst, DType::kFloat32);
+  if (!target) target = b.buffers.Fresh(dst, stored);
 
   std::vector<Arg> args = {{DNNL_ARG_SRC, in.a},
                            {DNNL_ARG_WEIGHTS, b.buffers.As(in.c, best.pd.weights_desc())},
                            {DNNL_ARG_DST, *target}};
   if (native_bias) {
-    args.push_back({DNNL_ARG_BIAS, *Reshaped(b.buffers.Plain(op.inputs[2]), bias_shape)});
+    Desc plain = PlainDesc(b.values.Shape(op.inputs[2]), DType::kFloat32);
+    args.push_back({DNNL_ARG_BIAS, *Reshaped(b.buffers.As(op.inputs[2], plain), bias_shape)});
   }
   best.fusion.operands().AddArgs(b, best.pd, &args);
   b.steps.Add(best.pd, args,

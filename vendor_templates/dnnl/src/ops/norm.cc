@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "../kernels/channel.h"
+#include "../kernels/float_rows.h"
 #include "../kernels/parallel.h"
 #include "../kernels/simd.h"
 #include "checks.h"
@@ -28,17 +29,16 @@ std::optional<Tensor> Parameter(Builder& b, const Op& op, size_t i, int64_t coun
 
 /// Memory for a result shaped like `x`: its own where it dies.
 Tensor InPlaceOrNew(Builder& b, int value, const Tensor& x, int result) {
-  bool in_place = b.buffers.MayOverwrite(value, x) && !b.buffers.MayHaveDestination(result);
-  if (in_place) return x;
-  std::optional<Desc> dense = WithShape(x.desc, x.desc.get_dims());
-  return b.buffers.Result(result,
-                          dense ? *dense : PlainDesc(b.values.Shape(result), DType::kFloat32));
+  const DType stored = b.values.Type(result);
+  bool in_place = x.dtype == stored && b.buffers.MayOverwrite(value, x) &&
+                  !b.buffers.MayHaveDestination(result);
+  return in_place ? x : b.buffers.Result(result, WithFloat(x.desc, stored));
 }
 
 /// Layer norm, or its form without mean and shift, of rows: the trailing axes joined into one.
 void BuildRowNorm(Builder& b, const Op& op, bool rms) {
-  ExpectFloat(b, op.inputs);
-  ExpectFloat(b, op.outputs);
+  ExpectReal(b, {op.inputs[0], op.outputs[0]});
+  ExpectFloat(b, {op.inputs.begin() + 1, op.inputs.end()});
   int value = op.inputs[0], result = op.outputs[0];
   const Dims& shape = b.values.Shape(value);
   ExpectShape(b.values.Shape(result), shape);
@@ -59,18 +59,21 @@ void BuildRowNorm(Builder& b, const Op& op, bool rms) {
   if (shift) operands.push_back(*shift);
   bool has_scale = scale.has_value(), has_shift = shift.has_value();
   int64_t rows = n == 0 ? 0 : Volume(shape) / n;
+  const RowStorage storage{x.dtype, y.dtype};
   b.steps.Add(std::string("byoc:") + op.kind->name, operands, [=](void* const* pointers) {
-    const float* from = static_cast<const float*>(pointers[0]);
-    float* to = static_cast<float*>(pointers[1]);
     const float* gamma = has_scale ? static_cast<const float*>(pointers[2]) : nullptr;
     const float* beta = has_shift ? static_cast<const float*>(pointers[3]) : nullptr;
     ParallelFor(rows, 2 * n, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
+      FloatRows floats(storage, n);
+      auto norm = [&](const float* from, float* to, int64_t length) {
         if (rms) {
-          Rows().rms_norm(from + i * n, gamma, to + i * n, n, eps);
+          Rows().rms_norm(from, gamma, to, length, eps);
         } else {
-          Rows().layer_norm(from + i * n, gamma, beta, to + i * n, n, eps);
+          Rows().layer_norm(from, gamma, beta, to, length, eps);
         }
+      };
+      for (int64_t i = begin; i < end; ++i) {
+        floats.Apply(pointers[0], i * n, pointers[1], i * n, n, norm);
       }
     });
   });
@@ -80,7 +83,7 @@ void BuildRowNorm(Builder& b, const Op& op, bool rms) {
 }  // namespace
 
 size_t BuildSoftmax(Builder& b, const Op& op) {
-  ExpectFloat(b, {op.inputs[0], op.outputs[0]});
+  ExpectReal(b, {op.inputs[0], op.outputs[0]});
   int value = op.inputs[0], result = op.outputs[0];
   const Dims& shape = b.values.Shape(value);
   ExpectShape(b.values.Shape(result), shape);
@@ -93,17 +96,30 @@ size_t BuildSoftmax(Builder& b, const Op& op) {
     if (d < axis) outer *= shape[d];
     if (d > axis) inner *= shape[d];
   }
-  Tensor x = b.buffers.Plain(value);
-  Tensor y = InPlaceOrNew(b, value, x, result);
+  if (inner == 1) {
+    Tensor x = b.buffers.Plain(value);
+    Tensor y = InPlaceOrNew(b, value, x, result);
+    const RowStorage storage{x.dtype, y.dtype};
+    b.steps.Add("byoc:softmax", {x, y}, [=](void* const* operands) {
+      ParallelFor(outer, 8 * n, [&](int64_t begin, int64_t end) {
+        FloatRows rows(storage, n);
+        auto softmax = [log](const float* from, float* to, int64_t length) {
+          Rows().softmax(from, to, length, log);
+        };
+        for (int64_t i = begin; i < end; ++i) {
+          rows.Apply(operands[0], i * n, operands[1], i * n, n, softmax);
+        }
+      });
+    });
+    b.buffers.Set(result, y);
+    return 0;
+  }
+  Tensor x = b.buffers.As(value, PlainDesc(shape, DType::kFloat32));
+  const bool narrow = b.values.Type(result) != DType::kFloat32;
+  Tensor y = narrow ? b.buffers.Fresh(x.desc, x.dtype) : InPlaceOrNew(b, value, x, result);
   b.steps.Add("byoc:softmax", {x, y}, [=](void* const* operands) {
     const float* from = static_cast<const float*>(operands[0]);
     float* to = static_cast<float*>(operands[1]);
-    if (inner == 1) {
-      ParallelFor(outer, 8 * n, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) Rows().softmax(from + i * n, to + i * n, n, log);
-      });
-      return;
-    }
     constexpr int64_t kColumns = 64;
     int64_t parts = (inner + kColumns - 1) / kColumns;
     ParallelFor(outer * parts, 8 * n * std::min(inner, kColumns), [&](int64_t begin, int64_t end) {
@@ -114,6 +130,11 @@ size_t BuildSoftmax(Builder& b, const Op& op) {
       }
     });
   });
+  if (narrow) {
+    Tensor stored = b.buffers.Result(result, PlainDesc(shape, b.values.Type(result)));
+    b.steps.Copy(y, stored);
+    y = stored;
+  }
   b.buffers.Set(result, y);
   return 0;
 }

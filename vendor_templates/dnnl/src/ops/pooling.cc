@@ -63,6 +63,9 @@ size_t Pool(Builder& b, const Op& op, dnnl::algorithm alg, const PaddedWindow& w
             const Dims& result) {
   int y = op.outputs[0];
   Tensor x = PoolSource(b, op.inputs[0]);
+  if (IsFloat(x.dtype) && x.dtype != b.values.Type(y)) {
+    x = b.buffers.As(op.inputs[0], WithFloat(x.desc, b.values.Type(y)));
+  }
   std::optional<Desc> dst = WithShape(x.desc, result);
   if (!dst) dst = PlainDesc(result, b.values.Type(y));
   Dims dilations = w.dilations;
@@ -100,7 +103,7 @@ size_t BuildPooling(Builder& b, const Op& op) {
   if (bytes && op.attrs.String("alg") == "max" && op.post.empty()) {
     Expect(dtype == b.values.Type(op.outputs[0]), "pooling keeps the dtype");
   } else {
-    ExpectFloat(b, {op.inputs[0], op.outputs[0]});
+    ExpectReal(b, {op.inputs[0], op.outputs[0]});
   }
   int rank = b.values.Rank(op.inputs[0]);
   Expect(rank >= 3 && rank <= 5, "expected 1 to 3 spatial dimensions, found ", rank - 2);
@@ -116,6 +119,7 @@ size_t BuildPooling(Builder& b, const Op& op) {
   Expect(b.values.Rank(op.outputs[0]) == rank, "input and output must have the same rank");
   dnnl::algorithm alg = PoolAlgorithm(op.attrs.String("alg"));
   if (bytes || alg != dnnl::algorithm::pooling_max) return Pool(b, op, alg, w, result);
+  ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   Expect(from[0] == result[0] && from[1] == result[1],
          "input and output must have the same batch and channels");
   for (int i = 0; i < rank - 2; ++i) {
@@ -131,7 +135,7 @@ size_t BuildPooling(Builder& b, const Op& op) {
 }
 
 size_t BuildGlobalPooling(Builder& b, const Op& op) {
-  ExpectFloat(b, {op.inputs[0], op.outputs[0]});
+  ExpectReal(b, {op.inputs[0], op.outputs[0]});
   const Dims& x = b.values.Shape(op.inputs[0]);
   Expect(x.size() >= 3 && x.size() <= 5, "expected 1 to 3 spatial dimensions");
   size_t spatial = x.size() - 2;
@@ -144,6 +148,7 @@ size_t BuildGlobalPooling(Builder& b, const Op& op) {
   ExpectShape(b.values.Shape(op.outputs[0]), result);
   dnnl::algorithm alg = PoolAlgorithm(op.attrs.String("alg"));
   if (alg != dnnl::algorithm::pooling_max) return Pool(b, op, alg, w, result);
+  ExpectFloat(b, {op.inputs[0], op.outputs[0]});
   PoolMaxima(b, op, w, result);
   return 0;
 }

@@ -79,11 +79,13 @@ bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Di
                           bool allow_sum, dnnl::post_ops* ops, int position) {
   std::optional<dnnl::algorithm> alg = ToOneDnn(FindBinary(post.alg));
   if (post.alg == "max" || post.alg == "min") return false;  // oneDNN's lose NaN
-  if (!alg || b.values.Type(post.value) != DType::kFloat32) return false;
+  if (!alg || !IsFloat(b.values.Type(post.value))) return false;
   int result = op.outputs[0];
+  // Those that broadcast are few: oneDNN reads them as float32, whatever it stores.
+  const DType type = b.buffers.Get(post.value).dtype;
   const Dims& value_shape = b.values.Shape(post.value);
   bool full = value_shape == b.values.Shape(result);
-  if (allow_sum && full && post.alg == "add" && !has_sum() &&
+  if (allow_sum && full && post.alg == "add" && !has_sum() && type == b.values.Type(result) &&
       !b.buffers.MayHaveDestination(result) &&
       b.buffers.MayOverwrite(post.value, b.buffers.Get(post.value))) {
     ops->append_sum();
@@ -102,8 +104,7 @@ bool Fusion::AppendBinary(Builder& b, const Op& op, const PostOp& post, const Di
       seen.push_back(value_shape.empty() ? 1 : value_shape.back());
     }
   }
-  ops->append_binary(*alg,
-                     full ? AnyDesc(seen, DType::kFloat32) : PlainDesc(seen, DType::kFloat32));
+  ops->append_binary(*alg, full ? AnyDesc(seen, type) : PlainDesc(seen, DType::kFloat32));
   operands_.Add(position, post.value, seen);
   detail_ += "+" + post.alg;
   return true;
