@@ -58,7 +58,6 @@ __all__ = [
     "Match",
     "NativeRuntime",
     "NoOptions",
-    "OnlyBeside",
     "Pattern",
     "PythonRuntime",
     "Rates",
@@ -95,15 +94,6 @@ class Reject:
                 f"vendor author: Reject takes one sentence that says why, found {self.reason!r}; "
                 f"return None, not Reject(None), to take the match"
             )
-
-
-class OnlyBeside(Reject):
-    """Why a vendor takes a match only in a segment with others that it takes as they are.
-
-    Cheap ops between two products are worth a segment with them, and none of their own, where
-    every tensor that enters or leaves it has to be converted. TVM's own passes, which know no
-    segments, take it for a `Reject`.
-    """
 
 
 class Match(Protocol):

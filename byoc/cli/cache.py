@@ -9,21 +9,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from byoc.cli.common import Json, print_json, print_table, say
 from byoc.cli.parsing import Command
 from byoc.errors import OptionError
-from byoc.runtime.engines import (
-    StoredEngine,
-    engine_limit,
-    prune_engines,
-    remove_engine,
-    stored_engines,
-)
 from byoc.timing.store import SCHEMA, Store, StoredTiming, cache_folder
+
+if TYPE_CHECKING:
+    from byoc.runtime.engines import StoredEngine
 
 __all__ = ["app"]
 
@@ -55,6 +51,8 @@ def path() -> None:
 @app.command(cls=Command)
 def info(json: Json = False) -> None:
     """Count what is kept, by kind and by vendor."""
+    from byoc.runtime.engines import engine_limit, stored_engines
+
     with Store(say=say) as store:
         entries = list(store.entries())
         size = store.path.stat().st_size if store.path.exists() else 0
@@ -106,6 +104,8 @@ def list_(
     json: Json = False,
 ) -> None:
     """List engines and measurements, the newest last."""
+    from byoc.runtime.engines import stored_engines
+
     entries: list[StoredEngine | StoredTiming] = []
     if kind != _ENGINE:
         with Store(say=say) as store:
@@ -134,6 +134,8 @@ def list_(
 @app.command(cls=Command)
 def check(json: Json = False) -> None:
     """Read all that is kept and set damaged files aside (exit status 1 when there were any)."""
+    from byoc.runtime.engines import stored_engines
+
     with Store(say=say) as store:
         measurements = sum(1 for _ in store.entries())
     engines = stored_engines(whole=True)
@@ -167,6 +169,8 @@ def prune(
     json: Json = False,
 ) -> None:
     """Remove engines that were not used for longest, and what crashed processes left."""
+    from byoc.runtime.engines import engine_limit, prune_engines, remove_engine, stored_engines
+
     limit = engine_limit() if size is None else _bytes(size)
     removed = 0
     for engine in stored_engines():
@@ -192,6 +196,7 @@ def warm(
 ) -> None:
     """Load compiled models once, so that the next start finds their engines."""
     from byoc.executable import load
+    from byoc.runtime.engines import stored_engines
 
     facts = []
     for model in models:
@@ -220,6 +225,8 @@ def warm(
 @app.command(cls=Command)
 def clear(vendor: Vendor = None, older: Older = None, json: Json = False) -> None:
     """Forget measurements and engines: all, or those that are named."""
+    from byoc.runtime.engines import remove_engine, stored_engines
+
     before = None if older is None else time.time() - older * 86400
     with Store(say=say) as store:
         keys = [

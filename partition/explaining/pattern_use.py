@@ -123,7 +123,7 @@ def _try_all(graph: OpGraph, entry: VendorPatterns, tallies: dict[tuple[str, str
             if not index(node) or not compiled.match(state, node):
                 continue
             nodes, parts = compiled.nodes(state), compiled.parts(state)
-            reason = judge(graph, entry.vendor, pattern, nodes, parts).reason
+            reason = judge(graph, entry.vendor, pattern, nodes, parts)
             if reason is None:
                 tally.accepted += 1
             else:

@@ -52,9 +52,7 @@ def prune_scope(
     for vendor, nodes in drafts:
         opaque = any(graph.ops.kind[n] in FOREIGN for n in nodes)  # the host could not run it
         wanted = opaque or not demanded.isdisjoint(nodes)
-        small = None
-        if not wanted:
-            small = _too_small(work, nodes, min_ops, min_flops) or _lonely(matches, nodes)
+        small = None if wanted else _too_small(work, nodes, min_ops, min_flops)
         reason = small or size_inputs(graph, nodes).missing
         if reason is None:
             kept.append(SegmentDraft(vendor, nodes))
@@ -64,12 +62,6 @@ def prune_scope(
             matches.refuse([node], Refusal(vendor, pattern, reason))
             matches.owner[node] = -1
     return kept
-
-
-def _lonely(matches: Matches, nodes: Sequence[int]) -> str | None:
-    """Why the segment is worth nothing where no composite of it is, each for itself."""
-    said = [matches.composites[k].lonely for k in dict.fromkeys(matches.owner[n] for n in nodes)]
-    return said[0] if all(said) else None
 
 
 def _too_small(work: Work, nodes: Sequence[int], min_ops: int, min_flops: float) -> str | None:

@@ -119,11 +119,11 @@ class Candidates:
     ) -> MatchedComposite | None:
         """The match that `state` holds as a composite; None when it is refused."""
         parts = compiled.parts(state)
-        verdict = judge(self.graph, entry.vendor, pattern, nodes, parts)
-        if verdict.reason is not None:
-            self.matches.refuse(nodes, Refusal(entry.vendor.name, pattern.name, verdict.reason))
+        reason = judge(self.graph, entry.vendor, pattern, nodes, parts)
+        if reason is not None:
+            self.matches.refuse(nodes, Refusal(entry.vendor.name, pattern.name, reason))
             return None
-        return MatchedComposite(entry.vendor.name, pattern.name, nodes, parts, verdict.lonely)
+        return MatchedComposite(entry.vendor.name, pattern.name, nodes, parts)
 
     def greedy(
         self,

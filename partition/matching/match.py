@@ -25,7 +25,7 @@ from byoc.partition.snapshot.bindings import ESCAPE
 from byoc.partition.snapshot.graph import OpGraph
 from byoc.report.records import Refusal
 from byoc.segment import Array, Node, TensorType
-from byoc.vendor import Match, OnlyBeside, Pattern, Reject, Vendor
+from byoc.vendor import Match, Pattern, Reject, Vendor
 
 __all__ = [
     "Attempt",
@@ -51,14 +51,12 @@ class MatchedComposite(NamedTuple):
         pattern: name of its pattern.
         nodes: the ops it covers, in topological order.
         parts: named parts of the pattern → values of the graph.
-        lonely: why it is worth no segment without others; empty: it is.
     """
 
     vendor: str
     pattern: str
     nodes: tuple[int, ...]
     parts: Mapping[str, int]
-    lonely: str = ""
 
 
 class VendorPatterns:
@@ -328,30 +326,18 @@ def _take(
     """Judge what the state matched; record the composite or the refusal."""
     nodes = compiled.nodes(state)
     parts = compiled.parts(state)
-    verdict = judge(graph, vendor, pattern, nodes, parts)
-    if verdict.reason is not None:
-        matches.refuse(nodes, Refusal(vendor.name, pattern.name, verdict.reason))
+    reason = judge(graph, vendor, pattern, nodes, parts)
+    if reason is not None:
+        matches.refuse(nodes, Refusal(vendor.name, pattern.name, reason))
         return False
-    matches.take(MatchedComposite(vendor.name, pattern.name, tuple(nodes), parts, verdict.lonely))
+    matches.take(MatchedComposite(vendor.name, pattern.name, tuple(nodes), parts))
     return True
-
-
-class Judgement(NamedTuple):
-    """What is said of a match that fits.
-
-    Attributes:
-        reason: why it is refused; None when it stands.
-        lonely: why it is worth no segment without others; empty: it is.
-    """
-
-    reason: str | None = None
-    lonely: str = ""
 
 
 def judge(
     graph: OpGraph, vendor: Vendor, pattern: Pattern, nodes: Sequence[int], parts: Mapping[str, int]
-) -> Judgement:
-    """Say whether a match that fits is refused all the same.
+) -> str | None:
+    """Say why a match that fits is refused all the same.
 
     The rules that no pattern can express come first (an inner value is used outside, a rank is
     unknown), then the pattern's own `check`.
@@ -363,21 +349,28 @@ def judge(
         nodes: the matched ops, topological.
         parts: named parts → values.
 
+    Returns:
+        The reason, or None when the match stands.
+
     Raises:
         VendorError: the `check` raises, or returns what it must not.
     """
     reason = _leak(graph, nodes) or _untyped(graph, nodes)
-    if reason is not None:
-        return Judgement(reason)
+    if reason is None:
+        reason = _ask(graph, vendor, pattern, nodes, parts)
+    return reason
+
+
+def _ask(
+    graph: OpGraph, vendor: Vendor, pattern: Pattern, nodes: Sequence[int], parts: Mapping[str, int]
+) -> str | None:
+    """The vendor's own verdict."""
     match = GraphMatch(graph, pattern.name, nodes, parts, vendor.name)
     where = f"on {graph.ops.kind[nodes[-1]]} ({graph.ops.names[nodes[-1]]} in {graph.name})"
-    answer = ask_check(vendor.name, pattern, match, where)
-    if isinstance(answer, OnlyBeside):
-        return Judgement(lonely=answer.reason)
-    return Judgement(answer.reason) if answer is not None else Judgement()
+    return ask_check(vendor.name, pattern, match, where)
 
 
-def ask_check(vendor: str, pattern: Pattern, match: Match, where: str = "") -> Reject | None:
+def ask_check(vendor: str, pattern: Pattern, match: Match, where: str = "") -> str | None:
     """Ask a pattern's `check` about a match.
 
     Args:
@@ -387,7 +380,7 @@ def ask_check(vendor: str, pattern: Pattern, match: Match, where: str = "") -> R
         where: the same in words ("on add (/down/Add in main)"), for messages.
 
     Returns:
-        The refusal, or None when the match is taken.
+        The reason for a refusal, or None when the match is taken.
 
     Raises:
         VendorError: the `check` raises, or returns what it must not.
@@ -402,8 +395,10 @@ def ask_check(vendor: str, pattern: Pattern, match: Match, where: str = "") -> R
         raise VendorError(
             f"{who} raised {type(error).__name__}{where}: {error}; return Reject(reason) to refuse"
         ) from error
-    if verdict is None or isinstance(verdict, Reject):
-        return verdict
+    if verdict is None:
+        return None
+    if isinstance(verdict, Reject):
+        return verdict.reason
     raise VendorError(f"{who} returned {verdict!r}{where}; expected None or Reject(reason)")
 
 

@@ -70,13 +70,18 @@ def test_limits_and_json(cli, folder, tmp_path):
         (("--limits", "lut=5q"), "unknown unit 'q'"),
         (("--budget", "soon"), "budget 'soon' is no time"),
         (("--vendor", "dnnl"), "vendor 'dnnl' is one machine"),
-        (("--space", "none.yaml"), "cannot read the space"),
     ],
 )
 def test_bad_words_are_one_sentence(cli, folder, tmp_path, more, why):
     result = cli(*words(folder, tmp_path), *more)
     assert result.status == 1 and why in result.err
     assert not (tmp_path / "best.yaml").exists()
+
+
+def test_a_space_that_cannot_be_read_is_named(cli, folder, tmp_path):
+    models = ("--models", folder / "one.onnx")
+    result = cli("dse", *models, "--space", "none.yaml", "-o", tmp_path / "best.yaml")
+    assert result.status == 1 and "cannot read the space" in result.err
 
 
 def test_a_model_without_a_segment_is_told(cli, folder, tmp_path):

@@ -165,7 +165,6 @@ def test_an_unknown_placement_lists_the_legal_ones(cli, model):
         ["partition", "--diff", "a", "b", "--max-regression", "much"],
         ["partition", "m.onnx", "--locked", "a.lock", "--placement", "model"],
         ["compile", "m.onnx", "-o", "m.byoc", "--budget", "60s"],
-        ["compile", "m.onnx", "-o", "m.byoc", "--placement", "model", "--dim", "n=3"],
         ["bench", "m.byoc", "--policy", "p.yaml"],
         ["bench", "m.byoc", "--locked", "a.lock"],
     ],

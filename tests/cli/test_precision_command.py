@@ -53,7 +53,6 @@ def test_a_vendor_that_cannot_is_told_once(cli, model, tmp_path):
         (("--precision", "bf61"), "did you mean 'bf16'"),
         (("--max-error", "0.1"), "leave max_error out"),
         (("--precision", "auto", "--placement", "measured"), "leave one of the two out"),
-        (("--dim", "n=3"), "--precision auto"),
     ],
 )
 def test_what_makes_no_sense_is_refused(cli, model, tmp_path, words, message):

@@ -319,11 +319,11 @@ def test_a_segment_the_host_cannot_run_is_built_first_and_told():
             helper.make_node("Sqrt", ["d"], ["y"]),
         ],
         "opaque",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 4, 4])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 18, 18])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3])],
     )
     opaque = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    x = np.random.default_rng(0).random((3, 4, 4), np.float32) + np.eye(4, dtype=np.float32) * 4
+    x = np.random.default_rng(0).random((3, 18, 18), np.float32) / 20 + np.eye(18, dtype=np.float32)
     exe = byoc.compile(opaque, ["onnxruntime"], background=True)
     np.testing.assert_allclose(exe(x), np.sqrt(np.linalg.det(x)), rtol=1e-4)
     assert exe.wait(60).complete

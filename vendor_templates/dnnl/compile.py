@@ -25,7 +25,6 @@ from byoc.vendor_templates.dnnl.graph import DnnlGraph, DnnlOp, PostOp
 from byoc.vendor_templates.dnnl.ops import RULES
 from byoc.vendor_templates.dnnl.options import DnnlOptions
 from byoc.vendor_templates.dnnl.passes import ALWAYS, PASSES, narrow
-from byoc.vendor_templates.dnnl.widen import NARROW, wide_segment
 
 __all__ = ["PROGRAM_VERSION", "compile_segment"]
 
@@ -52,7 +51,6 @@ def compile_segment(segment: Segment, options: DnnlOptions) -> Artifact:
         run(graph)
     if options.precision == "bf16":
         narrow(graph)
-    _narrow_outputs(graph, segment)
     _separate_outputs(graph)
     return encode(graph, segment, options)
 
@@ -71,15 +69,14 @@ class _Tensors:
 
 
 def normalise(segment: Segment) -> DnnlGraph:
-    """The segment, op by op, in the ops of program.md; nothing is fused yet, outputs are wide.
+    """The segment, op by op, in the ops of program.md; nothing is fused yet.
 
     Raises:
         CompileError: When an op has no rule, or its rule refuses it.
 
     """
-    wide = wide_segment(segment)
-    tensors = _Tensors(wide)
-    for node in wide.nodes:
+    tensors = _Tensors(segment)
+    for node in segment.nodes:
         rule = RULES.get(node.op)
         where = f"dnnl: segment {segment.name!r}, op {node.op!r} ({', '.join(node.source) or '-'})"
         if rule is None:
@@ -87,35 +84,16 @@ def normalise(segment: Segment) -> DnnlGraph:
         refusal = first(check_tensors(node, tensors), rule.check(node, tensors))
         if refusal is not None:
             raise CompileError(f"{where} is not supported: {refusal.reason}")
-    graph = DnnlGraph(TensorType(tuple(map(canonical, v.shape)), v.dtype) for v in wide.values)
-    graph.constants.update(wide.constants)
+    graph = DnnlGraph(TensorType(tuple(map(canonical, v.shape)), v.dtype) for v in segment.values)
+    graph.constants.update(segment.constants)
     graph.inputs = list(segment.inputs)
     graph.outputs = list(segment.outputs)
-    _widen_inputs(graph, segment)
-    for node in wide.nodes:
+    for node in segment.nodes:
         graph.source = node.source
         inputs = tuple(graph.resolve(v) for v in node.inputs)
         RULES[node.op].lower(graph, replace(node, inputs=inputs))
     graph.prune()
     return graph
-
-
-def _widen_inputs(graph: DnnlGraph, segment: Segment) -> None:
-    """Cast inputs that the caller has as float16, before anything reads them."""
-    for value in dict.fromkeys(segment.inputs):
-        if segment.type(value).dtype == NARROW:
-            given = graph.new(graph.shape(value), NARROW)
-            graph.inputs = [given if v == value else v for v in graph.inputs]
-            graph.emit("cast", [given], out=value)
-
-
-def _narrow_outputs(graph: DnnlGraph, segment: Segment) -> None:
-    """Cast outputs that the caller wants as float16."""
-    graph.source = ()
-    for place, value in enumerate(segment.outputs):
-        if segment.type(value).dtype == NARROW:
-            wide = graph.outputs[place]
-            graph.outputs[place] = graph.emit("cast", [wide], graph.shape(wide), NARROW)
 
 
 def _separate_outputs(graph: DnnlGraph) -> None:

@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
-from byoc.vendor import Match, OnlyBeside, Pattern, Reject
+from byoc.vendor import Match, Pattern, Reject
 from byoc.vendor_templates.dnnl.checks import check_tensors, first
 from byoc.vendor_templates.dnnl.ops import IDIOMS, RULES
 from byoc.vendor_templates.dnnl.ops.calls import any_call, call, constant, either, something
-from byoc.vendor_templates.dnnl.widen import NARROW, Wide, wide_node
 
 if TYPE_CHECKING:
     from tvm.relax.dpl import DFPattern
@@ -32,8 +31,6 @@ ANCHORS = tuple(op for op, rule in RULES.items() if rule.role == "anchor")
 ACTIVATIONS = tuple(op for op, rule in RULES.items() if rule.role == "activation")
 """Ops that may end a composite."""
 
-_ATTENTION = ("nn.attention", "nn.attention_bias")
-_NO_PRODUCT = "its segment has float16 and no product: to widen and narrow would take longer"
 _SPELLED_PRIORITY = 20
 _ANCHORED_PRIORITY = 10
 
@@ -45,16 +42,10 @@ def check(match: Match) -> Reject | None:
         None, or the first rule's refusal.
 
     """
-    tensors = Wide(match)
-    for node in map(wide_node, match.nodes):
-        refusal = first(check_tensors(node, tensors), RULES[node.op].check(node, tensors))
+    for node in match.nodes:
+        refusal = first(check_tensors(node, match), RULES[node.op].check(node, match))
         if refusal is not None:
             return refusal
-    if any(RULES[node.op].role == "anchor" or node.op in _ATTENTION for node in match.nodes):
-        return None
-    values = [v for node in match.nodes for v in (*node.inputs, *node.outputs)]
-    if any(match.type(v).dtype == NARROW for v in values):
-        return OnlyBeside(_NO_PRODUCT)
     return None
 
 

@@ -2,12 +2,11 @@
 
 import pytest
 from relax_numpy import evaluate
-from toy_vendors import chain, single, toy
+from toy_vendors import chain, toy
 from tvm import relax
 
 from byoc.partition import partition_module
 from byoc.partition.grouping import group
-from byoc.vendor import OnlyBeside
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -195,24 +194,3 @@ def test_calls_stand_in_an_order_that_runs():
     x = np.ones((2, 2), "float32")
     for one, other in zip(evaluate(mod, x), evaluate(result.mod, x), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_what_is_worth_it_only_beside_others():
-    """The add joins the product's segment, and makes none of its own."""
-
-    def cheap(match):
-        return OnlyBeside("an add alone is not worth it")
-
-    vendor = toy("v", "matmul", single("add", check=cheap))
-
-    def body(emit, x):
-        a = emit("product", "matmul", x, x)
-        b = emit("beside", "add", a, a)
-        c = emit("host", "tanh", b)
-        return emit("again", "add", emit("alone", "add", c, c), c)
-
-    result = partition_module(module(body), [vendor], min_segment_ops=1)
-    (segment,) = result.segments
-    assert [n.source[0] for n in segment.nodes] == ["product", "beside"]
-    reasons = {op.name: [r.reason for r in op.refusals] for op in result.report.ops}
-    assert reasons["alone"] == reasons["again"] == ["an add alone is not worth it"]

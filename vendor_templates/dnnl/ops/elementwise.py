@@ -185,9 +185,6 @@ def _check_cast(node: Node, tensors: Tensors) -> Reject | None:
 
 
 def _lower_cast(graph: DnnlGraph, node: Node) -> None:
-    if graph.type(node.inputs[0]).dtype == graph.type(node.outputs[0]).dtype:
-        graph.replace(node.outputs[0], node.inputs[0])
-        return
     graph.emit("cast", node.inputs, out=node.outputs[0])
 
 
