@@ -76,6 +76,7 @@ def check_sizes(dims: Mapping[str, int], legal: Iterable[str]) -> None:
     """
     known = set(legal)
     for name, size in dims.items():
+        check_kind("a dimension in dims", name, str, "its name")
         if name not in known:
             told = choices(name, known) if known else "the model has none"
             raise OptionError(f"dims: no symbolic dimension {name!r}: {told}")

@@ -29,7 +29,9 @@ def det(tools):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_an_opaque_node_runs_on_onnxruntime_and_is_saved(tools, tmp_path, seed):
     model = det(tools)
-    x = np.random.default_rng(seed).random((3, 18, 18), np.float32) / 20 + np.eye(18, dtype=np.float32)
+    x = np.random.default_rng(seed).random((3, 18, 18), np.float32) / 20 + np.eye(
+        18, dtype=np.float32
+    )
     exe = byoc.compile(model, ["onnxruntime"])
     (expected,) = reference(model, {"x": x})
     np.testing.assert_allclose(exe(x), expected, rtol=1e-4)
