@@ -240,9 +240,9 @@ def compile(
     requests = _with_torch(source, requests)
     chosen = [request.vendor for request in requests]
     with expect_no_foreign(source.name, "compiling"):
-        options = replace(options, constraints=options.constraints.after(source.rules, chosen))
         asked_for, told = in_precision(requests, FLOAT32 if precision == AUTO else precision)
-        options = replace(options, told=_told(told))
+        constraints = options.constraints.after(source.rules, chosen)
+        options = replace(options, constraints=constraints, told=_told(told))
         if not options.compares:
             requests = asked_for
         recipe = recipe_for(options)
