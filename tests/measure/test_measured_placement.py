@@ -110,7 +110,7 @@ def test_a_budget_that_is_no_time_is_refused(small, budget):
 
 
 def test_a_budget_without_measuring_is_refused(small):
-    with pytest.raises(byoc.OptionError, match="belong to placement='measured'"):
+    with pytest.raises(byoc.OptionError, match="budget belongs to placement='measured'"):
         byoc.compile(small, ["dnnl"], budget=5)
     with pytest.raises(byoc.OptionError, match="a dry run does neither"):
         byoc.partition_model(small, ["dnnl"], placement="measured")
