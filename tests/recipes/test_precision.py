@@ -157,8 +157,10 @@ def test_random_inputs_need_sizes():
     model = chain(1.0, rows=tvm.tirx.Var("n", "int64"))
     with pytest.raises(OptionError, match="symbolic dimension 'n'.*give dims="):
         compiled(model, vendors=["dnnl"], precision="auto")
-    exe = compiled(model, vendors=["dnnl"], precision="bf16", max_error=0.5, dims={"n": 3})
-    assert exe(_input(7)).shape == (7, 16)
+    asked = {"vendors": ["dnnl"], "precision": "bf16", "max_error": 0.5}
+    assert compiled(model, **asked, dims={"n": 3})(_input(3)).shape == (3, 16)
+    symbolic = compiled(model, **asked, calibration=[{"x": _input(3)}])
+    assert symbolic(_input(7)).shape == (7, 16)
 
 
 def test_inputs_that_do_not_fit_are_refused():
