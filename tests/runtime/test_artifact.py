@@ -205,8 +205,8 @@ def test_what_is_no_artifact(tmp_path, resolver):
 
 
 def test_other_format_version(file, resolver, tmp_path):
-    bad = _edit(file, tmp_path / "m.byoc", lambda m: m.update(format=7, byoc="9.9"))
-    with pytest.raises(ArtifactError, match=r"has format 7, this byoc reads format 6 .*byoc 9\.9"):
+    bad = _edit(file, tmp_path / "m.byoc", lambda m: m.update(format=8, byoc="9.9"))
+    with pytest.raises(ArtifactError, match=r"has format 8, this byoc reads format 7 .*byoc 9\.9"):
         load_program(bad, resolver)
 
 
