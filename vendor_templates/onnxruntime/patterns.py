@@ -26,7 +26,7 @@ _NO_KERNEL = {
     "bool": {"where"},
     "float64": {
         "acos", "asin", "atan", "cosh", "erf", "nn.gelu", "nn.leakyrelu", "sinh", "tan",
-        "nn.instance_norm",
+        "nn.instance_norm", "nn.softplus",
         *(f"nn.{kind}avg_pool{d}d" for kind in ("", "adaptive_") for d in (1, 2, 3)),
         *(f"nn.conv{d}d{kind}" for kind in ("", "_transpose") for d in (1, 2, 3)),
     },

@@ -24,7 +24,7 @@ from byoc.vendor_templates.tensorir.instruction import Instruction
 
 __all__ = [
     "SIGNED_SHIFT",
-    "Tile",
+    "TileShape",
     "choose_tile",
     "column_sums",
     "packed",
@@ -39,7 +39,7 @@ SIGNED_SHIFT = 128
 
 
 @dataclass(frozen=True)
-class Tile:
+class TileShape:
     """How much of the result is summed in registers.
 
     Attributes:
@@ -51,14 +51,14 @@ class Tile:
     vectors: int
 
 
-def choose_tile(rows: int, vectors: int) -> Tile:
+def choose_tile(rows: int, vectors: int) -> TileShape:
     """Choose the largest tile that fits the registers and the result.
 
     Args:
         rows: Of the whole result.
         vectors: Of each row.
     """
-    return Tile(min(_ROWS, rows), min(_VECTORS, vectors))
+    return TileShape(min(_ROWS, rows), min(_VECTORS, vectors))
 
 
 def packed(weight: Array, instruction: Instruction) -> Array:

@@ -10,7 +10,7 @@ from byoc.errors import ModelError
 from byoc.vendor_templates.npu.isa.instructions import (
     INSTRUCTION_BYTES,
     OPS,
-    Instruction,
+    NpuInstruction,
     assemble,
     decode,
     disassemble,
@@ -31,7 +31,7 @@ def random_instruction(rng):
         if f.real:
             value = float_bits(float(rng.choice([0.0, -0.0, 3e38, -1e-45, rng.normal()])))
         fields[name] = value
-    return Instruction(op.name, fields, int(rng.integers(16)), int(rng.integers(16)))
+    return NpuInstruction(op.name, fields, int(rng.integers(16)), int(rng.integers(16)))
 
 
 def test_bytes_and_text_come_back():
@@ -67,7 +67,7 @@ def test_encode_names_instruction_and_range():
     with pytest.raises(ModelError, match=r"instruction 1 \(conv\): kh is 256, legal: 1\.\.255"):
         encode([HALT, gemm(1, 1, 1, kh=256)])
     with pytest.raises(ModelError, match="no field 'foo'"):
-        encode([Instruction("halt", {"foo": 1})])
+        encode([NpuInstruction("halt", {"foo": 1})])
 
 
 @pytest.mark.parametrize("bits", [0x7F800000, 0xFF800000, 0x7FC00000])

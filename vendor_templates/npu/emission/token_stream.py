@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from byoc.vendor_templates.npu.isa.instructions import OPS, UNITS, Instruction
+from byoc.vendor_templates.npu.isa.instructions import OPS, UNITS, NpuInstruction
 
 __all__ = ["Access", "Stream"]
 
@@ -83,15 +83,15 @@ class Stream:
     def __len__(self) -> int:
         return len(self._ops)
 
-    def finish(self) -> list[Instruction]:
+    def finish(self) -> list[NpuInstruction]:
         """Return the stream, with its halt."""
         body = [
-            Instruction(op, fields, wait, signal)
+            NpuInstruction(op, fields, wait, signal)
             for op, fields, wait, signal in zip(
                 self._ops, self._fields, self._wait, self._signal, strict=True
             )
         ]
-        return [*body, Instruction("halt")]
+        return [*body, NpuInstruction("halt")]
 
     def _touch(self, access: Access, unit: int, index: int, write: bool, needs: list[int]) -> None:
         memory, first, end = access

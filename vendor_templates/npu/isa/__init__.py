@@ -7,11 +7,11 @@
 """
 
 from byoc.vendor_templates.npu.isa.instructions import (
-    Instruction,
+    NpuInstruction,
     assemble,
     decode,
     disassemble,
     encode,
 )
 
-__all__ = ["Instruction", "assemble", "decode", "disassemble", "encode"]
+__all__ = ["NpuInstruction", "assemble", "decode", "disassemble", "encode"]

@@ -7,7 +7,7 @@ An instruction is 16 little-endian 32-bit words. A field is a run of bits of one
     word 0   31 ... 24 | 23 ... 16 | 15..12 signal | 11..8 wait | 7..0 opcode
     word 1 ..15         fields of the instruction, 0 where there are none
 
-A float field is a word that holds a finite IEEE 754 binary32. `Instruction.fields` has its bits
+A float field is a word that holds a finite IEEE 754 binary32. `NpuInstruction.fields` has its bits
 (`numerics.float_bits`); text has the number.
 
 The C++ simulator is built from the same table (`generate.py`), and it holds the validator:
@@ -32,7 +32,7 @@ __all__ = [
     "OPS",
     "UNITS",
     "Field",
-    "Instruction",
+    "NpuInstruction",
     "Opcode",
     "assemble",
     "decode",
@@ -102,7 +102,7 @@ class Opcode:
 
 
 @dataclass(frozen=True, slots=True)
-class Instruction:
+class NpuInstruction:
     """One instruction.
 
     Args:
@@ -150,7 +150,7 @@ def _used_bits(op: Opcode) -> list[int]:
 _USED = {op.name: _used_bits(op) for op in OPS.values()}
 
 
-def encode(instructions: Iterable[Instruction]) -> bytes:
+def encode(instructions: Iterable[NpuInstruction]) -> bytes:
     """Return the bytes of a stream.
 
     Raises:
@@ -178,7 +178,7 @@ def encode(instructions: Iterable[Instruction]) -> bytes:
     return b"".join(parts)
 
 
-def decode(code: bytes) -> list[Instruction]:
+def decode(code: bytes) -> list[NpuInstruction]:
     """Return the stream in `code`.
 
     Raises:
@@ -203,11 +203,11 @@ def decode(code: bytes) -> list[Instruction]:
             if (problem := f.problem(value)) is not None:
                 raise ModelError(f"instruction {index} ({op.name}): {problem}")
             fields[name] = value
-        result.append(Instruction(op.name, fields, words[0] >> 8 & 15, words[0] >> 12 & 15))
+        result.append(NpuInstruction(op.name, fields, words[0] >> 8 & 15, words[0] >> 12 & 15))
     return result
 
 
-def disassemble(instructions: Iterable[Instruction]) -> str:
+def disassemble(instructions: Iterable[NpuInstruction]) -> str:
     """Return a stream as text, one line per instruction; `assemble` reads it back.
 
     Fields that are 0 are left out: ``conv x=0 w=0 … wait=load signal=vector``.
@@ -215,7 +215,7 @@ def disassemble(instructions: Iterable[Instruction]) -> str:
     return "".join(_line(ins) + "\n" for ins in instructions)
 
 
-def assemble(text: str) -> list[Instruction]:
+def assemble(text: str) -> list[NpuInstruction]:
     """Return the stream written in `text`: one instruction per line, ``#`` starts a comment.
 
     Raises:
@@ -245,11 +245,11 @@ def assemble(text: str) -> list[Instruction]:
             else:
                 fields[key] = int(value, 0) if "x" in value else int(value)
         full = {f: fields.get(f, 0) for f in op.fields}
-        result.append(Instruction(name, full, masks["wait"], masks["signal"]))
+        result.append(NpuInstruction(name, full, masks["wait"], masks["signal"]))
     return result
 
 
-def _line(ins: Instruction) -> str:
+def _line(ins: NpuInstruction) -> str:
     fields = OPS[ins.op].fields
     words = [ins.op]
     for name, value in ins.fields.items():

@@ -18,7 +18,7 @@ from byoc.segment import Array
 from byoc.vendor_templates.npu.isa.instructions import (
     INSTRUCTION_BYTES,
     ISA_VERSION,
-    Instruction,
+    NpuInstruction,
     decode,
 )
 from byoc.vendor_templates.npu.machine.config import NpuConfig, load_config
@@ -60,7 +60,7 @@ class NpuProgram:
     constants: Array | None = field(default=None, compare=False)
 
     @property
-    def instructions(self) -> list[Instruction]:
+    def instructions(self) -> list[NpuInstruction]:
         """The instructions, decoded."""
         return decode(self.code)
 
