@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,9 @@ from byoc.segment import Array
 from byoc.vendor import SegmentContext
 
 __all__ = ["init"]
+
+_INPUT = re.compile(r"i\d+")
+"""What the exporter calls the inputs of a segment."""
 
 
 def init(
@@ -73,7 +77,7 @@ def init(
     engine = context.engine([*_versions(core, device), repr(settings)], build, save, load)
     compiled = engine.compiled
     # It drops inputs that no op reads, which segments take for sizes; the names are the exporter's.
-    taken = [int(port.any_name.removeprefix("i")) for port in compiled.inputs]
+    taken = [_number(port.get_names()) for port in compiled.inputs]
     # Not thread-local: the thread state of a native thread lives for one call only.
     idle: deque[Any] = deque()
 
@@ -167,6 +171,11 @@ class _Checks:
 
         size = array(check.table).shape[check.axis] if check.size is None else check.size
         return check, array(check.index), size
+
+
+def _number(names: Iterable[str]) -> int:
+    """The input that a tensor is; what OpenVINO took for a copy of it adds a name of its own."""
+    return next(int(name[1:]) for name in names if _INPUT.fullmatch(name))
 
 
 def _owned(array: Array) -> Array:
