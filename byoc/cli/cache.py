@@ -259,7 +259,7 @@ def _backend(entry: StoredTiming) -> str:
 
 def _row(entry: StoredEngine | StoredTiming) -> tuple[str, ...]:
     """A row of the table that people read."""
-    if isinstance(entry, StoredEngine):
+    if not isinstance(entry, StoredTiming):
         what = entry.problem or f"{entry.bytes / 1e6:.1f} MB, built for {entry.segment}"
         seconds = "" if entry.problem else f"{entry.seconds:.3g}"
         return _date(entry.created), _ENGINE, entry.vendor, seconds, "", what
@@ -278,7 +278,7 @@ def _row(entry: StoredEngine | StoredTiming) -> tuple[str, ...]:
 def _plain(entry: StoredEngine | StoredTiming) -> Mapping[str, object]:
     """A row as JSON: no infinity there."""
     fields = asdict(entry)
-    if isinstance(entry, StoredEngine):
+    if not isinstance(entry, StoredTiming):
         return {"kind": _ENGINE, **fields}
     timed = fields.pop("timed")
     seconds = timed.pop("seconds")
