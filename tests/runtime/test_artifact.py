@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from byoc.errors import ArtifactError, CompileError, VendorError
+from byoc.errors import ArtifactError, CompileError, ExecutionError, VendorError
 from byoc.runtime import Program, Session, Target, cpu_features, load_program, save_program
 from byoc.runtime.io import archive, manifest
 from byoc.segment import Artifact
@@ -382,3 +382,18 @@ def test_cpu_features_are_those_llvm_sees():
 
     features = cpu_features()
     assert features is None or set(host_machine().features) <= features
+
+
+def test_a_file_that_names_other_inputs_than_its_vm_function_takes(tmp_path):
+    import byoc
+    from byoc.testing.zoo import build
+
+    byoc.compile(build("mlp", batch="n", hidden=8, features=4)).save(tmp_path / "m.byoc")
+
+    def twice(document):
+        document["inputs"] = [*document["inputs"], {**document["inputs"][0], "name": "more"}]
+
+    exe = byoc.load(_edit(tmp_path / "m.byoc", tmp_path / "bad.byoc", twice))
+    x = np.ones((2, 4), np.float32)
+    with pytest.raises(ExecutionError, match="takes 1 inputs, the file names 2: it is damaged"):
+        exe.run({exe.inputs[0].name: x, "more": x})

@@ -91,7 +91,9 @@ std::unique_ptr<VmExecutor::Vm> VmExecutor::Acquire() {
   }
   auto entry = vm->GetFunction(entry_);
   if (!entry) ThrowArtifactError("the VM executable has no function '" + entry_ + "'");
-  return std::make_unique<Vm>(Vm{std::move(vm), *std::move(entry)});
+  // A forged manifest may name more inputs than the function has, or fewer.
+  const int64_t takes = (*vm->GetFunction("get_function_arity"))(entry_).cast<int64_t>();
+  return std::make_unique<Vm>(Vm{std::move(vm), *std::move(entry), takes});
 }
 
 ffi::Array<ffi::Tensor> VmExecutor::Run(const ffi::Array<ffi::Tensor>& args) {
@@ -101,6 +103,11 @@ ffi::Array<ffi::Tensor> VmExecutor::Run(const ffi::Array<ffi::Tensor>& args) {
         std::unique_ptr<Vm> vm = Acquire();
         std::vector<ffi::AnyView> views;
         for (const ffi::Tensor& arg : args) views.emplace_back(arg);
+        if (static_cast<int64_t>(args.size()) != vm->takes) {
+          ThrowExecutionError("VM function '" + entry_ + "' takes " + std::to_string(vm->takes) +
+                              " inputs, the file names " + std::to_string(args.size()) +
+                              ": it is damaged; compile and save the model again");
+        }
         std::vector<ffi::Tensor> tensors;
         try {
           ffi::Any result;

@@ -43,6 +43,7 @@ class VmExecutor {
   struct Vm {
     tvm::ffi::Module module;
     tvm::ffi::Function entry;
+    int64_t takes;  // inputs of the function
   };
   std::unique_ptr<Vm> Acquire();
 
