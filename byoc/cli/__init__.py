@@ -34,13 +34,13 @@ from byoc.cli import (
 from byoc.cli import compile as compile_
 from byoc.cli.authoring import dse
 from byoc.cli.common import harmless_output, plain_warnings, say
-from byoc.cli.parsing import Command
+from byoc.cli.parsing import App
 from byoc.cli.parsing.plugin_commands import CommandGroup
 from byoc.errors import ByocError
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
+app = App(
     name="byoc",
     cls=CommandGroup,
     help="Bring Your Own Codegen for a stock apache-tvm.",
@@ -68,23 +68,23 @@ def _byoc(
     pass
 
 
-app.command("partition", cls=Command)(partition.partition)
-app.command("compile", cls=Command)(compile_.compile_model)
-app.command("run", cls=Command)(run.run)
-app.command("bench", cls=Command)(bench.bench)
-app.command("profile", cls=Command)(profile.profile)
-app.command("inspect", cls=Command)(inspect.inspect)
-app.command("check", cls=Command)(check.check)
-app.command("sign", cls=Command)(sign.sign)
-app.command("compare", cls=Command)(compare.compare)
-app.command("debug", cls=Command)(debug.debug)
-app.command("config", cls=Command)(config.config)
-app.command("vendors", cls=Command)(vendors.vendors)
-app.command("quantize", cls=Command)(quantize.quantize)
-app.command("segment", cls=Command)(segment.segment)
-app.command("new-vendor", cls=Command)(new_vendor.new_vendor)
-app.command("conformance", cls=Command)(conformance.conformance)
-app.command("dse", cls=Command)(dse.dse)
+app.command("partition")(partition.partition)
+app.command("compile")(compile_.compile_model)
+app.command("run")(run.run)
+app.command("bench")(bench.bench)
+app.command("profile")(profile.profile)
+app.command("inspect")(inspect.inspect)
+app.command("check")(check.check)
+app.command("sign")(sign.sign)
+app.command("compare")(compare.compare)
+app.command("debug")(debug.debug)
+app.command("config")(config.config)
+app.command("vendors")(vendors.vendors)
+app.command("quantize")(quantize.quantize)
+app.command("segment")(segment.segment)
+app.command("new-vendor")(new_vendor.new_vendor)
+app.command("conformance")(conformance.conformance)
+app.command("dse")(dse.dse)
 app.add_typer(cache.app, name="cache")
 app.add_typer(adopt.app, name="adopt")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from byoc.cli.common import Json, print_json, print_table, say
-from byoc.cli.parsing import Command
+from byoc.cli.parsing import App
 from byoc.errors import OptionError
 from byoc.timing.store import SCHEMA, Store, StoredTiming, cache_folder
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app = App(
     name="cache",
     help="Measurements for placement 'measured', and engines that vendors have built.",
     no_args_is_help=True,
@@ -42,13 +42,13 @@ _ENGINE = "engine"  # the kind of an engine, beside those of measurements
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-@app.command(cls=Command)
+@app.command()
 def path() -> None:
     """Print the folder ($BYOC_CACHE_DIR chooses another)."""
     print(cache_folder())
 
 
-@app.command(cls=Command)
+@app.command()
 def info(json: Json = False) -> None:
     """Count what is kept, by kind and by vendor."""
     from byoc.runtime.engines import engine_limit, stored_engines
@@ -93,7 +93,7 @@ def info(json: Json = False) -> None:
     print(f"{len(engines)} engines, {engine_bytes / 1e6:.1f} of at most {limit:.0f} MB")
 
 
-@app.command("list", cls=Command)
+@app.command("list")
 def list_(
     vendor: Vendor = None,
     kind: Annotated[
@@ -131,7 +131,7 @@ def list_(
         say(f"{len(entries) - len(shown)} older ones are not shown; --limit shows more")
 
 
-@app.command(cls=Command)
+@app.command()
 def check(json: Json = False) -> None:
     """Read all that is kept and set damaged files aside (exit status 1 when there were any)."""
     from byoc.runtime.engines import stored_engines
@@ -157,7 +157,7 @@ def check(json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(cls=Command)
+@app.command()
 def prune(
     size: Annotated[
         str | None,
@@ -186,7 +186,7 @@ def prune(
         print(f"{removed} engines removed, {len(left)} left, {facts['bytes'] / 1e6:.1f} MB")
 
 
-@app.command(cls=Command)
+@app.command()
 def warm(
     models: Annotated[
         list[Path],
@@ -222,7 +222,7 @@ def warm(
         print_json(facts)
 
 
-@app.command(cls=Command)
+@app.command()
 def clear(vendor: Vendor = None, older: Older = None, json: Json = False) -> None:
     """Forget measurements and engines: all, or those that are named."""
     from byoc.runtime.engines import remove_engine, stored_engines

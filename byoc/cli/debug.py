@@ -27,6 +27,7 @@ from byoc.cli.common import (
     show,
 )
 from byoc.cli.inputs import Inputs, given_inputs, read_inputs
+from byoc.cli.parsing import output_file
 
 if TYPE_CHECKING:
     from byoc.debug import Diagnosis
@@ -81,6 +82,7 @@ def debug(
             metavar="OUT.byocbug",
             help="Keep the culprits in one file that another machine can replay.",
             show_default=False,
+            callback=output_file,
         ),
     ] = None,
     replay: Annotated[

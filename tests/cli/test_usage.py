@@ -190,3 +190,11 @@ def test_outputs_are_checked_before_the_work(cli, tmp_path, option):
     assert folder.status == 2 and "is a folder; give the path of a file" in folder.err
     lost = cli(*words, tmp_path / "no" / "file")
     assert lost.status == 2 and "there is no folder" in lost.err
+
+
+def test_groups_of_commands_count_their_options_too(cli, tmp_path):
+    (tmp_path / "m.py").write_text("import torch\n")
+    both = cli("adopt", "check", tmp_path / "m.py", "--vendors", "dnnl", "--vendors", "npu")
+    assert "without rewrites of their own: npu" in both.err and both.status == 0
+    twice = cli("cache", "list", "--limit", 1, "--limit", 2)
+    assert twice.status == 2 and "is given 2 times, it takes one value" in twice.err

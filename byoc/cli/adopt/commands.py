@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from byoc.cli.common import Json, names, print_json, progress, say, show
+from byoc.cli.parsing import App
 from byoc.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Change a PyTorch model's source so that it offloads.")
+app = App(no_args_is_help=True, help="Change a PyTorch model's source so that it offloads.")
 
 _WORKER = "byoc.integrations.source_versions"
 
@@ -31,7 +32,8 @@ _Path = Annotated[
     ),
 ]  # fmt: skip
 _Vendors = Annotated[
-    str, typer.Option("--vendors", metavar="A,B", help="Whose rewrites.", show_default=False)
+    list[str],
+    typer.Option("--vendors", metavar="A,B", help="Whose rewrites.", show_default=False),
 ]
 _Build = Annotated[
     str | None,
@@ -185,10 +187,10 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _vendors(text: str) -> list[Vendor]:
+def _vendors(texts: list[str]) -> list[Vendor]:
     from byoc.plugins.discovery import find
 
-    chosen = [find(name) for name in names(text)]
+    chosen = [find(name) for name in names(texts)]
     without = [vendor.name for vendor in chosen if not tuple(vendor.rewrites())]
     if without:
         say(f"without rewrites of their own: {', '.join(without)}")

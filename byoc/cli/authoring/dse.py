@@ -17,6 +17,7 @@ from byoc.cli.common import (
     say,
     show,
 )
+from byoc.cli.parsing import output_file
 from byoc.errors import ModelError, VendorError, choices
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def dse(
             metavar="BEST.yaml",
             help="File to write: the best machine, for the vendor's option `config`.",
             show_default=False,
+            callback=output_file,
         ),
     ],
     vendor: Annotated[
@@ -99,6 +101,7 @@ def dse(
             metavar="FILE",
             help="Write a page with the picture of speed against area.",
             show_default=False,
+            callback=output_file,
         ),
     ] = None,
     options: OptionsFile = None,

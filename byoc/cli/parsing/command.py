@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
+from typer.models import CommandFunctionType
 
-__all__ = ["Command", "output_file"]
+__all__ = ["App", "Command", "output_file"]
 
 
 class Command(TyperCommand):
@@ -39,6 +41,21 @@ class Command(TyperCommand):
                     name = max(parameter.opts, key=len)
                     raise typer.BadParameter(f"{name} is given {count} times, it takes one value")
         return super().parse_args(ctx, words)
+
+
+class App(typer.Typer):
+    """A group of such commands."""
+
+    def command(
+        self, name: str | None = None, **more: Any
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        """Return what makes a function a command of this group.
+
+        Args:
+            name: Of the command; None: the function's.
+            more: As `typer.Typer.command` takes it.
+        """
+        return super().command(name, cls=Command, **more)
 
 
 def _takes_one(option: TyperOption) -> bool:

@@ -20,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from byoc.cli.common import say
+from byoc.cli.parsing import App
 
 __all__ = ["GROUP", "CommandGroup"]
 
@@ -91,7 +92,7 @@ def _as_command(value: Any) -> Any:
     if isinstance(value, typer.Typer):
         return get_command(value)
     if callable(value):
-        app = typer.Typer(add_completion=False)
+        app = App(add_completion=False)
         app.command()(value)
         return get_command(app)
     raise TypeError(f"expected a typer.Typer or a function, found {type(value).__name__}")
