@@ -30,9 +30,15 @@ from byoc.cli.common import (
     progress,
     say,
     set_threads,
-    warn,
 )
-from byoc.cli.inputs import Inputs, inputs_for, is_artifact, read_inputs
+from byoc.cli.inputs import (
+    Inputs,
+    inputs_for,
+    is_artifact,
+    open_model,
+    read_inputs,
+    refuse_options,
+)
 
 if TYPE_CHECKING:
     from byoc.bench import BenchResult
@@ -86,27 +92,22 @@ def bench(
         "--budget": budget,
         "--locked": locked,
     }
-    given = [name for name, value in placed_by.items() if value is not None]
-    if compiled and given:
-        raise typer.BadParameter(f"{model} is compiled: {', '.join(given)} cannot change it")
+    if compiled:
+        refuse_options(model, placed_by)
     if others and compiled and reference is None:
         raise typer.BadParameter(f"--against needs the model of {model}: give --model MODEL.onnx")
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] | None = None
     if not compiled:
         arguments = placement_options(placement, policy, budget=budget, dims=dims, locked=locked)
         arguments |= compile_options(vendors, options, locked)
 
-    import byoc
     from byoc.bench import byoc_engine, measure, open_engine
 
     files = read_inputs(inputs or ())
     count = set_threads(threads)
     source = reference if compiled else model
     engines = [open_engine(name, source, count) for name in others if source]
-    with progress(f"{'loading' if compiled else 'compiling'} {model}"):
-        executable = byoc.load(model) if compiled else byoc.compile(model, **arguments)
-    if not compiled:
-        warn(executable.report)
+    executable = open_model(model, arguments)
     feeds = inputs_for(executable, files, source, dims)
     with progress(f"measuring {model} on {count} threads"):
         result = measure(

@@ -27,9 +27,15 @@ from byoc.cli.common import (
     progress,
     say,
     set_threads,
-    warn,
 )
-from byoc.cli.inputs import Inputs, inputs_for, is_artifact, read_inputs
+from byoc.cli.inputs import (
+    Inputs,
+    inputs_for,
+    is_artifact,
+    open_model,
+    read_inputs,
+    refuse_options,
+)
 
 if TYPE_CHECKING:
     from byoc.bench import Comparison, Engine
@@ -81,7 +87,7 @@ def compare(
     """
     dims = parse_dims(dim)
     compiled = is_artifact(model)
-    given = {
+    placed_by = {
         "--vendors": vendors,
         "--options": options,
         "--placement": placement,
@@ -89,33 +95,25 @@ def compare(
         "--budget": budget,
         "--locked": locked,
     }
-    unused = [name for name, value in given.items() if value is not None]
-    if compiled and unused:
-        raise typer.BadParameter(f"{model} is compiled: {', '.join(unused)} cannot change it")
+    if compiled:
+        refuse_options(model, placed_by)
     origin = source if compiled else model
     if origin is None and (against is None or not is_artifact(Path(against))):
         raise typer.BadParameter(
             f"{model} is compiled: give --model MODEL, the file it was compiled from, or "
             f"--against OTHER.byoc"
         )
-    if compiled:
-        arguments = {}
-    else:
+    arguments: dict[str, Any] | None = None
+    if not compiled:
         arguments = placement_options(placement, policy, budget=budget, dims=dims, locked=locked)
-        arguments |= compile_options(vendors, options, locked)
+        arguments |= {"params": params, **compile_options(vendors, options, locked)}
     files = read_inputs(inputs or ())
 
-    import byoc
     from byoc.bench import byoc_engine
     from byoc.bench import compare as compare_engines
 
     threads = set_threads(None)
-    with progress(f"{'loading' if compiled else 'compiling'} {model}"):
-        executable = (
-            byoc.load(model) if compiled else byoc.compile(model, params=params, **arguments)
-        )
-    if not compiled:
-        warn(executable.report)
+    executable = open_model(model, arguments)
     reference = _reference(against, origin, params, threads, executable)
     with progress(f"running {model}"):
         result = compare_engines(

@@ -32,7 +32,7 @@ from byoc.cli.common import (
     say,
     warn,
 )
-from byoc.cli.inputs.arrays import read_npz
+from byoc.cli.inputs.arrays import read_arrays
 from byoc.cli.parsing import output_file
 
 __all__ = ["compile_model"]
@@ -121,7 +121,7 @@ def compile_model(
             **chosen,
             precision=precision or "f32",
             max_error=max_error,
-            calibration=None if calibration is None else [read_npz(calibration)],
+            calibration=None if calibration is None else [read_arrays(calibration)],
             isolate=isolated(isolate),
             specialise=Specialise(shapes=sizes) if sizes else False,
         )

@@ -20,7 +20,7 @@ from byoc.cli.common import (
     say,
     set_threads,
 )
-from byoc.cli.inputs import Inputs, inputs_for, is_artifact, read_inputs
+from byoc.cli.inputs import Inputs, inputs_for, is_artifact, read_inputs, refuse_options
 from byoc.cli.parsing import output_file
 from byoc.errors import ArtifactError
 
@@ -71,8 +71,8 @@ def profile(
     """Run a model and show when each task began and ended, where it ran, what it waited for."""
     dims = parse_dims(dim)
     compiled = is_artifact(model)
-    if compiled and (vendors is not None or options is not None):
-        raise typer.BadParameter(f"{model} is compiled: --vendors and --options do not apply")
+    if compiled:
+        refuse_options(model, {"--vendors": vendors, "--options": options})
     arguments = {} if compiled else compile_options(vendors, options) | {"dims": dims or None}
     files = read_inputs(inputs or ())
 

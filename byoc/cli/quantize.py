@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from byoc.cli.common import Json, OnnxPath, names, print_json, progress, say
-from byoc.cli.inputs.arrays import read_npz
+from byoc.cli.inputs.arrays import read_arrays
 from byoc.cli.parsing import output_file
-from byoc.errors import InputError, OptionError
+from byoc.errors import OptionError
 
 __all__ = ["quantize"]
 
@@ -79,10 +78,7 @@ def quantize(
         what, legal = ("--method", METHODS) if chosen is None else ("--activations", kinds)
         found = method if chosen is None else activations
         raise OptionError(f"{what} {found!r}; legal: {', '.join(legal)}")
-    try:
-        samples = read_npz(calibration)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{calibration}: this is no .npz file of arrays: {error}") from error
+    samples = read_arrays(calibration)
     with progress(f"quantising {model}"):
         result = quantize_model(
             model,

@@ -152,3 +152,33 @@ def test_what_is_compiled_already(compiled, tmp_path):
     assert not is_artifact(tmp_path / "missing")
     onnx.save(helper.make_model(helper.make_graph([], "g", [], [])), tmp_path / "m.onnx")
     assert not is_artifact(tmp_path / "m.onnx")
+
+
+def test_random_inputs_leave_out_what_has_a_default(cli, tmp_path):
+    """A variance stored in the model is no input to draw: a negative one would make NaN."""
+
+    def value(name, *shape):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    node = helper.make_node("Div", ["x", "scale"], ["y"])
+    stored = onnx.numpy_helper.from_array(np.float32([1, 2, 4]), "scale")
+    inputs, outputs = [value("x", 2, 3), value("scale", 3)], [value("y", 2, 3)]
+    graph = helper.make_graph([node], "g", inputs, outputs, [stored])
+    onnx.save(helper.make_model(graph, ir_version=8), tmp_path / "m.onnx")
+    import byoc
+    from byoc.cli.inputs import inputs_for
+
+    exe = byoc.compile(tmp_path / "m.onnx")
+    assert [port.name for port in exe.defaults] == ["scale"]
+    assert set(inputs_for(exe, {}, tmp_path / "m.onnx", {})) == {"x"}
+    assert set(inputs_for(exe, {}, None, {})) == {"x"}
+    same = cli("compare", tmp_path / "m.onnx", "--seeds", 1)
+    assert same.status == 0, same.err
+
+
+@pytest.mark.parametrize("command", ["compile", "quantize"])
+def test_a_damaged_calibration_is_one_sentence(cli, tmp_path, command):
+    (tmp_path / "c.npz").write_bytes(b"no archive")
+    done = cli(command, tmp_path / "m.onnx", "-o", tmp_path / "out",
+               "--calibration", tmp_path / "c.npz")  # fmt: skip
+    assert done.status == 1 and "cannot read the inputs" in done.err and "c.npz" in done.err

@@ -15,7 +15,7 @@ from byoc.errors import InputError
 if TYPE_CHECKING:
     from byoc.segment import Array
 
-__all__ = ["read_npy", "read_npz"]
+__all__ = ["read_arrays", "read_npy", "read_npz"]
 
 _ALWAYS = 256 << 20
 """Bytes that any file may unpack to."""
@@ -55,6 +55,18 @@ def read_npz(path: Path) -> dict[str, Array]:
             return {name: file[name] for name in file.files}
     except (MemoryError, OverflowError) as error:
         raise InputError(f"{path}: an array in it claims too many elements: {error}") from None
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the inputs in an .npz file by name.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return read_npz(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"cannot read the inputs {path}: {error}") from error
 
 
 def read_npy(path: Path) -> Array:

@@ -13,7 +13,6 @@ Without ``--inputs`` they are random, by a seed.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,13 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from byoc.cli.common import say
-from byoc.cli.inputs.arrays import read_npy, read_npz
+from byoc.cli.inputs.arrays import read_arrays, read_npy
 from byoc.errors import InputError, OptionError, choices
 
 if TYPE_CHECKING:
     from byoc.segment import Array, TensorType
 
-__all__ = ["Inputs", "Reader", "given_inputs", "inputs_for", "is_artifact", "read_inputs"]
+__all__ = ["Inputs", "Reader", "given_inputs", "inputs_for", "read_inputs"]
 
 Inputs = Annotated[
     list[str] | None,
@@ -144,9 +143,9 @@ def _readers(name: str, path: Path) -> dict[str, Reader]:
         if suffix in PICTURES:
             picture = _picture(path)
             return {name: lambda type_: _from_picture(picture, type_, path)}
-        arrays = read_npz(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"cannot read the inputs {path}: {error}") from error
+    arrays = read_arrays(path)
     if name and len(arrays) != 1:
         raise InputError(f"{path} holds {', '.join(arrays) or 'nothing'}; {name!r} takes one array")
     return {name or key: _as_it_is(array) for key, array in arrays.items()}
@@ -216,22 +215,6 @@ def _from_picture(picture: Any, type_: TensorType, path: Path) -> Array:
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if channels_first else values)
 
 
-def is_artifact(path: Path) -> bool:
-    """Return whether a file is a compiled model, by its name or else by what it holds.
-
-    Files of torch.export are archives, too.
-    """
-    if path.suffix in (".byoc", ".onnx"):
-        return path.suffix == ".byoc"
-    from byoc.runtime.io.archive import MANIFEST
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return MANIFEST in archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False  # reading the model will say so
-
-
 def _random_inputs(
     source: Path | None, executable: Any, dims: dict[str, int], seed: int
 ) -> dict[str, Array]:
@@ -239,7 +222,8 @@ def _random_inputs(
     from byoc.bench import random_inputs
     from byoc.support.arguments import check_sizes
 
-    types = {port.name: port.type for port in executable.inputs}
+    left_out = {port.name for port in executable.defaults}
+    types = {p.name: p.type for p in executable.inputs if p.name not in left_out}
     known, limits = (None if source is None else _onnx_inputs(source)) or ({}, {})
     for name, type_ in known.items():
         if name in types and not types[name].is_static:
