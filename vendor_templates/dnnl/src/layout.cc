@@ -79,8 +79,6 @@ memory::data_type StorageType(DType dtype) {
       return memory::data_type::f64;
     case DType::kInt8:
       return memory::data_type::s8;
-    case DType::kFloat16:
-      return memory::data_type::f16;
     case DType::kBFloat16:
       return memory::data_type::bf16;
     default:

@@ -20,8 +20,6 @@ const char* ToString(DType dtype) {
       return "int8";
     case DType::kBool:
       return "bool";
-    case DType::kFloat16:
-      return "float16";
     case DType::kBFloat16:
       return "bfloat16";
   }
@@ -42,7 +40,6 @@ int64_t SizeOf(DType dtype) {
       return 4;
     case DType::kInt64:
       return 8;
-    case DType::kFloat16:
     case DType::kBFloat16:
       return 2;
     default:

@@ -20,10 +20,10 @@ namespace byoc::onednn {
 
 struct OpKind;  // ops/table.h
 
-/// Element type of a value; float16 is only cast from and to float32.
-enum class DType : uint8_t { kFloat32, kInt32, kInt64, kUInt8, kInt8, kBool, kFloat16, kBFloat16 };
+/// Element type of a value.
+enum class DType : uint8_t { kFloat32, kInt32, kInt64, kUInt8, kInt8, kBool, kBFloat16 };
 
-/// True for the two dtypes that hold reals inside a segment.
+/// True for the two dtypes that hold reals.
 inline bool IsFloat(DType dtype) { return dtype == DType::kFloat32 || dtype == DType::kBFloat16; }
 
 /// Whether this CPU computes with bfloat16; programs that store some are read as float32 elsewhere.

@@ -179,12 +179,12 @@ class Reader {
     }
     std::string dtype = String(Get(object, "dtype", where), where + ".dtype");
     constexpr DType kAll[] = {DType::kFloat32, DType::kInt32, DType::kInt64,   DType::kUInt8,
-                              DType::kInt8,    DType::kBool,  DType::kFloat16, DType::kBFloat16};
+                              DType::kInt8,    DType::kBool,  DType::kBFloat16};
     auto it = std::find_if(std::begin(kAll), std::end(kAll),
                            [&](DType d) { return dtype == ToString(d); });
     if (it == std::end(kAll)) {
       Fail(where, " has dtype '", dtype,
-           "'; legal: float32, int32, int64, uint8, int8, bool, float16, bfloat16");
+           "'; legal: float32, int32, int64, uint8, int8, bool, bfloat16");
     }
     type.dtype = *it == DType::kBFloat16 && !HasBFloat16() ? DType::kFloat32 : *it;
     return type;
@@ -324,20 +324,14 @@ class Reader {
       const Op& op = program_.ops[i];
       std::string where =
           "op " + std::to_string(i) + " (" + op.kind->name + " '" + op.source + "')";
-      bool casts = std::string_view(op.kind->name) == "cast";
-      auto is_narrow = [&](int v) { return program_.values[v].dtype == DType::kFloat16; };
       auto read = [&](int value) {
         if (!written[value]) Fail(where, " reads value ", value, " before it is written");
-        if (is_narrow(value) && !casts) Fail(where, " reads float16; only cast does");
       };
       for (int value : op.inputs) read(value);
       for (const PostOp& post : op.post) {
         if (post.is_binary) read(post.value);
       }
-      for (int value : op.outputs) {
-        write(value, where);
-        if (is_narrow(value) && !casts) Fail(where, " writes float16; only cast does");
-      }
+      for (int value : op.outputs) write(value, where);
     }
     for (int value : program_.outputs) {
       if (!written[value]) Fail("outputs: value ", value, " is never written");

@@ -21,7 +21,6 @@ std::optional<DType> FromDLPack(DLDataType type) {
   switch (type.code) {
     case kDLFloat:
       if (type.bits == 32) return DType::kFloat32;
-      if (type.bits == 16) return DType::kFloat16;
       break;
     case kDLInt:
       if (type.bits == 8) return DType::kInt8;
@@ -44,7 +43,7 @@ TensorRef ToRef(const DLTensor& tensor, const char* what) {
   if (!dtype) {
     Fail(what, " has DLPack type code ", static_cast<int>(tensor.dtype.code), ", ",
          static_cast<int>(tensor.dtype.bits),
-         " bits; legal: float32, int32, int64, uint8, int8, bool, float16");
+         " bits; legal: float32, int32, int64, uint8, int8, bool");
   }
   return {static_cast<char*>(tensor.data) + tensor.byte_offset, tensor.shape, tensor.ndim, *dtype};
 }

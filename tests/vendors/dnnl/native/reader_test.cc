@@ -51,8 +51,7 @@ TEST(ReaderNamesWhatIsWrong) {
   RefusesProgram("unknown kind; legal: convolution", Replaced(good, "eltwise", "fft"));
   RefusesProgram("names value 9", Replaced(good, "\"inputs\": [0], \"outputs\": [1], \"attrs",
                                            "\"inputs\": [9], \"outputs\": [1], \"attrs"));
-  RefusesProgram("dtype 'complex64'", Replaced(good, "float32", "complex64"));
-  RefusesProgram("reads float16; only cast does", Replaced(good, "float32", "float16"));
+  RefusesProgram("dtype 'float16'", Replaced(good, "float32", "float16"));
   RefusesProgram("has 2 inputs, expected 1",
                  Replaced(good, "\"kind\": \"eltwise\", \"inputs\": [0]",
                           "\"kind\": \"eltwise\", \"inputs\": [0, 0]"));

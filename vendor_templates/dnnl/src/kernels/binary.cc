@@ -10,7 +10,6 @@
 #include <type_traits>
 
 #include "../error.h"
-#include "simd.h"
 
 namespace byoc::onednn {
 namespace {
@@ -196,20 +195,6 @@ void CastRowOf(const void* from, int64_t sx, void* to, int64_t sy, int64_t n) {
   }
 }
 
-void WidenRow(const void* from, int64_t sx, void* to, int64_t sy, int64_t n) {
-  const uint16_t* x = static_cast<const uint16_t*>(from);
-  float* y = static_cast<float*>(to);
-  const int64_t run = sx == 1 && sy == 1 ? n : 1;
-  for (int64_t i = 0; i < n; i += run) Rows().widen_half(x + i * sx, y + i * sy, run);
-}
-
-void NarrowRow(const void* from, int64_t sx, void* to, int64_t sy, int64_t n) {
-  const float* x = static_cast<const float*>(from);
-  uint16_t* y = static_cast<uint16_t*>(to);
-  const int64_t run = sx == 1 && sy == 1 ? n : 1;
-  for (int64_t i = 0; i < n; i += run) Rows().narrow_half(x + i * sx, y + i * sy, run);
-}
-
 template <typename From>
 CastRow CastFrom(DType out) {
   switch (out) {
@@ -228,13 +213,10 @@ CastRow CastFrom(DType out) {
     default:
       break;
   }
-  Fail("float16 is cast from and to float32 only");
+  Fail("cast to an unknown dtype");
 }
 
 CastRow CastRowFor(DType in, DType out) {
-  if (in == DType::kFloat16 && out == DType::kFloat32) return WidenRow;
-  if (in == DType::kFloat32 && out == DType::kFloat16) return NarrowRow;
-  if (in == DType::kFloat16) Fail("float16 is cast from and to float32 only");
   switch (in) {
     case DType::kFloat32:
       return CastFrom<float>(out);

@@ -512,48 +512,6 @@ void LerpRow(const float* x, const int32_t* low, const int32_t* high, const floa
   }
 }
 
-// No step meets a denormal float32, which some CPUs are told to flush: float16's denormals become
-// normal by adding a power of two, which is then subtracted.
-
-void WidenHalf(const uint16_t* x, float* y, int64_t n) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; ++i) {
-    uint32_t bits = (x[i] & 0x7FFFu) << 13, exponent = bits & 0x0F800000u;
-    uint32_t normal = bits + (112u << 23), special = bits + (224u << 23);
-    uint32_t shifted = bits + (113u << 23), two = 113u << 23;
-    float small, offset;
-    std::memcpy(&small, &shifted, 4);
-    std::memcpy(&offset, &two, 4);
-    small -= offset;
-    uint32_t denormal;
-    std::memcpy(&denormal, &small, 4);
-    uint32_t found = exponent == 0 ? denormal : (exponent == 0x0F800000u ? special : normal);
-    found |= (x[i] & 0x8000u) << 16;
-    std::memcpy(y + i, &found, 4);
-  }
-}
-
-void NarrowHalf(const float* x, uint16_t* y, int64_t n) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, x + i, 4);
-    uint32_t sign = (bits >> 16) & 0x8000u, size = bits & 0x7FFFFFFFu;
-    uint32_t half = 126u << 23;  // 0.5: its last bit is worth float16's least number
-    float small, offset;
-    std::memcpy(&small, &size, 4);
-    std::memcpy(&offset, &half, 4);
-    small += offset;
-    uint32_t denormal;
-    std::memcpy(&denormal, &small, 4);
-    denormal -= half;
-    uint32_t normal = (size - (112u << 23) + 0xFFFu + ((size >> 13) & 1u)) >> 13;
-    uint32_t special = size > 0x7F800000u ? 0x7E00u : 0x7C00u;
-    uint32_t found = size < (113u << 23) ? denormal : (size >= (143u << 23) ? special : normal);
-    y[i] = static_cast<uint16_t>(sign | found);
-  }
-}
-
 void Widen(const uint16_t* x, float* y, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
@@ -649,8 +607,6 @@ const RowKernels kRows = {
     MaxWindows,
     Lerp,
     LerpRow,
-    WidenHalf,
-    NarrowHalf,
     Widen,
     Narrow,
     Quantize,

@@ -75,10 +75,6 @@ struct RowKernels {
   void (*lerp_row)(const float* x, const int32_t* low, const int32_t* high, const float* w,
                    float* y, int64_t n, int64_t lanes);
 
-  /// float16 (as its bits) to float32, exactly.
-  void (*widen_half)(const uint16_t* x, float* y, int64_t n);
-  /// float32 to the nearest float16, ties to even; too large is infinite, NaN stays.
-  void (*narrow_half)(const float* x, uint16_t* y, int64_t n);
   /// bfloat16 to float32, exactly.
   void (*widen)(const uint16_t* x, float* y, int64_t n);
   /// float32 to the nearest bfloat16, ties to even; NaN stays.
