@@ -24,7 +24,7 @@ from byoc.segment import Array, Artifact, HostArtifact, Requires, Segment
 if TYPE_CHECKING:
     from byoc.host import Given, HostLibrary
 
-__all__ = ["Apart", "build_apart", "compile_apart", "in_plan"]
+__all__ = ["Apart", "build_apart", "closed", "compile_apart", "in_plan"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +80,22 @@ def build_apart(segment: Segment, artifact: HostArtifact) -> Apart:
     return Apart(planned.plan, constants, host.build(lowered.kernels))
 
 
-def _closed(segment: Segment, artifact: HostArtifact) -> Artifact:
-    """The artifact as bytes: what kernel_segment.cc of the runtime reads."""
+def closed(segment: Segment, artifact: Artifact | HostArtifact) -> Artifact:
+    """Return what runs a segment without its model.
+
+    Args:
+        segment: The segment.
+        artifact: What its vendor made of it.
+
+    Returns:
+        The artifact itself; of kernels, one with a library of its own, which kernel_segment.cc of
+        the runtime reads.
+
+    Raises:
+        CompileError: as `build_apart`.
+    """
+    if not isinstance(artifact, HostArtifact):
+        return artifact
     apart = build_apart(segment, artifact)
     plan = encode_plan(apart.plan)
     blob = len(plan).to_bytes(8, "little") + plan + apart.library.export()
@@ -103,8 +117,7 @@ def compile_apart(segment: Segment, requests: Sequence[Requested]) -> Artifact:
     Raises:
         ByocError: as `byoc.build.segments.compile_segment` and `build_apart`.
     """
-    artifact = compile_segment(segment, requests)
-    return _closed(segment, artifact) if isinstance(artifact, HostArtifact) else artifact
+    return closed(segment, compile_segment(segment, requests))
 
 
 def in_plan(
@@ -132,7 +145,7 @@ def in_plan(
         if not isinstance(artifact, HostArtifact):
             plain.append(artifact)
         elif artifact.segment in apart:
-            plain.append(_closed(by_name[artifact.segment], artifact))
+            plain.append(closed(by_name[artifact.segment], artifact))
         else:
             given[artifact.segment] = (by_name[artifact.segment], artifact)
             plain.append(_record(artifact))

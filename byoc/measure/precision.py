@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byoc.build.kernels import compile_apart
+from byoc.build.kernels import closed, compile_apart
 from byoc.build.program import compile_program
 from byoc.build.segments import HealSpec, compile_segment
 from byoc.measure.segment_calls import Recording, SegmentCall, lone_session, record
@@ -93,10 +93,7 @@ def compare_precisions(
         ByocError: what vendors and the host raise.
     """
     wide = {s.name: compile_segment(s, requests) for s in parts.segments}
-    alone = {
-        s.name: a if isinstance(a := wide[s.name], Artifact) else compile_apart(s, requests)
-        for s in parts.segments
-    }
+    alone = {s.name: closed(s, wide[s.name]) for s in parts.segments}
     recording = record(model, parts, requests, alone, samples)
     chosen: dict[str, _Try] = {}
     told: list[str] = []
@@ -115,8 +112,8 @@ def compare_precisions(
             chosen[segment.name] = best
         told += [f"segment {segment.name!r} {sentence}" for sentence in why]
 
-    def build(error: float | None = None) -> tuple[Program, PartitionReport]:
-        built = {**wide, **{name: _noted(found, error) for name, found in chosen.items()}}
+    def build() -> tuple[Program, PartitionReport]:
+        built = {**wide, **{name: found.artifact for name, found in chosen.items()}}
         used = [_asked(r, narrow, chosen.values()) for r in requests]
         report = replace(parts.report, warnings=(*parts.report.warnings, *told))
         return compile_program(
@@ -124,9 +121,10 @@ def compare_precisions(
         )
 
     while chosen:
-        error = _error_of_model(build()[0], recording, samples)
+        program, report = build()
+        error = _error_of_model(program, recording, samples)
         if error <= max_error:
-            return build(error)
+            return replace(program, artifacts=_noted(program.artifacts, chosen, error)), report
         worst = max(chosen, key=lambda name: chosen[name].error)
         told.append(
             f"segment {worst!r} stays in float32: with it in {chosen[worst].precision} the "
@@ -259,12 +257,16 @@ def _ops(segment: Segment) -> str:
     return f"{len(segment.nodes)} ops: {shown}{', …' if len(names) > 3 else ''}"
 
 
-def _noted(found: _Try, error: float | None) -> Artifact:
-    """The artifact with a note on what its precision costs, once the model's error is known."""
-    if error is None:
-        return found.artifact
-    note = (
-        f"{found.precision}: its outputs differ from float32 by {found.error:.2g}, the model's by "
-        f"{error:.2g}"
+def _noted(
+    artifacts: Sequence[Artifact], chosen: Mapping[str, _Try], error: float
+) -> tuple[Artifact, ...]:
+    """The artifacts, those that are narrow with a note on what that costs; `error`: the model's."""
+    notes = {
+        name: f"{found.precision}: its outputs differ from float32 by {found.error:.2g}, the "
+        f"model's by {error:.2g}"
+        for name, found in chosen.items()
+    }
+    return tuple(
+        replace(a, notes=(*a.notes, notes[a.segment])) if a.segment in notes else a
+        for a in artifacts
     )
-    return replace(found.artifact, notes=(*found.artifact.notes, note))
