@@ -12,21 +12,21 @@ built for the shapes of its first call. HostValues are those of the first call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from byoc.build.fallback import segment_functions
 from byoc.build.program import build_program, compile_program
+from byoc.build.stand_in import stand_in
 from byoc.errors import ByocError, CompileError, ExecutionError
 from byoc.frontends import Model
 from byoc.partition import PartitionResult, partition_module
 from byoc.runtime import Session
 from byoc.runtime.plan import Plan
-from byoc.segment import Array, Artifact, Segment
-from byoc.vendor import PythonRuntime
+from byoc.segment import Array, Segment
 
 if TYPE_CHECKING:
     from byoc.plugins.discovery import Requested
@@ -89,9 +89,25 @@ def run_on_host(
     functions = segment_functions(parts.mod)
     seen: dict[str, _Seen] = {}
     refused: list[str] = []
-    stand_ins = [
-        _stand_in(request, parts.segments, functions, seen, refused) for request in requests
-    ]
+    sessions: dict[Any, Session] = {}
+
+    def answer(segment: Segment, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        key = (segment.name, *(array.shape for array in inputs))
+        if key not in sessions:
+            try:
+                sessions[key] = _tapped(segment, functions[segment.name], inputs)
+            except ByocError as error:
+                refused.append(f"{segment.name!r} of {segment.vendor!r}: {error}")
+                raise
+        kept = [np.array(array) for array in inputs]
+        found = dict(zip(_tapped_values(segment), sessions[key].run_positional(kept), strict=True))
+        values = {**segment.constants, **dict(zip(segment.inputs, kept, strict=True)), **found}
+        for target, value in zip(outputs, segment.outputs, strict=True):
+            np.copyto(target, values[value])
+        if segment.name not in seen:
+            seen[segment.name] = _Seen(values, sessions[key], kept)
+
+    stand_ins = [stand_in(request, parts.segments, answer) for request in requests]
     program, _ = compile_program(model, parts, stand_ins, heal=False)
     try:
         outputs = Session(program).run(inputs)
@@ -113,48 +129,6 @@ class _Seen(NamedTuple):
     values: Mapping[int, Array]
     session: Session
     inputs: Sequence[Array]
-
-
-def _stand_in(
-    request: Requested,
-    segments: Sequence[Segment],
-    functions: Mapping[str, Any],
-    seen: dict[str, _Seen],
-    refused: list[str],
-) -> Requested:
-    """The vendor, computing on the host and keeping the first values of each segment in `seen`."""
-    by_name = {segment.name: segment for segment in segments}
-
-    def compile_segment(segment: Segment, options: Any) -> Artifact:
-        return Artifact(segment.name, segment.vendor, segment.name.encode())
-
-    def init(blob: bytes, constants: Sequence[Array], options: Any) -> Callable[..., None]:
-        segment = by_name[blob.decode()]
-        sessions: dict[Any, Session] = {}
-
-        def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-            shapes = tuple(array.shape for array in inputs)
-            if shapes not in sessions:
-                try:
-                    sessions[shapes] = _tapped(segment, functions[segment.name], inputs)
-                except ByocError as error:
-                    refused.append(f"{segment.name!r} of {segment.vendor!r}: {error}")
-                    raise
-            session = sessions[shapes]
-            kept = [np.array(array) for array in inputs]
-            found = dict(zip(_tapped_values(segment), session.run_positional(kept), strict=True))
-            values = {**segment.constants, **dict(zip(segment.inputs, kept, strict=True)), **found}
-            for target, value in zip(outputs, segment.outputs, strict=True):
-                np.copyto(target, values[value])
-            if segment.name not in seen:
-                seen[segment.name] = _Seen(values, session, kept)
-
-        return execute
-
-    vendor = replace(
-        request.vendor, compile=compile_segment, runtime=PythonRuntime(init), processor="cpu"
-    )
-    return replace(request, vendor=vendor)
 
 
 def _tapped_values(segment: Segment) -> list[int]:

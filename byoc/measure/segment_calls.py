@@ -9,8 +9,8 @@ keeps both sides. So whatever calls segments is followed, branches and symbolic 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,9 +18,9 @@ import numpy as np
 from byoc.build.lone_segment import lone_program
 from byoc.build.program import compile_program
 from byoc.build.segments import vendor_use
+from byoc.build.stand_in import stand_in
 from byoc.runtime import Session
 from byoc.segment import Array, Artifact, Segment, TensorType
-from byoc.vendor import PythonRuntime
 
 if TYPE_CHECKING:
     from byoc.frontends import Model
@@ -96,7 +96,21 @@ def record(
     """
     found = Recording()
     seen: dict[str, SegmentCall] = {}
-    stand_ins = [_stand_in(request, parts.segments, artifacts, seen) for request in requests]
+    sessions: dict[Any, Session] = {}
+    asked = {request.vendor.name: request for request in requests}
+
+    def answer(segment: Segment, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        call = SegmentCall(tuple(np.array(a) for a in inputs), tuple(outputs))
+        key = (segment.name, *(array.shape for array in inputs))
+        if key not in sessions:
+            artifact, request = artifacts[segment.name], asked[segment.vendor]
+            sessions[key] = lone_session(segment, artifact, request, call)
+        made = tuple(sessions[key].run_positional(call.inputs))
+        for target, array in zip(outputs, made, strict=True):
+            np.copyto(target, array)
+        seen.setdefault(segment.name, SegmentCall(call.inputs, made))
+
+    stand_ins = [stand_in(request, parts.segments, answer) for request in requests]
     program, _ = compile_program(model, parts, stand_ins, heal=False)
     session = Session(program)
     for sample in samples:
@@ -105,38 +119,3 @@ def record(
         for name, call in seen.items():
             found.calls.setdefault(name, []).append(call)
     return found
-
-
-def _stand_in(
-    request: Requested,
-    segments: Sequence[Segment],
-    artifacts: Mapping[str, Artifact],
-    seen: dict[str, SegmentCall],
-) -> Requested:
-    """The vendor, with the first call of each segment kept in `seen`."""
-    by_name = {segment.name: segment for segment in segments}
-
-    def compile_segment(segment: Segment, options: Any) -> Artifact:
-        return Artifact(segment.name, segment.vendor, segment.name.encode())
-
-    def init(blob: bytes, constants: Sequence[Array], options: Any) -> Callable[..., None]:
-        segment = by_name[blob.decode()]
-        sessions: dict[Any, Session] = {}
-
-        def execute(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-            call = SegmentCall(tuple(np.array(a) for a in inputs), tuple(outputs))
-            shapes = tuple(array.shape for array in inputs)
-            if shapes not in sessions:
-                artifact = artifacts[segment.name]
-                sessions[shapes] = lone_session(segment, artifact, request, call)
-            made = tuple(sessions[shapes].run_positional(call.inputs))
-            for target, array in zip(outputs, made, strict=True):
-                np.copyto(target, array)
-            seen.setdefault(segment.name, SegmentCall(call.inputs, made))
-
-        return execute
-
-    vendor = replace(
-        request.vendor, compile=compile_segment, runtime=PythonRuntime(init), processor="cpu"
-    )
-    return replace(request, vendor=vendor)
