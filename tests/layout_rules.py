@@ -22,9 +22,7 @@ else:
 
 
 LINKED = ("partition", "runtime", "vendor_templates")
-CONTRACT = (
-    "errors", "dims", "segment", "design", "vendor", "contract_checks", "kernel_checks"
-)  # fmt: skip
+CONTRACT = ("errors", "dims", "segment", "design", "vendor", "contract_checks")
 PROJECTS = ("kit", "projects")
 """Where `byoc new-vendor` has its files."""
 LOOSE = {"__init__", "__main__", *CONTRACT, "compiler", "executable"}
@@ -387,7 +385,7 @@ def doubles(checkout: Checkout, folders: Sequence[str]) -> list[str]:
 def _folder(name: str, room: Room) -> str:
     """Where a room is, as documentation shows it."""
     special = {
-        "contract": "`byoc/{errors,dims,segment,design,vendor,contract_checks,kernel_checks}.py`",
+        "contract": "`byoc/{errors,dims,segment,design,vendor,contract_checks}.py`",
         "partition": "`partition/`",
         "runtime": "`runtime/`",
         "vendors": "`vendor_templates/<name>/`",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 
 from byoc.adopt.operators import LAYERS, SIGNATURES, arrange, method_name, operator_name
@@ -319,9 +320,9 @@ class CallReader(Reader):
                 )
         return set(keywords) <= {*names, *(a.arg for a in spec.kwonlyargs)}
 
+    @abstractmethod
     def block(self, body: list[ast.stmt], frame: Frame) -> bool:
         """Read statements; `byoc.adopt.statements` says how."""
-        raise NotImplementedError
 
 
 def _is_super(node: ast.expr) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 from byoc.adopt.operators import (
@@ -29,7 +30,7 @@ _COMPARE = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.Gt: "gt", ast.LtE: 
             ast.Is: "is", ast.IsNot: "isnot"}  # fmt: skip
 
 
-class Reader:
+class Reader(ABC):
     """What one function of a class, or a plain function, computes.
 
     Args:
@@ -255,8 +256,9 @@ class Reader:
                 frame.names[child.id] = self.opaque(over, expr=target, frame=frame)
         return None
 
+    @abstractmethod
     def _call(self, node: ast.Call, frame: Frame) -> SourceValue:
-        raise NotImplementedError  # `byoc.adopt.calls` says how
+        """What a call is; `byoc.adopt.calls` says how."""
 
 
 def taint(value: SourceValue) -> None:

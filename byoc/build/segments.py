@@ -12,9 +12,9 @@ from types import MappingProxyType
 
 from byoc.build.compiler_lock import COMPILING
 from byoc.build.kept_artifacts import is_kept, kept_artifact
+from byoc.build.kernel_checks import check_host_artifact
 from byoc.contract_checks import check_artifact
 from byoc.errors import ByocError, CompileError
-from byoc.kernel_checks import check_host_artifact
 from byoc.plugins.discovery import Requested
 from byoc.runtime.program import Healing, VendorUse
 from byoc.segment import Artifact, HostArtifact, Segment

@@ -190,9 +190,6 @@ LockedFile = Annotated[
     ),
 ]
 
-_SAID: set[str] = set()
-"""Warnings that were printed when they came up; reports hold some of them, too."""
-
 _LAYOUT = "\n\t"
 _COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
 
@@ -352,7 +349,7 @@ def warn(report: PartitionReport) -> None:
     from byoc.timing.progress import was_said
 
     for warning in report.warnings:
-        if not was_said(warning) and warning not in _SAID:
+        if not was_said(warning):
             say(f"warning: {warning}")
 
 
@@ -405,7 +402,9 @@ def plain_warnings() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, FallbackWarning):
-            _SAID.add(str(message))
+            from byoc.timing.progress import note_said
+
+            note_said(str(message))
             say(f"warning: {message}")
         else:
             before(message, category, *where, **more)

@@ -10,13 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Progress", "show_progress", "was_said"]
+__all__ = ["Progress", "note_said", "show_progress", "was_said"]
 
 _SAID: set[str] = set()
 
 
+def note_said(line: str) -> None:
+    """Remember that a line was shown when it came up, so that it is not shown with a report."""
+    _SAID.add(line)
+
+
 def was_said(line: str) -> bool:
-    """Return whether this process has shown a line while it measured: reports hold it too."""
+    """Return whether this process has shown a line when it came up: reports hold it too."""
     return line in _SAID
 
 
@@ -47,7 +52,7 @@ class Progress:
     def say(self, line: str) -> None:
         """Write one line on stderr and keep it for the report."""
         self.notes.append(line)
-        _SAID.add(line)
+        note_said(line)
         text = f"byoc: {line}"
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
